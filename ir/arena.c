@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors */
+#include "ir/arena.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct block {
+    struct block *next;
+    size_t used, size; /* of data */
+    _Alignas(64) unsigned char data[];
+} block;
+
+struct ir_arena {
+    ir_ctx *ctx;
+    block *blocks;
+    struct ir_arena *next, *previous;
+};
+
+typedef struct deferred {
+    void (*f)(void *);
+    void *data;
+    struct deferred *next;
+} deferred;
+
+struct ir_ctx {
+    ir_sink *sink;
+    void *user;
+    ir_try *frame;
+    ir_arena *arenas;
+    deferred *deferred;
+    size_t bytes;
+    int64_t fail_at; /* allocations until one fails; 0: never */
+    bool fail_stays, out_of_memory;
+    int errors, passed_on;
+    char first[512];
+};
+
+_Thread_local const char *ir_current_pass;
+
+ir_ctx *ir_ctx_new(ir_sink *sink, void *user)
+{
+    ir_ctx *ctx = calloc(1, sizeof *ctx);
+    if (!ctx)
+        return NULL;
+    ctx->sink = sink;
+    ctx->user = user;
+    const char *fail = getenv("GRADC_FAIL_ALLOCATION");
+    if (fail) {
+        char *end;
+        ctx->fail_at = strtoll(fail, &end, 10);
+        ctx->fail_stays = *end == '+';
+    }
+    return ctx;
+}
+
+void ir_ctx_free(ir_ctx *ctx)
+{
+    if (!ctx)
+        return;
+    while (ctx->deferred) {
+        deferred *d = ctx->deferred;
+        ctx->deferred = d->next;
+        d->f(d->data);
+    }
+    while (ctx->arenas)
+        ir_arena_free(ctx->arenas);
+    free(ctx);
+}
+
+jmp_buf *ir_try_push_(ir_ctx *ctx, ir_try *frame)
+{
+    frame->outer = ctx->frame;
+    ctx->frame = frame;
+    return &frame->jump;
+}
+
+void ir_try_pop(ir_ctx *ctx, ir_try *frame)
+{
+    BUG_UNLESS(ctx->frame == frame);
+    ctx->frame = frame->outer;
+}
+
+_Noreturn void ir_throw(ir_ctx *ctx, const ir_loc *loc, const char *message)
+{
+    if (message)
+        ir_report(ctx, IR_ERROR, loc, "%s", message);
+    ir_try *frame = ctx->frame;
+    if (!frame)
+        BUG("%s, and nothing to return to", message ? message : "error");
+    ctx->frame = frame->outer;
+    longjmp(frame->jump, 1);
+}
+
+static _Noreturn void out_of_memory(ir_ctx *ctx)
+{
+    ctx->out_of_memory = true;
+    ir_throw(ctx, NULL, "out of memory");
+}
+
+/* Counts an allocation of the compiler; throws where the test hook or the limit says so. */
+static void *allocate(ir_ctx *ctx, size_t bytes)
+{
+    if (ctx->fail_at && --ctx->fail_at == 0) {
+        ctx->fail_at = ctx->fail_stays ? 1 : 0;
+        out_of_memory(ctx);
+    }
+    if (bytes > IR_MAX_ARENA_BYTES - ctx->bytes)
+        ir_throw(ctx, NULL, "the model needs more memory to compile than the limit of 20 GiB");
+    void *p = NULL;
+    if (posix_memalign(&p, 64, bytes))
+        out_of_memory(ctx);
+    ctx->bytes += bytes;
+    return p;
+}
+
+void ir_defer(ir_ctx *ctx, void (*f)(void *), void *data)
+{
+    deferred *d = malloc(sizeof *d);
+    if (!d || (ctx->fail_at && --ctx->fail_at == 0)) {
+        free(d);
+        f(data);
+        out_of_memory(ctx);
+    }
+    *d = (deferred){f, data, ctx->deferred};
+    ctx->deferred = d;
+}
+
+ir_arena *ir_arena_new(ir_ctx *ctx)
+{
+    ir_arena *arena = allocate(ctx, sizeof *arena);
+    *arena = (ir_arena){.ctx = ctx, .next = ctx->arenas};
+    if (arena->next)
+        arena->next->previous = arena;
+    ctx->arenas = arena;
+    return arena;
+}
+
+void ir_arena_free(ir_arena *arena)
+{
+    if (!arena)
+        return;
+    if (arena->previous)
+        arena->previous->next = arena->next;
+    else
+        arena->ctx->arenas = arena->next;
+    if (arena->next)
+        arena->next->previous = arena->previous;
+    arena->ctx->bytes -= sizeof *arena;
+    for (block *b = arena->blocks, *next; b; b = next) {
+        next = b->next;
+        arena->ctx->bytes -= sizeof *b + b->size;
+        free(b);
+    }
+    free(arena);
+}
+
+ir_ctx *ir_arena_ctx(const ir_arena *arena)
+{
+    return arena->ctx;
+}
+
+void *ir_alloc(ir_arena *arena, size_t bytes)
+{
+    enum { BLOCK = 64 << 10 };
+    size_t align = bytes >= 1024 ? 64 : 16;
+    if (bytes > SIZE_MAX / 2)
+        out_of_memory(arena->ctx);
+    block *b = arena->blocks;
+    size_t at = b ? (b->used + align - 1) & ~(align - 1) : 0;
+    if (!b || at > b->size || bytes > b->size - at) {
+        size_t size = bytes > BLOCK / 4 ? (bytes + 63) & ~(size_t)63 : BLOCK;
+        block *fresh = allocate(arena->ctx, sizeof *fresh + size);
+        *fresh = (block){.size = size};
+        if (b && size != BLOCK) { /* a large one goes behind the current block, which still has room */
+            fresh->next = b->next;
+            b->next = fresh;
+        } else {
+            fresh->next = b;
+            arena->blocks = fresh;
+        }
+        b = fresh;
+        at = 0;
+    } else if (arena->ctx->fail_at && --arena->ctx->fail_at == 0) {
+        arena->ctx->fail_at = arena->ctx->fail_stays ? 1 : 0;
+        out_of_memory(arena->ctx);
+    }
+    b->used = at + bytes;
+    return memset(b->data + at, 0, bytes);
+}
+
+void *ir_alloc_array(ir_arena *arena, size_t count, size_t size)
+{
+    if (size && count > SIZE_MAX / 2 / size)
+        out_of_memory(arena->ctx);
+    return ir_alloc(arena, count * size);
+}
+
+void *ir_memdup(ir_arena *arena, const void *p, size_t bytes)
+{
+    void *copy = ir_alloc(arena, bytes);
+    if (bytes)
+        memcpy(copy, p, bytes);
+    return copy;
+}
+
+char *ir_strndup(ir_arena *arena, const char *s, size_t n)
+{
+    char *copy = ir_alloc(arena, n + 1);
+    memcpy(copy, s, n);
+    return copy;
+}
+
+char *ir_strdup(ir_arena *arena, const char *s)
+{
+    return ir_strndup(arena, s, strlen(s));
+}
+
+char *ir_vformat(ir_arena *arena, const char *format, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    BUG_UNLESS(n >= 0);
+    char *s = ir_alloc(arena, (size_t)n + 1);
+    vsnprintf(s, (size_t)n + 1, format, again);
+    va_end(again);
+    return s;
+}
+
+char *ir_format(ir_arena *arena, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *s = ir_vformat(arena, format, args);
+    va_end(args);
+    return s;
+}
+
+void *ir_grow_(ir_arena *arena, void *items, int count, int *capacity, size_t size)
+{
+    if (*capacity > INT32_MAX / 2)
+        out_of_memory(arena->ctx);
+    *capacity = *capacity ? *capacity * 2 : 8;
+    void *grown = ir_alloc_array(arena, (size_t)*capacity, size);
+    if (count)
+        memcpy(grown, items, (size_t)count * size);
+    return grown;
+}
+
+void ir_fail_allocation(ir_ctx *ctx, int64_t n, bool stay)
+{
+    ctx->fail_at = n;
+    ctx->fail_stays = stay;
+}
+
+bool ir_size_mul(int64_t a, int64_t b, int64_t *out)
+{
+    return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, out);
+}
+
+bool ir_size_add(int64_t a, int64_t b, int64_t *out)
+{
+    return a >= 0 && b >= 0 && !__builtin_add_overflow(a, b, out);
+}
+
+bool ir_size_align(int64_t n, int64_t align, int64_t *out)
+{
+    int64_t sum;
+    if (!ir_size_add(n, align - 1, &sum))
+        return false;
+    *out = sum & ~(align - 1);
+    return true;
+}
+
+void ir_vreport(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char *format, va_list args)
+{
+    char text[4096];
+    vsnprintf(text, sizeof text, format, args);
+    if (severity == IR_ERROR && ctx->errors++ == 0)
+        snprintf(ctx->first, sizeof ctx->first, "%.500s", text);
+    if (ctx->sink && ctx->passed_on < IR_MAX_DIAGNOSTICS) {
+        ctx->passed_on++;
+        ctx->sink(ctx->user, severity, loc, text);
+    }
+}
+
+void ir_report(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    ir_vreport(ctx, severity, loc, format, args);
+    va_end(args);
+}
+
+int ir_error_count(const ir_ctx *ctx)
+{
+    return ctx->errors;
+}
+
+const char *ir_ctx_why(const ir_ctx *ctx)
+{
+    return ctx->out_of_memory ? "out of memory" : ctx->first;
+}
+
+bool ir_ctx_out_of_memory(const ir_ctx *ctx)
+{
+    return ctx->out_of_memory;
+}
+
+_Noreturn void ir_bug(const char *file, int line, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "gradc: internal error in %s (%s:%d): ", ir_current_pass ? ir_current_pass : "no pass", file, line);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    abort();
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The graph IR: the language that every stage speaks.
+ *
+ * A module has states (named tensors that outlive a call) and functions. A function has parameters (inputs or states),
+ * instructions in topological order, and results (outputs, or updates bound to a state). SSA: a value is a parameter or one
+ * result of one instruction; it has an element type and a static shape; nothing has a side effect. Broadcasts are explicit. */
+#ifndef GRADC_IR_IR_H
+#define GRADC_IR_IR_H
+
+#include "ir/arena.h"
+
+#include <stdio.h>
+
+/* ---- Types ---------------------------------------------------------------------------------------------------------- */
+
+typedef enum ir_dtype {
+#define DTYPE(NAME, text, bytes, class, npy, st) IR_##NAME,
+#include "ir/dtypes.def"
+#undef DTYPE
+    IR_DTYPES
+} ir_dtype;
+
+enum { IR_CLASS_B = 1, IR_CLASS_S = 2, IR_CLASS_U = 4, IR_CLASS_F = 8, IR_CLASS_I = 6, IR_CLASS_N = 14, IR_CLASS_ANY = 15 };
+
+typedef struct ir_dtype_info {
+    const char *name; /* "f32" */
+    int bytes, class; /* class: one IR_CLASS_* bit */
+    const char *npy;  /* "<f4" */
+    const char *safetensors; /* "F32" */
+} ir_dtype_info;
+extern const ir_dtype_info ir_dtypes[IR_DTYPES];
+
+static inline bool ir_is_float(ir_dtype t) { return ir_dtypes[t].class == IR_CLASS_F; }
+static inline bool ir_is_int(ir_dtype t) { return (ir_dtypes[t].class & IR_CLASS_I) != 0; }
+static inline bool ir_is_signed(ir_dtype t) { return (ir_dtypes[t].class & (IR_CLASS_S | IR_CLASS_F)) != 0; }
+/* By text name; false if there is none. */
+bool ir_dtype_by_name(const char *name, ir_dtype *out);
+
+/* Element type and shape; dimensions beyond rank are 0. Copied by value. */
+typedef struct ir_type {
+    ir_dtype dtype;
+    int rank;
+    int64_t dim[IR_MAX_RANK];
+} ir_type;
+
+ir_type ir_type_of(ir_dtype dtype, int rank, const int64_t *dim);
+ir_type ir_scalar_type(ir_dtype dtype);
+bool ir_type_eq(const ir_type *a, const ir_type *b);
+bool ir_shape_eq(const ir_type *a, const ir_type *b);
+/* Elements and bytes of a type that passed ir_type_ok. */
+int64_t ir_count(const ir_type *t);
+int64_t ir_bytes(const ir_type *t);
+/* Rank and dimensions within the limits, bytes at most IR_MAX_TENSOR_BYTES (an empty tensor's other dimensions too). */
+bool ir_type_ok(const ir_type *t);
+/* Row-major strides in elements. */
+void ir_strides(const ir_type *t, int64_t stride[IR_MAX_RANK]);
+/* "f32[64,784]" into an arena. */
+const char *ir_type_text(ir_arena *arena, const ir_type *t);
+
+/* A tensor on the heap of the compiler: contiguous, row-major. */
+typedef struct ir_literal {
+    ir_type type;
+    void *data; /* ir_bytes(&type) */
+} ir_literal;
+ir_literal *ir_literal_new(ir_arena *arena, const ir_type *type); /* zeroed; throws if the type is not ok */
+/* Element i as double or int64 (exact for 64-bit integers through the latter), and back (rounding as `convert` does). */
+double ir_literal_get(const ir_literal *l, int64_t i);
+void ir_literal_set(ir_literal *l, int64_t i, double v);
+int64_t ir_literal_get_int(const ir_literal *l, int64_t i);
+void ir_literal_set_int(ir_literal *l, int64_t i, int64_t v);
+/* True when all elements have the same bits. */
+bool ir_literal_is_splat(const ir_literal *l);
+
+/* f16/bf16 bit patterns, round to nearest even; integer operations only. */
+uint16_t ir_f16_from_f32(float x);
+float ir_f16_to_f32(uint16_t h);
+uint16_t ir_bf16_from_f32(float x);
+float ir_bf16_to_f32(uint16_t h);
+/* double to the 16-bit types without double rounding. */
+uint16_t ir_f16_from_f64(double x);
+uint16_t ir_bf16_from_f64(double x);
+
+/* ---- Attributes ----------------------------------------------------------------------------------------------------- */
+
+typedef struct ir_ints {
+    int n;
+    int64_t *v;
+} ir_ints;
+typedef enum ir_relation { IR_EQ, IR_NE, IR_LT, IR_LE, IR_GT, IR_GE } ir_relation;
+typedef enum ir_combine { IR_SUM, IR_PROD, IR_MAX, IR_MIN, IR_AND, IR_OR, IR_SET } ir_combine; /* IR_SET: scatter only */
+typedef enum ir_kernel { IR_KERNEL_MAP, IR_KERNEL_ROW, IR_KERNEL_CONTRACTION } ir_kernel;
+extern const char *const ir_relation_names[], *const ir_combine_names[], *const ir_kernel_names[]; /* NULL at the end */
+
+typedef struct ir_func ir_func;
+typedef enum ir_attr_kind {
+    IR_ATTR_int, IR_ATTR_ints, IR_ATTR_float, IR_ATTR_dtype, IR_ATTR_relation, IR_ATTR_combine, IR_ATTR_kernel, IR_ATTR_func, IR_ATTR_literal
+} ir_attr_kind;
+typedef int64_t ir_attr_int;
+typedef ir_ints ir_attr_ints;
+typedef double ir_attr_float;
+typedef ir_dtype ir_attr_dtype;
+typedef ir_relation ir_attr_relation;
+typedef ir_combine ir_attr_combine;
+typedef ir_kernel ir_attr_kernel;
+typedef ir_func *ir_attr_func;      /* may be NULL (call's vjp) */
+typedef ir_literal *ir_attr_literal;
+
+/* `struct ir_attrs_slice { ir_ints start, limit, stride; }` and so on, one an op; empty ones hold one unused byte. */
+#define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc)                                                    \
+    struct ir_attrs_##name {                                                                                                      \
+        attrs char end_;                                                                                                          \
+    };
+#define A(op, kind, field) ir_attr_##kind field;
+#include "ir/ops.def"
+typedef union ir_attrs {
+#define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc) struct ir_attrs_##name name;
+#include "ir/ops.def"
+} ir_attrs;
+
+typedef enum ir_op {
+#define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc) IR_OP_##name,
+#include "ir/ops.def"
+    IR_OPS
+} ir_op;
+
+enum { /* traits */
+    IR_ELEMENTWISE = 1, IR_COMMUTATIVE = 2, IR_MOVES = 4, IR_STRUCTURED = 8, IR_NULLARY = 16, IR_CHECKED = 32
+};
+
+typedef struct ir_attr_info {
+    const char *name;
+    ir_attr_kind kind;
+    size_t offset; /* in ir_attrs */
+} ir_attr_info;
+
+typedef struct ir_inst ir_inst;
+typedef struct ir_value ir_value;
+
+/* A shape rule writes the result types (as many as it sets *nresults to; the table's count is preset) and returns NULL, or
+ * returns what is wrong, in words for a user (static, or from the arena). */
+typedef const char *ir_shape_rule(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand, int noperands,
+                                  ir_type *result, int *nresults);
+/* An evaluator reads operand literals and fills the results, which are allocated and zeroed. */
+typedef void ir_eval_rule(ir_arena *arena, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
+
+typedef struct ir_op_info {
+    const char *name, *doc;
+    int operands, results; /* -1: any */
+    int classes, traits, nattrs;
+    const ir_attr_info *attr;
+    ir_shape_rule *shape;
+} ir_op_info;
+extern const ir_op_info ir_ops[IR_OPS];
+extern ir_eval_rule *const ir_eval_rules[IR_OPS]; /* ir/eval.c */
+bool ir_op_by_name(const char *name, ir_op *out);
+
+/* ---- Module --------------------------------------------------------------------------------------------------------- */
+
+typedef enum ir_state_kind {
+    IR_PARAM,     /* a weight */
+    IR_STAT,      /* running statistics: kept and saved with the weights, never trained */
+    IR_SLOT,      /* optimizer state of the parameter `of` */
+    IR_COUNTER,   /* step count, training call count, seed */
+    IR_GRAD,      /* gradient of the parameter `of` */
+    IR_SAVED,     /* what forward_train leaves for backward */
+} ir_state_kind;
+extern const char *const ir_state_kind_names[];
+
+typedef struct ir_state {
+    const char *name; /* raw; unique in the module */
+    ir_type type;
+    ir_state_kind kind;
+    bool trainable;
+    const char *why;      /* why it trains or not, in words, for `info`; may be NULL */
+    struct ir_state *of;  /* of a slot or gradient: its parameter */
+    ir_literal *init;     /* NULL: zeros */
+    int index;            /* in the module's list */
+} ir_state;
+
+typedef enum ir_phase { IR_FORWARD, IR_BACKWARD, IR_UPDATE } ir_phase;
+extern const char *const ir_phase_names[];
+
+struct ir_value {
+    ir_type type;
+    ir_inst *def;      /* NULL: a parameter of func */
+    ir_func *func;
+    int index;         /* which result of def, or which parameter */
+    const char *name;  /* raw name in the model, or NULL */
+    int id;            /* scratch number for a pass; printing numbers by order, not by this */
+    void *aux;         /* scratch pointer for a pass; garbage at the start of each */
+    /* Place in memory, set by the memory plan; see passes/passes.h. */
+    int place;         /* ir_place */
+    int64_t offset;
+};
+
+struct ir_inst {
+    ir_op op;
+    ir_phase phase;
+    int noperands, nresults;
+    ir_value **operand;
+    ir_value **result;
+    ir_attrs *attrs;
+    const ir_loc *loc; /* may be NULL */
+    ir_inst *primal;   /* in backward: the forward instruction that it differentiates */
+    ir_func *func;
+    ir_inst *next, *previous;
+    int id;            /* scratch, as in ir_value */
+    void *aux;
+};
+#define IR_ATTR(inst, name) (&(inst)->attrs->name)
+
+typedef enum ir_bind { IR_INPUT, IR_STATE } ir_bind; /* results: an output, or an update of a state */
+
+typedef struct ir_port { /* a parameter or result of a function */
+    ir_value *value;
+    ir_bind bind;
+    ir_state *state;   /* if IR_STATE */
+    const char *name;  /* raw name of an input or output; NULL in functions that are only called */
+    bool grad;         /* an output that is the gradient of the input of that name, an input that is a cotangent */
+    const char *const *dim_names; /* inputs: symbolic name of each dimension, or NULL */
+} ir_port;
+
+struct ir_func {
+    const char *name;
+    struct ir_module *module;
+    IR_LIST(ir_port) params;
+    IR_LIST(ir_port) results;
+    ir_inst *first, *last;
+    int loss;          /* index of the result that is the loss, or -1 */
+    bool entry;        /* becomes a function of the generated header; else it is only named by instructions */
+    int64_t scratch;   /* bytes, set by the memory plan */
+};
+
+typedef struct ir_builder ir_builder;
+
+typedef struct ir_module {
+    ir_ctx *ctx;
+    ir_arena *arena;
+    const char *name;
+    IR_LIST(ir_state *) states;
+    IR_LIST(ir_func *) funcs;
+} ir_module;
+
+ir_module *ir_module_new(ir_ctx *ctx, ir_arena *arena, const char *name);
+/* The name is made unique by a suffix. */
+ir_func *ir_func_new(ir_module *m, const char *name);
+ir_func *ir_func_by_name(const ir_module *m, const char *name); /* NULL if there is none */
+void ir_func_remove(ir_func *f);
+ir_state *ir_state_new(ir_module *m, const char *name, ir_state_kind kind, const ir_type *type);
+ir_state *ir_state_by_name(const ir_module *m, const char *name);
+/* Parameters and results. */
+ir_value *ir_add_input(ir_func *f, const char *name, const ir_type *type);
+ir_value *ir_add_state(ir_func *f, ir_state *s); /* the parameter for s; the same one when asked twice */
+void ir_add_output(ir_func *f, const char *name, ir_value *v);
+void ir_add_update(ir_func *f, ir_state *s, ir_value *v);
+
+/* Copies the instructions of `from` into `to` at the builder's end, its parameters replaced by args; results written to out. */
+void ir_inline(ir_builder *b, const ir_func *from, ir_value *const *args, ir_value **out);
+/* A copy of a function (nested functions are shared). */
+ir_func *ir_clone(const ir_func *f, const char *name);
+/* Replaces every use of `old` in its function (results included) by `with`. */
+void ir_replace(ir_value *old, ir_value *with);
+void ir_remove(ir_inst *inst); /* unlinks; its results must be unused */
+/* Moves inst before `at` (NULL: to the end). */
+void ir_move(ir_inst *inst, ir_inst *at);
+/* Numbers values (parameters first) and instructions in order through `id`; returns how many values. */
+int ir_number(ir_func *f);
+bool ir_has_trait(const ir_inst *inst, int traits);
+/* Structural hash and equality of op, attributes and operands (not results, loc, phase). */
+uint64_t ir_hash(const ir_inst *inst);
+bool ir_same(const ir_inst *a, const ir_inst *b);
+bool ir_attrs_eq(ir_op op, const ir_attrs *a, const ir_attrs *b);
+/* Every function that an attribute of inst names: fills at most `max`, returns how many. */
+int ir_called(const ir_inst *inst, ir_func **out, int max);
+
+#define IR_FOR(inst, f) for (ir_inst *inst = (f)->first; inst; inst = inst->next)
+/* The same while inst may be removed or replaced. */
+#define IR_FOR_SAFE(inst, f) for (ir_inst *inst = (f)->first, *next_ = inst ? inst->next : NULL; inst; inst = next_, next_ = inst ? inst->next : NULL)
+#define IR_FOR_REVERSE(inst, f) for (ir_inst *inst = (f)->last; inst; inst = inst->previous)
+
+/* ---- Builder -------------------------------------------------------------------------------------------------------- */
+
+/* Appends instructions to a function (before `at`, or at the end). A function of the builder given NULL as an operand
+ * returns NULL; a shape rule that refuses is reported at loc as the user's error, and NULL comes back; so a frontend
+ * checks once, and a pass that knows its shapes calls ir_built(), which is a BUG if anything was refused. */
+struct ir_builder {
+    ir_func *func;
+    ir_inst *at;         /* insert before; NULL: append */
+    const ir_loc *loc;
+    ir_phase phase;
+    ir_inst *primal;
+    bool failed;
+};
+
+ir_builder ir_builder_new(ir_func *f);
+void ir_built(const ir_builder *b);
+/* The general form. attrs is copied (shallow: arrays must live in the module's arena) and may be NULL for none. */
+ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs);
+/* The same with one result; NULL if refused. */
+ir_value *ir_build1(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs);
+ir_ints ir_ints_of(ir_builder *b, int n, const int64_t *v); /* a copy in the module's arena */
+
+/* ir_neg(b, x), ir_add(b, x, y) … for each elementwise op without attributes. */
+ir_value *ir_unary(ir_builder *b, ir_op op, ir_value *x);
+ir_value *ir_binary(ir_builder *b, ir_op op, ir_value *x, ir_value *y);
+#define IR_UNARY(name) static inline ir_value *ir_##name(ir_builder *b, ir_value *x) { return ir_unary(b, IR_OP_##name, x); }
+#define IR_BINARY(name) static inline ir_value *ir_##name(ir_builder *b, ir_value *x, ir_value *y) { return ir_binary(b, IR_OP_##name, x, y); }
+IR_UNARY(neg) IR_UNARY(abs) IR_UNARY(sign) IR_UNARY(floor) IR_UNARY(ceil) IR_UNARY(round) IR_UNARY(sqrt) IR_UNARY(rsqrt)
+IR_UNARY(exp) IR_UNARY(expm1) IR_UNARY(log) IR_UNARY(log1p) IR_UNARY(sin) IR_UNARY(cos) IR_UNARY(tan) IR_UNARY(tanh) IR_UNARY(erf)
+IR_UNARY(logistic) IR_UNARY(not) IR_UNARY(is_nan) IR_UNARY(stop_gradient) IR_UNARY(copy)
+IR_BINARY(add) IR_BINARY(sub) IR_BINARY(mul) IR_BINARY(div) IR_BINARY(rem) IR_BINARY(pow) IR_BINARY(max) IR_BINARY(min)
+IR_BINARY(and) IR_BINARY(or) IR_BINARY(xor) IR_BINARY(shl) IR_BINARY(shr)
+ir_value *ir_compare(ir_builder *b, ir_relation relation, ir_value *x, ir_value *y);
+ir_value *ir_select(ir_builder *b, ir_value *which, ir_value *yes, ir_value *no);
+ir_value *ir_convert(ir_builder *b, ir_value *x, ir_dtype to); /* x itself if it has the type */
+
+ir_value *ir_constant(ir_builder *b, ir_literal *value);
+/* A number as a rank-0 constant, broadcast to the shape of type. */
+ir_value *ir_splat(ir_builder *b, const ir_type *type, double v);
+ir_value *ir_scalar(ir_builder *b, ir_dtype dtype, double v);
+ir_value *ir_zeros_like(ir_builder *b, ir_value *x);
+ir_value *ir_iota(ir_builder *b, ir_dtype dtype, int rank, const int64_t *shape, int axis);
+ir_value *ir_reshape(ir_builder *b, ir_value *x, int rank, const int64_t *shape); /* x itself if it has the shape */
+ir_value *ir_broadcast(ir_builder *b, ir_value *x, int rank, const int64_t *shape, const int64_t *dims);
+/* Numpy's rule: x aligned at the right, missing and unit dimensions repeat; x itself if it has the shape. */
+ir_value *ir_broadcast_to(ir_builder *b, ir_value *x, int rank, const int64_t *shape);
+/* Both to their common shape by numpy's rule; false (and reported) if they have none. */
+bool ir_broadcast_both(ir_builder *b, ir_value **x, ir_value **y);
+ir_value *ir_transpose(ir_builder *b, ir_value *x, const int64_t *perm); /* x itself if it is the identity */
+ir_value *ir_slice(ir_builder *b, ir_value *x, const int64_t *start, const int64_t *limit, const int64_t *stride); /* stride NULL: ones */
+ir_value *ir_slice_axis(ir_builder *b, ir_value *x, int axis, int64_t start, int64_t limit);
+ir_value *ir_pad(ir_builder *b, ir_value *x, ir_value *v, const int64_t *low, const int64_t *high, const int64_t *interior); /* interior NULL: zeros */
+ir_value *ir_concat(ir_builder *b, ir_value *const *x, int n, int axis);
+ir_value *ir_reverse(ir_builder *b, ir_value *x, int n, const int64_t *axes);
+ir_value *ir_gather(ir_builder *b, ir_value *x, ir_value *index, int ndims, const int64_t *dims, int batch);
+ir_value *ir_scatter(ir_builder *b, ir_combine combine, ir_value *x, ir_value *index, ir_value *update, int ndims, const int64_t *dims, int batch);
+ir_value *ir_reduce(ir_builder *b, ir_combine combine, ir_value *x, int n, const int64_t *axes); /* x itself if n is 0 */
+/* The same, the reduced dimensions kept as 1. */
+ir_value *ir_reduce_keep(ir_builder *b, ir_combine combine, ir_value *x, int n, const int64_t *axes);
+ir_value *ir_dot_general(ir_builder *b, ir_value *x, ir_value *y, int nbatch, const int64_t *xbatch, const int64_t *ybatch, int ncontract,
+                         const int64_t *xcontract, const int64_t *ycontract);
+/* torch.matmul: rank 1 operands, batch dimensions broadcast. */
+ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y);
+/* x + y, either may be NULL (a symbolic zero). */
+ir_value *ir_add_or(ir_builder *b, ir_value *x, ir_value *y);
+
+/* ---- Whole modules -------------------------------------------------------------------------------------------------- */
+
+/* BUG with the function and instruction when the module breaks a rule: operand order and scope, types against the shape
+ * rules, attributes, results bound to states of their type, called functions' signatures, no recursion. */
+void ir_verify(const ir_module *m);
+/* The same, reported as the user's errors (for text that came in); false if there were any. */
+bool ir_verify_user(const ir_module *m);
+
+/* Text form; see docs/text-form.md. Constants and initial values above 64 elements go to `side` (a safetensors file made
+ * beside the text) and the text names them; with side NULL they are printed as `large(name)` placeholders, for dumps. */
+struct ir_side;
+void ir_print(FILE *out, const ir_module *m, struct ir_side *side);
+void ir_print_func(FILE *out, const ir_func *f);
+void ir_print_inst(FILE *out, const ir_inst *inst); /* for messages; numbers by ir_number */
+/* Writes PATH and, if anything is large, PATH.safetensors; false and reported on failure, nothing left half written. */
+bool ir_write_file(const ir_module *m, const char *path);
+/* Reads text. `file` names it in diagnostics; `folder` is where `FILE.safetensors` is looked for, NULL: nowhere. NULL and
+ * reported when the text is wrong; the result passed ir_verify_user. */
+ir_module *ir_parse(ir_ctx *ctx, ir_arena *arena, const char *text, size_t size, const char *file, const char *folder);
+ir_module *ir_read_file(ir_ctx *ctx, ir_arena *arena, const char *path);
+
+/* Evaluates f on args (one a parameter, states included) into results (allocated, one a result). Plain loops: the meaning
+ * of every op. Throws only on memory. A bad index is clamped, as in compiled code; *bad_index (may be NULL) is set. */
+void ir_eval(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results, bool *bad_index);
+/* One instruction. */
+void ir_eval_inst(ir_arena *arena, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
+
+#endif

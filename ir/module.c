@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Modules, functions, states, and edits of instruction lists. */
+#include "ir/ir.h"
+
+#include <string.h>
+
+ir_module *ir_module_new(ir_ctx *ctx, ir_arena *arena, const char *name)
+{
+    ir_module *m = ir_new(arena, ir_module);
+    m->ctx = ctx;
+    m->arena = arena;
+    m->name = ir_strdup(arena, name);
+    return m;
+}
+
+ir_func *ir_func_by_name(const ir_module *m, const char *name)
+{
+    for (int i = 0; i < m->funcs.count; i++)
+        if (!strcmp(m->funcs.items[i]->name, name))
+            return m->funcs.items[i];
+    return NULL;
+}
+
+ir_func *ir_func_new(ir_module *m, const char *name)
+{
+    ir_func *f = ir_new(m->arena, ir_func);
+    f->name = ir_strdup(m->arena, name);
+    for (int i = 2; ir_func_by_name(m, f->name); i++)
+        f->name = ir_format(m->arena, "%s_%d", name, i);
+    f->module = m;
+    f->loss = -1;
+    IR_PUSH(m->arena, &m->funcs, f);
+    return f;
+}
+
+void ir_func_remove(ir_func *f)
+{
+    ir_module *m = f->module;
+    int n = 0;
+    for (int i = 0; i < m->funcs.count; i++)
+        if (m->funcs.items[i] != f)
+            m->funcs.items[n++] = m->funcs.items[i];
+    m->funcs.count = n;
+}
+
+ir_state *ir_state_by_name(const ir_module *m, const char *name)
+{
+    for (int i = 0; i < m->states.count; i++)
+        if (!strcmp(m->states.items[i]->name, name))
+            return m->states.items[i];
+    return NULL;
+}
+
+ir_state *ir_state_new(ir_module *m, const char *name, ir_state_kind kind, const ir_type *type)
+{
+    ir_state *s = ir_new(m->arena, ir_state);
+    s->name = ir_strdup(m->arena, name);
+    s->type = *type;
+    s->kind = kind;
+    s->index = m->states.count;
+    IR_PUSH(m->arena, &m->states, s);
+    return s;
+}
+
+static ir_value *value_new(ir_func *f, ir_inst *def, int index, const ir_type *type)
+{
+    ir_value *v = ir_new(f->module->arena, ir_value);
+    v->type = *type;
+    v->def = def;
+    v->func = f;
+    v->index = index;
+    return v;
+}
+
+ir_value *ir_add_input(ir_func *f, const char *name, const ir_type *type)
+{
+    ir_value *v = value_new(f, NULL, f->params.count, type);
+    v->name = name ? ir_strdup(f->module->arena, name) : NULL;
+    ir_port p = {.value = v, .bind = IR_INPUT, .name = v->name};
+    IR_PUSH(f->module->arena, &f->params, p);
+    return v;
+}
+
+ir_value *ir_add_state(ir_func *f, ir_state *s)
+{
+    for (int i = 0; i < f->params.count; i++)
+        if (f->params.items[i].state == s)
+            return f->params.items[i].value;
+    ir_value *v = value_new(f, NULL, f->params.count, &s->type);
+    v->name = s->name;
+    ir_port p = {.value = v, .bind = IR_STATE, .state = s};
+    IR_PUSH(f->module->arena, &f->params, p);
+    return v;
+}
+
+void ir_add_output(ir_func *f, const char *name, ir_value *v)
+{
+    ir_port p = {.value = v, .bind = IR_INPUT, .name = name ? ir_strdup(f->module->arena, name) : NULL};
+    IR_PUSH(f->module->arena, &f->results, p);
+}
+
+void ir_add_update(ir_func *f, ir_state *s, ir_value *v)
+{
+    ir_port p = {.value = v, .bind = IR_STATE, .state = s};
+    IR_PUSH(f->module->arena, &f->results, p);
+}
+
+/* Links inst before at (NULL: last). */
+static void link_before(ir_func *f, ir_inst *inst, ir_inst *at)
+{
+    inst->next = at;
+    inst->previous = at ? at->previous : f->last;
+    if (inst->previous)
+        inst->previous->next = inst;
+    else
+        f->first = inst;
+    if (at)
+        at->previous = inst;
+    else
+        f->last = inst;
+}
+
+static void unlink(ir_inst *inst)
+{
+    ir_func *f = inst->func;
+    if (inst->previous)
+        inst->previous->next = inst->next;
+    else
+        f->first = inst->next;
+    if (inst->next)
+        inst->next->previous = inst->previous;
+    else
+        f->last = inst->previous;
+    inst->next = inst->previous = NULL;
+}
+
+void ir_remove(ir_inst *inst)
+{
+    unlink(inst);
+}
+
+void ir_move(ir_inst *inst, ir_inst *at)
+{
+    if (inst == at)
+        return;
+    unlink(inst);
+    link_before(inst->func, inst, at);
+}
+
+/* An instruction with results of the given types, linked at the builder. */
+static ir_inst *inst_new(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs, const ir_type *type, int nresults)
+{
+    ir_arena *arena = b->func->module->arena;
+    ir_inst *inst = ir_new(arena, ir_inst);
+    inst->op = op;
+    inst->phase = b->phase;
+    inst->loc = b->loc;
+    inst->primal = b->primal;
+    inst->func = b->func;
+    inst->noperands = noperands;
+    inst->nresults = nresults;
+    inst->operand = ir_array(arena, ir_value *, noperands);
+    if (noperands)
+        memcpy(inst->operand, operand, (size_t)noperands * sizeof *operand);
+    inst->result = ir_array(arena, ir_value *, nresults);
+    inst->attrs = ir_new(arena, ir_attrs);
+    if (attrs)
+        *inst->attrs = *attrs;
+    for (int i = 0; i < nresults; i++)
+        inst->result[i] = value_new(b->func, inst, i, &type[i]);
+    link_before(b->func, inst, b->at);
+    return inst;
+}
+
+ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs)
+{
+    const ir_op_info *info = &ir_ops[op];
+    ir_module *m = b->func->module;
+    const char *wrong = NULL;
+    for (int i = 0; i < noperands; i++)
+        if (!operand[i]) {
+            b->failed = true;
+            return NULL;
+        }
+    ir_attrs none = {0};
+    if (!attrs)
+        attrs = &none;
+    int nresults = info->results, capacity = noperands + 4;
+    const ir_func *called[2] = {NULL, NULL};
+    ir_inst probe = {.op = op, .attrs = (ir_attrs *)attrs};
+    int ncalled = ir_called(&probe, (ir_func **)called, 2);
+    for (int i = 0; i < ncalled; i++)
+        capacity += called[i]->results.count;
+    ir_type *type = ir_array(m->arena, ir_type, capacity);
+    if (info->operands >= 0 && noperands != info->operands)
+        wrong = ir_format(m->arena, "%d operands where %d are due", noperands, info->operands);
+    else if (noperands && !(ir_dtypes[operand[0]->type.dtype].class & info->classes))
+        wrong = ir_format(m->arena, "%s is not defined for this type", ir_type_text(m->arena, &operand[0]->type));
+    else
+        wrong = info->shape(m->arena, op, attrs, operand, noperands, type, &nresults);
+    if (wrong) {
+        b->failed = true;
+        ir_report(m->ctx, IR_ERROR, b->loc, "%s: %s", info->name, wrong);
+        return NULL;
+    }
+    return inst_new(b, op, operand, noperands, attrs, type, nresults);
+}
+
+void ir_inline(ir_builder *b, const ir_func *from, ir_value *const *args, ir_value **out)
+{
+    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
+    for (int i = 0; i < from->params.count; i++)
+        from->params.items[i].value->aux = args[i];
+    IR_FOR (inst, from) {
+        ir_value **operand = ir_array(scratch, ir_value *, inst->noperands);
+        ir_type *type = ir_array(scratch, ir_type, inst->nresults);
+        for (int i = 0; i < inst->noperands; i++)
+            operand[i] = inst->operand[i]->aux;
+        for (int i = 0; i < inst->nresults; i++)
+            type[i] = inst->result[i]->type;
+        ir_inst *copy = inst_new(b, inst->op, operand, inst->noperands, inst->attrs, type, inst->nresults);
+        copy->loc = inst->loc;
+        copy->primal = inst->primal;
+        copy->phase = inst->phase;
+        for (int i = 0; i < inst->nresults; i++) {
+            copy->result[i]->name = inst->result[i]->name;
+            inst->result[i]->aux = copy->result[i];
+        }
+    }
+    for (int i = 0; i < from->results.count; i++)
+        out[i] = from->results.items[i].value->aux;
+    ir_arena_free(scratch);
+}
+
+ir_func *ir_clone(const ir_func *f, const char *name)
+{
+    ir_module *m = f->module;
+    ir_func *g = ir_func_new(m, name);
+    ir_value **args = ir_array(m->arena, ir_value *, f->params.count), **out = ir_array(m->arena, ir_value *, f->results.count);
+    for (int i = 0; i < f->params.count; i++) {
+        ir_port p = f->params.items[i];
+        p.value = args[i] = value_new(g, NULL, i, &p.value->type);
+        args[i]->name = f->params.items[i].value->name;
+        IR_PUSH(m->arena, &g->params, p);
+    }
+    ir_builder b = ir_builder_new(g);
+    ir_inline(&b, f, args, out);
+    for (int i = 0; i < f->results.count; i++) {
+        ir_port p = f->results.items[i];
+        p.value = out[i];
+        IR_PUSH(m->arena, &g->results, p);
+    }
+    g->loss = f->loss;
+    g->entry = f->entry;
+    return g;
+}
+
+void ir_replace(ir_value *old, ir_value *with)
+{
+    IR_FOR (inst, old->func)
+        for (int i = 0; i < inst->noperands; i++)
+            if (inst->operand[i] == old)
+                inst->operand[i] = with;
+    for (int i = 0; i < old->func->results.count; i++)
+        if (old->func->results.items[i].value == old)
+            old->func->results.items[i].value = with;
+}
+
+int ir_number(ir_func *f)
+{
+    int values = 0, insts = 0;
+    for (int i = 0; i < f->params.count; i++)
+        f->params.items[i].value->id = values++;
+    IR_FOR (inst, f) {
+        inst->id = insts++;
+        for (int i = 0; i < inst->nresults; i++)
+            inst->result[i]->id = values++;
+    }
+    return values;
+}
+
+bool ir_has_trait(const ir_inst *inst, int traits)
+{
+    return (ir_ops[inst->op].traits & traits) != 0;
+}
+
+int ir_called(const ir_inst *inst, ir_func **out, int max)
+{
+    const ir_op_info *info = &ir_ops[inst->op];
+    int n = 0;
+    for (int i = 0; i < info->nattrs; i++)
+        if (info->attr[i].kind == IR_ATTR_func) {
+            ir_func *f = *(ir_func **)((char *)inst->attrs + info->attr[i].offset);
+            if (f && n < max)
+                out[n++] = f;
+        }
+    return n;
+}
+
+/* ---- Hash and equality ---- */
+
+static uint64_t mix(uint64_t h, const void *p, size_t n)
+{
+    const unsigned char *c = p;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ c[i]) * 0x100000001b3u;
+    return h;
+}
+
+static size_t scalar_size(ir_attr_kind kind)
+{
+    switch (kind) {
+    case IR_ATTR_int: return sizeof(ir_attr_int);
+    case IR_ATTR_float: return sizeof(ir_attr_float);
+    case IR_ATTR_dtype: return sizeof(ir_attr_dtype);
+    case IR_ATTR_relation: return sizeof(ir_attr_relation);
+    case IR_ATTR_combine: return sizeof(ir_attr_combine);
+    case IR_ATTR_kernel: return sizeof(ir_attr_kernel);
+    case IR_ATTR_func: return sizeof(ir_attr_func);
+    default: return 0;
+    }
+}
+
+static bool literal_eq(const ir_literal *a, const ir_literal *b)
+{
+    return a == b || (ir_type_eq(&a->type, &b->type) && !memcmp(a->data, b->data, (size_t)ir_bytes(&a->type)));
+}
+
+bool ir_attrs_eq(ir_op op, const ir_attrs *a, const ir_attrs *b)
+{
+    for (int i = 0; i < ir_ops[op].nattrs; i++) {
+        const ir_attr_info *info = &ir_ops[op].attr[i];
+        const char *x = (const char *)a + info->offset, *y = (const char *)b + info->offset;
+        if (info->kind == IR_ATTR_ints) {
+            const ir_ints *p = (const ir_ints *)x, *q = (const ir_ints *)y;
+            if (p->n != q->n || (p->n && memcmp(p->v, q->v, (size_t)p->n * sizeof *p->v)))
+                return false;
+        } else if (info->kind == IR_ATTR_literal) {
+            if (!literal_eq(*(ir_literal *const *)x, *(ir_literal *const *)y))
+                return false;
+        } else if (memcmp(x, y, scalar_size(info->kind))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t ir_hash(const ir_inst *inst)
+{
+    uint64_t h = mix(0xcbf29ce484222325u, &inst->op, sizeof inst->op);
+    h = mix(h, inst->operand, (size_t)inst->noperands * sizeof *inst->operand);
+    for (int i = 0; i < ir_ops[inst->op].nattrs; i++) {
+        const ir_attr_info *info = &ir_ops[inst->op].attr[i];
+        const char *x = (const char *)inst->attrs + info->offset;
+        if (info->kind == IR_ATTR_ints) {
+            const ir_ints *v = (const ir_ints *)x;
+            h = mix(h, v->v, (size_t)v->n * sizeof *v->v);
+        } else if (info->kind == IR_ATTR_literal) {
+            const ir_literal *l = *(ir_literal *const *)x;
+            int64_t bytes = ir_bytes(&l->type);
+            h = mix(h, l->data, (size_t)(bytes < 256 ? bytes : 256));
+        } else {
+            h = mix(h, x, scalar_size(info->kind));
+        }
+    }
+    return h;
+}
+
+bool ir_same(const ir_inst *a, const ir_inst *b)
+{
+    return a->op == b->op && a->noperands == b->noperands && (!a->noperands || !memcmp(a->operand, b->operand, (size_t)a->noperands * sizeof *a->operand)) &&
+           ir_attrs_eq(a->op, a->attrs, b->attrs);
+}

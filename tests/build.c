@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Types, arenas, diagnostics and the builder. */
+#include "ir/ir.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+START_TEST(sixteen_bit_floats_round_to_nearest_even)
+{
+    for (int h = 0; h < 65536; h++) {
+        float x = ir_f16_to_f32((uint16_t)h), y = ir_bf16_to_f32((uint16_t)h);
+        if (x == x)
+            ck_assert_int_eq(ir_f16_from_f32(x), h);
+        if (y == y)
+            ck_assert_int_eq(ir_bf16_from_f32(y), h);
+    }
+    ck_assert_int_eq(ir_f16_from_f32(65519.0f), 0x7bff);
+    ck_assert_int_eq(ir_f16_from_f32(65520.0f), 0x7c00);
+    ck_assert_int_eq(ir_f16_from_f32(0x1p-25f), 0);
+    ck_assert_int_eq(ir_f16_from_f32(0x1.8p-25f), 1);
+    ck_assert_int_eq(ir_f16_from_f32(1.0f + 0x1p-11f), 0x3c00);
+    ck_assert_int_eq(ir_f16_from_f32(1.0f + 0x1.8p-10f), 0x3c02);
+    ck_assert(isnan(ir_f16_to_f32(ir_f16_from_f32(NAN))));
+}
+END_TEST
+
+START_TEST(sizes_are_checked)
+{
+    int64_t n;
+    ck_assert(!ir_size_mul(INT64_MAX, 2, &n));
+    ck_assert(!ir_size_mul(-1, 2, &n));
+    ck_assert(!ir_size_add(INT64_MAX, 1, &n));
+    ck_assert(!ir_size_align(INT64_MAX - 3, 64, &n));
+    ck_assert(ir_size_align(65, 64, &n) && n == 128);
+    ir_type t = ir_type_of(IR_F32, 3, (int64_t[]){0, INT64_MAX, 2});
+    ck_assert(!ir_type_ok(&t));
+}
+END_TEST
+
+START_TEST(each_failed_allocation_comes_back)
+{
+    for (int n = 1;; n++) {
+        ir_ctx *ctx = ir_ctx_new(NULL, NULL);
+        ir_fail_allocation(ctx, n, false);
+        ir_try frame;
+        volatile bool done = false;
+        if (!setjmp(ir_try_push(ctx, &frame))) {
+            ir_arena *arena = ir_arena_new(ctx);
+            ir_module *m = ir_module_new(ctx, arena, "m");
+            ir_func *f = ir_func_new(m, "f");
+            ir_type t = ir_type_of(IR_F32, 2, (int64_t[]){3, 4});
+            ir_value *x = ir_add_input(f, "x", &t);
+            ir_builder b = ir_builder_new(f);
+            ir_add_output(f, "y", ir_add(&b, ir_exp(&b, x), ir_splat(&b, &t, 1)));
+            ir_try_pop(ctx, &frame);
+            done = true;
+        } else {
+            ck_assert(ir_ctx_out_of_memory(ctx));
+        }
+        ir_ctx_free(ctx);
+        if (done) {
+            ck_assert_int_gt(n, 10);
+            break;
+        }
+    }
+}
+END_TEST
+
+static int reports;
+static char last[512];
+
+static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+{
+    (void)user, (void)severity, (void)loc;
+    reports++;
+    snprintf(last, sizeof last, "%s", text);
+}
+
+START_TEST(builder_infers_and_refuses)
+{
+    ir_ctx *ctx = ir_ctx_new(sink, NULL);
+    ir_arena *arena = ir_arena_new(ctx);
+    ir_module *m = ir_module_new(ctx, arena, "m");
+    ir_func *f = ir_func_new(m, "f");
+    ir_type a = ir_type_of(IR_F32, 3, (int64_t[]){7, 3, 4}), w = ir_type_of(IR_F32, 2, (int64_t[]){4, 5}), i = ir_type_of(IR_I64, 2, (int64_t[]){2, 1});
+    ir_value *x = ir_add_input(f, "x", &a), *y = ir_add_input(f, "y", &w), *k = ir_add_input(f, "k", &i);
+    ir_builder b = ir_builder_new(f);
+    ck_assert_str_eq(ir_type_text(arena, &ir_matmul(&b, x, y)->type), "f32[7,3,5]");
+    ck_assert_str_eq(ir_type_text(arena, &ir_matmul(&b, x, ir_transpose(&b, x, (int64_t[]){0, 2, 1}))->type), "f32[7,3,3]");
+    ck_assert_str_eq(ir_type_text(arena, &ir_gather(&b, x, k, 1, (int64_t[]){0}, 0)->type), "f32[2,3,4]");
+    ck_assert_str_eq(ir_type_text(arena, &ir_gather(&b, x, k, 1, (int64_t[]){1}, 0)->type), "f32[2,7,4]");
+    ck_assert_str_eq(ir_type_text(arena, &ir_reduce(&b, IR_SUM, x, 2, (int64_t[]){0, 2})->type), "f32[3]");
+    ck_assert_str_eq(ir_type_text(arena, &ir_reduce_keep(&b, IR_MAX, x, 1, (int64_t[]){1})->type), "f32[7,1,4]");
+    ck_assert(!b.failed && reports == 0);
+    ck_assert_ptr_null(ir_add(&b, x, y));
+    ck_assert(b.failed && reports == 1);
+    ck_assert_str_eq(last, "add: operands differ: f32[7,3,4] and f32[4,5]");
+    ck_assert_ptr_null(ir_exp(&b, NULL));
+    ck_assert_int_eq(reports, 1);
+    ck_assert_ptr_null(ir_exp(&b, k));
+    ck_assert_str_eq(last, "exp: i64[2,1] is not defined for this type");
+    ir_ctx_free(ctx);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("build");
+    TCase *c = tcase_create("build");
+    tcase_add_test(c, sixteen_bit_floats_round_to_nearest_even);
+    tcase_add_test(c, sizes_are_checked);
+    tcase_add_test(c, each_failed_allocation_comes_back);
+    tcase_add_test(c, builder_infers_and_refuses);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
