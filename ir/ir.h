@@ -182,6 +182,14 @@ typedef struct ir_state {
 typedef enum ir_phase { IR_FORWARD, IR_BACKWARD, IR_UPDATE } ir_phase;
 extern const char *const ir_phase_names[];
 
+typedef enum ir_place {
+    IR_NOWHERE,   /* computed inside its users, or not planned yet */
+    IR_SCRATCH,   /* at `offset` in the function's scratch */
+    IR_AT_PARAM,  /* the storage of parameter `offset` (an input's buffer or a state), from `shift` bytes on */
+    IR_AT_RESULT, /* the storage of result `offset` */
+    IR_AT_DATA,   /* constant data in the object */
+} ir_place;
+
 struct ir_value {
     ir_type type;
     ir_inst *def;      /* NULL: a parameter of func */
@@ -191,8 +199,8 @@ struct ir_value {
     int id;            /* scratch number for a pass; printing numbers by order, not by this */
     void *aux;         /* scratch pointer for a pass; garbage at the start of each */
     /* Place in memory, set by the memory plan; see passes/passes.h. */
-    int place;         /* ir_place */
-    int64_t offset;
+    ir_place place;
+    int64_t offset, shift;
 };
 
 struct ir_inst {
@@ -212,13 +220,19 @@ struct ir_inst {
 #define IR_ATTR(inst, name) (&(inst)->attrs->name)
 
 typedef enum ir_bind { IR_INPUT, IR_STATE } ir_bind; /* results: an output, or an update of a state */
+typedef enum ir_role {
+    IR_DATA,     /* what the model takes and gives */
+    IR_GRADIENT, /* input: cotangent of the output of that name; output: gradient of the input or state of that name */
+    IR_HYPER,    /* input f32[]: a hyper-parameter of the optimizer */
+} ir_role;
+extern const char *const ir_role_names[]; /* NULL at the end */
 
 typedef struct ir_port { /* a parameter or result of a function */
     ir_value *value;
     ir_bind bind;
     ir_state *state;   /* if IR_STATE */
     const char *name;  /* raw name of an input or output; NULL in functions that are only called */
-    bool grad;         /* an output that is the gradient of the input of that name, an input that is a cotangent */
+    ir_role role;
     const char *const *dim_names; /* inputs: symbolic name of each dimension, or NULL */
 } ir_port;
 

@@ -11,6 +11,7 @@ const char *const ir_relation_names[] = {"eq", "ne", "lt", "le", "gt", "ge", NUL
 const char *const ir_combine_names[] = {"sum", "prod", "max", "min", "and", "or", "set", NULL};
 const char *const ir_kernel_names[] = {"map", "row", "contraction", NULL};
 const char *const ir_state_kind_names[] = {"param", "stat", "slot", "counter", "grad", "saved", NULL};
+const char *const ir_role_names[] = {"data", "gradient", "hyper", NULL};
 const char *const ir_phase_names[] = {"forward", "backward", "update", NULL};
 
 #define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc)                                                    \
