@@ -286,6 +286,10 @@ bool ir_has_trait(const ir_inst *inst, int traits);
 uint64_t ir_hash(const ir_inst *inst);
 bool ir_same(const ir_inst *a, const ir_inst *b);
 bool ir_attrs_eq(ir_op op, const ir_attrs *a, const ir_attrs *b);
+/* Result types of an instruction into *result (an array in arena) and *nresults; returns NULL, or what is wrong with the
+ * count or types of operands or with the attributes, in words. Enum attributes must be in range. */
+const char *ir_infer(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand, int noperands, ir_type **result,
+                     int *nresults);
 /* Every function that an attribute of inst names: fills at most `max`, returns how many. */
 int ir_called(const ir_inst *inst, ir_func **out, int max);
 

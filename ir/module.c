@@ -174,11 +174,26 @@ static ir_inst *inst_new(ir_builder *b, ir_op op, ir_value *const *operand, int 
     return inst;
 }
 
-ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs)
+const char *ir_infer(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand, int noperands, ir_type **result,
+                     int *nresults)
 {
     const ir_op_info *info = &ir_ops[op];
+    ir_func *called[2] = {NULL, NULL};
+    int capacity = noperands + 4, ncalled = ir_called(&(ir_inst){.op = op, .attrs = (ir_attrs *)(uintptr_t)attrs}, called, 2);
+    for (int i = 0; i < ncalled; i++)
+        capacity += called[i]->results.count;
+    *result = ir_array(arena, ir_type, capacity);
+    *nresults = info->results;
+    if (info->operands >= 0 && noperands != info->operands)
+        return ir_format(arena, "%d operands where %d are due", noperands, info->operands);
+    if (noperands && !(ir_dtypes[operand[0]->type.dtype].class & info->classes))
+        return ir_format(arena, "%s is not defined for this type", ir_type_text(arena, &operand[0]->type));
+    return info->shape(arena, op, attrs, operand, noperands, *result, nresults);
+}
+
+ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs)
+{
     ir_module *m = b->func->module;
-    const char *wrong = NULL;
     for (int i = 0; i < noperands; i++)
         if (!operand[i]) {
             b->failed = true;
@@ -187,22 +202,12 @@ ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperan
     ir_attrs none = {0};
     if (!attrs)
         attrs = &none;
-    int nresults = info->results, capacity = noperands + 4;
-    const ir_func *called[2] = {NULL, NULL};
-    ir_inst probe = {.op = op, .attrs = (ir_attrs *)attrs};
-    int ncalled = ir_called(&probe, (ir_func **)called, 2);
-    for (int i = 0; i < ncalled; i++)
-        capacity += called[i]->results.count;
-    ir_type *type = ir_array(m->arena, ir_type, capacity);
-    if (info->operands >= 0 && noperands != info->operands)
-        wrong = ir_format(m->arena, "%d operands where %d are due", noperands, info->operands);
-    else if (noperands && !(ir_dtypes[operand[0]->type.dtype].class & info->classes))
-        wrong = ir_format(m->arena, "%s is not defined for this type", ir_type_text(m->arena, &operand[0]->type));
-    else
-        wrong = info->shape(m->arena, op, attrs, operand, noperands, type, &nresults);
+    ir_type *type;
+    int nresults;
+    const char *wrong = ir_infer(m->arena, op, attrs, operand, noperands, &type, &nresults);
     if (wrong) {
         b->failed = true;
-        ir_report(m->ctx, IR_ERROR, b->loc, "%s: %s", info->name, wrong);
+        ir_report(m->ctx, IR_ERROR, b->loc, "%s: %s", ir_ops[op].name, wrong);
         return NULL;
     }
     return inst_new(b, op, operand, noperands, attrs, type, nresults);
