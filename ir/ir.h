@@ -90,12 +90,11 @@ typedef struct ir_ints {
 } ir_ints;
 typedef enum ir_relation { IR_EQ, IR_NE, IR_LT, IR_LE, IR_GT, IR_GE } ir_relation;
 typedef enum ir_combine { IR_SUM, IR_PROD, IR_MAX, IR_MIN, IR_AND, IR_OR, IR_SET } ir_combine; /* IR_SET: scatter only */
-typedef enum ir_kernel { IR_KERNEL_MAP, IR_KERNEL_ROW, IR_KERNEL_CONTRACTION } ir_kernel;
-extern const char *const ir_relation_names[], *const ir_combine_names[], *const ir_kernel_names[]; /* NULL at the end */
+extern const char *const ir_relation_names[], *const ir_combine_names[]; /* NULL at the end */
 
 typedef struct ir_func ir_func;
 typedef enum ir_attr_kind {
-    IR_ATTR_int, IR_ATTR_ints, IR_ATTR_float, IR_ATTR_dtype, IR_ATTR_relation, IR_ATTR_combine, IR_ATTR_kernel, IR_ATTR_func, IR_ATTR_literal
+    IR_ATTR_int, IR_ATTR_ints, IR_ATTR_float, IR_ATTR_dtype, IR_ATTR_relation, IR_ATTR_combine, IR_ATTR_func, IR_ATTR_literal
 } ir_attr_kind;
 typedef int64_t ir_attr_int;
 typedef ir_ints ir_attr_ints;
@@ -103,7 +102,6 @@ typedef double ir_attr_float;
 typedef ir_dtype ir_attr_dtype;
 typedef ir_relation ir_attr_relation;
 typedef ir_combine ir_attr_combine;
-typedef ir_kernel ir_attr_kernel;
 typedef ir_func *ir_attr_func;      /* may be NULL (call's vjp) */
 typedef ir_literal *ir_attr_literal;
 
@@ -177,6 +175,8 @@ typedef struct ir_state {
     struct ir_state *of;  /* of a slot or gradient: its parameter */
     ir_literal *init;     /* NULL: zeros */
     int index;            /* in the module's list */
+    ir_ints order;        /* of dimensions in storage, outermost first; n = 0: row-major. Set by the layout pass */
+    int64_t at;           /* offset in the state block, set by codegen */
 } ir_state;
 
 typedef enum ir_phase { IR_FORWARD, IR_BACKWARD, IR_UPDATE } ir_phase;
@@ -187,7 +187,7 @@ typedef enum ir_place {
     IR_SCRATCH,   /* at `offset` in the function's scratch */
     IR_AT_PARAM,  /* the storage of parameter `offset` (an input's buffer or a state), from `shift` bytes on */
     IR_AT_RESULT, /* the storage of result `offset` */
-    IR_AT_DATA,   /* constant data in the object */
+    IR_AT_DATA,   /* constant data in the object, or an immediate */
 } ir_place;
 
 struct ir_value {
@@ -198,7 +198,9 @@ struct ir_value {
     const char *name;  /* raw name in the model, or NULL */
     int id;            /* scratch number for a pass; printing numbers by order, not by this */
     void *aux;         /* scratch pointer for a pass; garbage at the start of each */
-    /* Place in memory, set by the memory plan; see passes/passes.h. */
+    /* Set by the passes layout, fuse and plan; see ir/kernels.h. */
+    ir_ints order;             /* of dimensions in storage, outermost first; n = 0: row-major */
+    struct ir_kernel *kernel;  /* that writes it; NULL: computed inside its users (or a parameter or constant) */
     ir_place place;
     int64_t offset, shift;
 };
@@ -244,7 +246,7 @@ struct ir_func {
     ir_inst *first, *last;
     int loss;          /* index of the result that is the loss, or -1 */
     bool entry;        /* becomes a function of the generated header; else it is only named by instructions */
-    int64_t scratch;   /* bytes, set by the memory plan */
+    struct ir_schedule *schedule; /* set by the passes fuse and plan; NULL before */
 };
 
 typedef struct ir_builder ir_builder;

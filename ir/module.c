@@ -322,7 +322,6 @@ static size_t scalar_size(ir_attr_kind kind)
     case IR_ATTR_dtype: return sizeof(ir_attr_dtype);
     case IR_ATTR_relation: return sizeof(ir_attr_relation);
     case IR_ATTR_combine: return sizeof(ir_attr_combine);
-    case IR_ATTR_kernel: return sizeof(ir_attr_kernel);
     case IR_ATTR_func: return sizeof(ir_attr_func);
     default: return 0;
     }

@@ -9,7 +9,6 @@
 
 const char *const ir_relation_names[] = {"eq", "ne", "lt", "le", "gt", "ge", NULL};
 const char *const ir_combine_names[] = {"sum", "prod", "max", "min", "and", "or", "set", NULL};
-const char *const ir_kernel_names[] = {"map", "row", "contraction", NULL};
 const char *const ir_state_kind_names[] = {"param", "stat", "slot", "counter", "grad", "saved", NULL};
 const char *const ir_role_names[] = {"data", "gradient", "hyper", NULL};
 const char *const ir_phase_names[] = {"forward", "backward", "update", NULL};

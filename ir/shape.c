@@ -510,14 +510,6 @@ RULE(call)
     return NULL;
 }
 
-RULE(fusion)
-{
-    UNUSED;
-    TRY(check_call(arena, attrs->fusion.body, operand, noperands));
-    results_of(attrs->fusion.body, result, nresults);
-    return NULL;
-}
-
 RULE(cond)
 {
     UNUSED;

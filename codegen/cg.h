@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * What the files of codegen/ share. The way through: cg_compile (codegen.h) makes a unit; for each CPU level, specialisation
+ * and entry, cg_emit_body turns a planned function into an LLVM function (entry.c), launching kernels (kernel.c,
+ * contraction.c, single.c), whose expressions are emitted at an index (emit.c, index.c, math.c); model.c adds the model's
+ * descriptor and the functions of the header; object.c makes an object file of it. */
+#ifndef GRADC_CODEGEN_CG_H
+#define GRADC_CODEGEN_CG_H
+
+#include "ir/ir.h"
+#include "ir/kernels.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+
+/* A processor that code is generated for: a row of cpus.def, or the host. */
+typedef struct cg_target {
+    const char *triple, *cpu, *features; /* as LLVM takes them */
+    int vector_bytes;                    /* of the widest register worth using: 16, 32, 64 */
+    int registers;                       /* vector registers: 16 or 32 */
+    bool fma;
+    uint64_t cpu_bits;                   /* GRADC_RT_CPU_* that the code needs */
+} cg_target;
+
+/* One LLVM module on its way to an object file. */
+typedef struct cg_unit {
+    ir_ctx *ctx;
+    ir_arena *arena;
+    LLVMContextRef ll;
+    LLVMModuleRef module;
+    LLVMBuilderRef b;
+    const cg_target *target;  /* the level being emitted */
+    const char *prefix;       /* of all symbols, clean */
+    const char *suffix;       /* of internal functions' names of this level, e.g. "_v1" */
+    bool blas;                /* may call OpenBLAS */
+    bool debug;
+    bool uses_blas;           /* set when a call was emitted */
+    LLVMTypeRef ptr, i1, i8, i16, i32, i64, f32, f64, nothing;
+    struct cg_kernels *kernels; /* emitted so far, by signature: identical ones are emitted once */
+    struct cg_data *data;       /* constant data emitted so far */
+} cg_unit;
+
+/* ---- entry.c ---- */
+/* The function of type gradc_rt_body (see gradc_rt.h) for a planned entry, internal linkage. Ports are slots 2… in the order:
+ * parameters that are inputs, then results that are outputs; states are at ir_state.at in slot 1. */
+LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol);
+/* Constant data in the object: internal, 64-aligned; identical bytes once. */
+LLVMValueRef cg_data_of(cg_unit *u, const void *bytes, size_t size);
+
+/* ---- math.c: elementary functions on a scalar or vector of f32 or f64 of any number of lanes ---- */
+/* op is one of the elementwise ops that are no single instruction: exp, expm1, log, log1p, sin, cos, tan, asin, …, erf, logistic,
+ * tanh, pow, atan2, rem (fmod). Error bounds are published in docs/numbers.md. */
+LLVMValueRef cg_math(cg_unit *u, ir_op op, LLVMValueRef x, LLVMValueRef y);
+
+/* ---- small helpers (unit.c) ---- */
+LLVMTypeRef cg_dtype(const cg_unit *u, ir_dtype t);              /* in memory: bool is i8, f16 and bf16 are i16 */
+LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes);           /* element itself if lanes is 1 */
+LLVMValueRef cg_i64(const cg_unit *u, int64_t v);
+LLVMValueRef cg_splat(cg_unit *u, LLVMValueRef scalar, int lanes);
+LLVMValueRef cg_intrinsic(cg_unit *u, const char *name, LLVMTypeRef *overload, int noverload, LLVMValueRef *args, int nargs);
+LLVMValueRef cg_gep(cg_unit *u, LLVMValueRef base, LLVMValueRef byte_offset);
+
+#endif

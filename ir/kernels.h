@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * How a function is cut into kernels and lies in memory: decided by the passes layout, fuse and plan, read by codegen.
+ *
+ * layout  chooses for every value an order of its dimensions in storage (ir_value.order); the graph stays as it is, no value
+ *         is transposed by name. It inserts `copy` where an operand needs another order than its storage has.
+ * fuse    decides which values are written to memory: those with a kernel. All others are computed inside their users, at the
+ *         index where they are asked for.
+ * plan    orders kernels, cuts them into phases, and gives every written value its place.
+ *
+ * Kernels of a function run phase by phase; between phases all workers meet. Kernels of one phase neither depend on each
+ * other nor share memory (in-place reuse inside one kernel aside). */
+#ifndef GRADC_IR_KERNELS_H
+#define GRADC_IR_KERNELS_H
+
+#include "ir/ir.h"
+
+typedef enum ir_kernel_kind {
+    IR_KERNEL_MAP,         /* roots of one shape and order, each emitted at every index; reductions among them are loops there */
+    IR_KERNEL_CONTRACTION, /* core is a dot_general or convolution; the one root is core's result, or an expression that uses
+                              core's result at the root's own index only (epilogue). Both operands are views (below) */
+    IR_KERNEL_SINGLE,      /* core has an emitter of its own: scatter, sort, cumulative; the roots are its results */
+    IR_KERNEL_CHECK,       /* core is a gather or scatter: its index operand is in range at every element; no roots */
+    IR_KERNEL_LOOP,        /* core is a scan or while_loop: its function's schedules are run in turn */
+    IR_KERNEL_BRANCH,      /* core is a cond */
+} ir_kernel_kind;
+extern const char *const ir_kernel_kind_names[]; /* NULL at the end */
+
+typedef struct ir_kernel {
+    ir_kernel_kind kind;
+    ir_inst *core;              /* NULL for a map */
+    IR_LIST(ir_value *) roots;  /* written by it */
+    IR_LIST(ir_value *) reads;  /* parameters, large constants and other kernels' roots that its expressions reach, each once */
+    int index;                  /* in the schedule */
+    int phase;
+    uint64_t wanted;            /* result ports that need it, by bit (63: state updates and all ports from 63 on) */
+    int check;                  /* IR_KERNEL_CHECK: number in the schedule's checks */
+    int64_t scratch_at;         /* loops, branches: where in the function's scratch that of the called functions begins; SINGLE: of
+                                   the emitter's own scratch, if any */
+    int64_t *spare;             /* loops: for each carried value, a second buffer in scratch */
+} ir_kernel;
+
+typedef struct ir_schedule {
+    IR_LIST(ir_kernel *) kernels; /* in order; phases ascend */
+    int phases;
+    int64_t scratch;              /* bytes, PLAN_ALIGN-ed, those of called functions included */
+    IR_LIST(const char *) checks; /* name of the index tensor of each check */
+    int checked_phase;            /* no state is written in a phase up to this one; -1: nothing is checked */
+    double work;                  /* estimated floating-point operations plus bytes moved, to judge whether threads gain */
+} ir_schedule;
+
+/* Called functions. The body of a loop or branch has a schedule of its own, its IR_SCRATCH offsets count from scratch_at of the
+ * kernel that runs it. Its parameters lie where the operands do (slices of them for the sequences of a scan). Each of its
+ * results is the root of a kernel of its own and has the place IR_AT_RESULT; codegen says where that is: the storage of the
+ * caller's result, a slice of it, or for carried values by turns the caller's result and `spare`. Carried values and sequences
+ * are row-major in storage, and so are operands and results of branches. Calls are inlined before. */
+
+/* A strided view: element (i0, i1, …) of v lies at base storage element `offset + sum(i_d * stride[d])`. */
+typedef struct ir_view {
+    ir_value *base; /* a parameter, constant or value with a kernel */
+    int64_t offset; /* in elements */
+    int64_t stride[IR_MAX_RANK]; /* by v's dimensions; may be 0 or negative */
+} ir_view;
+
+/* Storage strides of v's own order, in elements. */
+void ir_storage_strides(const ir_value *v, int64_t stride[IR_MAX_RANK]);
+/* Follows reshape, transpose, slice, broadcast and reverse from v down to storage. False if v is not such a view. */
+bool ir_view_of(ir_value *v, ir_view *out);
+/* True for a value that codegen emits as an immediate: a constant whose elements are all the same. */
+bool ir_is_immediate(const ir_value *v);
+
+#endif
