@@ -51,7 +51,7 @@ void gradc_rt_pool_fini(gradc_rt_pool *pool);
 typedef struct gradc_rt_options {
     uint64_t model;      /* the model's id, checked; set by PREFIX_OPTIONS */
     uint32_t size;       /* sizeof(gradc_rt_options) */
-    uint32_t threads;    /* workers, the caller included; at least 1 */
+    uint32_t threads;    /* workers, the caller included; at least 1, at most 64 or what the pool has */
     uint64_t seed;       /* of all random numbers */
     gradc_rt_pool *pool; /* NULL: a pool of the context's own */
     uint32_t spin_us;    /* how long workers spin after a call before they sleep */
@@ -63,7 +63,7 @@ typedef struct gradc_rt_error {
     gradc_rt_status status;
     const char *tensor; /* its name, or NULL */
     int64_t at;         /* which element of the index tensor, or which byte of a file */
-    int64_t value;      /* what was found there */
+    int64_t value;      /* what was found there; of GRADC_RT_E_FILE: errno */
     int64_t limit;      /* what it must stay below */
 } gradc_rt_error;
 
@@ -79,6 +79,8 @@ typedef struct gradc_rt_tensor {
 
 #define GRADC_RT_ABI 1u
 #define GRADC_RT_CTX_BYTES 16384u /* of the arena, for the context (and its own pool) */
+#define GRADC_RT_MAX_PORTS 512u   /* ports of an entry, and inputs of a model, at most */
+#define GRADC_RT_MAX_THREADS 64u  /* of a context's own pool; a shared pool may have more */
 
 typedef struct gradc_rt_ctx gradc_rt_ctx;
 

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * What differs between processors: feature bits and the floating-point mode. */
+#include "runtime/rt.h"
+
+#if defined(__x86_64__)
+
+#include <cpuid.h>
+
+/* The register sets that the system saves. */
+static uint64_t xcr0(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+uint64_t rt_cpu(void)
+{
+    static const struct {
+        uint64_t bit;
+        uint32_t ecx1, ebx7; /* bits of leaf 1 and leaf 7 that all must be there */
+        uint32_t saved;      /* and of xcr0 */
+    } feature[] = {
+        {GRADC_RT_CPU_SSE41, 1u << 19, 0, 0},
+        {GRADC_RT_CPU_AVX, 1u << 28, 0, 0x06},
+        {GRADC_RT_CPU_AVX2, 1u << 28, 1u << 5, 0x06},
+        {GRADC_RT_CPU_FMA, 1u << 12 | 1u << 28, 0, 0x06},
+        {GRADC_RT_CPU_F16C, 1u << 29 | 1u << 28, 0, 0x06},
+        {GRADC_RT_CPU_AVX512, 1u << 28, 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31, 0xe6},
+        {GRADC_RT_CPU_BMI2, 0, 1u << 8, 0},
+    };
+    uint32_t a, b, c1 = 0, d, b7 = 0, c7;
+    if (!__get_cpuid(1, &a, &b, &c1, &d))
+        return 0;
+    __get_cpuid_count(7, 0, &a, &b7, &c7, &d);
+    uint64_t saved = c1 & 1u << 27 ? xcr0() : 0; /* xgetbv itself is there only with OSXSAVE */
+    uint64_t bits = 0;
+    for (size_t i = 0; i < sizeof feature / sizeof *feature; i++)
+        if ((c1 & feature[i].ecx1) == feature[i].ecx1 && (b7 & feature[i].ebx7) == feature[i].ebx7 && (saved & feature[i].saved) == feature[i].saved)
+            bits |= feature[i].bit;
+    return bits;
+}
+
+uint64_t rt_fp_enter(void)
+{
+    uint32_t mode = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(0x9fc0); /* FTZ 0x8000, DAZ 0x0040, all traps masked 0x1f80, rounding 0 */
+    return mode;
+}
+
+void rt_fp_leave(uint64_t mode)
+{
+    __builtin_ia32_ldmxcsr((uint32_t)mode);
+}
+
+#elif defined(__aarch64__)
+
+uint64_t rt_cpu(void)
+{
+    return 0; /* the baseline is the only level */
+}
+
+uint64_t rt_fp_enter(void)
+{
+    uint64_t mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    __asm__ volatile("msr fpcr, %0" ::"r"((uint64_t)1 << 24)); /* FZ; rounding and traps 0 */
+    return mode;
+}
+
+void rt_fp_leave(uint64_t mode)
+{
+    __asm__ volatile("msr fpcr, %0" ::"r"(mode));
+}
+
+#else
+#error "no floating-point mode is known for this processor"
+#endif

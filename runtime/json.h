@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * A strict reader for the headers of safetensors files: objects, arrays, strings and unsigned integers, taken token by token
+ * by code that knows the grammar, so there is no recursion. Every function refuses by setting `bad`, and does nothing after
+ * that. */
+#ifndef RUNTIME_JSON_H
+#define RUNTIME_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct rt_json {
+    char *at, *end; /* the text, which strings are decoded into */
+    bool bad;
+} rt_json;
+
+typedef struct rt_text {
+    const char *at;
+    size_t length;
+} rt_text;
+
+/* Takes the character if it is next. */
+bool rt_json_accept(rt_json *j, char c);
+/* Takes the character, which must be next. */
+void rt_json_expect(rt_json *j, char c);
+/* A string, decoded in place. */
+rt_text rt_json_string(rt_json *j);
+/* An integer from 0 to 2^63 - 1, without sign, fraction or exponent. */
+int64_t rt_json_integer(rt_json *j);
+/* After an opening bracket and after each member: true when another member follows. */
+bool rt_json_more(rt_json *j, char closing, bool first);
+/* Nothing but white space may follow. */
+void rt_json_finish(rt_json *j);
+
+bool rt_text_is(rt_text text, const char *s);
+
+#endif
