@@ -247,6 +247,7 @@ struct ir_func {
     int loss;          /* index of the result that is the loss, or -1 */
     bool entry;        /* becomes a function of the generated header; else it is only named by instructions */
     struct ir_schedule *schedule; /* set by the passes fuse and plan; NULL before */
+    int id;            /* scratch number for a pass */
 };
 
 typedef struct ir_builder ir_builder;
@@ -257,6 +258,7 @@ typedef struct ir_module {
     const char *name;
     IR_LIST(ir_state *) states;
     IR_LIST(ir_func *) funcs;
+    int props; /* PASS_* of passes/passes.h that hold for all functions */
 } ir_module;
 
 ir_module *ir_module_new(ir_ctx *ctx, ir_arena *arena, const char *name);

@@ -12,7 +12,7 @@
 
 typedef void pass_run(ir_func *f);
 
-enum { PASS_LAID_OUT = 1, PASS_FUSED = 2, PASS_PLANNED = 4 }; /* properties of a function */
+enum { PASS_LAID_OUT = 1, PASS_FUSED = 2, PASS_PLANNED = 4 }; /* properties of a module's functions: ir_module.props */
 
 typedef struct pass_info {
     const char *name, *doc;
@@ -25,8 +25,11 @@ const pass_info *pass_by_name(const char *name);
 
 /* Called after every pass of a pipeline. */
 typedef void pass_watch(void *user, const pass_info *pass, const ir_module *m);
-/* Runs one pass on all functions of the module, called ones before their callers, then the verifier if `verify`. */
+/* Runs one pass on all functions of the module, called ones before their callers, then the verifier if `verify`. BUG when
+ * m->props lacks what the pass needs: who lets a user choose passes asks first. */
 void pass_run_one(ir_module *m, const pass_info *pass, bool verify);
+/* Drops the functions that no entry reaches. */
+void pass_drop_functions(ir_module *m);
 
 /* ---- Autodiff (autodiff.c, vjp*.c) ---------------------------------------------------------------------------------- */
 

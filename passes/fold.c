@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Constants: an instruction whose operands are all known is computed by the reference evaluator. Three rules keep the
+ * module from growing and the compiler from working for a hostile file: what is one number everywhere stays one number
+ * (elementwise instructions on splats compute one element, and a constant with equal elements becomes a repeated scalar);
+ * a result is at most as large as the real constants that it comes from, or SMALL elements; and bytes and work of a
+ * function have a budget. So iota, broadcast and pad never become big constants: they cost less computed than loaded. */
+#include "passes/local.h"
+
+enum { SMALL = 64 };
+#define WORK ((int64_t)1 << 27) /* element operations, a function */
+
+typedef struct fold {
+    ir_func *f;
+    ir_arena *scratch; /* operands made for one evaluation */
+    int64_t work, bytes;
+} fold;
+
+/* Work of an instruction in element operations, -1 for what is not folded. */
+static int64_t work_of(const ir_inst *inst)
+{
+    if (ir_has_trait(inst, IR_STRUCTURED | IR_NULLARY) || inst->op == IR_OP_copy || inst->op == IR_OP_broadcast)
+        return -1;
+    int64_t n = 0;
+    for (int i = 0; i < inst->nresults; i++)
+        n += ir_count(&inst->result[i]->type);
+    for (int i = 0; i < inst->noperands; i++)
+        n += ir_count(&inst->operand[i]->type);
+    if (inst->op == IR_OP_dot_general) {
+        const ir_ints c = IR_ATTR(inst, dot_general)->lhs_contract;
+        for (int i = 0; i < c.n && n < WORK; i++)
+            n *= inst->operand[0]->type.dim[c.v[i]] + 1;
+    } else if (!ir_has_trait(inst, IR_ELEMENTWISE | IR_MOVES) && inst->op != IR_OP_reduce && inst->op != IR_OP_arg_reduce &&
+               inst->op != IR_OP_scatter && inst->op != IR_OP_cumulative && inst->op != IR_OP_sort) {
+        return n > 4096 ? -1 : n * 4096; /* windows and convolutions: only small ones */
+    }
+    return n;
+}
+
+/* The value as a literal of its type, or NULL. */
+static ir_literal *known(fold *s, const ir_value *v)
+{
+    ir_inst *c = match(v, IR_OP_constant), *iota = match(v, IR_OP_iota);
+    if (c)
+        return IR_ATTR(c, constant)->value;
+    ir_literal *splat = NULL;
+    int64_t n = ir_count(&v->type);
+    if (ir_bytes(&v->type) > IR_MAX_FOLD_BYTES || n > s->work || (!iota && !match_splat(v, &splat)))
+        return NULL;
+    ir_literal *l = ir_literal_new(s->scratch, &v->type);
+    s->work -= n;
+    if (iota)
+        ir_eval_inst(s->scratch, iota, NULL, &l);
+    for (int64_t i = 0; i < n && splat; i++)
+        if (ir_is_float(v->type.dtype))
+            ir_literal_set(l, i, ir_literal_get(splat, 0));
+        else
+            ir_literal_set_int(l, i, ir_literal_get_int(splat, 0));
+    return l;
+}
+
+static ir_builder at(ir_inst *inst)
+{
+    ir_builder b = ir_builder_new(inst->func);
+    b.at = inst;
+    b.loc = inst->loc;
+    b.phase = inst->phase;
+    b.primal = inst->primal;
+    return b;
+}
+
+/* A constant, or a repeated scalar if all elements are equal. */
+static ir_value *constant(ir_inst *where, ir_literal *l)
+{
+    ir_builder b = at(where);
+    if (!l->type.rank || !ir_count(&l->type) || !ir_literal_is_splat(l))
+        return ir_constant(&b, l);
+    ir_type scalar = ir_scalar_type(l->type.dtype);
+    ir_literal *one = ir_literal_new(where->func->module->arena, &scalar);
+    one->data = ir_memdup(where->func->module->arena, l->data, (size_t)ir_bytes(&scalar));
+    return ir_broadcast(&b, ir_constant(&b, one), l->type.rank, l->type.dim, NULL);
+}
+
+/* An elementwise instruction on splats, as one element. */
+static bool fold_splat(ir_inst *inst)
+{
+    if (!ir_has_trait(inst, IR_ELEMENTWISE) || inst->op == IR_OP_copy)
+        return false;
+    ir_literal *operand[3], *result;
+    ir_value *scalar[3];
+    for (int i = 0; i < inst->noperands; i++)
+        if (!match_splat(inst->operand[i], &operand[i]))
+            return false;
+    ir_builder b = at(inst);
+    for (int i = 0; i < inst->noperands; i++) {
+        ir_type t = ir_scalar_type(inst->operand[i]->type.dtype);
+        ir_literal *one = ir_literal_new(inst->func->module->arena, &t);
+        one->data = operand[i]->data; /* the first element */
+        operand[i] = one;
+        scalar[i] = ir_constant(&b, one);
+    }
+    ir_inst *small = ir_build(&b, inst->op, scalar, inst->noperands, inst->attrs);
+    ir_built(&b);
+    result = ir_literal_new(inst->func->module->arena, &small->result[0]->type);
+    ir_eval_inst(inst->func->module->arena, small, operand, &result);
+    ir_remove(small);
+    for (int i = inst->noperands; i-- > 0;)
+        ir_remove(scalar[i]->def);
+    ir_value *v = ir_constant(&b, result);
+    inst->result[0]->aux = ir_broadcast(&b, v, inst->result[0]->type.rank, inst->result[0]->type.dim, NULL);
+    return true;
+}
+
+static bool fold_inst(fold *s, ir_inst *inst)
+{
+    int64_t work = work_of(inst), real = 0, bytes = 0, elements = 0;
+    if (work < 0 || work > s->work || !inst->noperands || inst->noperands > SMALL || inst->nresults > SMALL)
+        return false;
+    ir_literal *operand[SMALL], *result[SMALL];
+    for (int i = 0; i < inst->nresults; i++) {
+        elements += ir_count(&inst->result[i]->type);
+        bytes += ir_bytes(&inst->result[i]->type);
+    }
+    for (int i = 0; i < inst->noperands; i++)
+        if (match(inst->operand[i], IR_OP_constant))
+            real += ir_bytes(&inst->operand[i]->type);
+    if (bytes > IR_MAX_FOLD_BYTES || bytes > s->bytes || (elements > SMALL && bytes > real) || (!real && elements > 1))
+        return false;
+    for (int i = 0; i < inst->noperands; i++)
+        if (!(operand[i] = known(s, inst->operand[i])))
+            return false;
+    ir_arena *arena = inst->func->module->arena;
+    for (int i = 0; i < inst->nresults; i++)
+        result[i] = ir_literal_new(arena, &inst->result[i]->type);
+    ir_eval_inst(arena, inst, operand, result);
+    for (int i = 0; i < inst->nresults; i++)
+        inst->result[i]->aux = constant(inst, result[i]);
+    s->work -= work;
+    s->bytes -= bytes;
+    return true;
+}
+
+void pass_fold(ir_func *f)
+{
+    fold s = {.f = f, .work = WORK, .bytes = 4 * IR_MAX_FOLD_BYTES};
+    s.scratch = ir_arena_new(f->module->ctx);
+    for (int i = 0; i < f->params.count; i++)
+        f->params.items[i].value->aux = f->params.items[i].value;
+    IR_FOR_SAFE (inst, f) {
+        for (int i = 0; i < inst->noperands; i++)
+            if (inst->operand[i]->aux)
+                inst->operand[i] = inst->operand[i]->aux;
+        for (int i = 0; i < inst->nresults; i++)
+            inst->result[i]->aux = inst->result[i];
+        ir_inst *c = inst->op == IR_OP_constant ? inst : NULL;
+        if (c && c->result[0]->type.rank && ir_count(&c->result[0]->type) && ir_literal_is_splat(IR_ATTR(c, constant)->value)) {
+            c->result[0]->aux = constant(c, IR_ATTR(c, constant)->value);
+            ir_remove(c);
+        } else if (fold_splat(inst) || fold_inst(&s, inst)) {
+            ir_remove(inst);
+        }
+    }
+    for (int i = 0; i < f->results.count; i++)
+        if (f->results.items[i].value->aux)
+            f->results.items[i].value = f->results.items[i].value->aux;
+    ir_arena_free(s.scratch);
+}

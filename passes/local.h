@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * What passes use of each other. */
+#ifndef GRADC_PASSES_LOCAL_H
+#define GRADC_PASSES_LOCAL_H
+
+#include "passes/passes.h"
+
+/* ---- Looking at values (match.c) ---- */
+
+/* The instruction that defines v if it is an `op`, else NULL. */
+static inline ir_inst *match(const ir_value *v, ir_op op)
+{
+    return v->def && v->def->op == op ? v->def : NULL;
+}
+
+/* True when all elements of v are one number known now: a constant of one element or a splat, repeated or reshaped. */
+bool match_splat(const ir_value *v, ir_literal **literal);
+/* The same as a number: false if it is not one, or not exact in double. */
+bool match_number(const ir_value *v, double *number);
+bool match_is(const ir_value *v, double number);
+/* A reshape that only adds or removes dimensions of extent 1. */
+bool match_unit_reshape(const ir_type *from, const ir_type *to);
+
+/* ---- The parts of a pipeline that train_build runs itself ---- */
+
+pass_run pass_fold, pass_simplify, pass_cse, pass_dce;
+/* cse that also merges a backward instruction into an identical forward one: only before a partition. */
+void cse_across(ir_func *f);
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The pass table, and how one of its rows runs on a module. */
+#include "passes/passes.h"
+
+#include <string.h>
+
+#define PASS(name, function, needs, sets, breaks, doc) pass_run function;
+#include "passes/passes.def"
+
+const pass_info passes[] = {
+#define PASS(name_, function, needs_, sets_, breaks_, doc_) {.name = #name_, .doc = doc_, .run = function, .needs = needs_, .sets = sets_, .breaks = breaks_},
+#include "passes/passes.def"
+    {0}};
+
+const pass_info *pass_by_name(const char *name)
+{
+    for (const pass_info *p = passes; p->name; p++)
+        if (!strcmp(p->name, name))
+            return p;
+    return NULL;
+}
+
+/* Appends the functions that f names, then f, each once. Modules have no recursion, and nesting has a limit. */
+static void after_callees(ir_func *f, ir_func **order, int *n)
+{
+    if (f->id)
+        return;
+    f->id = 1;
+    ir_func *called[2];
+    IR_FOR (inst, f) {
+        int k = ir_called(inst, called, 2);
+        for (int i = 0; i < k; i++)
+            after_callees(called[i], order, n);
+    }
+    order[(*n)++] = f;
+}
+
+void pass_run_one(ir_module *m, const pass_info *pass, bool verify)
+{
+    const char *before = ir_current_pass;
+    ir_current_pass = pass->name;
+    if ((m->props & pass->needs) != pass->needs)
+        BUG("the pass needs properties %#x, %#x hold", (unsigned)pass->needs, (unsigned)m->props);
+    ir_arena *scratch = ir_arena_new(m->ctx);
+    ir_func **order = ir_array(scratch, ir_func *, m->funcs.count);
+    int n = 0;
+    for (int i = 0; i < m->funcs.count; i++)
+        m->funcs.items[i]->id = 0;
+    for (int i = 0; i < m->funcs.count; i++)
+        after_callees(m->funcs.items[i], order, &n);
+    for (int i = 0; i < n; i++)
+        pass->run(order[i]);
+    ir_arena_free(scratch);
+    m->props = (m->props & ~pass->breaks) | pass->sets;
+    if (verify)
+        ir_verify(m);
+    ir_current_pass = before;
+}
+
+/* Marks what f names, f included. */
+static void mark(ir_func *f)
+{
+    if (f->id)
+        return;
+    f->id = 1;
+    ir_func *called[2];
+    IR_FOR (inst, f) {
+        int k = ir_called(inst, called, 2);
+        for (int i = 0; i < k; i++)
+            mark(called[i]);
+    }
+}
+
+void pass_drop_functions(ir_module *m)
+{
+    int n = 0;
+    for (int i = 0; i < m->funcs.count; i++)
+        m->funcs.items[i]->id = 0;
+    for (int i = 0; i < m->funcs.count; i++)
+        if (m->funcs.items[i]->entry)
+            mark(m->funcs.items[i]);
+    for (int i = 0; i < m->funcs.count; i++)
+        if (m->funcs.items[i]->id)
+            m->funcs.items[n++] = m->funcs.items[i];
+    m->funcs.count = n;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Rewrites of reductions and contractions. */
+#include "passes/rewrite.h"
+
+#include <string.h>
+
+#define RULE(name) bool name(ir_builder *b, ir_inst *inst, ir_value **out)
+#define X (inst->operand[0])
+#define R (&inst->result[0]->type)
+
+static bool give(ir_value **out, ir_value *v)
+{
+    out[0] = v;
+    return v != NULL;
+}
+
+static uint32_t mask_of(ir_ints axes)
+{
+    uint32_t m = 0;
+    for (int i = 0; i < axes.n; i++)
+        m |= 1u << axes.v[i];
+    return m;
+}
+
+static int list_of(uint32_t mask, int64_t *out)
+{
+    int n = 0;
+    for (int i = 0; i < IR_MAX_RANK; i++)
+        if (mask >> i & 1)
+            out[n++] = i;
+    return n;
+}
+
+/* Over an extent of 1 every reduction is the element. */
+RULE(rw_reduce_unit)
+{
+    const ir_ints axes = IR_ATTR(inst, reduce)->axes;
+    int64_t left[IR_MAX_RANK];
+    int n = 0;
+    for (int i = 0; i < axes.n; i++)
+        if (X->type.dim[axes.v[i]] != 1)
+            left[n++] = axes.v[i];
+    if (n == axes.n && n)
+        return false;
+    return give(out, ir_reshape(b, ir_reduce(b, IR_ATTR(inst, reduce)->combine, X, n, left), R->rank, R->dim));
+}
+
+static bool reduce_transpose(ir_builder *b, ir_inst *inst, ir_value **out)
+{
+    ir_inst *t = match(X, IR_OP_transpose);
+    if (!t)
+        return false;
+    const ir_ints perm = IR_ATTR(t, transpose)->perm;
+    uint32_t gone = mask_of(IR_ATTR(inst, reduce)->axes), from = 0;
+    int64_t axes[IR_MAX_RANK], order[IR_MAX_RANK];
+    int n = 0;
+    for (int i = 0; i < perm.n; i++)
+        if (gone >> i & 1)
+            from |= 1u << perm.v[i];
+    for (int i = 0; i < perm.n; i++)
+        if (!(gone >> i & 1)) /* its place among the dimensions that stay */
+            order[n++] = __builtin_popcount(~from & ((1u << perm.v[i]) - 1));
+    n = list_of(from, axes);
+    return give(out, ir_transpose(b, ir_reduce(b, IR_ATTR(inst, reduce)->combine, t->operand[0], n, axes), order));
+}
+
+/* Reducing what was only repeated: sums multiply, max, min, and, or change nothing. */
+static bool reduce_broadcast(ir_builder *b, ir_inst *inst, ir_value **out)
+{
+    ir_inst *r = match(X, IR_OP_broadcast);
+    ir_combine combine = IR_ATTR(inst, reduce)->combine;
+    if (!r || combine == IR_PROD)
+        return false;
+    const ir_ints dims = IR_ATTR(r, broadcast)->dims;
+    uint32_t gone = mask_of(IR_ATTR(inst, reduce)->axes), inner = 0, mapped = mask_of(dims);
+    int64_t axes[IR_MAX_RANK], to[IR_MAX_RANK], times = 1;
+    int n = 0;
+    for (int i = 0; i < dims.n; i++) {
+        if (r->operand[0]->type.dim[i] != X->type.dim[dims.v[i]])
+            return false;
+        if (gone >> dims.v[i] & 1)
+            inner |= 1u << i;
+        else
+            to[n++] = __builtin_popcount(~gone & ((1u << dims.v[i]) - 1));
+    }
+    for (int i = 0; i < X->type.rank; i++)
+        if ((gone & ~mapped) >> i & 1)
+            times *= X->type.dim[i];
+    if (!(gone & ~mapped) || times < 1 || (combine == IR_SUM && times > 2048 && ir_dtypes[R->dtype].bytes < 4))
+        return false;
+    n = list_of(inner, axes);
+    ir_value *small = ir_reduce(b, combine, r->operand[0], n, axes);
+    if (combine == IR_SUM)
+        small = ir_mul(b, small, ir_splat(b, &small->type, (double)times));
+    return give(out, ir_broadcast(b, small, R->rank, R->dim, to));
+}
+
+/* reduce(reshape(x)) where the reshape only adds or drops dimensions of extent 1. */
+static bool reduce_reshape(ir_builder *b, ir_inst *inst, ir_value **out)
+{
+    ir_inst *r = match(X, IR_OP_reshape);
+    if (!r || !match_unit_reshape(&r->operand[0]->type, &X->type))
+        return false;
+    const ir_type *from = &r->operand[0]->type;
+    uint32_t gone = mask_of(IR_ATTR(inst, reduce)->axes);
+    int64_t axes[IR_MAX_RANK];
+    int n = 0, j = 0;
+    for (int i = 0; i < X->type.rank; i++) {
+        if (X->type.dim[i] == 1)
+            continue; /* rw_reduce_unit left none to reduce */
+        while (from->dim[j] == 1)
+            j++;
+        if (gone >> i & 1)
+            axes[n++] = j;
+        j++;
+    }
+    return give(out, ir_reshape(b, ir_reduce(b, IR_ATTR(inst, reduce)->combine, r->operand[0], n, axes), R->rank, R->dim));
+}
+
+RULE(rw_reduce_move)
+{
+    return reduce_transpose(b, inst, out) || reduce_broadcast(b, inst, out) || reduce_reshape(b, inst, out);
+}
+
+RULE(rw_reduce_reduce)
+{
+    ir_inst *inner = match(X, IR_OP_reduce);
+    if (!inner || X->id > 1 || IR_ATTR(inner, reduce)->combine != IR_ATTR(inst, reduce)->combine)
+        return false;
+    uint32_t first = mask_of(IR_ATTR(inner, reduce)->axes), second = mask_of(IR_ATTR(inst, reduce)->axes), all = first;
+    for (int i = 0, k = 0; i < inner->operand[0]->type.rank; i++)
+        if (!(first >> i & 1) && (second >> k++ & 1))
+            all |= 1u << i;
+    int64_t axes[IR_MAX_RANK];
+    int n = list_of(all, axes);
+    return give(out, ir_reduce(b, IR_ATTR(inst, reduce)->combine, inner->operand[0], n, axes));
+}
+
+/* ---- Contractions ---- */
+
+/* An operand's transpose goes into the dimension numbers where the dimensions that stay keep their order. */
+RULE(rw_dot_transpose)
+{
+    const struct ir_attrs_dot_general *a = IR_ATTR(inst, dot_general);
+    for (int side = 0; side < 2; side++) {
+        ir_inst *t = match(inst->operand[side], IR_OP_transpose);
+        if (!t)
+            continue;
+        const ir_ints perm = IR_ATTR(t, transpose)->perm, batch[2] = {a->lhs_batch, a->rhs_batch}, contract[2] = {a->lhs_contract, a->rhs_contract};
+        uint32_t used = mask_of(batch[side]) | mask_of(contract[side]);
+        int64_t last = -1, nb[2][IR_MAX_RANK], nc[2][IR_MAX_RANK];
+        bool ordered = true;
+        for (int i = 0; i < perm.n; i++)
+            if (!(used >> i & 1)) {
+                ordered &= perm.v[i] > last;
+                last = perm.v[i];
+            }
+        if (!ordered)
+            continue;
+        for (int s = 0; s < 2; s++) {
+            for (int i = 0; i < batch[s].n; i++)
+                nb[s][i] = s == side ? perm.v[batch[s].v[i]] : batch[s].v[i];
+            for (int i = 0; i < contract[s].n; i++)
+                nc[s][i] = s == side ? perm.v[contract[s].v[i]] : contract[s].v[i];
+        }
+        ir_value *x = side ? inst->operand[0] : t->operand[0], *y = side ? t->operand[0] : inst->operand[1];
+        return give(out, ir_dot_general(b, x, y, batch[0].n, nb[0], nb[1], contract[0].n, nc[0], nc[1]));
+    }
+    return false;
+}
+
+/* A right operand that repeats along all batch dimensions needs none: the left one's batch is just more rows. */
+RULE(rw_dot_broadcast)
+{
+    const struct ir_attrs_dot_general *a = IR_ATTR(inst, dot_general);
+    ir_inst *r = match(inst->operand[1], IR_OP_broadcast);
+    if (!r || !a->lhs_batch.n)
+        return false;
+    const ir_ints dims = IR_ATTR(r, broadcast)->dims;
+    uint32_t batch = mask_of(a->rhs_batch), mapped = mask_of(dims), lhs_contract = mask_of(a->lhs_contract), lhs_batch = mask_of(a->lhs_batch);
+    int rank = inst->operand[1]->type.rank;
+    if ((batch & mapped) || (batch | mapped) != (1u << rank) - 1)
+        return false;
+    for (int i = 0; i < dims.n; i++)
+        if (r->operand[0]->type.dim[i] != inst->operand[1]->type.dim[dims.v[i]])
+            return false;
+    int64_t contract[IR_MAX_RANK], perm[IR_MAX_RANK];
+    for (int i = 0; i < a->rhs_contract.n; i++)
+        contract[i] = __builtin_popcount(mapped & ((1u << a->rhs_contract.v[i]) - 1));
+    ir_value *d = ir_dot_general(b, X, r->operand[0], 0, NULL, NULL, a->lhs_contract.n, a->lhs_contract.v, contract);
+    int n = 0, rows = X->type.rank - a->lhs_contract.n;
+    for (int i = 0; i < a->lhs_batch.n; i++)
+        perm[n++] = __builtin_popcount(~lhs_contract & ((1u << a->lhs_batch.v[i]) - 1));
+    for (int i = 0; i < X->type.rank; i++)
+        if (!((lhs_contract | lhs_batch) >> i & 1))
+            perm[n++] = __builtin_popcount(~lhs_contract & ((1u << i) - 1));
+    for (int i = rows; n < R->rank; i++)
+        perm[n++] = i;
+    return give(out, ir_transpose(b, d, perm));
+}
