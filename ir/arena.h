@@ -40,7 +40,7 @@ typedef struct ir_loc {
     const char *op;   /* the operator or function that asked for it, e.g. "Conv", "gradc_matmul" */
     int node;         /* index in the file's graph, or -1 */
     int line, column; /* 1-based in a text file, or 0; column counts bytes */
-    const char *source; /* that line, for a caret, or NULL */
+    const char *source; /* that line, for a caret, or NULL; a sink may read it only while it runs */
 } ir_loc;
 
 /* Called for each diagnostic. `text` has no newline at the end and is raw: the sink escapes control characters. */

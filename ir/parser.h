@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The parser of the text form, inside: its state, and the small parts (tokens, types, literals) that parse.c is made of.
+ * Functions that return bool have reported when they return false, and mostly stand at the token that is wrong. */
+#ifndef GRADC_IR_PARSER_H
+#define GRADC_IR_PARSER_H
+
+#include "ir/lex.h"
+#include "ir/path.h"
+#include "ir/text.h"
+
+typedef struct ir_named { /* what a label stands for */
+    ir_value *value;   /* NULL: its instruction was refused */
+    int line;
+} ir_named;
+
+typedef struct ir_body {
+    ir_func *func;
+    ir_lexer at;      /* behind the opening brace */
+    ir_map names, numbers;
+    enum { UNREAD, READING, READ } state;
+    bool failed;
+} ir_body;
+
+typedef struct ir_later { /* a reference that is resolved when everything was read */
+    ir_inst *inst;     /* its primal … */
+    ir_state *state;   /* … or the parameter that it belongs to */
+    ir_body *where;
+    ir_token func, name;
+} ir_later;
+
+typedef struct ir_parser {
+    ir_ctx *ctx;
+    ir_arena *arena;   /* the module's */
+    ir_arena *scratch;
+    const char *file, *folder, *source;
+    ir_module *m;
+    ir_lexer lex;
+    ir_map states, funcs; /* name -> ir_state, body */
+    IR_LIST(ir_later) later;
+    ir_map side;       /* name -> literal of the side file */
+    bool side_read, side_failed;
+    int depth, insts;
+    int64_t splat_bytes;
+    const ir_loc *loc; /* the last instruction's, shared while it stays the same */
+} ir_parser;
+
+#define TOKEN (&p->lex.token)
+
+/* ---- parse_parts.c -------------------------------------------------------------------------------------------------- */
+
+enum { IR_SOURCE_BYTES = 400 };
+/* The line that a token stands in, cut to fit, into a buffer; returns it. */
+const char *ir_source_line(const ir_parser *p, const ir_token *t, char out[IR_SOURCE_BYTES + 1]);
+/* Report at a token; false. */
+bool ir_parse_error(ir_parser *p, const ir_token *t, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool ir_expected(ir_parser *p, const char *what); /* … found: the current token */
+_Noreturn void ir_parse_limit(ir_parser *p, const ir_token *t, const char *message);
+
+static inline void ir_next(ir_parser *p) { ir_lex_next(&p->lex); }
+static inline bool ir_is(const ir_parser *p, char punct) { return ir_lex_is(&p->lex, punct); }
+static inline bool ir_is_a(const ir_parser *p, const char *word) { return ir_lex_is_word(&p->lex, word); }
+/* Moves on if the current token is that. */
+bool ir_take(ir_parser *p, char punct);
+bool ir_take_word(ir_parser *p, const char *word);
+
+/* A token's text as a name in the module's arena, or NULL; does not move on. */
+const char *ir_name_of(ir_parser *p, const ir_token *t);
+/* These read one thing and move behind it. */
+bool ir_need(ir_parser *p, char punct);
+bool ir_need_string(ir_parser *p, const char **out);
+bool ir_need_int(ir_parser *p, int64_t *out);
+bool ir_need_choice(ir_parser *p, const char *const *names, int *out); /* which of the words, NULL at the end */
+bool ir_need_dtype(ir_parser *p, ir_dtype *out);
+bool ir_need_ints(ir_parser *p, ir_ints *out);
+bool ir_need_type(ir_parser *p, ir_type *out);
+bool ir_need_literal(ir_parser *p, const ir_type *type, ir_literal **out);
+/* Moves behind a literal whose type is not known yet. */
+bool ir_skip_literal(ir_parser *p);
+
+#endif

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The rules of a module. Membership is looked up in tables by pointer before anything behind a pointer is read, so that a
+ * broken module is reported and not followed. */
+#include "ir/map.h"
+#include "ir/ir.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct verifier {
+    const ir_module *m;
+    ir_arena *arena; /* scratch */
+    ir_map funcs, states, called; /* members; functions that instructions name */
+    const ir_func *func;          /* where we are */
+    const ir_inst *inst;
+    bool user, ok;
+} verifier;
+
+static bool wrong(verifier *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static bool wrong(verifier *v, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const char *text = ir_vformat(v->arena, format, args);
+    va_end(args);
+    v->ok = false;
+    const char *func = v->func ? ir_format(v->arena, "@%s: ", v->func->name) : "", *op = v->inst ? ir_ops[v->inst->op].name : "";
+    if (v->user) {
+        ir_report(v->m->ctx, IR_ERROR, v->inst ? v->inst->loc : NULL, "%s%s%s%s", func, op, *op ? ": " : "", text);
+        return false;
+    }
+    if (v->inst) {
+        ir_print_inst(stderr, v->inst);
+        putc('\n', stderr);
+    }
+    BUG("%s%s%s%s", func, op, *op ? ": " : "", text);
+}
+
+static const char *type_text(verifier *v, const ir_type *t)
+{
+    return ir_type_text(v->arena, t);
+}
+
+/* ---- Attributes ----------------------------------------------------------------------------------------------------- */
+
+static int choices(const char *const *names)
+{
+    int n = 0;
+    while (names[n])
+        n++;
+    return n;
+}
+
+static bool attr_ok(verifier *v, const ir_attr_info *info, const void *field)
+{
+    switch (info->kind) {
+    case IR_ATTR_ints: {
+        const ir_ints *x = field;
+        return x->n >= 0 && (!x->n || x->v);
+    }
+    case IR_ATTR_dtype: return *(const unsigned *)field < IR_DTYPES;
+    case IR_ATTR_relation: return *(const unsigned *)field < (unsigned)choices(ir_relation_names);
+    case IR_ATTR_combine: return *(const unsigned *)field < (unsigned)choices(ir_combine_names);
+    case IR_ATTR_kernel: return *(const unsigned *)field < (unsigned)choices(ir_kernel_names);
+    case IR_ATTR_func: {
+        const ir_func *f = *(ir_func *const *)field;
+        return !f || ir_map_get_ptr(&v->funcs, f);
+    }
+    case IR_ATTR_literal: {
+        const ir_literal *l = *(ir_literal *const *)field;
+        return l && l->data && l->type.dtype < IR_DTYPES && ir_type_ok(&l->type);
+    }
+    default: return true;
+    }
+}
+
+static bool check_attrs(verifier *v, const ir_inst *inst)
+{
+    const ir_op_info *info = &ir_ops[inst->op];
+    for (int i = 0; i < info->nattrs; i++)
+        if (!attr_ok(v, &info->attr[i], (const char *)inst->attrs + info->attr[i].offset))
+            return wrong(v, "attribute `%s` is not valid", info->attr[i].name);
+    return true;
+}
+
+/* A custom derivative takes (operands, results, cotangents) and gives the operands' cotangents. */
+static bool check_vjp(verifier *v, const ir_inst *inst)
+{
+    const ir_func *f = inst->op == IR_OP_call ? IR_ATTR(inst, call)->vjp : NULL;
+    if (!f)
+        return true;
+    int n = inst->noperands, r = inst->nresults;
+    if (f->params.count != n + 2 * r || f->results.count != n)
+        return wrong(v, "the derivative @%s takes %d values and gives %d; %d and %d are due", f->name, f->params.count, f->results.count, n + 2 * r, n);
+    for (int i = 0; i < n + 2 * r; i++) {
+        const ir_type *due = i < n ? &inst->operand[i]->type : &inst->result[(i - n) % r]->type, *found = &f->params.items[i].value->type;
+        if (!ir_type_eq(due, found))
+            return wrong(v, "parameter %d of the derivative @%s is %s, %s is due", i, f->name, type_text(v, found), type_text(v, due));
+    }
+    for (int i = 0; i < n; i++) {
+        const ir_type *due = &inst->operand[i]->type, *found = &f->results.items[i].value->type;
+        if (!ir_type_eq(due, found))
+            return wrong(v, "result %d of the derivative @%s is %s, %s is due", i, f->name, type_text(v, found), type_text(v, due));
+    }
+    return true;
+}
+
+/* ---- Instructions --------------------------------------------------------------------------------------------------- */
+
+static bool check_operands(verifier *v, const ir_inst *inst, const ir_map *known)
+{
+    if (inst->noperands < 0 || (inst->noperands && !inst->operand))
+        return wrong(v, "no operands");
+    for (int i = 0; i < inst->noperands; i++)
+        if (!inst->operand[i] || !ir_map_get_ptr(known, inst->operand[i]))
+            return wrong(v, "operand %d is not a value of this function that is computed before", i);
+    return true;
+}
+
+static bool check_results(verifier *v, const ir_inst *inst, ir_map *known)
+{
+    ir_arena *scratch = ir_arena_new(v->m->ctx); /* shape rules of a large module would pile up in one */
+    ir_type *type;
+    int n;
+    const char *refused = ir_infer(scratch, inst->op, inst->attrs, inst->operand, inst->noperands, &type, &n);
+    bool ok = !refused || wrong(v, "%s", refused);
+    if (ok && n != inst->nresults)
+        ok = wrong(v, "%d results where %d are due", inst->nresults, n);
+    for (int i = 0; ok && i < n; i++) {
+        const ir_value *r = inst->result[i];
+        if (!r || r->def != inst || r->func != v->func || r->index != i)
+            ok = wrong(v, "result %d does not belong to its instruction", i);
+        else if (!ir_type_eq(&r->type, &type[i]))
+            ok = wrong(v, "result %d is %s, %s is due", i, type_text(v, &r->type), type_text(v, &type[i]));
+    }
+    for (int i = 0; ok && i < n; i++)
+        ir_map_put_ptr(known, inst->result[i], inst->result[i]);
+    ir_arena_free(scratch);
+    return ok;
+}
+
+static bool check_inst(verifier *v, const ir_inst *inst, const ir_inst *previous, ir_map *known)
+{
+    v->inst = NULL;
+    if ((unsigned)inst->op >= IR_OPS || !inst->attrs)
+        return wrong(v, "an instruction without operation or attributes");
+    v->inst = inst;
+    if (inst->func != v->func || inst->previous != previous)
+        return wrong(v, "the instruction list is broken");
+    if ((unsigned)inst->phase > IR_UPDATE)
+        return wrong(v, "no such phase");
+    if (!check_operands(v, inst, known) || !check_attrs(v, inst) || !check_results(v, inst, known) || !check_vjp(v, inst))
+        return false;
+    ir_func *called[2];
+    int n = ir_called(inst, called, 2);
+    for (int i = 0; i < n; i++)
+        ir_map_put_ptr(&v->called, called[i], called[i]);
+    return true;
+}
+
+/* ---- Functions ------------------------------------------------------------------------------------------------------ */
+
+static bool check_state(verifier *v, const ir_port *p, ir_map *once, const char *what)
+{
+    const ir_state *s = p->state;
+    if (!s || !ir_map_get_ptr(&v->states, s))
+        return wrong(v, "a %s is bound to no state of the module", what);
+    if (!ir_type_eq(&s->type, &p->value->type))
+        return wrong(v, "the state '%s' is %s, its %s is %s", s->name, type_text(v, &s->type), what, type_text(v, &p->value->type));
+    if (ir_map_get_ptr(once, s))
+        return wrong(v, "the state '%s' has two %ss", s->name, what);
+    ir_map_put_ptr(once, s, p->state);
+    return true;
+}
+
+/* Names of one role are unique in an entry: they become members of one struct. */
+static bool check_names(verifier *v, const ir_port *ports, int n, const char *what)
+{
+    ir_map names[IR_HYPER + 1];
+    for (int i = 0; i <= IR_HYPER; i++)
+        names[i] = ir_map_new(v->arena);
+    for (int i = 0; i < n; i++) {
+        const ir_port *p = &ports[i];
+        if ((unsigned)p->role > IR_HYPER || (unsigned)p->bind > IR_STATE)
+            return wrong(v, "%s %d has no such role", what, i);
+        if (p->bind == IR_STATE || !p->name || !v->func->entry)
+            continue;
+        if (ir_map_get_text(&names[p->role], p->name))
+            return wrong(v, "two %ss are called '%s'", what, p->name);
+        ir_map_put_text(&names[p->role], p->name, p->value);
+    }
+    return true;
+}
+
+static bool check_params(verifier *v, const ir_func *f, ir_map *known)
+{
+    ir_map once = ir_map_new(v->arena);
+    for (int i = 0; i < f->params.count; i++) {
+        const ir_port *p = &f->params.items[i];
+        const ir_value *x = p->value;
+        if (!x || x->def || x->func != f || x->index != i || (unsigned)x->type.dtype >= IR_DTYPES || !ir_type_ok(&x->type))
+            return wrong(v, "parameter %d is not valid", i);
+        if (p->bind == IR_STATE && !check_state(v, p, &once, "parameter"))
+            return false;
+        ir_map_put_ptr(known, x, p->value);
+    }
+    return check_names(v, f->params.items, f->params.count, "input");
+}
+
+static bool check_func_results(verifier *v, const ir_func *f, const ir_map *known)
+{
+    ir_map once = ir_map_new(v->arena);
+    for (int i = 0; i < f->results.count; i++) {
+        const ir_port *p = &f->results.items[i];
+        if (!p->value || !ir_map_get_ptr(known, p->value))
+            return wrong(v, "result %d is not a value of this function", i);
+        if (p->bind == IR_STATE && !check_state(v, p, &once, "update"))
+            return false;
+    }
+    if (f->loss < -1 || f->loss >= f->results.count || (f->loss >= 0 && !ir_is_float(f->results.items[f->loss].value->type.dtype)))
+        return wrong(v, "the loss is not a float result");
+    return check_names(v, f->results.items, f->results.count, "output");
+}
+
+static bool check_func(verifier *v, const ir_func *f)
+{
+    ir_map known = ir_map_new(v->arena);
+    v->func = f;
+    v->inst = NULL;
+    if (f->module != v->m)
+        return wrong(v, "belongs to another module");
+    if (!check_params(v, f, &known))
+        return false;
+    const ir_inst *previous = NULL;
+    IR_FOR (inst, f) {
+        if (!check_inst(v, inst, previous, &known))
+            return false;
+        previous = inst;
+    }
+    v->inst = NULL;
+    if (f->last != previous)
+        return wrong(v, "the instruction list is broken");
+    return check_func_results(v, f, &known);
+}
+
+/* ---- The call graph ------------------------------------------------------------------------------------------------- */
+
+typedef struct visit {
+    const ir_func *func;
+    const ir_inst *at; /* the next instruction to look at */
+    int which;         /* function of it */
+} visit;
+
+/* Walks what f calls, with a stack of its own: nothing calls itself, and calls nest at most IR_MAX_DEPTH deep. `done` holds the
+ * height of finished functions. */
+static bool check_calls(verifier *v, const ir_func *root, ir_map *done)
+{
+    visit stack[IR_MAX_DEPTH + 1];
+    intptr_t height[IR_MAX_DEPTH + 1];
+    int depth = 1;
+    if (ir_map_get_ptr(done, root))
+        return true;
+    stack[0] = (visit){root, root->first, 0};
+    height[0] = 1;
+    while (depth) {
+        visit *top = &stack[depth - 1];
+        ir_func *called[2];
+        int n = top->at ? ir_called(top->at, called, 2) : 0;
+        if (!top->at) {
+            ir_map_put_ptr(done, top->func, (void *)height[depth - 1]);
+            depth--;
+            if (depth && height[depth - 1] <= height[depth])
+                height[depth - 1] = height[depth] + 1;
+            continue;
+        }
+        if (top->which >= n) {
+            top->at = top->at->next;
+            top->which = 0;
+            continue;
+        }
+        const ir_func *f = called[top->which++];
+        v->func = top->func;
+        for (int i = 0; i < depth; i++)
+            if (stack[i].func == f)
+                return wrong(v, "@%s calls itself", f->name);
+        intptr_t known = (intptr_t)ir_map_get_ptr(done, f);
+        if (depth + (known ? known : 1) > IR_MAX_DEPTH)
+            return wrong(v, "functions call each other more than %d deep", IR_MAX_DEPTH);
+        if (known) {
+            height[depth - 1] = known >= height[depth - 1] ? known + 1 : height[depth - 1];
+            continue;
+        }
+        stack[depth] = (visit){f, f->first, 0};
+        height[depth++] = 1;
+    }
+    return true;
+}
+
+/* A function that instructions name has no update: calling it would have an effect. */
+static void check_called(verifier *v, const ir_func *f)
+{
+    v->func = f;
+    v->inst = NULL;
+    for (int i = 0; ir_map_get_ptr(&v->called, f) && i < f->results.count; i++)
+        if (f->results.items[i].bind == IR_STATE)
+            wrong(v, "updates the state '%s', and is called", f->results.items[i].state->name);
+}
+
+/* ---- The module ----------------------------------------------------------------------------------------------------- */
+
+static void check_states(verifier *v)
+{
+    ir_map names = ir_map_new(v->arena);
+    for (int i = 0; i < v->m->states.count; i++)
+        ir_map_put_ptr(&v->states, v->m->states.items[i], v->m->states.items[i]);
+    for (int i = 0; i < v->m->states.count; i++) {
+        const ir_state *s = v->m->states.items[i];
+        if (!s->name || ir_map_get_text(&names, s->name))
+            wrong(v, "two states are called '%s'", s->name ? s->name : "");
+        else
+            ir_map_put_text(&names, s->name, v->m->states.items[i]);
+        if ((unsigned)s->kind > IR_SAVED || (unsigned)s->type.dtype >= IR_DTYPES || !ir_type_ok(&s->type) || s->index != i)
+            wrong(v, "the state '%s' is not valid", s->name);
+        if (s->of && (!ir_map_get_ptr(&v->states, s->of) || s->of->kind != IR_PARAM))
+            wrong(v, "the state '%s' belongs to no parameter", s->name);
+        if (s->init && !ir_type_eq(&s->init->type, &s->type))
+            wrong(v, "the state '%s' is %s, its initial value is %s", s->name, type_text(v, &s->type), type_text(v, &s->init->type));
+        if (s->trainable && !ir_is_float(s->type.dtype))
+            wrong(v, "the state '%s' is %s and cannot train", s->name, type_text(v, &s->type));
+    }
+}
+
+static void check_func_names(verifier *v)
+{
+    ir_map names = ir_map_new(v->arena);
+    for (int i = 0; i < v->m->funcs.count; i++) {
+        ir_func *f = v->m->funcs.items[i];
+        if (ir_map_get_text(&names, f->name))
+            wrong(v, "two functions are called @%s", f->name);
+        ir_map_put_text(&names, f->name, f);
+        ir_map_put_ptr(&v->funcs, f, f);
+    }
+}
+
+static bool verify(const ir_module *m, bool user)
+{
+    verifier v = {.m = m, .arena = ir_arena_new(m->ctx), .user = user, .ok = true};
+    v.funcs = v.states = v.called = ir_map_new(v.arena);
+    check_states(&v);
+    check_func_names(&v);
+    for (int i = 0; i < m->funcs.count; i++)
+        check_func(&v, m->funcs.items[i]);
+    if (v.ok) { /* the functions can be walked */
+        ir_map done = ir_map_new(v.arena);
+        for (int i = 0; i < m->funcs.count; i++) {
+            v.inst = NULL;
+            check_calls(&v, m->funcs.items[i], &done);
+            check_called(&v, m->funcs.items[i]);
+        }
+    }
+    ir_arena_free(v.arena);
+    return v.ok;
+}
+
+void ir_verify(const ir_module *m)
+{
+    verify(m, false);
+}
+
+bool ir_verify_user(const ir_module *m)
+{
+    return verify(m, true);
+}
