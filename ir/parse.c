@@ -123,18 +123,13 @@ static bool read_attr_value(ir_parser *p, line *l, const ir_attr_info *info, voi
         return ir_skip_literal(p);
     case IR_ATTR_relation:
     case IR_ATTR_combine:
-    case IR_ATTR_kernel: {
-        const char *const *const names[] = {[IR_ATTR_relation] = ir_relation_names, [IR_ATTR_combine] = ir_combine_names, [IR_ATTR_kernel] = ir_kernel_names};
-        if (!ir_need_choice(p, names[info->kind], &choice))
+        if (!ir_need_choice(p, info->kind == IR_ATTR_relation ? ir_relation_names : ir_combine_names, &choice))
             return false;
         if (info->kind == IR_ATTR_relation)
             *(ir_relation *)field = (ir_relation)choice;
-        else if (info->kind == IR_ATTR_combine)
-            *(ir_combine *)field = (ir_combine)choice;
         else
-            *(ir_kernel *)field = (ir_kernel)choice;
+            *(ir_combine *)field = (ir_combine)choice;
         return true;
-    }
     }
     BUG("attribute kind %d", info->kind);
 }

@@ -198,7 +198,6 @@ static void print_attr(printer *p, const ir_attr_info *info, const void *field)
     case IR_ATTR_dtype: fputs(ir_dtypes[*(const ir_dtype *)field].name, p->f); break;
     case IR_ATTR_relation: fputs(ir_relation_names[*(const ir_relation *)field], p->f); break;
     case IR_ATTR_combine: fputs(ir_combine_names[*(const ir_combine *)field], p->f); break;
-    case IR_ATTR_kernel: fputs(ir_kernel_names[*(const ir_kernel *)field], p->f); break;
     case IR_ATTR_func: print_name(p->f, "@", (*(ir_func *const *)field)->name); break;
     case IR_ATTR_literal: print_literal(p, *(ir_literal *const *)field, NULL); break;
     }
@@ -360,8 +359,6 @@ static void print_func(printer *p, const ir_func *f)
     putc('(', p->f);
     print_params(p, f, plain ? " " : "\n    ");
     fputs(plain ? f->params.count ? " ) {\n" : ") {\n" : "\n) {\n", p->f);
-    if (f->scratch)
-        fprintf(p->f, "    // scratch: %lld bytes\n", (long long)f->scratch);
     IR_FOR (inst, f) {
         fputs("    ", p->f);
         print_core(p, inst);

@@ -63,7 +63,6 @@ static bool attr_ok(verifier *v, const ir_attr_info *info, const void *field)
     case IR_ATTR_dtype: return *(const unsigned *)field < IR_DTYPES;
     case IR_ATTR_relation: return *(const unsigned *)field < (unsigned)choices(ir_relation_names);
     case IR_ATTR_combine: return *(const unsigned *)field < (unsigned)choices(ir_combine_names);
-    case IR_ATTR_kernel: return *(const unsigned *)field < (unsigned)choices(ir_kernel_names);
     case IR_ATTR_func: {
         const ir_func *f = *(ir_func *const *)field;
         return !f || ir_map_get_ptr(&v->funcs, f);
