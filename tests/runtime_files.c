@@ -139,7 +139,8 @@ START_TEST(files_of_others_load)
         {"{" ODD "," W "," MEAN "," MASK ",\"none\":{\"dtype\":\"F32\",\"shape\":[9223372036854775807,0,3],\"data_offsets\":[55,55]}}", 55},
         {"{" ODD "," W "," MEAN "," MASK ",\"\\ud83d\\ude00\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[52,52]}}", 55},
         /* part of the state is none of it; of another model, more may be missing */
-        {"{\"__metadata__\":{\"gradc.state\":\"0\"}," ODD "," W "," MEAN "," MASK ",\"seed\":{\"dtype\":\"U64\",\"shape\":[],\"data_offsets\":[55,63]}}", 63},
+        {"{\"__metadata__\":{\"gradc.state\":\"0\"}," ODD "," W "," MEAN "," MASK
+         ",\"seed\":{\"dtype\":\"U64\",\"shape\":[],\"data_offsets\":[55,63]}}", 63},
         {"{\"__metadata__\":{\"gradc.state\":\"1\",\"gradc.model\":\"0000000000000001\"}," ODD "," W "," MEAN "," MASK "}", 55},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -188,8 +189,10 @@ START_TEST(hostile_files_are_refused)
         {"{" ODD "," W "," MEAN ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[51,54]}}", 54, GRADC_RT_E_FORMAT, NULL},
         {"{" ODD "," W "," MEAN ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[55,52]}}", 55, GRADC_RT_E_FORMAT, NULL},
         {"{" ODD "," W "," MEAN ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[52,56]}}", 55, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN "," MASK ",\"z\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[55,55]}}", 55, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN "," MASK ",\"z\":{\"dtype\":\"F32\",\"shape\":[2147483648,2147483648,4],\"data_offsets\":[55,55]}}", 55, GRADC_RT_E_FORMAT,
+        {"{" ODD "," W "," MEAN "," MASK
+         ",\"z\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[55,55]}}", 55, GRADC_RT_E_FORMAT, NULL},
+        {"{" ODD "," W "," MEAN "," MASK
+         ",\"z\":{\"dtype\":\"F32\",\"shape\":[2147483648,2147483648,4],\"data_offsets\":[55,55]}}", 55, GRADC_RT_E_FORMAT,
          NULL},
         {"{" ODD "," W "," MEAN "," MASK ",\"z\":{\"dtype\":\"I8\",\"shape\":[0],\"data_offsets\":[9223372036854775807,9223372036854775807]}}", 55,
          GRADC_RT_E_FORMAT, NULL},
