@@ -25,8 +25,16 @@ bool match_unit_reshape(const ir_type *from, const ir_type *to);
 
 /* ---- The parts of a pipeline that train_build runs itself ---- */
 
-pass_run pass_fold, pass_simplify, pass_cse, pass_dce;
+pass_run pass_inline, pass_fold, pass_simplify, pass_cse, pass_dce;
 /* cse that also merges a backward instruction into an identical forward one: only before a partition. */
 void cse_across(ir_func *f);
+
+/* ---- partition.c ---- */
+
+/* In a joint function, gives backward copies of the forward instructions that it computes again; afterwards the phases say
+ * who computes what, and nothing may merge across them. */
+void partition_recompute(ir_func *joint);
+/* "wish:", or the first of "wish_2:", … that no state's name begins with: model files name states as they like. */
+const char *state_prefix(ir_module *m, const char *wish);
 
 #endif

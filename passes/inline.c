@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Calls replaced by what they call. Runs after autodiff: a call's own derivative (its `vjp`) is no longer asked for. Called
+ * functions come first (see pass_run_one), so one walk leaves no call; since doubling chains of calls grow without bound, a
+ * function beyond the limit of nodes is refused as the user's error. */
+#include "passes/local.h"
+
+enum { LIMIT = 4 * IR_MAX_NODES };
+
+void pass_inline(ir_func *f)
+{
+    ir_arena *scratch = ir_arena_new(f->module->ctx);
+    int64_t size = 0;
+    for (int i = 0; i < f->params.count; i++)
+        f->params.items[i].value->aux = NULL;
+    IR_FOR (inst, f) {
+        size++;
+        for (int i = 0; i < inst->nresults; i++)
+            inst->result[i]->aux = NULL;
+    }
+    IR_FOR_SAFE (inst, f) {
+        for (int i = 0; i < inst->noperands; i++)
+            if (inst->operand[i]->aux)
+                inst->operand[i] = inst->operand[i]->aux;
+        if (inst->op != IR_OP_call)
+            continue;
+        const ir_func *callee = IR_ATTR(inst, call)->callee;
+        IR_FOR (k, callee)
+            size++;
+        if (size > LIMIT)
+            ir_throw(f->module->ctx, inst->loc, "functions call functions into more instructions than the limit");
+        ir_value **out = ir_array(scratch, ir_value *, inst->nresults);
+        ir_builder b = ir_builder_new(f);
+        b.at = inst;
+        ir_inst *before = inst->previous;
+        ir_inline(&b, callee, inst->operand, out);
+        for (ir_inst *k = before ? before->next : f->first; k != inst; k = k->next) {
+            k->phase = inst->phase;
+            k->primal = inst->primal;
+            k->loc = k->loc ? k->loc : inst->loc;
+            for (int i = 0; i < k->nresults; i++)
+                k->result[i]->aux = NULL;
+        }
+        for (int i = 0; i < inst->nresults; i++)
+            inst->result[i]->aux = out[i];
+        ir_remove(inst);
+    }
+    for (int i = 0; i < f->results.count; i++)
+        if (f->results.items[i].value->aux)
+            f->results.items[i].value = f->results.items[i].value->aux;
+    ir_arena_free(scratch);
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The table of optimizers, and their rules in torch's formulas. A rule is elementwise in the parameter: what is the same for
+ * all elements it computes once, at rank 0. */
+#include "passes/optimizers.h"
+
+#include <string.h>
+
+#define OPTIMIZER(name, hypers, slots, doc)                                                                                       \
+    static optimizer_rule optimizer_##name;                                                                                       \
+    static const char *const hypers_of_##name[] = {hypers "grad_scale", "clip_norm", NULL}, *const slots_of_##name[] = {slots NULL};
+#define H(name, value) #name,
+#define S(name) #name,
+#include "passes/optimizers.def"
+
+#define OPTIMIZER(name, hypers, slots, doc) static const double presets_of_##name[] = {hypers 1, 0};
+#define H(name, value) value,
+#define S(name)
+#include "passes/optimizers.def"
+
+const train_optimizer optimizers[] = {
+#define OPTIMIZER(name_, hypers, slots, doc_) {#name_, doc_, hypers_of_##name_, slots_of_##name_, presets_of_##name_, optimizer_##name_},
+#include "passes/optimizers.def"
+    {0}};
+
+const train_optimizer *train_optimizer_by_name(const char *name)
+{
+    for (const train_optimizer *o = optimizers; o->name; o++)
+        if (!strcmp(o->name, name))
+            return o;
+    return NULL;
+}
+
+const char *train_optimizer_list(ir_arena *arena)
+{
+    const char *list = "";
+    for (const train_optimizer *o = optimizers; o->name; o++)
+        list = ir_format(arena, "%s%s%s", list, *list ? ", " : "", o->name);
+    return list;
+}
+
+int train_hyper_count(const train_optimizer *o)
+{
+    int n = 0;
+    while (o->hyper[n])
+        n++;
+    return n;
+}
+
+const char *train_hyper_name(const train_optimizer *o, int i)
+{
+    return o->hyper[i];
+}
+
+double train_hyper_default(const train_optimizer *o, int i)
+{
+    return o->preset[i];
+}
+
+/* ---- Pieces of rules ---- */
+
+/* A scalar at every element. */
+static ir_value *wide(optimizer_update *u, ir_value *scalar)
+{
+    return ir_broadcast(u->b, scalar, u->type.rank, u->type.dim, NULL);
+}
+
+static ir_value *scale(optimizer_update *u, ir_value *x, ir_value *scalar)
+{
+    return ir_mul(u->b, x, wide(u, scalar));
+}
+
+static ir_value *number(optimizer_update *u, double v)
+{
+    return ir_scalar(u->b, u->type.dtype, v);
+}
+
+/* 1 - x */
+static ir_value *rest(optimizer_update *u, ir_value *x)
+{
+    return ir_sub(u->b, number(u, 1), x);
+}
+
+/* 1 - beta^t, exact to the last bits also where beta is near 1: through log1p and expm1, not a power. */
+static ir_value *bias_correction(optimizer_update *u, ir_value *beta)
+{
+    ir_value *log = ir_log1p(u->b, ir_sub(u->b, beta, number(u, 1)));
+    return ir_neg(u->b, ir_expm1(u->b, ir_mul(u->b, u->t, log)));
+}
+
+/* beta x + (1 - beta) y */
+static ir_value *average(optimizer_update *u, ir_value *beta, ir_value *x, ir_value *y)
+{
+    return ir_add(u->b, scale(u, x, beta), scale(u, y, rest(u, beta)));
+}
+
+static ir_value *square(optimizer_update *u, ir_value *x)
+{
+    return ir_mul(u->b, x, x);
+}
+
+static ir_value *plus(optimizer_update *u, ir_value *x, ir_value *scalar)
+{
+    return ir_add(u->b, x, wide(u, scalar));
+}
+
+/* The gradient with the L2 penalty's. */
+static ir_value *decayed(optimizer_update *u, ir_value *weight_decay)
+{
+    return u->decay ? ir_add(u->b, u->g, scale(u, u->p, weight_decay)) : u->g;
+}
+
+/* p - rate x */
+static ir_value *descend(optimizer_update *u, ir_value *p, ir_value *rate, ir_value *x)
+{
+    return ir_sub(u->b, p, scale(u, x, rate));
+}
+
+/* ---- Rules ---- */
+
+static ir_value *optimizer_sgd(optimizer_update *u)
+{
+    enum { LR, DECAY };
+    return descend(u, u->p, u->hyper[LR], decayed(u, u->hyper[DECAY]));
+}
+
+static ir_value *optimizer_momentum(optimizer_update *u)
+{
+    enum { LR, MOMENTUM, DECAY };
+    u->slot[0] = ir_add(u->b, scale(u, u->slot[0], u->hyper[MOMENTUM]), decayed(u, u->hyper[DECAY]));
+    return descend(u, u->p, u->hyper[LR], u->slot[0]);
+}
+
+static ir_value *optimizer_nesterov(optimizer_update *u)
+{
+    enum { LR, MOMENTUM, DECAY };
+    ir_value *g = decayed(u, u->hyper[DECAY]);
+    u->slot[0] = ir_add(u->b, scale(u, u->slot[0], u->hyper[MOMENTUM]), g);
+    return descend(u, u->p, u->hyper[LR], ir_add(u->b, g, scale(u, u->slot[0], u->hyper[MOMENTUM])));
+}
+
+enum { ADAM_LR, ADAM_BETA1, ADAM_BETA2, ADAM_EPS, ADAM_DECAY };
+
+static ir_value *adam_step(optimizer_update *u, ir_value *p, ir_value *g)
+{
+    u->slot[0] = average(u, u->hyper[ADAM_BETA1], u->slot[0], g);
+    u->slot[1] = average(u, u->hyper[ADAM_BETA2], u->slot[1], square(u, g));
+    ir_value *rate = ir_div(u->b, u->hyper[ADAM_LR], bias_correction(u, u->hyper[ADAM_BETA1]));
+    ir_value *root = ir_rsqrt(u->b, bias_correction(u, u->hyper[ADAM_BETA2]));
+    ir_value *below = plus(u, scale(u, ir_sqrt(u->b, u->slot[1]), root), u->hyper[ADAM_EPS]);
+    return descend(u, p, rate, ir_div(u->b, u->slot[0], below));
+}
+
+static ir_value *optimizer_adam(optimizer_update *u)
+{
+    return adam_step(u, u->p, decayed(u, u->hyper[ADAM_DECAY]));
+}
+
+static ir_value *optimizer_adamw(optimizer_update *u)
+{
+    ir_value *kept = rest(u, ir_mul(u->b, u->hyper[ADAM_LR], u->hyper[ADAM_DECAY]));
+    return adam_step(u, u->decay ? scale(u, u->p, kept) : u->p, u->g);
+}
+
+static ir_value *optimizer_adamax(optimizer_update *u)
+{
+    ir_value *g = decayed(u, u->hyper[ADAM_DECAY]);
+    u->slot[0] = average(u, u->hyper[ADAM_BETA1], u->slot[0], g);
+    u->slot[1] = ir_max(u->b, scale(u, u->slot[1], u->hyper[ADAM_BETA2]), plus(u, ir_abs(u->b, g), u->hyper[ADAM_EPS]));
+    ir_value *rate = ir_div(u->b, u->hyper[ADAM_LR], bias_correction(u, u->hyper[ADAM_BETA1]));
+    return descend(u, u->p, rate, ir_div(u->b, u->slot[0], u->slot[1]));
+}
+
+static ir_value *optimizer_adagrad(optimizer_update *u)
+{
+    enum { LR, LR_DECAY, DECAY, EPS };
+    ir_value *g = decayed(u, u->hyper[DECAY]), *before = ir_sub(u->b, u->t, number(u, 1));
+    ir_value *rate = ir_div(u->b, u->hyper[LR], ir_add(u->b, number(u, 1), ir_mul(u->b, before, u->hyper[LR_DECAY])));
+    u->slot[0] = ir_add(u->b, u->slot[0], square(u, g));
+    return descend(u, u->p, rate, ir_div(u->b, g, plus(u, ir_sqrt(u->b, u->slot[0]), u->hyper[EPS])));
+}
+
+static ir_value *optimizer_adadelta(optimizer_update *u)
+{
+    enum { LR, RHO, EPS, DECAY };
+    ir_value *g = decayed(u, u->hyper[DECAY]);
+    u->slot[0] = average(u, u->hyper[RHO], u->slot[0], square(u, g));
+    ir_value *to = ir_sqrt(u->b, plus(u, u->slot[1], u->hyper[EPS])), *from = ir_sqrt(u->b, plus(u, u->slot[0], u->hyper[EPS]));
+    ir_value *delta = ir_mul(u->b, ir_div(u->b, to, from), g);
+    u->slot[1] = average(u, u->hyper[RHO], u->slot[1], square(u, delta));
+    return descend(u, u->p, u->hyper[LR], delta);
+}
+
+static ir_value *optimizer_rmsprop(optimizer_update *u)
+{
+    enum { LR, ALPHA, EPS, DECAY };
+    ir_value *g = decayed(u, u->hyper[DECAY]);
+    u->slot[0] = average(u, u->hyper[ALPHA], u->slot[0], square(u, g));
+    return descend(u, u->p, u->hyper[LR], ir_div(u->b, g, plus(u, ir_sqrt(u->b, u->slot[0]), u->hyper[EPS])));
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * An f32 module in double, for `--f64`: every f32 type, constant and initial value becomes f64. Only where bits are looked at
+ * does f32 remain, between a bitcast and a convert. Runs on functions without schedules. */
+#include "passes/local.h"
+
+static ir_literal *widened(ir_arena *arena, ir_literal *l)
+{
+    if (!l || l->type.dtype != IR_F32)
+        return l;
+    ir_type t = l->type;
+    t.dtype = IR_F64;
+    ir_literal *w = ir_literal_new(arena, &t);
+    for (int64_t i = 0, n = ir_count(&t); i < n; i++)
+        ((double *)w->data)[i] = (double)((const float *)l->data)[i];
+    return w;
+}
+
+static void widen_type(ir_type *t)
+{
+    if (t->dtype == IR_F32)
+        t->dtype = IR_F64;
+}
+
+/* bitcast to f32: the result, still f32, is converted for its users. */
+static void from_bits(ir_inst *inst)
+{
+    ir_value *narrow = inst->result[0];
+    ir_builder b = ir_builder_new(inst->func);
+    b.at = inst->next;
+    b.loc = inst->loc;
+    b.phase = inst->phase;
+    b.primal = inst->primal;
+    ir_value *wide = ir_convert(&b, narrow, IR_F64);
+    ir_replace(narrow, wide);
+    wide->def->operand[0] = narrow;
+}
+
+/* bitcast from f32: of the operand, converted back. */
+static void to_bits(ir_inst *inst)
+{
+    ir_builder b = ir_builder_new(inst->func);
+    b.at = inst;
+    b.loc = inst->loc;
+    b.phase = inst->phase;
+    b.primal = inst->primal;
+    inst->operand[0] = ir_convert(&b, inst->operand[0], IR_F32);
+}
+
+static void widen_func(ir_func *f)
+{
+    ir_arena *arena = f->module->arena;
+    for (int i = 0; i < f->params.count; i++)
+        widen_type(&f->params.items[i].value->type);
+    IR_FOR_SAFE (inst, f) {
+        if (inst->op == IR_OP_constant)
+            IR_ATTR(inst, constant)->value = widened(arena, IR_ATTR(inst, constant)->value);
+        if (inst->op == IR_OP_iota && IR_ATTR(inst, iota)->to == IR_F32)
+            IR_ATTR(inst, iota)->to = IR_F64;
+        if (inst->op == IR_OP_convert && IR_ATTR(inst, convert)->to == IR_F32)
+            IR_ATTR(inst, convert)->to = IR_F64;
+        if (inst->op == IR_OP_bitcast) {
+            if (inst->result[0]->type.dtype == IR_F32)
+                from_bits(inst);
+            else if (inst->operand[0]->type.dtype == IR_F64 && ir_dtypes[inst->result[0]->type.dtype].bytes == 4)
+                to_bits(inst);
+            continue;
+        }
+        for (int i = 0; i < inst->nresults; i++)
+            widen_type(&inst->result[i]->type);
+    }
+}
+
+void pass_widen(ir_module *m)
+{
+    for (int i = 0; i < m->states.count; i++) {
+        widen_type(&m->states.items[i]->type);
+        m->states.items[i]->init = widened(m->arena, m->states.items[i]->init);
+    }
+    for (int i = 0; i < m->funcs.count; i++)
+        widen_func(m->funcs.items[i]);
+}
