@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Emitting expressions at an index.
+ *
+ * A kernel is an LLVM function (worker, storage pointers…, i64 lo, i64 hi) that does its tasks lo … hi-1. Inside, an emitter holds
+ * where code goes. Values are emitted at a tuple of symbolic indices, for `lanes` neighbouring elements at once: the lane
+ * variable counts them. A value that is the same in all lanes comes as a scalar, others as a vector; bool is i1, f16 and bf16 are
+ * floats already rounded. So one rule an op serves scalar and vector code, broadcasts cost nothing, and what lies side by side
+ * in storage is read at once. */
+#ifndef GRADC_CODEGEN_EMIT_H
+#define GRADC_CODEGEN_EMIT_H
+
+#include "codegen/cg.h"
+
+/* ---- Symbolic indices (index.c) ---- */
+
+typedef struct cg_var {
+    LLVMValueRef value; /* i64, at lane 0; of a varying one: a vector of i64 */
+    int64_t max;        /* 0 <= variable <= max */
+    int id;             /* ascending by creation */
+    bool lane;          /* lane l has value + l, and value is a multiple of the lanes (or lanes is 1) */
+    bool varying;
+} cg_var;
+
+enum { CG_TERMS = 24 };
+/* constant + sum of times * var; terms ascend by id, no zero factors. */
+typedef struct cg_index {
+    int64_t constant;
+    int n;
+    struct { const cg_var *var; int64_t times; } term[CG_TERMS];
+} cg_index;
+
+/* ---- The emitter (emit.c) ---- */
+
+typedef struct cg_memo { /* a value already emitted, at an index */
+    const ir_value *value;
+    const cg_index *at;
+    LLVMValueRef emitted;
+} cg_memo;
+
+typedef struct cg_emitter {
+    cg_unit *u;
+    ir_arena *arena;          /* lives as long as the kernel is emitted */
+    const ir_kernel *kernel;
+    LLVMValueRef function, worker, lo, hi;
+    int lanes;
+    int vars;                 /* made so far */
+    IR_LIST(cg_memo) memo;
+    IR_LIST(const ir_value *) leaf; /* values in storage that the kernel touches; argument i + 1 is the storage of leaf i */
+    IR_LIST(int) argument;          /* which parameter of the function */
+    const ir_value *core;     /* contraction: its result, … */
+    LLVMValueRef core_value;  /* … known at the root's index; NULL: not now */
+} cg_emitter;
+
+/* A rule of the table's `lower` column: result `which` of inst at index `at` (one cg_index a dimension of that result). */
+typedef LLVMValueRef cg_rule(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at);
+extern cg_rule *const cg_rules[IR_OPS];
+
+/* v at an index: from storage, from what was emitted before, or by the rule of its instruction. */
+LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at);
+/* Stores what cg_at yields for v (a leaf) at an index. */
+void cg_store(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef value);
+/* Reads or writes storage element `where` of a leaf. */
+LLVMValueRef cg_load_element(cg_emitter *e, const ir_value *leaf, const cg_index *where);
+void cg_store_element(cg_emitter *e, const ir_value *leaf, const cg_index *where, LLVMValueRef value);
+LLVMValueRef cg_storage(cg_emitter *e, const ir_value *leaf);
+/* Storage element of the index. */
+cg_index cg_element(cg_emitter *e, const ir_value *v, const cg_index *at);
+LLVMValueRef cg_from_memory(cg_emitter *e, ir_dtype t, LLVMValueRef stored);
+LLVMValueRef cg_to_memory(cg_emitter *e, ir_dtype t, LLVMValueRef value);
+/* Same number of lanes for both: splats the scalar one. */
+void cg_level(cg_emitter *e, LLVMValueRef *x, LLVMValueRef *y);
+LLVMValueRef cg_as_vector(cg_emitter *e, LLVMValueRef x); /* splat to e->lanes if it is a scalar and lanes > 1 */
+int cg_lanes_of(LLVMValueRef x);
+/* An integer value of the index, in all lanes (i64 scalar or vector). */
+LLVMValueRef cg_index_value(cg_emitter *e, const cg_index *x);
+/* The type of dtype in registers, as wide as `like` (NULL: scalar). */
+LLVMTypeRef cg_type(cg_emitter *e, ir_dtype t, int lanes);
+/* A number in registers, scalar. */
+LLVMValueRef cg_number(cg_emitter *e, ir_dtype t, double v);
+LLVMValueRef cg_integer(cg_emitter *e, ir_dtype t, int64_t v);
+LLVMValueRef cg_literal_at(cg_emitter *e, const ir_literal *l, int64_t i);
+/* x combined with y; f16 and bf16 are not rounded. The identity of a combination. */
+LLVMValueRef cg_combine(cg_emitter *e, ir_combine c, ir_dtype t, LLVMValueRef x, LLVMValueRef y);
+LLVMValueRef cg_identity(cg_emitter *e, ir_combine c, ir_dtype t);
+/* All lanes of x combined into one. */
+LLVMValueRef cg_across(cg_emitter *e, ir_combine c, ir_dtype t, LLVMValueRef x);
+/* f16 and bf16: rounded to the type, as floats; others unchanged. */
+LLVMValueRef cg_round(cg_emitter *e, ir_dtype t, LLVMValueRef x);
+/* Multiply and add, fused where the target can. */
+LLVMValueRef cg_fma(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z);
+
+/* ---- Indices (index.c) ---- */
+cg_var *cg_var_new(cg_emitter *e, LLVMValueRef value, int64_t max);
+cg_index cg_of(int64_t constant);
+cg_index cg_of_var(const cg_var *v);
+cg_index cg_add(cg_emitter *e, const cg_index *x, const cg_index *y, int64_t times); /* x + times * y */
+cg_index cg_scaled(const cg_index *x, int64_t times);
+cg_index cg_plus(const cg_index *x, int64_t constant);
+/* floor(x / d) and x mod d, d > 0. */
+void cg_divide(cg_emitter *e, const cg_index *x, int64_t d, cg_index *quotient, cg_index *remainder);
+bool cg_index_eq(const cg_index *x, const cg_index *y);
+void cg_range(const cg_index *x, int64_t *min, int64_t *max);
+/* The value at lane 0 without varying parts, the factor of the lane variable, and whether there are varying parts. */
+LLVMValueRef cg_scalar_part(cg_emitter *e, const cg_index *x);
+int64_t cg_lane_stride(const cg_index *x);
+bool cg_is_varying(const cg_index *x);
+/* An index whose value is known only at run time: v is i64 or a vector of i64, in 0 … max. */
+cg_index cg_opaque(cg_emitter *e, LLVMValueRef v, int64_t max);
+/* Row-major: an index tuple to a number, and back. */
+cg_index cg_linear(cg_emitter *e, const ir_type *t, const cg_index *at);
+void cg_unravel(cg_emitter *e, const ir_type *t, const cg_index *number, cg_index *at);
+/* i1: 0 <= x < limit, in all lanes; NULL when it always holds. */
+LLVMValueRef cg_inside(cg_emitter *e, const cg_index *x, int64_t limit);
+/* x kept in 0 … limit-1. */
+cg_index cg_clamp(cg_emitter *e, const cg_index *x, int64_t limit);
+
+/* ---- Control flow (emit.c) ---- */
+typedef struct cg_loop {
+    LLVMBasicBlockRef body, done;
+    LLVMValueRef i; /* i64 */
+    LLVMValueRef end;
+    int64_t step;
+    int mark; /* of the memo */
+} cg_loop;
+/* for (i = start; i < end; i += step); sure: it runs at least once. */
+void cg_loop_begin(cg_emitter *e, cg_loop *loop, LLVMValueRef start, LLVMValueRef end, int64_t step, bool sure);
+void cg_loop_end(cg_emitter *e, cg_loop *loop);
+/* A counted loop whose variable is an index. */
+cg_index cg_loop_count(cg_emitter *e, cg_loop *loop, int64_t count);
+typedef struct cg_branch {
+    LLVMBasicBlockRef done;
+    int mark;
+} cg_branch;
+void cg_if(cg_emitter *e, cg_branch *b, LLVMValueRef condition); /* i1 */
+void cg_endif(cg_emitter *e, cg_branch *b);
+/* Stack storage for an accumulator, in the function's first block. */
+LLVMValueRef cg_local(cg_emitter *e, LLVMTypeRef type);
+/* Forgets what was emitted since the memo had `mark` entries. */
+void cg_forget(cg_emitter *e, int mark);
+
+/* ---- Kernels ---- */
+/* Emits the kernel's code between lo and hi; returns the number of tasks. */
+typedef int64_t cg_kernel_emitter(cg_emitter *e);
+cg_kernel_emitter cg_map_kernel, cg_check_kernel, cg_contraction_kernel, cg_single_kernel;
+/* The dimension of v that is innermost in storage (extents of 1 aside); -1 if there is none. */
+int cg_fastest(const ir_value *v);
+/* Vector lanes for elements of this many bytes. */
+int cg_width(const cg_unit *u, int bytes);
+
+/* An emitted kernel function and how to call it: the storage of which leaves, in order. */
+typedef struct cg_call {
+    LLVMValueRef function;
+    LLVMTypeRef type;
+    int64_t tasks;
+    int nargs;
+    const ir_value **arg;
+} cg_call;
+/* The function for a kernel; an identical one that was emitted before is used again. same_storage(user, x, y): do two values share
+ * storage. */
+cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, const char *symbol, bool (*same_storage)(void *user, const ir_value *x, const ir_value *y), void *user);
+
+#endif

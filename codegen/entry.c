@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Entries: a planned function becomes one LLVM function that every worker runs. It calls the kernels phase by phase, each worker
+ * its share of the tasks; between phases the workers meet. Loops and branches stand in it as such, around the kernels of the
+ * functions that they name. */
+#include "codegen/emit.h"
+
+#include <string.h>
+
+/* Storage: a pointer that is known in the function, and a distance in bytes. */
+typedef struct storage {
+    LLVMValueRef base;
+    int64_t offset;
+} storage;
+
+/* A function whose kernels are being called: where its parameters, results and scratch are. */
+typedef struct frame {
+    const ir_func *f;
+    storage *param, *result;
+    storage scratch;
+    bool guarded; /* kernels whose outputs are not wanted are skipped */
+} frame;
+
+typedef struct program {
+    cg_unit *u;
+    LLVMValueRef function, worker, slot, wanted, id, threads;
+    LLVMTypeRef meet_type, failed_type;
+    LLVMValueRef meet, failed;
+    LLVMBasicBlockRef leave;
+    int checks; /* of the functions so far */
+} program;
+
+static LLVMValueRef external(cg_unit *u, const char *name, LLVMTypeRef type)
+{
+    LLVMValueRef f = LLVMGetNamedFunction(u->module, name);
+    return f ? f : LLVMAddFunction(u->module, name, type);
+}
+
+static LLVMBasicBlockRef block(program *p)
+{
+    return LLVMAppendBasicBlockInContext(p->u->ll, p->function, "");
+}
+
+/* ---- Storage ---- */
+
+/* Bytes of a constant in the order of its storage. */
+static const void *ordered(cg_unit *u, const ir_value *v, const ir_literal *l)
+{
+    if (!v->order.n)
+        return l->data;
+    int64_t stride[IR_MAX_RANK], plain[IR_MAX_RANK], size = ir_dtypes[l->type.dtype].bytes, n = ir_count(&l->type);
+    char *to = ir_alloc(u->arena, (size_t)(n * size));
+    ir_storage_strides(v, stride);
+    ir_strides(&l->type, plain);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = 0;
+        for (int d = 0; d < l->type.rank; d++)
+            at += i / plain[d] % l->type.dim[d] * stride[d];
+        memcpy(to + at * size, (const char *)l->data + i * size, (size_t)size);
+    }
+    return to;
+}
+
+static storage storage_of(program *p, const frame *f, const ir_value *v)
+{
+    storage s;
+    if (!v->def)
+        return f->param[v->index];
+    if (v->def->op == IR_OP_constant && !v->kernel) {
+        const ir_literal *l = IR_ATTR(v->def, constant)->value;
+        return (storage){cg_data_of(p->u, ordered(p->u, v, l), (size_t)ir_bytes(&l->type)), 0};
+    }
+    switch (v->place) {
+    case IR_SCRATCH:
+        s = f->scratch;
+        s.offset += v->offset + v->shift;
+        return s;
+    case IR_AT_PARAM:
+        s = f->param[v->offset];
+        break;
+    case IR_AT_RESULT:
+        s = f->result[v->offset];
+        break;
+    default:
+        BUG("a value of %s has no place", ir_ops[v->def->op].name);
+    }
+    s.offset += v->shift;
+    return s;
+}
+
+static LLVMValueRef pointer(program *p, storage s)
+{
+    return s.offset ? cg_gep(p->u, s.base, cg_i64(p->u, s.offset)) : s.base;
+}
+
+typedef struct where {
+    program *p;
+    const frame *f;
+} where;
+
+static bool same_storage(void *user, const ir_value *x, const ir_value *y)
+{
+    where *w = user;
+    storage s = storage_of(w->p, w->f, x), t = storage_of(w->p, w->f, y);
+    return s.base == t.base && s.offset == t.offset;
+}
+
+/* ---- Kernels ---- */
+
+static void call_kernel(program *p, const frame *f, const ir_kernel *k)
+{
+    cg_unit *u = p->u;
+    ir_kernel numbered = *k; /* checks are numbered across the functions of an entry */
+    numbered.check += p->checks;
+    where w = {p, f};
+    cg_call call = cg_kernel_function(u, k->kind == IR_KERNEL_CHECK ? &numbered : k, ir_format(u->arena, "%s_kernel%s", u->prefix, u->suffix), same_storage, &w);
+    if (!call.tasks)
+        return;
+    LLVMValueRef *arg = ir_array(u->arena, LLVMValueRef, call.nargs + 3);
+    arg[0] = p->worker;
+    for (int i = 0; i < call.nargs; i++)
+        arg[i + 1] = pointer(p, storage_of(p, f, call.arg[i]));
+    LLVMValueRef tasks = cg_i64(u, call.tasks), lo, hi;
+    if (call.tasks == 1) { /* the first worker's */
+        lo = cg_i64(u, 0);
+        hi = LLVMBuildZExt(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, p->id, cg_i64(u, 0), ""), u->i64, "");
+    } else {
+        lo = LLVMBuildUDiv(u->b, LLVMBuildMul(u->b, tasks, p->id, ""), p->threads, "");
+        hi = LLVMBuildUDiv(u->b, LLVMBuildMul(u->b, tasks, LLVMBuildAdd(u->b, p->id, cg_i64(u, 1), ""), ""), p->threads, "");
+    }
+    arg[call.nargs + 1] = lo;
+    arg[call.nargs + 2] = hi;
+    LLVMBasicBlockRef run = block(p), next = block(p);
+    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntULT, lo, hi, ""), run, next);
+    LLVMPositionBuilderAtEnd(u->b, run);
+    LLVMBuildCall2(u->b, call.type, call.function, arg, (unsigned)call.nargs + 3, "");
+    LLVMBuildBr(u->b, next);
+    LLVMPositionBuilderAtEnd(u->b, next);
+}
+
+static void barrier(program *p)
+{
+    LLVMBuildCall2(p->u->b, p->meet_type, p->meet, &p->worker, 1, "");
+}
+
+static void leave_if_failed(program *p)
+{
+    cg_unit *u = p->u;
+    LLVMValueRef bad = LLVMBuildCall2(u->b, p->failed_type, p->failed, &p->worker, 1, "");
+    LLVMBasicBlockRef next = block(p);
+    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntNE, bad, LLVMConstNull(u->i32), ""), p->leave, next);
+    LLVMPositionBuilderAtEnd(u->b, next);
+}
+
+static void run(program *p, const frame *f);
+
+/* A frame for a function that kernel k runs; parameters and results are the caller's to fill. */
+static frame frame_of(program *p, const frame *outer, const ir_kernel *k, const ir_func *f)
+{
+    frame inner = {.f = f, .scratch = outer->scratch};
+    inner.scratch.offset += k->scratch_at;
+    inner.param = ir_array(p->u->arena, storage, f->params.count + 1);
+    inner.result = ir_array(p->u->arena, storage, f->results.count + 1);
+    return inner;
+}
+
+/* ---- Branches ---- */
+
+static LLVMValueRef load_flag(program *p, storage s)
+{
+    cg_unit *u = p->u;
+    LLVMValueRef v = LLVMBuildLoad2(u->b, u->i8, pointer(p, s), "");
+    return LLVMBuildICmp(u->b, LLVMIntNE, v, LLVMConstNull(u->i8), "");
+}
+
+static void run_branch(program *p, const frame *f, const ir_kernel *k)
+{
+    cg_unit *u = p->u;
+    const ir_inst *cond = k->core;
+    LLVMBasicBlockRef side[2] = {block(p), block(p)}, done = block(p);
+    LLVMBuildCondBr(u->b, load_flag(p, storage_of(p, f, cond->operand[0])), side[0], side[1]);
+    const ir_func *bodies[2] = {IR_ATTR(cond, cond)->then_body, IR_ATTR(cond, cond)->else_body};
+    for (int s = 0; s < 2; s++) {
+        LLVMPositionBuilderAtEnd(u->b, side[s]);
+        frame inner = frame_of(p, f, k, bodies[s]);
+        for (int i = 1; i < cond->noperands; i++)
+            inner.param[i - 1] = storage_of(p, f, cond->operand[i]);
+        for (int i = 0; i < cond->nresults; i++)
+            inner.result[i] = storage_of(p, f, cond->result[i]);
+        run(p, &inner);
+        LLVMBuildBr(u->b, done);
+    }
+    LLVMPositionBuilderAtEnd(u->b, done);
+}
+
+/* ---- Loops ---- */
+
+/* What scan and while_loop have in common: carried values that move between two buffers, an iteration count and a flag. */
+typedef struct loop {
+    const ir_kernel *k;
+    int consts, carries;
+    LLVMValueRef t;       /* i64: iterations done */
+    LLVMValueRef *now;    /* pointers of the carried values, phis */
+    LLVMValueRef *to;     /* where this iteration writes them */
+    LLVMBasicBlockRef head, body, done;
+} loop;
+
+static void open_loop(program *p, const frame *f, loop *l)
+{
+    cg_unit *u = p->u;
+    const ir_inst *inst = l->k->core;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
+    LLVMValueRef *start = ir_array(u->arena, LLVMValueRef, l->carries + 1), zero = cg_i64(u, 0);
+    l->now = ir_array(u->arena, LLVMValueRef, l->carries + 1);
+    l->to = ir_array(u->arena, LLVMValueRef, l->carries + 1);
+    for (int i = 0; i < l->carries; i++)
+        start[i] = pointer(p, storage_of(p, f, inst->operand[l->consts + i]));
+    l->head = block(p);
+    l->body = block(p);
+    l->done = block(p);
+    LLVMBuildBr(u->b, l->head);
+    LLVMPositionBuilderAtEnd(u->b, l->head);
+    l->t = LLVMBuildPhi(u->b, u->i64, "");
+    LLVMAddIncoming(l->t, &zero, &before, 1);
+    for (int i = 0; i < l->carries; i++) {
+        l->now[i] = LLVMBuildPhi(u->b, u->ptr, "");
+        LLVMAddIncoming(l->now[i], &start[i], &before, 1);
+    }
+}
+
+/* In the body: this iteration writes each carried value where the last one did not. */
+static void choose_buffers(program *p, const frame *f, loop *l)
+{
+    cg_unit *u = p->u;
+    for (int i = 0; i < l->carries; i++) {
+        storage spare = f->scratch;
+        spare.offset += l->k->spare[i];
+        LLVMValueRef result = pointer(p, storage_of(p, f, l->k->core->result[i])), other = pointer(p, spare);
+        l->to[i] = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, l->now[i], result, ""), other, result, "");
+    }
+}
+
+static void close_loop(program *p, loop *l)
+{
+    cg_unit *u = p->u;
+    barrier(p);
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(u->b);
+    LLVMValueRef next = LLVMBuildAdd(u->b, l->t, cg_i64(u, 1), "");
+    LLVMBuildBr(u->b, l->head);
+    LLVMAddIncoming(l->t, &next, &latch, 1);
+    for (int i = 0; i < l->carries; i++)
+        LLVMAddIncoming(l->now[i], &l->to[i], &latch, 1);
+    LLVMPositionBuilderAtEnd(u->b, l->done);
+}
+
+/* Runs the code that follows on the first worker alone, up to end_alone. */
+static LLVMBasicBlockRef begin_alone(program *p, LLVMValueRef condition)
+{
+    cg_unit *u = p->u;
+    LLVMBasicBlockRef then = block(p), next = block(p);
+    LLVMValueRef first = LLVMBuildICmp(u->b, LLVMIntEQ, p->id, cg_i64(u, 0), "");
+    LLVMBuildCondBr(u->b, condition ? LLVMBuildAnd(u->b, first, condition, "") : first, then, next);
+    LLVMPositionBuilderAtEnd(u->b, then);
+    return next;
+}
+
+static void end_alone(program *p, LLVMBasicBlockRef next)
+{
+    LLVMBuildBr(p->u->b, next);
+    LLVMPositionBuilderAtEnd(p->u->b, next);
+}
+
+/* After the loop: results whose last value is in another buffer are copied. */
+static void settle_carries(program *p, const frame *f, loop *l)
+{
+    cg_unit *u = p->u;
+    for (int i = 0; i < l->carries; i++) {
+        const ir_value *r = l->k->core->result[i];
+        LLVMValueRef to = pointer(p, storage_of(p, f, r));
+        LLVMBasicBlockRef next = begin_alone(p, LLVMBuildICmp(u->b, LLVMIntNE, l->now[i], to, ""));
+        LLVMBuildMemCpy(u->b, to, 1, l->now[i], 1, cg_i64(u, ir_bytes(&r->type)));
+        end_alone(p, next);
+    }
+}
+
+static storage slice(program *p, storage s, LLVMValueRef number, int64_t size)
+{
+    return (storage){cg_gep(p->u, pointer(p, s), LLVMBuildMul(p->u->b, number, cg_i64(p->u, size), "")), 0};
+}
+
+static void run_scan(program *p, const frame *f, const ir_kernel *k)
+{
+    cg_unit *u = p->u;
+    const ir_inst *scan = k->core;
+    const struct ir_attrs_scan *a = IR_ATTR(scan, scan);
+    const ir_func *body = a->body;
+    int live = a->live != 0, ys = scan->nresults - 1, fixed = (int)(a->consts + a->carries);
+    loop l = {.k = k, .consts = (int)a->consts, .carries = (int)a->carries};
+    storage go = f->scratch;
+    go.offset += live ? k->spare[a->carries] : 0;
+    open_loop(p, f, &l);
+    LLVMValueRef more = LLVMBuildICmp(u->b, LLVMIntSLT, l.t, cg_i64(u, a->length), "");
+    if (live) { /* the first time the operand says, then the body */
+        LLVMValueRef from = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, l.t, cg_i64(u, 0), ""),
+                                            pointer(p, storage_of(p, f, scan->operand[scan->noperands - 1])), pointer(p, go), "");
+        more = LLVMBuildAnd(u->b, more, load_flag(p, (storage){from, 0}), "");
+    }
+    LLVMBuildCondBr(u->b, more, l.body, l.done);
+    LLVMPositionBuilderAtEnd(u->b, l.body);
+    choose_buffers(p, f, &l);
+    LLVMValueRef number = a->reverse ? LLVMBuildSub(u->b, cg_i64(u, a->length - 1), l.t, "") : l.t;
+    frame inner = frame_of(p, f, k, body);
+    for (int i = 0; i < body->params.count; i++) {
+        storage s = storage_of(p, f, scan->operand[i]);
+        inner.param[i] = i < l.consts ? s : i < fixed ? (storage){l.now[i - l.consts], 0} : slice(p, s, number, ir_bytes(&body->params.items[i].value->type));
+    }
+    for (int i = 0; i < ys; i++)
+        inner.result[i] = i < l.carries ? (storage){l.to[i], 0} : slice(p, storage_of(p, f, scan->result[i]), number, ir_bytes(&body->results.items[i].value->type));
+    if (live)
+        inner.result[ys] = go;
+    run(p, &inner);
+    close_loop(p, &l);
+    settle_carries(p, f, &l);
+    LLVMBasicBlockRef next = begin_alone(p, NULL);
+    LLVMBuildStore(u->b, l.t, pointer(p, storage_of(p, f, scan->result[ys])));
+    for (int i = l.carries; live && i < ys; i++) { /* what was not reached is zero */
+        int64_t size = ir_bytes(&body->results.items[i].value->type);
+        LLVMValueRef left = LLVMBuildSub(u->b, cg_i64(u, a->length), l.t, ""), from = a->reverse ? cg_i64(u, 0) : l.t;
+        LLVMBuildMemSet(u->b, pointer(p, slice(p, storage_of(p, f, scan->result[i]), from, size)), LLVMConstNull(u->i8),
+                        LLVMBuildMul(u->b, left, cg_i64(u, size), ""), 1);
+    }
+    end_alone(p, next);
+}
+
+static void run_while(program *p, const frame *f, const ir_kernel *k)
+{
+    cg_unit *u = p->u;
+    const ir_inst *inst = k->core;
+    const struct ir_attrs_while_loop *a = IR_ATTR(inst, while_loop);
+    loop l = {.k = k, .consts = (int)a->consts, .carries = inst->nresults};
+    storage go = f->scratch;
+    go.offset += k->spare[l.carries];
+    open_loop(p, f, &l);
+    const ir_func *functions[2] = {a->test, a->body};
+    for (int step = 0; step < 2; step++) {
+        frame inner = frame_of(p, f, k, functions[step]);
+        if (step) {
+            LLVMValueRef more = LLVMBuildICmp(u->b, LLVMIntSLT, l.t, cg_i64(u, a->limit), "");
+            LLVMBuildCondBr(u->b, LLVMBuildAnd(u->b, more, load_flag(p, go), ""), l.body, l.done);
+            LLVMPositionBuilderAtEnd(u->b, l.body);
+            choose_buffers(p, f, &l);
+        }
+        for (int i = 0; i < inst->noperands; i++)
+            inner.param[i] = i < l.consts ? storage_of(p, f, inst->operand[i]) : (storage){l.now[i - l.consts], 0};
+        for (int i = 0; i < functions[step]->results.count; i++)
+            inner.result[i] = step ? (storage){l.to[i], 0} : go;
+        run(p, &inner);
+        if (!step)
+            barrier(p);
+    }
+    close_loop(p, &l);
+    settle_carries(p, f, &l);
+}
+
+/* ---- Schedules ---- */
+
+static void run_kernel(program *p, const frame *f, const ir_kernel *k)
+{
+    switch (k->kind) {
+    case IR_KERNEL_LOOP:
+        if (k->core->op == IR_OP_scan)
+            run_scan(p, f, k);
+        else
+            run_while(p, f, k);
+        break;
+    case IR_KERNEL_BRANCH: run_branch(p, f, k); break;
+    default: call_kernel(p, f, k);
+    }
+}
+
+static void run(program *p, const frame *f)
+{
+    cg_unit *u = p->u;
+    const ir_schedule *s = f->f->schedule;
+    if (!s)
+        BUG("@%s is not planned", f->f->name);
+    uint64_t all = 0;
+    for (int i = 0; i < s->kernels.count; i++)
+        all |= s->kernels.items[i]->wanted;
+    for (int i = 0, phase = 0; i < s->kernels.count; i++) {
+        const ir_kernel *k = s->kernels.items[i];
+        if (k->phase != phase) {
+            barrier(p);
+            if (phase <= s->checked_phase && k->phase > s->checked_phase)
+                leave_if_failed(p);
+            phase = k->phase;
+        }
+        bool guard = f->guarded && k->wanted != all && !(k->wanted >> 63);
+        LLVMBasicBlockRef then, next = NULL;
+        if (guard) {
+            then = block(p);
+            next = block(p);
+            LLVMValueRef bits = LLVMBuildAnd(u->b, p->wanted, cg_i64(u, (int64_t)k->wanted), "");
+            LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntNE, bits, cg_i64(u, 0), ""), then, next);
+            LLVMPositionBuilderAtEnd(u->b, then);
+        }
+        run_kernel(p, f, k);
+        if (guard)
+            end_alone(p, next);
+    }
+}
+
+static void find_runtime(program *p)
+{
+    cg_unit *u = p->u;
+    p->meet_type = LLVMFunctionType(u->nothing, &u->ptr, 1, 0);
+    p->failed_type = LLVMFunctionType(u->i32, &u->ptr, 1, 0);
+    p->meet = external(u, "gradc_rt_barrier", p->meet_type);
+    p->failed = external(u, "gradc_rt_failed", p->failed_type);
+}
+
+static LLVMValueRef word(program *p, int64_t offset, LLVMTypeRef type)
+{
+    return LLVMBuildLoad2(p->u->b, type, cg_gep(p->u, p->worker, cg_i64(p->u, offset)), "");
+}
+
+LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
+{
+    program *p = ir_new(u->arena, program);
+    p->u = u;
+    LLVMTypeRef param[3] = {u->ptr, u->ptr, u->i64};
+    p->function = LLVMAddFunction(u->module, symbol, LLVMFunctionType(u->nothing, param, 3, 0));
+    LLVMSetLinkage(p->function, LLVMInternalLinkage);
+    find_runtime(p);
+    LLVMBasicBlockRef first = block(p);
+    p->leave = block(p);
+    LLVMPositionBuilderAtEnd(u->b, p->leave);
+    LLVMBuildRetVoid(u->b);
+    LLVMPositionBuilderAtEnd(u->b, first);
+    p->worker = LLVMGetParam(p->function, 0);
+    p->slot = LLVMGetParam(p->function, 1);
+    p->wanted = LLVMGetParam(p->function, 2);
+    p->id = LLVMBuildZExt(u->b, word(p, 0, u->i32), u->i64, ""); /* gradc_rt_worker.id, .threads */
+    p->threads = LLVMBuildZExt(u->b, word(p, 4, u->i32), u->i64, "");
+    frame top = {.f = f, .guarded = true};
+    top.param = ir_array(u->arena, storage, f->params.count + 1);
+    top.result = ir_array(u->arena, storage, f->results.count + 1);
+    LLVMValueRef slots[2];
+    for (int i = 0; i < 2; i++)
+        slots[i] = LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, p->slot, cg_i64(u, i * 8)), "");
+    top.scratch.base = slots[0];
+    int port = 2;
+    for (int i = 0; i < f->params.count + f->results.count; i++) {
+        const ir_port *at = i < f->params.count ? &f->params.items[i] : &f->results.items[i - f->params.count];
+        storage *s = i < f->params.count ? &top.param[i] : &top.result[i - f->params.count];
+        *s = at->bind == IR_STATE ? (storage){slots[1], at->state->at}
+                                  : (storage){LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, p->slot, cg_i64(u, 8 * port++)), ""), 0};
+    }
+    run(p, &top);
+    LLVMBuildBr(u->b, p->leave);
+    return p->function;
+}
