@@ -189,7 +189,7 @@ static const char *why_not_opened(int error)
 
 static bool refuse(ir_ctx *ctx, const ir_loc *loc, const char *name, const char *what)
 {
-    ir_report(ctx, IR_ERROR, loc, "file '%s': %s", name, what);
+    ir_report(ctx, IR_ERROR, loc, "file '%.300s': %s", name, what);
     return false;
 }
 
@@ -205,7 +205,7 @@ static bool read_piece(ir_arena *arena, int fd, const ir_loc *loc, const char *n
     if (length == -1 && offset >= 0)
         length = st.st_size - offset;
     if (!ir_size_add(offset, length, &end) || end > st.st_size) {
-        ir_report(ctx, IR_ERROR, loc, "file '%s': %lld bytes from %lld on are outside its %lld bytes", name, (long long)length, (long long)offset,
+        ir_report(ctx, IR_ERROR, loc, "file '%.300s': %lld bytes from %lld on are outside its %lld bytes", name, (long long)length, (long long)offset,
                   (long long)st.st_size);
         return false;
     }

@@ -4,6 +4,7 @@
  * IR to text; see docs/text-form.md. Nothing of the module is touched, not even the scratch numbers, so a pass can be
  * looked at while it runs. A value is shown by its name if the name is short and no other value of its function has it, else
  * by its number in order. */
+#include "ir/kernels.h"
 #include "ir/path.h"
 #include "ir/text.h"
 
@@ -246,19 +247,37 @@ static void print_annotations(printer *p, const ir_inst *inst)
         print_loc(p, inst->loc);
 }
 
+static void print_order(FILE *f, const ir_ints *order)
+{
+    if (order->n) {
+        fputs(" order ", f);
+        print_ints(f, order->n, order->v);
+    }
+}
+
+/* What the passes layout, fuse and plan decided: a comment, for the reader only. */
 static void print_places(const printer *p, const ir_inst *inst)
 {
     static const char *const places[] = {"", "scratch", "parameter", "result", "data"};
-    const char *before = "  // at ";
+    const char *before = "  //";
     for (int i = 0; i < inst->nresults; i++) {
         const ir_value *v = inst->result[i];
-        if (v->place == IR_NOWHERE)
+        if (v->place == IR_NOWHERE && !v->kernel && !v->order.n)
             continue;
-        fprintf(p->f, "%s%s %lld", before, places[v->place], (long long)v->offset);
-        if (v->shift)
-            fprintf(p->f, "+%lld", (long long)v->shift);
-        before = ", ";
+        fputs(before, p->f);
+        if (v->kernel)
+            fprintf(p->f, " kernel %d", v->kernel->index);
+        if (v->place != IR_NOWHERE)
+            fprintf(p->f, v->shift ? " at %s %lld+%lld" : " at %s %lld", places[v->place], (long long)v->offset, (long long)v->shift);
+        print_order(p->f, &v->order);
+        before = ",";
     }
+}
+
+static void print_schedule(FILE *f, const ir_schedule *s)
+{
+    if (s)
+        fprintf(f, "    // %d kernels in %d phases, scratch %lld bytes\n", s->kernels.count, s->phases, (long long)s->scratch);
 }
 
 static void print_core(printer *p, const ir_inst *inst)
@@ -359,6 +378,7 @@ static void print_func(printer *p, const ir_func *f)
     putc('(', p->f);
     print_params(p, f, plain ? " " : "\n    ");
     fputs(plain ? f->params.count ? " ) {\n" : ") {\n" : "\n) {\n", p->f);
+    print_schedule(p->f, f->schedule);
     IR_FOR (inst, f) {
         fputs("    ", p->f);
         print_core(p, inst);
