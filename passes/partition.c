@@ -387,7 +387,12 @@ void train_partition(ir_module *m, const ir_func *joint_, const char *forward_na
         state[i]->why = saved[i]->name;
         ir_add_update(forward, state[i], saved[i]->aux);
     }
+    IR_FOR (inst, joint)
+        inst->aux = inst->nresults ? ((ir_value *)inst->result[0]->aux)->def : NULL; /* its copy in forward */
     ir_func *backward = ir_clone(joint, backward_name);
+    IR_FOR (inst, backward)
+        if (inst->primal && inst->primal->func == joint)
+            inst->primal = inst->primal->aux;
     keep_results(backward, true);
     read_saved(backward, saved, state, nsaved);
     ir_func *both[] = {forward, backward};

@@ -53,6 +53,7 @@ void pass_run_one(ir_module *m, const pass_info *pass, bool verify)
     for (int i = 0; i < n; i++)
         pass->run(order[i]);
     ir_arena_free(scratch);
+    pass_drop_functions(m);
     m->props = (m->props & ~pass->breaks) | pass->sets;
     if (verify)
         ir_verify(m);
@@ -73,16 +74,30 @@ static void mark(ir_func *f)
     }
 }
 
+/* Called functions have nameless ports. */
+static bool is_root(const ir_func *f)
+{
+    bool root = f->entry;
+    for (int i = 0; i < f->params.count && !root; i++)
+        root = f->params.items[i].name || f->params.items[i].state;
+    for (int i = 0; i < f->results.count && !root; i++)
+        root = f->results.items[i].name || f->results.items[i].state;
+    return root;
+}
+
 void pass_drop_functions(ir_module *m)
 {
-    int n = 0;
+    int n = 0, roots = 0;
     for (int i = 0; i < m->funcs.count; i++)
         m->funcs.items[i]->id = 0;
     for (int i = 0; i < m->funcs.count; i++)
-        if (m->funcs.items[i]->entry)
+        if (is_root(m->funcs.items[i])) {
             mark(m->funcs.items[i]);
-    for (int i = 0; i < m->funcs.count; i++)
+            roots++;
+        }
+    for (int i = 0; i < m->funcs.count && roots; i++)
         if (m->funcs.items[i]->id)
             m->funcs.items[n++] = m->funcs.items[i];
-    m->funcs.count = n;
+    if (roots)
+        m->funcs.count = n;
 }

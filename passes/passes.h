@@ -28,7 +28,7 @@ typedef void pass_watch(void *user, const pass_info *pass, const ir_module *m);
 /* Runs one pass on all functions of the module, called ones before their callers, then the verifier if `verify`. BUG when
  * m->props lacks what the pass needs: who lets a user choose passes asks first. */
 void pass_run_one(ir_module *m, const pass_info *pass, bool verify);
-/* Drops the functions that no entry reaches. */
+/* Drops the functions that none with named ports or states reaches; pass_run_one ends with it. */
 void pass_drop_functions(ir_module *m);
 
 /* ---- Autodiff (autodiff.c, vjp*.c) ---------------------------------------------------------------------------------- */

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Passes on text: tests/passes/PASS/NAME.gir holds a module before, a line `---`, and the module after the pass. Every
+ * function of it is also evaluated before and after on the same numbers. Two more folders test what is no row of the pass
+ * table: `partition` splits the function @joint, `widen` widens.
+ * `build/tests/test_passes --update` writes what the passes now give into the files: read the difference before committing. */
+#include "ir/path.h"
+#include "passes/passes.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool update;
+static ir_ctx *ctx;
+static ir_arena *arena;
+
+static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+{
+    (void)user, (void)severity;
+    fprintf(stderr, "%s:%d:%d: %s\n", loc && loc->file ? loc->file : "?", loc ? loc->line : 0, loc ? loc->column : 0, text);
+}
+
+static void setup(void)
+{
+    ctx = ir_ctx_new(sink, NULL);
+    arena = ir_arena_new(ctx);
+}
+
+static void teardown(void)
+{
+    ir_ctx_free(ctx);
+}
+
+static char *printed(const ir_module *m)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    ir_print(f, m, NULL);
+    fclose(f);
+    char *copy = ir_strdup(arena, text);
+    free(text);
+    return copy;
+}
+
+/* Small numbers of either sign that differ from each other; integers 0, 1, 2, 0, … so that they serve as indices. */
+static ir_literal *sample(const ir_type *t, int salt)
+{
+    ir_literal *l = ir_literal_new(arena, t);
+    for (int64_t i = 0; i < ir_count(t); i++)
+        if (ir_is_float(t->dtype))
+            ir_literal_set(l, i, (double)((i * 37 + salt * 11) % 29 - 13) / 8);
+        else
+            ir_literal_set_int(l, i, (i + salt) % (t->dtype == IR_BOOL ? 2 : 3));
+    return l;
+}
+
+static void same_numbers(const char *where, const ir_literal *a, const ir_literal *b)
+{
+    ck_assert_msg(ir_type_eq(&a->type, &b->type), "%s: the type changed", where);
+    for (int64_t i = 0; i < ir_count(&a->type); i++) {
+        double x = ir_literal_get(a, i), y = ir_literal_get(b, i), limit = a->type.dtype == IR_F64 ? 1e-12 : 1e-5;
+        if (x == y || (x != x && y != y))
+            continue;
+        ck_assert_msg(ir_is_float(a->type.dtype) && fabs(x - y) <= limit * (1 + fabs(x)), "%s: element %d is %g after, %g before", where, (int)i, y, x);
+    }
+}
+
+/* All functions of `a` that `b` has too give the same. */
+static void same_meaning(const char *where, const ir_module *a, const ir_module *b)
+{
+    for (int i = 0; i < a->funcs.count; i++) {
+        const ir_func *f = a->funcs.items[i], *g = ir_func_by_name(b, f->name);
+        if (!g)
+            continue;
+        ck_assert_int_eq(f->params.count, g->params.count);
+        ck_assert_int_eq(f->results.count, g->results.count);
+        ir_literal *args[64], *x[64], *y[64];
+        for (int k = 0; k < f->params.count; k++)
+            args[k] = sample(&f->params.items[k].value->type, k);
+        ir_eval(arena, f, args, x, NULL);
+        ir_eval(arena, g, args, y, NULL);
+        for (int k = 0; k < f->results.count; k++)
+            same_numbers(ir_format(arena, "%s: @%s result %d", where, f->name, k), x[k], y[k]);
+    }
+}
+
+static void run(ir_module *m, const char *name)
+{
+    if (!strcmp(name, "partition"))
+        train_partition(m, ir_func_by_name(m, "joint"), "forward_train", "backward");
+    else if (!strcmp(name, "widen"))
+        pass_widen(m);
+    else
+        pass_run_one(m, pass_by_name(name), true);
+    ir_verify(m);
+}
+
+static void check_file(const char *pass, const char *path)
+{
+    ir_data data;
+    ck_assert_msg(ir_read_whole_file(arena, path, 1 << 20, &data), "%s cannot be read", path);
+    const char *text = ir_strndup(arena, (const char *)data.bytes, data.size), *cut = strstr(text, "\n---\n");
+    size_t size = cut ? (size_t)(cut + 1 - text) : strlen(text);
+    ir_module *before = ir_parse(ctx, arena, text, size, path, NULL), *after = ir_parse(ctx, arena, text, size, path, NULL);
+    ck_assert_msg(before && after, "%s does not parse", path);
+    run(after, pass);
+    const char *got = printed(after);
+    if (strcmp(pass, "widen"))
+        same_meaning(path, before, after);
+    if (update) {
+        FILE *f = fopen(path, "w");
+        fprintf(f, "%.*s---\n%s", (int)size, text, got);
+        fclose(f);
+        return;
+    }
+    ck_assert_msg(cut && !strcmp(cut + 5, got), "%s: the pass now gives (--update accepts it)\n%s", path, got);
+    const ir_module *again = ir_parse(ctx, arena, got, strlen(got), path, NULL);
+    ck_assert_msg(again && !strcmp(printed(again), got), "%s: the result does not read back", path);
+}
+
+static void check_folder(const char *pass)
+{
+    const char *folder = ir_format(arena, "tests/passes/%s", pass);
+    DIR *d = opendir(folder);
+    ck_assert_msg(d != NULL, "%s: no such folder", folder);
+    int n = 0;
+    for (struct dirent *e; (e = readdir(d));)
+        if (strstr(e->d_name, ".gir")) {
+            check_file(pass, ir_format(arena, "%s/%s", folder, e->d_name));
+            n++;
+        }
+    closedir(d);
+    ck_assert_int_gt(n, 0);
+}
+
+static const char *const folders[] = {"inline", "fold", "simplify", "cse", "dce", "partition", "widen"};
+
+START_TEST(text_before_and_after)
+{
+    check_folder(folders[_i]);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    update = argc > 1 && !strcmp(argv[1], "--update");
+    Suite *s = suite_create("passes");
+    TCase *c = tcase_create("passes");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_loop_test(c, text_before_and_after, 0, (int)(sizeof folders / sizeof *folders));
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
