@@ -11,7 +11,7 @@
 /* Reading on would only cost time. */
 static bool too_many(const ir_parser *p)
 {
-    return ir_error_count(p->ctx) >= IR_MAX_DIAGNOSTICS;
+    return ir_error_count(p->ctx) - p->errors_before >= IR_MAX_DIAGNOSTICS;
 }
 
 /* ---- Values --------------------------------------------------------------------------------------------------------- */
@@ -413,7 +413,7 @@ static bool read_dims(ir_parser *p, int rank, const char *const **out)
         ir_next(p);
     }
     *out = names;
-    return ir_need(p, ')') || ir_parse_error(p, &at, "the value has %d dimensions", rank);
+    return ir_take(p, ')') || ir_parse_error(p, &at, "`dims` names other than %d dimensions", rank);
 }
 
 static bool read_param(ir_parser *p, ir_body *b)
@@ -554,18 +554,27 @@ static bool read_body(ir_parser *p, ir_body *b, const ir_token *from)
     return true;
 }
 
-/* `func @f(…) {`: the head; the body is only skipped. */
-static bool read_head(ir_parser *p, bool entry)
+static void skip_body(ir_parser *p)
 {
-    ir_next(p);
+    while (!ir_is(p, '}') && TOKEN->kind != IR_TOK_END)
+        ir_next(p);
+}
+
+/* `@f(…) {` of a function, NULL if its name is wrong. */
+static ir_body *read_name(ir_parser *p, bool entry)
+{
     const ir_token at = *TOKEN;
-    const char *name = at.kind == IR_TOK_FUNC ? ir_name_of(p, &at) : NULL;
-    if (at.kind != IR_TOK_FUNC)
-        return ir_expected(p, "the function's name");
+    if (at.kind != IR_TOK_FUNC) {
+        ir_expected(p, "the function's name");
+        return NULL;
+    }
+    const char *name = ir_name_of(p, &at);
     if (!name)
-        return false;
-    if (ir_map_get_text(&p->funcs, name))
-        return ir_parse_error(p, &at, "there are two functions of this name");
+        return NULL;
+    if (ir_map_get_text(&p->funcs, name)) {
+        ir_parse_error(p, &at, "there are two functions of this name");
+        return NULL;
+    }
     if (p->m->funcs.count >= IR_TEXT_FUNCS)
         ir_parse_limit(p, &at, "more functions than the limit of 10000");
     ir_next(p);
@@ -574,18 +583,27 @@ static bool read_head(ir_parser *p, bool entry)
     b->func->entry = entry;
     b->names = b->numbers = ir_map_new(p->scratch);
     ir_map_put_text(&p->funcs, b->func->name, b);
-    bool ok = read_params(p, b);
-    b->failed = !ok;
-    b->at = p->lex;
-    if (!ok) {
-        b->state = READ; /* its body would only repeat what is wrong */
+    return b;
+}
+
+/* The head of a function; the body is only skipped. One that is wrong stays unread: it would only repeat what is wrong. */
+static bool read_head(ir_parser *p)
+{
+    bool entry = ir_is_a(p, "entry");
+    ir_next(p);
+    ir_body *b = read_name(p, entry);
+    bool ok = b && read_params(p, b);
+    if (ok)
+        b->at = p->lex;
+    else
         ir_lex_skip_line(&p->lex);
+    skip_body(p);
+    bool ends = ir_take(p, '}');
+    if (b && (!ok || !ends)) {
+        b->failed = true;
+        b->state = READ;
     }
-    while (!ir_is(p, '}') && TOKEN->kind != IR_TOK_END)
-        ir_next(p);
-    if (!ir_take(p, '}'))
-        return ir_expected(p, "`}` at the end of the function");
-    return true;
+    return ends || !ok || ir_expected(p, "`}` at the end of the function");
 }
 
 /* ---- Modules -------------------------------------------------------------------------------------------------------- */
@@ -629,7 +647,7 @@ static bool read_state(ir_parser *p, ir_state_kind kind)
 static bool read_item(ir_parser *p)
 {
     if (ir_is_a(p, "func") || ir_is_a(p, "entry"))
-        return read_head(p, ir_is_a(p, "entry"));
+        return read_head(p);
     for (int i = 0; ir_state_kind_names[i]; i++)
         if (ir_is_a(p, ir_state_kind_names[i]))
             return read_state(p, (ir_state_kind)i);
@@ -691,7 +709,7 @@ static bool read_version(ir_parser *p)
 
 static ir_module *parse(ir_parser *p, const char *text, size_t size)
 {
-    int before = ir_error_count(p->ctx);
+    p->errors_before = ir_error_count(p->ctx);
     p->m = ir_module_new(p->ctx, p->arena, "");
     p->states = p->funcs = p->side = ir_map_new(p->scratch);
     p->lex = ir_lex_start(text, size);
@@ -704,7 +722,7 @@ static ir_module *parse(ir_parser *p, const char *text, size_t size)
     }
     for (int i = 0; i < p->later.count; i++)
         resolve(p, &p->later.items[i]);
-    return ir_error_count(p->ctx) == before && ir_verify_user(p->m) ? p->m : NULL;
+    return ir_error_count(p->ctx) == p->errors_before && ir_verify_user(p->m) ? p->m : NULL;
 }
 
 ir_module *ir_parse(ir_ctx *ctx, ir_arena *arena, const char *text, size_t size, const char *file, const char *folder)

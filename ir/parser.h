@@ -42,6 +42,7 @@ typedef struct ir_parser {
     ir_map side;       /* name -> literal of the side file */
     bool side_read, side_failed;
     int depth, insts;
+    int errors_before; /* in the context, of others */
     int64_t splat_bytes;
     const ir_loc *loc; /* the last instruction's, shared while it stays the same */
 } ir_parser;

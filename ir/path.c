@@ -258,6 +258,7 @@ const char *ir_folder_of(ir_arena *arena, const char *path)
 typedef struct temporary {
     FILE *f;          /* open, or NULL */
     const char *path; /* where the result shall stand; NULL: written directly */
+    const char *folder;
     char *name;       /* the temporary file, or NULL once it is gone */
 } temporary;
 
@@ -296,9 +297,9 @@ static bool open_temporary(ir_ctx *ctx, ir_arena *scratch, const char *path, tem
         return t->f || cannot_write(ctx, path, errno);
     }
     t->path = path;
-    const char *folder = ir_folder_of(scratch, path);
+    t->folder = ir_folder_of(scratch, path);
     for (int i = 0; i < 1000; i++) {
-        char *name = ir_format(scratch, "%s/.gradc-%ld-%d.tmp", folder, (long)getpid(), i);
+        char *name = ir_format(scratch, "%s/.gradc-%ld-%d.tmp", t->folder, (long)getpid(), i);
         int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
         if (fd < 0 && errno == EEXIST)
             continue;
@@ -331,7 +332,8 @@ static bool write_one(ir_ctx *ctx, ir_arena *scratch, const ir_output *o, tempor
     return !failed || cannot_write(ctx, o->path, error ? error : errno);
 }
 
-static bool rename_all(ir_ctx *ctx, ir_arena *scratch, temporary *t, int n)
+/* Allocates nothing: between two renames nothing may throw. */
+static bool rename_all(ir_ctx *ctx, temporary *t, int n)
 {
     for (int i = 0; i < n; i++) {
         if (!t[i].name)
@@ -339,7 +341,7 @@ static bool rename_all(ir_ctx *ctx, ir_arena *scratch, temporary *t, int n)
         if (rename(t[i].name, t[i].path))
             return cannot_write(ctx, t[i].path, errno);
         t[i].name = NULL;
-        int folder = open(ir_folder_of(scratch, t[i].path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int folder = open(t[i].folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (folder >= 0) {
             fsync(folder); /* some file systems cannot; the rename stands without it */
             close(folder);
@@ -362,7 +364,7 @@ bool ir_write_atomically(ir_ctx *ctx, const ir_output *outputs, int n)
     bool ok = true;
     for (int i = 0; ok && i < n; i++)
         ok = write_one(ctx, scratch, &outputs[i], &t[i]);
-    ok = ok && rename_all(ctx, scratch, t, n);
+    ok = ok && rename_all(ctx, t, n);
     for (int i = 0; i < n; i++)
         drop(&t[i]);
     ir_try_pop(ctx, &frame);
