@@ -423,6 +423,8 @@ static void print_state(printer *p, const ir_state *s)
         fputs(" init ", p->f);
         print_literal(p, s->init, s);
     }
+    fputs(s->order.n ? "  //" : "", p->f);
+    print_order(p->f, &s->order);
     putc('\n', p->f);
 }
 

@@ -101,6 +101,26 @@ START_TEST(every_op_round_trips)
 }
 END_TEST
 
+START_TEST(the_page_shows_what_is_printed)
+{
+    char *page = strstr(file_text("docs/text-form.md"), "    gir 1\n"), *text = ir_alloc(arena, 10000), *to = text;
+    ck_assert_ptr_nonnull(page);
+    for (const char *line = page; strncmp(line, "## ", 3); line += strcspn(line, "\n") + 1) {
+        const char *large = strstr(line, "large("); /* the page has no file beside it */
+        int n = (int)strcspn(line, "\n"), at = n ? 4 : 0;
+        if (large && large < line + n)
+            to += sprintf(to, "%.*ssplat(0)\n", (int)(large - line) - at, line + at);
+        else
+            to += sprintf(to, "%.*s\n", n - at, line + at);
+        ck_assert_int_lt(to - text, 9000);
+    }
+    to[-1] = 0; /* the empty line before the heading */
+    ir_module *m = parse(text);
+    ck_assert_ptr_nonnull(m);
+    same_lines(printed(m), text);
+}
+END_TEST
+
 /* ---- Numbers -------------------------------------------------------------------------------------------------------- */
 
 static void same_element(ir_dtype t, uint64_t bits)
@@ -561,6 +581,7 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, every_op_round_trips);
+    tcase_add_test(c, the_page_shows_what_is_printed);
     tcase_add_test(c, elements_keep_their_bits);
     tcase_add_test(c, elements_are_short_and_checked);
     tcase_add_test(c, errors_have_their_place);
