@@ -206,6 +206,9 @@ RULE(rw_select)
     ir_inst *n = match(X, IR_OP_not);
     if (n)
         return give(out, ir_select(b, n->operand[0], no, yes));
+    ir_inst *y = match(yes, IR_OP_select), *z = match(no, IR_OP_select);
+    if ((y && y->operand[0] == X) || (z && z->operand[0] == X))
+        return give(out, ir_select(b, X, y && y->operand[0] == X ? y->operand[1] : yes, z && z->operand[0] == X ? z->operand[2] : no));
     if (yes->type.dtype == IR_BOOL && match_is(yes, 1) && match_is(no, 0))
         return give(out, X);
     return yes->type.dtype == IR_BOOL && match_is(yes, 0) && match_is(no, 1) && give(out, ir_unary(b, IR_OP_not, X));

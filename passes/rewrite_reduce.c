@@ -138,6 +138,22 @@ RULE(rw_reduce_reduce)
     return give(out, ir_reduce(b, IR_ATTR(inst, reduce)->combine, inner->operand[0], n, axes));
 }
 
+/* A window as large as the tensor in some dimensions and 1 in the others. */
+RULE(rw_reduce_window)
+{
+    const struct ir_attrs_reduce_window *a = IR_ATTR(inst, reduce_window);
+    int64_t axes[IR_MAX_RANK];
+    int n = 0;
+    for (int i = 0; i < R->rank; i++) {
+        bool one = a->window.v[i] == 1 && a->stride.v[i] == 1, all = a->window.v[i] == X->type.dim[i] && a->window_dilation.v[i] == 1;
+        if (a->low.v[i] || a->high.v[i] || a->base_dilation.v[i] != 1 || !(one || all))
+            return false;
+        if (!one)
+            axes[n++] = i;
+    }
+    return give(out, ir_reshape(b, ir_reduce(b, a->combine, X, n, axes), R->rank, R->dim));
+}
+
 /* ---- Contractions ---- */
 
 /* An operand's transpose goes into the dimension numbers where the dimensions that stay keep their order. */
