@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Storage order and strided views. */
+#include "ir/kernels.h"
+
+const char *const ir_kernel_kind_names[] = {"map", "contraction", "single", "check", "loop", "branch", NULL};
+
+void ir_storage_strides(const ir_value *v, int64_t stride[IR_MAX_RANK])
+{
+    int64_t n = 1;
+    if (!v->order.n) {
+        ir_strides(&v->type, stride);
+        return;
+    }
+    for (int i = v->type.rank - 1; i >= 0; i--) {
+        stride[v->order.v[i]] = n;
+        n *= v->type.dim[v->order.v[i]];
+    }
+}
+
+bool ir_is_immediate(const ir_value *v)
+{
+    return v->def && v->def->op == IR_OP_constant && !v->kernel && ir_literal_is_splat(IR_ATTR(v->def, constant)->value);
+}
+
+/* Strides of `to` over the elements that `from` (same count) has with strides s; false if none exist. Both shapes are cut into
+ * runs of dimensions with equal products; inside a run, the operand's dimensions must lie end to end. */
+static bool reshape_strides(const ir_type *from, const int64_t *s, const ir_type *to, int64_t *out)
+{
+    int i = 0, j = 0;
+    while (i < from->rank || j < to->rank) {
+        int i0 = i, j0 = j;
+        int64_t m = 1, n = 1;
+        if (i < from->rank)
+            m = from->dim[i++];
+        if (j < to->rank)
+            n = to->dim[j++];
+        while (m != n) {
+            if (m < n && i < from->rank)
+                m *= from->dim[i++];
+            else if (j < to->rank)
+                n *= to->dim[j++];
+            else
+                return false;
+        }
+        while (i < from->rank && from->dim[i] == 1)
+            i++;
+        while (j < to->rank && to->dim[j] == 1)
+            j++;
+        int64_t unit = 0, next = 0; /* stride of the run's innermost dimension; what the next one out must have */
+        for (int d = i - 1; d >= i0; d--) {
+            if (from->dim[d] == 1)
+                continue;
+            if (!next)
+                unit = s[d];
+            else if (s[d] != next)
+                return false;
+            next = s[d] * from->dim[d];
+        }
+        for (int d = j - 1; d >= j0; d--) {
+            out[d] = to->dim[d] == 1 ? 0 : unit;
+            unit *= to->dim[d];
+        }
+    }
+    return true;
+}
+
+static bool view_step(const ir_inst *inst, ir_view *v)
+{
+    int64_t s[IR_MAX_RANK];
+    const ir_type *from = &inst->operand[0]->type, *to = &inst->result[0]->type;
+    for (int i = 0; i < from->rank; i++)
+        s[i] = v->stride[i];
+    switch (inst->op) {
+    case IR_OP_reshape:
+        return ir_count(from) > 0 && reshape_strides(from, s, to, v->stride);
+    case IR_OP_transpose:
+        for (int i = 0; i < to->rank; i++)
+            v->stride[i] = s[IR_ATTR(inst, transpose)->perm.v[i]];
+        return true;
+    case IR_OP_slice:
+        for (int i = 0; i < to->rank; i++) {
+            v->offset += IR_ATTR(inst, slice)->start.v[i] * s[i];
+            v->stride[i] = s[i] * IR_ATTR(inst, slice)->stride.v[i];
+        }
+        return true;
+    case IR_OP_broadcast:
+        for (int i = 0; i < to->rank; i++)
+            v->stride[i] = 0;
+        for (int i = 0; i < from->rank; i++)
+            v->stride[IR_ATTR(inst, broadcast)->dims.v[i]] = from->dim[i] == 1 ? 0 : s[i];
+        return true;
+    case IR_OP_reverse:
+        for (int i = 0; i < IR_ATTR(inst, reverse)->axes.n; i++) {
+            int d = (int)IR_ATTR(inst, reverse)->axes.v[i];
+            v->offset += (from->dim[d] - 1) * s[d];
+            v->stride[d] = -s[d];
+        }
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool ir_view_of(ir_value *v, ir_view *out)
+{
+    if (!v->def || v->kernel || v->def->op == IR_OP_constant) {
+        *out = (ir_view){.base = v};
+        ir_storage_strides(v, out->stride);
+        return !ir_is_immediate(v);
+    }
+    switch (v->def->op) {
+    case IR_OP_reshape:
+    case IR_OP_transpose:
+    case IR_OP_slice:
+    case IR_OP_broadcast:
+    case IR_OP_reverse:
+        return ir_view_of(v->def->operand[0], out) && view_step(v->def, out);
+    default:
+        return false;
+    }
+}

@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Cuts a function into kernels. First it decides which values are written to memory: results, what cannot be emitted at an
+ * index, and what would be computed so often inside its users that writing and reading it is cheaper. Everything else is
+ * computed where it is used. Then each written value becomes the root of a kernel; a contraction takes the elementwise
+ * instructions that follow it along; roots of one shape that read the same things share a kernel.
+ *
+ * Needs: calls inlined. Sets kernel of values, and the schedule's kernels in program order; plan does the rest. */
+#include "ir/kernels.h"
+#include "passes/local.h"
+
+#include <string.h>
+
+/* Costs an element, in additions. */
+enum { LOAD = 1, STORE = 2, MOST_ROOTS = 8, MOST_READS = 24, NEAR = 12 };
+
+typedef struct fact { /* about a value, by its id */
+    double evaluations;  /* how often it is computed if it stands inside its users */
+    double cost;         /* of one, operands included */
+    int users;
+    bool memory, reduces;
+    ir_inst *only_user;
+} fact;
+
+typedef struct fusing {
+    ir_func *f;
+    ir_arena *scratch;
+    fact *fact;
+} fusing;
+
+static fact *of(const fusing *u, const ir_value *v)
+{
+    return &u->fact[v->id];
+}
+
+static double count(const ir_value *v)
+{
+    return (double)ir_count(&v->type);
+}
+
+/* ---- What instructions are ---- */
+
+static bool is_contraction(const ir_inst *inst)
+{
+    return (inst->op == IR_OP_dot_general || inst->op == IR_OP_convolution) && ir_is_float(inst->result[0]->type.dtype);
+}
+
+static bool is_single(const ir_inst *inst)
+{
+    return inst->op == IR_OP_scatter || inst->op == IR_OP_sort || inst->op == IR_OP_cumulative;
+}
+
+static bool is_view(const ir_inst *inst)
+{
+    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice || inst->op == IR_OP_broadcast || inst->op == IR_OP_reverse;
+}
+
+/* Elements of operand 0 that one result element reads, of ops that loop. */
+static double reads_each(const ir_inst *inst)
+{
+    double n = 1;
+    const ir_ints *window = NULL;
+    switch (inst->op) {
+    case IR_OP_reduce:
+    case IR_OP_arg_reduce: {
+        double out = count(inst->result[0]);
+        return out > 0 ? count(inst->operand[0]) / out : 1;
+    }
+    case IR_OP_reduce_window: window = &IR_ATTR(inst, reduce_window)->window; break;
+    case IR_OP_arg_window: window = &IR_ATTR(inst, arg_window)->window; break;
+    case IR_OP_window_put: window = &IR_ATTR(inst, window_put)->window; break;
+    case IR_OP_window_take: window = &IR_ATTR(inst, window_take)->window; break;
+    case IR_OP_dot_general:
+        for (int i = 0; i < IR_ATTR(inst, dot_general)->lhs_contract.n; i++)
+            n *= (double)inst->operand[0]->type.dim[IR_ATTR(inst, dot_general)->lhs_contract.v[i]];
+        return n;
+    case IR_OP_convolution: return count(inst->operand[1]) / (double)inst->operand[1]->type.dim[IR_ATTR(inst, convolution)->rhs.v[0]];
+    default: break;
+    }
+    for (int i = 0; window && i < window->n; i++)
+        n *= (double)window->v[i];
+    return n;
+}
+
+static bool loops(const ir_inst *inst)
+{
+    switch (inst->op) {
+    case IR_OP_reduce:
+    case IR_OP_arg_reduce:
+    case IR_OP_reduce_window:
+    case IR_OP_arg_window:
+    case IR_OP_window_put:
+    case IR_OP_window_take:
+    case IR_OP_dot_general:
+    case IR_OP_convolution:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* An instruction's own cost for one result element. */
+static double own_cost(const ir_inst *inst)
+{
+    switch (inst->op) {
+    case IR_OP_constant: case IR_OP_iota: case IR_OP_reshape: case IR_OP_broadcast: case IR_OP_transpose: case IR_OP_slice: case IR_OP_reverse:
+    case IR_OP_copy: case IR_OP_stop_gradient: case IR_OP_bitcast:
+        return 0;
+    case IR_OP_div: case IR_OP_sqrt: case IR_OP_rsqrt: case IR_OP_gather: case IR_OP_pad: case IR_OP_concat:
+        return 4;
+    case IR_OP_exp: case IR_OP_expm1: case IR_OP_log: case IR_OP_log1p: case IR_OP_tanh: case IR_OP_logistic: case IR_OP_erf:
+        return 12;
+    case IR_OP_sin: case IR_OP_cos: case IR_OP_tan: case IR_OP_pow: case IR_OP_atan2: case IR_OP_rem: case IR_OP_asin: case IR_OP_acos:
+    case IR_OP_atan: case IR_OP_sinh: case IR_OP_cosh: case IR_OP_asinh: case IR_OP_acosh: case IR_OP_atanh:
+        return 24;
+    case IR_OP_random_bits:
+        return 40;
+    default:
+        return 1;
+    }
+}
+
+/* How often operand i is evaluated for one evaluation of the result. */
+static double operand_share(const ir_inst *inst, int i)
+{
+    if (loops(inst))
+        return reads_each(inst);
+    if (inst->op == IR_OP_broadcast || inst->op == IR_OP_pad)
+        return i == 1 ? 0 : 1;
+    return 1;
+}
+
+/* ---- Which values are in memory ---- */
+
+/* A result needs a kernel of its own: copies stand where it is a parameter or constant, another result too, or moved about. */
+static void own_results(ir_func *f)
+{
+    ir_builder b = ir_builder_new(f);
+    for (int i = 0; i < f->results.count; i++) {
+        ir_port *r = &f->results.items[i];
+        bool shared = !r->value->def || r->value->def->op == IR_OP_constant || r->value->def->op == IR_OP_scan || r->value->def->op == IR_OP_cond ||
+                      r->value->def->op == IR_OP_while_loop;
+        for (int j = 0; j < i && !shared; j++)
+            shared = f->results.items[j].value == r->value;
+        if (!shared)
+            continue;
+        b.phase = r->value->def ? r->value->def->phase : IR_FORWARD;
+        b.loc = r->value->def ? r->value->def->loc : NULL;
+        ir_value *c = ir_unary(&b, IR_OP_copy, r->value);
+        c->name = r->value->name;
+        r->value = c;
+    }
+    ir_built(&b);
+}
+
+/* Replaces operand i of inst by a copy, in memory. */
+static ir_value *copy_operand(ir_inst *inst, int i)
+{
+    ir_builder b = ir_builder_new(inst->func);
+    b.at = inst;
+    b.phase = inst->phase;
+    b.loc = inst->loc;
+    b.primal = inst->primal;
+    ir_value *c = ir_unary(&b, IR_OP_copy, inst->operand[i]);
+    ir_built(&b);
+    inst->operand[i] = c;
+    return c;
+}
+
+/* The value that a chain of views stands on. */
+static ir_value *under_views(ir_value *v)
+{
+    while (v->def && is_view(v->def))
+        v = v->def->operand[0];
+    return v;
+}
+
+/* Contractions read views, loops and branches whole tensors: copies where an operand is neither. Before numbering. */
+static void copy_operands(ir_func *f)
+{
+    static ir_kernel any;
+    IR_FOR (inst, f) {
+        ir_view view;
+        if (is_contraction(inst)) {
+            for (int i = 0; i < 2; i++) {
+                ir_value *base = under_views(inst->operand[i]);
+                ir_kernel *before = base->kernel;
+                bool constant = !base->def || base->def->op == IR_OP_constant;
+                if (!constant)
+                    base->kernel = &any; /* it will be in memory: is the chain a view then? */
+                bool view_then = ir_view_of(inst->operand[i], &view);
+                base->kernel = before;
+                if (!view_then)
+                    copy_operand(inst, i);
+            }
+        } else if (inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop) {
+            for (int i = 0; i < inst->noperands; i++) {
+                const ir_inst *def = inst->operand[i]->def;
+                if (def && (is_view(def) || ir_is_immediate(inst->operand[i]) || inst->operand[i]->order.n))
+                    copy_operand(inst, i);
+            }
+        }
+    }
+}
+
+static void require(fusing *u)
+{
+    IR_FOR (inst, u->f) {
+        bool structured = inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
+        for (int i = 0; i < inst->nresults; i++)
+            of(u, inst->result[i])->memory = is_contraction(inst) || is_single(inst) || structured;
+        for (int i = 0; i < inst->noperands; i++) {
+            fact *o = of(u, inst->operand[i]);
+            o->only_user = o->users++ ? NULL : inst;
+            ir_value *base = is_contraction(inst) ? under_views(inst->operand[i]) : inst->operand[i];
+            if ((is_contraction(inst) || structured) && base->def && base->def->op != IR_OP_constant)
+                of(u, base)->memory = true;
+        }
+    }
+    for (int i = 0; i < u->f->results.count; i++) {
+        fact *r = of(u, u->f->results.items[i].value);
+        r->users++;
+        r->only_user = NULL;
+        r->memory = true;
+    }
+}
+
+/* Does computing v reach a value that loops before it reaches memory? */
+static bool reaches_loop(const fusing *u, const ir_value *v, int depth)
+{
+    if (!v->def || of(u, v)->memory)
+        return false;
+    if (loops(v->def) || depth == 0)
+        return true;
+    for (int i = 0; i < v->def->noperands; i++)
+        if (reaches_loop(u, v->def->operand[i], depth - 1))
+            return true;
+    return false;
+}
+
+static void costs(fusing *u)
+{
+    IR_FOR (inst, u->f)
+        for (int r = 0; r < inst->nresults; r++) {
+            fact *v = of(u, inst->result[r]);
+            v->cost = own_cost(inst) * (loops(inst) ? reads_each(inst) : 1);
+            v->reduces = loops(inst);
+            for (int i = 0; i < inst->noperands; i++) {
+                fact *o = of(u, inst->operand[i]);
+                bool stored = o->memory || !inst->operand[i]->def;
+                v->cost += operand_share(inst, i) * (stored ? LOAD : o->cost);
+                v->reduces |= !stored && o->reduces;
+            }
+        }
+}
+
+/* From the end: how often is each value computed if it stands inside its users, and does that pay? */
+static void choose(fusing *u)
+{
+    IR_FOR_REVERSE (inst, u->f) {
+        double times = 0;
+        for (int r = 0; r < inst->nresults; r++) {
+            fact *v = of(u, inst->result[r]);
+            double n = count(inst->result[r]), inside = v->evaluations * v->cost;
+            double written = n * (v->cost + STORE) + v->evaluations * LOAD;
+            bool moves = is_view(inst) || inst->op == IR_OP_constant || inst->op == IR_OP_iota;
+            if (!v->memory && !moves && v->users && (inside > 1.25 * written || (v->reduces && v->evaluations > 1.5 * n)))
+                v->memory = true;
+            times = v->memory ? (n > times ? n : times) : v->evaluations > times ? v->evaluations : times;
+        }
+        bool together = inst->nresults > 1; /* both results come from one loop: in memory both or none */
+        for (int r = 0; together && r < inst->nresults; r++)
+            if (of(u, inst->result[r])->memory && of(u, inst->result[r == 0])->users)
+                of(u, inst->result[r == 0])->memory = true;
+        for (int i = 0; i < inst->noperands; i++) {
+            fact *o = of(u, inst->operand[i]);
+            double share = times * operand_share(inst, i);
+            o->evaluations += share;
+            /* A loop inside a loop would do the inner one again and again. */
+            if (loops(inst) && inst->operand[i]->def && reaches_loop(u, inst->operand[i], 64) && !is_view(inst->operand[i]->def))
+                o->memory = true;
+        }
+    }
+}
+
+/* A loop under views under a loop: what the views stand on goes to memory. */
+static void part_loops(fusing *u)
+{
+    IR_FOR (inst, u->f)
+        for (int i = 0; loops(inst) && i < inst->noperands; i++) {
+            ir_value *base = under_views(inst->operand[i]);
+            if (base->def && base->def->op != IR_OP_constant && reaches_loop(u, base, 64))
+                of(u, base)->memory = true;
+        }
+}
+
+/* ---- Kernels ---- */
+
+static bool same_strides(const ir_value *x, const ir_value *y)
+{
+    int64_t s[IR_MAX_RANK], t[IR_MAX_RANK];
+    ir_storage_strides(x, s);
+    ir_storage_strides(y, t);
+    for (int d = 0; d < x->type.rank; d++)
+        if (x->type.dim[d] != 1 && s[d] != t[d])
+            return false;
+    return true;
+}
+
+/* Follows a contraction's result through elementwise instructions that alone use it; returns the last, the kernel's root. */
+static ir_value *epilogue(fusing *u, ir_value *core)
+{
+    ir_value *root = core;
+    for (;;) {
+        fact *r = of(u, root);
+        ir_inst *next = r->only_user;
+        if (r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) || next->nresults != 1 || !ir_shape_eq(&next->result[0]->type, &core->type) ||
+            !same_strides(next->result[0], core))
+            return root;
+        for (int i = 0; i < next->noperands; i++) { /* other operands are loads or cheap, or they stay outside */
+            fact *o = of(u, next->operand[i]);
+            if (next->operand[i] != root && next->operand[i]->def && !o->memory && o->reduces)
+                o->memory = true;
+        }
+        r->memory = false;
+        root = next->result[0];
+        of(u, root)->memory = true;
+    }
+}
+
+static ir_kernel *new_kernel(fusing *u, ir_kernel_kind kind, ir_inst *core)
+{
+    ir_kernel *k = ir_new(u->f->module->arena, ir_kernel);
+    k->kind = kind;
+    k->core = core;
+    k->index = u->f->schedule->kernels.count;
+    IR_PUSH(u->f->module->arena, &u->f->schedule->kernels, k);
+    return k;
+}
+
+static void add_root(fusing *u, ir_kernel *k, ir_value *v)
+{
+    v->kernel = k;
+    IR_PUSH(u->f->module->arena, &k->roots, v);
+}
+
+static void find_reads(fusing *u, ir_kernel *k, ir_value *v, bool is_root, int64_t stamp, int64_t *seen)
+{
+    if (seen[v->id] == stamp)
+        return;
+    seen[v->id] = stamp;
+    bool leaf = !v->def || (v->def->op == IR_OP_constant && !ir_is_immediate(v)) || (v->kernel && v->kernel != k);
+    if (leaf && !is_root) {
+        IR_PUSH(u->f->module->arena, &k->reads, v);
+        return;
+    }
+    for (int i = 0; i < v->def->noperands; i++)
+        find_reads(u, k, v->def->operand[i], false, stamp, seen);
+}
+
+static void all_reads(fusing *u, ir_kernel *k, int64_t stamp, int64_t *seen)
+{
+    k->reads.count = 0;
+    for (int i = 0; i < k->roots.count; i++)
+        find_reads(u, k, k->roots.items[i], true, stamp, seen);
+    for (int i = 0; k->core && i < k->core->noperands; i++)
+        if (k->kind != IR_KERNEL_CHECK || i == 1)
+            find_reads(u, k, k->core->operand[i], false, stamp, seen);
+}
+
+/* Does k read, directly or through others, what `on` writes? */
+static bool depends(const ir_kernel *k, const ir_kernel *on, int64_t stamp, int64_t *seen)
+{
+    if (k == on)
+        return true;
+    if (seen[k->index] == stamp)
+        return false;
+    seen[k->index] = stamp;
+    for (int i = 0; i < k->reads.count; i++)
+        if (k->reads.items[i]->kernel && depends(k->reads.items[i]->kernel, on, stamp, seen))
+            return true;
+    return false;
+}
+
+/* Whether v can be reached from `from` inside kernel k by a path with an instruction that is not elementwise. */
+static bool reads_moved(const ir_kernel *k, const ir_value *from, const ir_value *v, bool moved, int depth)
+{
+    if (from == v)
+        return moved;
+    if (!from->def || (from->kernel && from->kernel != k))
+        return false;
+    if (depth == 0)
+        return true;
+    bool here = moved || !ir_has_trait(from->def, IR_ELEMENTWISE);
+    for (int i = 0; i < from->def->noperands; i++)
+        if (reads_moved(k, from->def->operand[i], v, here, depth - 1))
+            return true;
+    return false;
+}
+
+static bool reduces_inside(const fusing *u, const ir_value *root)
+{
+    return of(u, root)->reduces;
+}
+
+/* Kernel `from` merged into the earlier `into`, if that is right and saves reading. */
+static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, int64_t *stamp, int64_t *seen)
+{
+    const ir_value *x = into->roots.items[0], *y = from->roots.items[0];
+    if (into->kind != IR_KERNEL_MAP || from->kind != IR_KERNEL_MAP || !ir_shape_eq(&x->type, &y->type) || !same_strides(x, y) ||
+        into->roots.count + from->roots.count > MOST_ROOTS || reduces_inside(u, x) != reduces_inside(u, y))
+        return false;
+    int common = 0, more = 0;
+    for (int i = 0; i < from->reads.count; i++) {
+        const ir_value *r = from->reads.items[i];
+        bool shared = r->kernel == into;
+        for (int j = 0; j < into->reads.count && !shared; j++)
+            shared = into->reads.items[j] == r;
+        common += shared && ir_count(&r->type) * 2 > ir_count(&x->type);
+        more += !shared;
+    }
+    if (!common || into->reads.count + more > MOST_READS)
+        return false;
+    for (int i = 0; i < from->reads.count; i++) { /* nothing between them may need the first and be needed by the second */
+        ir_kernel *needs = from->reads.items[i]->kernel;
+        if (needs && needs != into && depends(needs, into, ++*stamp, seen))
+            return false;
+        if (needs == into)
+            for (int r = 0; r < from->roots.count; r++)
+                if (reads_moved(from, from->roots.items[r], from->reads.items[i], false, 200))
+                    return false;
+    }
+    for (int i = 0; i < from->roots.count; i++)
+        add_root(u, into, from->roots.items[i]);
+    return true;
+}
+
+static void merge_siblings(fusing *u)
+{
+    ir_schedule *s = u->f->schedule;
+    int64_t *seen = ir_array(u->scratch, int64_t, ir_number(u->f) + 1), *seen_kernel = ir_array(u->scratch, int64_t, s->kernels.count + 1), stamp = 0;
+    for (int i = 0; i < s->kernels.count; i++)
+        all_reads(u, s->kernels.items[i], ++stamp, seen);
+    int kept = 0;
+    for (int i = 0; i < s->kernels.count; i++) {
+        ir_kernel *k = s->kernels.items[i];
+        bool merged = false;
+        for (int j = kept - 1; j >= 0 && j >= kept - NEAR && !merged; j--) {
+            merged = merge(u, s->kernels.items[j], k, &stamp, seen_kernel);
+            if (merged)
+                all_reads(u, s->kernels.items[j], ++stamp, seen);
+        }
+        if (!merged)
+            s->kernels.items[kept++] = k;
+    }
+    s->kernels.count = kept;
+}
+
+/* ---- Index checks ---- */
+
+static void literal_bounds(const ir_literal *l, int64_t *low, int64_t *high)
+{
+    int64_t n = ir_count(&l->type);
+    *low = INT64_MAX;
+    *high = INT64_MIN;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t v = ir_literal_get_int(l, i);
+        *low = v < *low ? v : *low;
+        *high = v > *high ? v : *high;
+    }
+}
+
+/* Bounds of an integer value as far as they are plain to see; false: unknown. */
+static bool bounds(const ir_value *v, int64_t *low, int64_t *high, int depth)
+{
+    const ir_inst *inst = v->def;
+    int64_t l, h;
+    if (!inst || !ir_is_int(v->type.dtype) || depth == 0)
+        return false;
+    switch (inst->op) {
+    case IR_OP_constant:
+        literal_bounds(IR_ATTR(inst, constant)->value, low, high);
+        return true;
+    case IR_OP_iota:
+        *low = 0;
+        *high = v->type.dim[IR_ATTR(inst, iota)->axis] - 1;
+        return true;
+    case IR_OP_arg_reduce:
+        *low = 0;
+        *high = inst->operand[0]->type.dim[IR_ATTR(inst, arg_reduce)->axis] - 1;
+        return v->index == 1;
+    case IR_OP_reshape: case IR_OP_broadcast: case IR_OP_transpose: case IR_OP_slice: case IR_OP_reverse: case IR_OP_copy:
+        return bounds(inst->operand[0], low, high, depth - 1);
+    case IR_OP_select:
+        if (!bounds(inst->operand[1], low, high, depth - 1) || !bounds(inst->operand[2], &l, &h, depth - 1))
+            return false;
+        *low = l < *low ? l : *low;
+        *high = h > *high ? h : *high;
+        return true;
+    case IR_OP_min: case IR_OP_max: {
+        bool first = bounds(inst->operand[0], low, high, depth - 1), second = bounds(inst->operand[1], &l, &h, depth - 1), least = inst->op == IR_OP_min;
+        if (first && second) {
+            *low = (l < *low) == least ? l : *low;
+            *high = (h < *high) == least ? h : *high;
+        } else if (second) {
+            *low = l;
+            *high = h;
+        }
+        if (!first || !second) { /* one bound is open */
+            *(least ? low : high) = least ? INT64_MIN : INT64_MAX;
+        }
+        return first || second;
+    }
+    default:
+        return false;
+    }
+}
+
+static const ir_ints *indexed_dims(const ir_inst *inst)
+{
+    return inst->op == IR_OP_gather ? &IR_ATTR(inst, gather)->dims : &IR_ATTR(inst, scatter)->dims;
+}
+
+static bool in_range(const ir_inst *inst)
+{
+    const ir_ints *dims = indexed_dims(inst);
+    int64_t low, high;
+    if (!bounds(inst->operand[1], &low, &high, 32))
+        return ir_count(&inst->operand[1]->type) == 0;
+    for (int i = 0; i < dims->n; i++)
+        if (low < 0 || high >= inst->operand[0]->type.dim[dims->v[i]])
+            return false;
+    return true;
+}
+
+static bool same_check(const ir_inst *x, const ir_inst *y)
+{
+    const ir_ints *p = indexed_dims(x), *q = indexed_dims(y);
+    if (x->operand[1] != y->operand[1] || p->n != q->n)
+        return false;
+    for (int i = 0; i < p->n; i++)
+        if (x->operand[0]->type.dim[p->v[i]] != y->operand[0]->type.dim[q->v[i]])
+            return false;
+    return true;
+}
+
+/* The name of the nearest integer tensor that v is made of. */
+static const char *index_name(const ir_value *v, int depth)
+{
+    if (v->name || !v->def || depth == 0)
+        return !v->def && v->func->params.items[v->index].name ? v->func->params.items[v->index].name : v->name;
+    for (int i = v->def->noperands - 1; i >= 0; i--) {
+        const char *name = ir_is_int(v->def->operand[i]->type.dtype) ? index_name(v->def->operand[i], depth - 1) : NULL;
+        if (name)
+            return name;
+    }
+    return NULL;
+}
+
+static void add_check(fusing *u, ir_inst *inst)
+{
+    ir_schedule *s = u->f->schedule;
+    for (int i = 0; i < s->kernels.count; i++)
+        if (s->kernels.items[i]->kind == IR_KERNEL_CHECK && same_check(s->kernels.items[i]->core, inst))
+            return;
+    if (in_range(inst))
+        return;
+    ir_kernel *k = new_kernel(u, IR_KERNEL_CHECK, inst);
+    const char *name = index_name(inst->operand[1], 64);
+    k->check = s->checks.count;
+    IR_PUSH(u->f->module->arena, &s->checks, name ? name : "an index");
+}
+
+/* ---- The pass ---- */
+
+static void make_kernels(fusing *u)
+{
+    IR_FOR (inst, u->f) {
+        ir_value *first = NULL;
+        bool structured = inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
+        if (inst->op == IR_OP_gather || inst->op == IR_OP_scatter)
+            add_check(u, inst);
+        for (int i = 0; i < inst->nresults && !first; i++)
+            if (of(u, inst->result[i])->memory)
+                first = inst->result[i];
+        if (is_contraction(inst)) {
+            ir_value *root = inst->result[0];
+            while (!of(u, root)->memory)
+                root = of(u, root)->only_user->result[0];
+            add_root(u, new_kernel(u, IR_KERNEL_CONTRACTION, inst), root);
+        } else if (first && !first->kernel) {
+            bool own = is_single(inst) || structured;
+            ir_kernel_kind kind = is_single(inst) ? IR_KERNEL_SINGLE : !structured ? IR_KERNEL_MAP : inst->op == IR_OP_cond ? IR_KERNEL_BRANCH : IR_KERNEL_LOOP;
+            ir_kernel *k = new_kernel(u, kind, own ? inst : NULL);
+            for (int i = 0; i < inst->nresults; i++)
+                if (own || of(u, inst->result[i])->memory)
+                    add_root(u, k, inst->result[i]);
+        }
+    }
+}
+
+void pass_fuse(ir_func *f)
+{
+    fusing u = {.f = f, .scratch = ir_arena_new(f->module->ctx)};
+    f->schedule = ir_new(f->module->arena, ir_schedule);
+    own_results(f);
+    copy_operands(f);
+    int n = ir_number(f);
+    u.fact = ir_array(u.scratch, fact, n + 1);
+    require(&u);
+    part_loops(&u);
+    costs(&u);
+    choose(&u);
+    IR_FOR (inst, f)
+        if (is_contraction(inst))
+            epilogue(&u, inst->result[0]);
+    costs(&u);
+    make_kernels(&u);
+    merge_siblings(&u);
+    ir_arena_free(u.scratch);
+}

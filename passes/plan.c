@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Orders a function's kernels, cuts them into phases and gives every written value its place.
+ *
+ * A kernel comes after those whose roots it reads, and the writer of a state after all that read the old value (if that makes
+ * a circle, a copy at the end does the writing). A kernel joins the current phase unless it depends on one in it. Values
+ * live from the phase that writes them to the last that reads them; those that never live together share scratch, found
+ * largest first at the lowest free offset. A root takes the storage of an operand that dies in the same kernel when it reads
+ * it only at its own index.
+ *
+ * Needs: fuse. Functions called by loops and branches are planned before their callers. */
+#include "ir/kernels.h"
+#include "passes/local.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct span { /* a piece of scratch and the phases in which it is in use */
+    int first, last;
+    int64_t bytes, offset;
+    ir_value *value;       /* whose place it is, or … */
+    int64_t *place;        /* … where the offset goes */
+    struct span *host;     /* shares the storage of that one */
+} span;
+
+typedef struct edge_list {
+    IR_LIST(int) to;
+} edge_list;
+
+typedef struct planning {
+    ir_func *f;
+    ir_schedule *s;
+    ir_arena *arena;       /* of the module */
+    ir_arena *scratch;
+    uint64_t *wanted;      /* by value id */
+    int values;
+    IR_LIST(span *) spans;
+    span **span_of;        /* by value id */
+} planning;
+
+/* ---- What is wanted for which result ---- */
+
+static void find_wanted(planning *p)
+{
+    for (int i = 0, output = 0; i < p->f->results.count; i++) {
+        const ir_port *r = &p->f->results.items[i];
+        int bit = r->bind == IR_STATE || output >= 63 ? 63 : output;
+        output += r->bind != IR_STATE;
+        p->wanted[r->value->id] |= (uint64_t)1 << bit;
+    }
+    IR_FOR_REVERSE (inst, p->f) {
+        uint64_t bits = 0;
+        for (int i = 0; i < inst->nresults; i++)
+            bits |= p->wanted[inst->result[i]->id];
+        for (int i = 0; i < inst->noperands; i++)
+            p->wanted[inst->operand[i]->id] |= bits;
+        for (int i = 0; i < inst->nresults && inst->nresults > 1; i++)
+            p->wanted[inst->result[i]->id] = bits;
+    }
+    for (int i = 0; i < p->s->kernels.count; i++) {
+        ir_kernel *k = p->s->kernels.items[i];
+        k->wanted = 0;
+        for (int r = 0; r < k->roots.count; r++)
+            k->wanted |= p->wanted[k->roots.items[r]->id];
+        if (k->kind == IR_KERNEL_CHECK)
+            k->wanted = p->wanted[k->core->result[0]->id];
+    }
+    /* Roots that share a kernel are computed together: what one reads is needed when the other is wanted. */
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (int i = p->s->kernels.count - 1; i >= 0; i--) {
+            const ir_kernel *k = p->s->kernels.items[i];
+            for (int r = 0; r < k->reads.count; r++) {
+                ir_kernel *from = k->reads.items[r]->kernel;
+                if (from && (from->wanted | k->wanted) != from->wanted) {
+                    from->wanted |= k->wanted;
+                    changed = true;
+                }
+            }
+        }
+    }
+}
+
+/* ---- Order ---- */
+
+/* The result port that v is bound to, or -1. */
+static int port_of(const planning *p, const ir_value *v)
+{
+    for (int i = 0; i < p->f->results.count; i++)
+        if (p->f->results.items[i].value == v)
+            return i;
+    return -1;
+}
+
+static ir_value *state_param(const ir_func *f, const ir_state *s)
+{
+    for (int i = 0; i < f->params.count; i++)
+        if (f->params.items[i].bind == IR_STATE && f->params.items[i].state == s)
+            return f->params.items[i].value;
+    return NULL;
+}
+
+static bool reads(const ir_kernel *k, const ir_value *v)
+{
+    for (int i = 0; i < k->reads.count; i++)
+        if (k->reads.items[i] == v)
+            return true;
+    return false;
+}
+
+/* v is reached inside k by a path with an instruction that moves elements: not only at the root's own index. */
+static bool reads_moved(const ir_kernel *k, const ir_value *from, const ir_value *v, bool moved, int depth)
+{
+    if (from == v)
+        return moved;
+    if (!from->def || (from->kernel && from->kernel != k))
+        return false;
+    if (depth == 0)
+        return true;
+    bool here = moved || !ir_has_trait(from->def, IR_ELEMENTWISE);
+    for (int i = 0; i < from->def->noperands; i++)
+        if (reads_moved(k, from->def->operand[i], v, here, depth - 1))
+            return true;
+    return false;
+}
+
+static bool reads_only_in_place(const ir_kernel *k, const ir_value *v)
+{
+    if (k->kind != IR_KERNEL_MAP && k->kind != IR_KERNEL_CONTRACTION)
+        return false;
+    for (int i = 0; i < k->roots.count; i++)
+        if (reads_moved(k, k->roots.items[i], v, false, 200))
+            return false;
+    return true;
+}
+
+static bool same_storage_order(const ir_value *x, const ir_value *y)
+{
+    int64_t s[IR_MAX_RANK], t[IR_MAX_RANK];
+    if (!ir_shape_eq(&x->type, &y->type))
+        return false;
+    ir_storage_strides(x, s);
+    ir_storage_strides(y, t);
+    for (int d = 0; d < x->type.rank; d++)
+        if (x->type.dim[d] != 1 && s[d] != t[d])
+            return false;
+    return true;
+}
+
+/* A kernel that writes `root` (bound to the state of parameter `old`) and reads it must read each element before it writes it. */
+static bool may_write_over(const ir_kernel *k, const ir_value *root, const ir_value *old)
+{
+    return !reads(k, old) || (same_storage_order(root, old) && reads_only_in_place(k, old));
+}
+
+/* Ready kernels run in program order. Edges: from kernel i to those that must come later. Returns how many could be ordered. */
+static int sort_kernels(planning *p, const edge_list *edges, ir_kernel **out)
+{
+    int n = p->s->kernels.count, done = 0;
+    int *waits = ir_array(p->scratch, int, n + 1);
+    bool *taken = ir_array(p->scratch, bool, n + 1);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < edges[i].to.count; j++)
+            waits[edges[i].to.items[j]]++;
+    for (int from = 0; done < n;) {
+        int next = from;
+        while (next < n && (taken[next] || waits[next]))
+            next++;
+        if (next == n)
+            return done;
+        taken[next] = true;
+        out[done++] = p->s->kernels.items[next];
+        while (from < n && taken[from])
+            from++;
+        for (int j = 0; j < edges[next].to.count; j++) {
+            waits[edges[next].to.items[j]]--;
+        }
+    }
+    return done;
+}
+
+static void add_edge(planning *p, edge_list *edges, int from, int to)
+{
+    if (from != to)
+        IR_PUSH(p->scratch, &edges[from].to, to);
+}
+
+static edge_list *data_edges(planning *p)
+{
+    edge_list *edges = ir_array(p->scratch, edge_list, p->s->kernels.count + 1);
+    for (int i = 0; i < p->s->kernels.count; i++)
+        p->s->kernels.items[i]->index = i;
+    for (int i = 0; i < p->s->kernels.count; i++) {
+        const ir_kernel *k = p->s->kernels.items[i];
+        for (int r = 0; r < k->reads.count; r++)
+            if (k->reads.items[r]->kernel)
+                add_edge(p, edges, k->reads.items[r]->kernel->index, i);
+    }
+    return edges;
+}
+
+/* Writers of states after their readers and after the index checks. */
+static void state_edges(planning *p, edge_list *edges)
+{
+    for (int i = 0; i < p->f->results.count; i++) {
+        const ir_port *r = &p->f->results.items[i];
+        if (r->bind != IR_STATE)
+            continue;
+        int writer = r->value->kernel->index;
+        const ir_value *old = state_param(p->f, r->state);
+        for (int k = 0; k < p->s->kernels.count; k++) {
+            const ir_kernel *other = p->s->kernels.items[k];
+            if ((old && reads(other, old)) || other->kind == IR_KERNEL_CHECK)
+                add_edge(p, edges, k, writer);
+        }
+    }
+}
+
+/* The update of result i goes through a copy: its value to scratch first, the state written by a kernel of its own. */
+static void detour(planning *p, int i)
+{
+    ir_port *r = &p->f->results.items[i];
+    ir_builder b = ir_builder_new(p->f);
+    b.phase = r->value->def->phase;
+    b.loc = r->value->def->loc;
+    ir_value *c = ir_unary(&b, IR_OP_copy, r->value);
+    c->order = r->value->order;
+    ir_kernel *k = ir_new(p->arena, ir_kernel);
+    k->kind = IR_KERNEL_MAP;
+    c->kernel = k;
+    IR_PUSH(p->arena, &k->roots, c);
+    IR_PUSH(p->arena, &k->reads, r->value);
+    r->value = c;
+    IR_PUSH(p->arena, &p->s->kernels, k);
+}
+
+/* Updates that cannot write straight over the state, because the kernel itself still needs it or the order would be a circle. */
+static void order_kernels(planning *p)
+{
+    for (int i = 0; i < p->f->results.count; i++) {
+        const ir_port *r = &p->f->results.items[i];
+        const ir_value *old = r->bind == IR_STATE ? state_param(p->f, r->state) : NULL;
+        if (old && !may_write_over(r->value->kernel, r->value, old))
+            detour(p, i);
+    }
+    for (int attempt = 0;; attempt++) {
+        int n = p->s->kernels.count;
+        edge_list *edges = data_edges(p);
+        state_edges(p, edges);
+        ir_kernel **order = ir_array(p->scratch, ir_kernel *, n + 1);
+        if (sort_kernels(p, edges, order) == n) {
+            memcpy(p->s->kernels.items, order, (size_t)n * sizeof *order);
+            break;
+        }
+        BUG_UNLESS(attempt == 0);
+        for (int i = 0; i < p->f->results.count; i++)
+            if (p->f->results.items[i].bind == IR_STATE && state_param(p->f, p->f->results.items[i].state))
+                detour(p, i);
+    }
+    for (int i = 0; i < p->s->kernels.count; i++)
+        p->s->kernels.items[i]->index = i;
+}
+
+/* ---- Phases ---- */
+
+/* The last phase among the first `upto` kernels that reads the parameter. */
+static int last_reader(const planning *p, int upto, const ir_value *param)
+{
+    int last = -1;
+    for (int i = 0; i < upto; i++) {
+        const ir_kernel *k = p->s->kernels.items[i];
+        if (param && reads(k, param))
+            last = k->phase > last ? k->phase : last;
+    }
+    return last;
+}
+
+static void cut_phases(planning *p)
+{
+    int phase = 0, checked = -1;
+    for (int i = 0; i < p->s->kernels.count; i++) {
+        ir_kernel *k = p->s->kernels.items[i];
+        int least = 0; /* the first phase in which all that it needs is there */
+        for (int r = 0; r < k->reads.count; r++) {
+            const ir_kernel *from = k->reads.items[r]->kernel;
+            least = from && from->phase + 1 > least ? from->phase + 1 : least;
+        }
+        for (int r = 0; r < k->roots.count; r++) {
+            int port = port_of(p, k->roots.items[r]);
+            if (port < 0 || p->f->results.items[port].bind != IR_STATE)
+                continue;
+            const ir_state *s = p->f->results.items[port].state;
+            int last = last_reader(p, i, state_param(p->f, s));
+            least = last + 1 > least ? last + 1 : least;
+            least = checked + 1 > least ? checked + 1 : least;
+        }
+        bool alone = k->kind == IR_KERNEL_LOOP || k->kind == IR_KERNEL_BRANCH; /* they have barriers of their own */
+        bool after_alone = i > 0 && p->s->kernels.items[i - 1]->phase == phase &&
+                           (p->s->kernels.items[i - 1]->kind == IR_KERNEL_LOOP || p->s->kernels.items[i - 1]->kind == IR_KERNEL_BRANCH);
+        if (i > 0 && (least > phase || alone || after_alone))
+            phase++;
+        k->phase = phase;
+        if (k->kind == IR_KERNEL_CHECK || alone)
+            checked = phase;
+    }
+    p->s->phases = p->s->kernels.count ? phase + 1 : 0;
+    p->s->checked_phase = -1;
+    for (int i = 0; i < p->s->kernels.count; i++) {
+        const ir_kernel *k = p->s->kernels.items[i];
+        bool checks = k->kind == IR_KERNEL_CHECK;
+        ir_func *called[2];
+        for (int c = 0, n = k->kind >= IR_KERNEL_LOOP ? ir_called(k->core, called, 2) : 0; c < n; c++)
+            checks |= called[c]->schedule->checked_phase >= 0;
+        if (checks)
+            p->s->checked_phase = k->phase;
+    }
+}
+
+/* ---- Memory ---- */
+
+static span *new_span(planning *p, int first, int last, int64_t bytes)
+{
+    span *s = ir_new(p->scratch, span);
+    *s = (span){.first = first, .last = last};
+    if (!ir_size_align(bytes ? bytes : 1, PLAN_ALIGN, &s->bytes))
+        ir_throw(p->f->module->ctx, NULL, "the scratch memory is too large");
+    IR_PUSH(p->scratch, &p->spans, s);
+    return s;
+}
+
+static void lifetimes(planning *p)
+{
+    for (int i = 0; i < p->s->kernels.count; i++) {
+        ir_kernel *k = p->s->kernels.items[i];
+        for (int r = 0; r < k->reads.count; r++) {
+            span *s = p->span_of[k->reads.items[r]->id];
+            if (s && s->last < k->phase)
+                s->last = k->phase;
+        }
+        for (int r = 0; r < k->roots.count; r++) {
+            ir_value *v = k->roots.items[r];
+            int port = port_of(p, v);
+            if (port >= 0) {
+                v->place = IR_AT_RESULT;
+                v->offset = port;
+                v->shift = 0;
+                continue;
+            }
+            span *s = new_span(p, k->phase, k->phase, ir_bytes(&v->type));
+            s->value = v;
+            p->span_of[v->id] = s;
+        }
+    }
+}
+
+static int readers_in_phase(const planning *p, const ir_value *v, int phase)
+{
+    int n = 0;
+    for (int i = 0; i < p->s->kernels.count; i++)
+        n += p->s->kernels.items[i]->phase == phase && reads(p->s->kernels.items[i], v);
+    return n;
+}
+
+static span *host_of(span *s)
+{
+    while (s->host)
+        s = s->host;
+    return s;
+}
+
+/* Roots over operands that die with them. */
+static void in_place(planning *p)
+{
+    for (int i = 0; i < p->s->kernels.count; i++) {
+        ir_kernel *k = p->s->kernels.items[i];
+        bool used[64] = {false};
+        for (int r = 0; r < k->roots.count; r++) {
+            ir_value *v = k->roots.items[r];
+            span *s = p->span_of[v->id];
+            for (int o = 0; s && !s->host && o < k->reads.count && o < 64; o++) {
+                ir_value *from = k->reads.items[o];
+                span *t = p->span_of[from->id];
+                if (!t || used[o] || t->last != k->phase || t->first == k->phase || ir_bytes(&from->type) != ir_bytes(&v->type) ||
+                    ir_dtypes[from->type.dtype].bytes != ir_dtypes[v->type.dtype].bytes || !same_storage_order(v, from) ||
+                    host_of(t)->last != t->last || readers_in_phase(p, from, k->phase) != 1 || !reads_only_in_place(k, from))
+                    continue;
+                used[o] = true;
+                s->host = t;
+                span *h = host_of(t);
+                h->last = s->last > h->last ? s->last : h->last;
+            }
+        }
+    }
+}
+
+/* What loops, branches and single kernels need beside their operands and results. */
+static void kernel_scratch(planning *p)
+{
+    for (int i = 0; i < p->s->kernels.count; i++) {
+        ir_kernel *k = p->s->kernels.items[i];
+        int64_t inner = 0;
+        ir_func *called[2];
+        if (k->kind != IR_KERNEL_LOOP && k->kind != IR_KERNEL_BRANCH)
+            continue;
+        for (int c = 0, n = ir_called(k->core, called, 2); c < n; c++)
+            inner = called[c]->schedule->scratch > inner ? called[c]->schedule->scratch : inner;
+        new_span(p, k->phase, k->phase, inner)->place = &k->scratch_at;
+        if (k->kind == IR_KERNEL_BRANCH)
+            continue;
+        int carries = k->core->op == IR_OP_scan ? (int)IR_ATTR(k->core, scan)->carries : k->core->nresults;
+        k->spare = ir_array(p->arena, int64_t, carries + 1); /* the last is the flag that says go on */
+        for (int c = 0; c <= carries; c++)
+            new_span(p, k->phase, k->phase, c < carries ? ir_bytes(&k->core->result[c]->type) : 1)->place = &k->spare[c];
+    }
+}
+
+static int larger_first(const void *x, const void *y)
+{
+    const span *s = *(span *const *)x, *t = *(span *const *)y;
+    if (s->bytes != t->bytes)
+        return s->bytes < t->bytes ? 1 : -1;
+    return s->first != t->first ? (s->first < t->first ? -1 : 1) : 0;
+}
+
+static int lower_first(const void *x, const void *y)
+{
+    const span *s = *(span *const *)x, *t = *(span *const *)y;
+    return s->offset != t->offset ? (s->offset < t->offset ? -1 : 1) : 0;
+}
+
+static void assign(planning *p)
+{
+    int n = 0, placed = 0;
+    span **all = ir_array(p->scratch, span *, p->spans.count + 1), **lie = ir_array(p->scratch, span *, p->spans.count + 1);
+    for (int i = 0; i < p->spans.count; i++)
+        if (!p->spans.items[i]->host)
+            all[n++] = p->spans.items[i];
+    qsort(all, (size_t)n, sizeof *all, larger_first);
+    for (int i = 0; i < n; i++) {
+        span *s = all[i];
+        int64_t at = 0, end;
+        for (int j = 0; j < placed; j++) { /* by offset: the first gap among those that live with it */
+            if (lie[j]->last < s->first || lie[j]->first > s->last)
+                continue;
+            if (lie[j]->offset - at >= s->bytes)
+                break;
+            end = lie[j]->offset + lie[j]->bytes;
+            at = end > at ? end : at;
+        }
+        s->offset = at;
+        if (!ir_size_add(at, s->bytes, &end) || end > IR_MAX_TENSOR_BYTES)
+            ir_throw(p->f->module->ctx, NULL, "the scratch memory is too large");
+        p->s->scratch = end > p->s->scratch ? end : p->s->scratch;
+        lie[placed++] = s;
+        for (int j = placed - 1; j > 0 && lower_first(&lie[j - 1], &lie[j]) > 0; j--) {
+            span *swap = lie[j];
+            lie[j] = lie[j - 1];
+            lie[j - 1] = swap;
+        }
+    }
+    for (int i = 0; i < p->spans.count; i++) {
+        span *s = p->spans.items[i];
+        if (s->value) {
+            s->value->place = IR_SCRATCH;
+            s->value->offset = host_of(s)->offset;
+            s->value->shift = 0;
+        } else {
+            *s->place = s->offset;
+        }
+    }
+}
+
+static double work_of(const ir_kernel *k)
+{
+    double w = 0;
+    for (int i = 0; i < k->roots.count; i++)
+        w += 4 * (double)ir_count(&k->roots.items[i]->type);
+    for (int i = 0; i < k->reads.count; i++)
+        w += (double)ir_count(&k->reads.items[i]->type);
+    if (k->kind == IR_KERNEL_CONTRACTION) {
+        double each = 1;
+        if (k->core->op == IR_OP_dot_general)
+            for (int i = 0; i < IR_ATTR(k->core, dot_general)->lhs_contract.n; i++)
+                each *= (double)k->core->operand[0]->type.dim[IR_ATTR(k->core, dot_general)->lhs_contract.v[i]];
+        else
+            each = (double)ir_count(&k->core->operand[1]->type) / (double)(k->core->operand[1]->type.dim[IR_ATTR(k->core, convolution)->rhs.v[0]] + 1);
+        w += 2 * each * (double)ir_count(&k->core->result[0]->type);
+    }
+    if (k->kind == IR_KERNEL_LOOP) {
+        ir_func *called[2];
+        double times = k->core->op == IR_OP_scan ? (double)IR_ATTR(k->core, scan)->length : 16;
+        for (int c = 0, n = ir_called(k->core, called, 2); c < n; c++)
+            w += times * called[c]->schedule->work;
+    }
+    return w;
+}
+
+void pass_plan(ir_func *f)
+{
+    planning p = {.f = f, .s = f->schedule, .arena = f->module->arena, .scratch = ir_arena_new(f->module->ctx)};
+    if (!p.s)
+        BUG("@%s has no kernels", f->name);
+    p.values = ir_number(f);
+    p.wanted = ir_array(p.scratch, uint64_t, p.values + 1);
+    find_wanted(&p);
+    order_kernels(&p);
+    p.values = ir_number(f); /* detours added some */
+    p.wanted = ir_array(p.scratch, uint64_t, p.values + 1);
+    find_wanted(&p);
+    p.span_of = ir_array(p.scratch, span *, p.values + 1);
+    cut_phases(&p);
+    lifetimes(&p);
+    in_place(&p);
+    kernel_scratch(&p);
+    assign(&p);
+    for (int i = 0; i < p.s->kernels.count; i++)
+        p.s->work += work_of(p.s->kernels.items[i]);
+    ir_arena_free(p.scratch);
+    plan_verify(f);
+}
+
+/* ---- Proof ---- */
+
+static void verify_overlap(const ir_func *f, const ir_value *x, const ir_value *y, const int *last)
+{
+    bool apart = x->offset + ir_bytes(&x->type) <= y->offset || y->offset + ir_bytes(&y->type) <= x->offset;
+    bool never = last[x->id] < y->kernel->phase || last[y->id] < x->kernel->phase;
+    if (apart || never)
+        return;
+    const ir_value *first = x->kernel->phase < y->kernel->phase ? x : y, *second = first == x ? y : x;
+    if (last[first->id] == second->kernel->phase && x->offset == y->offset && reads(second->kernel, first) && reads_only_in_place(second->kernel, first))
+        return;
+    BUG("@%s: two values share scratch while both are needed (phases %d-%d and %d-%d)", f->name, x->kernel->phase, last[x->id], y->kernel->phase, last[y->id]);
+}
+
+void plan_verify(const ir_func *f)
+{
+    const ir_schedule *s = f->schedule;
+    ir_arena *scratch = ir_arena_new(f->module->ctx);
+    int *last = ir_array(scratch, int, ir_number((ir_func *)f) + 1);
+    IR_LIST(const ir_value *) all = {0};
+    for (int i = 0; i < s->kernels.count; i++) {
+        const ir_kernel *k = s->kernels.items[i];
+        for (int r = 0; r < k->reads.count; r++) {
+            const ir_value *v = k->reads.items[r];
+            if (v->kernel && v->kernel->phase >= k->phase)
+                BUG("@%s: kernel %d reads what is written in its own phase or later", f->name, i);
+            last[v->id] = k->phase;
+        }
+        for (int r = 0; r < k->roots.count; r++)
+            if (k->roots.items[r]->place == IR_SCRATCH)
+                IR_PUSH(scratch, &all, k->roots.items[r]);
+            else if (k->roots.items[r]->place != IR_AT_RESULT)
+                BUG("@%s: a root of kernel %d has no place", f->name, i);
+    }
+    for (int i = 0; i < all.count; i++)
+        if (last[all.items[i]->id] < all.items[i]->kernel->phase)
+            last[all.items[i]->id] = all.items[i]->kernel->phase;
+    for (int i = 0; i < all.count; i++)
+        for (int j = 0; j < i; j++)
+            verify_overlap(f, all.items[i], all.items[j], last);
+    for (int i = 0; i < f->results.count; i++) {
+        const ir_port *r = &f->results.items[i];
+        const ir_value *old = r->bind == IR_STATE ? state_param(f, r->state) : NULL;
+        if (old && last[old->id] > r->value->kernel->phase)
+            BUG("@%s: state `%s` is written before it is read for the last time", f->name, r->state->name);
+        if (r->bind == IR_STATE && r->value->kernel->phase <= s->checked_phase && f->entry)
+            BUG("@%s: state `%s` is written before the last check", f->name, r->state->name);
+    }
+    ir_arena_free(scratch);
+}
