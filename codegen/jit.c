@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Loads an object file into this process: the very bytes that users link. */
+#include "codegen/target.h"
+
+#include <llvm-c/LLJIT.h>
+
+struct cg_jit {
+    LLVMOrcLLJITRef jit;
+};
+
+static void dispose(void *jit)
+{
+    LLVMConsumeError(LLVMOrcDisposeLLJIT(jit));
+}
+
+static bool failed(ir_ctx *ctx, LLVMErrorRef error)
+{
+    if (!error)
+        return false;
+    char *message = LLVMGetErrorMessage(error);
+    ir_report(ctx, IR_ERROR, NULL, "the object code cannot be loaded: %s", message);
+    LLVMDisposeErrorMessage(message);
+    return true;
+}
+
+cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t size, const cg_symbol *symbols)
+{
+    cg_jit *j = ir_new(arena, cg_jit);
+    if (failed(ctx, LLVMOrcCreateLLJIT(&j->jit, LLVMOrcCreateLLJITBuilder())))
+        return NULL;
+    ir_defer(ctx, dispose, j->jit);
+    int n = 0;
+    while (symbols[n].name)
+        n++;
+    LLVMOrcCSymbolMapPair *pair = ir_array(arena, LLVMOrcCSymbolMapPair, n + 1);
+    for (int i = 0; i < n; i++)
+        pair[i] = (LLVMOrcCSymbolMapPair){LLVMOrcLLJITMangleAndIntern(j->jit, symbols[i].name),
+                                          {(LLVMOrcJITTargetAddress)(uintptr_t)symbols[i].address, {LLVMJITSymbolGenericFlagsExported, 0}}};
+    LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(j->jit);
+    LLVMOrcMaterializationUnitRef known = LLVMOrcAbsoluteSymbols(pair, (size_t)n);
+    LLVMErrorRef error = LLVMOrcJITDylibDefine(library, known);
+    if (error)
+        LLVMOrcDisposeMaterializationUnit(known);
+    if (failed(ctx, error))
+        return NULL;
+    LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(object, size, "model");
+    return failed(ctx, LLVMOrcLLJITAddObjectFile(j->jit, library, buffer)) ? NULL : j;
+}
+
+void *cg_jit_symbol(cg_jit *jit, const char *name)
+{
+    LLVMOrcExecutorAddress address = 0;
+    LLVMErrorRef error = LLVMOrcLLJITLookup(jit->jit, &address, name);
+    if (error) {
+        LLVMConsumeError(error);
+        return NULL;
+    }
+    return (void *)(uintptr_t)address; /* NOLINT: an address is what was asked for */
+}
