@@ -34,6 +34,9 @@ void cse_across(ir_func *f);
 /* In a joint function, gives backward copies of the forward instructions that it computes again; afterwards the phases say
  * who computes what, and nothing may merge across them. */
 void partition_recompute(ir_func *joint);
+/* After that: the values that forward leaves for backward, each once, in the order in which backward first reads them; how
+ * many. saved has room for as many values as joint has. Results of role IR_GRADIENT and updates of IR_GRAD states count as read. */
+int partition_saved(ir_func *joint, ir_arena *arena, ir_value **saved);
 /* "wish:", or the first of "wish_2:", … that no state's name begins with: model files name states as they like. */
 const char *state_prefix(ir_module *m, const char *wish);
 

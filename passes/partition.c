@@ -291,6 +291,33 @@ void partition_recompute(ir_func *f)
 
 /* ---- The split ---- */
 
+typedef struct frontier {
+    ir_value **value;
+    int n;
+    bool *seen, *changed;
+} frontier;
+
+static void add_saved(frontier *s, ir_value *v)
+{
+    if (is_forward(v) && (v->def || s->changed[v->id]) && !s->seen[v->id]) {
+        s->seen[v->id] = true;
+        s->value[s->n++] = v;
+    }
+}
+
+int partition_saved(ir_func *joint, ir_arena *arena, ir_value **saved)
+{
+    int n = ir_number(joint);
+    frontier s = {saved, 0, ir_array(arena, bool, n), changed_params(joint, arena, n)};
+    IR_FOR (inst, joint)
+        for (int i = 0; i < inst->noperands && inst->phase != IR_FORWARD; i++)
+            add_saved(&s, inst->operand[i]);
+    for (int i = 0; i < joint->results.count; i++)
+        if (backward_result(&joint->results.items[i]))
+            add_saved(&s, joint->results.items[i].value);
+    return s.n;
+}
+
 /* Drops parameters without readers: states, and inputs unless `inputs`. */
 static void drop_params(ir_func *f, bool inputs)
 {
@@ -365,19 +392,7 @@ void train_partition(ir_module *m, const ir_func *joint_, const char *forward_na
     ir_arena *scratch = ir_arena_new(m->ctx);
     int n = ir_number(joint);
     ir_value **saved = ir_array(scratch, ir_value *, n);
-    bool *changed = changed_params(joint, scratch, n), *seen = ir_array(scratch, bool, n);
-    int nsaved = 0;
-    IR_FOR (inst, joint)
-        for (int i = 0; i < inst->noperands && inst->phase != IR_FORWARD; i++) {
-            ir_value *v = inst->operand[i];
-            if (is_forward(v) && (v->def || changed[v->id]) && !seen[v->id])
-                seen[(saved[nsaved++] = v)->id] = true;
-        }
-    for (int i = 0; i < joint->results.count; i++) {
-        ir_value *v = joint->results.items[i].value;
-        if (backward_result(&joint->results.items[i]) && is_forward(v) && (v->def || changed[v->id]) && !seen[v->id])
-            seen[(saved[nsaved++] = v)->id] = true;
-    }
+    int nsaved = partition_saved(joint, scratch, saved);
     ir_func *forward = ir_clone(joint, forward_name);
     keep_results(forward, false);
     const char *prefix = state_prefix(m, "saved");
