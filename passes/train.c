@@ -118,6 +118,9 @@ static void make_slots(build *t)
 static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value *grad_scale, ir_value *clip_norm, ir_arena *scratch)
 {
     ir_module *m = b->func->module;
+    ir_dtype type = IR_F32;
+    for (int i = 0; i < n; i++)
+        type = g[i]->type.dtype == IR_F64 ? IR_F64 : type;
     ir_func *branch[2] = {ir_func_new(m, "clip"), ir_func_new(m, "no_clip")};
     ir_value **operand = ir_array(scratch, ir_value *, n + 3);
     operand[0] = ir_compare(b, IR_GT, clip_norm, ir_scalar(b, clip_norm->type.dtype, 0));
@@ -128,6 +131,8 @@ static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value 
         ir_value *scale = ir_add_input(branch[k], NULL, &grad_scale->type), *limit = ir_add_input(branch[k], NULL, &clip_norm->type), *sum = NULL;
         ir_builder in = ir_builder_new(branch[k]);
         in.phase = IR_UPDATE;
+        scale = ir_convert(&in, scale, type);
+        limit = ir_convert(&in, limit, type);
         for (int i = 0; i < n; i++) {
             ir_value *x = ir_add_input(branch[k], NULL, &g[i]->type);
             if (k)
@@ -135,13 +140,13 @@ static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value 
             int64_t axes[IR_MAX_RANK];
             for (int d = 0; d < x->type.rank; d++)
                 axes[d] = d;
-            x = ir_convert(&in, x, scale->type.dtype);
+            x = ir_convert(&in, x, type);
             x = ir_mul(&in, x, ir_broadcast(&in, scale, x->type.rank, x->type.dim, NULL));
             sum = ir_add_or(&in, sum, ir_reduce(&in, IR_SUM, ir_mul(&in, x, x), x->type.rank, axes));
         }
         if (sum) {
-            ir_value *norm = ir_add(&in, ir_sqrt(&in, sum), ir_scalar(&in, scale->type.dtype, 1e-6));
-            scale = ir_mul(&in, scale, ir_min(&in, ir_div(&in, limit, norm), ir_scalar(&in, scale->type.dtype, 1)));
+            ir_value *norm = ir_add(&in, ir_sqrt(&in, sum), ir_scalar(&in, type, 1e-6));
+            scale = ir_mul(&in, scale, ir_min(&in, ir_div(&in, limit, norm), ir_scalar(&in, type, 1)));
         }
         ir_add_output(branch[k], NULL, scale);
         ir_built(&in);

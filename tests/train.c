@@ -433,6 +433,31 @@ START_TEST(backward_is_the_derivative_in_double)
 }
 END_TEST
 
+START_TEST(double_trains_in_double)
+{
+    ir_module *m = parse(quadratic);
+    pass_widen(m);
+    ck_assert(build(m, "sgd", NULL, 1, 0));
+    machine x = start(m);
+    set(&x, "x", numbers(IR_F64, 1, (int64_t[]){3}, 0));
+    set(&x, "y", numbers(IR_F64, 2, (int64_t[]){2, 2}, 1));
+    set_number(&x, "hyper lr", 0.25);
+    set_number(&x, "hyper weight_decay", 0);
+    set_number(&x, "hyper grad_scale", 1);
+    set_number(&x, "hyper clip_norm", 0.5);
+    double sum = 0, g[3];
+    for (int i = 0; i < 3; i++) {
+        g[i] = ir_literal_get(state(&x, "a"), i) * ir_literal_get(find(x.in, x.nin, "x"), i);
+        sum += g[i] * g[i];
+    }
+    for (int i = 0; i < 4; i++)
+        sum += ir_literal_get(find(x.in, x.nin, "y"), i) * ir_literal_get(find(x.in, x.nin, "y"), i);
+    double due = ir_literal_get(state(&x, "a"), 1) - 0.25 * g[1] * 0.5 / (sqrt(sum) + 1e-6);
+    run(&x, "step");
+    ck_assert(fabs(ir_literal_get(state(&x, "a"), 1) - due) < 1e-14);
+}
+END_TEST
+
 START_TEST(gradients_add_up)
 {
     ir_module *m = parse(network);
@@ -504,6 +529,7 @@ int main(void)
     tcase_add_test(c, optimizers_follow_torch);
     tcase_add_test(c, step_is_forward_backward_update);
     tcase_add_test(c, backward_is_the_derivative_in_double);
+    tcase_add_test(c, double_trains_in_double);
     tcase_add_test(c, gradients_add_up);
     tcase_add_test(c, saved_is_what_backward_reads);
     tcase_add_test(c, a_step_needs_a_loss);
