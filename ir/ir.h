@@ -140,8 +140,12 @@ typedef struct ir_value ir_value;
  * returns what is wrong, in words for a user (static, or from the arena). */
 typedef const char *ir_shape_rule(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand, int noperands,
                                   ir_type *result, int *nresults);
+typedef struct ir_evaluation {
+    ir_arena *arena; /* for temporary memory */
+    bool bad_index;  /* set when an index was out of range */
+} ir_evaluation;
 /* An evaluator reads operand literals and fills the results, which are allocated and zeroed. */
-typedef void ir_eval_rule(ir_arena *arena, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
+typedef void ir_eval_rule(ir_evaluation *e, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
 
 typedef struct ir_op_info {
     const char *name, *doc;
