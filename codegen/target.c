@@ -4,7 +4,7 @@
  * Processors by name. LLVM's C API cannot be asked what a processor has, and warns or aborts at a name that it does not know: so
  * the names are ours. */
 #include "codegen/target.h"
-#include "gradc_rt.h"
+#include "include/gradc_rt.h"
 
 #include <llvm-c/Target.h>
 #include <string.h>
