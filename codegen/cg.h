@@ -17,6 +17,8 @@
 /* A processor that code is generated for: a row of cpus.def, or the host. */
 typedef struct cg_target {
     const char *triple, *cpu, *features; /* as LLVM takes them */
+    const char *tune;                    /* LLVM's name of the processor to schedule for */
+    const char *name;                    /* the row of cpus.def */
     int vector_bytes;                    /* of the widest register worth using: 16, 32, 64 */
     int registers;                       /* vector registers: 16 or 32 */
     bool fma;

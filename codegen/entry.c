@@ -425,6 +425,21 @@ static LLVMValueRef word(program *p, int64_t offset, LLVMTypeRef type)
     return LLVMBuildLoad2(p->u->b, type, cg_gep(p->u, p->worker, cg_i64(p->u, offset)), "");
 }
 
+/* Kernels that all results need are not guarded one by one. */
+static void leave_if_unwanted(program *p, const ir_func *f)
+{
+    cg_unit *u = p->u;
+    uint64_t all = 0;
+    for (int i = 0; f->schedule && i < f->schedule->kernels.count; i++)
+        all |= f->schedule->kernels.items[i]->wanted;
+    if (all >> 63)
+        return;
+    LLVMBasicBlockRef next = block(p);
+    LLVMValueRef bits = LLVMBuildAnd(u->b, p->wanted, cg_i64(u, (int64_t)all), "");
+    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntNE, bits, cg_i64(u, 0), ""), next, p->leave);
+    LLVMPositionBuilderAtEnd(u->b, next);
+}
+
 LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
 {
     program *p = ir_new(u->arena, program);
@@ -457,6 +472,7 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
         *s = at->bind == IR_STATE ? (storage){slots[1], at->state->at}
                                   : (storage){LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, p->slot, cg_i64(u, 8 * port++)), ""), 0};
     }
+    leave_if_unwanted(p, f);
     run(p, &top);
     LLVMBuildBr(u->b, p->leave);
     return p->function;

@@ -3,8 +3,21 @@
  *
  * Loads an object file into this process: the very bytes that users link. */
 #include "codegen/target.h"
+#include "include/gradc_rt.h"
 
 #include <llvm-c/LLJIT.h>
+#include <string.h>
+
+/* What an object may refer to: the runtime, and what LLVM makes calls of by itself. */
+static const cg_symbol runtime[] = {
+#define SYMBOL(name) {#name, (void *)(uintptr_t)name}
+    SYMBOL(gradc_rt_init),      SYMBOL(gradc_rt_fini),      SYMBOL(gradc_rt_call),      SYMBOL(gradc_rt_zero_grad), SYMBOL(gradc_rt_last_error),
+    SYMBOL(gradc_rt_param_get), SYMBOL(gradc_rt_param_set), SYMBOL(gradc_rt_grad_block), SYMBOL(gradc_rt_save),     SYMBOL(gradc_rt_load),
+    SYMBOL(gradc_rt_barrier),   SYMBOL(gradc_rt_bad_index), SYMBOL(gradc_rt_failed),    SYMBOL(memcpy),             SYMBOL(memset),
+    SYMBOL(memmove),
+#undef SYMBOL
+};
+enum { RUNTIME = sizeof runtime / sizeof *runtime };
 
 struct cg_jit {
     LLVMOrcLLJITRef jit;
@@ -31,13 +44,16 @@ cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t siz
     if (failed(ctx, LLVMOrcCreateLLJIT(&j->jit, LLVMOrcCreateLLJITBuilder())))
         return NULL;
     ir_defer(ctx, dispose, j->jit);
-    int n = 0;
-    while (symbols[n].name)
-        n++;
-    LLVMOrcCSymbolMapPair *pair = ir_array(arena, LLVMOrcCSymbolMapPair, n + 1);
-    for (int i = 0; i < n; i++)
-        pair[i] = (LLVMOrcCSymbolMapPair){LLVMOrcLLJITMangleAndIntern(j->jit, symbols[i].name),
-                                          {(LLVMOrcJITTargetAddress)(uintptr_t)symbols[i].address, {LLVMJITSymbolGenericFlagsExported, 0}}};
+    int more = 0;
+    while (symbols && symbols[more].name)
+        more++;
+    LLVMOrcCSymbolMapPair *pair = ir_array(arena, LLVMOrcCSymbolMapPair, more + RUNTIME);
+    int n = more + RUNTIME;
+    for (int i = 0; i < n; i++) {
+        const cg_symbol *s = i < RUNTIME ? &runtime[i] : &symbols[i - RUNTIME];
+        pair[i] = (LLVMOrcCSymbolMapPair){LLVMOrcLLJITMangleAndIntern(j->jit, s->name),
+                                          {(LLVMOrcJITTargetAddress)(uintptr_t)s->address, {LLVMJITSymbolGenericFlagsExported, 0}}};
+    }
     LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(j->jit);
     LLVMOrcMaterializationUnitRef known = LLVMOrcAbsoluteSymbols(pair, (size_t)n);
     LLVMErrorRef error = LLVMOrcJITDylibDefine(library, known);

@@ -6,7 +6,9 @@
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Error.h>
+#include <llvm-c/ErrorHandling.h>
 #include <llvm-c/Transforms/PassBuilder.h>
+#include <string.h>
 
 static const char *const pipelines[] = {
     "function(sroa)",
@@ -14,6 +16,43 @@ static const char *const pipelines[] = {
     "function(sroa,early-cse,instcombine<no-verify-fixpoint>,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,simplifycfg)",
     "function(sroa,early-cse,instcombine<no-verify-fixpoint>,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,simplifycfg,loop(loop-reduce))",
 };
+
+static void on_fatal_error(const char *reason)
+{
+    BUG("LLVM: %s", reason);
+}
+
+static void on_diagnostic(LLVMDiagnosticInfoRef info, void *user)
+{
+    (void)user;
+    if (LLVMGetDiagInfoSeverity(info) == LLVMDSError)
+        BUG("LLVM: %s", LLVMGetDiagInfoDescription(info));
+}
+
+void cg_catch_errors(LLVMContextRef ll)
+{
+    LLVMResetFatalErrorHandler();
+    LLVMInstallFatalErrorHandler(on_fatal_error);
+    LLVMContextSetDiagnosticHandler(ll, on_diagnostic, NULL);
+}
+
+static void set_attribute(cg_unit *u, LLVMValueRef f, const char *name, const char *value)
+{
+    unsigned n = (unsigned)strlen(name);
+    if (!LLVMGetStringAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, name, n))
+        LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateStringAttribute(u->ll, name, n, value, (unsigned)strlen(value)));
+}
+
+void cg_mark_functions(cg_unit *u)
+{
+    for (LLVMValueRef f = LLVMGetFirstFunction(u->module); f; f = LLVMGetNextFunction(f)) {
+        if (LLVMIsDeclaration(f) || LLVMGetStringAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, "tune-cpu", 8))
+            continue; /* of another level */
+        set_attribute(u, f, "tune-cpu", u->target->tune);
+        set_attribute(u, f, "target-cpu", u->target->cpu);
+        set_attribute(u, f, "target-features", u->target->features);
+    }
+}
 
 void cg_optimise(cg_unit *u, LLVMTargetMachineRef machine, int level)
 {
@@ -32,12 +71,13 @@ void *cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly, size_t *s
 {
     char *message = NULL;
     LLVMMemoryBufferRef buffer = NULL;
-    if (LLVMTargetMachineEmitToMemoryBuffer(machine, u->module, assembly ? LLVMAssemblyFile : LLVMObjectFile, &message, &buffer))
+    LLVMModuleRef copy = LLVMCloneModule(u->module); /* emitting changes a module */
+    if (LLVMTargetMachineEmitToMemoryBuffer(machine, copy, assembly ? LLVMAssemblyFile : LLVMObjectFile, &message, &buffer))
         BUG("LLVM emits nothing: %s", message);
+    LLVMDisposeModule(copy);
     *size = LLVMGetBufferSize(buffer);
     char *bytes = ir_alloc(u->arena, *size + 1);
-    for (size_t i = 0; i < *size; i++)
-        bytes[i] = LLVMGetBufferStart(buffer)[i];
+    memcpy(bytes, LLVMGetBufferStart(buffer), *size);
     LLVMDisposeMemoryBuffer(buffer);
     return bytes;
 }

@@ -38,31 +38,39 @@ static bool has(const char *features, const char *name)
     return false;
 }
 
+/* What the code may use is one of the common levels, and its bits are what the runtime asks of a processor before it runs the
+ * code; the processor's own name only chooses among instructions that the level has. So no code runs where it cannot. */
+static const cg_target *target_of(ir_arena *arena, const char *triple, const cpu_row *row, const char *tune)
+{
+    const cpu_row *level = row;
+    for (int i = CPUS; i-- > 0;)
+        if (!strcmp(cpus[i].architecture, row->architecture) && cpus[i].bits == row->bits)
+            level = &cpus[i]; /* the first row of that level */
+    cg_target *t = ir_new(arena, cg_target);
+    *t = (cg_target){triple, level->llvm, "", tune, row->name, row->vector_bytes, row->registers, row->fma, row->bits};
+    return t;
+}
+
+/* The best level that the host has. */
 static const cg_target *host(ir_arena *arena, const char *triple)
 {
-    cg_target *t = ir_new(arena, cg_target);
-    t->triple = triple;
-    t->cpu = take(arena, LLVMGetHostCPUName());
-    t->features = take(arena, LLVMGetHostCPUFeatures());
-    t->vector_bytes = 16;
-    t->registers = strstr(triple, "x86_64") == triple ? 16 : 32;
-    t->fma = strstr(triple, "x86_64") != triple || has(t->features, "fma");
-    static const struct { const char *feature; uint64_t bit; } bits[] = {
+    static const struct { const char *feature; uint64_t bit; } names[] = {
         {"sse4.1", GRADC_RT_CPU_SSE41}, {"avx", GRADC_RT_CPU_AVX}, {"avx2", GRADC_RT_CPU_AVX2}, {"fma", GRADC_RT_CPU_FMA},
         {"f16c", GRADC_RT_CPU_F16C}, {"bmi2", GRADC_RT_CPU_BMI2},
     };
-    for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)
-        t->cpu_bits |= has(t->features, bits[i].feature) ? bits[i].bit : 0;
-    bool wide = has(t->features, "avx512f") && has(t->features, "avx512bw") && has(t->features, "avx512dq") && has(t->features, "avx512vl") &&
-                has(t->features, "avx512cd");
-    if (has(t->features, "avx2") && t->fma)
-        t->vector_bytes = 32;
-    if (wide) {
-        t->vector_bytes = 64;
-        t->registers = 32;
-        t->cpu_bits |= GRADC_RT_CPU_AVX512;
-    }
-    return t;
+    static const char *const wide[] = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"};
+    const char *features = take(arena, LLVMGetHostCPUFeatures());
+    uint64_t bits = GRADC_RT_CPU_AVX512;
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+        if (!has(features, wide[i]))
+            bits = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        bits |= has(features, names[i].feature) ? names[i].bit : 0;
+    const cpu_row *best = NULL;
+    for (int i = 0; i < CPUS; i++)
+        if (!strncmp(triple, cpus[i].architecture, strlen(cpus[i].architecture)) && !(cpus[i].bits & ~bits) && (!best || cpus[i].bits > best->bits))
+            best = &cpus[i];
+    return best ? target_of(arena, triple, best, take(arena, LLVMGetHostCPUName())) : NULL;
 }
 
 const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *cpu)
@@ -71,8 +79,12 @@ const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *tripl
     LLVMInitializeAArch64TargetInfo(), LLVMInitializeAArch64Target(), LLVMInitializeAArch64TargetMC(), LLVMInitializeAArch64AsmPrinter();
     const char *own = take(arena, LLVMGetDefaultTargetTriple());
     bool native = cpu ? !strcmp(cpu, "native") : !triple;
-    if (native && (!triple || !strcmp(triple, own)))
-        return host(arena, own);
+    if (native && (!triple || !strcmp(triple, own))) {
+        const cg_target *t = host(arena, own);
+        if (!t)
+            ir_report(ctx, IR_ERROR, NULL, "no code is generated for the target %s", own);
+        return t;
+    }
     const char *name = triple ? ir_strdup(arena, triple) : own;
     char *list = ir_strdup(arena, "");
     for (int i = 0; i < CPUS; i++) {
@@ -82,9 +94,7 @@ const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *tripl
         list = ir_format(arena, "%s%s%s", list, *list ? ", " : "native, ", c->name);
         if (cpu && strcmp(cpu, c->name))
             continue;
-        cg_target *t = ir_new(arena, cg_target);
-        *t = (cg_target){name, c->llvm, "", c->vector_bytes, c->registers, c->fma, c->bits};
-        return t;
+        return target_of(arena, name, c, c->llvm);
     }
     if (!*list)
         ir_report(ctx, IR_ERROR, NULL, "no code is generated for the target %s", name);

@@ -6,6 +6,7 @@
 #define GRADC_CODEGEN_TARGET_H
 
 #include "codegen/cg.h"
+#include "codegen/codegen.h"
 
 /* A row of cpus.def for the triple's architecture (NULL: the host's triple), or the host for `native` and for NULL without a triple
  * (with one: the architecture's first row). NULL and reported, with the list, when there is no such row. */
@@ -13,20 +14,13 @@ const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *tripl
 /* Freed with the context. Level 0 to 3. */
 LLVMTargetMachineRef cg_machine(ir_ctx *ctx, const cg_target *t, int level);
 
+/* Errors that LLVM finds from now on are the compiler's own. */
+void cg_catch_errors(LLVMContextRef ll);
+/* Functions that no level has marked yet are of u->target. */
+void cg_mark_functions(cg_unit *u);
 /* Runs the module's passes. BUG if the module is not valid. */
 void cg_optimise(cg_unit *u, LLVMTargetMachineRef machine, int level);
 /* Object bytes or assembly, in the arena. */
 void *cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly, size_t *size);
-
-/* Code in this process. */
-typedef struct cg_jit cg_jit;
-typedef struct cg_symbol {
-    const char *name;
-    void *address;
-} cg_symbol;
-/* Loads an object; symbols (ended by a NULL name) are what it may refer to. Freed with the context; NULL and reported on failure. */
-cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t size, const cg_symbol *symbols);
-/* NULL if there is none. */
-void *cg_jit_symbol(cg_jit *jit, const char *name);
 
 #endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * What codegen/ does for others: planned modules become an object file and a header. No LLVM type is seen here. */
+#ifndef GRADC_CODEGEN_CODEGEN_H
+#define GRADC_CODEGEN_CODEGEN_H
+
+#include "ir/ir.h"
+
+/* One module for one choice of the symbolic dimensions; inlined, fused and planned. All modules of a request have the same
+ * parameters, statistics, slots, counters and gradients. */
+typedef struct cg_spec {
+    ir_module *module;  /* its entries are the functions forward, forward_train, backward, update, step, as far as it has them */
+    const int64_t *dim; /* [ndims] */
+} cg_spec;
+
+typedef struct cg_rename {
+    const char *from, *to; /* a raw name, and the member's name */
+} cg_rename;
+
+typedef struct cg_default {
+    const char *name;
+    double value;
+} cg_default;
+
+enum { CG_ENTRIES = 5 }; /* in the order of gradc_rt.h: forward, forward_train, backward, update, step */
+extern const char *const cg_entry_names[CG_ENTRIES];
+
+typedef struct cg_request {
+    const char *name;            /* of the model, raw; NULL: that of the first module */
+    const char *prefix;          /* of symbols; cleaned by cg_compile */
+    const cg_spec *spec;
+    int nspecs;                  /* at least 1 */
+    const char *const *dim_name; /* symbolic dimensions that choose the specialisation */
+    int ndims;
+    const char *triple;          /* NULL: the host */
+    const char *const *cpu;      /* levels in the object; none: native, or with a triple its baseline */
+    int ncpus;
+    int level;                   /* of optimisation, 0 to 3 */
+    bool blas, debug, embed;     /* embed: initial values lie in the object, else the app loads them */
+    unsigned entries;            /* bit k: entry k is wanted; 0: all that there are */
+    const cg_default *hyper;
+    int nhyper;
+    uint32_t threads;            /* in PREFIX_OPTIONS; 0 is 1 */
+    uint64_t seed;
+    const cg_rename *rename;
+    int nrenames;
+} cg_request;
+
+/* A member of one of the header's structs. */
+typedef struct cg_member {
+    const char *name, *field;     /* raw, and in C */
+    const ir_type **type;         /* [nspecs] */
+    const char *const *dim_names; /* of each dimension or NULL; may be NULL */
+    bool loss;                    /* the loss, or its cotangent */
+    double value;                 /* of a hyper-parameter: its default */
+} cg_member;
+
+enum { CG_INPUTS, CG_COTANGENTS, CG_HYPER, CG_OUTPUTS, CG_INPUT_GRADS, CG_PARTS }; /* structs, in the order of gradc_rt.h */
+typedef struct cg_part {
+    cg_member *items;
+    int count, capacity;
+} cg_part;
+
+/* Bytes of the arena's pieces; `info` and the header show them. */
+typedef struct cg_sizes {
+    int64_t context, params, stats, optimizer, counters, grads, saved, scratch, arena;
+} cg_sizes;
+
+typedef struct cg_object {
+    const char *prefix;           /* clean */
+    cg_part part[CG_PARTS];
+    const char **dim_field;       /* [ndims] members of the inputs */
+    bool has[CG_ENTRIES];
+    cg_sizes sizes;
+    uint64_t id;
+    const void *bytes;            /* the object file */
+    size_t size;
+    const char *header;           /* text of PREFIX.h */
+    bool uses_blas;
+    struct cg_built *built;       /* for cg_text_of */
+} cg_object;
+
+/* Compiles; NULL and reported when the user's wish cannot be done (an unknown processor, too large an arena, …). What it gives lives
+ * in arena; LLVM's part until the context is freed. Sets ir_state.at. */
+cg_object *cg_compile(ir_ctx *ctx, ir_arena *arena, const cg_request *request);
+/* Lays out memory and interface only: bytes, size and header stay NULL. */
+cg_object *cg_measure(ir_ctx *ctx, ir_arena *arena, const cg_request *request);
+/* The text of the same code: assembly, or LLVM's IR. */
+const char *cg_text_of(cg_object *o, bool assembly, size_t *size);
+
+/* A name made fit for C as the header does it: anything outside [A-Za-z0-9] becomes _, runs collapse, `digit` goes before a leading
+ * digit (and stands for an empty name), keywords and standard macros get a trailing _. */
+const char *cg_clean(ir_arena *arena, const char *raw, const char *digit);
+const char *cg_clean_prefix(ir_arena *arena, const char *raw);
+
+/* A static library with this one object; its name inside is MEMBER (at most 15 bytes are kept). */
+void *cg_archive(ir_arena *arena, const cg_object *o, const char *member, size_t *size);
+/* Makes a shared library of an object file by the C compiler, `cc -shared`; runtime: path of libgradc_rt.a. False and reported on
+ * failure. */
+bool cg_link_shared(ir_ctx *ctx, const char *object, const char *runtime, bool blas, const char *output);
+
+/* The object in this process. */
+typedef struct cg_jit cg_jit;
+typedef struct cg_symbol {
+    const char *name;
+    void *address;
+} cg_symbol;
+/* Loads an object; symbols (ended by a NULL name, or NULL for none) are what it may refer to beside the runtime. Freed with the context;
+ * NULL and reported on failure. */
+cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t size, const cg_symbol *symbols);
+/* NULL if there is none. */
+void *cg_jit_symbol(cg_jit *jit, const char *name);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The way from planned modules to an object file: one LLVM module for all levels, specialisations and entries. */
+#include "codegen/model.h"
+#include "codegen/target.h"
+
+#include <string.h>
+
+struct cg_built {
+    cg_unit unit;
+    LLVMTargetMachineRef machine;
+};
+
+static void dispose_context(void *ll)
+{
+    LLVMContextDispose(ll);
+}
+
+static void dispose_module(void *module)
+{
+    LLVMDisposeModule(module);
+}
+
+static void dispose_builder(void *b)
+{
+    LLVMDisposeBuilder(b);
+}
+
+/* Wide vectors first, then those that ask for more. */
+static bool is_better(const cg_target *a, const cg_target *b)
+{
+    return a->vector_bytes != b->vector_bytes ? a->vector_bytes > b->vector_bytes : a->cpu_bits > b->cpu_bits;
+}
+
+/* The processors asked for, best first, each level once; NULL and reported if one is unknown. */
+static const cg_target **levels_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r, int *n)
+{
+    int wished = r->ncpus ? r->ncpus : 1;
+    const cg_target **level = ir_array(arena, const cg_target *, wished);
+    *n = 0;
+    for (int i = 0; i < wished; i++) {
+        const cg_target *t = cg_target_named(ctx, arena, r->triple, r->ncpus ? r->cpu[i] : NULL);
+        if (!t)
+            return NULL;
+        bool known = false;
+        for (int k = 0; k < *n; k++)
+            known |= level[k]->cpu_bits == t->cpu_bits && level[k]->vector_bytes == t->vector_bytes;
+        if (known)
+            continue;
+        int at = (*n)++;
+        for (; at > 0 && is_better(t, level[at - 1]); at--)
+            level[at] = level[at - 1];
+        level[at] = t;
+    }
+    return level;
+}
+
+static void open_unit(cg_unit *u, const cg_model *m, const cg_request *r, LLVMTargetMachineRef machine, const char *triple)
+{
+    u->ctx = m->ctx;
+    u->arena = m->arena;
+    u->prefix = m->o->prefix;
+    u->blas = r->blas;
+    u->debug = r->debug;
+    u->ll = LLVMContextCreate();
+    ir_defer(u->ctx, dispose_context, u->ll);
+    cg_catch_errors(u->ll);
+    u->module = LLVMModuleCreateWithNameInContext(u->prefix, u->ll);
+    ir_defer(u->ctx, dispose_module, u->module);
+    u->b = LLVMCreateBuilderInContext(u->ll);
+    ir_defer(u->ctx, dispose_builder, u->b);
+    LLVMSetTarget(u->module, triple);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
+    LLVMSetModuleDataLayout(u->module, layout);
+    LLVMDisposeTargetData(layout);
+    u->ptr = LLVMPointerTypeInContext(u->ll, 0);
+    u->i1 = LLVMInt1TypeInContext(u->ll);
+    u->i8 = LLVMInt8TypeInContext(u->ll);
+    u->i16 = LLVMInt16TypeInContext(u->ll);
+    u->i32 = LLVMInt32TypeInContext(u->ll);
+    u->i64 = LLVMInt64TypeInContext(u->ll);
+    u->f32 = LLVMFloatTypeInContext(u->ll);
+    u->f64 = LLVMDoubleTypeInContext(u->ll);
+    u->nothing = LLVMVoidTypeInContext(u->ll);
+}
+
+static void emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LLVMValueRef *body)
+{
+    u->target = level;
+    u->suffix = ir_format(u->arena, "_%s", cg_clean(u->arena, level->name, "cpu_"));
+    for (int i = 0; i < m->r->nspecs * CG_ENTRIES; i++)
+        if (m->entry[i].f)
+            body[i] = cg_emit_body(u, m->entry[i].f, ir_format(u->arena, "%s_%s_%d%s", u->prefix, cg_entry_names[i % CG_ENTRIES], i / CG_ENTRIES, u->suffix));
+    cg_mark_functions(u);
+}
+
+cg_object *cg_measure(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
+{
+    cg_model *m = cg_model_of(ctx, arena, r);
+    return m ? m->o : NULL;
+}
+
+cg_object *cg_compile(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
+{
+    int nlevels;
+    const cg_target **level = levels_of(ctx, arena, r, &nlevels);
+    cg_model *m = level ? cg_model_of(ctx, arena, r) : NULL;
+    if (!m)
+        return NULL;
+    struct cg_built *built = ir_new(arena, struct cg_built);
+    cg_unit *u = &built->unit;
+    built->machine = cg_machine(ctx, level[nlevels - 1], r->level);
+    if (!built->machine)
+        return NULL;
+    open_unit(u, m, r, built->machine, level[nlevels - 1]->triple);
+    int n = r->nspecs * CG_ENTRIES;
+    LLVMValueRef *body = ir_array(arena, LLVMValueRef, nlevels * n);
+    for (int l = 0; l < nlevels; l++)
+        emit_level(u, m, level[l], body + l * n);
+    cg_emit_model(u, m, level, nlevels, body);
+    u->target = level[nlevels - 1];
+    cg_mark_functions(u);
+    cg_optimise(u, built->machine, r->level);
+    m->o->uses_blas = u->uses_blas;
+    m->o->built = built;
+    m->o->bytes = cg_emit(u, built->machine, false, &m->o->size);
+    m->o->header = cg_header(m);
+    return m->o;
+}
+
+const char *cg_text_of(cg_object *o, bool assembly, size_t *size)
+{
+    cg_unit *u = &o->built->unit;
+    if (assembly)
+        return cg_emit(u, o->built->machine, true, size);
+    char *message = LLVMPrintModuleToString(u->module), *copy = ir_strdup(u->arena, message);
+    LLVMDisposeMessage(message);
+    *size = strlen(copy);
+    return copy;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * A model on its way out: what header.c writes and model.c puts into the object, gathered by tables.c. */
+#ifndef GRADC_CODEGEN_MODEL_H
+#define GRADC_CODEGEN_MODEL_H
+
+#include "codegen/cg.h"
+#include "codegen/codegen.h"
+
+/* A port of an entry, as gradc_rt_port has it. */
+typedef struct cg_port {
+    const char *name;
+    int part, member;
+    const ir_type *type;
+    uint64_t needed_by;
+    int64_t fallback; /* in scratch; -1: none */
+    bool one;
+} cg_port;
+
+typedef struct cg_entry {
+    const ir_func *f; /* NULL: there is none */
+    cg_port *port;
+    int nports;
+    bool parallel;
+    uint64_t always;
+} cg_entry;
+
+typedef struct cg_model {
+    ir_ctx *ctx;
+    ir_arena *arena;
+    const cg_request *r;
+    cg_object *o;
+    cg_entry *entry;              /* [nspecs][CG_ENTRIES] */
+    IR_LIST(const ir_state *) states; /* those of the object, in the order of gradc_rt_model.state; of the first module */
+    int nparams;
+    int64_t state_bytes, scratch_bytes;
+    int64_t grad_at, grad_count, grad_element;
+    int64_t *grad_of;             /* by position in `states`: in elements, -1: none */
+    int seed_state;               /* in `states`, or -1 */
+} cg_model;
+
+/* tables.c: NULL and reported if it cannot be. */
+cg_model *cg_model_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r);
+
+/* model.c: gradc_rt_model and the functions of the header. body: [nlevels][nspecs][CG_ENTRIES], NULL where there is none; levels best
+ * first. */
+void cg_emit_model(cg_unit *u, const cg_model *m, const cg_target *const *level, int nlevels, const LLVMValueRef *body);
+
+/* header.c */
+const char *cg_header(const cg_model *m);
+
+/* names.c */
+typedef struct cg_names {
+    ir_arena *arena;
+    const cg_rename *rename;
+    int nrenames;
+    bool *renamed;                /* by rename: a name was found */
+    IR_LIST(const char *) taken;
+} cg_names;
+/* The member for a raw name: renamed or cleaned, and unlike all taken before. */
+const char *cg_field(cg_names *n, const char *raw, const char *digit);
+/* The raw name as it may stand in a comment or a string: printable ASCII, nothing that ends a comment or begins a trigraph. */
+const char *cg_quoted(ir_arena *arena, const char *raw);
+bool cg_is_identifier(const char *s);
+
+/* Text that grows in an arena. */
+typedef struct cg_text {
+    ir_arena *arena;
+    char *items;
+    int count, capacity;
+} cg_text;
+void cg_print(cg_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

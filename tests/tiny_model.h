@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * A model with all five entries, written by hand: y = x * w, loss = sum (y - t)^2; and what makes a planned module of a text. */
+#ifndef TESTS_TINY_MODEL_H
+#define TESTS_TINY_MODEL_H
+
+#include "codegen/codegen.h"
+#include "passes/passes.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef WITHOUT_MATH /* these models have no elementary functions */
+void *cg_math(void *u, int op, void *x, void *y)
+{
+    BUG("%p %d %p %p", u, op, x, y);
+}
+#endif
+
+static char tiny_error[1000];
+
+static inline void tiny_sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+{
+    (void)user, (void)severity;
+    if (!*tiny_error)
+        snprintf(tiny_error, sizeof tiny_error, "%d: %s", loc ? loc->line : 0, text);
+}
+
+/* n: elements of all tensors. */
+static inline char *tiny_text(ir_arena *arena, int n)
+{
+    return ir_format(arena,
+        "gir 1\n"
+        "module \"tiny\"\n"
+        "param \"w\" : f32[%d] trainable init splat(2)\n"
+        "param \"frozen\" : i32[3] init [1, 2, 3]\n"
+        "stat \"mean\" : f32[]\n"
+        "slot \"sum:w\" : f32[%d] of \"w\"\n"
+        "counter \"seed\" : u64[]\n"
+        "grad \"grad:w\" : f32[%d] of \"w\"\n"
+        "saved \"saved:0\" : f32[%d]\n"
+        "entry @forward(input %%x : f32[%d] dims(batch), input %%t : f32[%d] dims(batch), state %%w : f32[%d]) {\n"
+        "  %%y = mul %%x, %%w : f32[%d]\n  %%d = sub %%y, %%t : f32[%d]\n  %%s = mul %%d, %%d : f32[%d]\n  %%l = reduce %%s combine=sum axes=[0] : f32[]\n"
+        "  return (output \"y\" %%y, output \"loss\" %%l loss)\n}\n"
+        "entry @forward_train(input %%x : f32[%d] dims(batch), input %%t : f32[%d] dims(batch), state %%w : f32[%d], state %%mean : f32[], state %%seed : u64[]) {\n"
+        "  %%y = mul %%x, %%w : f32[%d]\n  %%d = sub %%y, %%t : f32[%d]\n  %%s = mul %%d, %%d : f32[%d]\n  %%l = reduce %%s combine=sum axes=[0] : f32[]\n"
+        "  %%m = add %%mean, %%l : f32[]\n  %%one = constant value=1 : u64[]\n  %%next = add %%seed, %%one : u64[]\n"
+        "  return (output \"y\" %%y, output \"loss\" %%l loss, update \"mean\" %%m, update \"seed\" %%next, update \"saved:0\" %%d)\n}\n"
+        "entry @backward(gradient %%loss : f32[], input %%x : f32[%d] dims(batch), state %%saved : f32[%d], state %%g : f32[%d], state %%w : f32[%d]) {\n"
+        "  %%b = broadcast %%loss shape=[%d] dims=[] : f32[%d]\n  %%d = mul %%saved, %%b : f32[%d]\n  %%d2 = add %%d, %%d : f32[%d]\n"
+        "  %%dw = mul %%d2, %%x : f32[%d]\n  %%sum = add %%g, %%dw : f32[%d]\n  %%dx = mul %%d2, %%w : f32[%d]\n"
+        "  return (gradient \"x\" %%dx, update \"grad:w\" %%sum)\n}\n"
+        "entry @update(hyper %%lr : f32[], state %%g : f32[%d], state %%w : f32[%d], state %%n : f32[%d]) {\n"
+        "  %%b = broadcast %%lr shape=[%d] dims=[] : f32[%d]\n  %%s = mul %%g, %%b : f32[%d]\n  %%v = sub %%w, %%s : f32[%d]\n  %%k = add %%n, %%g : f32[%d]\n"
+        "  return (update \"w\" %%v, update \"sum:w\" %%k)\n}\n",
+        n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n, n);
+}
+
+/* State parameters in the text are named like their states: %saved and the like are put right here. */
+static inline char *tiny_named(ir_arena *arena, const char *text)
+{
+    static const char *const names[][2] = {{"%saved", "%\"saved:0\""}, {"%g", "%\"grad:w\""}, {"%n", "%\"sum:w\""}};
+    for (int i = 0; i < 3; i++) {
+        size_t k = strlen(names[i][0]);
+        char *out = ir_alloc(arena, strlen(text) * 2 + 1), *to = out;
+        for (const char *at = text; *at;) {
+            bool word = !strncmp(at, names[i][0], k) && strchr(" ,:", at[k]);
+            const char *from = word ? names[i][1] : at;
+            size_t length = word ? strlen(from) : 1;
+            memcpy(to, from, length);
+            to += length;
+            at += word ? k : 1;
+        }
+        text = out;
+    }
+    return (char *)text;
+}
+
+static inline ir_module *tiny_planned(ir_ctx *ctx, ir_arena *arena, const char *text)
+{
+    ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
+    ck_assert_msg(m != NULL, "%s", tiny_error);
+    for (const pass_info *p = passes; p->name; p++)
+        pass_run_one(m, p, true);
+    return m;
+}
+
+static inline ir_module *tiny_module(ir_ctx *ctx, ir_arena *arena, int n)
+{
+    return tiny_planned(ctx, arena, tiny_named(arena, tiny_text(arena, n)));
+}
+
+#endif
