@@ -3,7 +3,7 @@
  *
  * Names from a model in generated text. A member's name must compile as C99 and C++17 after any standard header and with the
  * compiler's own macros (`linux` and `unix` among them); comments hold the original, escaped. */
-#include "codegen/model.h"
+#include "codegen/names.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -29,6 +29,8 @@ static const char reserved[] =
     " and and_eq bitand bitor catch char8_t char16_t char32_t class co_await co_return co_yield compl concept const_cast consteval constinit"
     " decltype delete dynamic_cast explicit export friend mutable namespace new noexcept not not_eq operator or or_eq private protected public"
     " reinterpret_cast requires static_cast template this throw try typeid typename using virtual wchar_t xor xor_eq"
+    /* types that the structs use: in C++ a member would hide them */
+    " int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t"
     /* standard headers */
     " NULL NDEBUG complex imaginary I errno EDOM EILSEQ ERANGE math_errhandling HUGE_VAL HUGE_VALF HUGE_VALL INFINITY NAN MATH_ERRNO"
     " MATH_ERREXCEPT BUFSIZ EOF FILENAME_MAX FOPEN_MAX L_tmpnam TMP_MAX stdin stdout stderr EXIT_SUCCESS EXIT_FAILURE RAND_MAX MB_CUR_MAX"
