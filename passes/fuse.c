@@ -407,8 +407,10 @@ static bool reduces_inside(const fusing *u, const ir_value *root)
 /* Kernel `from` merged into the earlier `into`, if that is right and saves reading. */
 static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, int64_t *stamp, int64_t *seen)
 {
+    if (into->kind != IR_KERNEL_MAP || from->kind != IR_KERNEL_MAP)
+        return false;
     const ir_value *x = into->roots.items[0], *y = from->roots.items[0];
-    if (into->kind != IR_KERNEL_MAP || from->kind != IR_KERNEL_MAP || !ir_shape_eq(&x->type, &y->type) || !same_strides(x, y) ||
+    if (!ir_shape_eq(&x->type, &y->type) || !same_strides(x, y) ||
         into->roots.count + from->roots.count > MOST_ROOTS || reduces_inside(u, x) != reduces_inside(u, y))
         return false;
     int common = 0, more = 0;
