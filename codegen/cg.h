@@ -41,6 +41,7 @@ typedef struct cg_unit {
     LLVMTypeRef ptr, i1, i8, i16, i32, i64, f32, f64, nothing;
     struct cg_kernels *kernels; /* emitted so far, by signature: identical ones are emitted once */
     struct cg_data *data;       /* constant data emitted so far */
+    IR_LIST(const char *) checks; /* names of the index tensors of the last body's checks, those of called functions included */
 } cg_unit;
 
 /* ---- entry.c ---- */

@@ -20,6 +20,7 @@ typedef struct frame {
     storage *param, *result;
     storage scratch;
     bool guarded; /* kernels whose outputs are not wanted are skipped */
+    int checks;   /* number of its first index check in the entry */
 } frame;
 
 typedef struct program {
@@ -28,7 +29,6 @@ typedef struct program {
     LLVMTypeRef meet_type, failed_type;
     LLVMValueRef meet, failed;
     LLVMBasicBlockRef leave;
-    int checks; /* of the functions so far */
 } program;
 
 static LLVMValueRef external(cg_unit *u, const char *name, LLVMTypeRef type)
@@ -112,7 +112,7 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
 {
     cg_unit *u = p->u;
     ir_kernel numbered = *k; /* checks are numbered across the functions of an entry */
-    numbered.check += p->checks;
+    numbered.check += f->checks;
     where w = {p, f};
     cg_call call = cg_kernel_function(u, k->kind == IR_KERNEL_CHECK ? &numbered : k, ir_format(u->arena, "%s_kernel%s", u->prefix, u->suffix), same_storage, &w);
     if (!call.tasks)
@@ -155,11 +155,22 @@ static void leave_if_failed(program *p)
 
 static void run(program *p, const frame *f);
 
+/* The function's checks follow those that are there; returns the first one's number. */
+static int add_checks(program *p, const ir_func *f)
+{
+    cg_unit *u = p->u;
+    int first = u->checks.count;
+    for (int i = 0; f->schedule && i < f->schedule->checks.count; i++)
+        IR_PUSH(u->arena, &u->checks, f->schedule->checks.items[i]);
+    return first;
+}
+
 /* A frame for a function that kernel k runs; parameters and results are the caller's to fill. */
 static frame frame_of(program *p, const frame *outer, const ir_kernel *k, const ir_func *f)
 {
     frame inner = {.f = f, .scratch = outer->scratch};
     inner.scratch.offset += k->scratch_at;
+    inner.checks = add_checks(p, f);
     inner.param = ir_array(p->u->arena, storage, f->params.count + 1);
     inner.result = ir_array(p->u->arena, storage, f->results.count + 1);
     return inner;
@@ -458,7 +469,8 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
     p->wanted = LLVMGetParam(p->function, 2);
     p->id = LLVMBuildZExt(u->b, word(p, 0, u->i32), u->i64, ""); /* gradc_rt_worker.id, .threads */
     p->threads = LLVMBuildZExt(u->b, word(p, 4, u->i32), u->i64, "");
-    frame top = {.f = f, .guarded = true};
+    u->checks.count = 0;
+    frame top = {.f = f, .guarded = true, .checks = add_checks(p, f)};
     top.param = ir_array(u->arena, storage, f->params.count + 1);
     top.result = ir_array(u->arena, storage, f->results.count + 1);
     LLVMValueRef slots[2];

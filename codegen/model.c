@@ -111,10 +111,10 @@ static shared_parts parts_of(cg_unit *u, const cg_entry *e)
     for (int i = 0; i < e->nports; i++)
         port[i] = port_record(u, &e->port[i]);
     s.ports = array(u, port, e->nports);
-    s.nchecks = e->f->schedule->checks.count;
+    s.nchecks = e->nchecks;
     LLVMValueRef *name = ir_array(u->arena, LLVMValueRef, s.nchecks + 1);
     for (int i = 0; i < s.nchecks; i++)
-        name[i] = text(u, e->f->schedule->checks.items[i]);
+        name[i] = text(u, e->check[i]);
     s.checks = array(u, name, s.nchecks);
     return s;
 }

@@ -25,6 +25,8 @@ typedef struct cg_entry {
     int nports;
     bool parallel;
     uint64_t always;
+    const char **check; /* names of the index tensors; known when the body has been emitted */
+    int nchecks;
 } cg_entry;
 
 typedef struct cg_model {

@@ -324,6 +324,72 @@ START_TEST(specialisations_are_chosen_by_the_dimension)
 }
 END_TEST
 
+/* ---- Threads and index checks ---- */
+
+START_TEST(results_do_not_depend_on_threads)
+{
+    enum { N = 100000 };
+    cg_spec spec = {tiny_module(ctx, arena, N), NULL};
+    cg_request r = request(&spec, 1);
+    cg_object *o = compile(&r);
+    cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
+    ck_assert_msg(jit != NULL, "%s", tiny_error);
+    gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
+    *(void **)&init = cg_jit_symbol(jit, "tiny_init");
+    float *x = ir_array(arena, float, N), *t = ir_array(arena, float, N), *y = ir_array(arena, float, 3 * N), loss[3];
+    fill(x, t, N);
+    for (uint32_t k = 0; k < 3; k++) {
+        program p = {o, jit, NULL, aligned_alloc(64, (size_t)o->sizes.arena)};
+        gradc_rt_options options = {o->id, sizeof options, 1 + 2 * k, 5, NULL, 10, 0};
+        ck_assert_int_eq(init(&p.ctx, p.arena, (size_t)o->sizes.arena, &options), GRADC_RT_OK);
+        inputs in = {x, t, 0};
+        outputs out = {y + k * N, &loss[k]};
+        ck_assert_int_eq(call(&p, "tiny_forward_train", &in, &out), GRADC_RT_OK);
+        ck_assert(!memcmp(y, y + k * N, N * sizeof *y) && !memcmp(&loss[0], &loss[k], sizeof *loss));
+        ck_assert_int_eq(call(&p, "tiny_backward", NULL, NULL), GRADC_RT_OK);
+        const float *g = gradc_rt_grad_block(p.ctx, NULL);
+        for (int i = 0; i < N; i++)
+            ck_assert(fabsf(g[i] - 2 * (2 * x[i] - t[i]) * x[i]) < 1e-4f);
+        unload(&p);
+    }
+}
+END_TEST
+
+/* Checks of a loop's body come after the entry's own. */
+START_TEST(bad_indices_are_named_and_change_nothing)
+{
+    const char *text =
+        "gir 1\nmodule \"m\"\nparam \"w\" : f32[8] trainable init [0,1,2,3,4,5,6,7]\nstat \"sum\" : f32[]\n"
+        "func @body(%c : f32[], %table : f32[8], %i : i64[1]) {\n  %g = gather %table, %i dims=[0] batch=0 : f32[]\n  %n = add %c, %g : f32[]\n  return %n\n}\n"
+        "entry @forward_train(input %a : i64[3,1], input %b : i64[2,1], state %w : f32[8], state %sum : f32[]) {\n"
+        "  %x = gather %w, %a dims=[0] batch=0 : f32[3]\n  %s = reduce %x combine=sum axes=[0] : f32[]\n"
+        "  %r, %t = scan %w, %s, %b body=@loop consts=1 carries=1 length=2 reverse=0 live=0 : f32[], i64[]\n"
+        "  %k = add %r, %sum : f32[]\n  return (output \"y\" %r, update \"sum\" %k)\n}\n"
+        "func @loop(%table : f32[8], %c : f32[], %i : i64[1]) {\n  %g = gather %table, %i dims=[0] batch=0 : f32[]\n  %n = add %c, %g : f32[]\n  return %n\n}\n";
+    cg_spec spec = {tiny_planned(ctx, arena, text), NULL};
+    cg_request r = request(&spec, 1);
+    program p = load(&r);
+    int64_t a[] = {1, 2, 7}, b[] = {3, 4};
+    float y = -1, *out = &y;
+    const int64_t *in[] = {a, b};
+    ck_assert_int_eq(call(&p, "tiny_forward_train", in, &out), GRADC_RT_OK);
+    ck_assert(y == 17);
+    float *sum = gradc_rt_state_data(p.ctx, "sum", NULL);
+    ck_assert(*sum == 17);
+    a[1] = 8;
+    ck_assert_int_eq(call(&p, "tiny_forward_train", in, &out), GRADC_RT_E_INDEX);
+    const gradc_rt_error *e = gradc_rt_last_error(p.ctx);
+    ck_assert_str_eq(e->tensor, "a");
+    ck_assert(e->at == 1 && e->value == 8 && e->limit == 8 && *sum == 17);
+    a[1] = 2;
+    b[1] = -1;
+    ck_assert_int_eq(call(&p, "tiny_forward_train", in, &out), GRADC_RT_E_INDEX);
+    ck_assert_str_ne(e->tensor, "a");
+    ck_assert(e->value == -1 && e->limit == 8 && *sum == 17);
+    unload(&p);
+}
+END_TEST
+
 /* Runs a shell command; its exit status. */
 static int sh(const char *command)
 {
@@ -380,6 +446,8 @@ int main(void)
     tcase_add_test(c, states_are_laid_out_and_filled);
     tcase_add_test(c, without_training_entries_there_is_no_training_state);
     tcase_add_test(c, specialisations_are_chosen_by_the_dimension);
+    tcase_add_test(c, results_do_not_depend_on_threads);
+    tcase_add_test(c, bad_indices_are_named_and_change_nothing);
     tcase_add_test(c, libraries_link);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
