@@ -76,13 +76,13 @@ static LLVMValueRef state_record(cg_unit *u, const cg_model *m, int i)
 {
     const ir_state *s = m->states.items[i];
     bool keeps = m->r->embed && s->kind <= IR_COUNTER && s->init && !is_zero(s->init);
-    if (s->order.n)
-        BUG("%s is not row-major", s->name);
+    if (s->order.n && s->kind == IR_GRAD)
+        BUG("the gradient %s is not row-major", s->name);
     LLVMValueRef tensor = RECORD(u, gradc_rt_tensor, text(u, s->name), numbers(u, s->type.dim, s->type.rank), i32(u, (uint32_t)s->type.rank),
                                  i32(u, (uint32_t)s->type.dtype), i32(u, s->kind == IR_PARAM && s->trainable), u64(u, (uint64_t)ir_bytes(&s->type)),
                                  u64(u, (uint64_t)m->grad_of[i]));
     return RECORD(u, gradc_rt_state, tensor, i32(u, (uint32_t)s->kind), i32(u, 0), cg_i64(u, s->at),
-                  keeps ? cg_data_of(u, s->init->data, (size_t)ir_bytes(&s->type)) : null(u));
+                  keeps ? cg_data_of(u, s->init->data, (size_t)ir_bytes(&s->type)) : null(u), numbers(u, s->order.v, s->order.n));
 }
 _Static_assert(IR_PARAM == 0 && IR_STAT == 1 && IR_SLOT == 2 && IR_COUNTER == 3 && IR_GRAD == 4 && IR_SAVED == 5, "kinds are the runtime's");
 _Static_assert(SIZE_MAX == UINT64_MAX && (uint64_t)-1 == SIZE_MAX, "-1 is no place for both");

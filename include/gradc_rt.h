@@ -134,7 +134,8 @@ typedef struct gradc_rt_state {
     uint32_t kind; /* 0 parameter, 1 statistic, 2 optimizer slot, 3 counter, 4 gradient, 5 saved */
     uint32_t reserved;
     size_t at;        /* in the state block */
-    const void *init; /* NULL: zeros */
+    const void *init; /* row-major; NULL: zeros */
+    const int64_t *order; /* of dimensions in storage, outermost first; NULL: row-major, as gradients always are */
 } gradc_rt_state;
 
 enum { /* bits of gradc_rt_level.cpu: what the code needs */

@@ -43,7 +43,7 @@ static void set_initial_state(gradc_rt_ctx *ctx, uint64_t seed)
     for (uint32_t i = 0; i < model->nstates; i++) {
         const gradc_rt_state *s = &model->state[i];
         if (s->init && s->tensor.bytes)
-            memcpy(ctx->state + s->at, s->init, s->tensor.bytes);
+            rt_write_rows(s, ctx->state + s->at, s->init);
     }
     if (model->seed_state < model->nstates) {
         const gradc_rt_state *s = &model->state[model->seed_state];
@@ -105,7 +105,7 @@ gradc_rt_status gradc_rt_param_get(gradc_rt_ctx *ctx, size_t i, void *dst)
     if (i >= ctx->model->nparams || !dst)
         return rt_fail(ctx, GRADC_RT_E_ARGUMENT, NULL, 0, (int64_t)i, ctx->model->nparams);
     const gradc_rt_state *s = &ctx->model->state[i];
-    memcpy(dst, ctx->state + s->at, s->tensor.bytes);
+    rt_read_rows(s, ctx->state + s->at, 0, s->tensor.bytes / rt_dtype_bytes((uint32_t)s->tensor.dtype), dst);
     return GRADC_RT_OK;
 }
 
@@ -116,7 +116,7 @@ gradc_rt_status gradc_rt_param_set(gradc_rt_ctx *ctx, size_t i, const void *src)
     if (i >= ctx->model->nparams || !src)
         return rt_fail(ctx, GRADC_RT_E_ARGUMENT, NULL, 0, (int64_t)i, ctx->model->nparams);
     const gradc_rt_state *s = &ctx->model->state[i];
-    memcpy(ctx->state + s->at, src, s->tensor.bytes);
+    rt_write_rows(s, ctx->state + s->at, src);
     ctx->ready = 0; /* what forward_train saved belongs to the old value */
     return GRADC_RT_OK;
 }

@@ -354,7 +354,7 @@ static gradc_rt_status take(loader *l, bool with_state)
         const gradc_rt_state *s = &model->state[i];
         if (!is_taken(model, i, with_state))
             continue;
-        memcpy(ctx->state + s->at, from, s->tensor.bytes);
+        rt_write_rows(s, ctx->state + s->at, from);
         from += s->tensor.bytes;
     }
     munmap(staging, bytes);

@@ -75,6 +75,12 @@ size_t rt_dtype_bytes(uint32_t dtype);
 /* As safetensors files spell it. */
 const char *rt_dtype_name(uint32_t dtype);
 
+/* order.c */
+/* `count` elements from row-major position `first` on, out of the state's storage. */
+void rt_read_rows(const gradc_rt_state *s, const char *storage, size_t first, size_t count, char *rows);
+/* All of the state's elements, given row-major. */
+void rt_write_rows(const gradc_rt_state *s, char *storage, const char *rows);
+
 /* cpu.c */
 /* GRADC_RT_CPU_ bits of what this processor and the system offer. */
 uint64_t rt_cpu(void);

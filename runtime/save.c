@@ -115,6 +115,21 @@ static void put_entry(sink *s, const gradc_rt_tensor *t, uint64_t begin)
     put_text(s, "]}");
 }
 
+static void put_data(sink *s, const gradc_rt_state *state, const char *storage)
+{
+    char rows[1024];
+    size_t width = rt_dtype_bytes((uint32_t)state->tensor.dtype), count = state->tensor.bytes / width, piece = sizeof rows / width;
+    if (!state->order) {
+        put(s, storage, state->tensor.bytes);
+        return;
+    }
+    for (size_t first = 0; first < count; first += piece) {
+        size_t n = count - first < piece ? count - first : piece;
+        rt_read_rows(state, storage, first, n, rows);
+        put(s, rows, n * width);
+    }
+}
+
 static bool is_saved(const gradc_rt_model *model, uint32_t i, bool with_state)
 {
     return rt_is_param(model, i) || (with_state && rt_is_resumable(model, i));
@@ -131,7 +146,7 @@ static void put_tensors(sink *s, const gradc_rt_model *model, bool with_state, c
             if (!is_saved(model, i, with_state) || rt_dtype_bytes((uint32_t)state->tensor.dtype) != width)
                 continue;
             if (data)
-                put(s, data + state->at, state->tensor.bytes);
+                put_data(s, state, data + state->at);
             else
                 put_entry(s, &state->tensor, at);
             at += state->tensor.bytes;

@@ -246,15 +246,15 @@ static const float fake_w[] = {1, -1, 2, -2, 0.5f, -0.5f, 3, -3}, fake_mean = 0.
 static const uint8_t fake_mask[] = {1, 0, 1};
 static const double fake_odd[] = {1e300, -0.0};
 static const gradc_rt_state fake_states[] = {
-    {{"w", fake_shape_8, 1, GRADC_RT_F32, 1, 32, 0}, 0, 0, AT_W, fake_w},
-    {{"mask", fake_shape_13, 2, GRADC_RT_BOOL, 0, 3, SIZE_MAX}, 0, 0, AT_MASK, fake_mask},
-    {{"mean", NULL, 0, GRADC_RT_F32, 0, 4, SIZE_MAX}, 1, 0, AT_MEAN, &fake_mean},
-    {{"a \"name\"\\with\n\x01 all/\xc3\xa9", fake_shape_2, 1, GRADC_RT_F64, 0, 16, SIZE_MAX}, 0, 0, AT_ODD, fake_odd},
-    {{"w.momentum", fake_shape_8, 1, GRADC_RT_F32, 0, 32, SIZE_MAX}, 2, 0, AT_MOMENTUM, NULL},
-    {{"seed", NULL, 0, GRADC_RT_U64, 0, 8, SIZE_MAX}, 3, 0, AT_SEED, NULL},
-    {{"calls", NULL, 0, GRADC_RT_I64, 0, 8, SIZE_MAX}, 3, 0, AT_CALLS, NULL},
-    {{"w.grad", fake_shape_8, 1, GRADC_RT_F32, 0, 32, SIZE_MAX}, 4, 0, AT_GRAD, NULL},
-    {{"saved", fake_shape_64, 1, GRADC_RT_F32, 0, 256, SIZE_MAX}, 5, 0, AT_SAVED, NULL},
+    {{"w", fake_shape_8, 1, GRADC_RT_F32, 1, 32, 0}, 0, 0, AT_W, fake_w, NULL},
+    {{"mask", fake_shape_13, 2, GRADC_RT_BOOL, 0, 3, SIZE_MAX}, 0, 0, AT_MASK, fake_mask, NULL},
+    {{"mean", NULL, 0, GRADC_RT_F32, 0, 4, SIZE_MAX}, 1, 0, AT_MEAN, &fake_mean, NULL},
+    {{"a \"name\"\\with\n\x01 all/\xc3\xa9", fake_shape_2, 1, GRADC_RT_F64, 0, 16, SIZE_MAX}, 0, 0, AT_ODD, fake_odd, NULL},
+    {{"w.momentum", fake_shape_8, 1, GRADC_RT_F32, 0, 32, SIZE_MAX}, 2, 0, AT_MOMENTUM, NULL, NULL},
+    {{"seed", NULL, 0, GRADC_RT_U64, 0, 8, SIZE_MAX}, 3, 0, AT_SEED, NULL, NULL},
+    {{"calls", NULL, 0, GRADC_RT_I64, 0, 8, SIZE_MAX}, 3, 0, AT_CALLS, NULL, NULL},
+    {{"w.grad", fake_shape_8, 1, GRADC_RT_F32, 0, 32, SIZE_MAX}, 4, 0, AT_GRAD, NULL, NULL},
+    {{"saved", fake_shape_64, 1, GRADC_RT_F32, 0, 256, SIZE_MAX}, 5, 0, AT_SAVED, NULL, NULL},
 };
 static const int64_t fake_dims[] = {4, 64};
 static const char *const fake_dim_names[] = {"batch"};
@@ -269,7 +269,7 @@ static const gradc_rt_model fake_model = {
 
 /* A model that is one large parameter, without entries. */
 static const int64_t big_shape[] = {256, 256};
-static const gradc_rt_state big_states[] = {{{"w", big_shape, 2, GRADC_RT_F32, 1, 4 * FAKE_BIG, SIZE_MAX}, 0, 0, 0, NULL}};
+static const gradc_rt_state big_states[] = {{{"w", big_shape, 2, GRADC_RT_F32, 1, 4 * FAKE_BIG, SIZE_MAX}, 0, 0, 0, NULL, NULL}};
 static const gradc_rt_model big_model = {
     .abi = GRADC_RT_ABI, .size = sizeof(gradc_rt_model), .id = 0xb16, .name = "big", .state = big_states, .nstates = 1, .nparams = 1,
     .state_bytes = 4 * FAKE_BIG, .arena_bytes = GRADC_RT_CTX_BYTES + 4 * FAKE_BIG, .level = &fake_levels[1], .nlevels = 1, .nspecs = 1,

@@ -419,6 +419,47 @@ START_TEST(a_kill_leaves_the_old_file_or_the_new)
 }
 END_TEST
 
+/* Dimensions stored in another order: what callers and files see is row-major. */
+START_TEST(the_order_of_storage_is_hidden)
+{
+    enum { A = 20, B = 3, C = 50, N = A * B * C };
+    static int16_t rows[N], stored[N], back[N];
+    for (int i = 0; i < N; i++)
+        rows[i] = (int16_t)(i * 7);
+    for (int a = 0; a < A; a++)
+        for (int b = 0; b < B; b++)
+            for (int c = 0; c < C; c++)
+                stored[(c * A + a) * B + b] = rows[(a * B + b) * C + c];
+    static const int64_t shape[] = {A, B, C}, order[] = {2, 0, 1};
+    gradc_rt_state states[] = {{{"w", shape, 3, GRADC_RT_I16, 0, sizeof rows, SIZE_MAX}, 0, 0, 0, rows, order}};
+    gradc_rt_model turned = big_model, plain = big_model;
+    turned.state = states;
+    turned.state_bytes = sizeof rows;
+    fake f = fake_new(&turned, 1, NULL);
+    ck_assert_mem_eq(state(f), stored, sizeof stored);
+    ck_assert_int_eq(gradc_rt_param_get(f.ctx, 0, back), GRADC_RT_OK);
+    ck_assert_mem_eq(back, rows, sizeof rows);
+    ck_assert_int_eq(gradc_rt_save(f.ctx, path, 0), GRADC_RT_OK);
+    memset(state(f), 0, sizeof stored);
+    ck_assert_int_eq(gradc_rt_load(f.ctx, path), GRADC_RT_OK);
+    ck_assert_mem_eq(state(f), stored, sizeof stored);
+    memset(state(f), 0, sizeof stored);
+    ck_assert_int_eq(gradc_rt_param_set(f.ctx, 0, rows), GRADC_RT_OK);
+    ck_assert_mem_eq(state(f), stored, sizeof stored);
+    /* A model that stores it row-major reads the same file. */
+    gradc_rt_state straight[] = {states[0]};
+    straight[0].order = NULL;
+    straight[0].init = NULL;
+    plain.state = straight;
+    plain.state_bytes = sizeof rows;
+    fake g = fake_new(&plain, 1, NULL);
+    ck_assert_int_eq(gradc_rt_load(g.ctx, path), GRADC_RT_OK);
+    ck_assert_mem_eq(state(g), rows, sizeof rows);
+    fake_free(f);
+    fake_free(g);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("runtime_files");
@@ -436,6 +477,7 @@ int main(void)
     tcase_add_test(c, what_is_no_file_is_refused);
     tcase_add_test(c, another_models_file_is_refused);
     tcase_add_test(c, save_reports_and_leaves_no_trace);
+    tcase_add_test(c, the_order_of_storage_is_hidden);
     tcase_add_test(c, a_kill_leaves_the_old_file_or_the_new);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
