@@ -390,6 +390,30 @@ START_TEST(bad_indices_are_named_and_change_nothing)
 }
 END_TEST
 
+START_TEST(failed_allocations_come_back)
+{
+    volatile bool done = false;
+    for (volatile int64_t n = 1; !done; n += 1 + n / 9) {
+        ir_ctx *inner = ir_ctx_new(NULL, NULL);
+        ir_try frame;
+        if (!setjmp(ir_try_push(inner, &frame))) {
+            ir_arena *a = ir_arena_new(inner);
+            cg_spec spec = {tiny_module(inner, a, 8), NULL};
+            cg_request r = request(&spec, 1);
+            ir_fail_allocation(inner, n, true);
+            cg_object *o = cg_compile(inner, a, &r);
+            ck_assert(o && cg_jit_load(inner, a, o->bytes, o->size, NULL));
+            ir_fail_allocation(inner, 0, false);
+            ir_try_pop(inner, &frame);
+            done = true;
+        } else {
+            ck_assert(ir_ctx_out_of_memory(inner));
+        }
+        ir_ctx_free(inner);
+    }
+}
+END_TEST
+
 /* Runs a shell command; its exit status. */
 static int sh(const char *command)
 {
@@ -448,6 +472,7 @@ int main(void)
     tcase_add_test(c, specialisations_are_chosen_by_the_dimension);
     tcase_add_test(c, results_do_not_depend_on_threads);
     tcase_add_test(c, bad_indices_are_named_and_change_nothing);
+    tcase_add_test(c, failed_allocations_come_back);
     tcase_add_test(c, libraries_link);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
