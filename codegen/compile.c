@@ -93,7 +93,8 @@ static void emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LL
         cg_entry *e = &m->entry[i];
         if (!e->f)
             continue;
-        body[i] = cg_emit_body(u, m->entry[i].f, ir_format(u->arena, "%s_%s_%d%s", u->prefix, cg_entry_names[i % CG_ENTRIES], i / CG_ENTRIES, u->suffix));
+        body[i] = cg_emit_body(u, m->entry[i].f,
+                               ir_format(u->arena, "%s_%s_%d%s", u->prefix, cg_entry_names[i % CG_ENTRIES], i / CG_ENTRIES, u->suffix));
         e->nchecks = u->checks.count;
         e->check = ir_memdup(u->arena, u->checks.items, (size_t)u->checks.count * sizeof *e->check);
     }

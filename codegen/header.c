@@ -73,7 +73,8 @@ static void print_struct(cg_text *t, const cg_model *m, int part)
             cg_print(t, "    float %s; /* \"%s\" */\n", x->field, quoted);
             continue;
         }
-        cg_print(t, "    %s%s *%s; /* \"%s\" %s ", part == CG_INPUTS || part == CG_COTANGENTS ? "const " : "", c_types[type], x->field, quoted, ir_dtypes[type].name);
+        cg_print(t, "    %s%s *%s; /* \"%s\" %s ", part == CG_INPUTS || part == CG_COTANGENTS ? "const " : "", c_types[type], x->field, quoted,
+                 ir_dtypes[type].name);
         print_shape(t, m, x);
         cg_print(t, "%s */\n", x->loss ? ", the loss" : "");
     }

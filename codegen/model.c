@@ -176,7 +176,8 @@ static LLVMValueRef descriptor(cg_unit *u, const cg_model *m, LLVMValueRef table
     return global(u, RECORD(u, gradc_rt_model, i32(u, GRADC_RT_ABI), i32(u, sizeof(gradc_rt_model)), u64(u, o->id),
                             text(u, m->r->name ? m->r->name : m->r->spec[0].module->name), *states, i32(u, (uint32_t)m->states.count),
                             i32(u, (uint32_t)m->nparams), cg_i64(u, m->state_bytes), cg_i64(u, m->scratch_bytes), cg_i64(u, m->grad_at),
-                            cg_i64(u, m->grad_count), cg_i64(u, o->sizes.arena), tables, i32(u, (uint32_t)LLVMGetArrayLength2(LLVMGlobalGetValueType(tables))),
+                            cg_i64(u, m->grad_count), cg_i64(u, o->sizes.arena), tables,
+                            i32(u, (uint32_t)LLVMGetArrayLength2(LLVMGlobalGetValueType(tables))),
                             i32(u, (uint32_t)m->r->nspecs), i32(u, (uint32_t)o->part[CG_INPUTS].count), i32(u, (uint32_t)m->r->ndims), dims(u, m),
                             dim_names(u, m), defaults(u, m), i32(u, (uint32_t)o->part[CG_HYPER].count), i32(u, (uint32_t)m->seed_state)));
 }
@@ -186,7 +187,8 @@ static LLVMValueRef descriptor(cg_unit *u, const cg_model *m, LLVMValueRef table
 static LLVMValueRef begin(cg_unit *u, const cg_model *m, const char *name, LLVMTypeRef result, LLVMTypeRef *param, int n)
 {
     LLVMValueRef f = LLVMAddFunction(u->module, ir_format(u->arena, "%s_%s", m->o->prefix, name), LLVMFunctionType(result, param, (unsigned)n, 0));
-    LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
+    LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
     LLVMPositionBuilderAtEnd(u->b, LLVMAppendBasicBlockInContext(u->ll, f, ""));
     return f;
 }
@@ -223,7 +225,8 @@ static void forward_to(cg_unit *u, const cg_model *m, const char *name, const ch
 
 /* Which of gradc_rt_call's pointers an entry's function takes, in order. */
 static const int taken[CG_ENTRIES][4] = {
-    {CG_INPUTS, CG_OUTPUTS, -1}, {CG_INPUTS, CG_OUTPUTS, -1}, {CG_COTANGENTS, CG_INPUT_GRADS, -1}, {CG_HYPER, -1}, {CG_INPUTS, CG_HYPER, CG_OUTPUTS, -1}};
+    {CG_INPUTS, CG_OUTPUTS, -1}, {CG_INPUTS, CG_OUTPUTS, -1},
+    {CG_COTANGENTS, CG_INPUT_GRADS, -1}, {CG_HYPER, -1}, {CG_INPUTS, CG_HYPER, CG_OUTPUTS, -1}};
 
 static void emit_calls(cg_unit *u, const cg_model *m)
 {

@@ -40,7 +40,8 @@ static void set_attribute(cg_unit *u, LLVMValueRef f, const char *name, const ch
 {
     unsigned n = (unsigned)strlen(name);
     if (!LLVMGetStringAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, name, n))
-        LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateStringAttribute(u->ll, name, n, value, (unsigned)strlen(value)));
+        LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                                LLVMCreateStringAttribute(u->ll, name, n, value, (unsigned)strlen(value)));
 }
 
 void cg_mark_functions(cg_unit *u)
