@@ -226,7 +226,7 @@ static V erf_of(const cg_m *m, V x, V unused)
 {
     (void)unused;
     V a = ABS(x), q = SUB(cg_m_above(m, a, m->wide ? 6 : 4), NUM(1));
-    V small = MUL(x, POLY(erf, MUL(x, x)));
+    V small = FMA(x, POLY(erf, MUL(x, x)), x);
     V t = NEG(POLY(erfc, q));
     reduced e = reduce(m, t, NULL);
     V s = power_of_two(m, e.bits);

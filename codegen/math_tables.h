@@ -20,10 +20,10 @@ static const double cos_64[] = {0x1.555555555554cp-5, -0x1.6c16c16c15163p-10, 0x
 static const double asin_64[] = {0x1.5555555555384p-3, 0x1.333333336fddbp-4, 0x1.6db6db419be9fp-5, 0x1.f1c72c7fb3a9cp-6, 0x1.6e89edb7a96dbp-6, 0x1.1c6c42cb5dfa5p-6, 0x1.c6f65d22ba585p-7, 0x1.8ef2df68086b5p-7, 0x1.aa36843b06f2dp-8, 0x1.4108ee35e980dp-6, -0x1.0b7f9b3f8025bp-6, 0x1.05fea39275ab6p-5};
 /* atan x = x + x z p(z); error 1.3e-18 */
 static const double atan_64[] = {-0x1.555555555553dp-2, 0x1.999999999588bp-3, -0x1.24924922ae9bap-3, 0x1.c71c70e69a7bfp-4, -0x1.745cf8ec4ec1ep-4, 0x1.3b111a2e3e0f5p-4, -0x1.10ebc3ba7eb8ep-4, 0x1.df0fe4c40b7edp-5, -0x1.9cd52ea37d77cp-5, 0x1.37db28119395fp-5, -0x1.2574dba8f91eep-6};
-/* erf x = x p(x^2), |x| < 1; error 7.2e-18 */
-static const double erf_64[] = {0x1.20dd750429b6dp+0, -0x1.812746b0379c1p-2, 0x1.ce2f21a040fd2p-4, -0x1.b82ce31205097p-6, 0x1.565bccfa73b25p-8, -0x1.c02db06cec03bp-11, 0x1.f9a2bedeeaa51p-14, -0x1.f4ca8b6438198p-17, 0x1.b9821dd927d64p-20, -0x1.5c149a35bf870p-23, 0x1.d7746bc1a06f6p-27, -0x1.acaec0f71f41dp-31};
+/* erf x = x + x p(x^2), |x| < 1; error 7.2e-18 */
+static const double erf_64[] = {0x1.06eba8214db68p-3, -0x1.812746b0379c1p-2, 0x1.ce2f21a040fd2p-4, -0x1.b82ce31205097p-6, 0x1.565bccfa73b25p-8, -0x1.c02db06cec03bp-11, 0x1.f9a2bedeeaa51p-14, -0x1.f4ca8b6438198p-17, 0x1.b9821dd927d64p-20, -0x1.5c149a35bf870p-23, 0x1.d7746bc1a06f6p-27, -0x1.acaec0f71f41dp-31};
 /* the same for f32; error 1.2e-9 */
-static const double erf_32[] = {0x1.20dd74ff0d9e7p+0, -0x1.81273ebf733ffp-2, 0x1.ce2d1d395ac13p-4, -0x1.b7fb86a75f275p-6, 0x1.54186ba866489p-8, -0x1.a479df8ac0590p-11, 0x1.4ac1b20a859aep-14};
+static const double erf_32[] = {0x1.06eba7f86cf37p-3, -0x1.81273ebf733ffp-2, 0x1.ce2d1d395ac13p-4, -0x1.b7fb86a75f275p-6, 0x1.54186ba866489p-8, -0x1.a479df8ac0590p-11, 0x1.4ac1b20a859aep-14};
 /* erf x = 1 - e^-p(x - 1), 1 <= x; error 6.6e-18 */
 static const double erfc_64[] = {0x1.d97fbf27aa2a1p+0, 0x1.51c9b0006c21ap+1, 0x1.afabc11a2afddp-1, 0x1.5477f099b6836p-5, -0x1.48c9d37fb7fd9p-7, 0x1.033f5a1212d86p-9, -0x1.f1b04a56ecf05p-13, -0x1.b92dde293cc40p-16, 0x1.c852b2ef1168ap-16, -0x1.44847ca8922b0p-17, 0x1.1e24d55a1fb37p-19, -0x1.b7d3a5a5fecbep-23, -0x1.f253009cf9640p-25, 0x1.1ed507eb52c8bp-25, -0x1.24b4e1111b168p-27, 0x1.6a9900bedbf28p-30, -0x1.0667aa6c56f55p-33, 0x1.565a296447fe5p-38};
 /* the same for f32; error 1.0e-9 */
