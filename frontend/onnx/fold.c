@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Which values are known when the model is read. Shapes are, so everything computed from them is; initializers and inputs become
+ * constants where a shape depends on them. */
+#include "frontend/onnx/reader.h"
+
+/* Ops whose cost is that of their operands and results. */
+static bool cheap(const ir_inst *inst)
+{
+    switch (inst->op) {
+    case IR_OP_dot_general: case IR_OP_convolution: case IR_OP_reduce_window: case IR_OP_arg_window: case IR_OP_window_put: case IR_OP_window_take:
+    case IR_OP_random_bits: case IR_OP_scan: case IR_OP_cond: case IR_OP_while_loop: case IR_OP_call: return false;
+    default: return true;
+    }
+}
+
+static const char *input_name(const onnx_reader *r, const ir_value *v)
+{
+    return v->func == r->main && r->main->params.items[v->index].bind == IR_INPUT ? r->main->params.items[v->index].name : NULL;
+}
+
+/* A parameter's literal, where constants are due. */
+static ir_literal *of_param(onnx_reader *r, ir_value *v, const char **why)
+{
+    onnx_init *init = onnx_init_of(r, v);
+    if (init) {
+        if (!init->constant) {
+            init->constant = r->changed = true;
+            init->why = "it decides a shape";
+        }
+        return init->value;
+    }
+    const char *name = input_name(r, v);
+    if (!name) {
+        *why = v->name ? v->name : "a value of the loop";
+        return NULL;
+    }
+    *why = ir_format(r->scratch, "the input '%s', which can be baked", name);
+    if (!ir_map_get_text(&r->wanted, name)) {
+        ir_map_put_text(&r->wanted, name, v);
+        IR_PUSH(r->arena, &r->facts->shape_inputs, ir_strdup(r->arena, name));
+    }
+    for (int i = 0; i < r->options->noffered; i++)
+        if (!strcmp(r->options->offered[i].name, name)) {
+            ir_literal *l = r->options->offered[i].value;
+            if (!ir_type_eq(&l->type, &v->type))
+                return NULL;
+            ir_map_put_text(&r->used_offers, name, l);
+            r->changed = true;
+            return l;
+        }
+    return NULL;
+}
+
+static bool evaluate(onnx_reader *r, const ir_inst *inst)
+{
+    ir_literal *result[8], **operand = ir_array(r->scratch, ir_literal *, inst->noperands + 1);
+    int64_t bytes = 0;
+    if (inst->nresults > 8)
+        return false;
+    for (int i = 0; i < inst->nresults; i++)
+        bytes += ir_bytes(&inst->result[i]->type) > IR_MAX_FOLD_BYTES ? IR_MAX_FOLD_BYTES + 1 : ir_bytes(&inst->result[i]->type);
+    for (int i = 0; i < inst->noperands; i++) {
+        operand[i] = ir_map_get_ptr(&r->known, inst->operand[i]);
+        bytes += ir_bytes(&operand[i]->type);
+    }
+    if (bytes > r->fold_left)
+        return false;
+    r->fold_left -= bytes;
+    ir_eval_inst(r->arena, inst, operand, result);
+    for (int i = 0; i < inst->nresults; i++)
+        ir_map_put_ptr(&r->known, inst->result[i], result[i]);
+    return true;
+}
+
+static ir_literal *fold(onnx_reader *r, ir_value *asked, bool demand, const char **why)
+{
+    ir_arena *temporary = ir_arena_new(r->ctx);
+    IR_LIST(ir_value *) stack = {0};
+    ir_literal *answer = NULL;
+    IR_PUSH(temporary, &stack, asked);
+    while (stack.count) {
+        ir_value *v = stack.items[stack.count - 1], *outer = ir_map_get_ptr(&r->outer_of, v);
+        ir_literal *l = ir_map_get_ptr(&r->known, v);
+        if (!l && outer) {
+            l = ir_map_get_ptr(&r->known, outer);
+            if (!l) {
+                IR_PUSH(temporary, &stack, outer);
+                continue;
+            }
+        } else if (!l && !v->def) {
+            l = demand ? of_param(r, v, why) : NULL;
+            if (!l)
+                break;
+        } else if (!l && v->def->op == IR_OP_constant) {
+            l = IR_ATTR(v->def, constant)->value;
+        } else if (!l) {
+            int due = stack.count;
+            *why = "what is computed from data";
+            if (!cheap(v->def))
+                break;
+            for (int i = 0; i < v->def->noperands; i++)
+                if (!ir_map_get_ptr(&r->known, v->def->operand[i]))
+                    IR_PUSH(temporary, &stack, v->def->operand[i]);
+            if (stack.count > due)
+                continue;
+            *why = "a computation that is too large";
+            if (!evaluate(r, v->def))
+                break;
+            l = ir_map_get_ptr(&r->known, v);
+        }
+        ir_map_put_ptr(&r->known, v, l);
+        stack.count--;
+        if (!stack.count)
+            answer = l;
+    }
+    ir_arena_free(temporary);
+    return answer;
+}
+
+ir_literal *onnx_peek(onnx_reader *r, ir_value *v)
+{
+    const char *why;
+    return v ? fold(r, v, false, &why) : NULL;
+}
+
+ir_literal *onnx_demand(onnx_reader *r, ir_value *v, const char **why)
+{
+    const char *unused;
+    return v ? fold(r, v, true, why ? why : &unused) : NULL;
+}

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Names, scopes, and the walk over the nodes of a graph or function. */
+#include "frontend/onnx/reader.h"
+
+static onnx_entry poison;
+
+void onnx_scope_init(onnx_scope *s, onnx_reader *r, onnx_scope *outer, onnx_body *body, int depth)
+{
+    *s = (onnx_scope){.r = r, .outer = outer, .body = body, .names = ir_map_new(r->scratch), .makers = ir_map_new(r->scratch), .depth = depth};
+}
+
+onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, const ir_loc *loc)
+{
+    onnx_body body = {.b = ir_builder_new(ir_func_new(r->m, name)), .outer = outer, .inside = ir_map_new(r->scratch)};
+    body.b.loc = loc;
+    body.loop = outer && outer->loop;
+    return body;
+}
+
+/* ---- Values ---- */
+
+onnx_init *onnx_init_of(onnx_reader *r, ir_value *v)
+{
+    for (ir_value *outer; v && (outer = ir_map_get_ptr(&r->outer_of, v)); v = outer)
+        ;
+    if (!v || v->def || v->func != r->main || r->main->params.items[v->index].bind != IR_STATE)
+        return NULL;
+    return ir_map_get_ptr(&r->states, r->main->params.items[v->index].state);
+}
+
+ir_value *onnx_capture(onnx_reader *r, onnx_body *body, ir_value *v)
+{
+    if (!v || v->func == body->b.func)
+        return v;
+    BUG_UNLESS(body->outer);
+    ir_value *outer = onnx_capture(r, body->outer, v), *p = ir_map_get_ptr(&body->inside, outer);
+    if (p)
+        return p;
+    if (outer->def && outer->def->op == IR_OP_constant && ir_count(&outer->type) <= 64) {
+        p = ir_constant(&body->b, IR_ATTR(outer->def, constant)->value);
+    } else {
+        p = ir_add_input(body->b.func, NULL, &outer->type);
+        IR_PUSH(r->scratch, &body->captured, outer);
+        IR_PUSH(r->scratch, &body->params, p);
+        ir_map_put_ptr(&r->outer_of, p, outer);
+    }
+    ir_map_put_ptr(&body->inside, outer, p);
+    return p;
+}
+
+onnx_entry *onnx_find(onnx_scope *s, const char *name)
+{
+    for (; s; s = s->outer) {
+        onnx_entry *e = ir_map_get_text(&s->names, name);
+        if (e)
+            return e;
+    }
+    return NULL;
+}
+
+/* The value of an initializer: a state of the main function, or a constant. */
+static ir_value *make_init(onnx_scope *s, onnx_entry *e)
+{
+    onnx_reader *r = s->r;
+    onnx_init *init = e->init;
+    onnx_body *top = s->body;
+    while (top->outer)
+        top = top->outer;
+    if (!init->value)
+        return NULL;
+    if (init->constant || !ir_is_float(init->value->type.dtype))
+        return ir_constant(&s->body->b, init->value);
+    if (!init->state) {
+        init->state = ir_state_new(r->m, init->name, IR_PARAM, &init->value->type);
+        init->state->init = init->value;
+        ir_map_put_ptr(&r->states, init->state, init);
+    }
+    return e->value = ir_add_state(r->main, init->state);
+}
+
+ir_value *onnx_value_of(onnx_scope *s, onnx_entry *e)
+{
+    ir_value *v = e->value;
+    if (!v && e->init)
+        v = make_init(s, e);
+    return onnx_capture(s->r, s->body, v);
+}
+
+static void bind_entry(onnx_scope *s, const char *name, onnx_entry e)
+{
+    ir_map_put_text(&s->names, name, ir_memdup(s->r->scratch, &e, sizeof e));
+}
+
+bool onnx_bind(onnx_scope *s, const ir_loc *loc, const char *name, ir_value *v)
+{
+    if (ir_map_get_text(&s->names, name)) {
+        ir_report(s->r->ctx, IR_ERROR, loc, "the name '%s' is given twice in one graph", name);
+        return false;
+    }
+    bind_entry(s, name, (onnx_entry){.value = v});
+    return true;
+}
+
+bool onnx_random(onnx_node *n, ir_value **seed, ir_value **calls, int *stream)
+{
+    onnx_reader *r = n->r;
+    if (n->scope->body->loop) {
+        onnx_error(n, "random numbers inside a loop are not supported");
+        return false;
+    }
+    const char *names[] = {"seed", "calls"};
+    ir_value **mine[] = {&r->random_seed, &r->random_calls};
+    for (int i = 0; i < 2; i++)
+        if (!*mine[i]) {
+            ir_type t = ir_scalar_type(IR_U64);
+            ir_state *s = ir_state_by_name(r->m, names[i]);
+            if (s && s->kind != IR_COUNTER) {
+                onnx_error(n, "a weight is called '%s', which is the name of a counter of random numbers", names[i]);
+                return false;
+            }
+            *mine[i] = ir_add_state(r->main, s ? s : ir_state_new(r->m, names[i], IR_COUNTER, &t));
+        }
+    *seed = onnx_capture(r, n->scope->body, r->random_seed);
+    *calls = onnx_capture(r, n->scope->body, r->random_calls);
+    *stream = r->streams++;
+    return true;
+}
+
+/* ---- Operators ---- */
+
+int onnx_opset(const onnx_scope *s, const char *domain)
+{
+    while (s && !s->function && s->outer)
+        s = s->outer;
+    size_t n = s->function ? s->function->n_opset_import : s->r->model->n_opset_import;
+    Onnx__OperatorSetIdProto **import = s->function ? s->function->opset_import : s->r->model->opset_import;
+    for (size_t i = 0; i < n; i++) {
+        const char *d = import[i]->domain ? import[i]->domain : "";
+        if (!strcmp(strcmp(d, "ai.onnx") ? d : "", domain))
+            return import[i]->version > 0 && import[i]->version < 100000 ? (int)import[i]->version : 0;
+    }
+    return 0;
+}
+
+const ir_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index)
+{
+    ir_loc *loc = ir_new(s->r->arena, ir_loc);
+    *loc = (ir_loc){.file = s->r->file, .node = index, .name = p->name && *p->name ? ir_strdup(s->r->arena, p->name) : NULL};
+    loc->op = ir_strdup(s->r->arena, p->op_type ? p->op_type : "");
+    const onnx_scope *f = s;
+    while (f && !f->function)
+        f = f->outer;
+    if (f) {
+        loc->op = ir_format(s->r->arena, "%s > %s", f->caller->loc->op, loc->op);
+        loc->node = f->caller->loc->node;
+    }
+    return loc;
+}
+
+static const onnx_op *find_op(onnx_node *n, const char *domain, const char *name)
+{
+    const onnx_op *first = ir_map_get(&n->r->ops, name, strlen(name)), *any = NULL;
+    for (const onnx_op *op = first; op && op->name && !strcmp(op->name, name); op++) {
+        if (strcmp(op->domain, domain))
+            continue;
+        any = op;
+        if (n->opset >= op->since && (!op->last || n->opset <= op->last))
+            return op;
+    }
+    if (any)
+        onnx_error(n, "%s is not an operator of opset %d", name, n->opset);
+    else if (*domain)
+        onnx_error(n, "operator %s of domain '%s' is not supported", name, domain);
+    else
+        onnx_error(n, "operator %s is not supported", name);
+    return NULL;
+}
+
+static bool attrs_ok(onnx_node *n)
+{
+    for (size_t i = 0; i < n->proto->n_attribute; i++) {
+        const char *name = n->proto->attribute[i]->name ? n->proto->attribute[i]->name : "";
+        size_t length = strlen(name);
+        const char *at = n->op->attrs;
+        while (*at && !(!strncmp(at, name, length) && at[length] == ' ')) {
+            at += strcspn(at, " ");
+            at += *at == ' ';
+        }
+        if (!*at || !length)
+            onnx_error(n, "attribute '%s' is not known", name);
+        for (size_t k = 0; k < i; k++)
+            if (n->proto->attribute[k]->name && !strcmp(n->proto->attribute[k]->name, name))
+                onnx_error(n, "attribute '%s' is given twice", name);
+        const char *ref = n->proto->attribute[i]->ref_attr_name;
+        const onnx_scope *s = n->scope;
+        while (s && !s->function)
+            s = s->outer;
+        if (ref && *ref && !s)
+            onnx_error(n, "attribute '%s' refers to '%s' outside a function", name, ref);
+    }
+    return !n->failed;
+}
+
+/* Inputs by name into n->in; false if any is missing, or was not made because of an error. */
+static bool inputs_ok(onnx_node *n, int most)
+{
+    bool ok = true;
+    for (int i = 0; i < n->nin; i++) {
+        const char *name = n->proto->input[i];
+        if (!*name)
+            continue;
+        onnx_entry *e = onnx_find(n->scope, name);
+        if (!e) {
+            int maker = (int)(intptr_t)ir_map_get_text(&n->scope->makers, name) - 1;
+            if (maker >= 0)
+                onnx_error(n, "input '%s' is made only by node %d: the nodes form a cycle or are out of order", name, maker);
+            else
+                onnx_error(n, "input '%s' does not exist", name);
+            ok = false;
+            bind_entry(n->scope, name, poison);
+            continue;
+        }
+        n->entry[i] = e;
+        if (!e->sequence) {
+            n->in[i] = onnx_value_of(n->scope, e);
+            ok = ok && n->in[i];
+            onnx_init *init = i < most ? onnx_init_of(n->r, n->in[i]) : NULL;
+            if (init && n->op && strcmp(n->op->name, "Identity")) {
+                bool config = i < 32 && n->op->config >> i & 1;
+                bool stat = !strcmp(n->op->name, "BatchNormalization") && i >= 3;
+                init->stat |= stat;
+                init->config |= config;
+                init->data |= !stat && !config;
+            }
+        }
+    }
+    return ok;
+}
+
+static bool signature_ok(onnx_node *n)
+{
+    const onnx_op *op = n->op;
+    int given = 0;
+    for (int i = 0; i < n->nin; i++)
+        if (*n->proto->input[i])
+            given = i + 1;
+    if (given < op->in_min || (op->in_max >= 0 && given > op->in_max))
+        onnx_error(n, "%d inputs, %d to %d are due", given, op->in_min, op->in_max);
+    for (int i = 0; i < op->in_min && i < n->nin; i++)
+        if (!*n->proto->input[i])
+            onnx_error(n, "input %d is missing", i);
+    if (op->out_max >= 0 && n->nout > op->out_max)
+        onnx_error(n, "%d outputs, at most %d are due", n->nout, op->out_max);
+    return !n->failed;
+}
+
+static void bind_outputs(onnx_node *n)
+{
+    for (int i = 0; i < n->nout; i++) {
+        const char *name = n->proto->output[i];
+        if (!*name)
+            continue;
+        onnx_entry *old = ir_map_get_text(&n->scope->names, name), e = n->failed ? poison : n->out_entry[i].sequence ? n->out_entry[i] : (onnx_entry){.value = n->out[i]};
+        if (old && !(old->value == NULL && !old->init && !old->sequence)) {
+            onnx_error(n, "output '%s' is a name that stands already for something else", name);
+            continue;
+        }
+        if (!n->failed && !e.value && !e.sequence) {
+            onnx_error(n, "output %d ('%s') is not supported here", i, name);
+            e = poison;
+        }
+        if (e.value && !e.value->name)
+            e.value->name = ir_strdup(n->r->arena, name);
+        bind_entry(n->scope, name, e);
+    }
+}
+
+static void call_function(onnx_node *n, const Onnx__FunctionProto *f);
+
+static void build_node(onnx_node *n)
+{
+    const char *domain = n->proto->domain ? n->proto->domain : "", *name = n->proto->op_type ? n->proto->op_type : "";
+    if (!strcmp(domain, "ai.onnx"))
+        domain = "";
+    const Onnx__FunctionProto *f = n->r->model->n_functions ? ir_map_get_text(&n->r->functions, ir_format(n->r->scratch, "%s:%s:%s", domain, name,
+                                                                                                          n->proto->overload ? n->proto->overload : "")) : NULL;
+    n->opset = onnx_opset(n->scope, domain);
+    if (!n->opset && !f) {
+        onnx_error(n, "domain '%s' is not imported with a version above 0", domain);
+        return;
+    }
+    if (!f && !(n->op = find_op(n, domain, name)))
+        return;
+    if (!inputs_ok(n, f ? 0 : n->nin)) {
+        n->failed = true;
+        return;
+    }
+    if (f) {
+        call_function(n, f);
+        return;
+    }
+    if (!signature_ok(n) || !attrs_ok(n))
+        return;
+    if (n->nin && n->in[0] && !(ir_dtypes[n->in[0]->type.dtype].class & n->op->types)) {
+        onnx_error(n, "%s is not defined for %s", name, onnx_type_text(n, n->in[0]));
+        return;
+    }
+    for (int i = 0; i < n->nin; i++)
+        if (n->entry[i] && n->entry[i]->sequence && strncmp(name, "Sequence", 8) && strcmp(name, "ConcatFromSequence") && strcmp(name, "Identity")) {
+            onnx_error(n, "input %d is a sequence, a tensor is due", i);
+            return;
+        }
+    n->op->build(n);
+    n->failed |= n->b->failed;
+    n->b->failed = false;
+}
+
+static bool one_node(onnx_scope *s, const Onnx__NodeProto *p, int index)
+{
+    onnx_reader *r = s->r;
+    if (++r->nodes > 2 * (int64_t)IR_MAX_NODES) {
+        ir_report(r->ctx, IR_ERROR, onnx_loc(s, p, index), "functions and loops expand to more than %d nodes", 2 * IR_MAX_NODES);
+        return false;
+    }
+    onnx_node n = {.r = r, .scope = s, .proto = p, .loc = onnx_loc(s, p, index), .b = &s->body->b, .nin = (int)p->n_input, .nout = (int)p->n_output};
+    n.in = ir_array(r->scratch, ir_value *, n.nin + 16);
+    n.entry = ir_array(r->scratch, onnx_entry *, n.nin + 16);
+    n.out = ir_array(r->scratch, ir_value *, n.nout + 16);
+    n.out_entry = ir_array(r->scratch, onnx_entry, n.nout + 16);
+    const ir_loc *before = n.b->loc;
+    n.b->loc = n.loc;
+    build_node(&n);
+    bind_outputs(&n);
+    n.b->loc = before;
+    n.b->failed = false;
+    return ir_error_count(r->ctx) < IR_MAX_DIAGNOSTICS;
+}
+
+static bool run_nodes(onnx_scope *s, Onnx__NodeProto *const *node, size_t count)
+{
+    if (count > IR_MAX_NODES) {
+        ir_report(s->r->ctx, IR_ERROR, NULL, "a graph has %zu nodes, the limit is %d", count, IR_MAX_NODES);
+        return false;
+    }
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < node[i]->n_output; k++)
+            ir_map_put_text(&s->makers, node[i]->output[k], (void *)(intptr_t)(i + 1));
+    for (size_t i = 0; i < count; i++)
+        if (!one_node(s, node[i], (int)i))
+            return false;
+    return true;
+}
+
+static void call_function(onnx_node *n, const Onnx__FunctionProto *f)
+{
+    onnx_scope inner;
+    for (const onnx_scope *s = n->scope; s; s = s->function ? s->caller->scope : s->outer)
+        if (s->function == f) {
+            onnx_error(n, "function %s calls itself", f->name);
+            return;
+        }
+    if (n->scope->depth >= IR_MAX_DEPTH) {
+        onnx_error(n, "functions and subgraphs are nested more than %d deep", IR_MAX_DEPTH);
+        return;
+    }
+    if (n->nin > (int)f->n_input || n->nout > (int)f->n_output) {
+        onnx_error(n, "%d inputs and %d outputs; the function has %zu and %zu", n->nin, n->nout, f->n_input, f->n_output);
+        return;
+    }
+    onnx_scope_init(&inner, n->r, NULL, n->scope->body, n->scope->depth + 1);
+    inner.caller = n;
+    inner.function = f;
+    for (size_t i = 0; i < f->n_input; i++)
+        if ((int)i < n->nin && n->entry[i])
+            bind_entry(&inner, f->input[i], *n->entry[i]);
+    int errors = ir_error_count(n->r->ctx);
+    run_nodes(&inner, f->node, f->n_node);
+    for (int i = 0; i < n->nout; i++) {
+        onnx_entry *e = ir_map_get_text(&inner.names, f->output[i]);
+        if (!e && ir_error_count(n->r->ctx) == errors)
+            onnx_error(n, "function %s does not make its output '%s'", f->name, f->output[i]);
+        if (e && e->sequence)
+            n->out_entry[i] = *e;
+        else
+            n->out[i] = e ? onnx_value_of(&inner, e) : NULL;
+    }
+    n->failed |= ir_error_count(n->r->ctx) > errors;
+}
+
+/* Initializers of a subgraph are constants; those of the main graph were bound before. */
+static void bind_constants(onnx_scope *s, const Onnx__GraphProto *g)
+{
+    for (size_t i = 0; i < g->n_initializer; i++) {
+        const char *name = g->initializer[i]->name ? g->initializer[i]->name : "";
+        ir_literal *l = onnx_literal(s->r, s->body->b.loc, g->initializer[i]);
+        onnx_bind(s, s->body->b.loc, name, l ? ir_constant(&s->body->b, l) : NULL);
+    }
+}
+
+bool onnx_run_graph(onnx_scope *s, const Onnx__GraphProto *g)
+{
+    if (s->depth > IR_MAX_DEPTH) {
+        ir_report(s->r->ctx, IR_ERROR, s->body->b.loc, "subgraphs are nested more than %d deep", IR_MAX_DEPTH);
+        return false;
+    }
+    int errors = ir_error_count(s->r->ctx);
+    if (s->depth)
+        bind_constants(s, g);
+    run_nodes(s, g->node, g->n_node);
+    return ir_error_count(s->r->ctx) == errors;
+}

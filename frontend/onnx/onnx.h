@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * ONNX files in, graph IR out. */
+#ifndef GRADC_FRONTEND_ONNX_H
+#define GRADC_FRONTEND_ONNX_H
+
+#include "ir/ir.h"
+
+/* A symbolic dimension's extent. */
+typedef struct onnx_dim {
+    const char *name;
+    int64_t extent;
+} onnx_dim;
+
+/* The shape of an input; it also binds the symbolic dimensions that the file names there. */
+typedef struct onnx_shape {
+    const char *input;
+    int rank;
+    int64_t dim[IR_MAX_RANK];
+} onnx_shape;
+
+/* An input's value that is known when the model is compiled. */
+typedef struct onnx_input {
+    const char *name;
+    ir_literal *value;
+} onnx_input;
+
+/* What reading found out beside the module; lists live in the arena. */
+typedef struct onnx_facts {
+    IR_LIST(const char *) shape_inputs;  /* inputs without a baked value that decide a shape */
+    IR_LIST(const char *) merged_params; /* parameters that the exporter lists, found nowhere in the file */
+    bool torch_list;                     /* the file lists its parameters (torch's newer exporter) */
+    bool has_training_ops;               /* BatchNormalization or Dropout is left in it */
+} onnx_facts;
+
+typedef struct onnx_options {
+    const onnx_dim *dims;
+    int ndims;
+    const onnx_shape *shapes;
+    int nshapes;
+    const onnx_input *baked;   /* inputs that become constants */
+    int nbaked;
+    const onnx_input *offered; /* inputs that become constants only where they decide a shape; facts says which did */
+    int noffered;
+    bool training;     /* `forward` is inference, and there is a function `train` beside it; else the file to the letter */
+    onnx_facts *facts; /* filled if not NULL */
+} onnx_options;
+
+/* The model as a module: an entry `forward` and, when training, a function `train` (entry false) whose results are the same
+ * outputs, then updates of statistics and of the counter `calls`. Weights are states. NULL, with all that is wrong reported,
+ * if the file cannot be taken; external data is looked for in the file's folder and nowhere else. options may be NULL. */
+ir_module *onnx_read_file(ir_ctx *ctx, ir_arena *arena, const char *path, const onnx_options *options);
+/* The same for bytes; `file` names them in messages, `folder` (may be NULL: none) holds external data. */
+ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, size_t size, const char *file, const char *folder,
+                            const onnx_options *options);
+
+/* Names of the inputs that decide a shape under these options, without reporting anything; what `offered` holds is used to
+ * look behind the first of them. The list is in the arena and ends with NULL. */
+const char *const *onnx_shape_inputs(ir_arena *arena, const char *path, const onnx_options *options);
+
+/* A row of the operator table, for lists. */
+typedef struct onnx_op_info {
+    const char *name, *domain; /* "" is the standard domain */
+    int since, last;           /* opset versions; last 0: still current */
+    const char *types;         /* of the first input, in words */
+    const char *gradient;      /* "yes", "zero" or "no" */
+} onnx_op_info;
+/* Row i, false behind the last. */
+bool onnx_op_at(int i, onnx_op_info *out);
+
+#endif

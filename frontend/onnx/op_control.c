@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * If, Loop and Scan. A condition that is known selects its branch, which is built in place. Else bodies become functions; what
+ * they use from outside comes as parameters in front of their own. */
+#include "frontend/onnx/reader.h"
+
+#define BUILD(name) void onnx_build_##name(onnx_node *n)
+
+static const Onnx__GraphProto *graph_of(onnx_node *n, const char *name)
+{
+    const Onnx__AttributeProto *a = onnx_attr(n, name, 5);
+    if (!a && !n->failed)
+        onnx_error(n, "attribute '%s' is missing", name);
+    return a ? a->g : NULL;
+}
+
+static bool run(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g)
+{
+    if (!onnx_run_graph(s, g)) {
+        n->failed = true;
+        return false;
+    }
+    return true;
+}
+
+/* Output i of a graph that was run; reported if there is none. */
+static ir_value *output(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, size_t i)
+{
+    const char *name = i < g->n_output && g->output[i]->name ? g->output[i]->name : "";
+    onnx_entry *e = onnx_find(s, name);
+    ir_value *v = e && !e->sequence ? onnx_value_of(s, e) : NULL;
+    if (!v && !n->failed)
+        onnx_error(n, "output '%s' of a subgraph is not made", name);
+    return v;
+}
+
+/* The function's parameters in this order. */
+static void order_params(ir_func *f, ir_value *const *order, int count)
+{
+    BUG_UNLESS(count == f->params.count);
+    for (int i = 0; i < count; i++) {
+        f->params.items[i] = (ir_port){.value = order[i], .bind = IR_INPUT};
+        order[i]->index = i;
+    }
+}
+
+static void branch_in_place(onnx_node *n, const Onnx__GraphProto *g)
+{
+    onnx_scope s;
+    onnx_scope_init(&s, n->r, n->scope, n->scope->body, n->scope->depth + 1);
+    if (!run(n, &s, g))
+        return;
+    for (int i = 0; i < n->nout; i++) {
+        onnx_entry *e = (size_t)i < g->n_output && g->output[i]->name ? onnx_find(&s, g->output[i]->name) : NULL;
+        if (e && e->sequence)
+            n->out_entry[i] = *e;
+        else
+            n->out[i] = output(n, &s, g, (size_t)i);
+    }
+}
+
+/* Both branches take what either captures. */
+static int join_captures(onnx_node *n, onnx_body *body, ir_value ***operands)
+{
+    onnx_reader *r = n->r;
+    ir_map seen = ir_map_new(r->scratch);
+    IR_LIST(ir_value *) all = {0};
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < body[k].captured.count; i++) {
+            ir_value *v = body[k].captured.items[i];
+            if (!ir_map_get_ptr(&seen, v))
+                IR_PUSH(r->scratch, &all, v);
+            ir_map_put_ptr(&seen, v, v);
+        }
+    for (int k = 0; k < 2; k++) {
+        ir_value **order = ir_array(r->scratch, ir_value *, all.count + 1);
+        for (int i = 0; i < all.count; i++) {
+            for (int j = 0; j < body[k].captured.count; j++)
+                if (body[k].captured.items[j] == all.items[i])
+                    order[i] = body[k].params.items[j];
+            if (!order[i])
+                order[i] = ir_add_input(body[k].b.func, NULL, &all.items[i]->type);
+        }
+        order_params(body[k].b.func, order, all.count);
+    }
+    *operands = all.items;
+    return all.count;
+}
+
+BUILD(if)
+{
+    onnx_reader *r = n->r;
+    const Onnx__GraphProto *g[2] = {graph_of(n, "then_branch"), graph_of(n, "else_branch")};
+    if (!g[0] || !g[1])
+        return;
+    if (ir_count(&n->in[0]->type) != 1) {
+        onnx_error(n, "the condition is %s, one bool is due", onnx_type_text(n, n->in[0]));
+        return;
+    }
+    ir_literal *known = onnx_peek(r, n->in[0]);
+    if (known) {
+        branch_in_place(n, g[ir_literal_get_int(known, 0) ? 0 : 1]);
+        return;
+    }
+    onnx_body body[2];
+    bool differ = false;
+    for (int k = 0; k < 2; k++) {
+        onnx_scope s;
+        body[k] = onnx_body_new(r, n->scope->body, k ? "else" : "then", n->loc);
+        onnx_scope_init(&s, r, n->scope, &body[k], n->scope->depth + 1);
+        if (!run(n, &s, g[k]))
+            return;
+        for (int i = 0; i < n->nout; i++) {
+            ir_value *v = output(n, &s, g[k], (size_t)i);
+            if (!v)
+                return;
+            ir_add_output(body[k].b.func, NULL, v);
+            differ |= k && !ir_type_eq(&v->type, &body[0].b.func->results.items[i].value->type);
+        }
+    }
+    if (differ) {
+        const char *why = "";
+        ir_literal *l = onnx_demand(r, n->in[0], &why);
+        if (l)
+            branch_in_place(n, g[ir_literal_get_int(l, 0) ? 0 : 1]);
+        else
+            onnx_error(n, "the branches differ in shape, so the condition must be a constant; it depends on %s", why);
+        return;
+    }
+    ir_value **captured, **operand;
+    int count = join_captures(n, body, &captured);
+    operand = ir_array(r->scratch, ir_value *, count + 1);
+    operand[0] = ir_reshape(n->b, n->in[0], 0, NULL);
+    for (int i = 0; i < count; i++)
+        operand[i + 1] = captured[i];
+    ir_inst *inst = ir_build(n->b, IR_OP_cond, operand, count + 1, &(ir_attrs){.cond = {.then_body = body[0].b.func, .else_body = body[1].b.func}});
+    for (int i = 0; inst && i < n->nout; i++)
+        n->out[i] = inst->result[i];
+}
+
+/* Parameters of a body that runs in a scan: captured, then its own; operands likewise. */
+static ir_inst *build_scan(onnx_node *n, onnx_body *body, ir_value *const *own, ir_value *const *own_param, int nown, int carries, int64_t length, ir_value *go)
+{
+    int consts = body->captured.count, m = consts + nown;
+    ir_value **order = ir_array(n->r->scratch, ir_value *, m + 1), **operand = ir_array(n->r->scratch, ir_value *, m + 2);
+    for (int i = 0; i < m; i++) {
+        order[i] = i < consts ? body->params.items[i] : own_param[i - consts];
+        operand[i] = i < consts ? body->captured.items[i] : own[i - consts];
+    }
+    order_params(body->b.func, order, m);
+    operand[m] = go;
+    return ir_build(n->b, IR_OP_scan, operand, m + (go != NULL), &(ir_attrs){.scan = {.body = body->b.func, .consts = consts, .carries = carries, .length = length, .live = go != NULL}});
+}
+
+static bool body_inputs(onnx_node *n, const Onnx__GraphProto *g, int due)
+{
+    if ((int)g->n_input != due)
+        onnx_error(n, "the body has %zu inputs, %d are due", g->n_input, due);
+    for (size_t i = 0; i < g->n_input; i++)
+        if (!g->input[i]->name)
+            onnx_error(n, "input %zu of the body has no name", i);
+    return !n->failed;
+}
+
+/* The number of iterations is known, or bounded by a known number and a condition. */
+BUILD(loop)
+{
+    onnx_reader *r = n->r;
+    const Onnx__GraphProto *g = graph_of(n, "body");
+    int64_t length;
+    int carries = n->nin > 2 ? n->nin - 2 : 0;
+    if (!g || !body_inputs(n, g, carries + 2))
+        return;
+    if (n->nin < 1 || !n->in[0]) {
+        onnx_error(n, "a loop without a bound on its iterations is not supported");
+        return;
+    }
+    if (!onnx_const_int(n, 0, "M", &length))
+        return;
+    ir_value *go = n->nin > 1 ? n->in[1] : NULL, *own[64], *param[64];
+    ir_literal *first = go ? onnx_peek(r, go) : NULL;
+    if (length < 0 || (first && ir_count(&first->type) == 1 && !ir_literal_get_int(first, 0)))
+        length = 0;
+    if (carries > 60) {
+        onnx_error(n, "%d carried values are more than the 60 that are supported", carries);
+        return;
+    }
+    onnx_scope s;
+    onnx_body body = onnx_body_new(r, n->scope->body, "loop", n->loc);
+    body.loop = true;
+    onnx_scope_init(&s, r, n->scope, &body, n->scope->depth + 1);
+    for (int i = 0; i < carries; i++) {
+        own[i] = n->in[2 + i];
+        if (!own[i]) {
+            onnx_error(n, "carried value %d is missing", i);
+            return;
+        }
+        param[i] = ir_add_input(body.b.func, NULL, &own[i]->type);
+        onnx_bind(&s, n->loc, g->input[2 + i]->name, param[i]);
+    }
+    own[carries] = ir_iota(n->b, IR_I64, 1, &length, 0);
+    ir_type counter = ir_scalar_type(IR_I64);
+    param[carries] = ir_add_input(body.b.func, NULL, &counter);
+    onnx_bind(&s, n->loc, g->input[0]->name, param[carries]);
+    onnx_bind(&s, n->loc, g->input[1]->name, ir_scalar(&body.b, IR_BOOL, 1));
+    if (!run(n, &s, g))
+        return;
+    int ys = (int)g->n_output - 1 - carries;
+    ir_value *more = output(n, &s, g, 0);
+    ir_literal *stays = more ? onnx_peek(r, more) : NULL;
+    if (!more || ys < 0 || n->nout > carries + ys) {
+        onnx_error(n, "the body has %zu outputs for %d carried values", g->n_output, carries);
+        return;
+    }
+    bool live = !stays || (go && !first);
+    if (stays && !ir_literal_get_int(stays, 0) && length > 1)
+        own[carries] = ir_iota(n->b, IR_I64, 1, (int64_t[]){length = 1}, 0);
+    if (live && ys) {
+        onnx_error(n, "stacked results of a loop that may end early have a length that data decides, which is not supported");
+        return;
+    }
+    for (int i = 0; i < carries + ys; i++) {
+        ir_value *v = output(n, &s, g, (size_t)i + 1);
+        if (!v)
+            return;
+        ir_add_output(body.b.func, NULL, v);
+    }
+    if (live)
+        ir_add_output(body.b.func, NULL, ir_reshape(&body.b, more, 0, NULL));
+    ir_value *start = !live ? NULL : go ? ir_reshape(n->b, go, 0, NULL) : ir_scalar(n->b, IR_BOOL, 1);
+    ir_inst *inst = build_scan(n, &body, own, param, carries + 1, carries, length, start);
+    for (int i = 0; inst && i < n->nout; i++)
+        n->out[i] = inst->result[i];
+}
+
+/* Entry i of a list attribute, or 0. */
+static int64_t entry(onnx_node *n, const char *name, int i)
+{
+    ir_ints v;
+    return onnx_ints(n, name, &v) && i < v.n ? v.v[i] : 0;
+}
+
+BUILD(scan)
+{
+    onnx_reader *r = n->r;
+    const Onnx__GraphProto *g = graph_of(n, "body");
+    int64_t nx = onnx_int(n, "num_scan_inputs", 0), length = -1;
+    if (!g || !body_inputs(n, g, n->nin))
+        return;
+    int carries = nx >= 1 && nx <= n->nin ? n->nin - (int)nx : -1;
+    if (carries < 0 || n->nin > 60 || (int)g->n_output < carries || n->nout > (int)g->n_output) {
+        onnx_error(n, "%lld sequences among %d inputs, %zu results", (long long)nx, n->nin, g->n_output);
+        return;
+    }
+    onnx_scope s;
+    onnx_body body = onnx_body_new(r, n->scope->body, "scan", n->loc);
+    ir_value *own[64], *param[64];
+    body.loop = true;
+    onnx_scope_init(&s, r, n->scope, &body, n->scope->depth + 1);
+    for (int i = 0; i < n->nin; i++) {
+        ir_value *v = n->in[i];
+        int64_t axis, zero = 0;
+        if (!v) {
+            onnx_error(n, "input %d is missing", i);
+            return;
+        }
+        ir_type t = v->type;
+        if (i >= carries) {
+            if (!onnx_axis(n, entry(n, "scan_input_axes", i - carries), t.rank, &axis))
+                return;
+            v = onnx_move_axis(n->b, v, (int)axis, 0);
+            if (v && entry(n, "scan_input_directions", i - carries))
+                v = ir_reverse(n->b, v, 1, &zero);
+            if (!v)
+                return;
+            if (length >= 0 && length != v->type.dim[0])
+                onnx_error(n, "sequences have %lld and %lld elements", (long long)length, (long long)v->type.dim[0]);
+            length = v->type.dim[0];
+            t = v->type;
+            memmove(t.dim, t.dim + 1, (size_t)(t.rank - 1) * sizeof *t.dim);
+            t.dim[--t.rank] = 0;
+        }
+        own[i] = v;
+        param[i] = ir_add_input(body.b.func, NULL, &t);
+        onnx_bind(&s, n->loc, g->input[i]->name, param[i]);
+    }
+    if (n->failed || !run(n, &s, g))
+        return;
+    for (size_t i = 0; i < g->n_output; i++) {
+        ir_value *v = output(n, &s, g, i);
+        if (!v)
+            return;
+        ir_add_output(body.b.func, NULL, v);
+    }
+    ir_inst *inst = build_scan(n, &body, own, param, n->nin, carries, length, NULL);
+    for (int i = 0; inst && i < n->nout; i++) {
+        int64_t axis, zero = 0;
+        n->out[i] = inst->result[i];
+        if (i < carries)
+            continue;
+        if (entry(n, "scan_output_directions", i - carries))
+            n->out[i] = ir_reverse(n->b, n->out[i], 1, &zero);
+        if (!onnx_axis(n, entry(n, "scan_output_axes", i - carries), n->out[i]->type.rank, &axis))
+            return;
+        n->out[i] = onnx_move_axis(n->b, n->out[i], 0, (int)axis);
+    }
+}

@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Contractions, convolutions, pools. */
+#include "frontend/onnx/reader.h"
+
+#include <math.h>
+
+#define BUILD(name) void onnx_build_##name(onnx_node *n)
+#define X n->in[0]
+#define Y n->in[1]
+
+BUILD(matmul)
+{
+    n->out[0] = ir_matmul(n->b, X, Y);
+}
+
+static ir_value *scaled(onnx_node *n, ir_value *x, const char *attr)
+{
+    double a = onnx_float(n, attr, 1);
+    return a == 1 || !x ? x : ir_mul(n->b, x, onnx_like(n, x, a));
+}
+
+BUILD(gemm)
+{
+    int64_t xc = onnx_int(n, "transA", 0) ? 0 : 1, yc = onnx_int(n, "transB", 0) ? 1 : 0;
+    if (X->type.rank != 2 || Y->type.rank != 2) {
+        onnx_error(n, "two matrices are due; found %s and %s", onnx_type_text(n, X), onnx_type_text(n, Y));
+        return;
+    }
+    ir_value *y = scaled(n, ir_dot_general(n->b, X, Y, 0, NULL, NULL, 1, &xc, &yc), "alpha"), *c = n->nin > 2 ? n->in[2] : NULL;
+    if (y && c)
+        y = ir_add(n->b, y, ir_broadcast_to(n->b, scaled(n, c, "beta"), 2, y->type.dim));
+    n->out[0] = y;
+}
+
+/* ---- Einsum ---- */
+
+typedef struct term { /* an operand with a letter for each dimension; dimensions of `...` are letters beyond 'z' */
+    ir_value *x;
+    int rank;
+    unsigned char letter[IR_MAX_RANK];
+} term;
+
+static bool has_letter(const term *t, unsigned char c)
+{
+    return t->rank && memchr(t->letter, c, (size_t)t->rank);
+}
+
+/* Letters of "ij...k" for a tensor of this rank (-1: the output, with as many dots as the operands had). */
+static bool read_term(onnx_node *n, const char **at, int rank, int *dots, term *t)
+{
+    t->rank = 0;
+    for (; **at && **at != ',' && **at != '-'; ++*at) {
+        unsigned char c = (unsigned char)**at;
+        if (c == ' ')
+            continue;
+        int many = 1;
+        if (c == '.') {
+            if ((*at)[1] != '.' || (*at)[2] != '.')
+                break;
+            *at += 2;
+            int letters = t->rank;
+            for (const char *p = *at + 1; *p && *p != ',' && *p != '-'; p++)
+                letters += *p != ' ';
+            many = rank < 0 ? *dots : rank - letters;
+            c = (unsigned char)(128 + 16 - many); /* aligned at the right */
+            if (many > *dots)
+                *dots = many;
+        } else if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))) {
+            break;
+        }
+        for (; many > 0 && t->rank < IR_MAX_RANK; many--)
+            t->letter[t->rank++] = c++;
+    }
+    if ((**at && **at != ',' && **at != '-') || (rank >= 0 && t->rank != rank)) {
+        onnx_error(n, "the equation does not fit a tensor of rank %d", rank);
+        return false;
+    }
+    return true;
+}
+
+static ir_value *reorder(ir_builder *b, term *t, const unsigned char *letters, int count)
+{
+    int64_t perm[IR_MAX_RANK];
+    for (int i = 0; i < count; i++)
+        perm[i] = (unsigned char *)memchr(t->letter, letters[i], (size_t)t->rank) - t->letter;
+    memcpy(t->letter, letters, (size_t)count);
+    return t->x = ir_transpose(b, t->x, perm);
+}
+
+/* A letter that stands twice selects the diagonal; letters that `keep` lacks are summed. */
+static bool reduce_term(onnx_node *n, term *t, const bool *keep)
+{
+    ir_builder *b = n->b;
+    int64_t axes[IR_MAX_RANK];
+    int k = 0, rank = 0;
+    for (int i = 0; t->x && i < t->rank; i++)
+        for (int j = i + 1; t->x && j < t->rank; j++)
+            if (t->letter[i] == t->letter[j]) { /* what is off the diagonal becomes zero and is summed away */
+                const ir_type *s = &t->x->type;
+                int64_t axis = j;
+                if (s->dim[i] != s->dim[j]) {
+                    onnx_error(n, "a repeated letter has two extents");
+                    return false;
+                }
+                ir_value *on = ir_compare(b, IR_EQ, ir_iota(b, IR_I64, s->rank, s->dim, i), ir_iota(b, IR_I64, s->rank, s->dim, j));
+                t->x = ir_reduce(b, IR_SUM, ir_select(b, on, t->x, onnx_like(n, t->x, 0)), 1, &axis);
+                memmove(t->letter + j, t->letter + j + 1, (size_t)(t->rank - j - 1));
+                t->rank--;
+                j--;
+            }
+    for (int i = 0; i < t->rank; i++)
+        if (keep[t->letter[i]])
+            t->letter[rank++] = t->letter[i];
+        else
+            axes[k++] = i;
+    t->rank = rank;
+    t->x = ir_reduce(b, IR_SUM, t->x, k, axes);
+    return t->x != NULL;
+}
+
+/* Dimension of extent 1 that meet a larger one repeat (dimensions of `...`). */
+static void fit(onnx_node *n, term *t, const term *u)
+{
+    ir_type s = t->x->type;
+    for (int i = 0; i < t->rank; i++) {
+        const unsigned char *p = u->rank ? memchr(u->letter, t->letter[i], (size_t)u->rank) : NULL;
+        if (p && s.dim[i] == 1)
+            s.dim[i] = u->x->type.dim[p - u->letter];
+    }
+    t->x = ir_broadcast_to(n->b, t->x, s.rank, s.dim);
+}
+
+static bool multiply(onnx_node *n, term *t, term *u, const bool *keep)
+{
+    int64_t batch[2][IR_MAX_RANK], contract[2][IR_MAX_RANK];
+    int nb = 0, nc = 0, rank = 0;
+    unsigned char letters[2 * IR_MAX_RANK];
+    fit(n, t, u);
+    if (t->x)
+        fit(n, u, t);
+    if (!t->x || !u->x)
+        return false;
+    for (int i = 0; i < t->rank; i++)
+        if (has_letter(u, t->letter[i])) {
+            int64_t j = (unsigned char *)memchr(u->letter, t->letter[i], (size_t)u->rank) - u->letter;
+            if (keep[t->letter[i]]) {
+                batch[0][nb] = i;
+                batch[1][nb++] = j;
+                letters[rank++] = t->letter[i];
+            } else {
+                contract[0][nc] = i;
+                contract[1][nc++] = j;
+            }
+        }
+    for (int side = 0; side < 2; side++)
+        for (int i = 0; i < (side ? u : t)->rank; i++)
+            if (!has_letter(side ? t : u, (side ? u : t)->letter[i]))
+                letters[rank++] = (side ? u : t)->letter[i];
+    t->x = ir_dot_general(n->b, t->x, u->x, nb, batch[0], batch[1], nc, contract[0], contract[1]);
+    if (!t->x)
+        return false;
+    t->rank = rank;
+    memcpy(t->letter, letters, (size_t)rank);
+    return true;
+}
+
+BUILD(einsum)
+{
+    const char *at = onnx_text(n, "equation", "");
+    term *t = ir_array(n->r->scratch, term, n->nin), out = {0};
+    int dots = 0, uses[256] = {0};
+    for (int i = 0; i < n->nin; i++) {
+        t[i].x = n->in[i];
+        if (!read_term(n, &at, n->in[i]->type.rank, &dots, &t[i]))
+            return;
+        for (int d = 0; d < t[i].rank; d++)
+            uses[t[i].letter[d]]++;
+        if (*at == ',' ? i == n->nin - 1 : i < n->nin - 1) {
+            onnx_error(n, "the equation has not %d operands", n->nin);
+            return;
+        }
+        at += *at == ',';
+    }
+    if (*at == '-') {
+        at += at[1] == '>' ? 2 : 0;
+        if (!read_term(n, &at, -1, &dots, &out) || *at)
+            return;
+    } else { /* dots first, then the letters that stand once, in order */
+        for (int c = 128; c < 144; c++)
+            if (uses[c] && out.rank < IR_MAX_RANK)
+                out.letter[out.rank++] = (unsigned char)c;
+        for (int c = 0; c < 128; c++)
+            if (uses[c] == 1 && out.rank < IR_MAX_RANK)
+                out.letter[out.rank++] = (unsigned char)c;
+    }
+    for (int i = 0; i < out.rank; i++)
+        if (!uses[out.letter[i]] || memchr(out.letter, out.letter[i], (size_t)i)) {
+            onnx_error(n, "the equation's output has a letter that no operand has, or one twice");
+            return;
+        }
+    for (int i = 0; i < n->nin; i++) {
+        bool keep[256] = {false}; /* letters still needed by other operands or the output */
+        for (int d = 0; d < out.rank; d++)
+            keep[out.letter[d]] = true;
+        for (int j = i ? i + 1 : 1; j < n->nin; j++)
+            for (int d = 0; d < t[j].rank; d++)
+                keep[t[j].letter[d]] = true;
+        bool here[256];
+        memcpy(here, keep, sizeof here);
+        for (int d = 0; i && d < t[0].rank; d++)
+            here[t[0].letter[d]] = true;
+        if (!reduce_term(n, &t[i], here) || (i && !multiply(n, &t[0], &t[i], keep)))
+            return;
+    }
+    n->out[0] = reorder(n->b, &t[0], out.letter, out.rank);
+}
+
+/* ---- Windows ---- */
+
+typedef struct window { /* a number a spatial dimension */
+    int spatial;
+    int64_t size[IR_MAX_RANK], stride[IR_MAX_RANK], dilation[IR_MAX_RANK], low[IR_MAX_RANK], high[IR_MAX_RANK];
+    int way; /* auto_pad */
+} window;
+enum { NOTSET, SAME_UPPER, SAME_LOWER, VALID };
+
+static bool read_window(onnx_node *n, int spatial, const int64_t *kernel, window *w)
+{
+    static const char *const ways[] = {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", NULL};
+    int64_t pads[2 * IR_MAX_RANK];
+    w->spatial = spatial;
+    w->way = onnx_choice(n, "auto_pad", "NOTSET", ways);
+    if (w->way < 0 || spatial < 0)
+        return false;
+    if (!onnx_ints_n(n, "strides", spatial, 1, w->stride) || !onnx_ints_n(n, "dilations", spatial, 1, w->dilation) || !onnx_ints_n(n, "pads", 2 * spatial, 0, pads))
+        return false;
+    if (onnx_has(n, "kernel_shape") ? !onnx_ints_n(n, "kernel_shape", spatial, 1, w->size) : !kernel) {
+        onnx_error(n, "kernel_shape is missing");
+        return false;
+    }
+    for (int i = 0; i < spatial; i++) {
+        if (kernel && onnx_has(n, "kernel_shape") && w->size[i] != kernel[i]) {
+            onnx_error(n, "kernel_shape is %lld in dimension %d, the weights have %lld", (long long)w->size[i], i, (long long)kernel[i]);
+            return false;
+        }
+        if (kernel)
+            w->size[i] = kernel[i];
+        w->low[i] = w->way == NOTSET ? pads[i] : 0;
+        w->high[i] = w->way == NOTSET ? pads[spatial + i] : 0;
+        const int64_t limit = 1 << 30;
+        if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->size[i] > limit || w->stride[i] > limit || w->dilation[i] > limit || w->low[i] < -limit ||
+            w->low[i] > limit || w->high[i] < -limit || w->high[i] > limit) {
+            onnx_error(n, "kernel %lld, stride %lld, dilation %lld, pads %lld, %lld in spatial dimension %d", (long long)w->size[i], (long long)w->stride[i],
+                       (long long)w->dilation[i], (long long)w->low[i], (long long)w->high[i], i);
+            return false;
+        }
+    }
+    return true;
+}
+
+static int64_t span_of(const window *w, int i)
+{
+    return (w->size[i] - 1) * w->dilation[i] + 1;
+}
+
+/* SAME_*: as many outputs as strides fit into the extent. */
+static void auto_pad(window *w, const int64_t *extent)
+{
+    for (int i = 0; i < w->spatial && (w->way == SAME_UPPER || w->way == SAME_LOWER); i++) {
+        int64_t out = (extent[i] + w->stride[i] - 1) / w->stride[i], total = (out - 1) * w->stride[i] + span_of(w, i) - extent[i];
+        total = total < 0 ? 0 : total;
+        w->low[i] = w->way == SAME_UPPER ? total / 2 : total - total / 2;
+        w->high[i] = total - w->low[i];
+    }
+}
+
+static ir_value *add_bias(onnx_node *n, ir_value *y)
+{
+    ir_value *bias = n->nin > 2 ? n->in[2] : NULL;
+    if (!y || !bias)
+        return y;
+    if (bias->type.rank != 1 || bias->type.dim[0] != y->type.dim[1]) {
+        onnx_error(n, "the bias is %s for %lld channels", onnx_type_text(n, bias), (long long)y->type.dim[1]);
+        return NULL;
+    }
+    return ir_add(n->b, y, onnx_along(n->b, bias, y->type.rank, 1, y->type.dim));
+}
+
+static ir_value *convolve(onnx_node *n, ir_value *x, ir_value *w, const window *k, const int64_t *lhs_dilation, int64_t groups)
+{
+    static const int64_t ones[IR_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const int64_t order[IR_MAX_RANK] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    ir_builder *b = n->b;
+    ir_ints o = ir_ints_of(b, k->spatial + 2, order);
+    return ir_build1(b, IR_OP_convolution, (ir_value *[]){x, w}, 2,
+                     &(ir_attrs){.convolution = {.lhs = o, .rhs = o, .out = o, .stride = ir_ints_of(b, k->spatial, k->stride), .low = ir_ints_of(b, k->spatial, k->low),
+                                                 .high = ir_ints_of(b, k->spatial, k->high), .lhs_dilation = ir_ints_of(b, k->spatial, lhs_dilation ? lhs_dilation : ones),
+                                                 .rhs_dilation = ir_ints_of(b, k->spatial, k->dilation), .feature_groups = groups, .batch_groups = 1}});
+}
+
+static bool conv_ok(onnx_node *n)
+{
+    if (X->type.rank < 3 || Y->type.rank != X->type.rank)
+        onnx_error(n, "a tensor of rank 3 or more and weights of the same rank are due; found %s and %s", onnx_type_text(n, X), onnx_type_text(n, Y));
+    else if (onnx_int(n, "group", 1) < 1)
+        onnx_error(n, "group is %lld", (long long)onnx_int(n, "group", 1));
+    return !n->failed;
+}
+
+BUILD(conv)
+{
+    window w;
+    if (!conv_ok(n) || !read_window(n, X->type.rank - 2, Y->type.dim + 2, &w))
+        return;
+    auto_pad(&w, X->type.dim + 2);
+    n->out[0] = add_bias(n, convolve(n, X, Y, &w, NULL, onnx_int(n, "group", 1)));
+}
+
+/* The derivative of a convolution by its input: weights reversed, the input spread by the stride. */
+BUILD(conv_transpose)
+{
+    window w;
+    int64_t extra[IR_MAX_RANK], want[IR_MAX_RANK], axes[IR_MAX_RANK], dilation[IR_MAX_RANK], split[IR_MAX_RANK], g = onnx_int(n, "group", 1);
+    if (!conv_ok(n) || !read_window(n, X->type.rank - 2, Y->type.dim + 2, &w) || !onnx_ints_n(n, "output_padding", w.spatial, 0, extra))
+        return;
+    int s = w.spatial, rank = s + 2;
+    bool shaped = onnx_has(n, "output_shape");
+    if ((shaped && !onnx_ints_n(n, "output_shape", s, 0, want)) || Y->type.dim[0] % g || Y->type.dim[0] != X->type.dim[1] || rank == IR_MAX_RANK) {
+        onnx_error(n, "%lld groups do not fit %s and weights %s", (long long)g, onnx_type_text(n, X), onnx_type_text(n, Y));
+        return;
+    }
+    for (int i = 0; i < s; i++) {
+        int64_t total = w.low[i] + w.high[i], full = w.stride[i] * (X->type.dim[2 + i] - 1) + extra[i] + span_of(&w, i);
+        if (shaped || w.way == SAME_UPPER || w.way == SAME_LOWER) {
+            total = full - (shaped ? want[i] : X->type.dim[2 + i] * w.stride[i]);
+            int64_t half = total / 2;
+            w.low[i] = w.way == SAME_UPPER ? half : total - half;
+            w.high[i] = total - w.low[i];
+        }
+        axes[i] = 2 + i;
+        dilation[i] = w.stride[i];
+        w.stride[i] = 1;
+        w.low[i] = span_of(&w, i) - 1 - w.low[i];
+        w.high[i] = span_of(&w, i) - 1 - w.high[i] + extra[i];
+    }
+    ir_value *y = ir_reverse(n->b, Y, s, axes); /* [C, O/g, k…] to [O, C/g, k…] */
+    memcpy(split + 1, Y->type.dim, (size_t)rank * sizeof *split);
+    split[0] = g;
+    split[1] = Y->type.dim[0] / g;
+    y = ir_reshape(n->b, y, rank + 1, split);
+    int64_t perm[IR_MAX_RANK];
+    for (int i = 0; i <= rank; i++)
+        perm[i] = i == 1 ? 2 : i == 2 ? 1 : i;
+    y = ir_transpose(n->b, y, perm);
+    int64_t shape[IR_MAX_RANK];
+    memcpy(shape, Y->type.dim, sizeof shape);
+    shape[0] = Y->type.dim[1] * g;
+    shape[1] = Y->type.dim[0] / g;
+    y = ir_reshape(n->b, y, rank, shape);
+    n->out[0] = y ? add_bias(n, convolve(n, X, y, &w, dilation, g)) : NULL;
+}
+
+/* ---- Pools ---- */
+
+/* ceil_mode adds padding on the high side, unless the last window would start in it. */
+static bool pool_window(onnx_node *n, window *w, int64_t *out)
+{
+    int rank = X->type.rank;
+    const int64_t *extent = X->type.dim + 2;
+    if (rank < 3 || !read_window(n, rank - 2, NULL, w)) {
+        if (!n->failed)
+            onnx_error(n, "a tensor of rank 3 or more is due, found %s", onnx_type_text(n, X));
+        return false;
+    }
+    auto_pad(w, extent);
+    bool ceil = onnx_int(n, "ceil_mode", 0) != 0;
+    for (int i = 0; i < w->spatial; i++) {
+        int64_t room = extent[i] + w->low[i] + w->high[i] - span_of(w, i);
+        out[i] = room < 0 ? 0 : (room + (ceil ? w->stride[i] - 1 : 0)) / w->stride[i] + 1;
+        if (ceil && out[i] > 1 && (out[i] - 1) * w->stride[i] >= extent[i] + w->low[i])
+            out[i]--;
+        if (out[i] < 1 || w->low[i] < 0 || w->high[i] < 0) {
+            onnx_error(n, "the window does not fit spatial dimension %d of %s", i, onnx_type_text(n, X));
+            return false;
+        }
+        int64_t due = (out[i] - 1) * w->stride[i] + span_of(w, i) - extent[i] - w->low[i];
+        if (due > w->high[i])
+            w->high[i] = due;
+    }
+    return true;
+}
+
+/* A window attribute with 1 (or 0) for batch and channel before it. */
+static ir_ints all_dims(onnx_node *n, const int64_t *v, int spatial, int64_t first)
+{
+    int64_t all[IR_MAX_RANK] = {first, first};
+    memcpy(all + 2, v, (size_t)spatial * sizeof *v);
+    return ir_ints_of(n->b, spatial + 2, all);
+}
+
+static ir_value *window_sum(onnx_node *n, ir_value *x, const window *w)
+{
+    static const int64_t ones[IR_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    int s = w->spatial;
+    return ir_build1(n->b, IR_OP_reduce_window, &x, 1,
+                     &(ir_attrs){.reduce_window = {.combine = IR_SUM, .window = all_dims(n, w->size, s, 1), .stride = all_dims(n, w->stride, s, 1), .low = all_dims(n, w->low, s, 0),
+                                                   .high = all_dims(n, w->high, s, 0), .base_dilation = all_dims(n, ones, s, 1), .window_dilation = all_dims(n, w->dilation, s, 1)}});
+}
+
+/* Position in the tensor of the element that each window chose, as MaxPool's second output counts. */
+static ir_value *flat_positions(onnx_node *n, ir_value *inside, const window *w, bool column_major)
+{
+    ir_builder *b = n->b;
+    const ir_type *t = &inside->type;
+    ir_value *at = ir_convert(b, inside, IR_I64), *sum = NULL;
+    int64_t taps = 1, spatial = 1, weight = 1;
+    for (int i = 0; i < w->spatial; i++)
+        spatial *= X->type.dim[2 + i];
+    int64_t tap[IR_MAX_RANK], place[IR_MAX_RANK];
+    for (int i = w->spatial - 1; i >= 0; i--) {
+        tap[i] = taps;
+        taps *= w->size[i];
+    }
+    for (int k = 0; k < w->spatial; k++) {
+        int i = column_major ? k : w->spatial - 1 - k;
+        place[i] = weight;
+        weight *= X->type.dim[2 + i];
+    }
+    for (int i = 0; i < w->spatial; i++) {
+        ir_value *k = ir_rem(b, ir_div(b, at, onnx_like(n, at, (double)tap[i])), onnx_like(n, at, (double)w->size[i]));
+        ir_value *start = ir_mul(b, ir_iota(b, IR_I64, t->rank, t->dim, 2 + i), onnx_like(n, at, (double)w->stride[i]));
+        ir_value *c = ir_add(b, ir_add(b, start, onnx_like(n, at, (double)-w->low[i])), ir_mul(b, k, onnx_like(n, at, (double)w->dilation[i])));
+        c = ir_mul(b, c, onnx_like(n, at, (double)place[i]));
+        sum = sum ? ir_add(b, sum, c) : c;
+    }
+    ir_value *image = ir_add(b, ir_mul(b, ir_iota(b, IR_I64, t->rank, t->dim, 0), onnx_like(n, at, (double)X->type.dim[1])), ir_iota(b, IR_I64, t->rank, t->dim, 1));
+    return ir_add(b, sum, ir_mul(b, image, onnx_like(n, at, (double)spatial)));
+}
+
+BUILD(max_pool)
+{
+    window w;
+    int64_t out[IR_MAX_RANK];
+    if (!pool_window(n, &w, out))
+        return;
+    int s = w.spatial;
+    ir_inst *inst = ir_build(n->b, IR_OP_arg_window, &X, 1,
+                             &(ir_attrs){.arg_window = {.combine = IR_MAX, .window = all_dims(n, w.size, s, 1), .stride = all_dims(n, w.stride, s, 1), .low = all_dims(n, w.low, s, 0),
+                                                        .high = all_dims(n, w.high, s, 0), .window_dilation = all_dims(n, w.dilation, s, 1)}});
+    if (!inst)
+        return;
+    int64_t from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK];
+    memcpy(to, X->type.dim, sizeof to);
+    memcpy(to + 2, out, (size_t)s * sizeof *out);
+    n->out[0] = ir_slice(n->b, inst->result[0], from, to, NULL);
+    if (n->nout > 1)
+        n->out[1] = ir_slice(n->b, flat_positions(n, inst->result[1], &w, onnx_int(n, "storage_order", 0) != 0), from, to, NULL);
+}
+
+/* How many elements each window covers, as a tensor over the spatial dimensions of the output. */
+static ir_value *window_counts(onnx_node *n, const window *w, const int64_t *pad_high, const ir_type *y, bool with_pads)
+{
+    ir_type t = {.dtype = IR_F64, .rank = w->spatial};
+    memcpy(t.dim, y->dim + 2, (size_t)w->spatial * sizeof *t.dim);
+    if (ir_bytes(&t) > IR_MAX_FOLD_BYTES) {
+        onnx_error(n, "the output is too large");
+        return NULL;
+    }
+    ir_literal *l = ir_literal_new(n->r->arena, &t);
+    int64_t at[IR_MAX_RANK] = {0}, stride[IR_MAX_RANK];
+    ir_strides(&t, stride);
+    for (int64_t i = 0; i < ir_count(&t); i++) {
+        double count = 1;
+        for (int d = 0; d < w->spatial; d++) {
+            int64_t o = i / stride[d] % t.dim[d], taps = 0;
+            int64_t first = with_pads ? -w->low[d] : 0, end = X->type.dim[2 + d] + (with_pads ? pad_high[d] : 0);
+            at[d] = o * w->stride[d] - w->low[d];
+            for (int64_t k = 0; k < w->size[d]; k++)
+                taps += at[d] + k * w->dilation[d] >= first && at[d] + k * w->dilation[d] < end;
+            count *= (double)taps;
+        }
+        ((double *)l->data)[i] = count ? count : 1;
+    }
+    int64_t dims[IR_MAX_RANK];
+    for (int d = 0; d < w->spatial; d++)
+        dims[d] = 2 + d;
+    ir_value *v = ir_literal_is_splat(l) ? ir_scalar(n->b, IR_F64, *(double *)l->data) : ir_constant(n->b, l);
+    return ir_broadcast(n->b, ir_convert(n->b, v, y->dtype), y->rank, y->dim, dims);
+}
+
+BUILD(average_pool)
+{
+    window w;
+    int64_t out[IR_MAX_RANK], pads[2 * IR_MAX_RANK], from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK];
+    if (!pool_window(n, &w, out) || !onnx_ints_n(n, "pads", 2 * w.spatial, 0, pads))
+        return;
+    double p = (double)onnx_int(n, "p", 2);
+    ir_value *x = X;
+    if (n->op->extra) {
+        x = ir_abs(n->b, x);
+        x = p == 2 ? ir_mul(n->b, x, x) : ir_pow(n->b, x, onnx_like(n, x, p));
+    }
+    ir_value *y = window_sum(n, x, &w);
+    if (!y)
+        return;
+    memcpy(to, y->type.dim, sizeof to);
+    memcpy(to + 2, out, (size_t)w.spatial * sizeof *out);
+    y = ir_slice(n->b, y, from, to, NULL);
+    if (n->op->extra)
+        n->out[0] = p == 2 ? ir_sqrt(n->b, y) : ir_pow(n->b, y, onnx_like(n, y, 1 / p));
+    else
+        n->out[0] = y ? ir_div(n->b, y, window_counts(n, &w, w.way == NOTSET ? pads + w.spatial : w.high, &y->type, onnx_int(n, "count_include_pad", 0) != 0)) : NULL;
+}
+
+BUILD(global_pool)
+{
+    int64_t axes[IR_MAX_RANK];
+    int k = X->type.rank - 2;
+    if (k < 1) {
+        onnx_error(n, "a tensor of rank 3 or more is due, found %s", onnx_type_text(n, X));
+        return;
+    }
+    for (int i = 0; i < k; i++)
+        axes[i] = 2 + i;
+    double p = (double)onnx_int(n, "p", 2);
+    if (n->op->extra == 0)
+        n->out[0] = onnx_mean(n->b, X, k, axes, true);
+    else if (n->op->extra == 1)
+        n->out[0] = ir_reduce_keep(n->b, IR_MAX, X, k, axes);
+    else {
+        ir_value *y = ir_reduce_keep(n->b, IR_SUM, ir_pow(n->b, ir_abs(n->b, X), onnx_like(n, X, p)), k, axes);
+        n->out[0] = y ? ir_pow(n->b, y, onnx_like(n, y, 1 / p)) : NULL;
+    }
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Normalisation and dropout. */
+#include "frontend/onnx/reader.h"
+
+#define BUILD(name) void onnx_build_##name(onnx_node *n)
+#define X n->in[0]
+#define RANK X->type.rank
+
+static ir_value *spread(onnx_node *n, ir_value *v)
+{
+    return v ? ir_broadcast_to(n->b, v, RANK, X->type.dim) : NULL;
+}
+
+/* (x - mean) / sqrt(variance + epsilon) over axes; the mean and 1/deviation kept if asked for. */
+static ir_value *normalise(onnx_node *n, ir_value *x, int k, const int64_t *axes, double epsilon, ir_value **mean_out, ir_value **scale_out)
+{
+    ir_builder *b = n->b;
+    ir_value *mean = onnx_mean(b, x, k, axes, true);
+    if (!mean)
+        return NULL;
+    ir_value *d = ir_sub(b, x, ir_broadcast_to(b, mean, x->type.rank, x->type.dim)), *variance = onnx_mean(b, ir_mul(b, d, d), k, axes, true);
+    ir_value *scale = ir_rsqrt(b, ir_add(b, variance, onnx_like(n, variance, epsilon)));
+    if (mean_out)
+        *mean_out = mean;
+    if (scale_out)
+        *scale_out = scale;
+    return ir_mul(b, d, ir_broadcast_to(b, scale, x->type.rank, x->type.dim));
+}
+
+static bool channels(onnx_node *n, int i)
+{
+    if (RANK < 2 || n->in[i]->type.rank != 1 || n->in[i]->type.dim[0] != X->type.dim[1])
+        onnx_error(n, "input %d is %s for %s; one number a channel is due", i, onnx_type_text(n, n->in[i]), onnx_type_text(n, X));
+    return !n->failed;
+}
+
+static ir_value *by_channel(onnx_node *n, ir_value *v)
+{
+    return v ? onnx_along(n->b, ir_convert(n->b, v, X->type.dtype), RANK, 1, X->type.dim) : NULL;
+}
+
+/* new = momentum * old + (1 - momentum) * batch; the state that `old` is moves so in `train`. */
+static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, double momentum)
+{
+    onnx_reader *r = n->r;
+    onnx_init *init = onnx_init_of(r, old);
+    ir_value *now = init && init->state ? ir_map_get_ptr(&r->updated, init->state) : NULL;
+    if (now)
+        old = now; /* a layer that runs twice moves its statistics twice */
+    batch = ir_convert(n->b, batch, old->type.dtype);
+    ir_value *v = batch ? ir_add(n->b, ir_mul(n->b, old, onnx_like(n, old, momentum)), ir_mul(n->b, batch, onnx_like(n, batch, 1 - momentum))) : NULL;
+    if (init && init->state && v && r->training) {
+        if (n->scope->body->outer) {
+            onnx_error(n, "training inside a subgraph is not supported");
+            return NULL;
+        }
+        ir_map_put_ptr(&r->updated, init->state, v);
+    }
+    return v;
+}
+
+BUILD(batch_norm)
+{
+    ir_builder *b = n->b;
+    double epsilon = onnx_float(n, "epsilon", 1e-5), momentum = onnx_float(n, "momentum", 0.9);
+    bool training = n->opset >= 14 ? onnx_int(n, "training_mode", 0) != 0 : n->nout > 1;
+    if (onnx_int(n, "spatial", 1) != 1) {
+        onnx_error(n, "spatial=0 is not supported");
+        return;
+    }
+    for (int i = 1; i < 5; i++)
+        if (!channels(n, i))
+            return;
+    if (n->r->inference)
+        training = false;
+    ir_value *mean = n->in[3], *variance = n->in[4], *x = X, *d;
+    if (training) {
+        int64_t axes[IR_MAX_RANK];
+        int k = 0;
+        for (int i = 0; i < RANK; i++)
+            if (i != 1)
+                axes[k++] = i;
+        mean = onnx_mean(b, x, k, axes, false);
+        d = ir_sub(b, x, by_channel(n, mean));
+        variance = onnx_mean(b, ir_mul(b, d, d), k, axes, false);
+        n->out[1] = move_statistic(n, n->in[3], ir_stop_gradient(b, mean), momentum);
+        n->out[2] = move_statistic(n, n->in[4], ir_stop_gradient(b, variance), momentum);
+        n->out[3] = mean;
+        n->out[4] = variance;
+    } else {
+        d = ir_sub(b, x, by_channel(n, mean));
+        for (int i = 1; i < 5; i++)
+            n->out[i] = n->in[3 + (i - 1) % 2];
+    }
+    ir_value *scale = variance ? ir_rsqrt(b, ir_add(b, variance, onnx_like(n, variance, epsilon))) : NULL;
+    ir_value *y = ir_mul(b, ir_mul(b, d, by_channel(n, scale)), by_channel(n, n->in[1]));
+    n->out[0] = ir_add(b, y, by_channel(n, n->in[2]));
+}
+
+BUILD(instance_norm)
+{
+    int64_t axes[IR_MAX_RANK];
+    if (RANK < 3 || !channels(n, 1) || !channels(n, 2)) {
+        onnx_error(n, "a tensor of rank 3 or more is due, found %s", onnx_type_text(n, X));
+        return;
+    }
+    for (int i = 2; i < RANK; i++)
+        axes[i - 2] = i;
+    ir_value *y = normalise(n, X, RANK - 2, axes, onnx_float(n, "epsilon", 1e-5), NULL, NULL);
+    n->out[0] = ir_add(n->b, ir_mul(n->b, y, by_channel(n, n->in[1])), by_channel(n, n->in[2]));
+}
+
+/* Scale and bias by group before opset 21, by channel since. */
+BUILD(group_norm)
+{
+    ir_builder *b = n->b;
+    int64_t g = onnx_int(n, "num_groups", 0), shape[3], axis = 2;
+    if (RANK < 2 || g < 1 || X->type.dim[1] % g) {
+        onnx_error(n, "%lld groups of %s", (long long)g, onnx_type_text(n, X));
+        return;
+    }
+    int64_t c = X->type.dim[1];
+    shape[0] = X->type.dim[0];
+    shape[1] = g;
+    shape[2] = shape[0] && c ? ir_count(&X->type) / shape[0] / g : 0;
+    ir_value *y = normalise(n, ir_reshape(b, X, 3, shape), 1, &axis, onnx_float(n, "epsilon", 1e-5), NULL, NULL), *factor[2];
+    y = y ? ir_reshape(b, y, RANK, X->type.dim) : NULL;
+    for (int i = 0; i < 2; i++) {
+        ir_value *v = n->in[1 + i];
+        if (n->opset < 21) {
+            if (v->type.rank != 1 || v->type.dim[0] != g) {
+                onnx_error(n, "input %d is %s for %lld groups", 1 + i, onnx_type_text(n, v), (long long)g);
+                return;
+            }
+            v = ir_reshape(b, ir_broadcast(b, v, 2, (int64_t[]){g, c / g}, (int64_t[]){0}), 1, &c);
+        } else if (!channels(n, 1 + i)) {
+            return;
+        }
+        factor[i] = by_channel(n, v);
+    }
+    n->out[0] = ir_add(b, ir_mul(b, y, factor[0]), factor[1]);
+}
+
+/* extra 1: RMSNormalization, by the root of the mean square. Computed in f32 where the input is shorter. */
+BUILD(layer_norm)
+{
+    ir_builder *b = n->b;
+    int64_t axis, axes[IR_MAX_RANK];
+    ir_value *x = X, *y;
+    ir_dtype t = X->type.dtype;
+    double epsilon = onnx_float(n, "epsilon", 1e-5);
+    if (!onnx_axis(n, onnx_int(n, "axis", -1), RANK, &axis))
+        return;
+    for (int i = (int)axis; i < RANK; i++)
+        axes[i - axis] = i;
+    int k = RANK - (int)axis;
+    if (ir_dtypes[t].bytes < 4 && onnx_int(n, "stash_type", 1) == 1)
+        x = ir_convert(b, x, IR_F32);
+    if (n->op->extra) {
+        ir_value *square = onnx_mean(b, ir_mul(b, x, x), k, axes, true);
+        y = square ? ir_mul(b, x, spread(n, ir_rsqrt(b, ir_add(b, square, onnx_like(n, square, epsilon))))) : NULL;
+    } else {
+        y = normalise(n, x, k, axes, epsilon, &n->out[1], &n->out[2]);
+    }
+    y = ir_convert(b, y, t);
+    y = ir_mul(b, y, spread(n, n->in[1]));
+    n->out[0] = n->nin > 2 && n->in[2] ? ir_add(b, y, spread(n, n->in[2])) : y;
+}
+
+BUILD(mean_variance_norm)
+{
+    ir_ints raw;
+    int64_t axes[IR_MAX_RANK], usual[] = {0, 2, 3};
+    int k;
+    if (!onnx_ints(n, "axes", &raw))
+        raw = (ir_ints){3, usual};
+    if (!n->failed && onnx_axes(n, raw, RANK, axes, &k)) {
+        ir_value *mean = onnx_mean(n->b, X, k, axes, true), *d = ir_sub(n->b, X, spread(n, mean));
+        ir_value *variance = onnx_mean(n->b, ir_mul(n->b, d, d), k, axes, true);
+        n->out[0] = variance ? ir_div(n->b, d, spread(n, ir_add(n->b, ir_sqrt(n->b, variance), onnx_like(n, variance, 1e-9)))) : NULL;
+    }
+}
+
+BUILD(lp_norm)
+{
+    int64_t axis, p = onnx_int(n, "p", 2);
+    if (!onnx_axis(n, onnx_int(n, "axis", -1), RANK, &axis) || p < 1 || p > 2) {
+        onnx_error(n, "p is %lld, 1 or 2 is due", (long long)p);
+        return;
+    }
+    ir_value *s = ir_reduce_keep(n->b, IR_SUM, p == 1 ? ir_abs(n->b, X) : ir_mul(n->b, X, X), 1, &axis);
+    n->out[0] = ir_div(n->b, X, spread(n, p == 1 ? s : ir_sqrt(n->b, s)));
+}
+
+BUILD(lrn)
+{
+    ir_builder *b = n->b;
+    int64_t size = onnx_int(n, "size", 0), ones[IR_MAX_RANK], zeros[IR_MAX_RANK] = {0}, window[IR_MAX_RANK], low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0};
+    if (size < 1 || size > 1 << 20 || RANK < 2) {
+        onnx_error(n, "a size of %lld for %s", (long long)size, onnx_type_text(n, X));
+        return;
+    }
+    for (int i = 0; i < RANK; i++)
+        ones[i] = window[i] = 1;
+    (void)zeros;
+    window[1] = size;
+    low[1] = (size - 1) / 2;
+    high[1] = size - 1 - low[1];
+    ir_value *square = ir_mul(b, X, X);
+    ir_value *s = ir_build1(b, IR_OP_reduce_window, &square, 1,
+                            &(ir_attrs){.reduce_window = {.combine = IR_SUM, .window = ir_ints_of(b, RANK, window), .stride = ir_ints_of(b, RANK, ones),
+                                                          .low = ir_ints_of(b, RANK, low), .high = ir_ints_of(b, RANK, high), .base_dilation = ir_ints_of(b, RANK, ones),
+                                                          .window_dilation = ir_ints_of(b, RANK, ones)}});
+    if (!s)
+        return;
+    s = ir_add(b, ir_mul(b, s, onnx_like(n, s, onnx_float(n, "alpha", 1e-4) / (double)size)), onnx_like(n, s, onnx_float(n, "bias", 1)));
+    n->out[0] = ir_div(b, X, ir_pow(b, s, onnx_like(n, s, onnx_float(n, "beta", 0.75))));
+}
+
+/* An element stays if its 32 random bits are at least ratio * 2^32, and is scaled by 1 / (1 - ratio). */
+BUILD(dropout)
+{
+    ir_builder *b = n->b;
+    double ratio = n->op->extra ? 0.5 : onnx_float(n, "ratio", 0.5);
+    bool training = false;
+    if (n->op->extra && n->nin > 2 && n->in[2]) {
+        const char *why = "";
+        ir_literal *l = onnx_demand(n->r, n->in[2], &why);
+        if (!l || l->type.dtype != IR_BOOL || ir_count(&l->type) != 1) {
+            onnx_error(n, "training_mode must be a constant bool; it depends on %s", why);
+            return;
+        }
+        training = ir_literal_get_int(l, 0) && !n->r->inference;
+    }
+    if (n->op->extra && n->nin > 1 && n->in[1] && !onnx_const_float(n, 1, "ratio", &ratio))
+        return;
+    if (!(ratio >= 0 && ratio < 1)) {
+        onnx_error(n, "the ratio is %g, from 0 to below 1 is due", ratio);
+        return;
+    }
+    n->out[0] = X;
+    ir_type t = X->type, mask = t;
+    mask.dtype = IR_BOOL;
+    n->out[1] = ir_splat(b, &mask, 1);
+    if (!training || ratio == 0)
+        return;
+    ir_value *seed, *calls;
+    int stream;
+    if (!onnx_random(n, &seed, &calls, &stream))
+        return;
+    ir_value *bits = ir_build1(b, IR_OP_random_bits, (ir_value *[]){seed, calls}, 2, &(ir_attrs){.random_bits = {.shape = ir_ints_of(b, t.rank, t.dim), .stream = stream}});
+    ir_value *keep = bits ? ir_compare(b, IR_GE, bits, onnx_like(n, bits, (double)(uint32_t)(ratio * 4294967296.0))) : NULL;
+    n->out[0] = ir_select(b, keep, ir_mul(b, X, onnx_like(n, X, 1 / (1 - ratio))), onnx_like(n, X, 0));
+    n->out[1] = keep;
+}

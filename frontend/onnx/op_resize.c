@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Resize and Upsample. Each axis in turn: nearest is a gather by known indices; linear and cubic are a contraction with a known
+ * matrix of weights, so their derivatives are contractions too. */
+#include "frontend/onnx/reader.h"
+
+#include <math.h>
+
+enum { NEAREST, LINEAR, CUBIC };
+enum { HALF_PIXEL, ASYMMETRIC, ALIGN_CORNERS, PYTORCH_HALF_PIXEL, HALF_PIXEL_SYMMETRIC };
+enum { ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, FLOOR, CEIL };
+
+typedef struct resize {
+    int mode, place, nearest;
+    double a; /* of the cubic */
+    bool exclude_outside;
+} resize;
+
+/* Where output i of m lies among the inputs of d. */
+static double position(const resize *z, int64_t i, int64_t d, int64_t m, double scale)
+{
+    double x = (double)i;
+    switch (z->place) {
+    case ASYMMETRIC: return x / scale;
+    case ALIGN_CORNERS: return m == 1 ? 0 : x * (double)(d - 1) / (double)(m - 1);
+    case PYTORCH_HALF_PIXEL: return m == 1 ? 0 : (x + 0.5) / scale - 0.5;
+    case HALF_PIXEL_SYMMETRIC: {
+        double exact = scale * (double)d, centre = (double)d / 2, shift = centre * (1 - (double)m / exact);
+        return shift + (x + 0.5) / scale - 0.5;
+    }
+    default: return (x + 0.5) / scale - 0.5;
+    }
+}
+
+static int64_t clamp(double x, int64_t d)
+{
+    return x < 0 ? 0 : x > (double)(d - 1) ? d - 1 : (int64_t)x;
+}
+
+static double cubic(double x, double a)
+{
+    x = fabs(x);
+    return x <= 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
+}
+
+/* Row i of the matrix [m, d]. */
+static void weights(const resize *z, double x, int64_t d, double *row)
+{
+    int64_t base = (int64_t)floor(x);
+    int taps = z->mode == CUBIC ? 4 : 2;
+    double sum = 0;
+    for (int k = 0; k < taps; k++) {
+        int64_t at = base + k - (taps / 2 - 1);
+        double w = z->mode == CUBIC ? cubic(x - (double)at, z->a) : 1 - fabs(x - (double)at);
+        if (z->exclude_outside && (at < 0 || at >= d))
+            continue;
+        row[clamp((double)at, d)] += w;
+        sum += w;
+    }
+    for (int64_t k = 0; z->exclude_outside && k < d; k++)
+        row[k] /= sum;
+}
+
+static ir_value *nearest_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m, double scale)
+{
+    int64_t d = x->type.dim[axis], *index = ir_array(n->r->scratch, int64_t, m + 1);
+    for (int64_t i = 0; i < m; i++) {
+        double p = position(z, i, d, m, scale), low = floor(p);
+        bool half = p - low == 0.5;
+        index[i] = clamp(z->nearest == FLOOR ? low : z->nearest == CEIL ? ceil(p) : half ? (z->nearest == ROUND_PREFER_CEIL ? low + 1 : low) : floor(p + 0.5), d);
+    }
+    ir_value *at = ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 2, (int64_t[]){m, 1}, index));
+    return onnx_move_axis(n->b, ir_gather(n->b, x, at, 1, &axis, 0), 0, (int)axis);
+}
+
+static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m, double scale)
+{
+    int64_t d = x->type.dim[axis], one = 1;
+    ir_type t = ir_type_of(IR_F64, 2, (int64_t[]){m, d});
+    if (!ir_type_ok(&t) || ir_bytes(&t) > IR_MAX_FOLD_BYTES) {
+        onnx_error(n, "axis %lld is too long to resize", (long long)axis);
+        return NULL;
+    }
+    ir_literal *l = ir_literal_new(n->r->arena, &t);
+    for (int64_t i = 0; i < m; i++)
+        weights(z, position(z, i, d, m, scale), d, (double *)l->data + i * d);
+    ir_type narrow = t;
+    narrow.dtype = x->type.dtype;
+    ir_literal *w = ir_literal_new(n->r->arena, &narrow);
+    for (int64_t i = 0; i < m * d; i++)
+        ir_literal_set(w, i, ((double *)l->data)[i]);
+    ir_value *y = ir_dot_general(n->b, x, ir_constant(n->b, w), 0, NULL, NULL, 1, &axis, &one); /* the new axis comes last */
+    return y ? onnx_move_axis(n->b, y, y->type.rank - 1, (int)axis) : NULL;
+}
+
+/* New extents and scales a listed axis; false and reported. */
+static bool targets(onnx_node *n, const int64_t *axis, int count, int64_t *size, double *scale)
+{
+    ir_value *x = n->in[0];
+    int way = n->op->extra, at = way == 1 ? 2 : 1;
+    const char *why = "";
+    ir_literal *l = NULL;
+    bool sized = way == 1 && n->nin > 3 && n->in[3];
+    if (way == 2) {
+        const Onnx__AttributeProto *a = onnx_attr(n, "scales", 6);
+        for (int i = 0; a && a->n_floats == (size_t)count && i < count; i++)
+            scale[i] = a->floats[i];
+        if (!a || a->n_floats != (size_t)count)
+            onnx_error(n, "the scales do not fit %s", onnx_type_text(n, x));
+    } else {
+        int i = sized ? 3 : at;
+        l = i < n->nin && n->in[i] ? onnx_demand(n->r, n->in[i], &why) : NULL;
+        if (!l || ir_count(&l->type) != count)
+            onnx_error(n, l ? "the %s do not fit the axes%.0s" : "the %s decide a shape and must be a constant; they depend on %s", sized ? "sizes" : "scales", why);
+    }
+    for (int i = 0; !n->failed && i < count; i++) {
+        double d = (double)x->type.dim[axis[i]];
+        if (l && !sized)
+            scale[i] = ir_literal_get(l, i);
+        size[i] = sized ? ir_literal_get_int(l, i) : (int64_t)floor(fmin(d * scale[i], 1e15));
+        if (sized)
+            scale[i] = d ? (double)size[i] / d : 1;
+        if (!(scale[i] > 0) || size[i] < 0 || (d == 0 && size[i] > 0))
+            onnx_error(n, "axis %lld cannot become %lld long", (long long)axis[i], (long long)size[i]);
+    }
+    return !n->failed;
+}
+
+/* keep_aspect_ratio_policy: one scale for all axes. */
+static void same_scale(int policy, const ir_value *x, const int64_t *axis, int count, int64_t *size, double *scale)
+{
+    double s = scale[0];
+    for (int i = 1; i < count; i++)
+        s = policy == 1 ? fmin(s, scale[i]) : fmax(s, scale[i]);
+    for (int i = 0; i < count; i++) {
+        scale[i] = s;
+        size[i] = (int64_t)floor(s * (double)x->type.dim[axis[i]] + 0.5);
+    }
+}
+
+void onnx_build_resize(onnx_node *n)
+{
+    static const char *const modes[] = {"nearest", "linear", "cubic", NULL}, *const nearests[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL};
+    static const char *const places[] = {"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric", NULL};
+    static const char *const policies[] = {"stretch", "not_larger", "not_smaller", NULL};
+    bool old = n->op->extra != 1;
+    resize z = {.mode = onnx_choice(n, "mode", "nearest", modes), .place = old ? ASYMMETRIC : onnx_choice(n, "coordinate_transformation_mode", "half_pixel", places),
+                .nearest = old ? FLOOR : onnx_choice(n, "nearest_mode", "round_prefer_floor", nearests), .a = onnx_float(n, "cubic_coeff_a", -0.75),
+                .exclude_outside = onnx_int(n, "exclude_outside", 0) != 0};
+    int policy = onnx_choice(n, "keep_aspect_ratio_policy", "stretch", policies), count = n->in[0]->type.rank;
+    int64_t axis[IR_MAX_RANK], size[IR_MAX_RANK];
+    double scale[IR_MAX_RANK];
+    ir_ints axes;
+    for (int i = 0; i < count; i++)
+        axis[i] = i;
+    if (onnx_ints(n, "axes", &axes) && onnx_axes(n, axes, n->in[0]->type.rank, axis, &count))
+        for (int i = 0; i < count; i++)
+            if (!onnx_axis(n, axes.v[i], n->in[0]->type.rank, &axis[i]))
+                return;
+    if (onnx_int(n, "antialias", 0))
+        onnx_error(n, "antialias is not supported");
+    if (n->failed || !targets(n, axis, count, size, scale))
+        return;
+    if (policy && n->nin > 3 && n->in[3])
+        same_scale(policy, n->in[0], axis, count, size, scale);
+    ir_value *x = n->in[0];
+    for (int i = 0; x && i < count; i++) {
+        ir_type t = x->type;
+        t.dim[axis[i]] = size[i];
+        if (scale[i] == 1 && size[i] == x->type.dim[axis[i]])
+            continue;
+        if (!onnx_shape_ok(n, t.dtype, t.rank, t.dim) || size[i] > 1 << 24) {
+            onnx_error(n, "axis %lld cannot become %lld long", (long long)axis[i], (long long)size[i]);
+            return;
+        }
+        if (z.mode != NEAREST && !ir_is_float(t.dtype)) {
+            onnx_error(n, "linear and cubic resizing of %s is not supported", ir_dtypes[t.dtype].name);
+            return;
+        }
+        x = z.mode == NEAREST ? nearest_axis(n, &z, x, axis[i], size[i], scale[i]) : weighted_axis(n, &z, x, axis[i], size[i], scale[i]);
+    }
+    n->out[0] = x;
+}

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * A model: inputs, weights, rounds, and what trains. */
+#include "frontend/onnx/reader.h"
+
+enum { OLDEST_OPSET = 7, NEWEST_OPSET = 26 };
+
+/* ---- Before the rounds ---- */
+
+static void read_lists(onnx_reader *r)
+{
+    r->ops = r->functions = r->inits = ir_map_new(r->scratch);
+    for (int i = 0; onnx_ops[i].name; i++)
+        if (!ir_map_get_text(&r->ops, onnx_ops[i].name))
+            ir_map_put_text(&r->ops, onnx_ops[i].name, (void *)&onnx_ops[i]);
+    for (size_t i = 0; i < r->model->n_functions; i++) {
+        const Onnx__FunctionProto *f = r->model->functions[i];
+        const char *domain = f->domain && strcmp(f->domain, "ai.onnx") ? f->domain : "";
+        const char *key = ir_format(r->scratch, "%s:%s:%s", domain, f->name ? f->name : "", f->overload ? f->overload : "");
+        if (ir_map_get_text(&r->functions, key))
+            ir_report(r->ctx, IR_ERROR, NULL, "two functions are called %s", key);
+        ir_map_put_text(&r->functions, key, (void *)f);
+    }
+}
+
+static void read_initializers(onnx_reader *r)
+{
+    const Onnx__GraphProto *g = r->model->graph;
+    ir_loc loc = {.file = r->file, .node = -1};
+    if (g->n_initializer + g->n_sparse_initializer > IR_MAX_NODES)
+        ir_throw(r->ctx, &loc, "the model has more than a million initializers");
+    for (size_t i = 0; i < g->n_initializer + g->n_sparse_initializer; i++) {
+        const Onnx__SparseTensorProto *sparse = i < g->n_initializer ? NULL : g->sparse_initializer[i - g->n_initializer];
+        const Onnx__TensorProto *t = sparse ? sparse->values : g->initializer[i];
+        const char *name = t && t->name ? t->name : "";
+        if (!*name || ir_map_get_text(&r->inits, name)) {
+            ir_report(r->ctx, IR_ERROR, &loc, *name ? "two initializers are called '%s'" : "initializer %.0s%zu has no name", name, i);
+            continue;
+        }
+        onnx_init *init = ir_new(r->scratch, onnx_init);
+        init->proto = t;
+        init->name = name;
+        init->value = sparse ? onnx_dense_literal(r, &loc, sparse) : onnx_literal(r, &loc, t);
+        init->broken = !init->value;
+        IR_PUSH(r->scratch, &r->all_inits, init);
+        ir_map_put_text(&r->inits, name, init);
+    }
+}
+
+/* Torch's newer exporter: lines `…: PARAMETER target='NAME'`. */
+static void read_signature(onnx_reader *r)
+{
+    const Onnx__GraphProto *g = r->model->graph;
+    const char *list = NULL, *key = "pkg.torch.export.ExportedProgram.graph_signature";
+    for (size_t i = 0; i < g->n_metadata_props; i++)
+        if (g->metadata_props[i]->key && !strcmp(g->metadata_props[i]->key, key))
+            list = g->metadata_props[i]->value;
+    for (size_t i = 0; i < r->model->n_metadata_props; i++)
+        if (r->model->metadata_props[i]->key && !strcmp(r->model->metadata_props[i]->key, key))
+            list = r->model->metadata_props[i]->value;
+    if (!list)
+        return;
+    r->facts->torch_list = true;
+    ir_map targets = ir_map_new(r->scratch), found = targets;
+    IR_LIST(const char *) names = {0};
+    const char *mark = ": PARAMETER target='";
+    for (const char *at = list; (at = strstr(at, mark));) {
+        at += strlen(mark);
+        size_t n = strcspn(at, "'\n");
+        const char *name = ir_strndup(r->arena, at, n);
+        IR_PUSH(r->scratch, &names, name);
+        ir_map_put_text(&targets, name, (void *)name);
+    }
+    found = ir_map_new(r->scratch);
+    for (int i = 0; i < r->all_inits.count; i++)
+        if (ir_map_get_text(&targets, r->all_inits.items[i]->name)) {
+            r->all_inits.items[i]->listed = true;
+            ir_map_put_text(&found, r->all_inits.items[i]->name, r);
+        }
+    for (size_t i = 0; i < g->n_value_info; i++) {
+        onnx_init *init = g->value_info[i]->name ? ir_map_get_text(&r->inits, g->value_info[i]->name) : NULL;
+        for (size_t k = 0; init && k < g->value_info[i]->n_metadata_props; k++) {
+            const Onnx__StringStringEntryProto *p = g->value_info[i]->metadata_props[k];
+            const char *tail = p->key ? strstr(p->key, "InputSpec.kind") : NULL;
+            if (!p->value)
+                continue;
+            if (tail && !tail[14] && !strcmp(p->value, "PARAMETER"))
+                init->listed = true;
+            for (int j = 0; p->key && !strcmp(p->key, "pkg.onnxscript.optimizer.folded_from") && j < names.count; j++)
+                if (strstr(p->value, ir_format(r->scratch, "'%s'", names.items[j])) || !strcmp(p->value, names.items[j])) {
+                    init->listed = true;
+                    ir_map_put_text(&found, names.items[j], r);
+                }
+        }
+    }
+    for (int i = 0; i < names.count; i++)
+        if (!ir_map_get_text(&found, names.items[i])) {
+            IR_PUSH(r->arena, &r->facts->merged_params, names.items[i]);
+            ir_report(r->ctx, IR_WARNING, &(ir_loc){.file = r->file, .node = -1}, "the parameter '%s' that the exporter lists was merged away and does not train",
+                      names.items[i]);
+        }
+}
+
+static void bind_dims(onnx_reader *r)
+{
+    for (int i = 0; i < r->options->ndims; i++)
+        ir_map_put_text(&r->dims, r->options->dims[i].name, (void *)(intptr_t)(r->options->dims[i].extent + 1));
+    const Onnx__GraphProto *g = r->model->graph;
+    for (int k = 0; k < r->options->nshapes; k++) {
+        const onnx_shape *s = &r->options->shapes[k];
+        for (size_t i = 0; i < g->n_input; i++) {
+            const Onnx__TensorTypeProto *t = g->input[i]->type ? g->input[i]->type->tensor_type : NULL;
+            if (!g->input[i]->name || strcmp(g->input[i]->name, s->input) || !t || !t->shape || (int)t->shape->n_dim != s->rank)
+                continue;
+            for (int d = 0; d < s->rank; d++) {
+                const char *name = t->shape->dim[d]->dim_param;
+                if (name && *name && !ir_map_get_text(&r->dims, name))
+                    ir_map_put_text(&r->dims, name, (void *)(intptr_t)(s->dim[d] + 1));
+            }
+        }
+    }
+}
+
+/* ---- Inputs ---- */
+
+static const onnx_shape *shape_option(const onnx_reader *r, const char *name)
+{
+    for (int i = 0; i < r->options->nshapes; i++)
+        if (!strcmp(r->options->shapes[i].input, name))
+            return &r->options->shapes[i];
+    return NULL;
+}
+
+static ir_literal *baked(const onnx_reader *r, const char *name)
+{
+    for (int i = 0; i < r->options->nbaked; i++)
+        if (!strcmp(r->options->baked[i].name, name))
+            return r->options->baked[i].value;
+    return ir_map_get_text(&r->used_offers, name);
+}
+
+/* One dimension; false and reported if nothing says how large it is. */
+static bool input_dim(onnx_reader *r, const ir_loc *loc, const char *name, const Onnx__DimensionProto *d, int i, const onnx_shape *s, const ir_literal *known, int64_t *out)
+{
+    const char *symbol = d && d->dim_param && *d->dim_param ? d->dim_param : NULL;
+    intptr_t bound = symbol ? (intptr_t)ir_map_get_text(&r->dims, symbol) : 0;
+    int64_t fixed = d && d->has_dim_value ? d->dim_value : bound ? (int64_t)bound - 1 : -1;
+    int64_t given = s ? s->dim[i] : known ? known->type.dim[i] : -1;
+    *out = given >= 0 ? given : fixed;
+    if (*out < 0 && d && d->has_dim_value)
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has the dimension %lld", name, (long long)d->dim_value);
+    else if (*out < 0 && symbol)
+        ir_report(r->ctx, IR_ERROR, loc, "dimension '%s' of input '%s' has no value; give --dim %s=N, or --shape %s=…", symbol, name, symbol, name);
+    else if (*out < 0)
+        ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' has no value; give --shape %s=…", i, name, name);
+    else if (given >= 0 && fixed >= 0 && given != fixed)
+        ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' is %lld, %lld was given", i, name, (long long)fixed, (long long)given);
+    else
+        return true;
+    return false;
+}
+
+static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoProto *in, ir_type *out)
+{
+    const Onnx__TensorTypeProto *t = in->type ? in->type->tensor_type : NULL;
+    const onnx_shape *s = shape_option(r, in->name);
+    const ir_literal *known = baked(r, in->name);
+    ir_dtype dtype;
+    if (!t) {
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is not a tensor", in->name);
+        return false;
+    }
+    if (!onnx_dtype(r, loc, t->elem_type, &dtype))
+        return false;
+    size_t rank = t->shape ? t->shape->n_dim : s ? (size_t)s->rank : known ? (size_t)known->type.rank : 0;
+    if ((!t->shape && !s && !known) || rank > IR_MAX_RANK || (s && s->rank != (int)rank) || (known && known->type.rank != (int)rank)) {
+        ir_report(r->ctx, IR_ERROR, loc, !t->shape && !s ? "input '%s' has no shape; give --shape %s=…" : "input '%s' has rank %.0s%zu, which does not fit", in->name, in->name, rank);
+        return false;
+    }
+    *out = (ir_type){.dtype = dtype, .rank = (int)rank};
+    bool ok = true;
+    for (int i = 0; i < out->rank; i++)
+        ok &= input_dim(r, loc, in->name, t->shape ? t->shape->dim[i] : NULL, i, s, known, &out->dim[i]);
+    if (ok && !ir_type_ok(out)) {
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is too large: %s", in->name, ir_type_text(r->scratch, out));
+        return false;
+    }
+    if (ok && known && known->type.dtype != dtype) {
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is %s, its baked value is %s", in->name, ir_dtypes[dtype].name, ir_dtypes[known->type.dtype].name);
+        return false;
+    }
+    return ok;
+}
+
+static void add_inputs(onnx_scope *s)
+{
+    onnx_reader *r = s->r;
+    const Onnx__GraphProto *g = r->model->graph;
+    ir_loc *loc = ir_new(r->arena, ir_loc);
+    *loc = (ir_loc){.file = r->file, .node = -1};
+    for (int i = 0; i < r->all_inits.count; i++) {
+        onnx_entry *e = ir_new(r->scratch, onnx_entry);
+        e->init = r->all_inits.items[i];
+        ir_map_put_text(&s->names, e->init->name, e);
+    }
+    for (size_t i = 0; i < g->n_input; i++) {
+        const Onnx__ValueInfoProto *in = g->input[i];
+        ir_type type;
+        if (!in->name || !*in->name) {
+            ir_report(r->ctx, IR_ERROR, loc, "input %zu has no name", i);
+            continue;
+        }
+        if (ir_map_get_text(&r->inits, in->name))
+            continue; /* an initializer that old files list among the inputs */
+        if (!input_type(r, loc, in, &type)) {
+            onnx_bind(s, loc, in->name, NULL);
+            continue;
+        }
+        ir_literal *known = baked(r, in->name);
+        ir_value *v = known ? ir_constant(&s->body->b, known) : ir_add_input(r->main, in->name, &type);
+        onnx_bind(s, loc, in->name, v);
+        if (known)
+            continue;
+        const char **names = ir_array(r->arena, const char *, type.rank + 1);
+        const Onnx__TensorShapeProto *shape = in->type->tensor_type->shape;
+        for (int d = 0; shape && d < type.rank; d++)
+            if (shape->dim[d]->dim_param && *shape->dim[d]->dim_param)
+                names[d] = ir_strdup(r->arena, shape->dim[d]->dim_param);
+        r->main->params.items[v->index].dim_names = names;
+    }
+}
+
+static void add_outputs(onnx_scope *s, int errors)
+{
+    onnx_reader *r = s->r;
+    const Onnx__GraphProto *g = r->model->graph;
+    ir_loc *loc = ir_new(r->arena, ir_loc);
+    *loc = (ir_loc){.file = r->file, .node = -1};
+    ir_map once = ir_map_new(r->scratch);
+    int scalars = 0, which = -1;
+    if (!g->n_output)
+        ir_report(r->ctx, IR_ERROR, loc, "the model has no outputs");
+    for (size_t i = 0; i < g->n_output; i++) {
+        const char *name = g->output[i]->name ? g->output[i]->name : "";
+        onnx_entry *e = onnx_find(s, name);
+        if (!e || ir_map_get_text(&once, name)) {
+            ir_report(r->ctx, IR_ERROR, loc, e ? "two outputs are called '%s'" : "output '%s' is made by no node", name);
+            continue;
+        }
+        ir_map_put_text(&once, name, e);
+        ir_value *v = e->sequence ? NULL : onnx_value_of(s, e);
+        if (!v) {
+            if (e->sequence)
+                ir_report(r->ctx, IR_ERROR, loc, "output '%s' is a sequence, which is not supported", name);
+            else if (ir_error_count(r->ctx) == errors)
+                ir_report(r->ctx, IR_ERROR, loc, "output '%s' was not made", name);
+            continue;
+        }
+        if (ir_is_float(v->type.dtype) && ir_count(&v->type) == 1 && v->type.rank <= 1) {
+            scalars++;
+            which = r->main->results.count;
+        }
+        ir_add_output(r->main, name, v);
+    }
+    r->main->loss = scalars == 1 && r->main->results.items[which].value->type.rank == 0 ? which : -1;
+}
+
+/* ---- Rounds ---- */
+
+static void build_main(onnx_reader *r, const char *name)
+{
+    onnx_scope s;
+    ir_loc *loc = ir_new(r->arena, ir_loc);
+    *loc = (ir_loc){.file = r->file, .node = -1};
+    onnx_body body = onnx_body_new(r, NULL, name, loc);
+    int errors = ir_error_count(r->ctx);
+    r->main = body.b.func;
+    r->known = r->outer_of = r->updated = ir_map_new(r->scratch);
+    r->fold_left = (int64_t)1 << 30;
+    r->nodes = 0;
+    r->streams = 0;
+    r->random_seed = r->random_calls = NULL;
+    onnx_scope_init(&s, r, NULL, &body, 0);
+    add_inputs(&s);
+    onnx_run_graph(&s, r->model->graph);
+    add_outputs(&s, errors);
+    if (ir_error_count(r->ctx) > errors)
+        return;
+    if (r->training)
+        for (int i = 0; i < r->m->states.count; i++) {
+            ir_value *v = ir_map_get_ptr(&r->updated, r->m->states.items[i]);
+            if (v)
+                ir_add_update(r->main, r->m->states.items[i], v);
+        }
+    if (r->training && r->random_calls) {
+        ir_value *one = ir_scalar(&body.b, IR_U64, 1);
+        ir_add_update(r->main, ir_state_by_name(r->m, "calls"), ir_add(&body.b, r->random_calls, one));
+    }
+    r->main->entry = !r->training;
+}
+
+/* True if every float initializer that was seen to configure an operator is a constant now; else another round is due. */
+static void find_constants(onnx_reader *r)
+{
+    for (int i = 0; i < r->all_inits.count; i++) {
+        onnx_init *init = r->all_inits.items[i];
+        if (init->config && !init->data && !init->stat && !init->constant) {
+            init->constant = r->changed = true;
+            init->why = "it configures an operator";
+        }
+    }
+}
+
+static void name_trainables(onnx_reader *r)
+{
+    for (int i = 0; i < r->all_inits.count; i++) {
+        onnx_init *init = r->all_inits.items[i];
+        ir_state *s = init->state;
+        if (!s)
+            continue;
+        if (init->stat && !init->data) {
+            s->kind = IR_STAT;
+            s->why = "running statistics of BatchNormalization";
+        } else if (r->facts->torch_list) {
+            s->trainable = init->listed;
+            s->why = init->listed ? "the exporter lists it as a parameter" : "the exporter does not list it as a parameter";
+        } else {
+            s->trainable = true;
+            s->why = "a float initializer";
+        }
+    }
+}
+
+static bool opsets_ok(onnx_reader *r, const ir_loc *loc)
+{
+    bool found = false, ok = true;
+    for (size_t i = 0; i < r->model->n_opset_import; i++) {
+        const char *d = r->model->opset_import[i]->domain;
+        long long v = (long long)r->model->opset_import[i]->version;
+        if (d && *d && strcmp(d, "ai.onnx"))
+            continue;
+        found = true;
+        if (v < OLDEST_OPSET || v > NEWEST_OPSET) {
+            ir_report(r->ctx, IR_ERROR, loc, "opset %lld is not supported; %d to %d are", v, OLDEST_OPSET, NEWEST_OPSET);
+            ok = false;
+        }
+    }
+    if (!found && !r->model->n_functions)
+        ir_report(r->ctx, IR_ERROR, loc, "the model does not say which opset it uses");
+    return ok && (found || r->model->n_functions);
+}
+
+static void note_training_ops(onnx_reader *r)
+{
+    const Onnx__GraphProto *g = r->model->graph;
+    for (size_t i = 0; i < g->n_node; i++) {
+        const char *op = g->node[i]->op_type ? g->node[i]->op_type : "";
+        r->facts->has_training_ops |= !strcmp(op, "BatchNormalization") || !strcmp(op, "Dropout");
+    }
+}
+
+/* Rounds until nothing changes: at most one an initializer and one an offered input. */
+static ir_module *rounds(onnx_reader *r)
+{
+    int errors = ir_error_count(r->ctx), most = r->all_inits.count + r->options->noffered + 2;
+    do {
+        r->m = ir_module_new(r->ctx, r->arena, ir_base_name(r->file));
+        r->states = ir_map_new(r->scratch);
+        for (int i = 0; i < r->all_inits.count; i++) {
+            onnx_init *init = r->all_inits.items[i];
+            init->state = NULL;
+            init->data = init->config = init->stat = false;
+        }
+        r->changed = false;
+        r->training = false;
+        r->inference = r->options->training;
+        build_main(r, "forward");
+        if (ir_error_count(r->ctx) > errors)
+            return NULL;
+        if (r->options->training && !r->changed) {
+            r->training = true;
+            r->inference = false;
+            build_main(r, "train");
+            if (ir_error_count(r->ctx) > errors)
+                return NULL;
+        }
+        find_constants(r);
+    } while (r->changed && most--);
+    return r->m;
+}
+
+ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, size_t size, const char *file, const char *folder, const onnx_options *options)
+{
+    static const onnx_options none;
+    onnx_facts unused = {0};
+    ir_loc *loc = ir_new(arena, ir_loc);
+    *loc = (ir_loc){.file = file, .node = -1};
+    onnx_reader r = {.ctx = ctx, .arena = arena, .scratch = ir_arena_new(ctx), .options = options ? options : &none, .file = file, .folder = folder};
+    r.facts = r.options->facts ? r.options->facts : &unused;
+    int errors = ir_error_count(ctx);
+    r.model = onnx_unpack(arena, loc, bytes, size);
+    if (!r.model)
+        return NULL;
+    if (!r.model->graph) {
+        ir_report(ctx, IR_ERROR, loc, "not an ONNX model: it has no graph");
+        return NULL;
+    }
+    r.used_offers = r.wanted = r.dims = ir_map_new(r.scratch);
+    if (!opsets_ok(&r, loc))
+        return NULL;
+    if (r.model->n_training_info)
+        ir_report(ctx, IR_WARNING, loc, "the training graphs in the file are not used");
+    read_lists(&r);
+    read_initializers(&r);
+    read_signature(&r);
+    note_training_ops(&r);
+    bind_dims(&r);
+    ir_module *m = rounds(&r);
+    if (m)
+        name_trainables(&r);
+    ir_arena_free(r.scratch);
+    return ir_error_count(ctx) > errors ? NULL : m;
+}
+
+ir_module *onnx_read_file(ir_ctx *ctx, ir_arena *arena, const char *path, const onnx_options *options)
+{
+    ir_data data;
+    if (!ir_read_whole_file(arena, path, (int64_t)INT32_MAX + 1, &data))
+        return NULL;
+    return onnx_read_memory(ctx, arena, data.bytes, data.size, ir_strdup(arena, path), strcmp(path, "-") ? ir_folder_of(arena, path) : NULL, options);
+}
+
+const char *const *onnx_shape_inputs(ir_arena *arena, const char *path, const onnx_options *options)
+{
+    onnx_facts facts = {0};
+    onnx_options mine = options ? *options : (onnx_options){0};
+    mine.facts = &facts;
+    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
+    const char **names = NULL;
+    ir_try frame;
+    if (ctx) {
+        if (!setjmp(ir_try_push(ctx, &frame))) {
+            onnx_read_file(ctx, ir_arena_new(ctx), path, &mine);
+            ir_try_pop(ctx, &frame);
+        }
+        names = ir_array(arena, const char *, facts.shape_inputs.count + 1);
+        for (int i = 0; i < facts.shape_inputs.count; i++)
+            names[i] = ir_strdup(arena, facts.shape_inputs.items[i]);
+    }
+    ir_ctx_free(ctx);
+    return names ? names : ir_array(arena, const char *, 1);
+}

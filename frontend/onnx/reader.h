@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Inside the ONNX reader: what is shared by the reader (read.c, wire.c, tensor.c, fold.c) and the operators' builders (op_*.c).
+ *
+ * A model is converted in rounds. In the first, float initializers are weights and every input is an input; what turns out to
+ * configure an operator or to decide a shape becomes a constant in the next; there is at most one round more than such tensors. */
+#ifndef GRADC_ONNX_READER_H
+#define GRADC_ONNX_READER_H
+
+#include "frontend/onnx/onnx.h"
+#include "ir/map.h"
+#include "ir/path.h"
+#include "onnx.pb-c.h"
+
+typedef struct onnx_reader onnx_reader;
+typedef struct onnx_node onnx_node;
+typedef struct onnx_scope onnx_scope;
+
+/* An initializer of the main graph. */
+typedef struct onnx_init {
+    const Onnx__TensorProto *proto;
+    ir_literal *value;      /* read at the first use */
+    const char *name;
+    bool broken;            /* could not be read: reported */
+    bool constant;          /* found to be no weight */
+    bool data, config, stat; /* its uses in this round */
+    bool listed, listed_not; /* by the exporter, as a parameter; as something else */
+    const char *why;        /* it is constant */
+    ir_state *state;        /* in this round */
+} onnx_init;
+
+/* What a name stands for. */
+typedef struct onnx_entry {
+    ir_value *value;    /* NULL: an error was reported where it should have been made */
+    ir_value **items;   /* of a sequence, which is always of a known length */
+    int nitems;
+    bool sequence;
+    onnx_init *init;    /* a weight or constant of the file, made where it is first used */
+} onnx_entry;
+
+/* A function that is being built; the body of an If, Loop or Scan has an outer one, whose values it takes as parameters. */
+typedef struct onnx_body {
+    ir_builder b;
+    struct onnx_body *outer;
+    IR_LIST(ir_value *) captured; /* of outer, in the order of the captured parameters */
+    IR_LIST(ir_value *) params;   /* those parameters */
+    ir_map inside;                /* outer value -> parameter */
+    bool loop;                    /* runs many times */
+} onnx_body;
+
+/* Where names live: a graph, or a function's body. */
+struct onnx_scope {
+    onnx_reader *r;
+    onnx_scope *outer;  /* whose names are seen too; NULL in the main graph and in functions */
+    onnx_body *body;
+    ir_map names;       /* -> onnx_entry */
+    ir_map makers;      /* name -> node index + 1, of all nodes of the graph */
+    onnx_node *caller;  /* of a function: the node that calls it */
+    const Onnx__FunctionProto *function;
+    int depth;
+};
+
+typedef void onnx_build(onnx_node *n);
+typedef struct onnx_op {
+    const char *name, *domain;
+    int since, last, in_min, in_max, out_max, types;
+    unsigned config; /* inputs that configure: bit i for input i */
+    const char *gradient;
+    onnx_build *build;
+    int extra;
+    const char *attrs; /* names, each followed by a space */
+} onnx_op;
+extern const onnx_op onnx_ops[];
+
+struct onnx_node {
+    onnx_reader *r;
+    onnx_scope *scope;
+    const Onnx__NodeProto *proto;
+    const onnx_op *op;
+    int opset;
+    const ir_loc *loc;
+    ir_builder *b;
+    int nin, nout;
+    ir_value **in;       /* at least op->in_max and nin of them; NULL: left out */
+    onnx_entry **entry;  /* the same, for sequences */
+    ir_value **out;      /* at least 8 */
+    onnx_entry *out_entry; /* sequences; at least 8 */
+    bool failed;
+};
+
+struct onnx_reader {
+    ir_ctx *ctx;
+    ir_arena *arena;   /* of the module */
+    ir_arena *scratch; /* of the reading */
+    const onnx_options *options;
+    onnx_facts *facts;
+    const Onnx__ModelProto *model;
+    const char *file, *folder;
+    ir_module *m;
+    ir_func *main;        /* the function that is being built */
+    bool training;        /* building `train` */
+    bool inference;       /* `forward` of a training compilation */
+    bool changed;         /* another round is due */
+    ir_map ops, functions, inits, states;
+    IR_LIST(onnx_init *) all_inits;
+    ir_map known;         /* value -> its literal */
+    ir_map outer_of;      /* captured parameter -> the value outside */
+    ir_map used_offers;   /* input name -> its literal, baked because it decides a shape */
+    ir_map wanted;        /* input names in facts->shape_inputs */
+    ir_map dims;          /* symbolic dimension -> extent + 1 */
+    ir_map updated;       /* state -> its new value in `train` */
+    int64_t fold_left, nodes;
+    int streams;
+    ir_value *random_seed, *random_calls;
+};
+
+/* wire.c: NULL and reported if the bytes are no model. */
+Onnx__ModelProto *onnx_unpack(ir_arena *arena, const ir_loc *loc, const void *bytes, size_t size);
+
+/* tensor.c: NULL and reported if the tensor is not valid or of a type that is not supported. */
+ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t);
+ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__SparseTensorProto *t);
+/* An ONNX element type; false and reported if we have none. */
+bool onnx_dtype(onnx_reader *r, const ir_loc *loc, int32_t data_type, ir_dtype *out);
+/* ONNX's number for ours. */
+int32_t onnx_type_number(ir_dtype t);
+
+/* fold.c: the value as a literal, if constants alone make it; NULL if not. */
+ir_literal *onnx_peek(onnx_reader *r, ir_value *v);
+/* The same where a constant is due: initializers and offered inputs on the way become constants (in the next round), other
+ * inputs are noted. NULL if it cannot be; *why (may be NULL) then says on what it depends. */
+ir_literal *onnx_demand(onnx_reader *r, ir_value *v, const char **why);
+
+/* graph.c */
+bool onnx_run_graph(onnx_scope *s, const Onnx__GraphProto *g);
+onnx_entry *onnx_find(onnx_scope *s, const char *name);
+ir_value *onnx_value_of(onnx_scope *s, onnx_entry *e);
+bool onnx_bind(onnx_scope *s, const ir_loc *loc, const char *name, ir_value *v);
+/* v as seen from inside body: a parameter of it where v lies outside. */
+ir_value *onnx_capture(onnx_reader *r, onnx_body *body, ir_value *v);
+onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, const ir_loc *loc);
+void onnx_scope_init(onnx_scope *s, onnx_reader *r, onnx_scope *outer, onnx_body *body, int depth);
+/* The operator or function in words for messages, and its location. */
+const ir_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index);
+/* The file's value that v is, or NULL. */
+onnx_init *onnx_init_of(onnx_reader *r, ir_value *v);
+/* The opset version of a domain in this scope, 0 if it is not imported. */
+int onnx_opset(const onnx_scope *s, const char *domain);
+/* The running seed and call count, for random_bits; false and reported where randomness is not supported. */
+bool onnx_random(onnx_node *n, ir_value **seed, ir_value **calls, int *stream);
+
+/* node.c: for builders. */
+void onnx_error(onnx_node *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const Onnx__AttributeProto *onnx_attr(onnx_node *n, const char *name, int type); /* NULL if absent */
+bool onnx_has(onnx_node *n, const char *name);
+int64_t onnx_int(onnx_node *n, const char *name, int64_t otherwise);
+double onnx_float(onnx_node *n, const char *name, double otherwise);
+const char *onnx_text(onnx_node *n, const char *name, const char *otherwise);
+bool onnx_ints(onnx_node *n, const char *name, ir_ints *out); /* false if absent */
+/* The index of a text attribute in a list that ends with NULL; -1 and reported if it is not there. */
+int onnx_choice(onnx_node *n, const char *name, const char *otherwise, const char *const *list);
+/* Exactly `count` integers, `otherwise` if absent; false and reported if there are more or fewer. */
+bool onnx_ints_n(onnx_node *n, const char *name, int count, int64_t otherwise, int64_t *out);
+/* A constant operand as integers or numbers; false and reported if it is not one. */
+bool onnx_const_ints(onnx_node *n, int input, const char *what, ir_ints *out);
+bool onnx_const_int(onnx_node *n, int input, const char *what, int64_t *out);
+bool onnx_const_float(onnx_node *n, int input, const char *what, double *out);
+/* Axes counted from the end where negative; each once; ascending. */
+bool onnx_axis(onnx_node *n, int64_t axis, int rank, int64_t *out);
+bool onnx_axes(onnx_node *n, ir_ints axes, int rank, int64_t *out, int *count);
+/* `axes` from the attribute, or from input i (constant); *given: there was one. */
+bool onnx_axes_from(onnx_node *n, const char *attr, int input, ir_ints *out, bool *given);
+/* Shapes out of range are reported. */
+bool onnx_shape_ok(onnx_node *n, ir_dtype t, int rank, const int64_t *dim);
+ir_value *onnx_i64s(onnx_node *n, int count, const int64_t *v);
+ir_literal *onnx_ints_literal(ir_arena *arena, ir_dtype t, int rank, const int64_t *dim, const int64_t *v);
+/* A number in v's type and shape. */
+ir_value *onnx_like(onnx_node *n, ir_value *v, double x);
+const char *onnx_type_text(onnx_node *n, const ir_value *v);
+/* Common pieces. */
+ir_value *onnx_softmax_last(ir_builder *b, ir_value *x, int64_t axis, bool logarithm);
+ir_value *onnx_mean(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool keep);
+ir_value *onnx_move_axis(ir_builder *b, ir_value *x, int from, int to);
+ir_value *onnx_along(ir_builder *b, ir_value *x, int rank, int axis, const int64_t *shape); /* rank 1 x along axis of shape */
+
+#define ONNX_OP(name, domain, since, last, in_min, in_max, out_max, types, config, gradient, build, extra, attrs) onnx_build onnx_build_##build;
+#include "frontend/onnx/ops.def"
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Tensors of the file as literals. */
+#include "frontend/onnx/reader.h"
+
+#include <string.h>
+
+/* TensorProto.DataType, by number. */
+static const struct { const char *name; int dtype; } types[] = {
+    {"undefined", -1}, {"float", IR_F32}, {"uint8", IR_U8}, {"int8", IR_I8}, {"uint16", IR_U16}, {"int16", IR_I16}, {"int32", IR_I32},
+    {"int64", IR_I64}, {"string", -1}, {"bool", IR_BOOL}, {"float16", IR_F16}, {"double", IR_F64}, {"uint32", IR_U32}, {"uint64", IR_U64},
+    {"complex64", -1}, {"complex128", -1}, {"bfloat16", IR_BF16}, {"float8e4m3fn", -1}, {"float8e4m3fnuz", -1}, {"float8e5m2", -1},
+    {"float8e5m2fnuz", -1}, {"uint4", -1}, {"int4", -1}, {"float4e2m1", -1}, {"float8e8m0", -1}, {"uint2", -1}, {"int2", -1},
+};
+enum { TYPES = sizeof types / sizeof *types };
+
+bool onnx_dtype(onnx_reader *r, const ir_loc *loc, int32_t data_type, ir_dtype *out)
+{
+    if (data_type < 1 || data_type >= TYPES) {
+        ir_report(r->ctx, IR_ERROR, loc, "element type %d is not one of ONNX's", data_type);
+        return false;
+    }
+    if (types[data_type].dtype < 0) {
+        ir_report(r->ctx, IR_ERROR, loc, "element type %s is not supported", types[data_type].name);
+        return false;
+    }
+    *out = (ir_dtype)types[data_type].dtype;
+    return true;
+}
+
+int32_t onnx_type_number(ir_dtype t)
+{
+    for (int i = 1; i < TYPES; i++)
+        if (types[i].dtype == (int)t)
+            return i;
+    BUG("no ONNX type for %s", ir_dtypes[t].name);
+}
+
+static bool tensor_type(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t, ir_type *out)
+{
+    ir_dtype dtype;
+    if (!onnx_dtype(r, loc, t->data_type, &dtype))
+        return false;
+    if (t->n_dims > IR_MAX_RANK) {
+        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' has rank %zu, the limit is %d", t->name ? t->name : "", t->n_dims, IR_MAX_RANK);
+        return false;
+    }
+    *out = ir_type_of(dtype, (int)t->n_dims, t->dims);
+    if (ir_type_ok(out))
+        return true;
+    ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' has a negative dimension or is too large", t->name ? t->name : "");
+    return false;
+}
+
+/* Keys of external data: location, offset, length, checksum; each once. */
+static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t, int64_t bytes, ir_data *out)
+{
+    const char *keys[] = {"location", "offset", "length", "checksum"}, *value[4] = {NULL};
+    int64_t number[4] = {0, 0, bytes, 0};
+    for (size_t i = 0; i < t->n_external_data; i++) {
+        const char *key = t->external_data[i]->key ? t->external_data[i]->key : "";
+        int k = 0;
+        while (k < 4 && strcmp(keys[k], key))
+            k++;
+        if (k == 4 || value[k] || !t->external_data[i]->value) {
+            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': external data key '%s' is %s", t->name, key, k == 4 ? "not known" : "given twice or empty");
+            return false;
+        }
+        value[k] = t->external_data[i]->value;
+        if (k == 1 || k == 2) {
+            const char *s = value[k];
+            int64_t v = 0;
+            bool ok = *s != 0;
+            for (; *s >= '0' && *s <= '9'; s++)
+                ok = ok && ir_size_mul(v, 10, &v) && ir_size_add(v, *s - '0', &v);
+            if (!ok || *s) {
+                ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': external data %s '%.40s' is not a number", t->name, key, value[k]);
+                return false;
+            }
+            number[k] = v;
+        }
+    }
+    if (!value[0] || number[2] != bytes) {
+        ir_report(r->ctx, IR_ERROR, loc, value[0] ? "tensor '%s': external data of %lld bytes, %lld are due" : "tensor '%s': external data without a location", t->name,
+                  (long long)number[2], (long long)bytes);
+        return false;
+    }
+    if (!r->folder) {
+        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' lies in a file beside the model, which has no folder here", t->name);
+        return false;
+    }
+    return ir_read_beneath(r->arena, loc, r->folder, value[0], number[1], bytes, out);
+}
+
+static bool from_bytes(onnx_reader *r, ir_literal *l, void *bytes)
+{
+    int64_t n = ir_bytes(&l->type);
+    if ((uintptr_t)bytes % 16 == 0) {
+        l->data = bytes;
+    } else {
+        l->data = ir_alloc(r->arena, (size_t)n);
+        if (n)
+            memcpy(l->data, bytes, (size_t)n);
+    }
+    if (l->type.dtype == IR_BOOL)
+        for (int64_t i = 0; i < n; i++)
+            ((uint8_t *)l->data)[i] = ((uint8_t *)l->data)[i] != 0;
+    return true;
+}
+
+/* The typed field that holds elements of t; -1 elements: none fits. 16-bit floats are bit patterns in int32_data. */
+static bool from_fields(const Onnx__TensorProto *t, ir_literal *l)
+{
+    int64_t n = ir_count(&l->type);
+    l->data = NULL;
+    size_t have[] = {t->n_float_data, t->n_int32_data, t->n_int64_data, t->n_double_data, t->n_uint64_data, t->n_string_data};
+    ir_dtype d = l->type.dtype;
+    int which = d == IR_F32 ? 0 : d == IR_I64 ? 2 : d == IR_F64 ? 3 : d == IR_U32 || d == IR_U64 ? 4 : 1;
+    for (int i = 0; i < 6; i++)
+        if (have[i] != (i == which ? (size_t)n : 0))
+            return false;
+    return true;
+}
+
+static void copy_fields(const Onnx__TensorProto *t, ir_literal *l)
+{
+    for (int64_t i = 0; i < ir_count(&l->type); i++)
+        switch (l->type.dtype) {
+        case IR_F32: ((float *)l->data)[i] = t->float_data[i]; break;
+        case IR_F64: ((double *)l->data)[i] = t->double_data[i]; break;
+        case IR_F16:
+        case IR_BF16: ((uint16_t *)l->data)[i] = (uint16_t)t->int32_data[i]; break;
+        case IR_I64: ((int64_t *)l->data)[i] = t->int64_data[i]; break;
+        case IR_U32:
+        case IR_U64: ir_literal_set_int(l, i, (int64_t)t->uint64_data[i]); break;
+        case IR_BOOL: ((uint8_t *)l->data)[i] = t->int32_data[i] != 0; break;
+        default: ir_literal_set_int(l, i, t->int32_data[i]);
+        }
+}
+
+ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t)
+{
+    ir_literal l = {0};
+    if (!tensor_type(r, loc, t, &l.type))
+        return NULL;
+    int64_t bytes = ir_bytes(&l.type);
+    const char *name = t->name ? t->name : "";
+    if (t->data_location == 1) {
+        ir_data data;
+        if (t->has_raw_data || !external(r, loc, t, bytes, &data))
+            return NULL;
+        from_bytes(r, &l, data.bytes);
+    } else if (t->data_location) {
+        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': data location %d is not known", name, t->data_location);
+        return NULL;
+    } else if (t->has_raw_data) {
+        if (t->raw_data.len != (size_t)bytes || t->n_float_data + t->n_int32_data + t->n_int64_data + t->n_double_data + t->n_uint64_data) {
+            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' holds %zu raw bytes, %s needs %lld", name, t->raw_data.len, ir_type_text(r->scratch, &l.type), (long long)bytes);
+            return NULL;
+        }
+        from_bytes(r, &l, t->raw_data.data);
+    } else {
+        if (!from_fields(t, &l)) {
+            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' does not hold the %lld elements of %s", name, (long long)ir_count(&l.type), ir_type_text(r->scratch, &l.type));
+            return NULL;
+        }
+        l.data = ir_alloc(r->arena, (size_t)bytes);
+        copy_fields(t, &l);
+    }
+    return ir_memdup(r->arena, &l, sizeof l);
+}
+
+ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__SparseTensorProto *t)
+{
+    ir_literal *values = t->values ? onnx_literal(r, loc, t->values) : NULL, *at = t->indices ? onnx_literal(r, loc, t->indices) : NULL;
+    if (!values || !at)
+        return NULL;
+    ir_type type = {.dtype = values->type.dtype, .rank = (int)t->n_dims};
+    bool ok = t->n_dims <= IR_MAX_RANK && at->type.dtype == IR_I64 && values->type.rank == 1 && at->type.rank >= 1 && at->type.rank <= 2 &&
+              at->type.dim[0] == values->type.dim[0] && (at->type.rank == 1 || at->type.dim[1] == (int64_t)t->n_dims);
+    if (ok)
+        memcpy(type.dim, t->dims, t->n_dims * sizeof *t->dims);
+    ok = ok && ir_type_ok(&type) && ir_bytes(&type) <= IR_MAX_FOLD_BYTES;
+    ir_literal *l = ok ? ir_literal_new(r->arena, &type) : NULL;
+    int64_t last = -1, size = ir_dtypes[type.dtype].bytes;
+    for (int64_t i = 0; ok && i < values->type.dim[0]; i++) {
+        int64_t flat = 0;
+        if (at->type.rank == 1)
+            flat = ((int64_t *)at->data)[i];
+        else
+            for (int d = 0; ok && d < type.rank; d++) {
+                int64_t x = ((int64_t *)at->data)[i * type.rank + d];
+                ok = x >= 0 && x < type.dim[d];
+                flat = flat * type.dim[d] + x;
+            }
+        ok = ok && flat > last && flat < ir_count(&type);
+        last = flat;
+        if (ok)
+            memcpy((char *)l->data + flat * size, (char *)values->data + i * size, (size_t)size);
+    }
+    if (!ok)
+        ir_report(r->ctx, IR_ERROR, loc, "a sparse tensor's indices or sizes are not valid");
+    return ok ? l : NULL;
+}
