@@ -3,7 +3,7 @@
  *
  * Emitting expressions at an index.
  *
- * A kernel is an LLVM function (worker, storage pointers…, i64 lo, i64 hi) that does its tasks lo … hi-1. Inside, an emitter holds
+ * A kernel is an LLVM function (worker, storage pointers…, i64 lo, i64 hi[, scratch]) that does its tasks lo … hi-1. Inside, an emitter holds
  * where code goes. Values are emitted at a tuple of symbolic indices, for `lanes` neighbouring elements at once: the lane
  * variable counts them. A value that is the same in all lanes comes as a scalar, others as a vector; bool is i1, f16 and bf16 are
  * floats already rounded. So one rule an op serves scalar and vector code, broadcasts cost nothing, and what lies side by side
@@ -43,7 +43,7 @@ typedef struct cg_emitter {
     cg_unit *u;
     ir_arena *arena;          /* lives as long as the kernel is emitted */
     const ir_kernel *kernel;
-    LLVMValueRef function, worker, lo, hi;
+    LLVMValueRef function, worker, lo, hi, scratch; /* scratch: NULL unless ir_single_scratch asks for some */
     int lanes;
     int vars;                 /* made so far */
     IR_LIST(cg_memo) memo;
@@ -156,6 +156,7 @@ typedef struct cg_call {
     int64_t tasks;
     int nargs;
     const ir_value **arg;
+    bool scratch; /* after lo and hi: where ir_kernel.scratch_at is */
 } cg_call;
 /* The function for a kernel; an identical one that was emitted before is used again. same_storage(user, x, y): do two values share
  * storage. */

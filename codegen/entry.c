@@ -117,7 +117,7 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
     cg_call call = cg_kernel_function(u, k->kind == IR_KERNEL_CHECK ? &numbered : k, ir_format(u->arena, "%s_kernel%s", u->prefix, u->suffix), same_storage, &w);
     if (!call.tasks)
         return;
-    LLVMValueRef *arg = ir_array(u->arena, LLVMValueRef, call.nargs + 3);
+    LLVMValueRef *arg = ir_array(u->arena, LLVMValueRef, call.nargs + 4);
     arg[0] = p->worker;
     for (int i = 0; i < call.nargs; i++)
         arg[i + 1] = pointer(p, storage_of(p, f, call.arg[i]));
@@ -131,10 +131,15 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
     }
     arg[call.nargs + 1] = lo;
     arg[call.nargs + 2] = hi;
+    if (call.scratch) {
+        storage own = f->scratch;
+        own.offset += k->scratch_at;
+        arg[call.nargs + 3] = pointer(p, own);
+    }
     LLVMBasicBlockRef run = block(p), next = block(p);
     LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntULT, lo, hi, ""), run, next);
     LLVMPositionBuilderAtEnd(u->b, run);
-    LLVMBuildCall2(u->b, call.type, call.function, arg, (unsigned)call.nargs + 3, "");
+    LLVMBuildCall2(u->b, call.type, call.function, arg, (unsigned)call.nargs + (call.scratch ? 4 : 3), "");
     LLVMBuildBr(u->b, next);
     LLVMPositionBuilderAtEnd(u->b, next);
 }

@@ -154,11 +154,12 @@ static void add_attributes(cg_unit *u, LLVMValueRef f)
 static void new_function(cg_emitter *e, cg_call *call, const char *symbol)
 {
     cg_unit *u = e->u;
-    LLVMTypeRef *param = ir_array(e->arena, LLVMTypeRef, call->nargs + 3);
+    LLVMTypeRef *param = ir_array(e->arena, LLVMTypeRef, call->nargs + 4);
     for (int i = 0; i <= call->nargs; i++)
         param[i] = u->ptr;
     param[call->nargs + 1] = param[call->nargs + 2] = u->i64;
-    call->type = LLVMFunctionType(u->nothing, param, (unsigned)call->nargs + 3, 0);
+    param[call->nargs + 3] = u->ptr;
+    call->type = LLVMFunctionType(u->nothing, param, (unsigned)call->nargs + (call->scratch ? 4 : 3), 0);
     call->function = e->function = LLVMAddFunction(u->module, symbol, call->type);
     LLVMSetLinkage(e->function, LLVMInternalLinkage);
     add_attributes(u, e->function);
@@ -167,6 +168,7 @@ static void new_function(cg_emitter *e, cg_call *call, const char *symbol)
     e->worker = LLVMGetParam(e->function, 0);
     e->lo = LLVMGetParam(e->function, (unsigned)call->nargs + 1);
     e->hi = LLVMGetParam(e->function, (unsigned)call->nargs + 2);
+    e->scratch = call->scratch ? LLVMGetParam(e->function, (unsigned)call->nargs + 3) : NULL;
 }
 
 /* Leaves that share storage share an argument, so all others can be promised not to overlap. */
@@ -214,7 +216,7 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, const char *symbol, b
     s->e = e;
     write_signature(s);
     int *leaf_of_arg = ir_array(u->arena, int, e->leaf.count + 1);
-    cg_call call = {.nargs = number_arguments(e, leaf_of_arg, same_storage, user)};
+    cg_call call = {.nargs = number_arguments(e, leaf_of_arg, same_storage, user), .scratch = k->kind == IR_KERNEL_SINGLE && ir_single_scratch(k->core)};
     for (int i = 0; i < e->leaf.count; i++)
         put_int(s, e->argument.items[i]);
     put(s, u->suffix, strlen(u->suffix));

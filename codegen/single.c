@@ -1,11 +1,475 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Kernels of ops that are no expression at an index: scatter, sort, cumulative. */
+ * Kernels of ops that are no expression at an index: scatter, sort, cumulative. Each is cut into tasks along dimensions in which
+ * its parts do not touch; lanes run along the innermost dimension in storage where that is such a one. */
 #include "codegen/emit.h"
+
+enum {
+    TASKS = 32,    /* wanted, where there is work for them */
+    SMALL = 16384, /* elements that one thread does alone */
+    CHUNK = 256,   /* elements of the lanes' dimension that a task takes at least */
+};
+
+/* The loops of a kernel: tasks, then free dimensions and one of lanes. */
+typedef struct parts {
+    const ir_value *root;
+    bool free[IR_MAX_RANK]; /* dimensions that may be cut */
+    bool cut[IR_MAX_RANK];  /* those that tasks count */
+    int lane;               /* dimension; -1: none */
+    int lanes;
+    int64_t chunk, chunks;  /* of the lanes' dimension */
+    int64_t tasks;
+    LLVMValueRef start, end, last; /* of the lanes' loop in this task: whole vectors; last: i1, this task does the rest too */
+} parts;
+
+static int lanes_for(cg_emitter *e, ir_dtype t, int64_t extent)
+{
+    int lanes = cg_width(e->u, ir_dtypes[t].bytes);
+    return extent < lanes ? (int)extent : lanes;
+}
+
+static void plan_parts(cg_emitter *e, parts *p, int64_t work)
+{
+    const ir_type *t = &p->root->type;
+    int fastest = cg_fastest(p->root);
+    p->lane = fastest >= 0 && p->free[fastest] ? fastest : -1;
+    p->lanes = p->lane < 0 ? 1 : lanes_for(e, t->dtype, t->dim[p->lane]);
+    p->tasks = p->chunks = 1;
+    if (work <= SMALL)
+        return;
+    for (int d = 0; d < t->rank && p->tasks < TASKS; d++)
+        if (p->free[d] && d != p->lane && t->dim[d] != 1) {
+            p->cut[d] = true;
+            p->tasks *= t->dim[d];
+        }
+    if (p->lane < 0 || p->tasks >= TASKS)
+        return;
+    int64_t wanted = (TASKS + p->tasks - 1) / p->tasks, extent = t->dim[p->lane];
+    int64_t each = (extent + wanted - 1) / wanted;
+    each = each < CHUNK ? CHUNK : each;
+    p->chunk = (each + p->lanes - 1) / p->lanes * p->lanes;
+    p->chunks = (extent + p->chunk - 1) / p->chunk;
+    p->tasks *= p->chunks;
+}
+
+/* The task's indices in the cut dimensions, and its piece of the lanes' dimension. */
+static void open_task(cg_emitter *e, parts *p, cg_loop *loop, cg_index *at)
+{
+    cg_unit *u = e->u;
+    cg_loop_begin(e, loop, e->lo, e->hi, 1, false);
+    cg_index task = cg_of_var(cg_var_new(e, loop->i, p->tasks - 1)), chunk = cg_of(0);
+    if (p->chunks > 1)
+        cg_divide(e, &task, p->chunks, &task, &chunk);
+    for (int d = p->root->type.rank - 1; d >= 0; d--)
+        if (p->cut[d])
+            cg_divide(e, &task, p->root->type.dim[d], &task, &at[d]);
+    if (p->lane < 0)
+        return;
+    int64_t whole = p->root->type.dim[p->lane] / p->lanes * p->lanes;
+    p->start = cg_i64(u, 0);
+    p->end = cg_i64(u, whole);
+    p->last = NULL;
+    if (p->chunks > 1) {
+        LLVMTypeRef i64 = u->i64;
+        LLVMValueRef number = cg_scalar_part(e, &chunk);
+        p->start = LLVMBuildMul(u->b, number, cg_i64(u, p->chunk), "");
+        p->end = cg_intrinsic(u, "llvm.smin", &i64, 1, (LLVMValueRef[]){LLVMBuildAdd(u->b, p->start, cg_i64(u, p->chunk), ""), p->end}, 2);
+        p->last = LLVMBuildICmp(u->b, LLVMIntEQ, number, cg_i64(u, p->chunks - 1), "");
+    }
+}
+
+typedef void body(cg_emitter *e, void *user, cg_index *at);
+
+/* Runs the body for the lanes' dimension: whole vectors, then what is left. */
+static void for_lanes(cg_emitter *e, const parts *p, cg_index *at, body *f, void *user)
+{
+    if (p->lane < 0) {
+        f(e, user, at);
+        return;
+    }
+    int64_t extent = p->root->type.dim[p->lane], whole = extent / p->lanes * p->lanes;
+    cg_loop loop;
+    e->lanes = p->lanes;
+    cg_loop_begin(e, &loop, p->start, p->end, p->lanes, p->chunks == 1);
+    cg_var *v = cg_var_new(e, loop.i, extent - 1);
+    v->lane = e->lanes > 1;
+    at[p->lane] = cg_of_var(v);
+    f(e, user, at);
+    cg_loop_end(e, &loop);
+    if (extent > whole) {
+        cg_branch branch;
+        int mark = e->memo.count;
+        if (p->last)
+            cg_if(e, &branch, p->last);
+        e->lanes = (int)(extent - whole);
+        v = cg_var_new(e, cg_i64(e->u, 0), e->lanes - 1);
+        v->lane = e->lanes > 1;
+        at[p->lane] = cg_of_var(v);
+        at[p->lane].constant = whole;
+        f(e, user, at);
+        if (p->last)
+            cg_endif(e, &branch);
+        cg_forget(e, mark);
+    }
+    e->lanes = 1;
+}
+
+/* A loop for each dimension of t that `skip` does not name, then the lanes. */
+static void for_dims(cg_emitter *e, const parts *p, const ir_type *t, const bool *skip, int d, cg_index *at, body *f, void *user)
+{
+    while (d < t->rank && (skip[d] || d == p->lane))
+        d++;
+    if (d == t->rank) {
+        for_lanes(e, p, at, f, user);
+        return;
+    }
+    cg_loop loop;
+    at[d] = cg_loop_count(e, &loop, t->dim[d]);
+    for_dims(e, p, t, skip, d + 1, at, f, user);
+    cg_loop_end(e, &loop);
+}
+
+static void clear(cg_index *at)
+{
+    for (int d = 0; d < IR_MAX_RANK; d++)
+        at[d] = cg_of(0);
+}
+
+/* ---- Scatter ---- */
+
+typedef struct scattering {
+    parts *p;
+    const ir_inst *inst;
+    const struct ir_attrs_scatter *a;
+    bool selected[IR_MAX_RANK];     /* dimensions of the result that indices choose */
+    int leading;                    /* dimensions of the updates that are the index's */
+    int update_dim[IR_MAX_RANK];    /* of a dimension of the result that is not selected */
+    cg_index update[IR_MAX_RANK];   /* where in the updates */
+} scattering;
+
+static void copy_element(cg_emitter *e, void *user, cg_index *at)
+{
+    scattering *s = user;
+    int mark = e->memo.count;
+    cg_store(e, s->p->root, at, cg_at(e, s->inst->operand[0], at));
+    cg_forget(e, mark);
+}
+
+static void update_element(cg_emitter *e, void *user, cg_index *at)
+{
+    scattering *s = user;
+    const ir_value *root = s->p->root;
+    ir_dtype t = root->type.dtype;
+    int mark = e->memo.count;
+    for (int d = 0; d < root->type.rank; d++)
+        if (!s->selected[d])
+            s->update[s->update_dim[d]] = at[d];
+    LLVMValueRef v = cg_at(e, s->inst->operand[2], s->update);
+    cg_index where = cg_element(e, root, at);
+    if (s->a->combine != IR_SET)
+        v = cg_round(e, t, cg_combine(e, s->a->combine, t, cg_load_element(e, root, &where), v));
+    cg_store_element(e, root, &where, v);
+    cg_forget(e, mark);
+}
+
+/* One index vector: where it points inside the result, its slice is updated. */
+static void update_slice(cg_emitter *e, scattering *s, cg_index *at)
+{
+    cg_unit *u = e->u;
+    const ir_value *index = s->inst->operand[1], *root = s->p->root;
+    cg_index where[IR_MAX_RANK];
+    bool skip[IR_MAX_RANK];
+    LLVMValueRef inside = NULL;
+    for (int d = 0; d < s->leading; d++)
+        where[d] = s->update[d];
+    for (int j = 0; j < s->a->dims.n; j++) {
+        int d = (int)s->a->dims.v[j];
+        where[s->leading] = cg_of(j);
+        LLVMValueRef v = LLVMBuildIntCast2(u->b, cg_at(e, index, where), u->i64, ir_is_signed(index->type.dtype), "");
+        LLVMValueRef fits = LLVMBuildICmp(u->b, LLVMIntULT, v, cg_i64(u, root->type.dim[d]), "");
+        inside = inside ? LLVMBuildAnd(u->b, inside, fits, "") : fits;
+        at[d] = cg_opaque(e, v, root->type.dim[d] - 1);
+    }
+    for (int d = 0; d < root->type.rank; d++)
+        skip[d] = s->selected[d] || d < s->a->batch || s->p->cut[d];
+    cg_branch branch;
+    if (inside)
+        cg_if(e, &branch, inside);
+    for_dims(e, s->p, &root->type, skip, 0, at, update_element, s);
+    if (inside)
+        cg_endif(e, &branch);
+}
+
+/* Loops over the index vectors, in their order. */
+static void for_vectors(cg_emitter *e, scattering *s, int d, cg_index *at)
+{
+    const ir_value *index = s->inst->operand[1];
+    if (d == s->leading) {
+        update_slice(e, s, at);
+        return;
+    }
+    if (d < s->a->batch && s->p->cut[d]) {
+        s->update[d] = at[d];
+        for_vectors(e, s, d + 1, at);
+        return;
+    }
+    cg_loop loop;
+    s->update[d] = cg_loop_count(e, &loop, index->type.dim[d]);
+    if (d < s->a->batch)
+        at[d] = s->update[d];
+    for_vectors(e, s, d + 1, at);
+    cg_loop_end(e, &loop);
+}
+
+static bool same_argument(const cg_emitter *e, const ir_value *x, const ir_value *y)
+{
+    int argument[2] = {-1, -2};
+    for (int i = 0; i < e->leaf.count; i++) {
+        if (e->leaf.items[i] == x)
+            argument[0] = e->argument.items[i];
+        if (e->leaf.items[i] == y)
+            argument[1] = e->argument.items[i];
+    }
+    return argument[0] == argument[1];
+}
+
+static int64_t scatter_kernel(cg_emitter *e, const ir_inst *inst)
+{
+    parts p = {.root = inst->result[0]};
+    scattering s = {.p = &p, .inst = inst, .a = IR_ATTR(inst, scatter), .leading = inst->operand[1]->type.rank - 1};
+    cg_index at[IR_MAX_RANK];
+    const ir_type *t = &p.root->type;
+    if (ir_count(t) == 0)
+        return 0;
+    for (int j = 0; j < s.a->dims.n; j++)
+        s.selected[s.a->dims.v[j]] = true;
+    for (int d = 0, next = s.leading; d < t->rank; d++) {
+        p.free[d] = !s.selected[d];
+        if (!s.selected[d])
+            s.update_dim[d] = d < s.a->batch ? d : next++;
+    }
+    /* Lanes run along a dimension of the slices: one of the batch would need an index a lane. */
+    int fastest = cg_fastest(p.root);
+    if (fastest >= 0 && fastest < s.a->batch)
+        p.free[fastest] = false;
+    plan_parts(e, &p, ir_count(t) + ir_count(&inst->operand[2]->type));
+    clear(at);
+    clear(s.update);
+    cg_loop task;
+    open_task(e, &p, &task, at);
+    if (!same_argument(e, inst->operand[0], p.root)) {
+        parts copy = p;
+        if (p.lane < 0 && fastest >= 0) { /* copies have lanes in any case */
+            copy.lane = fastest;
+            copy.lanes = lanes_for(e, t->dtype, t->dim[fastest]);
+            copy.start = cg_i64(e->u, 0);
+            copy.end = cg_i64(e->u, t->dim[fastest] / copy.lanes * copy.lanes);
+        }
+        for_dims(e, &copy, t, p.cut, 0, at, copy_element, &s);
+    }
+    if (ir_count(&inst->operand[2]->type))
+        for_vectors(e, &s, 0, at);
+    cg_loop_end(e, &task);
+    return p.tasks;
+}
+
+/* ---- Cumulative ---- */
+
+typedef struct accumulation {
+    const ir_inst *inst;
+    const struct ir_attrs_cumulative *a;
+    const ir_value *root;
+} accumulation;
+
+static void accumulate(cg_emitter *e, void *user, cg_index *at)
+{
+    accumulation *s = user;
+    cg_unit *u = e->u;
+    ir_dtype t = s->root->type.dtype;
+    int64_t extent = s->root->type.dim[s->a->axis];
+    LLVMTypeRef type = cg_type(e, t, e->lanes);
+    LLVMValueRef total = cg_local(e, type);
+    LLVMBuildStore(u->b, cg_as_vector(e, cg_identity(e, s->a->combine, t)), total);
+    cg_loop loop;
+    cg_index i = cg_loop_count(e, &loop, extent);
+    if (s->a->reverse) {
+        i = cg_scaled(&i, -1);
+        i = cg_plus(&i, extent - 1);
+    }
+    at[s->a->axis] = i;
+    LLVMValueRef before = LLVMBuildLoad2(u->b, type, total, ""), x = cg_as_vector(e, cg_at(e, s->inst->operand[0], at));
+    LLVMValueRef after = cg_combine(e, s->a->combine, t, before, x);
+    LLVMBuildStore(u->b, after, total);
+    cg_store(e, s->root, at, s->a->exclusive ? before : after);
+    cg_loop_end(e, &loop);
+}
+
+static int64_t cumulative_kernel(cg_emitter *e, const ir_inst *inst)
+{
+    parts p = {.root = inst->result[0]};
+    accumulation s = {inst, IR_ATTR(inst, cumulative), p.root};
+    cg_index at[IR_MAX_RANK];
+    bool skip[IR_MAX_RANK];
+    if (ir_count(&p.root->type) == 0)
+        return 0;
+    for (int d = 0; d < p.root->type.rank; d++)
+        p.free[d] = d != s.a->axis;
+    plan_parts(e, &p, ir_count(&p.root->type));
+    for (int d = 0; d < p.root->type.rank; d++)
+        skip[d] = p.cut[d] || d == s.a->axis;
+    clear(at);
+    cg_loop task;
+    open_task(e, &p, &task, at);
+    for_dims(e, &p, &p.root->type, skip, 0, at, accumulate, &s);
+    cg_loop_end(e, &task);
+    return p.tasks;
+}
+
+/* ---- Sort ----
+ * Each row's keys are first written where its sorted ones will be, then a merge sort from below moves their numbers between two
+ * buffers; at the end each result takes its elements from its operand in that order. */
+
+typedef struct sorting {
+    const ir_inst *inst;
+    const ir_value *keys; /* result 0, until the end in the operand's order */
+    int64_t axis, extent;
+    bool descending;
+    cg_index *at;
+    LLVMValueRef buffer;  /* two times `extent` numbers, of this task */
+} sorting;
+
+static LLVMValueRef number_at(cg_emitter *e, const sorting *s, LLVMValueRef which, LLVMValueRef i)
+{
+    cg_unit *u = e->u;
+    LLVMValueRef at = LLVMBuildAdd(u->b, LLVMBuildMul(u->b, which, cg_i64(u, s->extent), ""), i, "");
+    return LLVMBuildInBoundsGEP2(u->b, u->i64, s->buffer, &at, 1, "");
+}
+
+static LLVMValueRef key_of(cg_emitter *e, const sorting *s, LLVMValueRef number)
+{
+    s->at[s->axis] = cg_opaque(e, number, s->extent - 1);
+    cg_index where = cg_element(e, s->keys, s->at);
+    return cg_load_element(e, s->keys, &where);
+}
+
+/* i1: x must stand before y; NaN is greatest. */
+static LLVMValueRef stands_before(cg_emitter *e, const sorting *s, LLVMValueRef x, LLVMValueRef y)
+{
+    LLVMBuilderRef b = e->u->b;
+    ir_dtype t = s->keys->type.dtype;
+    if (s->descending) {
+        LLVMValueRef swap = x;
+        x = y;
+        y = swap;
+    }
+    if (!ir_is_float(t))
+        return LLVMBuildICmp(b, ir_is_signed(t) ? LLVMIntSLT : LLVMIntULT, x, y, "");
+    LLVMValueRef only_y = LLVMBuildAnd(b, LLVMBuildFCmp(b, LLVMRealORD, x, x, ""), LLVMBuildFCmp(b, LLVMRealUNO, y, y, ""), "");
+    return LLVMBuildOr(b, LLVMBuildFCmp(b, LLVMRealOLT, x, y, ""), only_y, "");
+}
+
+static LLVMValueRef smaller(cg_emitter *e, LLVMValueRef x, LLVMValueRef y)
+{
+    LLVMTypeRef i64 = e->u->i64;
+    return cg_intrinsic(e->u, "llvm.smin", &i64, 1, (LLVMValueRef[]){x, y}, 2);
+}
+
+/* Numbers left … middle-1 and middle … right-1 of buffer `from`, both in order, go to the other one in order. */
+static void merge(cg_emitter *e, const sorting *s, LLVMValueRef from, LLVMValueRef left, LLVMValueRef middle, LLVMValueRef right)
+{
+    cg_unit *u = e->u;
+    LLVMBuilderRef b = u->b;
+    LLVMValueRef next[2] = {cg_local(e, u->i64), cg_local(e, u->i64)}, last = cg_i64(u, s->extent - 1), i[2], number[2], key[2];
+    LLVMValueRef other = LLVMBuildSub(b, cg_i64(u, 1), from, "");
+    LLVMBuildStore(b, left, next[0]);
+    LLVMBuildStore(b, middle, next[1]);
+    cg_loop loop;
+    cg_loop_begin(e, &loop, left, right, 1, true);
+    for (int k = 0; k < 2; k++) {
+        i[k] = LLVMBuildLoad2(b, u->i64, next[k], "");
+        number[k] = LLVMBuildLoad2(b, u->i64, number_at(e, s, from, smaller(e, i[k], last)), "");
+        key[k] = key_of(e, s, number[k]);
+    }
+    /* The left one, unless it is used up or the right one must stand before it. */
+    LLVMValueRef none = LLVMBuildICmp(b, LLVMIntSGE, i[0], middle, ""), some = LLVMBuildICmp(b, LLVMIntSLT, i[1], right, "");
+    LLVMValueRef take = LLVMBuildAnd(b, some, LLVMBuildOr(b, none, stands_before(e, s, key[1], key[0]), ""), "");
+    LLVMBuildStore(b, LLVMBuildSelect(b, take, number[1], number[0], ""), number_at(e, s, other, loop.i));
+    LLVMValueRef one = LLVMBuildZExt(b, take, u->i64, "");
+    LLVMBuildStore(b, LLVMBuildAdd(b, i[0], LLVMBuildSub(b, cg_i64(u, 1), one, ""), ""), next[0]);
+    LLVMBuildStore(b, LLVMBuildAdd(b, i[1], one, ""), next[1]);
+    cg_loop_end(e, &loop);
+}
+
+static void sort_row(cg_emitter *e, void *user, cg_index *at)
+{
+    sorting *s = user;
+    cg_unit *u = e->u;
+    LLVMValueRef zero = cg_i64(u, 0), extent = cg_i64(u, s->extent);
+    cg_loop loop, merges;
+    int passes = 0;
+    s->at = at;
+    at[s->axis] = cg_loop_count(e, &loop, s->extent);
+    cg_store(e, s->keys, at, cg_at(e, s->inst->operand[0], at));
+    LLVMBuildStore(u->b, loop.i, number_at(e, s, zero, loop.i));
+    cg_loop_end(e, &loop);
+    while ((s->extent - 1) >> passes)
+        passes++;
+    cg_loop_begin(e, &loop, zero, cg_i64(u, passes), 1, false);
+    LLVMValueRef run = LLVMBuildShl(u->b, cg_i64(u, 1), loop.i, ""), twice = LLVMBuildShl(u->b, run, cg_i64(u, 1), "");
+    LLVMValueRef from = LLVMBuildAnd(u->b, loop.i, cg_i64(u, 1), "");
+    LLVMValueRef count = LLVMBuildUDiv(u->b, LLVMBuildAdd(u->b, extent, LLVMBuildSub(u->b, twice, cg_i64(u, 1), ""), ""), twice, "");
+    cg_loop_begin(e, &merges, zero, count, 1, true);
+    LLVMValueRef left = LLVMBuildMul(u->b, merges.i, twice, "");
+    merge(e, s, from, left, smaller(e, LLVMBuildAdd(u->b, left, run, ""), extent), smaller(e, LLVMBuildAdd(u->b, left, twice, ""), extent));
+    cg_loop_end(e, &merges);
+    cg_loop_end(e, &loop);
+    cg_index i = cg_loop_count(e, &loop, s->extent), source[IR_MAX_RANK];
+    for (int d = 0; d < s->keys->type.rank; d++)
+        source[d] = at[d];
+    at[s->axis] = i;
+    LLVMValueRef number = LLVMBuildLoad2(u->b, u->i64, number_at(e, s, cg_i64(u, passes & 1), loop.i), "");
+    source[s->axis] = cg_opaque(e, number, s->extent - 1);
+    for (int k = 0; k < s->inst->nresults; k++)
+        cg_store(e, s->inst->result[k], at, cg_at(e, s->inst->operand[k], source));
+    cg_loop_end(e, &loop);
+}
+
+static int64_t sort_kernel(cg_emitter *e, const ir_inst *inst)
+{
+    cg_unit *u = e->u;
+    const ir_type *t = &inst->result[0]->type;
+    sorting s = {.inst = inst, .keys = inst->result[0], .axis = IR_ATTR(inst, sort)->axis, .descending = IR_ATTR(inst, sort)->descending != 0};
+    s.extent = t->dim[s.axis];
+    int64_t tasks = ir_single_tasks(inst);
+    if (tasks == 0)
+        return 0;
+    ir_type rows = *t; /* one element a row */
+    rows.dim[s.axis] = 1;
+    int64_t count = ir_count(&rows);
+    cg_index at[IR_MAX_RANK];
+    clear(at);
+    cg_loop task, row;
+    cg_loop_begin(e, &task, e->lo, e->hi, 1, false);
+    LLVMValueRef own = LLVMBuildMul(u->b, task.i, cg_i64(u, 2 * s.extent), "");
+    s.buffer = LLVMBuildInBoundsGEP2(u->b, u->i64, e->scratch, &own, 1, "");
+    /* Task i has rows i, i + tasks, … */
+    cg_loop_begin(e, &row, task.i, cg_i64(u, count), tasks, true);
+    cg_index number = cg_of_var(cg_var_new(e, row.i, count - 1));
+    cg_unravel(e, &rows, &number, at);
+    sort_row(e, &s, at);
+    cg_loop_end(e, &row);
+    cg_loop_end(e, &task);
+    return tasks;
+}
 
 int64_t cg_single_kernel(cg_emitter *e)
 {
     const ir_inst *core = e->kernel->core;
-    BUG("%s has no kernel", ir_ops[core->op].name);
+    switch (core->op) {
+    case IR_OP_scatter: return scatter_kernel(e, core);
+    case IR_OP_cumulative: return cumulative_kernel(e, core);
+    case IR_OP_sort: return sort_kernel(e, core);
+    default: BUG("%s has no kernel", ir_ops[core->op].name);
+    }
 }

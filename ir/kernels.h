@@ -67,6 +67,9 @@ typedef struct ir_view {
 void ir_storage_strides(const ir_value *v, int64_t stride[IR_MAX_RANK]);
 /* Follows reshape, transpose, slice, broadcast and reverse from v down to storage. False if v is not such a view. */
 bool ir_view_of(ir_value *v, ir_view *out);
+/* A SINGLE kernel whose emitter needs memory of its own cuts its work into this many tasks, and needs so many bytes in all. */
+int64_t ir_single_tasks(const ir_inst *core);
+int64_t ir_single_scratch(const ir_inst *core);
 /* True for a value that codegen emits as an immediate: a constant whose elements are all the same. */
 bool ir_is_immediate(const ir_value *v);
 

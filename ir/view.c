@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Storage order and strided views. */
+ * Storage order, strided views, and the memory of kernels with emitters of their own. */
 #include "ir/kernels.h"
 
 const char *const ir_kernel_kind_names[] = {"map", "contraction", "single", "check", "loop", "branch", NULL};
@@ -120,4 +120,25 @@ bool ir_view_of(ir_value *v, ir_view *out)
     default:
         return false;
     }
+}
+
+int64_t ir_single_tasks(const ir_inst *core)
+{
+    enum { MOST = 32 }; /* each has buffers of its own */
+    if (core->op != IR_OP_sort)
+        return 0;
+    const ir_type *t = &core->operand[0]->type;
+    int64_t extent = t->dim[IR_ATTR(core, sort)->axis], rows = extent ? ir_count(t) / extent : 0;
+    return rows < MOST ? rows : MOST;
+}
+
+int64_t ir_single_scratch(const ir_inst *core)
+{
+    if (core->op != IR_OP_sort)
+        return 0;
+    int64_t row, all;
+    if (!ir_size_mul(core->operand[0]->type.dim[IR_ATTR(core, sort)->axis], 2 * (int64_t)sizeof(int64_t), &row) ||
+        !ir_size_mul(row, ir_single_tasks(core), &all))
+        BUG("the scratch memory of a sort is too large");
+    return all;
 }

@@ -401,6 +401,8 @@ static void kernel_scratch(planning *p)
         ir_kernel *k = p->s->kernels.items[i];
         int64_t inner = 0;
         ir_func *called[2];
+        if (k->kind == IR_KERNEL_SINGLE && ir_single_scratch(k->core))
+            new_span(p, k->phase, k->phase, ir_single_scratch(k->core))->place = &k->scratch_at;
         if (k->kind != IR_KERNEL_LOOP && k->kind != IR_KERNEL_BRANCH)
             continue;
         for (int c = 0, n = ir_called(k->core, called, 2); c < n; c++)
