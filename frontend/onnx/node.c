@@ -260,7 +260,7 @@ ir_value *onnx_i64s(onnx_node *n, int count, const int64_t *v)
 
 ir_value *onnx_like(onnx_node *n, ir_value *v, double x)
 {
-    return ir_splat(n->b, &v->type, x);
+    return v ? ir_splat(n->b, &v->type, x) : NULL;
 }
 
 const char *onnx_type_text(onnx_node *n, const ir_value *v)
@@ -273,6 +273,8 @@ const char *onnx_type_text(onnx_node *n, const ir_value *v)
 ir_value *onnx_mean(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool keep)
 {
     double count = 1;
+    if (!x)
+        return NULL;
     for (int i = 0; i < n; i++)
         count *= (double)x->type.dim[axes[i]];
     ir_value *s = keep ? ir_reduce_keep(b, IR_SUM, x, n, axes) : ir_reduce(b, IR_SUM, x, n, axes);
@@ -281,6 +283,8 @@ ir_value *onnx_mean(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool
 
 ir_value *onnx_softmax_last(ir_builder *b, ir_value *x, int64_t axis, bool logarithm)
 {
+    if (!x)
+        return NULL;
     ir_value *m = ir_broadcast_to(b, ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, x, 1, &axis)), x->type.rank, x->type.dim);
     ir_value *d = ir_sub(b, x, m), *e = ir_exp(b, d), *s = ir_reduce_keep(b, IR_SUM, e, 1, &axis);
     if (logarithm)

@@ -35,6 +35,8 @@ static ir_value *wrap(onnx_node *n, ir_value *index, int count, const int64_t *e
 /* x with a unit dimension at the end. */
 static ir_value *columns(onnx_node *n, ir_value *x)
 {
+    if (!x)
+        return NULL;
     ir_type t = x->type;
     if (t.rank == IR_MAX_RANK) {
         onnx_error(n, "indices of rank 16 are not supported");

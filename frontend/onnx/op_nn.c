@@ -335,7 +335,7 @@ BUILD(conv_transpose)
         int64_t total = w.low[i] + w.high[i], full = w.stride[i] * (X->type.dim[2 + i] - 1) + extra[i] + span_of(&w, i);
         if (shaped || w.way == SAME_UPPER || w.way == SAME_LOWER) {
             total = full - (shaped ? want[i] : X->type.dim[2 + i] * w.stride[i]);
-            int64_t half = total / 2;
+            int64_t half = total >> 1; /* towards minus infinity */
             w.low[i] = w.way == SAME_UPPER ? half : total - half;
             w.high[i] = total - w.low[i];
         }

@@ -191,20 +191,23 @@ BUILD(lp_norm)
         return;
     }
     ir_value *s = ir_reduce_keep(n->b, IR_SUM, p == 1 ? ir_abs(n->b, X) : ir_mul(n->b, X, X), 1, &axis);
+    if (!s)
+        return;
+    ir_value *zero = onnx_like(n, s, 0), *one = onnx_like(n, s, 1), *empty = ir_compare(n->b, IR_EQ, s, zero); /* zeros stay zeros */
+    s = ir_select(n->b, empty, one, s);
     n->out[0] = ir_div(n->b, X, spread(n, p == 1 ? s : ir_sqrt(n->b, s)));
 }
 
 BUILD(lrn)
 {
     ir_builder *b = n->b;
-    int64_t size = onnx_int(n, "size", 0), ones[IR_MAX_RANK], zeros[IR_MAX_RANK] = {0}, window[IR_MAX_RANK], low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0};
+    int64_t size = onnx_int(n, "size", 0), ones[IR_MAX_RANK], window[IR_MAX_RANK], low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0};
     if (size < 1 || size > 1 << 20 || RANK < 2) {
         onnx_error(n, "a size of %lld for %s", (long long)size, onnx_type_text(n, X));
         return;
     }
     for (int i = 0; i < RANK; i++)
         ones[i] = window[i] = 1;
-    (void)zeros;
     window[1] = size;
     low[1] = (size - 1) / 2;
     high[1] = size - 1 - low[1];

@@ -23,7 +23,7 @@ static double position(const resize *z, int64_t i, int64_t d, int64_t m, double 
     double x = (double)i;
     switch (z->place) {
     case ASYMMETRIC: return x / scale;
-    case ALIGN_CORNERS: return m == 1 ? 0 : x * (double)(d - 1) / (double)(m - 1);
+    case ALIGN_CORNERS: return scale * (double)d == 1 ? 0 : x * (double)(d - 1) / (scale * (double)d - 1);
     case PYTORCH_HALF_PIXEL: return m == 1 ? 0 : (x + 0.5) / scale - 0.5;
     case HALF_PIXEL_SYMMETRIC: {
         double exact = scale * (double)d, centre = (double)d / 2, shift = centre * (1 - (double)m / exact);

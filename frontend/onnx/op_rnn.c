@@ -22,7 +22,7 @@ static const char *const activations[] = {"Sigmoid", "Tanh", "Relu", "Softsign",
 
 static ir_value *like(cell *k, ir_value *x, double v)
 {
-    return ir_splat(&k->b, &x->type, v);
+    return x ? ir_splat(&k->b, &x->type, v) : NULL;
 }
 
 static ir_value *activate(cell *k, int which, ir_value *x)
