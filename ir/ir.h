@@ -180,6 +180,7 @@ typedef struct ir_state {
     ir_literal *init;     /* NULL: zeros */
     int index;            /* in the module's list */
     ir_ints order;        /* of dimensions in storage, outermost first; n = 0: row-major. Set by the layout pass */
+    bool ordered;         /* the order is decided: the layout pass keeps it */
     int64_t at;           /* offset in the state block, set by codegen */
 } ir_state;
 

@@ -7,7 +7,6 @@
  * instructions that follow it along; roots of one shape that read the same things share a kernel.
  *
  * Needs: calls inlined. Sets kernel of values, and the schedule's kernels in program order; plan does the rest. */
-#include "ir/kernels.h"
 #include "passes/local.h"
 
 #include <string.h>
@@ -41,19 +40,9 @@ static double count(const ir_value *v)
 
 /* ---- What instructions are ---- */
 
-static bool is_contraction(const ir_inst *inst)
-{
-    return (inst->op == IR_OP_dot_general || inst->op == IR_OP_convolution) && ir_is_float(inst->result[0]->type.dtype);
-}
-
 static bool is_single(const ir_inst *inst)
 {
     return inst->op == IR_OP_scatter || inst->op == IR_OP_sort || inst->op == IR_OP_cumulative;
-}
-
-static bool is_view(const ir_inst *inst)
-{
-    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice || inst->op == IR_OP_broadcast || inst->op == IR_OP_reverse;
 }
 
 /* Elements of operand 0 that one result element reads, of ops that loop. */
@@ -149,6 +138,7 @@ static void own_results(ir_func *f)
         b.loc = r->value->def ? r->value->def->loc : NULL;
         ir_value *c = ir_unary(&b, IR_OP_copy, r->value);
         c->name = r->value->name;
+        c->order = r->bind == IR_STATE ? r->state->order : (ir_ints){0};
         r->value = c;
     }
     ir_built(&b);
@@ -168,36 +158,19 @@ static ir_value *copy_operand(ir_inst *inst, int i)
     return c;
 }
 
-/* The value that a chain of views stands on. */
-static ir_value *under_views(ir_value *v)
-{
-    while (v->def && is_view(v->def))
-        v = v->def->operand[0];
-    return v;
-}
-
 /* Contractions read views, loops and branches whole tensors: copies where an operand is neither. Before numbering. */
 static void copy_operands(ir_func *f)
 {
-    static ir_kernel any;
     IR_FOR (inst, f) {
         ir_view view;
-        if (is_contraction(inst)) {
-            for (int i = 0; i < 2; i++) {
-                ir_value *base = under_views(inst->operand[i]);
-                ir_kernel *before = base->kernel;
-                bool constant = !base->def || base->def->op == IR_OP_constant;
-                if (!constant)
-                    base->kernel = &any; /* it will be in memory: is the chain a view then? */
-                bool view_then = ir_view_of(inst->operand[i], &view);
-                base->kernel = before;
-                if (!view_then)
+        if (match_contraction(inst)) {
+            for (int i = 0; i < 2; i++)
+                if (!match_view(inst->operand[i], &view))
                     copy_operand(inst, i);
-            }
         } else if (inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop) {
             for (int i = 0; i < inst->noperands; i++) {
                 const ir_inst *def = inst->operand[i]->def;
-                if (def && (is_view(def) || ir_is_immediate(inst->operand[i]) || inst->operand[i]->order.n))
+                if (inst->operand[i]->order.n || (def && (match_is_view(def) || ir_is_immediate(inst->operand[i]))))
                     copy_operand(inst, i);
             }
         }
@@ -209,12 +182,12 @@ static void require(fusing *u)
     IR_FOR (inst, u->f) {
         bool structured = inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
         for (int i = 0; i < inst->nresults; i++)
-            of(u, inst->result[i])->memory = is_contraction(inst) || is_single(inst) || structured;
+            of(u, inst->result[i])->memory = match_contraction(inst) || is_single(inst) || structured;
         for (int i = 0; i < inst->noperands; i++) {
             fact *o = of(u, inst->operand[i]);
             o->only_user = o->users++ ? NULL : inst;
-            ir_value *base = is_contraction(inst) ? under_views(inst->operand[i]) : inst->operand[i];
-            if ((is_contraction(inst) || structured) && base->def && base->def->op != IR_OP_constant)
+            ir_value *base = match_contraction(inst) ? match_under_views(inst->operand[i]) : inst->operand[i];
+            if ((match_contraction(inst) || structured) && base->def && base->def->op != IR_OP_constant)
                 of(u, base)->memory = true;
         }
     }
@@ -264,7 +237,7 @@ static void choose(fusing *u)
             fact *v = of(u, inst->result[r]);
             double n = count(inst->result[r]), inside = v->evaluations * v->cost;
             double written = n * (v->cost + STORE) + v->evaluations * LOAD;
-            bool moves = is_view(inst) || inst->op == IR_OP_constant || inst->op == IR_OP_iota;
+            bool moves = match_is_view(inst) || inst->op == IR_OP_constant || inst->op == IR_OP_iota;
             if (!v->memory && !moves && v->users && (inside > 1.25 * written || (v->reduces && v->evaluations > 1.5 * n)))
                 v->memory = true;
             times = v->memory ? (n > times ? n : times) : v->evaluations > times ? v->evaluations : times;
@@ -278,7 +251,7 @@ static void choose(fusing *u)
             double share = times * operand_share(inst, i);
             o->evaluations += share;
             /* A loop inside a loop would do the inner one again and again. */
-            if (loops(inst) && inst->operand[i]->def && reaches_loop(u, inst->operand[i], 64) && !is_view(inst->operand[i]->def))
+            if (loops(inst) && inst->operand[i]->def && reaches_loop(u, inst->operand[i], 64) && !match_is_view(inst->operand[i]->def))
                 o->memory = true;
         }
     }
@@ -289,24 +262,13 @@ static void part_loops(fusing *u)
 {
     IR_FOR (inst, u->f)
         for (int i = 0; loops(inst) && i < inst->noperands; i++) {
-            ir_value *base = under_views(inst->operand[i]);
+            ir_value *base = match_under_views(inst->operand[i]);
             if (base->def && base->def->op != IR_OP_constant && reaches_loop(u, base, 64))
                 of(u, base)->memory = true;
         }
 }
 
 /* ---- Kernels ---- */
-
-static bool same_strides(const ir_value *x, const ir_value *y)
-{
-    int64_t s[IR_MAX_RANK], t[IR_MAX_RANK];
-    ir_storage_strides(x, s);
-    ir_storage_strides(y, t);
-    for (int d = 0; d < x->type.rank; d++)
-        if (x->type.dim[d] != 1 && s[d] != t[d])
-            return false;
-    return true;
-}
 
 /* Follows a contraction's result through elementwise instructions that alone use it; returns the last, the kernel's root. */
 static ir_value *epilogue(fusing *u, ir_value *core)
@@ -315,8 +277,7 @@ static ir_value *epilogue(fusing *u, ir_value *core)
     for (;;) {
         fact *r = of(u, root);
         ir_inst *next = r->only_user;
-        if (r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) || next->nresults != 1 || !ir_shape_eq(&next->result[0]->type, &core->type) ||
-            !same_strides(next->result[0], core))
+        if (r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) || next->nresults != 1 || !match_same_storage(next->result[0], core))
             return root;
         for (int i = 0; i < next->noperands; i++) { /* other operands are loads or cheap, or they stay outside */
             fact *o = of(u, next->operand[i]);
@@ -410,7 +371,7 @@ static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, int64_t *stamp, i
     if (into->kind != IR_KERNEL_MAP || from->kind != IR_KERNEL_MAP)
         return false;
     const ir_value *x = into->roots.items[0], *y = from->roots.items[0];
-    if (!ir_shape_eq(&x->type, &y->type) || !same_strides(x, y) ||
+    if (!match_same_storage(x, y) ||
         into->roots.count + from->roots.count > MOST_ROOTS || reduces_inside(u, x) != reduces_inside(u, y))
         return false;
     int common = 0, more = 0;
@@ -586,7 +547,7 @@ static void make_kernels(fusing *u)
         for (int i = 0; i < inst->nresults && !first; i++)
             if (of(u, inst->result[i])->memory)
                 first = inst->result[i];
-        if (is_contraction(inst)) {
+        if (match_contraction(inst)) {
             ir_value *root = inst->result[0];
             while (!of(u, root)->memory)
                 root = of(u, root)->only_user->result[0];
@@ -615,7 +576,7 @@ void pass_fuse(ir_func *f)
     costs(&u);
     choose(&u);
     IR_FOR (inst, f)
-        if (is_contraction(inst))
+        if (match_contraction(inst))
             epilogue(&u, inst->result[0]);
     costs(&u);
     make_kernels(&u);

@@ -5,6 +5,7 @@
 #ifndef GRADC_PASSES_LOCAL_H
 #define GRADC_PASSES_LOCAL_H
 
+#include "ir/kernels.h"
 #include "passes/passes.h"
 
 /* ---- Looking at values (match.c) ---- */
@@ -22,6 +23,17 @@ bool match_number(const ir_value *v, double *number);
 bool match_is(const ir_value *v, double number);
 /* A reshape that only adds or removes dimensions of extent 1. */
 bool match_unit_reshape(const ir_type *from, const ir_type *to);
+
+/* Reshape, transpose, slice, broadcast, reverse: no elements of their own. */
+bool match_is_view(const ir_inst *inst);
+/* The value that a chain of views stands on; v itself if it is none. */
+ir_value *match_under_views(ir_value *v);
+/* ir_view_of, as it will be when what v stands on is in memory. */
+bool match_view(ir_value *v, ir_view *out);
+/* Contractions with a kernel of their own: dot_general and convolution of floats. */
+bool match_contraction(const ir_inst *inst);
+/* Two values of one shape lie in storage alike. */
+bool match_same_storage(const ir_value *x, const ir_value *y);
 
 /* ---- The parts of a pipeline that train_build runs itself ---- */
 

@@ -57,3 +57,44 @@ bool match_unit_reshape(const ir_type *from, const ir_type *to)
             return false;
     }
 }
+
+bool match_is_view(const ir_inst *inst)
+{
+    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice || inst->op == IR_OP_broadcast || inst->op == IR_OP_reverse;
+}
+
+ir_value *match_under_views(ir_value *v)
+{
+    while (v->def && match_is_view(v->def))
+        v = v->def->operand[0];
+    return v;
+}
+
+bool match_view(ir_value *v, ir_view *out)
+{
+    ir_value *base = match_under_views(v);
+    ir_kernel *before = base->kernel, any = {0};
+    if (base->def && base->def->op != IR_OP_constant && !before)
+        base->kernel = &any;
+    bool is = ir_view_of(v, out);
+    base->kernel = before;
+    return is;
+}
+
+bool match_contraction(const ir_inst *inst)
+{
+    return (inst->op == IR_OP_dot_general || inst->op == IR_OP_convolution) && ir_is_float(inst->result[0]->type.dtype);
+}
+
+bool match_same_storage(const ir_value *x, const ir_value *y)
+{
+    int64_t s[IR_MAX_RANK], t[IR_MAX_RANK];
+    if (!ir_shape_eq(&x->type, &y->type))
+        return false;
+    ir_storage_strides(x, s);
+    ir_storage_strides(y, t);
+    for (int d = 0; d < x->type.rank; d++)
+        if (x->type.dim[d] != 1 && s[d] != t[d])
+            return false;
+    return true;
+}

@@ -10,7 +10,6 @@
  * it only at its own index.
  *
  * Needs: fuse. Functions called by loops and branches are planned before their callers. */
-#include "ir/kernels.h"
 #include "passes/local.h"
 
 #include <stdlib.h>
@@ -135,23 +134,10 @@ static bool reads_only_in_place(const ir_kernel *k, const ir_value *v)
     return true;
 }
 
-static bool same_storage_order(const ir_value *x, const ir_value *y)
-{
-    int64_t s[IR_MAX_RANK], t[IR_MAX_RANK];
-    if (!ir_shape_eq(&x->type, &y->type))
-        return false;
-    ir_storage_strides(x, s);
-    ir_storage_strides(y, t);
-    for (int d = 0; d < x->type.rank; d++)
-        if (x->type.dim[d] != 1 && s[d] != t[d])
-            return false;
-    return true;
-}
-
 /* A kernel that writes `root` (bound to the state of parameter `old`) and reads it must read each element before it writes it. */
 static bool may_write_over(const ir_kernel *k, const ir_value *root, const ir_value *old)
 {
-    return !reads(k, old) || (same_storage_order(root, old) && reads_only_in_place(k, old));
+    return !reads(k, old) || (match_same_storage(root, old) && reads_only_in_place(k, old));
 }
 
 /* Ready kernels run in program order. Edges: from kernel i to those that must come later. Returns how many could be ordered. */
@@ -382,7 +368,7 @@ static void in_place(planning *p)
                 ir_value *from = k->reads.items[o];
                 span *t = p->span_of[from->id];
                 if (!t || used[o] || t->last != k->phase || t->first == k->phase || ir_bytes(&from->type) != ir_bytes(&v->type) ||
-                    ir_dtypes[from->type.dtype].bytes != ir_dtypes[v->type.dtype].bytes || !same_storage_order(v, from) ||
+                    ir_dtypes[from->type.dtype].bytes != ir_dtypes[v->type.dtype].bytes || !match_same_storage(v, from) ||
                     host_of(t)->last != t->last || readers_in_phase(p, from, k->phase) != 1 || !reads_only_in_place(k, from))
                     continue;
                 used[o] = true;

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Chooses for every value the order of its dimensions in storage. Codegen computes with strides, so the graph stays as it is;
+ * no value is transposed by name. What decides is the contractions: their vectors run along one dimension of the result,
+ * which then is innermost there, and the operand that moves along it should have its elements side by side. Of the
+ * dimensions that could be it the cheapest is taken: the count of elements that `copy` must bring in order first, the
+ * vectors that stay half empty, and what those who read the result would like. Everything else takes the order of the
+ * largest thing that it reads. What the caller sees (inputs, outputs, gradients), and what loops and branches take and give,
+ * is row-major.
+ *
+ * Needs: calls inlined. Breaks fuse and plan. States are decided for the whole module at the first function. */
+#include "passes/layout.h"
+
+#include <stdlib.h>
+
+enum { NEAR = 12, LANES = 16, COPY = 3, REORDER = 4, SMALL = 1024 };
+
+typedef IR_LIST(ir_inst *) inst_list;
+
+typedef struct facts { /* about a value, through its aux */
+    inst_list users;
+    int ports;       /* results of the function that it is */
+    bool settled;    /* its order comes from somewhere, and is not row-major for want of a reason */
+} facts;
+
+typedef struct layout {
+    ir_func *f;
+    ir_arena *scratch;
+    inst_list copies;
+} layout;
+
+static facts *of(const ir_value *v)
+{
+    return v->aux;
+}
+
+static int uses(const ir_value *v)
+{
+    return of(v)->users.count + of(v)->ports;
+}
+
+static void find_users(layout *l)
+{
+    for (int i = 0; i < l->f->params.count; i++)
+        l->f->params.items[i].value->aux = ir_new(l->scratch, facts);
+    IR_FOR (inst, l->f) {
+        for (int i = 0; i < inst->nresults; i++) {
+            inst->result[i]->aux = ir_new(l->scratch, facts);
+            inst->result[i]->order = (ir_ints){0};
+            inst->result[i]->kernel = NULL;
+        }
+        for (int i = 0; i < inst->noperands; i++)
+            IR_PUSH(l->scratch, &of(inst->operand[i])->users, inst);
+    }
+    for (int i = 0; i < l->f->results.count; i++)
+        of(l->f->results.items[i].value)->ports++;
+}
+
+static bool is_structured(const ir_inst *inst)
+{
+    return inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
+}
+
+/* Written by loops over its own elements: any order is as good for the one who writes. */
+static bool flexible(const ir_value *v)
+{
+    const ir_inst *inst = v->def;
+    if (!inst || match_is_view(inst) || match_contraction(inst) || is_structured(inst))
+        return false;
+    switch (inst->op) {
+    case IR_OP_scatter: case IR_OP_sort: case IR_OP_cumulative: case IR_OP_iota: case IR_OP_random_bits:
+        return false;
+    case IR_OP_constant:
+        return !ir_is_immediate(v);
+    default:
+        return true;
+    }
+}
+
+/* ---- Orders ---- */
+
+/* Dimensions by descending stride; false if some of them lie on each other, so that there is no telling. */
+static bool order_of_strides(layout *l, const ir_type *t, const int64_t *stride, ir_ints *out)
+{
+    int64_t dims[IR_MAX_RANK];
+    int n = 0;
+    for (int unit = 1; unit >= 0; unit--)
+        for (int d = 0; d < t->rank; d++)
+            if ((t->dim[d] == 1) == unit)
+                dims[n++] = d;
+    int units = 0;
+    while (units < n && t->dim[dims[units]] == 1)
+        units++;
+    for (int i = units; i < n; i++) {
+        if (!stride[dims[i]])
+            return false;
+        for (int j = i; j > units && llabs(stride[dims[j]]) > llabs(stride[dims[j - 1]]); j--) {
+            int64_t swap = dims[j];
+            dims[j] = dims[j - 1];
+            dims[j - 1] = swap;
+        }
+    }
+    *out = layout_order(l->f, t, dims);
+    return true;
+}
+
+/* The order in which v lies, or would; *weight: elements of what it stands on. False: it has none worth following. */
+static bool order_of(layout *l, ir_value *v, ir_ints *out, double *weight)
+{
+    ir_view view;
+    ir_value *base = match_under_views(v);
+    *weight = (double)ir_count(&base->type);
+    if (!of(base)->settled || !match_view(v, &view))
+        return false;
+    if (base == v) {
+        *out = v->order;
+        return true;
+    }
+    return order_of_strides(l, &v->type, view.stride, out);
+}
+
+/* The order that result i must have. False: none is asked for. */
+static bool forced(const ir_func *f, int i, ir_ints *out)
+{
+    const ir_port *r = &f->results.items[i];
+    *out = r->bind == IR_STATE ? r->state->order : (ir_ints){0};
+    return r->bind != IR_STATE || r->state->ordered;
+}
+
+/* What v's readers would like: the order of the result that it becomes, or of the parameter that it is combined with. */
+static bool wished(const ir_func *f, const ir_value *v, ir_ints *out)
+{
+    for (int steps = 0; steps < NEAR; steps++) {
+        for (int i = 0; i < f->results.count && of(v)->ports; i++)
+            if (f->results.items[i].value == v && forced(f, i, out))
+                return true;
+        const ir_inst *next = NULL;
+        for (int i = 0; i < of(v)->users.count && !next; i++)
+            if (ir_has_trait(of(v)->users.items[i], IR_ELEMENTWISE) && of(v)->users.items[i]->nresults == 1)
+                next = of(v)->users.items[i];
+        if (!next)
+            return false;
+        for (int i = 0; i < next->noperands; i++)
+            if (!next->operand[i]->def && ir_shape_eq(&next->operand[i]->type, &v->type)) {
+                *out = next->operand[i]->order;
+                return true;
+            }
+        v = next->result[0];
+    }
+    return false;
+}
+
+/* ---- Copies ---- */
+
+/* v in another order: itself if nobody else minds, else a copy before `at` (NULL: at the end), or one made earlier. */
+static ir_value *reordered(layout *l, ir_value *v, ir_inst *at, const ir_ints *order)
+{
+    if (v->order.n == 0 ? order->n == 0 : layout_same(&v->type, &v->order, order))
+        if (!v->def || !match_is_view(v->def))
+            return v;
+    if (flexible(v) && uses(v) == 1 && v->def->nresults == 1) {
+        v->order = *order;
+        return v;
+    }
+    for (int i = 0; i < l->copies.count; i++)
+        if (at && l->copies.items[i]->operand[0] == v && layout_same(&v->type, &l->copies.items[i]->result[0]->order, order)) {
+            of(l->copies.items[i]->result[0])->users.count++;
+            return l->copies.items[i]->result[0];
+        }
+    ir_builder b = ir_builder_new(l->f);
+    b.at = at;
+    b.phase = at ? at->phase : v->def ? v->def->phase : IR_FORWARD;
+    b.loc = at ? at->loc : v->def ? v->def->loc : NULL;
+    b.primal = at ? at->primal : NULL;
+    ir_value *c = ir_copy(&b, v);
+    ir_built(&b);
+    c->name = v->name;
+    c->order = *order;
+    facts *it = c->aux = ir_new(l->scratch, facts);
+    it->settled = true;
+    IR_PUSH(l->scratch, &it->users, at);
+    if (at)
+        IR_PUSH(l->scratch, &l->copies, c->def);
+    return c;
+}
+
+/* The present order with dimension d innermost. */
+static ir_ints with_last(layout *l, ir_value *v, int d)
+{
+    int64_t dims[IR_MAX_RANK];
+    ir_ints now = {0};
+    double weight;
+    int n = 0;
+    if (!order_of(l, v, &now, &weight))
+        now.n = 0;
+    for (int i = 0; i < v->type.rank; i++)
+        if ((now.n ? now.v[i] : i) != d)
+            dims[n++] = now.n ? now.v[i] : i;
+    dims[n] = d;
+    return layout_order(l->f, &v->type, dims);
+}
+
+/* Operand s of inst, side by side along its dimension d: by a copy, or through transposes by the order of what is under them. */
+static void bring(layout *l, ir_inst *inst, int s, int d)
+{
+    ir_value *v = inst->operand[s], *base = v;
+    int64_t at = d;
+    bool alone = true;
+    for (; base->def && base->def->op == IR_OP_transpose; base = base->def->operand[0]) {
+        alone &= uses(base) == 1;
+        at = IR_ATTR(base->def, transpose)->perm.v[at];
+    }
+    if (base != v && alone && flexible(base) && uses(base) == 1 && base->def->nresults == 1) {
+        base->order = with_last(l, base, (int)at);
+        return;
+    }
+    ir_ints order = with_last(l, v, d);
+    inst->operand[s] = reordered(l, v, inst, &order);
+}
+
+/* ---- Contractions ---- */
+
+typedef struct choice {
+    layout_lane lane;
+    double cost;
+    bool wish; /* the order wished for has this dimension innermost */
+} choice;
+
+static int innermost(const ir_type *t, const ir_ints *order)
+{
+    for (int i = t->rank - 1; i >= 0; i--)
+        if (t->dim[order->n ? order->v[i] : i] != 1)
+            return (int)(order->n ? order->v[i] : i);
+    return -1;
+}
+
+static double work(const ir_inst *inst)
+{
+    double out = (double)ir_count(&inst->result[0]->type), n = 2 * out;
+    if (inst->op == IR_OP_dot_general)
+        for (int i = 0; i < IR_ATTR(inst, dot_general)->lhs_contract.n; i++)
+            n *= (double)inst->operand[0]->type.dim[IR_ATTR(inst, dot_general)->lhs_contract.v[i]];
+    else
+        n *= (double)ir_count(&inst->operand[1]->type) / (double)(inst->operand[1]->type.dim[IR_ATTR(inst, convolution)->rhs.v[0]] + 1);
+    return n / LANES;
+}
+
+/* Is operand s of inst a view with stride 1 along its dimension d? */
+static bool side_by_side(const ir_inst *inst, int s, int d)
+{
+    ir_view view;
+    return match_view(inst->operand[s], &view) && view.stride[d] == 1;
+}
+
+static choice judge(const ir_inst *inst, const layout_lane *lane, const ir_ints *wish)
+{
+    const ir_type *t = &inst->result[0]->type;
+    double extent = (double)t->dim[lane->out], full = extent < LANES ? (extent < LANES / 2 ? extent : LANES / 2) / LANES : extent / (double)((int64_t)(extent + LANES - 1) / LANES * LANES);
+    choice c = {.lane = *lane, .cost = work(inst) / full, .wish = wish && innermost(t, wish) == lane->out};
+    for (int s = 0; s < 2; s++)
+        if (lane->dim[s] >= 0 && !side_by_side(inst, s, lane->dim[s])) {
+            ir_view view;
+            bool free = !match_view(inst->operand[s], &view) || (flexible(inst->operand[s]) && uses(inst->operand[s]) == 1);
+            c.cost += (free ? 1 : COPY) * (double)ir_count(&inst->operand[s]->type);
+        }
+    if (wish && !c.wish)
+        c.cost += REORDER * (double)ir_count(t);
+    return c;
+}
+
+static void contraction(layout *l, ir_inst *inst)
+{
+    layout_lane lane[2 * IR_MAX_RANK];
+    ir_value *out = inst->result[0];
+    ir_ints wish;
+    bool wishes = wished(l->f, out, &wish);
+    choice best = {.cost = -1};
+    for (int i = layout_lanes(inst, lane) - 1; i >= 0; i--) {
+        choice c = judge(inst, &lane[i], wishes ? &wish : NULL);
+        if (out->type.dim[lane[i].out] > 1 && (best.cost < 0 || c.cost < best.cost))
+            best = c;
+    }
+    of(out)->settled = true;
+    for (int s = 0; s < 2 && best.cost >= 0; s++)
+        if (best.lane.dim[s] >= 0 && !side_by_side(inst, s, best.lane.dim[s]))
+            bring(l, inst, s, best.lane.dim[s]);
+    if (best.cost < 0)
+        return;
+    if (best.wish) {
+        out->order = wish;
+        return;
+    }
+    int64_t dims[IR_MAX_RANK];
+    int n = 0;
+    for (int d = 0; d < out->type.rank; d++)
+        if (d != best.lane.out)
+            dims[n++] = d;
+    dims[n] = best.lane.out;
+    out->order = layout_order(l->f, &out->type, dims);
+}
+
+/* ---- Everything else ---- */
+
+/* The order of the largest operand of the same rank; one that is not row-major counts more. */
+static void follow(layout *l, ir_inst *inst)
+{
+    double most = 0, weight;
+    ir_ints order, best = {0};
+    for (int i = 0; i < inst->noperands; i++)
+        if (inst->operand[i]->type.rank == inst->result[0]->type.rank && order_of(l, inst->operand[i], &order, &weight)) {
+            weight *= order.n ? 4 : 1;
+            if (weight > most) {
+                most = weight;
+                best = order;
+            }
+        }
+    for (int i = 0; i < inst->nresults; i++) {
+        of(inst->result[i])->settled = most > 0;
+        inst->result[i]->order = best;
+    }
+}
+
+/* The dimensions that are left keep their order. */
+static void reduced(layout *l, ir_inst *inst)
+{
+    ir_ints order, one = {1, inst->op == IR_OP_arg_reduce ? &IR_ATTR(inst, arg_reduce)->axis : NULL};
+    const ir_ints *axes = inst->op == IR_OP_reduce ? &IR_ATTR(inst, reduce)->axes : &one;
+    double weight;
+    int64_t dims[IR_MAX_RANK], new_number[IR_MAX_RANK];
+    int n = 0;
+    if (!order_of(l, inst->operand[0], &order, &weight))
+        return;
+    for (int d = 0, i = 0; d < inst->operand[0]->type.rank; d++) {
+        bool goes = i < axes->n && axes->v[i] == d;
+        i += goes;
+        new_number[d] = goes ? -1 : d - i;
+    }
+    for (int i = 0; i < inst->operand[0]->type.rank; i++) {
+        int64_t d = new_number[order.n ? order.v[i] : i];
+        if (d >= 0)
+            dims[n++] = d;
+    }
+    for (int i = 0; i < inst->nresults; i++) {
+        inst->result[i]->order = layout_order(l->f, &inst->result[i]->type, dims);
+        of(inst->result[i])->settled = true;
+    }
+}
+
+/* Rows that are not views of what lies otherwise: brought in order first, if there is much of it. */
+static void reshaped(layout *l, ir_inst *inst)
+{
+    ir_view view;
+    ir_value *base = match_under_views(inst->operand[0]);
+    ir_ints row_major = {0};
+    if (ir_count(&inst->result[0]->type) < SMALL || !of(base)->settled || !match_view(inst->operand[0], &view) || match_view(inst->result[0], &view))
+        return;
+    inst->operand[0] = reordered(l, inst->operand[0], inst, &row_major);
+}
+
+static void visit(layout *l, ir_inst *inst)
+{
+    ir_ints row_major = {0};
+    if (match_contraction(inst)) {
+        contraction(l, inst);
+        return;
+    }
+    if (is_structured(inst)) {
+        for (int i = 0; i < inst->noperands; i++)
+            if (inst->operand[i]->order.n)
+                inst->operand[i] = reordered(l, inst->operand[i], inst, &row_major);
+        for (int i = 0; i < inst->nresults; i++)
+            of(inst->result[i])->settled = true;
+        return;
+    }
+    switch (inst->op) {
+    case IR_OP_reshape:
+        reshaped(l, inst);
+        return;
+    case IR_OP_transpose: case IR_OP_slice: case IR_OP_broadcast: case IR_OP_reverse: case IR_OP_iota: case IR_OP_random_bits:
+        return;
+    case IR_OP_constant:
+        of(inst->result[0])->settled = !ir_is_immediate(inst->result[0]);
+        return;
+    case IR_OP_gather: case IR_OP_scatter: case IR_OP_sort: case IR_OP_cumulative:
+        for (int i = 0; i < inst->nresults; i++)
+            of(inst->result[i])->settled = true;
+        return;
+    case IR_OP_reduce: case IR_OP_arg_reduce:
+        reduced(l, inst);
+        return;
+    default:
+        follow(l, inst);
+    }
+}
+
+/* Results in the order that is asked for; what forward saves for backward lies as it is. */
+static void results(layout *l)
+{
+    for (int i = 0; i < l->f->results.count; i++) {
+        ir_port *r = &l->f->results.items[i];
+        ir_value *v = r->value;
+        ir_ints order;
+        double weight;
+        if (!forced(l->f, i, &order)) {
+            if (!order_of(l, v, &order, &weight))
+                order.n = 0;
+            r->state->order = order;
+            r->state->ordered = true;
+        }
+        bool view = v->def && match_is_view(v->def);
+        if (view && uses(v) == 1)
+            v->order = order;
+        else if (view ? order.n > 0 : !layout_same(&v->type, &v->order, &order))
+            r->value = reordered(l, v, NULL, &order);
+    }
+}
+
+void pass_layout(ir_func *f)
+{
+    layout l = {.f = f, .scratch = ir_arena_new(f->module->ctx)};
+    f->schedule = NULL;
+    layout_states(f->module);
+    layout_pad_convolutions(f);
+    layout_split_reductions(f);
+    find_users(&l);
+    for (int i = 0; i < f->params.count; i++) {
+        ir_port *p = &f->params.items[i];
+        if (p->bind == IR_STATE)
+            p->state->ordered = true; /* what forward saved was laid out before backward */
+        p->value->order = p->bind == IR_STATE ? p->state->order : (ir_ints){0};
+        of(p->value)->settled = true;
+    }
+    IR_FOR_SAFE (inst, f)
+        visit(&l, inst);
+    results(&l);
+    ir_arena_free(l.scratch);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * What the files of the layout pass share. */
+#ifndef GRADC_PASSES_LAYOUT_H
+#define GRADC_PASSES_LAYOUT_H
+
+#include "passes/local.h"
+
+/* One dimension of a contraction's result along which its vectors may run. */
+typedef struct layout_lane {
+    int out;    /* of the result */
+    int dim[2]; /* of the operands; -1: the operand does not move along it */
+} layout_lane;
+/* All of them into lane (room for 2 * IR_MAX_RANK); how many. */
+int layout_lanes(const ir_inst *contraction, layout_lane *lane);
+
+/* Convolutions neither pad nor spread their operand: a `pad` before them does. */
+void layout_pad_convolutions(ir_func *f);
+/* Reductions of much to few are done in two steps, so that threads share them; the same steps for any number of threads. */
+void layout_split_reductions(ir_func *f);
+/* Decides the orders of parameters and of what follows them, once for a module. */
+void layout_states(ir_module *m);
+
+/* An order in the module's arena; n = 0 when it is row-major (dimensions of extent 1 aside). */
+ir_ints layout_order(ir_func *f, const ir_type *t, const int64_t *dims);
+bool layout_same(const ir_type *t, const ir_ints *x, const ir_ints *y);
+
+#endif

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Before values get their orders: what the kernels cannot do or do badly is written as other instructions, and the module's
+ * states get theirs. */
+#include "passes/layout.h"
+
+enum { LONG = 32768, FEW = 1024, PARTS = 16, ROWS = 16 };
+
+int layout_lanes(const ir_inst *inst, layout_lane *lane)
+{
+    int n = 0;
+    if (inst->op == IR_OP_dot_general) {
+        const struct ir_attrs_dot_general *at = IR_ATTR(inst, dot_general);
+        const ir_ints batch[2] = {at->lhs_batch, at->rhs_batch}, contract[2] = {at->lhs_contract, at->rhs_contract};
+        for (; n < batch[0].n; n++)
+            lane[n] = (layout_lane){n, {(int)batch[0].v[n], (int)batch[1].v[n]}};
+        for (int s = 0; s < 2; s++)
+            for (int d = 0; d < inst->operand[s]->type.rank; d++) {
+                bool used = false;
+                for (int i = 0; i < batch[s].n; i++)
+                    used |= batch[s].v[i] == d;
+                for (int i = 0; i < contract[s].n; i++)
+                    used |= contract[s].v[i] == d;
+                if (!used) {
+                    lane[n] = (layout_lane){n, {s ? -1 : d, s ? d : -1}};
+                    n++;
+                }
+            }
+        return n;
+    }
+    const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
+    int64_t groups = at->feature_groups > 1 ? at->feature_groups : at->batch_groups, features = inst->result[0]->type.dim[at->out.v[1]];
+    int moves = groups == 1 || groups != features ? -1 : (int)at->lhs.v[at->feature_groups > 1 ? 1 : 0]; /* a group has one feature */
+    lane[n++] = (layout_lane){(int)at->out.v[1], {moves, (int)at->rhs.v[0]}};
+    lane[n++] = (layout_lane){(int)at->out.v[0], {(int)at->lhs.v[0], -1}};
+    for (int i = 0; i < at->stride.n; i++)
+        if (at->stride.v[i] == 1)
+            lane[n++] = (layout_lane){(int)at->out.v[i + 2], {(int)at->lhs.v[i + 2], -1}};
+    return n;
+}
+
+/* ---- Padding ---- */
+
+typedef IR_LIST(ir_inst *) inst_list;
+
+/* A pad of x as in attrs, one that is there already if it can be. */
+static ir_value *padded(ir_builder *b, ir_arena *scratch, inst_list *pads, ir_value *x, const int64_t *low, const int64_t *high, const int64_t *interior)
+{
+    for (int i = 0; i < pads->count; i++) {
+        const ir_inst *p = pads->items[i];
+        bool same = p->operand[0] == x;
+        for (int d = 0; same && d < x->type.rank; d++)
+            same = IR_ATTR(p, pad)->low.v[d] == low[d] && IR_ATTR(p, pad)->high.v[d] == high[d] && IR_ATTR(p, pad)->interior.v[d] == interior[d];
+        if (same)
+            return p->result[0];
+    }
+    ir_value *v = ir_pad(b, x, ir_scalar(b, x->type.dtype, 0), low, high, interior);
+    ir_built(b);
+    IR_PUSH(scratch, pads, v->def);
+    return v;
+}
+
+static ir_builder before(ir_inst *inst)
+{
+    ir_builder b = ir_builder_new(inst->func);
+    b.at = inst;
+    b.phase = inst->phase;
+    b.loc = inst->loc;
+    b.primal = inst->primal;
+    return b;
+}
+
+void layout_pad_convolutions(ir_func *f)
+{
+    ir_arena *scratch = ir_arena_new(f->module->ctx);
+    inst_list pads = {0};
+    IR_FOR (inst, f) {
+        if (inst->op != IR_OP_convolution)
+            continue;
+        const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
+        int64_t low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0}, interior[IR_MAX_RANK] = {0}, zeros[IR_MAX_RANK] = {0}, ones[IR_MAX_RANK];
+        bool any = false;
+        for (int i = 0; i < at->low.n; i++) {
+            low[at->lhs.v[i + 2]] = at->low.v[i];
+            high[at->lhs.v[i + 2]] = at->high.v[i];
+            interior[at->lhs.v[i + 2]] = at->lhs_dilation.v[i] - 1;
+            ones[i] = 1;
+            any |= at->low.v[i] || at->high.v[i] || at->lhs_dilation.v[i] != 1;
+        }
+        if (!any)
+            continue;
+        ir_builder b = before(inst);
+        inst->operand[0] = padded(&b, scratch, &pads, inst->operand[0], low, high, interior);
+        ir_attrs *attrs = ir_new(f->module->arena, ir_attrs);
+        attrs->convolution = *at;
+        attrs->convolution.low = attrs->convolution.high = ir_ints_of(&b, at->low.n, zeros);
+        attrs->convolution.lhs_dilation = ir_ints_of(&b, at->low.n, ones);
+        inst->attrs = attrs;
+    }
+    ir_arena_free(scratch);
+}
+
+/* ---- Long reductions ---- */
+
+/* The reduced dimension that is cut into parts, and how many; 0 when it stays whole. */
+static int64_t parts_of(const ir_inst *inst, int *axis)
+{
+    const ir_type *from = &inst->operand[0]->type;
+    const ir_ints *axes = &IR_ATTR(inst, reduce)->axes;
+    int64_t n = ir_count(from), out = ir_count(&inst->result[0]->type), most = 0;
+    bool rows = axes->n == 0 || axes->v[0] == from->rank - axes->n; /* the last dimensions: one row after the other */
+    if (n <= LONG || out >= FEW || (rows && out >= ROWS) || from->dtype == IR_F16 || from->dtype == IR_BF16)
+        return 0;
+    for (int i = 0; i < axes->n; i++)
+        for (int64_t p = PARTS; p > most && (i == 0 || most < PARTS / 2); p--)
+            if (from->dim[axes->v[i]] % p == 0) {
+                most = p;
+                *axis = (int)axes->v[i];
+            }
+    return most > 1 ? most : 0;
+}
+
+void layout_split_reductions(ir_func *f)
+{
+    IR_FOR_SAFE (inst, f) {
+        int axis = 0, n = 0;
+        int64_t parts = inst->op == IR_OP_reduce ? parts_of(inst, &axis) : 0;
+        if (!parts)
+            continue;
+        const ir_type *from = &inst->operand[0]->type;
+        const ir_ints *axes = &IR_ATTR(inst, reduce)->axes;
+        int64_t shape[IR_MAX_RANK + 1], first[IR_MAX_RANK], second = axis;
+        if (from->rank == IR_MAX_RANK)
+            continue;
+        for (int d = 0; d < from->rank; d++) {
+            if (d == axis)
+                shape[n++] = parts;
+            shape[n++] = d == axis ? from->dim[d] / parts : from->dim[d];
+        }
+        for (int i = 0; i < axes->n; i++) {
+            first[i] = axes->v[i] + (axes->v[i] >= axis);
+            second -= axes->v[i] < axis;
+        }
+        ir_builder b = before(inst);
+        ir_value *x = ir_reduce(&b, IR_ATTR(inst, reduce)->combine, ir_reshape(&b, inst->operand[0], n, shape), axes->n, first);
+        x = ir_reduce(&b, IR_ATTR(inst, reduce)->combine, x, 1, &second);
+        ir_built(&b);
+        x->name = inst->result[0]->name;
+        ir_replace(inst->result[0], x);
+        ir_remove(inst);
+    }
+}
+
+/* ---- States ---- */
+
+ir_ints layout_order(ir_func *f, const ir_type *t, const int64_t *dims)
+{
+    int64_t last = -1;
+    bool sorted = true;
+    for (int i = 0; i < t->rank; i++)
+        if (t->dim[dims[i]] != 1) {
+            sorted &= dims[i] > last;
+            last = dims[i];
+        }
+    if (sorted)
+        return (ir_ints){0};
+    ir_builder b = ir_builder_new(f);
+    return ir_ints_of(&b, t->rank, dims);
+}
+
+bool layout_same(const ir_type *t, const ir_ints *x, const ir_ints *y)
+{
+    ir_value v = {.type = *t, .order = *x}, w = {.type = *t, .order = *y};
+    return match_same_storage(&v, &w);
+}
+
+/* v is a state's parameter, seen through transposes only: dim[i] is its dimension that v's dimension i is. */
+static ir_state *state_under(const ir_value *v, int64_t *dim)
+{
+    if (v->def && v->def->op == IR_OP_transpose) {
+        int64_t inner[IR_MAX_RANK];
+        ir_state *s = state_under(v->def->operand[0], inner);
+        for (int i = 0; s && i < v->type.rank; i++)
+            dim[i] = inner[IR_ATTR(v->def, transpose)->perm.v[i]];
+        return s;
+    }
+    for (int i = 0; i < v->type.rank; i++)
+        dim[i] = i;
+    return v->def ? NULL : v->func->params.items[v->index].state;
+}
+
+/* The order in which operand s of a contraction would best lie when the vectors run along its own free dimension: batch
+ * dimensions, contracted ones, free ones. */
+static int wanted_dims(const ir_inst *inst, int s, int64_t *dims)
+{
+    int n = 0;
+    if (inst->op == IR_OP_convolution) {
+        const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
+        for (int i = 2; i < at->rhs.n; i++)
+            dims[n++] = at->rhs.v[i];
+        dims[n++] = at->rhs.v[1];
+        dims[n++] = at->rhs.v[0];
+        return s == 1;
+    }
+    const struct ir_attrs_dot_general *at = IR_ATTR(inst, dot_general);
+    const ir_ints *batch = s ? &at->rhs_batch : &at->lhs_batch, *contract = s ? &at->rhs_contract : &at->lhs_contract;
+    bool used[IR_MAX_RANK] = {false};
+    for (int i = 0; i < batch->n; i++)
+        used[dims[n++] = batch->v[i]] = true;
+    for (int i = 0; i < contract->n; i++)
+        used[dims[n++] = contract->v[i]] = true;
+    int first = n;
+    for (int d = 0; d < inst->operand[s]->type.rank; d++)
+        if (!used[d])
+            dims[n++] = d;
+    return n > first;
+}
+
+/* Tables that rows are taken from stay as they are. */
+static void keep_tables(ir_module *m)
+{
+    for (int i = 0; i < m->funcs.count; i++)
+        IR_FOR (inst, m->funcs.items[i]) {
+            int64_t dim[IR_MAX_RANK];
+            ir_state *s = inst->op == IR_OP_gather || inst->op == IR_OP_scatter ? state_under(inst->operand[0], dim) : NULL;
+            if (s)
+                s->ordered = true;
+        }
+}
+
+static void order_states_of(ir_func *f, ir_phase phase)
+{
+    IR_FOR (inst, f)
+        for (int s = 1; s >= 0 && match_contraction(inst) && inst->phase == phase; s--) {
+            int64_t dim[IR_MAX_RANK], wish[IR_MAX_RANK], order[IR_MAX_RANK];
+            ir_state *state = state_under(inst->operand[s], dim);
+            if (!state || state->ordered || state->kind != IR_PARAM || !wanted_dims(inst, s, wish))
+                continue;
+            for (int i = 0; i < state->type.rank; i++)
+                order[i] = dim[wish[i]];
+            state->order = layout_order(f, &state->type, order);
+            state->ordered = true;
+        }
+}
+
+void layout_states(ir_module *m)
+{
+    bool open = false;
+    for (int i = 0; i < m->states.count; i++) {
+        ir_state *s = m->states.items[i];
+        s->ordered |= s->order.n > 0;
+        open |= !s->ordered && s->kind != IR_SAVED;
+    }
+    if (!open)
+        return;
+    keep_tables(m);
+    for (int i = 0; i < m->funcs.count; i++)
+        order_states_of(m->funcs.items[i], IR_FORWARD);
+    for (int i = 0; i < m->states.count; i++) {
+        ir_state *s = m->states.items[i];
+        if (s->kind == IR_SLOT && s->of && ir_shape_eq(&s->type, &s->of->type) && !s->ordered)
+            s->order = s->of->order;
+        s->ordered |= s->kind != IR_SAVED;
+    }
+}
