@@ -402,6 +402,13 @@ static cg_m math_of(cg_unit *u, bool wide, int lanes)
     return (cg_m){u, lanes, wide, false, cg_vector(wide ? u->f64 : u->f32, lanes), cg_vector(wide ? u->i64 : u->i32, lanes)};
 }
 
+static cg_m math_like(cg_unit *u, V x)
+{
+    LLVMTypeRef t = LLVMTypeOf(x);
+    bool vector = LLVMGetTypeKind(t) == LLVMVectorTypeKind;
+    return math_of(u, (vector ? LLVMGetElementType(t) : t) == u->f64, vector ? (int)LLVMGetVectorSize(t) : 1);
+}
+
 void cg_m_like_caller(cg_unit *u, LLVMValueRef f)
 {
     static const char *const names[] = {"target-cpu", "target-features", "prefer-vector-width", "min-legal-vector-width"};
@@ -439,17 +446,46 @@ static V function_for(cg_unit *u, ir_op op, const cg_m *outer, LLVMTypeRef type)
     return f;
 }
 
+static V call_function(cg_unit *u, ir_op op, V x, V y)
+{
+    cg_m m = math_like(u, x);
+    bool two = ir_ops[op].operands == 2;
+    LLVMTypeRef param[2] = {m.f, m.f}, type = LLVMFunctionType(m.f, param, two ? 2 : 1, 0);
+    return LLVMBuildCall2(u->b, type, function_for(u, op, &m, type), (V[]){x, y}, two ? 2 : 1, "");
+}
+
+/* Lanes from … from + n-1 of x; outside of it, its first or last once more. */
+static V lanes_from(cg_unit *u, V x, int from, int n)
+{
+    V order[1024];
+    int have = (int)LLVMGetVectorSize(LLVMTypeOf(x));
+    for (int i = 0; i < n; i++) {
+        int lane = from + i < 0 ? 0 : from + i < have ? from + i : have - 1;
+        order[i] = LLVMConstInt(u->i32, (unsigned long long)lane, 0);
+    }
+    return LLVMBuildShuffleVector(u->b, x, LLVMGetPoison(LLVMTypeOf(x)), LLVMConstVector(order, (unsigned)n), "");
+}
+
+/* Long vectors go through the function in pieces that registers hold: it need not exist at every length. */
+static V call_in_pieces(cg_unit *u, ir_op op, V x, V y, int lanes, int piece)
+{
+    V all = LLVMGetPoison(LLVMTypeOf(x)), order[1024];
+    for (int from = 0; from < lanes; from += piece) {
+        V part = call_function(u, op, lanes_from(u, x, from, piece), y ? lanes_from(u, y, from, piece) : NULL);
+        for (int i = 0; i < lanes; i++)
+            order[i] = LLVMConstInt(u->i32, (unsigned long long)(i >= from && i < from + piece ? lanes + i : i), 0);
+        all = LLVMBuildShuffleVector(u->b, all, lanes_from(u, part, -from, lanes), LLVMConstVector(order, (unsigned)lanes), "");
+    }
+    return all;
+}
+
 LLVMValueRef cg_math(cg_unit *u, ir_op op, LLVMValueRef x, LLVMValueRef y)
 {
     if (!rows[op].emit)
         BUG("%s is no elementary function", ir_ops[op].name);
-    LLVMTypeRef t = LLVMTypeOf(x);
-    bool vector = LLVMGetTypeKind(t) == LLVMVectorTypeKind;
-    LLVMTypeRef element = vector ? LLVMGetElementType(t) : t;
-    cg_m m = math_of(u, element == u->f64, vector ? (int)LLVMGetVectorSize(t) : 1);
+    cg_m m = math_like(u, x);
     if (rows[op].in_place)
         return rows[op].emit(&m, x, y);
-    bool two = ir_ops[op].operands == 2;
-    LLVMTypeRef param[2] = {t, t}, type = LLVMFunctionType(t, param, two ? 2 : 1, 0);
-    return LLVMBuildCall2(u->b, type, function_for(u, op, &m, type), (V[]){x, y}, two ? 2 : 1, "");
+    int piece = 2 * u->target->vector_bytes / 8;
+    return m.lanes > piece ? call_in_pieces(u, op, x, ir_ops[op].operands == 2 ? y : NULL, m.lanes, piece) : call_function(u, op, x, y);
 }
