@@ -32,7 +32,7 @@ static int kind_of(const Onnx__AttributeProto *a)
         }
     if (a->n_tensors || a->n_graphs || a->sparse_tensor || a->has_tp || a->n_type_protos)
         return 0;
-    if (!found && a->type >= A_FLOAT && a->type <= A_STRINGS)
+    if (!found && a->type >= A_FLOAT && a->type <= A_STRINGS && a->type != A_TENSOR && a->type != A_GRAPH)
         return a->type; /* proto3 writers leave out zeros and empty texts */
     return found == 1 && (!a->type || a->type == kind) ? kind : 0;
 }

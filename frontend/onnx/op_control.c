@@ -209,6 +209,10 @@ BUILD(loop)
     int ys = (int)g->n_output - 1 - carries;
     ir_value *more = output(n, &s, g, 0);
     ir_literal *stays = more ? onnx_peek(r, more) : NULL;
+    if (more && (more->type.dtype != IR_BOOL || ir_count(&more->type) != 1)) {
+        onnx_error(n, "the body's condition is %s, one bool is due", onnx_type_text(n, more));
+        return;
+    }
     if (!more || ys < 0 || n->nout > carries + ys) {
         onnx_error(n, "the body has %zu outputs for %d carried values", g->n_output, carries);
         return;
