@@ -4,16 +4,23 @@
  * Names, scopes, and the walk over the nodes of a graph or function. */
 #include "frontend/onnx/reader.h"
 
-static onnx_entry poison;
+enum { MAX_NESTING = IR_MAX_DEPTH - 10 }; /* bodies become functions, and passes add a few */
+
+static const onnx_entry poison;
 
 void onnx_scope_init(onnx_scope *s, onnx_reader *r, onnx_scope *outer, onnx_body *body, int depth)
 {
     *s = (onnx_scope){.r = r, .outer = outer, .body = body, .names = ir_map_new(r->scratch), .makers = ir_map_new(r->scratch), .depth = depth};
 }
 
+ir_func *onnx_func_new(onnx_reader *r, const char *name)
+{
+    return ir_func_new(r->m, ir_format(r->scratch, "%s_%d", name, r->bodies++));
+}
+
 onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, const ir_loc *loc)
 {
-    onnx_body body = {.b = ir_builder_new(ir_func_new(r->m, name)), .outer = outer, .inside = ir_map_new(r->scratch)};
+    onnx_body body = {.b = ir_builder_new(onnx_func_new(r, name)), .outer = outer, .inside = ir_map_new(r->scratch)};
     body.b.loc = loc;
     body.loop = outer && outer->loop;
     return body;
@@ -153,8 +160,9 @@ const ir_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index)
     while (f && !f->function)
         f = f->outer;
     if (f) {
-        loc->op = ir_format(s->r->arena, "%s > %s", f->caller->loc->op, loc->op);
-        loc->node = f->caller->loc->node;
+        const ir_loc *outer = f->caller->loc; /* that op may be "outermost > inner" */
+        loc->op = ir_format(s->r->arena, "%.*s > %s", (int)strcspn(outer->op, " "), outer->op, loc->op);
+        loc->node = outer->node;
     }
     return loc;
 }
@@ -180,7 +188,9 @@ static const onnx_op *find_op(onnx_node *n, const char *domain, const char *name
 
 static bool attrs_ok(onnx_node *n)
 {
-    for (size_t i = 0; i < n->proto->n_attribute; i++) {
+    if (n->proto->n_attribute > 100)
+        onnx_error(n, "%zu attributes are more than any operator has", n->proto->n_attribute);
+    for (size_t i = 0; i < n->proto->n_attribute && i < 100; i++) {
         const char *name = n->proto->attribute[i]->name ? n->proto->attribute[i]->name : "";
         size_t length = strlen(name);
         const char *at = n->op->attrs;
@@ -320,8 +330,8 @@ static void build_node(onnx_node *n)
 static bool one_node(onnx_scope *s, const Onnx__NodeProto *p, int index)
 {
     onnx_reader *r = s->r;
-    if (++r->nodes > 2 * (int64_t)IR_MAX_NODES) {
-        ir_report(r->ctx, IR_ERROR, onnx_loc(s, p, index), "functions and loops expand to more than %d nodes", 2 * IR_MAX_NODES);
+    if (++r->nodes > IR_MAX_NODES) {
+        ir_report(r->ctx, IR_ERROR, onnx_loc(s, p, index), "functions and loops expand to more than %d nodes", IR_MAX_NODES);
         return false;
     }
     onnx_node n = {.r = r, .scope = s, .proto = p, .loc = onnx_loc(s, p, index), .b = &s->body->b, .nin = (int)p->n_input, .nout = (int)p->n_output};
@@ -361,8 +371,8 @@ static void call_function(onnx_node *n, const Onnx__FunctionProto *f)
             onnx_error(n, "function %s calls itself", f->name);
             return;
         }
-    if (n->scope->depth >= IR_MAX_DEPTH) {
-        onnx_error(n, "functions and subgraphs are nested more than %d deep", IR_MAX_DEPTH);
+    if (n->scope->depth >= MAX_NESTING) {
+        onnx_error(n, "functions and subgraphs are nested more than %d deep", MAX_NESTING);
         return;
     }
     if (n->nin > (int)f->n_input || n->nout > (int)f->n_output) {
@@ -401,8 +411,8 @@ static void bind_constants(onnx_scope *s, const Onnx__GraphProto *g)
 
 bool onnx_run_graph(onnx_scope *s, const Onnx__GraphProto *g)
 {
-    if (s->depth > IR_MAX_DEPTH) {
-        ir_report(s->r->ctx, IR_ERROR, s->body->b.loc, "subgraphs are nested more than %d deep", IR_MAX_DEPTH);
+    if (s->depth > MAX_NESTING) {
+        ir_report(s->r->ctx, IR_ERROR, s->body->b.loc, "subgraphs are nested more than %d deep", MAX_NESTING);
         return false;
     }
     int errors = ir_error_count(s->r->ctx);

@@ -154,7 +154,7 @@ static bool direction(cell *k, ir_value *x, ir_value *valid, int d, bool reverse
     if (valid)
         TAKE(valid, k->valid);
 #undef TAKE
-    ir_func *f = ir_func_new(n->r->m, "step");
+    ir_func *f = onnx_func_new(n->r, "step");
     k->b = ir_builder_new(f);
     k->b.loc = n->loc;
     for (int i = 0; i < m; i++) {

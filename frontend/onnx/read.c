@@ -273,7 +273,8 @@ static void build_main(onnx_reader *r, const char *name)
     onnx_scope s;
     ir_loc *loc = ir_new(r->arena, ir_loc);
     *loc = (ir_loc){.file = r->file, .node = -1};
-    onnx_body body = onnx_body_new(r, NULL, name, loc);
+    onnx_body body = {.b = ir_builder_new(ir_func_new(r->m, name)), .inside = ir_map_new(r->scratch)};
+    body.b.loc = loc;
     int errors = ir_error_count(r->ctx);
     r->main = body.b.func;
     r->known = r->outer_of = r->updated = ir_map_new(r->scratch);
@@ -367,6 +368,7 @@ static ir_module *rounds(onnx_reader *r)
     do {
         r->m = ir_module_new(r->ctx, r->arena, ir_base_name(r->file));
         r->states = ir_map_new(r->scratch);
+        r->bodies = 1;
         for (int i = 0; i < r->all_inits.count; i++) {
             onnx_init *init = r->all_inits.items[i];
             init->state = NULL;

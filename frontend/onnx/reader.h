@@ -111,7 +111,7 @@ struct onnx_reader {
     ir_map dims;          /* symbolic dimension -> extent + 1 */
     ir_map updated;       /* state -> its new value in `train` */
     int64_t fold_left, nodes;
-    int streams;
+    int streams, bodies;
     ir_value *random_seed, *random_calls;
 };
 
@@ -139,6 +139,8 @@ ir_value *onnx_value_of(onnx_scope *s, onnx_entry *e);
 bool onnx_bind(onnx_scope *s, const ir_loc *loc, const char *name, ir_value *v);
 /* v as seen from inside body: a parameter of it where v lies outside. */
 ir_value *onnx_capture(onnx_reader *r, onnx_body *body, ir_value *v);
+/* A function whose name is made unique by a count. */
+ir_func *onnx_func_new(onnx_reader *r, const char *name);
 onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, const ir_loc *loc);
 void onnx_scope_init(onnx_scope *s, onnx_reader *r, onnx_scope *outer, onnx_body *body, int depth);
 /* The operator or function in words for messages, and its location. */

@@ -197,10 +197,10 @@ Onnx__ModelProto *onnx_unpack(ir_arena *arena, const ir_loc *loc, const void *by
     }
     if (!walk(&w, bytes, size))
         return NULL;
-    budget b = {arena, (24 + 2 * w.repeats) * (int64_t)size + 1024 * (w.messages + 1) + 128 * (w.unknown + w.strings) + (1 << 20)};
+    budget b = {arena, (64 + 2 * w.repeats) * (int64_t)size + 1024 * (w.messages + 1) + 128 * (w.unknown + w.strings) + (1 << 20)};
     ProtobufCAllocator allocator = {take, give_back, &b};
     Onnx__ModelProto *model = onnx__model_proto__unpack(&allocator, size, bytes);
     if (!model)
-        ir_report(ctx, IR_ERROR, loc, "not a valid ONNX file");
+        ir_report(ctx, IR_ERROR, loc, "the file needs more memory to read than its size allows");
     return model;
 }
