@@ -343,6 +343,10 @@ static bool one_node(onnx_scope *s, const Onnx__NodeProto *p, int index)
     n.b->loc = n.loc;
     build_node(&n);
     bind_outputs(&n);
+    if (!s->depth && !r->training) {
+        onnx_node_info info = {index, n.loc->name ? n.loc->name : "", n.loc->op, ir_strdup(r->arena, p->domain ? p->domain : ""), !n.failed, n.op ? n.op->gradient : n.failed ? "no" : "yes"};
+        IR_PUSH(r->arena, &r->facts->nodes, info);
+    }
     n.b->loc = before;
     n.b->failed = false;
     return ir_error_count(r->ctx) < IR_MAX_DIAGNOSTICS;

@@ -26,12 +26,28 @@ typedef struct onnx_input {
     ir_literal *value;
 } onnx_input;
 
+/* A node of the main graph, for `check`; why it failed stands in the diagnostics with its index. */
+typedef struct onnx_node_info {
+    int index;
+    const char *name, *op, *domain; /* name "" if it has none */
+    bool forward;                   /* it was built; false also where an operand of it was not */
+    const char *gradient;           /* as in onnx_op_info; "no" for an operator not in the table, "yes" for a function */
+} onnx_node_info;
+
+/* An initializer that is a constant and no state, and why. */
+typedef struct onnx_constant_info {
+    const char *name, *why;
+} onnx_constant_info;
+
 /* What reading found out beside the module; lists live in the arena. */
 typedef struct onnx_facts {
     IR_LIST(const char *) shape_inputs;  /* inputs without a baked value that decide a shape */
     IR_LIST(const char *) merged_params; /* parameters that the exporter lists, found nowhere in the file */
+    IR_LIST(const char *) dim_names;     /* symbolic dimensions of the inputs, each once */
+    IR_LIST(onnx_constant_info) constants;
+    IR_LIST(onnx_node_info) nodes;       /* in the file's order */
     bool torch_list;                     /* the file lists its parameters (torch's newer exporter) */
-    bool has_training_ops;               /* BatchNormalization or Dropout is left in it */
+    bool has_training_ops;               /* a Dropout, or a BatchNormalization that trains, is left in it */
 } onnx_facts;
 
 typedef struct onnx_options {

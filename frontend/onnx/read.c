@@ -124,6 +124,38 @@ static void bind_dims(onnx_reader *r)
 
 /* ---- Inputs ---- */
 
+static bool is_input(const onnx_reader *r, const char *name)
+{
+    const Onnx__GraphProto *g = r->model->graph;
+    for (size_t i = 0; i < g->n_input; i++)
+        if (g->input[i]->name && !strcmp(g->input[i]->name, name))
+            return true;
+    return false;
+}
+
+/* Options that name an input name one that there is; the symbolic dimensions are listed. */
+static void check_options(onnx_reader *r, const ir_loc *loc)
+{
+    const Onnx__GraphProto *g = r->model->graph;
+    ir_map seen = ir_map_new(r->scratch);
+    for (int i = 0; i < r->options->nshapes; i++)
+        if (!is_input(r, r->options->shapes[i].input))
+            ir_report(r->ctx, IR_ERROR, loc, "there is no input '%s' whose shape could be given", r->options->shapes[i].input);
+    for (int i = 0; i < r->options->nbaked; i++)
+        if (!is_input(r, r->options->baked[i].name))
+            ir_report(r->ctx, IR_ERROR, loc, "there is no input '%s' that could be baked", r->options->baked[i].name);
+    for (size_t i = 0; i < g->n_input; i++) {
+        const Onnx__TensorTypeProto *t = g->input[i]->type ? g->input[i]->type->tensor_type : NULL;
+        for (size_t d = 0; t && t->shape && d < t->shape->n_dim && d < IR_MAX_RANK; d++) {
+            const char *name = t->shape->dim[d]->dim_param;
+            if (!name || !*name || ir_map_get_text(&seen, name))
+                continue;
+            ir_map_put_text(&seen, name, t->shape->dim[d]);
+            IR_PUSH(r->arena, &r->facts->dim_names, ir_strdup(r->arena, name));
+        }
+    }
+}
+
 static const onnx_shape *shape_option(const onnx_reader *r, const char *name)
 {
     for (int i = 0; i < r->options->nshapes; i++)
@@ -318,8 +350,12 @@ static void name_trainables(onnx_reader *r)
     for (int i = 0; i < r->all_inits.count; i++) {
         onnx_init *init = r->all_inits.items[i];
         ir_state *s = init->state;
-        if (!s)
+        if (!s) {
+            bool is_float = init->value && ir_is_float(init->value->type.dtype);
+            onnx_constant_info info = {ir_strdup(r->arena, init->name), init->why ? init->why : is_float ? "nothing uses it" : "it is not a float"};
+            IR_PUSH(r->arena, &r->facts->constants, info);
             continue;
+        }
         if (init->stat && !init->data) {
             s->kind = IR_STAT;
             s->why = "running statistics of BatchNormalization";
@@ -357,7 +393,10 @@ static void note_training_ops(onnx_reader *r)
     const Onnx__GraphProto *g = r->model->graph;
     for (size_t i = 0; i < g->n_node; i++) {
         const char *op = g->node[i]->op_type ? g->node[i]->op_type : "";
-        r->facts->has_training_ops |= !strcmp(op, "BatchNormalization") || !strcmp(op, "Dropout");
+        bool trains = !strcmp(op, "Dropout");
+        for (size_t k = 0; k < g->node[i]->n_attribute && !strcmp(op, "BatchNormalization"); k++)
+            trains |= g->node[i]->attribute[k]->name && !strcmp(g->node[i]->attribute[k]->name, "training_mode") && g->node[i]->attribute[k]->i;
+        r->facts->has_training_ops |= trains;
     }
 }
 
@@ -375,6 +414,7 @@ static ir_module *rounds(onnx_reader *r)
             init->data = init->config = init->stat = false;
         }
         r->changed = false;
+        r->facts->nodes.count = 0;
         r->training = false;
         r->inference = r->options->training;
         build_main(r, "forward");
@@ -417,6 +457,7 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
     read_initializers(&r);
     read_signature(&r);
     note_training_ops(&r);
+    check_options(&r, loc);
     bind_dims(&r);
     ir_module *m = rounds(&r);
     if (m)
