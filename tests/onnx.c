@@ -5,6 +5,7 @@
  * truncation of a small one. With arguments MODEL.onnx VALUES.npz [train] it compares just those. */
 #include "frontend/onnx/onnx.h"
 #include "ir/npy.h"
+#include "passes/passes.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -120,6 +121,14 @@ static bool agrees(const char *model, const char *npz, bool training, char *why,
                 ok = compare(ir_func_by_name(m, "forward"), &values, "out/", 2e-5, why, room);
                 if (ok && training)
                     ok = compare(ir_func_by_name(m, "train"), &values, "train/", 2e-5, why, room);
+                const char *const rewriting[] = {"inline", "simplify", "fold", "cse", "simplify", "dce"};
+                for (int i = 0; ok && i < 6; i++)
+                    if (pass_by_name(rewriting[i]))
+                        pass_run_one(m, pass_by_name(rewriting[i]), true);
+                if (ok && !compare(ir_func_by_name(m, "forward"), &values, "out/", 2e-5, why, room)) {
+                    ok = false;
+                    strncat(why, " (after the passes)", room - strlen(why) - 1);
+                }
             } else {
                 snprintf(why, room, "%.*s", (int)(room > 800 ? 800 : room) - 1, said.text);
             }
