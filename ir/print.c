@@ -266,7 +266,7 @@ static void print_places(const printer *p, const ir_inst *inst)
             continue;
         fputs(before, p->f);
         if (v->kernel)
-            fprintf(p->f, " kernel %d", v->kernel->index);
+            fprintf(p->f, " %s %d phase %d", ir_kernel_kind_names[v->kernel->kind], v->kernel->index, v->kernel->phase);
         if (v->place != IR_NOWHERE)
             fprintf(p->f, v->shift ? " at %s %lld+%lld" : " at %s %lld", places[v->place], (long long)v->offset, (long long)v->shift);
         print_order(p->f, &v->order);

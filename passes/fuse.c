@@ -12,13 +12,13 @@
 #include <string.h>
 
 /* Costs an element, in additions. */
-enum { LOAD = 1, STORE = 2, MOST_ROOTS = 8, MOST_READS = 24, NEAR = 12 };
+enum { LOAD = 1, STORE = 2, MOST_ROOTS = 8, MOST_READS = 24, NEAR = 12, DEEP = 250 };
 
 typedef struct fact { /* about a value, by its id */
     double evaluations;  /* how often it is computed if it stands inside its users */
     double cost;         /* of one, operands included */
-    int users;
-    bool memory, reduces;
+    int users, depth;    /* depth: instructions on top of each other */
+    bool memory, reduces, result;
     ir_inst *only_user;
 } fact;
 
@@ -26,6 +26,7 @@ typedef struct fusing {
     ir_func *f;
     ir_arena *scratch;
     fact *fact;
+    uintptr_t walks; /* for match_reads_moved */
 } fusing;
 
 static fact *of(const fusing *u, const ir_value *v)
@@ -195,21 +196,38 @@ static void require(fusing *u)
         fact *r = of(u, u->f->results.items[i].value);
         r->users++;
         r->only_user = NULL;
-        r->memory = true;
+        r->memory = r->result = true;
     }
 }
 
-/* Does computing v reach a value that loops before it reaches memory? */
-static bool reaches_loop(const fusing *u, const ir_value *v, int depth)
+/* Does computing v loop, before all that it reads is in memory? */
+static bool reaches_loop(const fusing *u, const ir_value *v)
 {
-    if (!v->def || of(u, v)->memory)
-        return false;
-    if (loops(v->def) || depth == 0)
-        return true;
-    for (int i = 0; i < v->def->noperands; i++)
-        if (reaches_loop(u, v->def->operand[i], depth - 1))
-            return true;
-    return false;
+    return v->def && !of(u, v)->memory && of(u, v)->reduces;
+}
+
+/* No loop inside a loop, which would do the inner one again and again: what stands under a loop, or under views under one,
+ * goes to memory if it loops. And no expression too deep for those who walk it. */
+static void part_loops(fusing *u)
+{
+    IR_FOR (inst, u->f) {
+        bool reduces = loops(inst);
+        int depth = 0;
+        for (int i = 0; i < inst->noperands; i++) {
+            ir_value *base = loops(inst) ? match_under_views(inst->operand[i]) : inst->operand[i];
+            if (loops(inst) && base->def && base->def->op != IR_OP_constant && reaches_loop(u, base))
+                of(u, base)->memory = true;
+            fact *o = of(u, inst->operand[i]);
+            reduces |= reaches_loop(u, inst->operand[i]);
+            depth = !o->memory && o->depth + 1 > depth ? o->depth + 1 : depth;
+        }
+        for (int r = 0; r < inst->nresults; r++) {
+            fact *v = of(u, inst->result[r]);
+            v->reduces = reduces;
+            v->depth = depth;
+            v->memory |= depth >= DEEP;
+        }
+    }
 }
 
 static void costs(fusing *u)
@@ -250,22 +268,8 @@ static void choose(fusing *u)
             fact *o = of(u, inst->operand[i]);
             double share = times * operand_share(inst, i);
             o->evaluations += share;
-            /* A loop inside a loop would do the inner one again and again. */
-            if (loops(inst) && inst->operand[i]->def && reaches_loop(u, inst->operand[i], 64) && !match_is_view(inst->operand[i]->def))
-                o->memory = true;
         }
     }
-}
-
-/* A loop under views under a loop: what the views stand on goes to memory. */
-static void part_loops(fusing *u)
-{
-    IR_FOR (inst, u->f)
-        for (int i = 0; loops(inst) && i < inst->noperands; i++) {
-            ir_value *base = match_under_views(inst->operand[i]);
-            if (base->def && base->def->op != IR_OP_constant && reaches_loop(u, base, 64))
-                of(u, base)->memory = true;
-        }
 }
 
 /* ---- Kernels ---- */
@@ -344,22 +348,6 @@ static bool depends(const ir_kernel *k, const ir_kernel *on, int64_t stamp, int6
     return false;
 }
 
-/* Whether v can be reached from `from` inside kernel k by a path with an instruction that is not elementwise. */
-static bool reads_moved(const ir_kernel *k, const ir_value *from, const ir_value *v, bool moved, int depth)
-{
-    if (from == v)
-        return moved;
-    if (!from->def || (from->kernel && from->kernel != k))
-        return false;
-    if (depth == 0)
-        return true;
-    bool here = moved || !ir_has_trait(from->def, IR_ELEMENTWISE);
-    for (int i = 0; i < from->def->noperands; i++)
-        if (reads_moved(k, from->def->operand[i], v, here, depth - 1))
-            return true;
-    return false;
-}
-
 static bool reduces_inside(const fusing *u, const ir_value *root)
 {
     return of(u, root)->reduces;
@@ -389,14 +377,28 @@ static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, int64_t *stamp, i
         ir_kernel *needs = from->reads.items[i]->kernel;
         if (needs && needs != into && depends(needs, into, ++*stamp, seen))
             return false;
-        if (needs == into)
-            for (int r = 0; r < from->roots.count; r++)
-                if (reads_moved(from, from->roots.items[r], from->reads.items[i], false, 200))
-                    return false;
+        if (needs == into && match_reads_moved(from, from->reads.items[i], &u->walks))
+            return false;
     }
     for (int i = 0; i < from->roots.count; i++)
         add_root(u, into, from->roots.items[i]);
     return true;
+}
+
+/* A root that only its own kernel reads need not be written: it is computed once an index. */
+static void drop_inner_roots(fusing *u, ir_kernel *k, const int *readers)
+{
+    int kept = 0, left = k->roots.count;
+    for (int i = 0; i < k->roots.count; i++) {
+        ir_value *v = k->roots.items[i];
+        if (left > 1 && !readers[v->id] && !of(u, v)->result && of(u, v)->users) {
+            v->kernel = NULL;
+            left--;
+        } else {
+            k->roots.items[kept++] = v;
+        }
+    }
+    k->roots.count = kept;
 }
 
 static void merge_siblings(fusing *u)
@@ -418,6 +420,13 @@ static void merge_siblings(fusing *u)
             s->kernels.items[kept++] = k;
     }
     s->kernels.count = kept;
+    int *readers = ir_array(u->scratch, int, ir_number(u->f) + 1);
+    for (int i = 0; i < kept; i++)
+        for (int r = 0; r < s->kernels.items[i]->reads.count; r++)
+            readers[s->kernels.items[i]->reads.items[r]->id]++;
+    for (int i = 0; i < kept; i++)
+        if (s->kernels.items[i]->kind == IR_KERNEL_MAP)
+            drop_inner_roots(u, s->kernels.items[i], readers);
 }
 
 /* ---- Index checks ---- */
@@ -571,6 +580,11 @@ void pass_fuse(ir_func *f)
     copy_operands(f);
     int n = ir_number(f);
     u.fact = ir_array(u.scratch, fact, n + 1);
+    IR_FOR (inst, f)
+        for (int i = 0; i < inst->nresults; i++)
+            inst->result[i]->aux = NULL;
+    for (int i = 0; i < f->params.count; i++)
+        f->params.items[i].value->aux = NULL;
     require(&u);
     part_loops(&u);
     costs(&u);

@@ -310,7 +310,7 @@ static void follow(layout *l, ir_inst *inst)
     for (int i = 0; i < inst->noperands; i++)
         if (inst->operand[i]->type.rank == inst->result[0]->type.rank && order_of(l, inst->operand[i], &order, &weight)) {
             weight *= order.n ? 4 : 1;
-            if (weight > most) {
+            if (weight >= most) { /* of equals the last: of window_put's, the positions, which forward made */
                 most = weight;
                 best = order;
             }

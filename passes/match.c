@@ -98,3 +98,28 @@ bool match_same_storage(const ir_value *x, const ir_value *y)
             return false;
     return true;
 }
+
+/* A value's aux says that this walk has been there; the lowest bit, that it came along a path that moves. */
+static bool walk_moved(const ir_kernel *k, ir_value *from, const ir_value *v, bool moved, uintptr_t stamp)
+{
+    uintptr_t seen = (uintptr_t)from->aux;
+    if (from == v)
+        return moved;
+    if (!from->def || (from->kernel && from->kernel != k) || seen == 2 * stamp + 1 || seen == 2 * stamp + moved)
+        return false;
+    from->aux = (void *)(2 * stamp + moved); /* NOLINT: a number is what is kept */
+    bool here = moved || !ir_has_trait(from->def, IR_ELEMENTWISE);
+    for (int i = 0; i < from->def->noperands; i++)
+        if (walk_moved(k, from->def->operand[i], v, here, stamp))
+            return true;
+    return false;
+}
+
+bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp)
+{
+    ++*stamp;
+    for (int i = 0; i < k->roots.count; i++)
+        if (walk_moved(k, k->roots.items[i], v, false, *stamp))
+            return true;
+    return false;
+}

@@ -36,6 +36,7 @@ typedef struct planning {
     int values;
     IR_LIST(span *) spans;
     span **span_of;        /* by value id */
+    uintptr_t stamp;       /* for match_reads_moved */
 } planning;
 
 /* ---- What is wanted for which result ---- */
@@ -108,36 +109,24 @@ static bool reads(const ir_kernel *k, const ir_value *v)
     return false;
 }
 
-/* v is reached inside k by a path with an instruction that moves elements: not only at the root's own index. */
-static bool reads_moved(const ir_kernel *k, const ir_value *from, const ir_value *v, bool moved, int depth)
+static bool reads_only_in_place(const ir_kernel *k, const ir_value *v, uintptr_t *stamp)
 {
-    if (from == v)
-        return moved;
-    if (!from->def || (from->kernel && from->kernel != k))
-        return false;
-    if (depth == 0)
-        return true;
-    bool here = moved || !ir_has_trait(from->def, IR_ELEMENTWISE);
-    for (int i = 0; i < from->def->noperands; i++)
-        if (reads_moved(k, from->def->operand[i], v, here, depth - 1))
-            return true;
-    return false;
+    return (k->kind == IR_KERNEL_MAP || k->kind == IR_KERNEL_CONTRACTION) && !match_reads_moved(k, v, stamp);
 }
 
-static bool reads_only_in_place(const ir_kernel *k, const ir_value *v)
+static void clear_aux(const ir_func *f)
 {
-    if (k->kind != IR_KERNEL_MAP && k->kind != IR_KERNEL_CONTRACTION)
-        return false;
-    for (int i = 0; i < k->roots.count; i++)
-        if (reads_moved(k, k->roots.items[i], v, false, 200))
-            return false;
-    return true;
+    for (int i = 0; i < f->params.count; i++)
+        f->params.items[i].value->aux = NULL;
+    IR_FOR (inst, f)
+        for (int i = 0; i < inst->nresults; i++)
+            inst->result[i]->aux = NULL;
 }
 
 /* A kernel that writes `root` (bound to the state of parameter `old`) and reads it must read each element before it writes it. */
-static bool may_write_over(const ir_kernel *k, const ir_value *root, const ir_value *old)
+static bool may_write_over(const ir_kernel *k, const ir_value *root, const ir_value *old, uintptr_t *stamp)
 {
-    return !reads(k, old) || (match_same_storage(root, old) && reads_only_in_place(k, old));
+    return !reads(k, old) || (match_same_storage(root, old) && reads_only_in_place(k, old, stamp));
 }
 
 /* Ready kernels run in program order. Edges: from kernel i to those that must come later. Returns how many could be ordered. */
@@ -212,6 +201,7 @@ static void detour(planning *p, int i)
     b.loc = r->value->def->loc;
     ir_value *c = ir_unary(&b, IR_OP_copy, r->value);
     c->order = r->value->order;
+    c->aux = NULL;
     ir_kernel *k = ir_new(p->arena, ir_kernel);
     k->kind = IR_KERNEL_MAP;
     c->kernel = k;
@@ -227,7 +217,7 @@ static void order_kernels(planning *p)
     for (int i = 0; i < p->f->results.count; i++) {
         const ir_port *r = &p->f->results.items[i];
         const ir_value *old = r->bind == IR_STATE ? state_param(p->f, r->state) : NULL;
-        if (old && !may_write_over(r->value->kernel, r->value, old))
+        if (old && !may_write_over(r->value->kernel, r->value, old, &p->stamp))
             detour(p, i);
     }
     for (int attempt = 0;; attempt++) {
@@ -369,7 +359,7 @@ static void in_place(planning *p)
                 span *t = p->span_of[from->id];
                 if (!t || used[o] || t->last != k->phase || t->first == k->phase || ir_bytes(&from->type) != ir_bytes(&v->type) ||
                     ir_dtypes[from->type.dtype].bytes != ir_dtypes[v->type.dtype].bytes || !match_same_storage(v, from) ||
-                    host_of(t)->last != t->last || readers_in_phase(p, from, k->phase) != 1 || !reads_only_in_place(k, from))
+                    host_of(t)->last != t->last || readers_in_phase(p, from, k->phase) != 1 || !reads_only_in_place(k, from, &p->stamp))
                     continue;
                 used[o] = true;
                 s->host = t;
@@ -489,6 +479,7 @@ void pass_plan(ir_func *f)
     planning p = {.f = f, .s = f->schedule, .arena = f->module->arena, .scratch = ir_arena_new(f->module->ctx)};
     if (!p.s)
         BUG("@%s has no kernels", f->name);
+    clear_aux(f);
     p.values = ir_number(f);
     p.wanted = ir_array(p.scratch, uint64_t, p.values + 1);
     find_wanted(&p);
@@ -510,14 +501,14 @@ void pass_plan(ir_func *f)
 
 /* ---- Proof ---- */
 
-static void verify_overlap(const ir_func *f, const ir_value *x, const ir_value *y, const int *last)
+static void verify_overlap(const ir_func *f, const ir_value *x, const ir_value *y, const int *last, uintptr_t *stamp)
 {
     bool apart = x->offset + ir_bytes(&x->type) <= y->offset || y->offset + ir_bytes(&y->type) <= x->offset;
     bool never = last[x->id] < y->kernel->phase || last[y->id] < x->kernel->phase;
     if (apart || never)
         return;
     const ir_value *first = x->kernel->phase < y->kernel->phase ? x : y, *second = first == x ? y : x;
-    if (last[first->id] == second->kernel->phase && x->offset == y->offset && reads(second->kernel, first) && reads_only_in_place(second->kernel, first))
+    if (last[first->id] == second->kernel->phase && x->offset == y->offset && reads(second->kernel, first) && reads_only_in_place(second->kernel, first, stamp))
         return;
     BUG("@%s: two values share scratch while both are needed (phases %d-%d and %d-%d)", f->name, x->kernel->phase, last[x->id], y->kernel->phase, last[y->id]);
 }
@@ -528,6 +519,8 @@ void plan_verify(const ir_func *f)
     ir_arena *scratch = ir_arena_new(f->module->ctx);
     int *last = ir_array(scratch, int, ir_number((ir_func *)f) + 1);
     IR_LIST(const ir_value *) all = {0};
+    uintptr_t stamp = 0;
+    clear_aux(f);
     for (int i = 0; i < s->kernels.count; i++) {
         const ir_kernel *k = s->kernels.items[i];
         for (int r = 0; r < k->reads.count; r++) {
@@ -547,7 +540,7 @@ void plan_verify(const ir_func *f)
             last[all.items[i]->id] = all.items[i]->kernel->phase;
     for (int i = 0; i < all.count; i++)
         for (int j = 0; j < i; j++)
-            verify_overlap(f, all.items[i], all.items[j], last);
+            verify_overlap(f, all.items[i], all.items[j], last, &stamp);
     for (int i = 0; i < f->results.count; i++) {
         const ir_port *r = &f->results.items[i];
         const ir_value *old = r->bind == IR_STATE ? state_param(f, r->state) : NULL;
