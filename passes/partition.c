@@ -68,8 +68,8 @@ static bool reads_memory(const ir_inst *inst)
     return !plain(inst) && inst->op != IR_OP_reduce && inst->op != IR_OP_arg_reduce && inst->op != IR_OP_pad && inst->op != IR_OP_concat;
 }
 
-/* max(x, 0) and select(x > 0, x, 0) are above 0 where x is: backward asks the result, which is saved for the next layer
- * more often than x. */
+/* max(x, 0), select(x > 0, x, 0) and select(x <= 0, 0, x) are above 0 where x is: backward asks the result, which is saved for
+ * the next layer more often than x. The first and last keep NaN, so they also answer x <= 0. */
 static void ask_results(ir_func *f)
 {
     ir_arena *scratch = ir_arena_new(f->module->ctx);
@@ -81,9 +81,11 @@ static void ask_results(ir_func *f)
         ir_value *x = NULL;
         if (inst->op == IR_OP_max)
             x = match_is(inst->operand[1], 0) ? inst->operand[0] : match_is(inst->operand[0], 0) ? inst->operand[1] : NULL;
-        else if (inst->op == IR_OP_select && match(inst->operand[0], IR_OP_compare) && match_is(inst->operand[2], 0)) {
+        else if (inst->op == IR_OP_select && match(inst->operand[0], IR_OP_compare)) {
             const ir_inst *c = inst->operand[0]->def;
-            if (IR_ATTR(c, compare)->relation == IR_GT && c->operand[0] == inst->operand[1] && match_is(c->operand[1], 0))
+            int above = IR_ATTR(c, compare)->relation == IR_GT ? 1 : 2; /* the operand that is x */
+            if ((above == 1 || IR_ATTR(c, compare)->relation == IR_LE) && c->operand[0] == inst->operand[above] && match_is(inst->operand[3 - above], 0) &&
+                match_is(c->operand[1], 0))
                 x = c->operand[0];
         }
         if (x && !result[x->id])
@@ -93,14 +95,17 @@ static void ask_results(ir_func *f)
     IR_FOR (user, f)
         for (int i = 0; user->phase != IR_FORWARD && i < user->noperands; i++) {
             ir_inst *c = match(user->operand[i], IR_OP_compare);
-            if (!c || c->phase != IR_FORWARD || IR_ATTR(c, compare)->relation != IR_GT || !match_is(c->operand[1], 0))
+            ir_relation relation = c ? IR_ATTR(c, compare)->relation : IR_EQ;
+            if (!c || c->phase != IR_FORWARD || (relation != IR_GT && relation != IR_LE) || !match_is(c->operand[1], 0))
                 continue;
             ir_value *y = result[c->operand[0]->id], **known = &asked[c->result[0]->id];
+            if (y && relation == IR_LE && y->def->op == IR_OP_select && IR_ATTR(y->def->operand[0]->def, compare)->relation == IR_GT)
+                continue;
             if (y && !*known) {
                 ir_builder b = ir_builder_new(f);
                 b.at = y->def->next;
                 b.loc = c->loc;
-                *known = ir_compare(&b, IR_GT, y, ir_splat(&b, &y->type, 0));
+                *known = ir_compare(&b, relation, y, ir_splat(&b, &y->type, 0));
                 ir_built(&b);
             }
             if (y)
