@@ -80,6 +80,10 @@ static ir_value *make_init(onnx_scope *s, onnx_entry *e)
     if (init->constant || !ir_is_float(init->value->type.dtype))
         return ir_constant(&s->body->b, init->value);
     if (!init->state) {
+        if ((!strcmp(init->name, "seed") || !strcmp(init->name, "calls")) && ir_state_by_name(r->m, init->name)) {
+            ir_report(r->ctx, IR_ERROR, s->body->b.loc, "a weight is called '%s', which is the name of a counter of random numbers", init->name);
+            return NULL;
+        }
         init->state = ir_state_new(r->m, init->name, IR_PARAM, &init->value->type);
         init->state->init = init->value;
         ir_map_put_ptr(&r->states, init->state, init);
@@ -257,7 +261,7 @@ static bool signature_ok(onnx_node *n)
         if (*n->proto->input[i])
             given = i + 1;
     if (given < op->in_min || (op->in_max >= 0 && given > op->in_max))
-        onnx_error(n, "%d inputs, %d to %d are due", given, op->in_min, op->in_max);
+        onnx_error(n, op->in_max < 0 ? "%d inputs, at least %d are due" : "%d inputs, %d to %d are due", given, op->in_min, op->in_max);
     for (int i = 0; i < op->in_min && i < n->nin; i++)
         if (!*n->proto->input[i])
             onnx_error(n, "input %d is missing", i);

@@ -280,3 +280,24 @@ BUILD(dequantize)
         x = ir_sub(b, x, ir_convert(b, zero, IR_I64));
     n->out[0] = ir_mul(b, ir_convert(b, x, scale->type.dtype), scale);
 }
+
+/* To u8, with the scale and zero point that the values' range gives. */
+BUILD(dynamic_quantize)
+{
+    ir_builder *b = n->b;
+    int64_t axes[IR_MAX_RANK];
+    for (int i = 0; i < X->type.rank; i++)
+        axes[i] = i;
+    ir_value *zero = ir_scalar(b, X->type.dtype, 0);
+    ir_value *low = ir_min(b, ir_reduce(b, IR_MIN, X, X->type.rank, axes), zero), *high = ir_max(b, ir_reduce(b, IR_MAX, X, X->type.rank, axes), zero);
+    ir_value *scale = ir_sub(b, high, low);
+    scale = ir_div(b, scale, onnx_like(n, scale, 255));
+    ir_value *point = ir_convert(b, ir_round(b, ir_neg(b, ir_div(b, low, scale))), IR_U8); /* saturates */
+    if (!point)
+        return;
+    ir_value *q = ir_round(b, ir_div(b, X, ir_broadcast_to(b, scale, X->type.rank, X->type.dim)));
+    q = ir_add(b, q, ir_broadcast_to(b, ir_convert(b, point, X->type.dtype), X->type.rank, X->type.dim));
+    n->out[0] = ir_convert(b, q, IR_U8);
+    n->out[1] = scale;
+    n->out[2] = point;
+}

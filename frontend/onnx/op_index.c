@@ -191,3 +191,22 @@ BUILD(compress)
     ir_value *index = ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 2, (int64_t[]){count, 1}, kept));
     n->out[0] = onnx_move_axis(n->b, ir_gather(n->b, x, index, 1, &axis, 0), 0, (int)axis);
 }
+
+/* The first lengths[b] elements of each sequence in reverse order, the others as they are. */
+BUILD(reverse_sequence)
+{
+    ir_builder *b = n->b;
+    int64_t t = onnx_int(n, "time_axis", 0), a = onnx_int(n, "batch_axis", 1), one = 1;
+    if (X->type.rank < 2 || t < 0 || t > 1 || a < 0 || a > 1 || t == a || Y->type.rank != 1 || Y->type.dim[0] != X->type.dim[a] || !ir_is_int(Y->type.dtype)) {
+        onnx_error(n, "time axis %lld, batch axis %lld and lengths %s do not fit %s", (long long)t, (long long)a, onnx_type_text(n, Y), onnx_type_text(n, X));
+        return;
+    }
+    ir_value *x = t == 0 ? onnx_move_axis(b, X, 1, 0) : X; /* [B, T, rest] */
+    if (!x)
+        return;
+    ir_value *at = ir_iota(b, IR_I64, 2, x->type.dim, 1), *length = ir_broadcast(b, ir_convert(b, Y, IR_I64), 2, x->type.dim, (int64_t[]){0});
+    ir_value *back = ir_sub(b, ir_sub(b, length, at), onnx_like(n, at, 1));
+    ir_value *index = columns(n, ir_select(b, ir_compare(b, IR_LT, at, length), back, at));
+    x = ir_gather(b, x, index, 1, &one, 1);
+    n->out[0] = t == 0 ? onnx_move_axis(b, x, 1, 0) : x;
+}

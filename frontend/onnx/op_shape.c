@@ -607,3 +607,25 @@ BUILD(concat_from_sequence)
     }
     n->out[0] = ir_concat(n->b, items, count, (int)axis);
 }
+
+/* Each axis cut or filled with zeros, evenly on both sides; the odd element goes to the end. */
+BUILD(center_crop_pad)
+{
+    ir_ints want, raw;
+    int64_t low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0}, axis;
+    bool listed = onnx_ints(n, "axes", &raw);
+    if (n->failed || !onnx_const_ints(n, 1, "shape", &want))
+        return;
+    if (want.n != (listed ? raw.n : RANK) || want.n > RANK) {
+        onnx_error(n, "%d sizes for the axes of %s", want.n, onnx_type_text(n, X));
+        return;
+    }
+    for (int i = 0; i < want.n; i++) {
+        if (!onnx_axis(n, listed ? raw.v[i] : i, RANK, &axis))
+            return;
+        int64_t more = want.v[i] < 0 || want.v[i] > IR_MAX_TENSOR_BYTES ? IR_MAX_TENSOR_BYTES : want.v[i] - DIM[axis];
+        low[axis] = more >= 0 ? more / 2 : -(-more / 2);
+        high[axis] = more - low[axis];
+    }
+    n->out[0] = ir_pad(n->b, X, ir_scalar(n->b, X->type.dtype, 0), low, high, NULL);
+}

@@ -405,7 +405,8 @@ static ir_module *rounds(onnx_reader *r)
 {
     int errors = ir_error_count(r->ctx), most = r->all_inits.count + r->options->noffered + 2;
     do {
-        r->m = ir_module_new(r->ctx, r->arena, ir_base_name(r->file));
+        const char *base = ir_base_name(r->file), *end = strstr(base, ".onnx");
+        r->m = ir_module_new(r->ctx, r->arena, end && !end[5] ? ir_strndup(r->scratch, base, (size_t)(end - base)) : base);
         r->states = ir_map_new(r->scratch);
         r->bodies = 1;
         for (int i = 0; i < r->all_inits.count; i++) {
