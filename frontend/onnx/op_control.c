@@ -163,6 +163,41 @@ static bool body_inputs(onnx_node *n, const Onnx__GraphProto *g, int due)
     return !n->failed;
 }
 
+/* The body's parameters: carried values, then the iteration. False and reported. */
+static bool loop_params(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, int carries, ir_value **own, ir_value **param)
+{
+    ir_type counter = ir_scalar_type(IR_I64);
+    if (carries > 60) {
+        onnx_error(n, "%d carried values are more than the 60 that are supported", carries);
+        return false;
+    }
+    for (int i = 0; i < carries; i++) {
+        own[i] = n->in[2 + i];
+        if (!own[i]) {
+            onnx_error(n, "carried value %d is missing", i);
+            return false;
+        }
+        param[i] = ir_add_input(s->body->b.func, NULL, &own[i]->type);
+        onnx_bind(s, n->loc, g->input[2 + i]->name, param[i]);
+    }
+    param[carries] = ir_add_input(s->body->b.func, NULL, &counter);
+    onnx_bind(s, n->loc, g->input[0]->name, param[carries]);
+    onnx_bind(s, n->loc, g->input[1]->name, ir_scalar(&s->body->b, IR_BOOL, 1));
+    return true;
+}
+
+/* Outputs of the body from number `first` on become its results. */
+static bool add_results(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, size_t first, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        ir_value *v = output(n, s, g, first + i);
+        if (!v)
+            return false;
+        ir_add_output(s->body->b.func, NULL, v);
+    }
+    return true;
+}
+
 /* The number of iterations is known, or bounded by a known number and a condition. */
 BUILD(loop)
 {
@@ -182,30 +217,13 @@ BUILD(loop)
     ir_literal *first = go ? onnx_peek(r, go) : NULL;
     if (length < 0 || (first && ir_count(&first->type) == 1 && !ir_literal_get_int(first, 0)))
         length = 0;
-    if (carries > 60) {
-        onnx_error(n, "%d carried values are more than the 60 that are supported", carries);
-        return;
-    }
     onnx_scope s;
     onnx_body body = onnx_body_new(r, n->scope->body, "loop", n->loc);
     body.loop = true;
     onnx_scope_init(&s, r, n->scope, &body, n->scope->depth + 1);
-    for (int i = 0; i < carries; i++) {
-        own[i] = n->in[2 + i];
-        if (!own[i]) {
-            onnx_error(n, "carried value %d is missing", i);
-            return;
-        }
-        param[i] = ir_add_input(body.b.func, NULL, &own[i]->type);
-        onnx_bind(&s, n->loc, g->input[2 + i]->name, param[i]);
-    }
-    own[carries] = ir_iota(n->b, IR_I64, 1, &length, 0);
-    ir_type counter = ir_scalar_type(IR_I64);
-    param[carries] = ir_add_input(body.b.func, NULL, &counter);
-    onnx_bind(&s, n->loc, g->input[0]->name, param[carries]);
-    onnx_bind(&s, n->loc, g->input[1]->name, ir_scalar(&body.b, IR_BOOL, 1));
-    if (!run(n, &s, g))
+    if (!loop_params(n, &s, g, carries, own, param) || !run(n, &s, g))
         return;
+    own[carries] = ir_iota(n->b, IR_I64, 1, &length, 0);
     int ys = (int)g->n_output - 1 - carries;
     ir_value *more = output(n, &s, g, 0);
     ir_literal *stays = more ? onnx_peek(r, more) : NULL;
@@ -224,12 +242,8 @@ BUILD(loop)
         onnx_error(n, "stacked results of a loop that may end early have a length that data decides, which is not supported");
         return;
     }
-    for (int i = 0; i < carries + ys; i++) {
-        ir_value *v = output(n, &s, g, (size_t)i + 1);
-        if (!v)
-            return;
-        ir_add_output(body.b.func, NULL, v);
-    }
+    if (!add_results(n, &s, g, 1, (size_t)(carries + ys)))
+        return;
     if (live)
         ir_add_output(body.b.func, NULL, ir_reshape(&body.b, more, 0, NULL));
     ir_value *start = !live ? NULL : go ? ir_reshape(n->b, go, 0, NULL) : ir_scalar(n->b, IR_BOOL, 1);
@@ -291,12 +305,8 @@ BUILD(scan)
     }
     if (n->failed || !run(n, &s, g))
         return;
-    for (size_t i = 0; i < g->n_output; i++) {
-        ir_value *v = output(n, &s, g, i);
-        if (!v)
-            return;
-        ir_add_output(body.b.func, NULL, v);
-    }
+    if (!add_results(n, &s, g, 0, g->n_output))
+        return;
     ir_inst *inst = build_scan(n, &body, own, param, n->nin, carries, length, NULL);
     for (int i = 0; inst && i < n->nout; i++) {
         int64_t axis, zero = 0;

@@ -109,30 +109,58 @@ static ir_value *part(onnx_node *n, ir_value *v, int d)
     return v ? ir_reshape(n->b, ir_slice_axis(n->b, v, 0, d, d + 1), v->type.rank - 1, v->type.dim + 1) : NULL;
 }
 
+/* x times W and the biases for all steps, [T, N, gates * H]; *rb: the bias that stays inside the step, or NULL. */
+static ir_value *project(cell *k, ir_value *x, int d, ir_value **rb)
+{
+    onnx_node *n = k->n;
+    ir_builder *b = n->b;
+    int64_t H = k->hidden, wide = k->gates * H, two = 2, one = 1;
+    ir_value *bias = n->nin > 3 ? part(n, n->in[3], d) : NULL, *xw = ir_dot_general(b, x, part(n, n->in[1], d), 0, NULL, NULL, 1, &two, &one);
+    *rb = NULL;
+    if (!bias)
+        return xw;
+    ir_value *wb = ir_slice_axis(b, bias, 0, 0, wide), *r = ir_slice_axis(b, bias, 0, wide, 2 * wide);
+    if (k->linear_before_reset) { /* the bias of the hidden gate */
+        ir_value *sum = ir_add(b, ir_slice_axis(b, wb, 0, 0, 2 * H), ir_slice_axis(b, r, 0, 0, 2 * H));
+        wb = ir_concat(b, (ir_value *[]){sum, ir_slice_axis(b, wb, 0, 2 * H, 3 * H)}, 2, 0);
+        *rb = ir_slice_axis(b, r, 0, 2 * H, 3 * H);
+    } else {
+        wb = ir_add(b, wb, r);
+    }
+    return ir_add(b, xw, onnx_along(b, wb, 3, 2, (int64_t[]){k->steps, k->batch, wide}));
+}
+
+/* The step's function: its parameters were made; results h, c, y. */
+static bool finish_step(cell *k, ir_func *f)
+{
+    bool lstm = k->gates == LSTM;
+    ir_value *c = NULL, *h = lstm ? step_lstm(k, &c) : k->gates == GRU ? step_gru(k) : step_rnn(k), *y = h;
+    if (k->valid && h) { /* beyond a sequence's end the state stays and the output is zero */
+        ir_value *live = ir_broadcast(&k->b, k->valid, 2, h->type.dim, (int64_t[]){0});
+        y = ir_select(&k->b, live, h, like(k, h, 0));
+        h = ir_select(&k->b, live, h, k->h);
+        c = c ? ir_select(&k->b, live, c, k->c) : NULL;
+    }
+    if (!h || !y || (lstm && !c))
+        return false;
+    ir_add_output(f, NULL, h);
+    if (lstm)
+        ir_add_output(f, NULL, c);
+    ir_add_output(f, NULL, y);
+    return true;
+}
+
 /* One direction: results y [T, N, H], h and c [N, H]. */
 static bool direction(cell *k, ir_value *x, ir_value *valid, int d, bool reverse, ir_value **y, ir_value **h, ir_value **c)
 {
     onnx_node *n = k->n;
     ir_builder *b = n->b;
     bool lstm = k->gates == LSTM;
-    int64_t H = k->hidden, wide = k->gates * H, two = 2, one = 1;
-    ir_value *w = part(n, n->in[1], d), *r = part(n, n->in[2], d), *bias = n->nin > 3 ? part(n, n->in[3], d) : NULL, *rb = NULL;
-    ir_value *xw = ir_dot_general(b, x, w, 0, NULL, NULL, 1, &two, &one);
-    if (bias) {
-        ir_value *wb = ir_slice_axis(b, bias, 0, 0, wide);
-        rb = ir_slice_axis(b, bias, 0, wide, 2 * wide);
-        if (k->linear_before_reset) { /* the bias of the hidden gate stays inside the step */
-            ir_value *sum = ir_add(b, ir_slice_axis(b, wb, 0, 0, 2 * H), ir_slice_axis(b, rb, 0, 0, 2 * H));
-            wb = ir_concat(b, (ir_value *[]){sum, ir_slice_axis(b, wb, 0, 2 * H, 3 * H)}, 2, 0);
-            rb = ir_slice_axis(b, rb, 0, 2 * H, 3 * H);
-        } else {
-            wb = ir_add(b, wb, rb);
-            rb = NULL;
-        }
-        xw = ir_add(b, xw, onnx_along(b, wb, 3, 2, (int64_t[]){k->steps, k->batch, wide}));
-    }
+    int64_t H = k->hidden;
+    ir_value *r = part(n, n->in[2], d), *rb, *xw = project(k, x, d, &rb);
     ir_value *operand[8], *zero = ir_splat(b, &(ir_type){.dtype = x->type.dtype, .rank = 2, .dim = {k->batch, H}}, 0);
     int m = 0;
+    k->rb = k->p = k->valid = NULL;
     ir_value *p = lstm && n->nin > 7 ? part(n, n->in[7], d) : NULL, *h0 = n->nin > 5 ? part(n, n->in[5], d) : NULL, *c0 = lstm && n->nin > 6 ? part(n, n->in[6], d) : NULL;
     ir_value **slot[8];
 #define TAKE(value, where)                                                                                                        \
@@ -167,19 +195,8 @@ static bool direction(cell *k, ir_value *x, ir_value *valid, int d, bool reverse
         }
         *slot[i] = ir_add_input(f, NULL, &t);
     }
-    ir_value *cn = NULL, *hn = k->gates == LSTM ? step_lstm(k, &cn) : k->gates == GRU ? step_gru(k) : step_rnn(k), *yn = hn;
-    if (valid && hn) { /* beyond a sequence's end the state stays and the output is zero */
-        ir_value *live = ir_broadcast(&k->b, k->valid, 2, hn->type.dim, (int64_t[]){0});
-        yn = ir_select(&k->b, live, hn, like(k, hn, 0));
-        hn = ir_select(&k->b, live, hn, k->h);
-        cn = cn ? ir_select(&k->b, live, cn, k->c) : NULL;
-    }
-    if (!hn || (lstm && !cn))
+    if (!finish_step(k, f))
         return false;
-    ir_add_output(f, NULL, hn);
-    if (lstm)
-        ir_add_output(f, NULL, cn);
-    ir_add_output(f, NULL, yn);
     ir_inst *scan = ir_build(b, IR_OP_scan, operand, m, &(ir_attrs){.scan = {.body = f, .consts = consts, .carries = fixed - consts, .length = k->steps, .reverse = reverse}});
     if (!scan)
         return false;
