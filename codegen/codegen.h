@@ -70,6 +70,7 @@ typedef struct cg_sizes {
 typedef struct cg_object {
     const char *prefix;           /* clean */
     cg_part part[CG_PARTS];
+    int ndims;
     const char **dim_field;       /* [ndims] members of the inputs */
     bool has[CG_ENTRIES];
     cg_sizes sizes;

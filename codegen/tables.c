@@ -103,6 +103,7 @@ static bool name_members(cg_model *m)
             ir_report(m->ctx, IR_ERROR, NULL, "'%s' is no name in C", r->rename[i].to);
             fine = false;
         }
+    m->o->ndims = r->ndims;
     m->o->dim_field = ir_array(m->arena, const char *, r->ndims + 1);
     for (int part = 0; part < CG_PARTS; part++) {
         cg_names n = {.arena = m->arena, .rename = r->rename, .nrenames = r->nrenames, .renamed = renamed};

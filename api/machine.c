@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors */
+#include "api/machine.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+typedef gradc_rt_status init_function(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
+typedef const gradc_rt_tensor *param_function(size_t);
+
+struct api_machine {
+    ir_ctx *ctx;
+    const cg_object *o;
+    gradc_rt_ctx *rt;
+    void *memory;
+    size_t bytes;
+    void **part[CG_PARTS]; /* members as the entries take them; the inputs' are followed by the dimensions */
+    float *hyper;
+    param_function *param;
+};
+
+void api_machine_free(api_machine *m)
+{
+    if (m->rt)
+        gradc_rt_fini(m->rt);
+    if (m->memory)
+        munmap(m->memory, m->bytes);
+    m->rt = NULL;
+    m->memory = NULL;
+}
+
+static void dispose(void *m)
+{
+    api_machine_free(m);
+}
+
+static void make_members(api_machine *m, ir_arena *arena)
+{
+    for (int p = 0; p < CG_PARTS; p++)
+        m->part[p] = ir_array(arena, void *, m->o->part[p].count + m->o->ndims + 1);
+    const cg_part *hyper = &m->o->part[CG_HYPER];
+    m->hyper = ir_array(arena, float, hyper->count + 1);
+    for (int i = 0; i < hyper->count; i++)
+        m->hyper[i] = (float)hyper->items[i].value;
+}
+
+static void *symbol(ir_arena *arena, cg_jit *jit, const cg_object *o, const char *name)
+{
+    void *address = cg_jit_symbol(jit, ir_format(arena, "%s_%s", o->prefix, name));
+    if (!address)
+        BUG("the object has no %s_%s", o->prefix, name);
+    return address;
+}
+
+api_machine *api_machine_new(ir_ctx *ctx, ir_arena *arena, const cg_object *o, const api_machine_options *options)
+{
+    static const api_machine_options plain;
+    const api_machine_options *w = options ? options : &plain;
+    cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
+    if (!jit)
+        return NULL;
+    api_machine *m = ir_new(arena, api_machine);
+    *m = (api_machine){.ctx = ctx, .o = o, .bytes = (size_t)o->sizes.arena};
+    make_members(m, arena);
+    void *memory = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        ir_report(ctx, IR_ERROR, NULL, "no memory for the model's arena of %zu bytes", m->bytes);
+        return NULL;
+    }
+#ifdef MADV_HUGEPAGE
+    madvise(memory, m->bytes, MADV_HUGEPAGE); /* a wish: without large pages all is well too */
+#endif
+    m->memory = memory;
+    ir_defer(ctx, dispose, m);
+    init_function *init;
+    *(void **)&init = symbol(arena, jit, o, "init");
+    *(void **)&m->param = symbol(arena, jit, o, "param");
+    gradc_rt_options r = {.model = o->id, .size = sizeof r, .threads = w->threads ? w->threads : 1, .seed = w->seed, .spin_us = 50};
+    gradc_rt_status status = init(&m->rt, memory, m->bytes, &r);
+    if (status) {
+        ir_report(ctx, IR_ERROR, NULL, "the model does not start: %s", gradc_rt_status_text(status));
+        return NULL;
+    }
+    return m;
+}
+
+bool api_machine_set(api_machine *m, int part, const char *name, void *data)
+{
+    const cg_part *p = &m->o->part[part];
+    for (int i = 0; i < p->count; i++)
+        if (!strcmp(p->items[i].name, name)) {
+            m->part[part][i] = data;
+            return true;
+        }
+    return false;
+}
+
+void api_machine_set_dim(api_machine *m, int i, int64_t extent)
+{
+    memcpy(&m->part[CG_INPUTS][m->o->part[CG_INPUTS].count + i], &extent, sizeof extent);
+}
+
+bool api_machine_set_hyper(api_machine *m, const char *name, float value)
+{
+    const cg_part *p = &m->o->part[CG_HYPER];
+    for (int i = 0; i < p->count; i++)
+        if (!strcmp(p->items[i].name, name)) {
+            m->hyper[i] = value;
+            return true;
+        }
+    return false;
+}
+
+gradc_rt_status api_machine_call(api_machine *m, int entry, bool cotangents)
+{
+    return gradc_rt_call(m->rt, (uint32_t)entry, m->part[CG_INPUTS], cotangents ? m->part[CG_COTANGENTS] : NULL, m->hyper, m->part[CG_OUTPUTS],
+                         m->part[CG_INPUT_GRADS]);
+}
+
+bool api_machine_ok(api_machine *m, int entry, gradc_rt_status status)
+{
+    if (!status)
+        return true;
+    const gradc_rt_error *e = gradc_rt_last_error(m->rt);
+    const char *name = e->tensor ? e->tensor : "?";
+    if (status == GRADC_RT_E_INDEX)
+        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s' holds %lld at element %lld; 0 to %lld are in range", cg_entry_names[entry], name, (long long)e->value,
+                  (long long)e->at, (long long)e->limit - 1);
+    else if (e->tensor)
+        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s': %s", cg_entry_names[entry], name, gradc_rt_status_text(status));
+    else
+        ir_report(m->ctx, IR_ERROR, NULL, "%s: %s", cg_entry_names[entry], gradc_rt_status_text(status));
+    return false;
+}
+
+gradc_rt_ctx *api_machine_ctx(api_machine *m)
+{
+    return m->rt;
+}
+
+const gradc_rt_tensor *api_machine_param(api_machine *m, size_t i)
+{
+    return m->param(i);
+}
