@@ -12,13 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef WITHOUT_MATH /* these models have no elementary functions */
-void *cg_math(void *u, int op, void *x, void *y)
-{
-    BUG("%p %d %p %p", u, op, x, y);
-}
-#endif
-
 static char tiny_error[1000];
 
 static inline void tiny_sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)

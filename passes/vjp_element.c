@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Derivatives of elementwise ops, as torch defines them where there is a choice. A rule uses the result where that saves work
+ * (tanh, exp, …): it is often saved for another reader anyway. */
+#include "passes/vjp.h"
+
+#define X (inst->operand[0])
+#define Y (inst->operand[1])
+#define R (inst->result[0])
+#define G (ct[0])
+
+ir_value *ad_times(ir_builder *b, ir_value *x, double c)
+{
+    return x ? ir_mul(b, x, ir_splat(b, &x->type, c)) : NULL;
+}
+
+ir_value *ad_plus(ir_builder *b, ir_value *x, double c)
+{
+    return x ? ir_add(b, x, ir_splat(b, &x->type, c)) : NULL;
+}
+
+ir_value *ad_where(ir_builder *b, ir_value *which, ir_value *x)
+{
+    return ir_select(b, which, x, ir_zeros_like(b, x));
+}
+
+ir_value *ad_unless(ir_builder *b, ir_value *which, ir_value *x)
+{
+    return ir_select(b, which, ir_zeros_like(b, x), x);
+}
+
+/* ---- One operand ---- */
+
+#define UNARY(name, derivative)                                                                                                   \
+    AD_RULE(name)                                                                                                                 \
+    {                                                                                                                             \
+        (void)b, (void)inst, (void)want;                                                                                          \
+        out[0] = derivative;                                                                                                      \
+    }
+
+static ir_value *square(ir_builder *b, ir_value *x)
+{
+    return ir_mul(b, x, x);
+}
+
+static ir_value *one_minus(ir_builder *b, ir_value *x)
+{
+    return x ? ir_sub(b, ir_splat(b, &x->type, 1), x) : NULL;
+}
+
+UNARY(neg, ir_neg(b, G))
+UNARY(abs, ir_mul(b, G, ir_sign(b, X)))
+UNARY(sqrt, ir_div(b, ad_times(b, G, 0.5), R))
+UNARY(rsqrt, ir_mul(b, ad_times(b, G, -0.5), ir_mul(b, R, square(b, R))))
+UNARY(exp, ir_mul(b, G, R))
+UNARY(expm1, ir_mul(b, G, ad_plus(b, R, 1)))
+UNARY(log, ir_div(b, G, X))
+UNARY(log1p, ir_div(b, G, ad_plus(b, X, 1)))
+UNARY(sin, ir_mul(b, G, ir_cos(b, X)))
+UNARY(cos, ir_neg(b, ir_mul(b, G, ir_sin(b, X))))
+UNARY(tan, ir_mul(b, G, ad_plus(b, square(b, R), 1)))
+UNARY(asin, ir_mul(b, G, ir_rsqrt(b, one_minus(b, square(b, X)))))
+UNARY(acos, ir_neg(b, ir_mul(b, G, ir_rsqrt(b, one_minus(b, square(b, X))))))
+UNARY(atan, ir_div(b, G, ad_plus(b, square(b, X), 1)))
+UNARY(sinh, ir_mul(b, G, ir_unary(b, IR_OP_cosh, X)))
+UNARY(cosh, ir_mul(b, G, ir_unary(b, IR_OP_sinh, X)))
+UNARY(asinh, ir_mul(b, G, ir_rsqrt(b, ad_plus(b, square(b, X), 1))))
+UNARY(acosh, ir_mul(b, G, ir_rsqrt(b, ad_plus(b, square(b, X), -1))))
+UNARY(atanh, ir_div(b, G, one_minus(b, square(b, X))))
+UNARY(tanh, ir_mul(b, G, one_minus(b, square(b, R))))
+UNARY(erf, ir_mul(b, ad_times(b, G, 1.1283791670955126), ir_exp(b, ir_neg(b, square(b, X))))) /* 2 / sqrt(pi) */
+UNARY(logistic, ir_mul(b, G, ir_mul(b, R, one_minus(b, R))))
+UNARY(convert, ir_convert(b, G, X->type.dtype)) /* only floats flow */
+UNARY(copy, G)
+
+/* ---- Two operands ---- */
+
+#define BINARY(name, of_x, of_y)                                                                                                  \
+    AD_RULE(name)                                                                                                                 \
+    {                                                                                                                             \
+        (void)b, (void)inst;                                                                                                      \
+        if (want[0])                                                                                                              \
+            out[0] = of_x;                                                                                                        \
+        if (want[1])                                                                                                              \
+            out[1] = of_y;                                                                                                        \
+    }
+
+BINARY(add, G, G)
+BINARY(sub, G, ir_neg(b, G))
+BINARY(mul, ir_mul(b, G, Y), ir_mul(b, G, X))
+/* fmod is x - y trunc(x / y), and (x - fmod) / y that whole number, save for rounding. */
+BINARY(rem, G, ir_neg(b, ir_mul(b, G, ir_round(b, ir_div(b, ir_sub(b, X, R), Y)))))
+
+AD_RULE(div)
+{
+    ir_value *quotient = ir_div(b, G, Y);
+    if (want[0])
+        out[0] = quotient;
+    if (want[1])
+        out[1] = ir_neg(b, ir_mul(b, quotient, R));
+}
+
+/* y x^(y-1), which is 0 for y = 0 whatever x is. 0^-1 is kept out of the expression, not only out of its value: as a factor of
+ * 0 it would come back in the second derivative. */
+static ir_value *pow_of_base(ir_builder *b, ir_value *x, ir_value *y)
+{
+    double c;
+    if (match_number(y, &c))
+        return c == 0 ? NULL : ad_times(b, ir_pow(b, x, ir_splat(b, &x->type, c - 1)), c);
+    ir_value *zero = ir_zeros_like(b, x), *both = ir_and(b, ir_compare(b, IR_EQ, x, zero), ir_compare(b, IR_EQ, y, zero));
+    return ir_mul(b, y, ir_pow(b, x, ad_unless(b, both, ad_plus(b, y, -1))));
+}
+
+/* x^y log x, which is 0 for x = 0 and y >= 0. */
+static ir_value *pow_of_exponent(ir_builder *b, ir_value *x, ir_value *y, ir_value *r)
+{
+    double c;
+    if (match_number(x, &c) && c != 0)
+        return ir_mul(b, r, ir_log(b, x));
+    ir_value *zero = ir_zeros_like(b, x), *both = ir_and(b, ir_compare(b, IR_EQ, x, zero), ir_compare(b, IR_GE, y, zero));
+    return ir_mul(b, r, ir_log(b, ir_select(b, both, ir_splat(b, &x->type, 1), x)));
+}
+
+AD_RULE(pow)
+{
+    ir_value *slope = want[0] ? pow_of_base(b, X, Y) : NULL;
+    if (slope)
+        out[0] = ir_mul(b, G, slope);
+    if (want[1])
+        out[1] = ir_mul(b, G, pow_of_exponent(b, X, Y, R));
+}
+
+AD_RULE(atan2)
+{
+    ir_value *scaled = ir_div(b, G, ir_add(b, square(b, X), square(b, Y)));
+    if (want[0])
+        out[0] = ir_mul(b, scaled, Y);
+    if (want[1])
+        out[1] = ir_neg(b, ir_mul(b, scaled, X));
+}
+
+/* The winner gets all, each of two equals a half. */
+static void extreme(ir_builder *b, const ir_inst *inst, ir_value *g, ir_relation loses, ir_value **out, const bool *want)
+{
+    static const ir_relation mirrored[] = {[IR_LT] = IR_GT, [IR_GT] = IR_LT};
+    ir_value *share = ir_select(b, ir_compare(b, IR_EQ, X, Y), ad_times(b, g, 0.5), g);
+    if (want[0])
+        out[0] = ad_unless(b, ir_compare(b, loses, X, Y), share);
+    if (want[1])
+        out[1] = ad_unless(b, ir_compare(b, mirrored[loses], X, Y), share);
+}
+
+AD_RULE(max)
+{
+    extreme(b, inst, G, IR_LT, out, want);
+}
+
+AD_RULE(min)
+{
+    extreme(b, inst, G, IR_GT, out, want);
+}
+
+AD_RULE(select)
+{
+    if (want[1])
+        out[1] = ad_where(b, X, G);
+    if (want[2])
+        out[2] = ad_unless(b, X, G);
+}
