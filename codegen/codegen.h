@@ -82,6 +82,11 @@ typedef struct cg_object {
     struct cg_built *built;       /* for cg_text_of */
 } cg_object;
 
+/* False and reported, with the list, when there is no such target or processor; see cg_request. */
+bool cg_check_target(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *const *cpu, int ncpus);
+/* The host's processor as `native` takes it: the row of cpus.def and LLVM's name. */
+const char *cg_host_name(ir_ctx *ctx, ir_arena *arena);
+
 /* Compiles; NULL and reported when the user's wish cannot be done (an unknown processor, too large an arena, …). What it gives lives
  * in arena; LLVM's part until the context is freed. Sets ir_state.at. */
 cg_object *cg_compile(ir_ctx *ctx, ir_arena *arena, const cg_request *request);

@@ -103,6 +103,20 @@ const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *tripl
     return NULL;
 }
 
+bool cg_check_target(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *const *cpu, int ncpus)
+{
+    bool ok = ncpus || cg_target_named(ctx, arena, triple, NULL);
+    for (int i = 0; i < ncpus; i++)
+        ok &= cg_target_named(ctx, arena, triple, cpu[i]) != NULL;
+    return ok;
+}
+
+const char *cg_host_name(ir_ctx *ctx, ir_arena *arena)
+{
+    const cg_target *t = cg_target_named(ctx, arena, NULL, NULL);
+    return t ? ir_format(arena, "%s (%s)", t->name, t->tune) : "unknown";
+}
+
 static void dispose_machine(void *machine)
 {
     LLVMDisposeTargetMachine(machine);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * What the command is made of: a session holds options, reads a model, and makes of it what a verb asks for. The names of
+ * compilers' inner types do not appear here.
+ *
+ * All functions but api_open, api_close and api_run are called inside api_run, to which failures return. What they give lives
+ * until api_close. A function that fails has reported why. */
+#ifndef GRADC_API_API_H
+#define GRADC_API_API_H
+
+#include "api/options.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+typedef struct api_session api_session;
+
+/* Diagnostics go to err, in colour if asked for. NULL when out of memory. */
+api_session *api_open(FILE *err, bool colour);
+void api_close(api_session *s);
+/* Runs f; returns the exit status: 0, 1 when something was reported, 2 when the command line was at fault. */
+int api_run(api_session *s, void (*f)(api_session *s, void *user), void *user);
+
+/* ---- Options ---- */
+
+/* Sets an option of the verb (a bit of API_*); value NULL: none was given. False and reported when it cannot be. */
+bool api_set_option(api_session *s, unsigned verb, const char *name, const char *value);
+/* The same of a string as on the command line, "--train=adam" or "-O3". */
+bool api_option_string(api_session *s, unsigned verb, const char *text);
+const api_options *api_options_of(const api_session *s);
+/* Reports that the command line is at fault. */
+void api_usage(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Reports an error, or a note that --quiet hides. */
+void api_error(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void api_note(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Memory of the session, zeroed. */
+void *api_alloc(api_session *s, size_t bytes);
+char *api_format(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- The stages ---- */
+
+/* Reads the model (NAME.onnx, NAME.gir, or - for text) as the options say: dimensions, baked inputs, loss, what trains; then, when the
+ * options or the verb (a bit) ask for it, the training entries. */
+bool api_read(api_session *s, unsigned verb, const char *path);
+/* Runs the passes. `stage`, if not NULL, is called with each stage's name after it, `read` first. */
+typedef void api_stage(void *user, const char *name);
+bool api_optimise(api_session *s, api_stage *stage, void *user);
+/* The module as it stands, of the first specialisation, as text or for Graphviz; false on a write error. */
+bool api_print(api_session *s, FILE *out, const char *format);
+
+/* Machine code. */
+typedef struct api_code {
+    const void *object;
+    size_t size;
+    const char *prefix, *header;
+    bool uses_blas;
+} api_code;
+const api_code *api_compile(api_session *s);
+/* The same code as assembly or as LLVM's text. */
+const char *api_code_text(api_session *s, bool assembly, size_t *size);
+/* A static library of it. */
+const void *api_code_library(api_session *s, const char *member, size_t *size);
+/* Makes a shared library from the object file at `object`. */
+bool api_link_shared(api_session *s, const char *object, const char *output);
+/* The trained values as a safetensors file's bytes. */
+const void *api_weights(api_session *s, size_t *size);
+/* Flags for the C compiler and linker to build against the runtime that belongs to this program. */
+const char *api_compile_flags(api_session *s);
+const char *api_link_flags(api_session *s);
+
+/* Files, all of them or none. */
+typedef struct api_file {
+    const char *path;
+    const void *bytes;
+    size_t size;
+} api_file;
+bool api_write(api_session *s, const api_file *files, int n);
+
+/* ---- What is known about a model ---- */
+
+typedef struct api_tensor_info {
+    const char *name, *type; /* raw, and as f32[64,784] */
+    const char *why;         /* why it trains, or not; may be NULL */
+    bool trainable;
+    int64_t bytes;
+} api_tensor_info;
+typedef struct api_tensors {
+    api_tensor_info *items;
+    int count, capacity;
+} api_tensors;
+typedef struct api_facts {
+    const char *name, *loss;    /* loss: the output's name, or NULL */
+    api_tensors inputs, outputs, params, stats, constants;
+    int64_t macs;               /* multiply-accumulates of forward */
+    bool entry[5];              /* forward, forward_train, backward, update, step */
+    struct {
+        int64_t context, params, stats, optimizer, counters, grads, saved, scratch, arena;
+    } bytes;                    /* of the arena; valid after api_optimise */
+} api_facts;
+extern const char *const api_entry_names[];
+const api_facts *api_facts_of(api_session *s);
+
+/* Every node, with what it says of forward and backward. */
+typedef struct api_node {
+    int index;
+    const char *name, *op;
+    bool forward, backward;
+    const char *why; /* of a gap; else NULL */
+} api_node;
+typedef struct api_nodes {
+    api_node *items;
+    int count, capacity;
+} api_nodes;
+/* Reads as far as it goes; false only when the file is none. Gaps are in the nodes and not reported. */
+bool api_check(api_session *s, const char *path, api_nodes *out);
+
+/* ---- Running ---- */
+
+/* Loads the code, sets inputs from files, calls forward (or forward_train and backward with --grad), writes, prints or compares. */
+bool api_execute(api_session *s, FILE *out);
+
+typedef struct api_timing {
+    double min_us, median_us, p90_us;
+    int calls;
+} api_timing;
+/* Times entry e (index in api_entry_names) with inputs from files, or random ones; false if there is none such. */
+bool api_time(api_session *s, int e, double seconds, api_timing *out);
+/* The processor that the code is for. */
+const char *api_cpu(api_session *s);
+
+/* ---- Lists ---- */
+
+/* Row i of the primitives or of the ONNX operators as columns; false behind the last. */
+typedef struct api_op_row {
+    const char *name, *detail, *types, *gradient;
+} api_op_row;
+bool api_primitive(api_session *s, int i, api_op_row *out);
+bool api_onnx_operator(api_session *s, int i, api_op_row *out);
+bool api_pass(int i, const char **name, const char **doc);
+
+/* opt: reads text, runs passes, gives text. */
+bool api_opt(api_session *s, const char *path, FILE *out);
+
+#endif

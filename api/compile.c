@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * From modules to machine code, and what belongs to it: libraries, weights, flags for the C compiler. */
+#include "api/session.h"
+#include "ir/path.h"
+#include "ir/safetensors.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct stages {
+    api_stage *stage;
+    void *user;
+} stages;
+
+static void watch(void *user, const pass_info *pass, const ir_module *m)
+{
+    const stages *w = user;
+    (void)m;
+    if (w->stage)
+        w->stage(w->user, pass->name);
+}
+
+/* What lies in one state block lies the same way for all specialisations. */
+static void share_orders(const ir_module *from, ir_module *to)
+{
+    for (int i = 0; i < to->states.count; i++) {
+        ir_state *x = to->states.items[i];
+        const ir_state *first = x->kind == IR_SAVED ? NULL : ir_state_by_name(from, x->name);
+        if (first) {
+            x->order = first->order;
+            x->ordered = true;
+        }
+    }
+}
+
+bool api_optimise(api_session *s, api_stage *stage, void *user)
+{
+    stages w = {stage, user};
+    if (stage)
+        stage(user, s->trains ? "train" : "read");
+    for (int k = 0; k < s->nspecs; k++) {
+        api_pipeline p = {.verify = s->options.verify_each, .watch = k ? NULL : watch, .user = &w, .limit = -1};
+        if (k)
+            share_orders(s->module[0], s->module[k]);
+        api_run_passes(s->module[k], &p);
+    }
+    return !ir_error_count(s->ctx);
+}
+
+cg_request api_request(api_session *s)
+{
+    const api_options *o = &s->options;
+    cg_request r = {.prefix = o->prefix, .spec = s->spec, .nspecs = s->nspecs, .dim_name = s->dim_name, .ndims = s->ndims, .triple = o->target,
+                    .cpu = (const char *const *)o->cpu.items, .ncpus = o->cpu.count, .level = o->level < 0 ? 2 : (int)o->level,
+                    .blas = !o->blas || strcmp(o->blas, "none"), .debug = o->debug, .embed = !o->weights || !strcmp(o->weights, "embed"),
+                    .hyper = s->hyper.items, .nhyper = s->hyper.count, .threads = o->threads < 1 ? 1 : (uint32_t)o->threads,
+                    .seed = o->seed < 0 ? 0 : (uint64_t)o->seed};
+    cg_rename *rename = ir_array(s->arena, cg_rename, o->rename.count + 1);
+    for (int i = 0; i < o->rename.count; i++)
+        rename[i] = (cg_rename){o->rename.items[i].name, o->rename.items[i].value};
+    r.rename = rename;
+    r.nrenames = o->rename.count;
+    return r;
+}
+
+const api_code *api_compile(api_session *s)
+{
+    cg_request *r = ir_new(s->arena, cg_request); /* lives as long as the code */
+    *r = api_request(s);
+    s->object = cg_compile(s->ctx, s->arena, r);
+    if (!s->object)
+        return NULL;
+    s->code = (api_code){s->object->bytes, s->object->size, s->object->prefix, s->object->header, s->object->uses_blas};
+    return &s->code;
+}
+
+const char *api_code_text(api_session *s, bool assembly, size_t *size)
+{
+    return cg_text_of(s->object, assembly, size);
+}
+
+const void *api_code_library(api_session *s, const char *member, size_t *size)
+{
+    return cg_archive(s->arena, s->object, member, size);
+}
+
+const void *api_weights(api_session *s, size_t *size)
+{
+    ir_tensors all = {0};
+    const ir_module *m = s->module[0];
+    for (int i = 0; i < m->states.count; i++) {
+        const ir_state *x = m->states.items[i];
+        ir_tensor t = {x->name, x->init ? x->init : ir_literal_new(s->arena, &x->type)};
+        if (x->kind <= IR_STAT)
+            IR_PUSH(s->arena, &all, t);
+    }
+    char *bytes = NULL;
+    FILE *f = open_memstream(&bytes, size);
+    bool ok = f && ir_safetensors_write(f, s->arena, &all);
+    ok = f && !fclose(f) && ok;
+    void *copy = ok ? ir_memdup(s->arena, bytes, *size) : NULL;
+    free(bytes);
+    if (!ok)
+        api_error(s, "the weights cannot be written to memory");
+    return copy;
+}
+
+/* ---- Where the runtime is: installed with this program, or built beside it ---- */
+
+static const char *beside_program(api_session *s, const char *const *places)
+{
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0)
+        return NULL;
+    path[n] = 0;
+    const char *folder = ir_folder_of(s->arena, path);
+    for (; *places; places++) {
+        const char *full = ir_format(s->arena, "%s/%s", folder, *places);
+        char *real = access(full, R_OK) ? NULL : realpath(full, NULL);
+        if (!real)
+            continue;
+        full = ir_strdup(s->arena, real);
+        free(real);
+        return full;
+    }
+    return NULL;
+}
+
+static const char *runtime_library(api_session *s)
+{
+    static const char *const places[] = {"runtime/libgradc_rt.a", "../lib/libgradc_rt.a", "../lib64/libgradc_rt.a", "../lib/x86_64-linux-gnu/libgradc_rt.a",
+                                         "../lib/aarch64-linux-gnu/libgradc_rt.a", NULL};
+    return beside_program(s, places);
+}
+
+const char *api_compile_flags(api_session *s)
+{
+    static const char *const places[] = {"runtime/include/gradc_rt.h", "../include/gradc_rt.h", NULL};
+    const char *header = beside_program(s, places);
+    return header ? ir_format(s->arena, "-I%s", ir_folder_of(s->arena, header)) : "$(pkg-config --cflags gradc-rt)";
+}
+
+const char *api_link_flags(api_session *s)
+{
+    const char *library = runtime_library(s), *blas = s->object && s->object->uses_blas ? " -lopenblas" : "";
+    return library ? ir_format(s->arena, "%s -pthread -lm%s", library, blas) : ir_format(s->arena, "$(pkg-config --libs gradc-rt)%s", blas);
+}
+
+bool api_link_shared(api_session *s, const char *object, const char *output)
+{
+    const char *library = runtime_library(s);
+    if (!library) {
+        api_error(s, "libgradc_rt.a is not where this program looks for it: beside it in ../lib");
+        return false;
+    }
+    return cg_link_shared(s->ctx, object, library, s->object->uses_blas, output);
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * `run` and `bench`: the code in this process, with inputs from files. */
+#include "api/session.h"
+#include "ir/path.h"
+#include "api/execute.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* ---- Inputs ---- */
+
+/* What the file holds as the type that is due: the same one, or f32 for f64 where everything is computed in double. */
+static void *fitting(api_session *s, const char *what, const char *name, const ir_literal *value, const ir_type *due)
+{
+    if (ir_type_eq(&value->type, due))
+        return value->data;
+    ir_type narrow = *due;
+    narrow.dtype = IR_F32;
+    if (s->options.f64 && due->dtype == IR_F64 && ir_type_eq(&value->type, &narrow)) {
+        ir_literal *wide = ir_literal_new(s->arena, due);
+        for (int64_t i = 0, n = ir_count(due); i < n; i++)
+            ((double *)wide->data)[i] = (double)((const float *)value->data)[i];
+        return wide->data;
+    }
+    api_error(s, "%s '%s' is %s, the file holds %s", what, name, ir_type_text(s->arena, due), ir_type_text(s->arena, &value->type));
+    return NULL;
+}
+
+static void *made_up(api_session *s, const ir_type *t, uint64_t *random)
+{
+    ir_literal *l = ir_literal_new(s->arena, t);
+    for (int64_t i = 0, n = ir_count(t); i < n && ir_is_float(t->dtype); i++) {
+        double sum = -6; /* of twelve uniform numbers: near enough to a normal one */
+        for (int k = 0; k < 12; k++) {
+            *random = *random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            sum += (double)(*random >> 40) / (double)(1 << 24);
+        }
+        ir_literal_set(l, i, sum);
+    }
+    return l->data;
+}
+
+/* The type that a member has in the only specialisation that runs. */
+static const ir_type *member_type(const cg_member *m)
+{
+    return m->type[0];
+}
+
+static bool set_inputs(api_session *s, api_machine *m, bool fill)
+{
+    const cg_part *inputs = &s->object->part[CG_INPUTS];
+    uint64_t random = s->options.seed < 0 ? 1 : (uint64_t)s->options.seed + 1;
+    bool ok = true;
+    for (int i = 0; i < inputs->count; i++) {
+        const cg_member *x = &inputs->items[i];
+        const ir_literal *value = ir_tensor_by_name(&s->given, x->name);
+        void *data = value ? fitting(s, "input", x->name, value, member_type(x)) : fill ? made_up(s, member_type(x), &random) : NULL;
+        if (value || data)
+            api_machine_set(m, CG_INPUTS, x->name, data);
+        ok &= !value || data;
+    }
+    return ok;
+}
+
+api_machine *api_start(api_session *s, bool fill)
+{
+    if (s->nspecs > 1) {
+        api_usage(s, "one extent a dimension is due here");
+        return NULL;
+    }
+    api_machine_options o = {s->options.threads < 1 ? 1 : (uint32_t)s->options.threads, s->options.seed < 0 ? 0 : (uint64_t)s->options.seed};
+    api_machine *m = api_machine_new(s->ctx, s->arena, s->object, &o);
+    return m && set_inputs(s, m, fill) ? m : NULL;
+}
+
+/* ---- Calls ---- */
+
+static bool make_results(api_session *s, api_machine *m, int part, api_results *r, bool grad)
+{
+    const cg_part *p = &s->object->part[part];
+    for (int i = 0; i < p->count; i++) {
+        api_result x = {p->items[i].name, ir_literal_new(s->arena, member_type(&p->items[i])), grad};
+        api_machine_set(m, part, x.name, x.value->data);
+        IR_PUSH(s->arena, r, x);
+    }
+    return true;
+}
+
+static bool set_cotangents(api_session *s, api_machine *m)
+{
+    const cg_part *p = &s->object->part[CG_COTANGENTS];
+    for (int i = 0; i < s->options.cotangent.count; i++) {
+        const api_pair *c = &s->options.cotangent.items[i];
+        ir_literal *value = ir_npy_read_file(s->arena, c->value);
+        if (!value)
+            return false;
+        for (int k = 0; k < p->count; k++) {
+            if (strcmp(p->items[k].name, c->name))
+                continue;
+            void *data = fitting(s, "cotangent", c->name, value, member_type(&p->items[k]));
+            if (!data)
+                return false;
+            api_machine_set(m, CG_COTANGENTS, c->name, data);
+        }
+    }
+    return true;
+}
+
+static void take_gradients(api_session *s, api_machine *m, api_results *r)
+{
+    size_t count;
+    const char *block = (const char *)gradc_rt_grad_block(api_machine_ctx(m), &count);
+    const gradc_rt_tensor *t;
+    int element = 0;
+    for (int i = 0; i < s->module[0]->states.count; i++) /* the block's elements are f64 if all gradients are */
+        if (s->module[0]->states.items[i]->kind == IR_GRAD)
+            element = element == 4 || s->module[0]->states.items[i]->type.dtype != IR_F64 ? 4 : 8;
+    for (size_t i = 0; (t = api_machine_param(m, i)); i++) {
+        if (!t->trainable)
+            continue;
+        ir_type type = ir_type_of((ir_dtype)t->dtype, t->rank, t->shape);
+        api_result x = {t->name, ir_literal_new(s->arena, &type), true};
+        if (t->grad_at != SIZE_MAX)
+            memcpy(x.value->data, block + t->grad_at * (size_t)element, t->bytes);
+        IR_PUSH(s->arena, r, x);
+    }
+}
+
+/* Results that were asked for: all outputs whose inputs are there, and gradients. */
+static bool call(api_session *s, api_machine *m, api_results *r)
+{
+    int entry = s->options.grad ? GRADC_RT_FORWARD_TRAIN : GRADC_RT_FORWARD;
+    make_results(s, m, CG_OUTPUTS, r, false);
+    if (!api_machine_ok(m, entry, api_machine_call(m, entry, false)))
+        return false;
+    if (!s->options.grad)
+        return true;
+    if (!set_cotangents(s, m))
+        return false;
+    make_results(s, m, CG_INPUT_GRADS, r, true);
+    gradc_rt_status status = api_machine_call(m, GRADC_RT_BACKWARD, s->options.cotangent.count > 0);
+    if (!api_machine_ok(m, GRADC_RT_BACKWARD, status))
+        return false;
+    take_gradients(s, m, r);
+    return true;
+}
+
+/* ---- Results ---- */
+
+const char *api_file_name(ir_arena *arena, const char *raw)
+{
+    char *out = ir_alloc(arena, 3 * strlen(raw) + 1), *at = out;
+    for (const unsigned char *c = (const unsigned char *)raw; *c; c++)
+        if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", *c))
+            *at++ = (char)*c;
+        else
+            at += sprintf(at, "%%%02X", *c);
+    return out;
+}
+
+static bool make_folder(api_session *s, const char *path)
+{
+    char *part = ir_strdup(s->arena, path);
+    for (char *slash = part + 1; *slash; slash++) /* the folders on the way */
+        if (*slash == '/') {
+            *slash = 0;
+            mkdir(part, 0777);
+            *slash = '/';
+        }
+    if (mkdir(part, 0777) && errno != EEXIST) {
+        api_error(s, "%s: the folder cannot be made: %s", path, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+typedef struct array_file {
+    ir_ctx *ctx;
+    const ir_literal *value;
+} array_file;
+
+static bool write_array(FILE *f, void *user)
+{
+    const array_file *a = user;
+    return ir_npy_write(f, a->ctx, a->value);
+}
+
+static bool write_results(api_session *s, const api_results *r)
+{
+    const char *folder = s->options.output;
+    if (!make_folder(s, folder) || (s->options.grad && !make_folder(s, ir_format(s->arena, "%s/grad", folder))))
+        return false;
+    ir_output *out = ir_array(s->arena, ir_output, r->count + 1);
+    for (int i = 0; i < r->count; i++) {
+        array_file *a = ir_new(s->arena, array_file);
+        *a = (array_file){s->ctx, r->items[i].value};
+        const char *name = api_file_name(s->arena, r->items[i].name);
+        if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+            name = ir_format(s->arena, "%%%s", name);
+        out[i] = (ir_output){ir_format(s->arena, "%s/%s%s.npy", folder, r->items[i].grad ? "grad/" : "", name), write_array, a};
+    }
+    return ir_write_atomically(s->ctx, out, r->count);
+}
+
+bool api_execute(api_session *s, FILE *out)
+{
+    api_machine *m = api_start(s, false);
+    api_results r = {0};
+    if (!m || !call(s, m, &r))
+        return false;
+    if (s->options.output && !write_results(s, &r))
+        return false;
+    if (s->options.expect)
+        return api_judge(s, &r, out);
+    for (int i = 0; i < r.count && !s->options.output; i++) {
+        fprintf(out, "%s%s %s\n", r.items[i].grad ? "grad/" : "", api_file_name(s->arena, r.items[i].name), ir_type_text(s->arena, &r.items[i].value->type));
+        api_print_tensor(out, r.items[i].value, 0);
+        fputc('\n', out);
+    }
+    return true;
+}
+
+/* ---- bench ---- */
+
+static double now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* One timing of n calls; of backward, the forward_train before each is not counted. */
+static bool sample(api_machine *m, int e, int n, double *us)
+{
+    double total = 0;
+    if (e == GRADC_RT_BACKWARD) {
+        for (int i = 0; i < n; i++) {
+            if (!api_machine_ok(m, GRADC_RT_FORWARD_TRAIN, api_machine_call(m, GRADC_RT_FORWARD_TRAIN, false)))
+                return false;
+            double start = now_us();
+            if (!api_machine_ok(m, e, api_machine_call(m, e, false)))
+                return false;
+            total += now_us() - start;
+        }
+        *us = total / n;
+        return true;
+    }
+    double start = now_us();
+    for (int i = 0; i < n; i++)
+        if (!api_machine_ok(m, e, api_machine_call(m, e, false)))
+            return false;
+    *us = (now_us() - start) / n;
+    return true;
+}
+
+bool api_time(api_session *s, int e, double seconds, api_timing *out)
+{
+    enum { MOST = 20000, BATCH_US = 20 };
+    if (!s->object->has[e])
+        return false;
+    if (!s->machine) {
+        api_results r = {0};
+        s->machine = api_start(s, true);
+        if (!s->machine)
+            return false;
+        make_results(s, s->machine, CG_OUTPUTS, &r, false);
+        make_results(s, s->machine, CG_INPUT_GRADS, &r, true);
+        api_machine_set_hyper(s->machine, "lr", 0); /* a thousand steps on one batch would end in numbers that nobody trains with */
+    }
+    double *us = ir_array(s->arena, double, MOST), one;
+    int n = 0, batch = 1;
+    for (int warm = 0; warm < 3; warm++)
+        if (!sample(s->machine, e, 1, &one))
+            return false;
+    if (one < BATCH_US && e != GRADC_RT_BACKWARD)
+        batch = (int)(BATCH_US / (one > 0.1 ? one : 0.1)) + 1;
+    for (double end = now_us() + seconds * 1e6; n < MOST && (n < 5 || now_us() < end); n++)
+        if (!sample(s->machine, e, batch, &us[n]))
+            return false;
+    qsort(us, (size_t)n, sizeof *us, by_value);
+    *out = (api_timing){us[0], us[n / 2], us[n * 9 / 10], n * batch};
+    return true;
+}
+
+const char *api_cpu(api_session *s)
+{
+    return s->options.cpu.count ? s->options.cpu.items[0] : cg_host_name(s->ctx, s->arena);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * What is known about a model: `info`, `check`, lists. */
+#include "api/session.h"
+
+#include <string.h>
+
+/* ---- info ---- */
+
+/* Multiply-accumulates of one instruction: of a contraction, its result's elements times the contracted extents. */
+static double inst_macs(const ir_inst *inst)
+{
+    double n = inst->nresults ? (double)ir_count(&inst->result[0]->type) : 0;
+    if (inst->op == IR_OP_dot_general) {
+        const ir_ints c = IR_ATTR(inst, dot_general)->lhs_contract;
+        for (int i = 0; i < c.n; i++)
+            n *= (double)inst->operand[0]->type.dim[c.v[i]];
+        return n;
+    }
+    if (inst->op == IR_OP_convolution) {
+        const ir_ints rhs = IR_ATTR(inst, convolution)->rhs;
+        for (int i = 1; i < rhs.n; i++) /* in features of a group, and the window */
+            n *= (double)inst->operand[1]->type.dim[rhs.v[i]];
+        return n / (double)IR_ATTR(inst, convolution)->batch_groups;
+    }
+    return 0;
+}
+
+static double func_macs(const ir_func *f)
+{
+    double total = 0;
+    IR_FOR (inst, f) {
+        ir_func *called[2];
+        double inside = 0;
+        int n = ir_called(inst, called, 2);
+        for (int i = 0; i < n; i++) {
+            double one = func_macs(called[i]);
+            inside = one > inside ? one : inside;
+        }
+        total += inst_macs(inst) + inside * (inst->op == IR_OP_scan ? (double)IR_ATTR(inst, scan)->length : 1);
+    }
+    return total;
+}
+
+static void add_tensor(api_session *s, api_tensors *list, const char *name, const ir_type *type, bool trainable, const char *why)
+{
+    api_tensor_info t = {name, type ? ir_type_text(s->arena, type) : "", why, trainable, type ? ir_bytes(type) : 0};
+    IR_PUSH(s->arena, list, t);
+}
+
+static void add_ports(api_session *s, api_facts *facts, const ir_func *f)
+{
+    for (int i = 0; i < f->params.count + f->results.count; i++) {
+        bool result = i >= f->params.count, known = false;
+        const ir_port *p = result ? &f->results.items[i - f->params.count] : &f->params.items[i];
+        api_tensors *list = result ? &facts->outputs : &facts->inputs;
+        if (p->bind != IR_INPUT || p->role != IR_DATA)
+            continue;
+        for (int k = 0; k < list->count; k++)
+            known |= !strcmp(list->items[k].name, p->name);
+        if (!known)
+            add_tensor(s, list, p->name, &p->value->type, false, NULL);
+    }
+}
+
+const api_facts *api_facts_of(api_session *s)
+{
+    api_facts *facts = ir_new(s->arena, api_facts);
+    const ir_module *m = s->module[0];
+    facts->name = m->name;
+    facts->loss = s->loss;
+    for (int e = GRADC_RT_KINDS - 1; e >= 0; e--) { /* training entries have all inputs */
+        const ir_func *f = ir_func_by_name(m, api_entry_names[e]);
+        facts->entry[e] = f;
+        if (f)
+            add_ports(s, facts, f);
+    }
+    const ir_func *f = ir_func_by_name(m, "forward");
+    facts->macs = f ? (int64_t)func_macs(f) : 0;
+    for (int i = 0; i < m->states.count; i++) {
+        const ir_state *x = m->states.items[i];
+        if (x->kind <= IR_STAT)
+            add_tensor(s, x->kind == IR_PARAM ? &facts->params : &facts->stats, x->name, &x->type, x->trainable, x->why);
+    }
+    for (int i = 0; i < s->facts.constants.count; i++)
+        add_tensor(s, &facts->constants, s->facts.constants.items[i].name, NULL, false, s->facts.constants.items[i].why);
+    if (m->props & PASS_PLANNED) {
+        cg_request r = api_request(s);
+        const cg_object *o = s->object ? s->object : cg_measure(s->ctx, s->arena, &r);
+        if (!o)
+            return NULL;
+        const cg_sizes *z = &o->sizes;
+        facts->bytes.context = z->context;
+        facts->bytes.params = z->params;
+        facts->bytes.stats = z->stats;
+        facts->bytes.optimizer = z->optimizer;
+        facts->bytes.counters = z->counters;
+        facts->bytes.grads = z->grads;
+        facts->bytes.saved = z->saved;
+        facts->bytes.scratch = z->scratch;
+        facts->bytes.arena = z->arena;
+    }
+    return facts;
+}
+
+/* ---- check ---- */
+
+typedef struct gap { /* the first error at a node */
+    const char *text;
+    int node;
+} gap;
+typedef struct gaps {
+    api_session *s;
+    ir_arena *arena;
+    gap *items;
+    int count, capacity;
+    const char *general; /* an error at no node */
+} gaps;
+
+static void note_gap(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+{
+    gaps *g = user;
+    if (severity != IR_ERROR)
+        return;
+    if (!loc || loc->node < 0) {
+        if (!g->general)
+            g->general = ir_strdup(g->arena, text);
+        return;
+    }
+    gap one = {ir_strdup(g->arena, text), loc->node};
+    IR_PUSH(g->arena, g, one);
+}
+
+static const char *reason(const gaps *g, int node)
+{
+    for (int i = 0; i < g->count; i++)
+        if (g->items[i].node == node)
+            return g->items[i].text;
+    return NULL;
+}
+
+/* The file is read once for the nodes, with its own diagnostics kept, in a context whose failures end there. */
+bool api_check(api_session *s, const char *path, api_nodes *out)
+{
+    gaps g = {.s = s, .arena = s->arena};
+    ir_ctx *ctx = ir_ctx_new(note_gap, &g);
+    if (!ctx)
+        return false;
+    onnx_facts facts = {0};
+    onnx_options o = {.facts = &facts, .training = s->options.train != NULL};
+    onnx_dim *dim = ir_array(s->arena, onnx_dim, s->options.dim.count + 1);
+    for (int i = 0; i < s->options.dim.count; i++) {
+        dim[i].name = s->options.dim.items[i].name;
+        if (!api_read_integer(s->options.dim.items[i].value, &dim[i].extent))
+            dim[i].extent = 1;
+    }
+    o.dims = dim;
+    o.ndims = s->options.dim.count;
+    ir_try frame;
+    if (!setjmp(ir_try_push(ctx, &frame))) {
+        onnx_read_file(ctx, ir_arena_new(ctx), path, &o);
+        ir_try_pop(ctx, &frame);
+    } else if (!g.general) {
+        g.general = ir_strdup(s->arena, ir_ctx_why(ctx));
+    }
+    for (int i = 0; i < facts.nodes.count; i++) {
+        const onnx_node_info *n = &facts.nodes.items[i];
+        api_node x = {n->index, ir_strdup(s->arena, n->name), ir_strdup(s->arena, n->op), n->forward, strcmp(n->gradient, "no") != 0, NULL};
+        if (!x.forward)
+            x.why = reason(&g, n->index);
+        if (!x.forward && !x.why)
+            x.why = "what it reads was not built";
+        if (x.forward && !x.backward)
+            x.why = "no derivative rule";
+        x.backward &= x.forward;
+        IR_PUSH(s->arena, out, x);
+    }
+    ir_ctx_free(ctx);
+    if (g.general)
+        api_error(s, "%s: %s", path, g.general);
+    return out->count > 0 || !g.general;
+}
+
+/* ---- Lists ---- */
+
+static const char *class_text(api_session *s, int classes)
+{
+    static const struct { int bits; const char *name; } words[] = {{IR_CLASS_B, "bool"}, {IR_CLASS_S, "signed"}, {IR_CLASS_U, "unsigned"}, {IR_CLASS_F, "float"}};
+    const char *text = "";
+    if (classes == IR_CLASS_ANY)
+        return "any";
+    for (int i = 0; i < 4; i++)
+        if (classes & words[i].bits)
+            text = ir_format(s->arena, "%s%s%s", text, *text ? ", " : "", words[i].name);
+    return text;
+}
+
+bool api_primitive(api_session *s, int i, api_op_row *out)
+{
+    if (i >= IR_OPS)
+        return false;
+    *out = (api_op_row){ir_ops[i].name, ir_ops[i].doc, class_text(s, ir_ops[i].classes), ad_is_zero((ir_op)i) ? "zero" : ad_rules[i] ? "yes" : "no"};
+    return true;
+}
+
+bool api_onnx_operator(api_session *s, int i, api_op_row *out)
+{
+    onnx_op_info o;
+    if (!onnx_op_at(i, &o))
+        return false;
+    const char *range = o.last ? ir_format(s->arena, "opset %d to %d", o.since, o.last) : ir_format(s->arena, "opset %d on", o.since);
+    *out = (api_op_row){*o.domain ? ir_format(s->arena, "%s.%s", o.domain, o.name) : o.name, range, o.types, o.gradient};
+    return true;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * --expect: results against a file. A result is judged by its distance to the value that was computed in double (out64/, grad64/), against
+ * the distance that the file's own f32 value has: networks with batch normalisation amplify rounding a thousandfold, in whoever's
+ * code. Distances are L2, relative to the length of the value in double. */
+#include "api/execute.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LEAST 1e-5     /* what any f32 result may be off */
+#define LEAST_F64 1e-7
+#define ZERO 1e-10     /* the largest element of what counts as zero */
+
+/* L2 length of a - b; b NULL: of a. */
+static double length(const ir_literal *a, const ir_literal *b)
+{
+    double sum = 0, scale = 0;
+    int64_t n = ir_count(&a->type);
+    for (int64_t i = 0; i < n; i++) {
+        double d = ir_literal_get(a, i), o = b ? ir_literal_get(b, i) : 0;
+        d = d == o ? 0 : fabs(d - o); /* infinities agree with themselves */
+        if (isnan(d))
+            return isnan(ir_literal_get(a, i)) && b && isnan(o) ? 0 : NAN;
+        if (d > scale) { /* scaled, so that no square overflows */
+            sum = 1 + sum * (scale / d) * (scale / d);
+            scale = d;
+        } else if (scale > 0) {
+            sum += (d / scale) * (d / scale);
+        }
+    }
+    return scale * sqrt(sum);
+}
+
+static double largest(const ir_literal *a)
+{
+    double most = 0;
+    for (int64_t i = 0, n = ir_count(&a->type); i < n; i++)
+        most = fmax(most, fabs(ir_literal_get(a, i)));
+    return most;
+}
+
+static double largest_difference(const ir_literal *a, const ir_literal *b)
+{
+    double most = 0;
+    for (int64_t i = 0, n = ir_count(&a->type); i < n; i++) {
+        double d = fabs(ir_literal_get(a, i) - ir_literal_get(b, i));
+        most = isnan(d) ? INFINITY : fmax(most, d);
+    }
+    return most;
+}
+
+static bool same_integers(const ir_literal *a, const ir_literal *b)
+{
+    for (int64_t i = 0, n = ir_count(&a->type); i < n; i++)
+        if (ir_literal_get_int(a, i) != ir_literal_get_int(b, i))
+            return false;
+    return true;
+}
+
+typedef struct verdict {
+    double distance, theirs, limit;
+    const char *against;
+} verdict;
+
+static verdict judge(api_session *s, const ir_literal *x, const ir_literal *narrow, const ir_literal *wide)
+{
+    const ir_literal *due = wide ? wide : narrow;
+    verdict v = {0, 0, s->options.f64 && wide ? LEAST_F64 : LEAST, wide ? "f64" : "file"};
+    if (!ir_is_float(x->type.dtype)) {
+        v.distance = same_integers(x, due) ? 0 : INFINITY;
+        v.limit = 0;
+        return v;
+    }
+    if (largest(due) < ZERO) {
+        v.against = "zero";
+        v.limit = LEAST;
+        v.distance = largest_difference(x, due);
+        v.theirs = wide && narrow ? largest_difference(narrow, wide) : 0;
+        return v;
+    }
+    double scale = length(due, NULL);
+    v.distance = length(x, due) / scale;
+    if (wide && narrow) {
+        v.theirs = length(narrow, wide) / scale;
+        if (!s->options.f64)
+            v.limit = fmax(LEAST, 10 * v.theirs);
+    }
+    return v;
+}
+
+bool api_judge(api_session *s, const api_results *r, FILE *out)
+{
+    ir_tensors file = {0};
+    int compared = 0, wrong = 0;
+    if (!ir_npz_read_file(s->arena, s->options.expect, &file))
+        return false;
+    for (int i = 0; i < r->count; i++) {
+        const char *kind = r->items[i].grad ? "grad" : "out", *name = r->items[i].name;
+        const ir_literal *x = r->items[i].value, *narrow = ir_tensor_by_name(&file, ir_format(s->arena, "%s/%s", kind, name)),
+                         *wide = ir_tensor_by_name(&file, ir_format(s->arena, "%s64/%s", kind, name));
+        const ir_literal *due = wide ? wide : narrow;
+        if (!due)
+            continue;
+        compared++;
+        if (!ir_shape_eq(&x->type, &due->type) || (narrow && !ir_shape_eq(&x->type, &narrow->type))) {
+            api_error(s, "%s/%s is %s, the file holds %s", kind, name, ir_type_text(s->arena, &x->type), ir_type_text(s->arena, &due->type));
+            wrong++;
+            continue;
+        }
+        verdict v = judge(s, x, narrow, wide);
+        bool fine = v.distance <= v.limit;
+        fprintf(out, "%-4s %s/%s: distance %.3g to %s, limit %.3g%s\n", fine ? "ok" : "FAR", kind, api_file_name(s->arena, name), v.distance, v.against, v.limit,
+                v.theirs > 0 ? ir_format(s->arena, ", the file's own %.3g", v.theirs) : "");
+        wrong += !fine;
+    }
+    for (int i = 0; i < file.count; i++) { /* what the file has and the model has not */
+        const char *n = file.items[i].name;
+        bool grad = !strncmp(n, "grad/", 5), known = !(grad && s->options.grad) && strncmp(n, "out/", 4);
+        for (int k = 0; k < r->count && !known; k++)
+            known = r->items[k].grad == grad && !strcmp(r->items[k].name, n + (grad ? 5 : 4));
+        if (!known) {
+            api_error(s, "%s: the model gives no %s", s->options.expect, n);
+            wrong++;
+        }
+    }
+    if (!compared)
+        api_error(s, "%s holds nothing to compare with", s->options.expect);
+    else if (wrong)
+        api_error(s, "%d of %d results are too far from %s", wrong, compared, s->options.expect);
+    return compared && !wrong;
+}

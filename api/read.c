@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * From a file and the options to modules whose entries are complete: one module for each choice of the dimensions. */
+#include "api/session.h"
+#include "ir/text.h"
+
+#include <string.h>
+
+enum { MAX_SPECS = 64 };
+
+/* ---- What the options say of shapes ---- */
+
+typedef struct wish { /* a --dim */
+    const char *name;
+    int64_t *extent;
+    int n;
+} wish;
+typedef struct wishes {
+    wish *items;
+    int count, capacity;
+    onnx_shape *shape;
+    int nshapes;
+    onnx_input *baked, *offered;
+    int nbaked, noffered;
+} wishes;
+
+static bool read_extents(api_session *s, const api_pair *p, char separator, int64_t *out, int most, int *n)
+{
+    *n = 0;
+    for (const char *at = p->value; at; at = strchr(at, separator), at = at ? at + 1 : NULL) {
+        size_t length = strcspn(at, (const char[]){separator, 0});
+        if (*n == most || !api_read_integer(ir_strndup(s->arena, at, length), &out[*n])) {
+            api_usage(s, "'%s=%s': %s", p->name, p->value, *n == most ? "too many numbers" : "numbers are due");
+            return false;
+        }
+        ++*n;
+    }
+    return true;
+}
+
+static bool read_dims(api_session *s, wishes *w)
+{
+    bool ok = true;
+    for (int i = 0; i < s->options.dim.count; i++) {
+        const api_pair *p = &s->options.dim.items[i];
+        wish x = {.name = p->name, .extent = ir_array(s->arena, int64_t, MAX_SPECS)};
+        for (int k = 0; k < w->count; k++)
+            if (!strcmp(w->items[k].name, p->name)) {
+                api_usage(s, "--dim %s is given twice", p->name);
+                return false;
+            }
+        ok &= read_extents(s, p, ',', x.extent, MAX_SPECS, &x.n);
+        IR_PUSH(s->arena, w, x);
+    }
+    return ok;
+}
+
+static bool read_shapes(api_session *s, wishes *w)
+{
+    bool ok = true;
+    w->shape = ir_array(s->arena, onnx_shape, s->options.shape.count + s->given.count + 1);
+    w->baked = ir_array(s->arena, onnx_input, s->options.bake.count + 1);
+    w->offered = ir_array(s->arena, onnx_input, s->given.count + 1);
+    for (int i = 0; i < s->options.shape.count; i++) {
+        const api_pair *p = &s->options.shape.items[i];
+        onnx_shape *x = &w->shape[w->nshapes++];
+        x->input = p->name;
+        if (!strcmp(p->value, "[]"))
+            continue;
+        ok &= read_extents(s, p, 'x', x->dim, IR_MAX_RANK, &x->rank);
+    }
+    for (int i = 0; i < s->options.bake.count; i++) {
+        const api_pair *p = &s->options.bake.items[i];
+        ir_literal *value = ir_npy_read_file(s->arena, p->value);
+        if (value)
+            w->baked[w->nbaked++] = (onnx_input){p->name, value};
+        ok &= value != NULL;
+    }
+    for (int i = 0; i < s->given.count; i++) {
+        const ir_type *t = &s->given.items[i].value->type;
+        onnx_shape *x = &w->shape[w->nshapes++];
+        *x = (onnx_shape){.input = s->given.items[i].name, .rank = t->rank};
+        memcpy(x->dim, t->dim, sizeof x->dim);
+        w->offered[w->noffered++] = (onnx_input){s->given.items[i].name, s->given.items[i].value};
+    }
+    return ok;
+}
+
+/* ---- Reading ---- */
+
+bool api_read_given(api_session *s)
+{
+    bool ok = true;
+    if (s->options.inputs) {
+        ir_tensors all = {0};
+        if (!ir_npz_read_file(s->arena, s->options.inputs, &all))
+            return false;
+        for (int i = 0; i < all.count; i++)
+            if (!strncmp(all.items[i].name, "in/", 3)) {
+                ir_tensor t = {all.items[i].name + 3, all.items[i].value};
+                IR_PUSH(s->arena, &s->given, t);
+            }
+    }
+    for (int i = 0; i < s->options.input.count; i++) {
+        ir_tensor t = {s->options.input.items[i].name, ir_npy_read_file(s->arena, s->options.input.items[i].value)};
+        int k = 0;
+        while (k < s->given.count && strcmp(s->given.items[k].name, t.name))
+            k++;
+        if (k < s->given.count)
+            s->given.items[k] = t;
+        else if (t.value)
+            IR_PUSH(s->arena, &s->given, t);
+        ok &= t.value != NULL;
+    }
+    return ok;
+}
+
+/* A text's input becomes a constant. */
+static bool bake(api_session *s, ir_func *f, const onnx_input *in)
+{
+    for (int i = 0; i < f->params.count; i++) {
+        ir_port *p = &f->params.items[i];
+        if (p->bind != IR_INPUT || !p->name || strcmp(p->name, in->name))
+            continue;
+        if (!ir_type_eq(&p->value->type, &in->value->type)) {
+            api_error(s, "--bake %s: the input is %s, the file holds %s", in->name, ir_type_text(s->arena, &p->value->type), ir_type_text(s->arena, &in->value->type));
+            return false;
+        }
+        ir_builder b = ir_builder_new(f);
+        b.at = f->first;
+        ir_replace(p->value, ir_constant(&b, in->value));
+        for (int k = i; k + 1 < f->params.count; k++) {
+            f->params.items[k] = f->params.items[k + 1];
+            f->params.items[k].value->index = k;
+        }
+        f->params.count--;
+        return true;
+    }
+    api_usage(s, "--bake: there is no input '%s'", in->name);
+    return false;
+}
+
+static ir_module *read_text(api_session *s, const wishes *w)
+{
+    if (s->options.dim.count || s->options.shape.count) {
+        api_usage(s, "--dim and --shape are for ONNX files: a text has its shapes");
+        return NULL;
+    }
+    ir_module *m = ir_read_file(s->ctx, s->arena, s->path);
+    ir_func *f = m ? ir_func_by_name(m, "forward") : NULL;
+    if (m && !f) {
+        api_error(s, "%s: there is no entry @forward", s->path);
+        return NULL;
+    }
+    ir_func *train = m ? ir_func_by_name(m, "train") : NULL;
+    for (int i = 0; i < w->nbaked && m; i++)
+        if (!bake(s, f, &w->baked[i]) || (train && !bake(s, train, &w->baked[i])))
+            return NULL;
+    return m;
+}
+
+static ir_module *read_onnx(api_session *s, const wishes *w, const int64_t *extent, bool first)
+{
+    onnx_dim *dim = ir_array(s->arena, onnx_dim, w->count + 1);
+    for (int i = 0; i < w->count; i++)
+        dim[i] = (onnx_dim){w->items[i].name, extent[i]};
+    onnx_facts more = {0};
+    onnx_options o = {.dims = dim, .ndims = w->count, .shapes = w->shape, .nshapes = w->nshapes, .baked = w->baked, .nbaked = w->nbaked,
+                      .offered = w->offered, .noffered = w->noffered, .training = s->options.train != NULL, .facts = first ? &s->facts : &more};
+    return onnx_read_file(s->ctx, s->arena, s->path, &o);
+}
+
+/* The options that are wrong whatever the model. */
+static bool check_words(api_session *s)
+{
+    const api_options *o = &s->options;
+    if (o->blas && strcmp(o->blas, "auto") && strcmp(o->blas, "none"))
+        api_usage(s, "--blas=%s: auto or none", o->blas);
+    if (o->level > 3)
+        api_usage(s, "-O%lld: 0 to 3", (long long)o->level);
+    if (o->threads == 0 || o->threads > (int64_t)GRADC_RT_MAX_THREADS)
+        api_usage(s, "--threads=%lld: 1 to %u", (long long)o->threads, GRADC_RT_MAX_THREADS);
+    if (o->weights && strcmp(o->weights, "embed") && strcmp(o->weights, "file"))
+        api_usage(s, "--weights=%s: embed or file", o->weights);
+    if (!s->usage && !cg_check_target(s->ctx, s->arena, o->target, (const char *const *)o->cpu.items, o->cpu.count))
+        s->usage = true;
+    return !s->usage;
+}
+
+static bool read_training(api_session *s);
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), k = strlen(end);
+    return n >= k && !strcmp(text + n - k, end);
+}
+
+/* What was given for inputs that decided a shape is in the module now. */
+static bool note_offers(api_session *s)
+{
+    const ir_func *f = ir_func_by_name(s->module[0], "forward");
+    for (int i = 0; i < s->given.count; i++) {
+        bool is_input = false;
+        for (int k = 0; k < f->params.count; k++)
+            is_input |= f->params.items[k].bind == IR_INPUT && !strcmp(f->params.items[k].name, s->given.items[i].name);
+        if (is_input)
+            continue;
+        if (s->text) {
+            api_error(s, "%s: there is no input '%s'", s->path, s->given.items[i].name);
+            return false;
+        }
+        IR_PUSH(s->arena, &s->baked_offers, s->given.items[i].name);
+        api_note(s, "input '%s' decides a shape: its value is baked in", s->given.items[i].name);
+    }
+    return true;
+}
+
+static bool dims_exist(api_session *s)
+{
+    for (int i = 0; i < s->options.dim.count; i++) {
+        bool found = false;
+        for (int k = 0; k < s->facts.dim_names.count; k++)
+            found |= !strcmp(s->facts.dim_names.items[k], s->options.dim.items[i].name);
+        if (!found)
+            api_usage(s, "--dim: no input has a dimension '%s'", s->options.dim.items[i].name);
+    }
+    return !s->usage;
+}
+
+bool api_read(api_session *s, unsigned verb, const char *path)
+{
+    wishes w = {0};
+    s->verb = verb;
+    s->path = path;
+    s->text = !strcmp(path, "-") || ends_with(path, ".gir");
+    if (!s->text && !ends_with(path, ".onnx")) {
+        api_usage(s, "'%s': a model is a file NAME.onnx or NAME.gir, or - for text on standard input", path);
+        return false;
+    }
+    if (!check_words(s) || !read_training(s) || !api_read_given(s) || !read_dims(s, &w) || !read_shapes(s, &w))
+        return false;
+    int total = 1;
+    for (int i = 0; i < w.count; i++) {
+        if (w.items[i].n > 1) {
+            s->dim_name = s->dim_name ? s->dim_name : ir_array(s->arena, const char *, w.count);
+            s->dim_name[s->ndims++] = w.items[i].name;
+        }
+        total *= w.items[i].n;
+        if (total > MAX_SPECS) {
+            api_usage(s, "--dim asks for more than %d specialisations", MAX_SPECS);
+            return false;
+        }
+    }
+    s->nspecs = total;
+    s->module = ir_array(s->arena, ir_module *, total);
+    s->spec = ir_array(s->arena, cg_spec, total);
+    for (int k = 0; k < total; k++) {
+        int64_t *extent = ir_array(s->arena, int64_t, w.count + 1), *chosen = ir_array(s->arena, int64_t, s->ndims + 1);
+        for (int i = w.count - 1, rest = k, at = s->ndims; i >= 0; i--) {
+            extent[i] = w.items[i].extent[rest % w.items[i].n];
+            rest /= w.items[i].n;
+            if (w.items[i].n > 1)
+                chosen[--at] = extent[i];
+        }
+        s->module[k] = s->text ? read_text(s, &w) : read_onnx(s, &w, extent, k == 0);
+        if (!s->module[k])
+            return false;
+        s->spec[k] = (cg_spec){s->module[k], chosen};
+    }
+    if (!note_offers(s) || !dims_exist(s))
+        return false;
+    for (int k = 0; k < total; k++)
+        if (!api_train(s, s->module[k]))
+            return false;
+    return true;
+}
+
+/* ---- --train=OPT:NAME=VALUE,… ---- */
+
+static bool read_hyper(api_session *s, const char *text)
+{
+    for (const char *at = text; *at;) {
+        size_t n = strcspn(at, ",");
+        const char *item = ir_strndup(s->arena, at, n), *equals = strchr(item, '=');
+        double value;
+        const char *name = equals ? ir_strndup(s->arena, item, (size_t)(equals - item)) : item;
+        int i = 0;
+        while (i < train_hyper_count(s->optimizer) && strcmp(train_hyper_name(s->optimizer, i), name))
+            i++;
+        if (i == train_hyper_count(s->optimizer) || !equals || ir_read_element(IR_F64, equals + 1, strlen(equals + 1), &value)) {
+            api_usage(s, "--train: '%s' is no NAME=VALUE of a hyper-parameter of that optimizer", item);
+            return false;
+        }
+        cg_default d = {name, value};
+        IR_PUSH(s->arena, &s->hyper, d);
+        at += n + (at[n] == ',');
+    }
+    return true;
+}
+
+static bool read_training(api_session *s)
+{
+    const char *text = s->options.train;
+    if (!text)
+        return true;
+    size_t n = strcspn(text, ":");
+    const char *name = ir_strndup(s->arena, text, n);
+    s->optimizer = train_optimizer_by_name(name);
+    if (!s->optimizer && (strcmp(name, "none") || text[n])) {
+        api_usage(s, "--train=%s: there is %s, and none", text, train_optimizer_list(s->arena));
+        return false;
+    }
+    if (text[n] && !read_hyper(s, text + n + 1))
+        return false;
+    for (int i = 0; s->optimizer && i < train_hyper_count(s->optimizer); i++) {
+        cg_default d = {train_hyper_name(s->optimizer, i), train_hyper_default(s->optimizer, i)};
+        bool given = false;
+        for (int k = 0; k < s->hyper.count; k++)
+            given |= !strcmp(s->hyper.items[k].name, d.name);
+        if (!given)
+            IR_PUSH(s->arena, &s->hyper, d);
+    }
+    return true;
+}

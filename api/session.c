@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Sessions, and how diagnostics look: as clang's, with the place first and a caret under a line of text. */
+#include "api/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *paint(const api_session *s, const char *code)
+{
+    return s->colour ? code : "";
+}
+
+/* Raw text on a terminal: control characters and what is no UTF-8 as \xHH. */
+static void print_safe(FILE *f, const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c;) {
+        int more = *c < 0x80 ? 0 : *c >= 0xc2 && *c < 0xe0 ? 1 : *c >= 0xe0 && *c < 0xf0 ? 2 : *c >= 0xf0 && *c < 0xf5 ? 3 : -1, k = 0;
+        while (k < more && (c[1 + k] & 0xc0) == 0x80)
+            k++;
+        bool control = *c < 0x20 || *c == 0x7f || (more == 1 && *c == 0xc2 && c[1] < 0xa0) || (more == 2 && *c == 0xe2 && c[1] == 0x80 && c[2] >= 0x8b);
+        if (control || more < 0 || k < more) {
+            fprintf(f, "\\x%02x", *c++);
+            continue;
+        }
+        fwrite(c, 1, (size_t)more + 1, f);
+        c += more + 1;
+    }
+}
+
+/* "model.onnx: node 17 'conv1' (Conv): ", "model.gir:3:7: ". */
+static void print_place(FILE *f, const ir_loc *loc)
+{
+    if (loc->file) {
+        print_safe(f, loc->file);
+        if (loc->line > 0)
+            fprintf(f, ":%d:%d", loc->line, loc->column);
+        fputs(": ", f);
+    }
+    if (loc->node < 0 && !loc->op)
+        return;
+    if (loc->node >= 0)
+        fprintf(f, "node %d%s", loc->node, loc->op || (loc->name && *loc->name) ? " " : "");
+    if (loc->name && *loc->name) {
+        fputc('\'', f);
+        print_safe(f, loc->name);
+        fputs(loc->op ? "' (" : "'", f);
+    } else if (loc->op) {
+        fputc('(', f);
+    }
+    if (loc->op) {
+        print_safe(f, loc->op);
+        fputc(')', f);
+    }
+    fputs(": ", f);
+}
+
+static void print_source(FILE *f, const ir_loc *loc)
+{
+    size_t n = strcspn(loc->source, "\r\n"), column = loc->column > 0 ? (size_t)loc->column - 1 : 0;
+    enum { WIDTH = 160 };
+    size_t from = column > WIDTH - 20 ? column - WIDTH / 2 : 0;
+    char line[WIDTH + 1];
+    size_t shown = n > from ? n - from : 0;
+    shown = shown > WIDTH ? WIDTH : shown;
+    memcpy(line, loc->source + from, shown);
+    line[shown] = 0;
+    for (size_t i = 0; i < shown; i++)
+        line[i] = (unsigned char)line[i] < 0x20 || (unsigned char)line[i] >= 0x7f ? (line[i] == '\t' ? ' ' : '?') : line[i];
+    fprintf(f, "    %s\n    %*s^\n", line, (int)(column - from), "");
+}
+
+static void report(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+{
+    api_session *s = user;
+    static const char *const words[] = {"note", "warning", "error"}, *const colours[] = {"\033[1;36m", "\033[1;35m", "\033[1;31m"};
+    if (!s->err || (severity != IR_ERROR && s->options.quiet))
+        return;
+    if (loc && (loc->file || loc->op))
+        print_place(s->err, loc);
+    else
+        fputs("gradc: ", s->err);
+    fprintf(s->err, "%s%s:%s ", paint(s, colours[severity]), words[severity], paint(s, "\033[0m"));
+    print_safe(s->err, text);
+    fputc('\n', s->err);
+    if (loc && loc->line > 0 && loc->source)
+        print_source(s->err, loc);
+}
+
+static bool make_arena(api_session *s)
+{
+    ir_try frame;
+    if (setjmp(ir_try_push(s->ctx, &frame)))
+        return false;
+    s->arena = ir_arena_new(s->ctx);
+    ir_try_pop(s->ctx, &frame);
+    return true;
+}
+
+api_session *api_open(FILE *err, bool colour)
+{
+    api_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->err = err;
+    s->colour = colour;
+    s->ctx = ir_ctx_new(report, s);
+    api_options_reset(&s->options);
+    if (s->ctx && make_arena(s))
+        return s;
+    api_close(s);
+    return NULL;
+}
+
+void api_close(api_session *s)
+{
+    if (s)
+        ir_ctx_free(s->ctx);
+    free(s);
+}
+
+int api_run(api_session *s, void (*f)(api_session *, void *), void *user)
+{
+    ir_try frame;
+    if (!setjmp(ir_try_push(s->ctx, &frame))) {
+        f(s, user);
+        ir_try_pop(s->ctx, &frame);
+    } else if (!ir_error_count(s->ctx)) {
+        report(s, IR_ERROR, NULL, ir_ctx_why(s->ctx));
+        return 1;
+    }
+    return s->usage ? 2 : ir_error_count(s->ctx) ? 1 : 0;
+}
+
+const api_options *api_options_of(const api_session *s)
+{
+    return &s->options;
+}
+
+/* One severity and the words. */
+#define REPORT(severity)                                                                                                           \
+    do {                                                                                                                           \
+        va_list args;                                                                                                              \
+        va_start(args, format);                                                                                                    \
+        ir_vreport(s->ctx, severity, NULL, format, args);                                                                          \
+        va_end(args);                                                                                                              \
+    } while (0)
+
+void api_usage(api_session *s, const char *format, ...)
+{
+    s->usage = true;
+    REPORT(IR_ERROR);
+}
+
+void api_error(api_session *s, const char *format, ...)
+{
+    REPORT(IR_ERROR);
+}
+
+void api_note(api_session *s, const char *format, ...)
+{
+    REPORT(IR_NOTE);
+}
+
+void *api_alloc(api_session *s, size_t bytes)
+{
+    return ir_alloc(s->arena, bytes);
+}
+
+char *api_format(api_session *s, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = ir_vformat(s->arena, format, args);
+    va_end(args);
+    return text;
+}
+
+static bool write_bytes(FILE *f, void *user)
+{
+    const api_file *file = user;
+    return fwrite(file->bytes, 1, file->size, f) == file->size;
+}
+
+bool api_write(api_session *s, const api_file *files, int n)
+{
+    ir_output *out = ir_array(s->arena, ir_output, n + 1);
+    for (int i = 0; i < n; i++) {
+        out[i] = (ir_output){files[i].path, write_bytes, (void *)&files[i]};
+        for (int k = 0; k < i; k++)
+            if (!strcmp(files[i].path, files[k].path)) {
+                api_usage(s, "two outputs would be written to '%s'", files[i].path);
+                return false;
+            }
+    }
+    return ir_write_atomically(s->ctx, out, n);
+}

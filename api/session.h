@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Inside api/: what a session holds on its way from a model to code. */
+#ifndef GRADC_API_SESSION_H
+#define GRADC_API_SESSION_H
+
+#include "api/api.h"
+#include "api/machine.h"
+#include "api/pipeline.h"
+#include "frontend/onnx/onnx.h"
+#include "ir/npy.h"
+
+struct api_session {
+    ir_ctx *ctx;
+    ir_arena *arena;
+    FILE *err;
+    bool colour, usage; /* usage: the command line was at fault */
+    api_options options;
+
+    /* read.c */
+    unsigned verb;
+    const char *path;       /* of the model */
+    bool text;              /* it is a .gir */
+    onnx_facts facts;       /* of an ONNX file */
+    ir_tensors given;       /* inputs from files, by raw name */
+    IR_LIST(const char *) baked_offers; /* given inputs that became constants */
+    ir_module **module;     /* [nspecs] one for each choice of dimensions */
+    cg_spec *spec;          /* [nspecs] */
+    int nspecs;
+    const char **dim_name;  /* [ndims] those with several extents */
+    int ndims;
+    const char *loss;       /* name of the output, or NULL */
+    const train_optimizer *optimizer;
+    IR_LIST(cg_default) hyper;
+    bool trains;            /* there are training entries */
+
+    /* compile.c */
+    cg_object *object;
+    api_code code;
+    api_machine *machine;   /* execute.c: the one that bench times */
+};
+
+void api_options_reset(api_options *o);
+/* A decimal number of at most 19 digits. */
+bool api_read_integer(const char *text, int64_t *out);
+
+/* ---- patterns.c: names and globs ---- */
+
+/* The names that one of the patterns matches: chosen[i] is set for each. An exact name beats a glob. Reports, as a fault of the
+ * command line, the patterns that match nothing; option is for the message. */
+bool api_choose(api_session *s, const char *option, const api_names *patterns, const char *const *name, int n, bool *chosen);
+
+/* ---- read.c ---- */
+
+/* Training entries of module m, after its loss and trainable parameters are known. */
+bool api_train(api_session *s, ir_module *m);
+/* attach.c: adds the loss of --attach-loss to a function. */
+bool api_attach_loss(api_session *s, ir_func *f);
+/* Inputs of the files named by --input and --inputs, into given. */
+bool api_read_given(api_session *s);
+/* The request of codegen that the options make. */
+cg_request api_request(api_session *s);
+
+/* ---- execute.c ---- */
+
+/* A machine of the session's code whose inputs point to what is given; those not given are random floats or zero integers if `fill`, else an error. */
+api_machine *api_start(api_session *s, bool fill);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The command line, by argp, from the rows of api/options.def. */
+#include "driver/driver.h"
+
+#include <argp.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char driver_version[] = GRADC_VERSION;
+
+enum { LONG = 1000 }; /* keys of options without a letter: this and their row */
+
+typedef struct parsing {
+    api_session *s;
+    const verb *verb;
+    const char *model;
+    bool failed;
+} parsing;
+
+static error_t parse(int key, char *value, struct argp_state *state)
+{
+    parsing *p = state->input;
+    if (key == ARGP_KEY_ARG) {
+        if (p->model)
+            argp_error(state, "one model is due; '%s' is another", value);
+        p->model = value;
+        return 0;
+    }
+    if (key == ARGP_KEY_END) {
+        if (!p->model && !p->failed && !(p->verb->bit == API_OPT && api_options_of(p->s)->list_passes))
+            argp_error(state, "a model is due");
+        return 0;
+    }
+    for (const api_option_info *i = api_option_table; i->name; i++)
+        if (key == (i->key ? i->key : LONG + (int)(i - api_option_table)) && i->verbs & p->verb->bit) {
+            p->failed |= !api_set_option(p->s, p->verb->bit, i->name, value);
+            return 0;
+        }
+    return ARGP_ERR_UNKNOWN;
+}
+
+static struct argp_option *options_of(api_session *s, const verb *v)
+{
+    int n = 0, rows = 0;
+    while (api_option_table[rows].name)
+        rows++;
+    struct argp_option *o = api_alloc(s, (size_t)(rows + 1) * sizeof *o);
+    for (int i = 0; i < rows; i++) {
+        const api_option_info *x = &api_option_table[i];
+        if (x->verbs & v->bit)
+            o[n++] = (struct argp_option){x->name, x->key ? x->key : LONG + i, x->argument, x->kind == API_WORD ? OPTION_ARG_OPTIONAL : 0, x->doc, 0};
+    }
+    return o;
+}
+
+const char *driver_arguments(api_session *s, const verb *v, int argc, char **argv)
+{
+    parsing p = {.s = s, .verb = v};
+    struct argp argp = {options_of(s, v), parse, v->model, v->doc, NULL, NULL, NULL};
+    argp_err_exit_status = 2;
+    argp_program_version = api_format(s, "gradc %s", driver_version);
+    argv[0] = api_format(s, "gradc %s", v->name);
+    argp_parse(&argp, argc, argv, 0, NULL, &p);
+    return p.failed ? NULL : p.model;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * `bench`: what compiling and each entry take. */
+#include "driver/driver.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static const int shown[] = {0, 1, 2, 4}; /* forward, forward_train, backward, step */
+enum { SHOWN = sizeof shown / sizeof *shown };
+
+static void print_json(const api_timing *t, const bool *has, double compile_s, int64_t arena, const char *cpu)
+{
+    json_t *o = json_object();
+    for (int i = 0; i < SHOWN; i++)
+        if (has[i])
+            json_object_set_new(o, api_entry_names[shown[i]], json_pack("{s:f, s:f, s:f}", "min_us", t[i].min_us, "median_us", t[i].median_us, "p90_us", t[i].p90_us));
+    json_object_set_new(o, "compile_s", json_real(compile_s));
+    json_object_set_new(o, "arena_bytes", json_integer(arena));
+    json_object_set_new(o, "cpu", json_string(cpu));
+    json_dumpf(o, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(o);
+}
+
+void run_bench(api_session *s, const char *model)
+{
+    enum { SECONDS = 2 };
+    double start = now();
+    if (!api_read(s, API_BENCH, model) || !api_optimise(s, NULL, NULL) || !api_compile(s))
+        return;
+    double compile_s = now() - start;
+    const api_facts *f = api_facts_of(s);
+    api_timing t[SHOWN] = {{0}};
+    bool has[SHOWN] = {false};
+    for (int i = 0; i < SHOWN && f; i++) {
+        if (!f->entry[shown[i]])
+            continue;
+        if (!api_time(s, shown[i], SECONDS, &t[i]))
+            return;
+        has[i] = true;
+    }
+    if (!f)
+        return;
+    if (api_options_of(s)->json) {
+        print_json(t, has, compile_s, f->bytes.arena, api_cpu(s));
+        return;
+    }
+    printf("%-14s %12s %12s %12s %8s\n", "entry", "min us", "median us", "p90 us", "calls");
+    for (int i = 0; i < SHOWN; i++)
+        if (has[i])
+            printf("%-14s %12.2f %12.2f %12.2f %8d\n", api_entry_names[shown[i]], t[i].min_us, t[i].median_us, t[i].p90_us, t[i].calls);
+    printf("compiled in %.2f s, arena %lld bytes, for %s\n", compile_s, (long long)f->bytes.arena, api_cpu(s));
+}

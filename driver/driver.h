@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The verbs: one file each, a row of verbs.def each. */
+#ifndef GRADC_DRIVER_DRIVER_H
+#define GRADC_DRIVER_DRIVER_H
+
+#include "api/api.h"
+
+/* Does its work on a model; failures are reported through the session. */
+typedef void verb_run(api_session *s, const char *model);
+
+typedef struct verb {
+    const char *name, *model, *doc; /* model: how --help calls the argument */
+    unsigned bit;                   /* API_COMPILE … */
+    verb_run *run;
+} verb;
+extern const verb verbs[]; /* name NULL at the end */
+
+/* Parses argv (argv[0] is the verb) by argp into the session; gives the model's path, NULL where there is none. Exits for --help, --version and
+ * faults of the command line. */
+const char *driver_arguments(api_session *s, const verb *v, int argc, char **argv);
+/* --list-ops. */
+void driver_list_ops(api_session *s);
+extern const char driver_version[];
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * `dump`: the graph between stages. */
+#include "driver/driver.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct dumping {
+    api_session *s;
+    const api_options *o;
+    const char *format, *previous; /* previous: text of the stage before, for --changed */
+    int number;
+    bool found;
+} dumping;
+
+static const char *graph_text(dumping *d, const char *format, size_t *size)
+{
+    char *bytes = NULL;
+    FILE *f = open_memstream(&bytes, size);
+    bool ok = f && api_print(d->s, f, format);
+    ok = f && !fclose(f) && ok;
+    char *copy = ok ? api_format(d->s, "%s", bytes) : NULL;
+    free(bytes);
+    if (!ok)
+        api_error(d->s, "the graph cannot be printed");
+    return copy;
+}
+
+static void write_stage(dumping *d, const char *name)
+{
+    size_t size, text_size;
+    const char *text = graph_text(d, "text", &text_size), *shown = strcmp(d->format, "text") ? graph_text(d, d->format, &size) : text;
+    bool changed = !d->previous || !text || strcmp(text, d->previous);
+    d->previous = text;
+    if (!text || !shown || (d->o->changed && !changed))
+        return;
+    const char *suffix = strcmp(d->format, "text") ? "dot" : "gir";
+    api_file file = {api_format(d->s, "%s/%02d-%s.%s", d->o->folder, d->number, name, suffix), shown, strlen(shown)};
+    api_write(d->s, &file, 1);
+}
+
+static void on_stage(void *user, const char *name)
+{
+    dumping *d = user;
+    if (d->o->after_all) {
+        write_stage(d, name);
+        d->number++;
+        return;
+    }
+    const char *wanted = d->o->after ? d->o->after : NULL, *pass, *doc;
+    if (d->o->before) /* after the stage that comes before it */
+        for (int i = 0; api_pass(i, &pass, &doc); i++)
+            if (!strcmp(pass, d->o->before)) {
+                wanted = i ? (api_pass(i - 1, &pass, &doc), pass) : d->o->train ? "train" : "read";
+                break;
+            }
+    if (wanted && !strcmp(wanted, name) && !d->found) {
+        d->found = true;
+        api_print(d->s, stdout, d->format);
+    }
+}
+
+static bool is_stage(const char *name, bool after)
+{
+    const char *pass, *doc;
+    for (int i = 0; api_pass(i, &pass, &doc); i++)
+        if (!strcmp(pass, name))
+            return true;
+    return after && (!strcmp(name, "read") || !strcmp(name, "train"));
+}
+
+static bool check_options(api_session *s, const api_options *o, const char *format)
+{
+    static const char *const formats[] = {"text", "dot", "llvm", "asm", NULL};
+    int k = 0;
+    while (formats[k] && strcmp(formats[k], format))
+        k++;
+    if (!formats[k])
+        api_usage(s, "--format=%s: text, dot, llvm or asm", format);
+    else if ((o->after && !is_stage(o->after, true)) || (o->before && !is_stage(o->before, false)))
+        api_usage(s, "there is no pass '%s'; gradc opt --list-passes shows them", o->after && !is_stage(o->after, true) ? o->after : o->before);
+    else if ((o->after != NULL) + (o->before != NULL) + o->after_all > 1)
+        api_usage(s, "one of --after, --before and --after-all is enough");
+    else if (o->after_all && !o->folder)
+        api_usage(s, "--after-all writes files: -o DIR says where");
+    else if (!o->after_all && (o->folder || o->changed))
+        api_usage(s, "-o and --changed belong to --after-all");
+    else if (k >= 2 && (o->after || o->before || o->after_all))
+        api_usage(s, "--format=%s is what comes out at the end", format);
+    else
+        return true;
+    return false;
+}
+
+void run_dump(api_session *s, const char *model)
+{
+    const api_options *o = api_options_of(s);
+    dumping d = {.s = s, .o = o, .format = o->format ? o->format : "text"};
+    if (!check_options(s, o, d.format))
+        return;
+    if (o->after_all && mkdir(o->folder, 0777) && errno != EEXIST) {
+        api_error(s, "%s: the folder cannot be made: %s", o->folder, strerror(errno));
+        return;
+    }
+    if (!api_read(s, API_DUMP, model) || !api_optimise(s, on_stage, &d))
+        return;
+    if (!strcmp(d.format, "llvm") || !strcmp(d.format, "asm")) {
+        size_t size;
+        if (!api_compile(s))
+            return;
+        const char *text = api_code_text(s, !strcmp(d.format, "asm"), &size);
+        fwrite(text, 1, size, stdout);
+    } else if (!o->after && !o->before && !o->after_all) {
+        api_print(s, stdout, d.format);
+    } else if (!o->after_all && !d.found) {
+        api_error(s, "the model did not come by the stage '%s'", o->after ? o->after : o->before);
+    }
+}

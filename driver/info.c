@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * `info`: what a model takes, gives, learns, and how much memory it needs. */
+#include "driver/driver.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+static const struct {
+    const char *key, *title;
+    size_t at;
+} rows[] = {
+#define ROW(field, title) {#field, title, offsetof(api_facts, bytes.field)}
+    ROW(params, "parameters"), ROW(stats, "statistics"), ROW(optimizer, "optimizer state"), ROW(counters, "counters"), ROW(grads, "gradients"),
+    ROW(saved, "saved activations"), ROW(scratch, "scratch"), ROW(context, "context"), ROW(arena, "arena in all"),
+#undef ROW
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static long long bytes_of(const api_facts *f, int row)
+{
+    return (long long)*(const int64_t *)(const void *)((const char *)f + rows[row].at);
+}
+
+static void print_list(const char *title, const api_tensors *list, bool states)
+{
+    if (list->count)
+        printf("%s\n", title);
+    for (int i = 0; i < list->count; i++) {
+        const api_tensor_info *t = &list->items[i];
+        printf("  %s%s%s%s", t->name, *t->type ? " " : "", t->type, states ? t->trainable ? ": trains" : ": does not train" : "");
+        printf("%s%s%s\n", t->why ? states ? " (" : ": " : "", t->why ? t->why : "", t->why && states ? ")" : "");
+    }
+}
+
+static json_t *json_list(const api_tensors *list, bool states)
+{
+    json_t *all = json_array();
+    for (int i = 0; i < list->count; i++) {
+        const api_tensor_info *t = &list->items[i];
+        json_t *one = json_pack("{s:s, s:s, s:I, s:s?}", "name", t->name, "type", t->type, "bytes", (json_int_t)t->bytes, "why", t->why);
+        if (states)
+            json_object_set_new(one, "trains", json_boolean(t->trainable));
+        json_array_append_new(all, one);
+    }
+    return all;
+}
+
+static void print_json(const api_facts *f)
+{
+    json_t *entries = json_array(), *bytes = json_object();
+    for (int i = 0; api_entry_names[i]; i++)
+        if (f->entry[i])
+            json_array_append_new(entries, json_string(api_entry_names[i]));
+    for (int i = 0; i < ROWS; i++)
+        json_object_set_new(bytes, rows[i].key, json_integer(bytes_of(f, i)));
+    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:o}", "name", f->name, "inputs", json_list(&f->inputs, false), "outputs",
+                            json_list(&f->outputs, false), "parameters", json_list(&f->params, true), "statistics", json_list(&f->stats, false), "constants",
+                            json_list(&f->constants, false), "entries", entries, "loss", f->loss, "macs", (json_int_t)f->macs, "bytes", bytes);
+    json_dumpf(all, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(all);
+}
+
+void run_info(api_session *s, const char *model)
+{
+    if (!api_read(s, API_INFO, model) || !api_optimise(s, NULL, NULL))
+        return;
+    const api_facts *f = api_facts_of(s);
+    if (!f)
+        return;
+    if (api_options_of(s)->json) {
+        print_json(f);
+        return;
+    }
+    printf("model %s, entries", f->name);
+    for (int i = 0; api_entry_names[i]; i++)
+        if (f->entry[i])
+            printf(" %s", api_entry_names[i]);
+    printf("\nloss: %s\n", f->loss ? f->loss : "none");
+    print_list("inputs", &f->inputs, false);
+    print_list("outputs", &f->outputs, false);
+    print_list("parameters", &f->params, true);
+    print_list("statistics", &f->stats, false);
+    print_list("constants", &f->constants, false);
+    printf("multiply-accumulates of forward: %lld\nbytes\n", (long long)f->macs);
+    for (int i = 0; i < ROWS; i++)
+        printf("  %-18s %14lld\n", rows[i].title, bytes_of(f, i));
+}
