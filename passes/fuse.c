@@ -18,7 +18,7 @@ typedef struct fact { /* about a value, by its id */
     double evaluations;  /* how often it is computed if it stands inside its users */
     double cost;         /* of one, operands included */
     int users, depth;    /* depth: instructions on top of each other */
-    bool memory, reduces, result;
+    bool memory, reduces, result, taken; /* taken: in a contraction's epilogue */
     ir_inst *only_user;
 } fact;
 
@@ -281,7 +281,8 @@ static ir_value *epilogue(fusing *u, ir_value *core)
     for (;;) {
         fact *r = of(u, root);
         ir_inst *next = r->only_user;
-        if (r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) || next->nresults != 1 || !match_same_storage(next->result[0], core))
+        if (r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) || next->nresults != 1 || of(u, next->result[0])->taken ||
+            !match_same_storage(next->result[0], core))
             return root;
         for (int i = 0; i < next->noperands; i++) { /* other operands are loads or cheap, or they stay outside */
             fact *o = of(u, next->operand[i]);
@@ -290,7 +291,7 @@ static ir_value *epilogue(fusing *u, ir_value *core)
         }
         r->memory = false;
         root = next->result[0];
-        of(u, root)->memory = true;
+        of(u, root)->memory = of(u, root)->taken = true;
     }
 }
 
@@ -589,7 +590,7 @@ void pass_fuse(ir_func *f)
     part_loops(&u);
     costs(&u);
     choose(&u);
-    IR_FOR (inst, f)
+    IR_FOR_REVERSE (inst, f) /* a sum of two contractions goes to the later one */
         if (match_contraction(inst))
             epilogue(&u, inst->result[0]);
     costs(&u);

@@ -172,12 +172,38 @@ START_TEST(compiled_random_functions_give_what_the_evaluator_gives)
 }
 END_TEST
 
+/* ---- Small nets ---- */
+
+static const ir_func *planned(const char *params, const char *body)
+{
+    const char *text = ir_format(arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n  %s\n  return (output \"y\" %%y)\n}\n", params, body);
+    return ir_func_by_name(tiny_planned(ctx, arena, text), "forward");
+}
+
+START_TEST(the_sum_of_two_contractions_has_one_writer)
+{
+    const ir_func *f = planned("input %x : f32[4,5], input %w : f32[5,6], input %u : f32[5,6]",
+                               "%a = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n  %b = dot_general %x, %u lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n"
+                               "  %s = add %a, %b : f32[4,6]\n  %y = neg %s : f32[4,6]");
+    const ir_schedule *s = f->schedule;
+    ck_assert_int_eq(s->kernels.count, 2);
+    ck_assert_int_eq(s->kernels.items[0]->kind, IR_KERNEL_CONTRACTION);
+    ck_assert_ptr_eq(s->kernels.items[0]->roots.items[0], s->kernels.items[0]->core->result[0]);
+    ck_assert_int_eq(s->kernels.items[1]->kind, IR_KERNEL_CONTRACTION);
+    ck_assert_int_eq(s->kernels.items[1]->roots.items[0]->def->op, IR_OP_neg);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("plan");
     TCase *c = tcase_create("random");
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, compiled_random_functions_give_what_the_evaluator_gives, 0, 4);
+    suite_add_tcase(s, c);
+    c = tcase_create("nets");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, the_sum_of_two_contractions_has_one_writer);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
