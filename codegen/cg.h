@@ -41,6 +41,9 @@ typedef struct cg_unit {
     LLVMTypeRef ptr, i1, i8, i16, i32, i64, f32, f64, nothing;
     struct cg_kernels *kernels; /* emitted so far, by signature: identical ones are emitted once */
     struct cg_data *data;       /* constant data emitted so far */
+    const char *entry;          /* the body being emitted: "forward", …; for a profile */
+    struct cg_profile *profile; /* NULL: no profile */
+    LLVMValueRef counters;      /* of the profile's places; NULL: none yet */
     IR_LIST(const char *) checks; /* names of the index tensors of the last body's checks, those of called functions included */
 } cg_unit;
 
@@ -50,6 +53,13 @@ typedef struct cg_unit {
 LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol);
 /* Constant data in the object: internal, 64-aligned; identical bytes once. */
 LLVMValueRef cg_data_of(cg_unit *u, const void *bytes, size_t size);
+
+/* ---- profile.c: only when cg_unit.profile is set ---- */
+/* The number of a place: a kernel, or (NULL) the waits of the entry being emitted. */
+int cg_profile_place(cg_unit *u, const struct ir_kernel *k);
+LLVMValueRef cg_profile_begin(cg_unit *u);
+/* Adds the cycles since `begin` to the place, where `first` (i1) says that this is the first worker. */
+void cg_profile_end(cg_unit *u, LLVMValueRef begin, int place, LLVMValueRef first);
 
 /* ---- math.c: elementary functions on a scalar or vector of f32 or f64 of any number of lanes ---- */
 /* op is one of the elementwise ops that are no single instruction: exp, expm1, log, log1p, sin, cos, tan, asin, …, erf, logistic,

@@ -38,6 +38,7 @@ typedef struct cg_request {
     int ncpus;
     int level;                   /* of optimisation, 0 to 3 */
     bool blas, debug, embed;     /* embed: initial values lie in the object, else the app loads them */
+    bool profile;                /* the code counts its cycles: cg_object.profile, and the symbol PREFIX_profile */
     unsigned entries;            /* bit k: entry k is wanted; 0: all that there are */
     const cg_default *hyper;
     int nhyper;
@@ -67,6 +68,18 @@ typedef struct cg_sizes {
     int64_t context, params, stats, optimizer, counters, grads, saved, scratch, arena;
 } cg_sizes;
 
+/* Somewhere that a profile counts cycles of the first worker. */
+typedef struct cg_place {
+    const char *entry, *kind, *what; /* "step", "contraction" (or "wait"), the kernel in words */
+    const char *origin, *phase;      /* name of the node that it comes from, "" if unknown; "backward" */
+    double flops;                    /* of a contraction: floating-point operations of all workers */
+} cg_place;
+typedef struct cg_profile {
+    cg_place *items;
+    int count, capacity;
+} cg_profile;
+enum { CG_PLACES = 65536 }; /* at most; PREFIX_profile is uint64_t[CG_PLACES] */
+
 typedef struct cg_object {
     const char *prefix;           /* clean */
     cg_part part[CG_PARTS];
@@ -79,6 +92,7 @@ typedef struct cg_object {
     size_t size;
     const char *header;           /* text of PREFIX.h */
     bool uses_blas;
+    cg_profile profile;           /* if cg_request.profile: what the counters at PREFIX_profile count, in their order */
     struct cg_built *built;       /* for cg_text_of */
 } cg_object;
 

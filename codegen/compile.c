@@ -63,6 +63,7 @@ static void open_unit(cg_unit *u, const cg_model *m, const cg_request *r, LLVMTa
     u->prefix = m->o->prefix;
     u->blas = r->blas;
     u->debug = r->debug;
+    u->profile = r->profile ? &m->o->profile : NULL;
     u->ll = LLVMContextCreate();
     ir_defer(u->ctx, dispose_context, u->ll);
     cg_catch_errors(u->ll);
@@ -93,6 +94,7 @@ static void emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LL
         cg_entry *e = &m->entry[i];
         if (!e->f)
             continue;
+        u->entry = cg_entry_names[i % CG_ENTRIES];
         body[i] = cg_emit_body(u, m->entry[i].f,
                                ir_format(u->arena, "%s_%s_%d%s", u->prefix, cg_entry_names[i % CG_ENTRIES], i / CG_ENTRIES, u->suffix));
         e->nchecks = u->checks.count;

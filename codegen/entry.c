@@ -106,6 +106,11 @@ static bool same_storage(void *user, const ir_value *x, const ir_value *y)
     return s.base == t.base && s.offset == t.offset;
 }
 
+static LLVMValueRef is_first(program *p)
+{
+    return LLVMBuildICmp(p->u->b, LLVMIntEQ, p->id, cg_i64(p->u, 0), "");
+}
+
 /* ---- Kernels ---- */
 
 static void call_kernel(program *p, const frame *f, const ir_kernel *k)
@@ -124,7 +129,7 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
     LLVMValueRef tasks = cg_i64(u, call.tasks), lo, hi;
     if (call.tasks == 1) { /* the first worker's */
         lo = cg_i64(u, 0);
-        hi = LLVMBuildZExt(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, p->id, cg_i64(u, 0), ""), u->i64, "");
+        hi = LLVMBuildZExt(u->b, is_first(p), u->i64, "");
     } else {
         lo = LLVMBuildUDiv(u->b, LLVMBuildMul(u->b, tasks, p->id, ""), p->threads, "");
         hi = LLVMBuildUDiv(u->b, LLVMBuildMul(u->b, tasks, LLVMBuildAdd(u->b, p->id, cg_i64(u, 1), ""), ""), p->threads, "");
@@ -139,14 +144,21 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
     LLVMBasicBlockRef run = block(p), next = block(p);
     LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntULT, lo, hi, ""), run, next);
     LLVMPositionBuilderAtEnd(u->b, run);
+    LLVMValueRef begin = u->profile ? cg_profile_begin(u) : NULL;
     LLVMBuildCall2(u->b, call.type, call.function, arg, (unsigned)call.nargs + (call.scratch ? 4 : 3), "");
+    if (begin)
+        cg_profile_end(u, begin, cg_profile_place(u, k), is_first(p));
     LLVMBuildBr(u->b, next);
     LLVMPositionBuilderAtEnd(u->b, next);
 }
 
 static void barrier(program *p)
 {
-    LLVMBuildCall2(p->u->b, p->meet_type, p->meet, &p->worker, 1, "");
+    cg_unit *u = p->u;
+    LLVMValueRef begin = u->profile ? cg_profile_begin(u) : NULL;
+    LLVMBuildCall2(u->b, p->meet_type, p->meet, &p->worker, 1, "");
+    if (begin)
+        cg_profile_end(u, begin, cg_profile_place(u, NULL), is_first(p));
 }
 
 static void leave_if_failed(program *p)
@@ -275,7 +287,7 @@ static LLVMBasicBlockRef begin_alone(program *p, LLVMValueRef condition)
 {
     cg_unit *u = p->u;
     LLVMBasicBlockRef then = block(p), next = block(p);
-    LLVMValueRef first = LLVMBuildICmp(u->b, LLVMIntEQ, p->id, cg_i64(u, 0), "");
+    LLVMValueRef first = is_first(p);
     LLVMBuildCondBr(u->b, condition ? LLVMBuildAnd(u->b, first, condition, "") : first, then, next);
     LLVMPositionBuilderAtEnd(u->b, then);
     return next;
