@@ -65,6 +65,7 @@ void cg_profile_end(cg_unit *u, LLVMValueRef begin, int place, LLVMValueRef firs
 /* op is one of the elementwise ops that are no single instruction: exp, expm1, log, log1p, sin, cos, tan, asin, …, erf, logistic,
  * tanh, pow, atan2, rem (fmod). Error bounds are published in docs/numbers.md. */
 LLVMValueRef cg_math(cg_unit *u, ir_op op, LLVMValueRef x, LLVMValueRef y);
+bool cg_is_function(ir_op op);
 
 /* ---- small helpers (unit.c) ---- */
 LLVMTypeRef cg_dtype(const cg_unit *u, ir_dtype t);              /* in memory: bool is i8, f16 and bf16 are i16 */

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { AXES = 2 * IR_MAX_RANK, ROWS = 32, UNROLL = 4, STRAIGHT = 16 };
+enum { AXES = 2 * IR_MAX_RANK, ROWS = 32, UNROLL = 4, STRAIGHT = 16, MOST_ROOTS = 16, LONG = 12 };
 
 typedef struct axis {
     int64_t extent, a, b; /* strides in elements */
@@ -31,6 +31,7 @@ typedef struct contraction {
     int lane;       /* which axis, -1: none */
     int ragged;     /* the row axis whose last tile is smaller, -1: none */
     int row[AXES], nrows;
+    bool long_epilogue;
 } contraction;
 
 static void add(contraction *c, int64_t extent, int64_t a, int64_t b, int out, int64_t times)
@@ -254,6 +255,63 @@ static void row_index(const tile *t, int r, int64_t *index)
     }
 }
 
+/* Index of the tile's row r (its parts by row axis) and first lane in the roots. */
+static void root_index(tile *t, const cg_index *part, const cg_index *lane, cg_index *at)
+{
+    contraction *c = t->c;
+    for (int d = 0; d < c->root->type.rank; d++)
+        at[d] = cg_of(0);
+    for (int i = 0; i < c->n; i++) {
+        const axis *x = &c->axis[i];
+        cg_index here = x->base;
+        if (i == c->lane)
+            here = cg_add(c->e, &here, lane, 1);
+        else
+            here = cg_add(c->e, &here, &part[i], 1);
+        at[x->out] = cg_add(c->e, &at[x->out], &here, x->times);
+    }
+}
+
+/* The roots' expressions of one row, whose sums are in `sum`. */
+static void finish_row(tile *t, const cg_index *at, LLVMValueRef sum)
+{
+    contraction *c = t->c;
+    cg_emitter *e = c->e;
+    const ir_kernel *k = e->kernel;
+    LLVMValueRef value[MOST_ROOTS];
+    int mark = e->memo.count;
+    BUG_UNLESS(k->roots.count <= MOST_ROOTS);
+    e->core = k->core->result[0];
+    e->core_value = cg_round(e, c->dtype, sum);
+    for (int i = 0; i < k->roots.count; i++) /* all is read before anything is written: a root may lie where an operand lay */
+        value[i] = cg_at(e, k->roots.items[i], at);
+    for (int i = 0; i < k->roots.count; i++)
+        cg_store(e, k->roots.items[i], at, value[i]);
+    e->core_value = NULL;
+    cg_forget(e, mark);
+}
+
+/* Long expressions are emitted once, in a loop over rows, whose sums go through memory. */
+static void finish_in_loop(tile *t, const cg_index *lane)
+{
+    contraction *c = t->c;
+    cg_emitter *e = c->e;
+    cg_unit *u = e->u;
+    LLVMValueRef sums = cg_local(e, LLVMArrayType2(t->type, (uint64_t)t->rows));
+    for (int r = 0; r < t->rows; r++) {
+        LLVMValueRef at[2] = {cg_i64(u, 0), cg_i64(u, r)};
+        LLVMBuildStore(u->b, LLVMBuildLoad2(u->b, t->type, t->acc[r], ""), LLVMBuildInBoundsGEP2(u->b, LLVMArrayType2(t->type, (uint64_t)t->rows), sums, at, 2, ""));
+    }
+    cg_loop loop;
+    cg_index part[AXES] = {{0}}, at[IR_MAX_RANK], row = cg_loop_count(e, &loop, t->rows);
+    for (int i = 0; i < c->nrows; i++)
+        cg_divide(e, &row, t->size[c->row[i]], &row, &part[c->row[i]]);
+    root_index(t, part, lane, at);
+    LLVMValueRef which[2] = {cg_i64(u, 0), loop.i};
+    finish_row(t, at, LLVMBuildLoad2(u->b, t->type, LLVMBuildInBoundsGEP2(u->b, LLVMArrayType2(t->type, (uint64_t)t->rows), sums, which, 2, ""), ""));
+    cg_loop_end(e, &loop);
+}
+
 static void finish(tile *t)
 {
     contraction *c = t->c;
@@ -266,28 +324,15 @@ static void finish(tile *t)
         v->lane = t->lanes > 1;
         lane = cg_of_var(v);
     }
-    for (int r = 0; r < t->rows; r++) {
-        cg_index at[IR_MAX_RANK];
-        for (int d = 0; d < c->root->type.rank; d++)
-            at[d] = cg_of(0);
+    if (t->rows > 1 && c->long_epilogue)
+        finish_in_loop(t, &lane);
+    for (int r = 0; r < t->rows && !(t->rows > 1 && c->long_epilogue); r++) {
+        cg_index part[AXES] = {{0}}, at[IR_MAX_RANK];
         row_index(t, r, index);
-        for (int i = 0; i < c->n; i++) {
-            const axis *x = &c->axis[i];
-            cg_index here = x->base;
-            if (i == c->lane)
-                here = cg_add(e, &here, &lane, 1);
-            else
-                for (int j = 0; j < c->nrows; j++)
-                    if (c->row[j] == i)
-                        here.constant += index[i];
-            at[x->out] = cg_add(e, &at[x->out], &here, x->times);
-        }
-        int mark = e->memo.count;
-        e->core = e->kernel->core->result[0];
-        e->core_value = cg_round(e, c->dtype, LLVMBuildLoad2(e->u->b, t->type, t->acc[r], ""));
-        cg_store(e, c->root, at, cg_at(e, c->root, at));
-        e->core_value = NULL;
-        cg_forget(e, mark);
+        for (int i = 0; i < c->nrows; i++)
+            part[c->row[i]] = cg_of(index[c->row[i]]);
+        root_index(t, part, &lane, at);
+        finish_row(t, at, LLVMBuildLoad2(e->u->b, t->type, t->acc[r], ""));
     }
     e->lanes = 1;
 }
@@ -345,6 +390,18 @@ static void order_contracted(contraction *c)
     }
 }
 
+/* Instructions between the core's result and v, elementary functions counted as many; at most a little above LONG. */
+static int epilogue_work(const cg_emitter *e, const ir_value *v)
+{
+    const ir_inst *inst = v->def;
+    if (!inst || inst == e->kernel->core || (v->kernel && v->kernel != e->kernel) || inst->op == IR_OP_constant)
+        return 0;
+    int work = cg_is_function(inst->op) ? LONG : !(ir_ops[inst->op].traits & IR_MOVES);
+    for (int i = 0; i < inst->noperands && work <= LONG; i++)
+        work += epilogue_work(e, inst->operand[i]);
+    return work;
+}
+
 int64_t cg_contraction_kernel(cg_emitter *e)
 {
     const ir_inst *core = e->kernel->core;
@@ -361,6 +418,8 @@ int64_t cg_contraction_kernel(cg_emitter *e)
         axes_of_convolution(c, core);
     choose_tiles(c);
     order_contracted(c);
+    for (int i = 0; i < e->kernel->roots.count; i++)
+        c->long_epilogue |= epilogue_work(e, e->kernel->roots.items[i]) >= LONG;
     int64_t tasks = 1;
     for (int i = 0; i < c->n; i++)
         tasks *= c->axis[i].blocks;

@@ -18,8 +18,8 @@
 
 typedef enum ir_kernel_kind {
     IR_KERNEL_MAP,         /* roots of one shape and order, each emitted at every index; reductions among them are loops there */
-    IR_KERNEL_CONTRACTION, /* core is a dot_general or convolution; the one root is core's result, or an expression that uses
-                              core's result at the root's own index only (epilogue). Both operands are views (below) */
+    IR_KERNEL_CONTRACTION, /* core is a dot_general or convolution; the roots, of one storage, are core's result or expressions that use
+                              core's result at their own index only (epilogue). Both operands are views (below) */
     IR_KERNEL_SINGLE,      /* core has an emitter of its own: scatter, sort, cumulative; the roots are its results */
     IR_KERNEL_CHECK,       /* core is a gather or scatter: its index operand is in range at every element; no roots */
     IR_KERNEL_LOOP,        /* core is a scan or while_loop: its function's schedules are run in turn */

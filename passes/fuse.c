@@ -354,25 +354,31 @@ static bool reduces_inside(const fusing *u, const ir_value *root)
     return of(u, root)->reduces;
 }
 
-/* Kernel `from` merged into the earlier `into`, if that is right and saves reading. */
-static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, int64_t *stamp, int64_t *seen)
+/* May `from` be merged into the earlier `into`, as far as the two themselves go, and does that save reading? */
+static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
 {
-    if (into->kind != IR_KERNEL_MAP || from->kind != IR_KERNEL_MAP)
+    bool contraction = into->kind == IR_KERNEL_CONTRACTION;
+    if ((into->kind != IR_KERNEL_MAP && !contraction) || from->kind != IR_KERNEL_MAP)
         return false;
     const ir_value *x = into->roots.items[0], *y = from->roots.items[0];
-    if (!match_same_storage(x, y) ||
-        into->roots.count + from->roots.count > MOST_ROOTS || reduces_inside(u, x) != reduces_inside(u, y))
+    if (!match_same_storage(x, y) || into->roots.count + from->roots.count > MOST_ROOTS || (contraction ? reduces_inside(u, y) : reduces_inside(u, x) != reduces_inside(u, y)))
         return false;
     int common = 0, more = 0;
     for (int i = 0; i < from->reads.count; i++) {
         const ir_value *r = from->reads.items[i];
         bool shared = r->kernel == into;
-        for (int j = 0; j < into->reads.count && !shared; j++)
+        for (int j = 0; j < into->reads.count && !shared && !contraction; j++)
             shared = into->reads.items[j] == r;
         common += shared && ir_count(&r->type) * 2 > ir_count(&x->type);
         more += !shared;
     }
-    if (!common || into->reads.count + more > MOST_READS)
+    return common && into->reads.count + more <= MOST_READS;
+}
+
+/* Kernel `from` merged into the earlier `into`, if that is right and saves reading. */
+static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, int64_t *stamp, int64_t *seen)
+{
+    if (!fits(u, into, from))
         return false;
     for (int i = 0; i < from->reads.count; i++) { /* nothing between them may need the first and be needed by the second */
         ir_kernel *needs = from->reads.items[i]->kernel;
@@ -426,7 +432,7 @@ static void merge_siblings(fusing *u)
         for (int r = 0; r < s->kernels.items[i]->reads.count; r++)
             readers[s->kernels.items[i]->reads.items[r]->id]++;
     for (int i = 0; i < kept; i++)
-        if (s->kernels.items[i]->kind == IR_KERNEL_MAP)
+        if (s->kernels.items[i]->kind == IR_KERNEL_MAP || s->kernels.items[i]->kind == IR_KERNEL_CONTRACTION)
             drop_inner_roots(u, s->kernels.items[i], readers);
 }
 
