@@ -171,7 +171,8 @@ static void copy_operands(ir_func *f)
         } else if (inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop) {
             for (int i = 0; i < inst->noperands; i++) {
                 const ir_inst *def = inst->operand[i]->def;
-                if (inst->operand[i]->order.n || (def && (match_is_view(def) || ir_is_immediate(inst->operand[i]))))
+                bool constant = inst->op == IR_OP_scan && i < IR_ATTR(inst, scan)->consts; /* lies as the body wants it */
+                if ((inst->operand[i]->order.n && !constant) || (def && (match_is_view(def) || ir_is_immediate(inst->operand[i]))))
                     copy_operand(inst, i);
             }
         }

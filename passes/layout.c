@@ -7,7 +7,8 @@
  * dimensions that could be it the cheapest is taken: the count of elements that `copy` must bring in order first, the
  * vectors that stay half empty, and what those who read the result would like. Everything else takes the order of the
  * largest thing that it reads. What the caller sees (inputs, outputs, gradients), and what loops and branches take and give,
- * is row-major.
+ * is row-major, but for the
+ * constants of a scan: they lie as the body would like them.
  *
  * Needs: calls inlined. Breaks fuse and plan. States are decided for the whole module at the first function. */
 #include "passes/layout.h"
@@ -22,6 +23,7 @@ typedef struct facts { /* about a value, through its aux */
     inst_list users;
     int ports;       /* results of the function that it is */
     bool settled;    /* its order comes from somewhere, and is not row-major for want of a reason */
+    bool open;       /* a constant of loops, whose order nothing in the body has asked for yet */
 } facts;
 
 typedef struct layout {
@@ -153,14 +155,28 @@ static bool wished(const ir_func *f, const ir_value *v, ir_ints *out)
 
 /* ---- Copies ---- */
 
+/* May v's own order still be chosen? */
+static bool movable(const ir_value *v)
+{
+    return of(v)->open || (flexible(v) && uses(v) == 1 && v->def->nresults == 1);
+}
+
+static void move(ir_value *v, const ir_ints *order)
+{
+    v->order = *order;
+    of(v)->open = false;
+}
+
 /* v in another order: itself if nobody else minds, else a copy before `at` (NULL: at the end), or one made earlier. */
 static ir_value *reordered(layout *l, ir_value *v, ir_inst *at, const ir_ints *order)
 {
     if (v->order.n == 0 ? order->n == 0 : layout_same(&v->type, &v->order, order))
-        if (!v->def || !match_is_view(v->def))
+        if (!v->def || !match_is_view(v->def)) {
+            of(v)->open = false;
             return v;
-    if (flexible(v) && uses(v) == 1 && v->def->nresults == 1) {
-        v->order = *order;
+        }
+    if (movable(v)) {
+        move(v, order);
         return v;
     }
     for (int i = 0; i < l->copies.count; i++)
@@ -211,8 +227,9 @@ static void bring(layout *l, ir_inst *inst, int s, int d)
         alone &= uses(base) == 1;
         at = IR_ATTR(base->def, transpose)->perm.v[at];
     }
-    if (base != v && alone && flexible(base) && uses(base) == 1 && base->def->nresults == 1) {
-        base->order = with_last(l, base, (int)at);
+    if (base != v && alone && movable(base)) {
+        ir_ints order = with_last(l, base, (int)at);
+        move(base, &order);
         return;
     }
     ir_ints order = with_last(l, v, d);
@@ -261,7 +278,7 @@ static choice judge(const ir_inst *inst, const layout_lane *lane, const ir_ints 
     for (int s = 0; s < 2; s++)
         if (lane->dim[s] >= 0 && !side_by_side(inst, s, lane->dim[s])) {
             ir_view view;
-            bool free = !match_view(inst->operand[s], &view) || (flexible(inst->operand[s]) && uses(inst->operand[s]) == 1);
+            bool free = !match_view(inst->operand[s], &view) || movable(inst->operand[s]);
             c.cost += (free ? 1 : COPY) * (double)ir_count(&inst->operand[s]->type);
         }
     if (wish && !c.wish)
@@ -358,6 +375,12 @@ static void reshaped(layout *l, ir_inst *inst)
     inst->operand[0] = reordered(l, inst->operand[0], inst, &row_major);
 }
 
+/* What operand i is inside the body of a scan, if it is the same in each round: the body says in which order it lies. */
+static const ir_value *loop_constant(const ir_inst *inst, int i)
+{
+    return inst->op == IR_OP_scan && i < IR_ATTR(inst, scan)->consts ? IR_ATTR(inst, scan)->body->params.items[i].value : NULL;
+}
+
 static void visit(layout *l, ir_inst *inst)
 {
     ir_ints row_major = {0};
@@ -366,9 +389,12 @@ static void visit(layout *l, ir_inst *inst)
         return;
     }
     if (is_structured(inst)) {
-        for (int i = 0; i < inst->noperands; i++)
-            if (inst->operand[i]->order.n)
-                inst->operand[i] = reordered(l, inst->operand[i], inst, &row_major);
+        for (int i = 0; i < inst->noperands; i++) {
+            const ir_value *inside = loop_constant(inst, i);
+            const ir_ints *order = inside ? &inside->order : &row_major;
+            if (inst->operand[i]->order.n || order->n)
+                inst->operand[i] = reordered(l, inst->operand[i], inst, order);
+        }
         for (int i = 0; i < inst->nresults; i++)
             of(inst->result[i])->settled = true;
         return;
@@ -430,6 +456,7 @@ void pass_layout(ir_func *f)
             p->state->ordered = true; /* what forward saved was laid out before backward */
         p->value->order = p->bind == IR_STATE ? p->state->order : (ir_ints){0};
         of(p->value)->settled = true;
+        of(p->value)->open = layout_loop_operand(p->value) != NULL;
     }
     IR_FOR_SAFE (inst, f)
         visit(&l, inst);

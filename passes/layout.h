@@ -22,6 +22,9 @@ void layout_split_reductions(ir_func *f);
 /* Decides the orders of parameters and of what follows them, once for a module. */
 void layout_states(ir_module *m);
 
+/* v is a parameter of a function that only scans name, all of which give it as a constant: what the first gives. Else NULL. */
+ir_value *layout_loop_operand(const ir_value *v);
+
 /* An order in the module's arena; n = 0 when it is row-major (dimensions of extent 1 aside). */
 ir_ints layout_order(ir_func *f, const ir_type *t, const int64_t *dims);
 bool layout_same(const ir_type *t, const ir_ints *x, const ir_ints *y);

@@ -175,7 +175,27 @@ bool layout_same(const ir_type *t, const ir_ints *x, const ir_ints *y)
     return match_same_storage(&v, &w);
 }
 
-/* v is a state's parameter, seen through transposes only: dim[i] is its dimension that v's dimension i is. */
+ir_value *layout_loop_operand(const ir_value *v)
+{
+    const ir_module *m = v->func->module;
+    ir_value *first = NULL;
+    ir_func *called[2];
+    if (v->def || v->func->entry)
+        return NULL;
+    for (int i = 0; i < m->funcs.count; i++)
+        IR_FOR (inst, m->funcs.items[i])
+            for (int c = 0, n = ir_has_trait(inst, IR_STRUCTURED) ? ir_called(inst, called, 2) : 0; c < n; c++) {
+                if (called[c] != v->func)
+                    continue;
+                if (inst->op != IR_OP_scan || v->index >= IR_ATTR(inst, scan)->consts)
+                    return NULL;
+                first = first ? first : inst->operand[v->index];
+            }
+    return first;
+}
+
+/* v is a state's parameter, seen through transposes and reshapes of extent 1 only, or as a constant of a loop: dim[i] is its dimension
+ * that v's dimension i is, -1: one of extent 1. */
 static ir_state *state_under(const ir_value *v, int64_t *dim)
 {
     if (v->def && v->def->op == IR_OP_transpose) {
@@ -185,6 +205,20 @@ static ir_state *state_under(const ir_value *v, int64_t *dim)
             dim[i] = inner[IR_ATTR(v->def, transpose)->perm.v[i]];
         return s;
     }
+    if (v->def && v->def->op == IR_OP_reshape && match_unit_reshape(&v->def->operand[0]->type, &v->type)) {
+        const ir_type *from = &v->def->operand[0]->type;
+        int64_t inner[IR_MAX_RANK], next = 0;
+        ir_state *s = state_under(v->def->operand[0], inner);
+        for (int i = 0; s && i < v->type.rank; i++) { /* dimensions of extent 1 do not matter: any will do */
+            while (v->type.dim[i] != 1 && from->dim[next] == 1)
+                next++;
+            dim[i] = v->type.dim[i] == 1 ? -1 : inner[next++];
+        }
+        return s;
+    }
+    ir_value *outside = layout_loop_operand(v);
+    if (outside)
+        return state_under(outside, dim);
     for (int i = 0; i < v->type.rank; i++)
         dim[i] = i;
     return v->def ? NULL : v->func->params.items[v->index].state;
@@ -229,6 +263,19 @@ static void keep_tables(ir_module *m)
         }
 }
 
+/* All dimensions of the state in the order wished for: those of extent 1 first. */
+static void complete(const ir_state *state, int rank, const int64_t *dim, const int64_t *wish, int64_t *order)
+{
+    int n = 0;
+    for (int d = 0; d < state->type.rank; d++)
+        if (state->type.dim[d] == 1)
+            order[n++] = d;
+    for (int i = 0; i < rank; i++)
+        if (dim[wish[i]] >= 0 && state->type.dim[dim[wish[i]]] != 1)
+            order[n++] = dim[wish[i]];
+    BUG_UNLESS(n == state->type.rank);
+}
+
 static void order_states_of(ir_func *f, ir_phase phase)
 {
     IR_FOR (inst, f)
@@ -237,8 +284,7 @@ static void order_states_of(ir_func *f, ir_phase phase)
             ir_state *state = state_under(inst->operand[s], dim);
             if (!state || state->ordered || state->kind != IR_PARAM || !wanted_dims(inst, s, wish))
                 continue;
-            for (int i = 0; i < state->type.rank; i++)
-                order[i] = dim[wish[i]];
+            complete(state, inst->operand[s]->type.rank, dim, wish, order);
             state->order = layout_order(f, &state->type, order);
             state->ordered = true;
         }

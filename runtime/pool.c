@@ -11,6 +11,7 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -19,6 +20,8 @@
 enum { MOST_THREADS = 4096 };
 /* How long to spin at a barrier: above what the kernels of a call differ by, below what a preempted worker takes. */
 static const uint64_t barrier_spin_ns = 100000;
+/* After so long the one who is waited for may want this very processor: from then on each turn offers it. */
+static const uint64_t yield_after_ns = 5000;
 
 static void futex_wait(uint32_t *word, uint32_t value)
 {
@@ -49,19 +52,24 @@ static void relax(void)
 /* Waits until the word is no longer `old` (whose bit 0 is clear) and returns what it is then, without bit 0. */
 static uint32_t wait_while(uint32_t *word, uint32_t old, uint64_t spin_ns)
 {
-    uint64_t end = 0;
+    uint64_t start = 0;
+    bool yields = false;
     for (uint32_t i = 0;; i++) {
         uint32_t now = __atomic_load_n(word, __ATOMIC_ACQUIRE) & ~1u;
         if (now != old)
             return now;
-        relax();
-        if (i % 64 != 63) /* the clock is read once in 64 turns */
+        if (yields)
+            sched_yield();
+        else
+            relax();
+        if (!yields && i % 64 != 63) /* the clock is read once in 64 turns */
             continue;
         uint64_t time = now_ns();
-        if (!end)
-            end = time + spin_ns;
-        if (time >= end)
+        if (!start)
+            start = time;
+        if (time - start >= spin_ns)
             break;
+        yields = time - start >= yield_after_ns;
     }
     for (;;) {
         uint32_t found = old;
