@@ -175,6 +175,13 @@ static edge_list *data_edges(planning *p)
     return edges;
 }
 
+/* Writers of this state come after the index checks, so that a call that fails leaves it as it was. What forward leaves for
+ * backward is not asked for after a failure. */
+static bool is_kept(const ir_port *result)
+{
+    return result->bind == IR_STATE && result->state->kind != IR_SAVED;
+}
+
 /* Writers of states after their readers and after the index checks. */
 static void state_edges(planning *p, edge_list *edges)
 {
@@ -186,7 +193,7 @@ static void state_edges(planning *p, edge_list *edges)
         const ir_value *old = state_param(p->f, r->state);
         for (int k = 0; k < p->s->kernels.count; k++) {
             const ir_kernel *other = p->s->kernels.items[k];
-            if ((old && reads(other, old)) || other->kind == IR_KERNEL_CHECK)
+            if ((old && reads(other, old)) || (is_kept(r) && other->kind == IR_KERNEL_CHECK))
                 add_edge(p, edges, k, writer);
         }
     }
@@ -231,7 +238,7 @@ static void order_kernels(planning *p)
         }
         BUG_UNLESS(attempt == 0);
         for (int i = 0; i < p->f->results.count; i++)
-            if (p->f->results.items[i].bind == IR_STATE && state_param(p->f, p->f->results.items[i].state))
+            if (is_kept(&p->f->results.items[i]))
                 detour(p, i);
     }
     for (int i = 0; i < p->s->kernels.count; i++)
@@ -269,7 +276,7 @@ static void cut_phases(planning *p)
             const ir_state *s = p->f->results.items[port].state;
             int last = last_reader(p, i, state_param(p->f, s));
             least = last + 1 > least ? last + 1 : least;
-            least = checked + 1 > least ? checked + 1 : least;
+            least = is_kept(&p->f->results.items[port]) && checked + 1 > least ? checked + 1 : least;
         }
         bool alone = k->kind == IR_KERNEL_LOOP || k->kind == IR_KERNEL_BRANCH; /* they have barriers of their own */
         bool after_alone = i > 0 && p->s->kernels.items[i - 1]->phase == phase &&
@@ -546,7 +553,7 @@ void plan_verify(const ir_func *f)
         const ir_value *old = r->bind == IR_STATE ? state_param(f, r->state) : NULL;
         if (old && last[old->id] > r->value->kernel->phase)
             BUG("@%s: state `%s` is written before it is read for the last time", f->name, r->state->name);
-        if (r->bind == IR_STATE && r->value->kernel->phase <= s->checked_phase && f->entry)
+        if (is_kept(r) && r->value->kernel->phase <= s->checked_phase && f->entry)
             BUG("@%s: state `%s` is written before the last check", f->name, r->state->name);
     }
     ir_arena_free(scratch);

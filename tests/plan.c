@@ -194,6 +194,25 @@ START_TEST(the_sum_of_two_contractions_has_one_writer)
 }
 END_TEST
 
+/* An index that is computed, checked, left for backward, and counted in a statistic: all of it by one kernel. */
+START_TEST(a_checked_index_may_be_saved)
+{
+    const char *text =
+        "gir 1\nmodule \"m\"\nsaved \"i\" : i64[3,1]\nstat \"last\" : i64[3,1]\nparam \"w\" : f32[8]\n"
+        "entry @forward_train(input %a : i64[3,1], state %w : f32[8]) {\n"
+        "  %o = constant value=splat(1) : i64[3,1]\n  %i = add %a, %o : i64[3,1]\n  %g = gather %w, %i dims=[0] batch=0 : f32[3]\n"
+        "  %l = mul %i, %o : i64[3,1]\n  %l2 = add %l, %a : i64[3,1]\n"
+        "  return (output \"y\" %g, update \"i\" %i, update \"last\" %l2)\n}\n";
+    ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
+    ck_assert_msg(m != NULL, "%s", tiny_error);
+    run_passes(m);
+    const ir_func *f = ir_func_by_name(m, "forward_train");
+    for (int i = 0; i < f->results.count; i++)
+        if (f->results.items[i].state && f->results.items[i].state->kind == IR_STAT)
+            ck_assert_int_gt(f->results.items[i].value->kernel->phase, f->schedule->checked_phase);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("plan");
@@ -204,6 +223,7 @@ int main(void)
     c = tcase_create("nets");
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, the_sum_of_two_contractions_has_one_writer);
+    tcase_add_test(c, a_checked_index_may_be_saved);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
