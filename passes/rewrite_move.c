@@ -87,7 +87,9 @@ RULE(rw_broadcast)
     ir_inst *inner = match(X, IR_OP_broadcast);
     int64_t to[IR_MAX_RANK], shape[IR_MAX_RANK];
     int n = 0;
-    if (ir_count(&X->type) == ir_count(R) && ir_count(R))
+    if (ir_shape_eq(&X->type, R))
+        return give(out, X);
+    if (ir_count(&X->type) == ir_count(R) && ir_count(R) && !match(X, IR_OP_constant)) /* a number stays repeated, not reshaped */
         return give(out, ir_reshape(b, X, R->rank, R->dim));
     if (inner) {
         const ir_ints first = IR_ATTR(inner, broadcast)->dims;
