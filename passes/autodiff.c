@@ -203,6 +203,7 @@ ir_func *ad_joint(ir_module *m, const ir_func *f, const ad_request *r, const cha
         pull_back(&w, w.inst[k]);
     add_gradients(&w, r);
     ir_arena_free(w.scratch);
+    pass_dce(joint); /* what rules have replaced */
     if (ir_error_count(m->ctx) == errors)
         return joint;
     ir_func_remove(joint);

@@ -47,8 +47,9 @@ void cse_across(ir_func *f);
 /* ---- partition.c ---- */
 
 /* In a joint function, gives backward copies of the forward instructions that it computes again; afterwards the phases say
- * who computes what, and nothing may merge across them. */
-void partition_recompute(ir_func *joint);
+ * who computes what, and nothing may merge across them. gone[i] (gone may be NULL): parameter i is not there any more when
+ * backward runs. */
+void partition_recompute(ir_func *joint, const bool *gone);
 /* After that: the values that forward leaves for backward, each once, in the order in which backward first reads them; how
  * many. saved has room for as many values as joint has. Results of role IR_GRADIENT and updates of IR_GRAD states count as read. */
 int partition_saved(ir_func *joint, ir_arena *arena, ir_value **saved);

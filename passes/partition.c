@@ -28,8 +28,8 @@ typedef struct cut {
     ir_value **value; /* by id */
     int nvalues;
     int *level;       /* by id: contractions and reductions on the longest way to it */
-    bool *need, *keep, *written, *changed; /* by id: read by backward; not to be computed again; in memory anyway; of a state
-                                              that forward updates */
+    bool *need, *keep, *written, *changed; /* by id: read by backward; not to be computed again; in memory anyway; not there
+                                              any more when backward runs */
     bool *again;      /* the decision: computed again */
 } cut;
 
@@ -123,15 +123,15 @@ static ir_value *base(ir_value *v)
     return v;
 }
 
-/* By parameter: whether it is a state that forward updates. */
-static bool *changed_params(ir_func *f, ir_arena *arena, int n)
+/* By parameter: whether it is a state that forward updates, or `gone`. */
+static bool *changed_params(ir_func *f, ir_arena *arena, int n, const bool *gone)
 {
     bool *of_state = ir_array(arena, bool, f->module->states.count), *changed = ir_array(arena, bool, n);
     for (int i = 0; i < f->results.count; i++)
         if (f->results.items[i].bind == IR_STATE && !backward_result(&f->results.items[i]))
             of_state[f->results.items[i].state->index] = true;
     for (int i = 0; i < f->params.count; i++)
-        changed[i] = f->params.items[i].bind == IR_STATE && of_state[f->params.items[i].state->index];
+        changed[i] = (gone && gone[i]) || (f->params.items[i].bind == IR_STATE && of_state[f->params.items[i].state->index]);
     return changed;
 }
 
@@ -271,7 +271,7 @@ static void apply(cut *c)
     }
 }
 
-void partition_recompute(ir_func *f)
+void partition_recompute(ir_func *f, const bool *gone)
 {
     ask_results(f);
     cut c = {.f = f, .arena = ir_arena_new(f->module->ctx), .nvalues = ir_number(f)};
@@ -280,7 +280,7 @@ void partition_recompute(ir_func *f)
     c.need = ir_array(c.arena, bool, c.nvalues);
     c.keep = ir_array(c.arena, bool, c.nvalues);
     c.written = ir_array(c.arena, bool, c.nvalues);
-    c.changed = changed_params(f, c.arena, c.nvalues); /* parameters have the first ids */
+    c.changed = changed_params(f, c.arena, c.nvalues, gone); /* parameters have the first ids */
     c.again = ir_array(c.arena, bool, c.nvalues);
     for (int i = 0; i < f->params.count; i++)
         c.value[i] = f->params.items[i].value;
@@ -313,7 +313,7 @@ static void add_saved(frontier *s, ir_value *v)
 int partition_saved(ir_func *joint, ir_arena *arena, ir_value **saved)
 {
     int n = ir_number(joint);
-    frontier s = {saved, 0, ir_array(arena, bool, n), changed_params(joint, arena, n)};
+    frontier s = {saved, 0, ir_array(arena, bool, n), changed_params(joint, arena, n, NULL)};
     IR_FOR (inst, joint)
         for (int i = 0; i < inst->noperands && inst->phase != IR_FORWARD; i++)
             add_saved(&s, inst->operand[i]);
@@ -393,7 +393,7 @@ static void read_saved(ir_func *f, ir_value *const *saved, ir_state *const *stat
 void train_partition(ir_module *m, const ir_func *joint_, const char *forward_name, const char *backward_name)
 {
     ir_func *joint = (ir_func *)joint_;
-    partition_recompute(joint);
+    partition_recompute(joint, NULL);
     ir_arena *scratch = ir_arena_new(m->ctx);
     int n = ir_number(joint);
     ir_value **saved = ir_array(scratch, ir_value *, n);

@@ -212,7 +212,7 @@ static bool build_step(build *t)
     ir_func *f = joint(t, "step", NULL, 0, NULL, 0);
     if (!f)
         return false;
-    partition_recompute(f);
+    partition_recompute(f, NULL);
     ir_value **g = ir_array(t->scratch, ir_value *, t->ntargets);
     int own = t->source->results.count;
     for (int i = 0; i < t->ntargets; i++)

@@ -1,23 +1,634 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Derivatives of the structured ops: not there yet. */
+ * The derivative of scan. The body is differentiated and cut (halves.h). Forward's half takes the place of the body, what it
+ * leaves for backward stacked as more ys. Backward's half becomes the body of a second scan that runs the other way: its
+ * carries are the cotangents of the carries, its xs what was saved, the cotangents of the ys, and the xs that it reads again.
+ *
+ * A carry's value before an iteration is the one after the iteration before; so if that is stacked anyway, it is not saved again
+ * but taken from there, one place on.
+ *
+ * What does not feed the next iteration need not be inside the loop. The cotangent of a constant is a sum over the
+ * iterations; where an iteration's part is a contraction (x^T dy), its operands are stacked and one contraction over all
+ * iterations follows the loop; likewise a reduction (of a bias). The cotangents of the xs that are contractions with a constant
+ * (dy W^T) are one contraction over all iterations too. Both are collected in a function `after`, which is then inlined behind
+ * the loop. All else is summed in a carry, 16-bit types in f32.
+ *
+ * With `live`, iterations that did not run have cotangents zero, not what comes of the zeros that stand for what they would
+ * have saved: backward's half is inside a cond then. */
+#include "passes/halves.h"
 #include "passes/vjp.h"
+
+#include <string.h>
+
+/* Marks of joint's instructions: feeds the next iteration; its sum is better made after the loop, because of a contraction. */
+enum { INSIDE = 1, LINEAR = 2, CONTRACTS = 4 };
+
+typedef struct source { /* something that the reverse body reads or gives */
+    ir_value *inside;   /* joint's value */
+    ir_value *outside;  /* operand of the reverse scan, or its result when there is one */
+    ir_value *after;    /* parameter of `after`, or NULL */
+    int carry;          /* of a cotangent carried: which carry */
+} source;
+
+typedef IR_LIST(source) sources;
+
+typedef struct loop {
+    const ir_inst *inst;
+    const struct ir_attrs_scan *a;
+    ir_arena *scratch;
+    halves h;
+    int fixed, params, ys;       /* consts and carries; with xs; results without trips */
+    bool *has_ct, *want;         /* by result of the body; by its parameter */
+    ir_inst *forward;            /* the scan that saves */
+    sources consts, carries, xs; /* operands of the reverse scan */
+    sources sums, stacks;        /* added up in carries; stacked as ys */
+    ir_builder after;
+    int depth;                   /* of recursion */
+    ir_value **sequences, **totals; /* by id of joint's values: what is known of them in `after` */
+} loop;
+
+static ir_module *module_of(const loop *l)
+{
+    return l->inst->func->module;
+}
+
+static ir_type stacked_type(const loop *l, const ir_type *t)
+{
+    ir_type s = *t;
+    memmove(s.dim + 1, t->dim, (size_t)t->rank * sizeof *t->dim);
+    s.dim[0] = l->a->length;
+    s.rank++;
+    return s;
+}
+
+/* ---- What has a cotangent ---- */
+
+static bool is_carry(const loop *l, int param)
+{
+    return param >= l->a->consts && param < l->fixed;
+}
+
+/* Carries have a cotangent where they depend on what is wanted and something with a cotangent depends on them, through any number
+ * of iterations. False if nothing has. */
+static bool find_active(loop *l, ir_value *const *ct, const bool *want)
+{
+    const ir_func *body = l->a->body;
+    int n = body->results.count, carries = (int)l->a->carries, consts = (int)l->a->consts;
+    bool *from = ir_array(l->scratch, bool, l->params), *depends = ir_array(l->scratch, bool, n), *reached = ir_array(l->scratch, bool, l->params), any = false;
+    l->want = ir_array(l->scratch, bool, l->params);
+    l->has_ct = ir_array(l->scratch, bool, n);
+    memcpy(from, want, (size_t)l->params * sizeof *from);
+    for (bool changed = true; changed;) {
+        changed = false;
+        halves_depends(body, from, depends);
+        for (int i = 0; i < carries; i++)
+            if (depends[i] && !from[consts + i])
+                from[consts + i] = changed = true;
+    }
+    for (int i = 0; i < l->ys; i++)
+        l->has_ct[i] = ct[i] && (i < carries || depends[i]);
+    for (bool changed = true; changed;) {
+        changed = false;
+        halves_reaches(body, l->has_ct, reached);
+        for (int i = 0; i < carries; i++)
+            if (reached[consts + i] && !l->has_ct[i])
+                l->has_ct[i] = changed = true;
+    }
+    for (int i = 0; i < carries; i++)
+        l->has_ct[i] &= from[consts + i];
+    for (int i = 0; i < l->params; i++)
+        l->want[i] = is_carry(l, i) ? l->has_ct[i - consts] : want[i] && ir_is_float(body->params.items[i].value->type.dtype);
+    for (int i = 0; i < l->ys; i++)
+        any |= l->has_ct[i];
+    return any;
+}
+
+/* ---- Forward, and where backward finds what it reads ---- */
+
+/* The one of the ys that is v (of joint), or -1. */
+static int y_of(const loop *l, const ir_value *v)
+{
+    for (int i = (int)l->a->carries; i < l->ys; i++)
+        if (l->h.joint->results.items[i].value == v)
+            return i;
+    return -1;
+}
+
+/* What carry parameter v is in the next iteration. */
+static ir_value *next_of(const loop *l, const ir_value *v)
+{
+    return l->h.joint->results.items[v->index - l->a->consts].value;
+}
+
+static bool is_stepped(const loop *l, const ir_value *v)
+{
+    return !v->def && is_carry(l, v->index) && next_of(l, v) != v;
+}
+
+/* Must v, which backward reads (its aux is set), be one of the results that forward's half has more? */
+static bool must_save(const loop *l, const ir_value *v)
+{
+    if (v->def)
+        return y_of(l, v) < 0;
+    if (!is_stepped(l, v))
+        return false;
+    const ir_value *next = next_of(l, v);
+    return y_of(l, next) < 0 && !(next->def && next->aux);
+}
+
+/* The forward scan with the values `save` as ys after its own. */
+static void build_forward(loop *l, ir_value **save, int nsave)
+{
+    const ir_inst *inst = l->inst;
+    l->forward = (ir_inst *)inst;
+    if (!nsave)
+        return;
+    ir_attrs attrs = *inst->attrs;
+    ir_builder b = ad_before(inst);
+    attrs.scan.body = halves_forward(&l->h, save, NULL, nsave, l->a->live != 0);
+    l->forward = ir_build(&b, IR_OP_scan, inst->operand, inst->noperands, &attrs);
+    ir_built(&b);
+    for (int i = 0; i < inst->nresults; i++) {
+        int to = i < l->ys ? i : l->forward->nresults - 1; /* trips stay last */
+        l->forward->result[to]->name = inst->result[i]->name;
+        ir_replace(inst->result[i], l->forward->result[to]);
+    }
+}
+
+/* The carry's values before each iteration, from those after. */
+static ir_value *one_on(const loop *l, ir_builder *b, ir_value *start, ir_value *after)
+{
+    ir_type t = stacked_type(l, &start->type);
+    t.dim[0] = 1;
+    start = ir_reshape(b, start, t.rank, t.dim);
+    int64_t n = l->a->length;
+    if (n == 1)
+        return start;
+    after = ir_slice_axis(b, after, 0, l->a->reverse ? 1 : 0, l->a->reverse ? n : n - 1);
+    ir_value *both[2] = {start, after}, *other[2] = {after, start};
+    return ir_concat(b, l->a->reverse ? other : both, 2, 0);
+}
+
+static void add_source(loop *l, sources *to, ir_value *inside, ir_value *outside)
+{
+    source s = {.inside = inside, .outside = outside};
+    IR_PUSH(l->scratch, to, s);
+}
+
+static void find_sources(loop *l, ir_builder *b)
+{
+    int nsave = 0;
+    ir_value **save = ir_array(l->scratch, ir_value *, l->h.nread + 1);
+    for (int i = 0; i < l->h.nread; i++)
+        if (must_save(l, l->h.read[i]))
+            save[nsave++] = l->h.read[i];
+    build_forward(l, save, nsave);
+    for (int i = 0; i < l->h.nread; i++) {
+        ir_value *v = l->h.read[i], *stack = NULL, *operand = v->def ? NULL : l->inst->operand[v->index];
+        if (!v->def && !is_stepped(l, v)) {
+            add_source(l, v->index < l->fixed ? &l->consts : &l->xs, v, operand);
+            continue;
+        }
+        for (int turn = 0; turn < 2 && !stack; turn++) { /* v itself, or one step on */
+            ir_value *what = turn ? next_of(l, v) : v;
+            int y = y_of(l, what);
+            stack = y >= 0 ? l->forward->result[y] : NULL;
+            for (int k = 0; k < nsave && !stack; k++)
+                stack = save[k] == what ? l->forward->result[l->ys + k] : NULL;
+            if (stack && turn)
+                stack = one_on(l, b, operand, stack);
+        }
+        add_source(l, &l->xs, v, stack);
+    }
+}
+
+/* ---- After the loop ---- */
+
+static source *find_source(sources *s, const ir_value *v)
+{
+    for (int i = 0; i < s->count; i++)
+        if (s->items[i].inside == v)
+            return &s->items[i];
+    return NULL;
+}
+
+static ir_value *source_after(loop *l, source *s, ir_type type)
+{
+    if (!s->after)
+        s->after = ir_add_input(l->after.func, NULL, &type);
+    return s->after;
+}
+
+/* v of all iterations, stacked inside. */
+static ir_value *stack(loop *l, ir_value *v)
+{
+    add_source(l, &l->stacks, v, NULL);
+    return source_after(l, &l->stacks.items[l->stacks.count - 1], stacked_type(l, &v->type));
+}
+
+/* A constant of the loop, if v is one. */
+static ir_value *constant(loop *l, const ir_value *v)
+{
+    source *s = find_source(&l->consts, v);
+    return s ? source_after(l, s, v->type) : NULL;
+}
+
+static ir_value *sequence(loop *l, ir_value *v);
+
+static bool is_backward(const ir_value *v)
+{
+    return v->def && v->def->phase != IR_FORWARD;
+}
+
+static bool marked(const ir_value *v, int mark)
+{
+    return is_backward(v) && (v->def->id & mark);
+}
+
+/* A sequence that the reverse scan takes; but iterations that did not run must be zero. */
+static ir_value *known_sequence(loop *l, const ir_value *v)
+{
+    source *s = l->a->live ? NULL : find_source(&l->xs, v);
+    return s ? source_after(l, s, stacked_type(l, &v->type)) : l->sequences[v->id];
+}
+
+enum { DEEP = 6, DEEPEST = 1000 };
+
+/* An elementwise expression of what is there, so that it is not worth stacking. */
+static bool is_there(loop *l, const ir_value *v, int depth)
+{
+    ir_literal *splat;
+    if (l->a->live)
+        return false;
+    if (find_source(&l->xs, v) || l->sequences[v->id] || match_splat(v, &splat))
+        return true;
+    if (!is_backward(v) || !ir_has_trait(v->def, IR_ELEMENTWISE) || depth == DEEP)
+        return false;
+    for (int i = 0; i < v->def->noperands; i++)
+        if (!is_there(l, v->def->operand[i], depth + 1))
+            return false;
+    return true;
+}
+
+/* dims + 1, after a new first dimension. */
+static int later(ir_ints dims, int64_t *out)
+{
+    for (int i = 0; i < dims.n; i++)
+        out[i] = dims.v[i] + 1;
+    return dims.n;
+}
+
+/* A contraction with a constant, for all iterations at once; NULL if neither operand is one. The iterations come out as first
+ * dimension of the other operand's rest, and go to the front. */
+static ir_value *sequence_dot(loop *l, const ir_inst *dot)
+{
+    const struct ir_attrs_dot_general *a = IR_ATTR(dot, dot_general);
+    ir_value *fixed[2] = {constant(l, dot->operand[0]), constant(l, dot->operand[1])};
+    if (!fixed[0] == !fixed[1])
+        return NULL;
+    int side = fixed[0] ? 1 : 0, nb = a->lhs_batch.n; /* of the sequence */
+    int64_t batch[2][IR_MAX_RANK], contract[2][IR_MAX_RANK], perm[IR_MAX_RANK];
+    const ir_ints batches[2] = {a->lhs_batch, a->rhs_batch}, contracts[2] = {a->lhs_contract, a->rhs_contract};
+    ir_value *x[2];
+    for (int s = 0; s < 2; s++) {
+        x[s] = s == side ? sequence(l, dot->operand[s]) : fixed[s];
+        for (int i = 0; i < nb; i++)
+            batch[s][i] = batches[s].v[i] + (s == side);
+        for (int i = 0; i < contracts[s].n; i++)
+            contract[s][i] = contracts[s].v[i] + (s == side);
+    }
+    ir_value *all = ir_dot_general(&l->after, x[0], x[1], nb, batch[0], batch[1], contracts[0].n, contract[0], contract[1]);
+    int at = side ? dot->operand[0]->type.rank - contracts[0].n : nb;
+    perm[0] = at;
+    for (int i = 1; i < all->type.rank; i++)
+        perm[i] = i <= at ? i - 1 : i;
+    return ir_transpose(&l->after, all, perm);
+}
+
+static ir_value *sequence_move(loop *l, const ir_inst *k)
+{
+    ir_value *x = k->operand[0];
+    ir_type t = stacked_type(l, &k->result[0]->type);
+    int64_t dims[IR_MAX_RANK] = {0};
+    switch (k->op) {
+    case IR_OP_reshape: return ir_reshape(&l->after, sequence(l, x), t.rank, t.dim);
+    case IR_OP_transpose: later(IR_ATTR(k, transpose)->perm, dims + 1); return ir_transpose(&l->after, sequence(l, x), dims);
+    case IR_OP_broadcast: later(IR_ATTR(k, broadcast)->dims, dims + 1); return ir_broadcast(&l->after, sequence(l, x), t.rank, t.dim, dims);
+    case IR_OP_dot_general: return sequence_dot(l, k);
+    default: return NULL;
+    }
+}
+
+/* The elementwise expression v (see is_there), of all iterations. */
+static ir_value *sequence_element(loop *l, ir_value *v)
+{
+    ir_value *known = known_sequence(l, v), *operand[3];
+    ir_literal *splat;
+    ir_type t = stacked_type(l, &v->type);
+    if (known)
+        return known;
+    if (match_splat(v, &splat)) {
+        ir_type scalar = ir_scalar_type(v->type.dtype);
+        ir_literal *one = ir_literal_new(module_of(l)->arena, &scalar);
+        memcpy(one->data, splat->data, (size_t)ir_bytes(&scalar));
+        return ir_broadcast(&l->after, ir_constant(&l->after, one), t.rank, t.dim, NULL);
+    }
+    for (int i = 0; i < v->def->noperands; i++)
+        operand[i] = sequence_element(l, v->def->operand[i]);
+    return ir_build1(&l->after, v->def->op, operand, v->def->noperands, v->def->attrs);
+}
+
+/* v of all iterations, [length, …]. */
+static ir_value *sequence(loop *l, ir_value *v)
+{
+    ir_value *s = known_sequence(l, v);
+    if (!s && is_backward(v) && !marked(v, INSIDE) && l->depth < DEEPEST) {
+        l->depth++;
+        s = sequence_move(l, v->def);
+        if (!s && is_there(l, v, 0))
+            s = sequence_element(l, v);
+        l->depth--;
+    }
+    return l->sequences[v->id] = s ? s : stack(l, v);
+}
+
+/* ---- Sums over the iterations ---- */
+
+/* Instructions whose sum over the iterations is their operands' sum, moved. */
+static bool is_linear(const ir_inst *k)
+{
+    switch (k->op) {
+    case IR_OP_add: case IR_OP_sub: case IR_OP_neg: case IR_OP_reshape: case IR_OP_transpose: case IR_OP_slice: case IR_OP_concat: case IR_OP_reverse:
+    case IR_OP_broadcast:
+        return true;
+    case IR_OP_pad: return match_is(k->operand[1], 0);
+    case IR_OP_convert: return ir_is_float(k->operand[0]->type.dtype);
+    default: return false;
+    }
+}
+
+/* Instructions that take the iterations along as one more dimension to sum over. */
+static bool sums_itself(const ir_inst *k)
+{
+    if (k->op == IR_OP_reduce)
+        return IR_ATTR(k, reduce)->combine == IR_SUM;
+    if (k->op == IR_OP_scatter) /* the gradient of a gather */
+        return IR_ATTR(k, scatter)->combine == IR_SUM && !IR_ATTR(k, scatter)->batch && match_is(k->operand[0], 0);
+    return k->op == IR_OP_dot_general;
+}
+
+/* Marks joint's backward instructions. */
+static void mark(loop *l)
+{
+    IR_FOR (k, l->h.joint) {
+        k->id = 0;
+        if (k->phase == IR_FORWARD)
+            continue;
+        k->id = sums_itself(k) ? LINEAR : 0;
+        k->id |= k->op == IR_OP_dot_general ? CONTRACTS : 0;
+        for (int i = 0; i < k->noperands && is_linear(k); i++)
+            if (is_backward(k->operand[i]))
+                k->id |= k->operand[i]->def->id;
+    }
+    for (int i = 0; i < l->a->carries; i++) {
+        ir_value *g = l->h.gradient[l->a->consts + i];
+        if (g && g->def)
+            g->def->id |= INSIDE;
+    }
+    IR_FOR_REVERSE (k, l->h.joint)
+        for (int i = 0; i < k->noperands && (k->id & INSIDE); i++)
+            if (k->operand[i]->def)
+                k->operand[i]->def->id |= INSIDE;
+}
+
+/* Added up in a carry. */
+static ir_value *sum_inside(loop *l, ir_value *v)
+{
+    ir_type t = v->type;
+    t.dtype = ir_dtypes[t.dtype].bytes < 4 ? IR_F32 : t.dtype;
+    add_source(l, &l->sums, v, NULL);
+    return ir_convert(&l->after, source_after(l, &l->sums.items[l->sums.count - 1], t), v->type.dtype);
+}
+
+static ir_value *sum_self(loop *l, const ir_inst *k)
+{
+    ir_builder *b = &l->after;
+    int64_t x[IR_MAX_RANK] = {0}, y[IR_MAX_RANK] = {0}, xb[IR_MAX_RANK], yb[IR_MAX_RANK];
+    if (k->op == IR_OP_reduce) {
+        int n = later(IR_ATTR(k, reduce)->axes, x + 1);
+        return ir_reduce(b, IR_SUM, sequence(l, k->operand[0]), n + 1, x);
+    }
+    if (k->op == IR_OP_scatter) {
+        const struct ir_attrs_scatter *a = IR_ATTR(k, scatter);
+        ir_value *index = sequence(l, k->operand[1]), *update = sequence(l, k->operand[2]);
+        return ir_scatter(b, IR_SUM, ir_splat(b, &k->result[0]->type, 0), index, update, a->dims.n, a->dims.v, 0);
+    }
+    const struct ir_attrs_dot_general *a = IR_ATTR(k, dot_general);
+    int nb = later(a->lhs_batch, xb), n = later(a->lhs_contract, x + 1);
+    later(a->rhs_batch, yb);
+    later(a->rhs_contract, y + 1);
+    ir_value *lhs = sequence(l, k->operand[0]), *rhs = sequence(l, k->operand[1]);
+    return ir_dot_general(b, lhs, rhs, nb, xb, yb, n + 1, x, y);
+}
+
+/* The sum of v over all iterations. */
+static ir_value *total(loop *l, ir_value *v)
+{
+    ir_inst *k = v->def;
+    int64_t first = 0;
+    ir_value **known = &l->totals[v->id];
+    if (*known)
+        return *known;
+    if (!marked(v, LINEAR) || marked(v, INSIDE) || l->depth == DEEPEST)
+        return *known = is_there(l, v, 0) ? ir_reduce(&l->after, IR_SUM, sequence_element(l, v), 1, &first) : sum_inside(l, v);
+    if (sums_itself(k))
+        return *known = sum_self(l, k);
+    ir_value **operand = ir_array(l->scratch, ir_value *, k->noperands);
+    l->depth++;
+    for (int i = 0; i < k->noperands; i++)
+        operand[i] = k->op == IR_OP_pad && i ? ir_scalar(&l->after, v->type.dtype, 0) : total(l, k->operand[i]);
+    l->depth--;
+    return *known = ir_build1(&l->after, k->op, operand, k->noperands, k->attrs);
+}
+
+/* The function `after`: its results are the cotangents of constants and xs that have any, in the order of the parameters.
+ * Contractions come first: what they stack, the others find there. */
+static void build_after(loop *l)
+{
+    ir_value **ct = ir_array(l->scratch, ir_value *, l->params + 1);
+    int values = ir_number(l->h.joint);
+    l->sequences = ir_array(l->scratch, ir_value *, values + 1);
+    l->totals = ir_array(l->scratch, ir_value *, values + 1);
+    l->after = ir_builder_new(ir_func_new(module_of(l), "after"));
+    l->after.phase = IR_BACKWARD;
+    l->after.loc = l->inst->loc;
+    l->after.primal = l->forward;
+    mark(l);
+    for (int turn = 0; turn < 2; turn++)
+        for (int i = 0; i < l->params; i++) {
+            ir_value *g = is_carry(l, i) ? NULL : l->h.gradient[i];
+            if (g && !ct[i] && (turn || marked(g, CONTRACTS)))
+                ct[i] = i < l->fixed ? total(l, g) : sequence(l, g);
+        }
+    for (int i = 0; i < l->params; i++)
+        if (ct[i])
+            ir_add_output(l->after.func, NULL, ct[i]);
+    ir_built(&l->after);
+}
+
+/* ---- The reverse scan ---- */
+
+static void add_params(ir_func *f, const sources *s)
+{
+    for (int i = 0; i < s->count; i++)
+        s->items[i].inside->aux = ir_add_input(f, NULL, &s->items[i].inside->type);
+}
+
+/* Parameters: consts, carries, sums, xs. Results: carries, sums, stacks. */
+static ir_func *reverse_body(loop *l)
+{
+    ir_func *f = ir_func_new(module_of(l), ir_format(module_of(l)->arena, "%s_backward", l->a->body->name));
+    ir_builder b = ir_builder_new(f);
+    ir_value **sum = ir_array(l->scratch, ir_value *, l->sums.count + 1);
+    b.phase = IR_BACKWARD;
+    b.loc = l->inst->loc;
+    add_params(f, &l->consts);
+    add_params(f, &l->carries);
+    for (int i = 0; i < l->sums.count; i++)
+        sum[i] = ir_add_input(f, NULL, &l->sums.items[i].after->type);
+    add_params(f, &l->xs);
+    halves_backward(&l->h, &b);
+    for (int i = 0; i < l->carries.count; i++) {
+        const ir_value *g = l->h.gradient[l->a->consts + l->carries.items[i].carry];
+        ir_add_output(f, NULL, g ? g->aux : ir_splat(&b, &l->carries.items[i].inside->type, 0));
+    }
+    for (int i = 0; i < l->sums.count; i++)
+        ir_add_output(f, NULL, ir_add(&b, sum[i], ir_convert(&b, l->sums.items[i].inside->aux, sum[i]->type.dtype)));
+    for (int i = 0; i < l->stacks.count; i++)
+        ir_add_output(f, NULL, l->stacks.items[i].inside->aux);
+    ir_built(&b);
+    pass_dce(f);
+    return f;
+}
+
+/* f with one more parameter, a bool[]: whether to run it. If not, its carried results are its parameters from `first` on, the
+ * others zero. */
+static ir_func *only_where_run(loop *l, ir_func *f, int first, int carried)
+{
+    ir_module *m = module_of(l);
+    ir_func *idle = ir_func_new(m, ir_format(m->arena, "%s_idle", f->name)), *g = ir_func_new(m, ir_format(m->arena, "%s_live", f->name));
+    ir_builder ib = ir_builder_new(idle), gb = ir_builder_new(g);
+    ir_type flag = ir_scalar_type(IR_BOOL);
+    int n = f->params.count;
+    ir_value **operand = ir_array(l->scratch, ir_value *, n + 1);
+    ib.phase = gb.phase = IR_BACKWARD;
+    ib.loc = gb.loc = l->inst->loc;
+    for (int i = 0; i < n; i++) {
+        ir_add_input(idle, NULL, &f->params.items[i].value->type);
+        operand[i + 1] = ir_add_input(g, NULL, &f->params.items[i].value->type);
+    }
+    operand[0] = ir_add_input(g, NULL, &flag);
+    for (int i = 0; i < f->results.count; i++)
+        ir_add_output(idle, NULL, i < carried ? idle->params.items[first + i].value : ir_splat(&ib, &f->results.items[i].value->type, 0));
+    ir_inst *cond = ir_build(&gb, IR_OP_cond, operand, n + 1, &(ir_attrs){.cond = {.then_body = f, .else_body = idle}});
+    ir_built(&ib);
+    ir_built(&gb);
+    for (int i = 0; i < f->results.count; i++)
+        ir_add_output(g, NULL, cond->result[i]);
+    return g;
+}
+
+/* By iteration's place in the sequences: did it run? */
+static ir_value *which_ran(loop *l, ir_builder *b)
+{
+    ir_value *trips = l->forward->result[l->forward->nresults - 1], *at = ir_iota(b, IR_I64, 1, &l->a->length, 0);
+    if (l->a->reverse)
+        trips = ir_sub(b, ir_scalar(b, IR_I64, (double)l->a->length), trips);
+    return ir_compare(b, l->a->reverse ? IR_GE : IR_LT, at, ir_broadcast(b, trips, 1, &l->a->length, NULL));
+}
+
+static void reverse_scan(loop *l, ir_builder *b)
+{
+    int carried = l->carries.count + l->sums.count, n = 0, at = 0;
+    if (!carried && !l->stacks.count)
+        return;
+    ir_func *body = reverse_body(l);
+    ir_value **operand = ir_array(l->scratch, ir_value *, l->consts.count + carried + l->xs.count + 1);
+    if (l->a->live)
+        body = only_where_run(l, body, l->consts.count, carried);
+    for (int i = 0; i < l->consts.count; i++)
+        operand[n++] = l->consts.items[i].outside;
+    for (int i = 0; i < l->carries.count; i++)
+        operand[n++] = l->carries.items[i].outside;
+    for (int i = 0; i < l->sums.count; i++)
+        operand[n++] = ir_splat(b, &l->sums.items[i].after->type, 0);
+    for (int i = 0; i < l->xs.count; i++)
+        operand[n++] = l->xs.items[i].outside;
+    if (l->a->live)
+        operand[n++] = which_ran(l, b);
+    ir_attrs attrs = {.scan = {.body = body, .consts = l->consts.count, .carries = carried, .length = l->a->length, .reverse = !l->a->reverse}};
+    ir_inst *scan = ir_build(b, IR_OP_scan, operand, n, &attrs);
+    ir_built(b);
+    sources *results[] = {&l->carries, &l->sums, &l->stacks};
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i < results[k]->count; i++)
+            results[k]->items[i].outside = scan->result[at++];
+}
+
+/* Cotangents of carries and ys, as the reverse scan takes them. */
+static void add_cotangents(loop *l, ir_builder *b, ir_value *const *ct)
+{
+    for (int i = 0; i < l->ys; i++) {
+        ir_value *inside = l->h.cotangent[i];
+        if (!inside)
+            continue;
+        bool carried = i < l->a->carries;
+        add_source(l, carried ? &l->carries : &l->xs, inside, ct[i] ? ct[i] : ir_splat(b, &inside->type, 0));
+        if (carried)
+            l->carries.items[l->carries.count - 1].carry = i;
+    }
+}
+
+/* Inlines `after` behind the loop. */
+static void finish(loop *l, ir_builder *b, ir_value **out)
+{
+    sources *all[] = {&l->consts, &l->xs, &l->sums, &l->stacks};
+    ir_func *f = l->after.func;
+    ir_value **arg = ir_array(l->scratch, ir_value *, f->params.count + 1), **got = ir_array(l->scratch, ir_value *, f->results.count + 1);
+    for (int k = 0; k < 4; k++)
+        for (int i = 0; i < all[k]->count; i++)
+            if (all[k]->items[i].after)
+                arg[all[k]->items[i].after->index] = all[k]->items[i].outside;
+    ir_inline(b, f, arg, got);
+    ir_func_remove(f);
+    for (int i = 0, n = 0; i < l->params; i++)
+        if (!is_carry(l, i) && l->h.gradient[i])
+            out[i] = got[n++];
+    for (int i = 0; i < l->carries.count; i++)
+        out[l->a->consts + l->carries.items[i].carry] = l->carries.items[i].outside;
+}
 
 AD_RULE(scan)
 {
-    (void)b, (void)ct, (void)out, (void)want;
-    ad_missing(inst);
-}
-
-AD_RULE(cond)
-{
-    (void)b, (void)ct, (void)out, (void)want;
-    ad_missing(inst);
-}
-
-AD_RULE(call)
-{
-    (void)b, (void)ct, (void)out, (void)want;
-    ad_missing(inst);
+    const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
+    loop l = {.inst = inst, .a = a, .scratch = ir_arena_new(inst->func->module->ctx)};
+    l.fixed = (int)(a->consts + a->carries);
+    l.params = inst->noperands - (a->live != 0);
+    l.ys = inst->nresults - 1;
+    bool *gone = ir_array(l.scratch, bool, l.params + 1);
+    for (int i = 0; i < l.params; i++)
+        gone[i] = is_carry(&l, i);
+    if (a->length == 0) {
+        for (int i = 0; i < a->carries; i++)
+            out[a->consts + i] = ct[i];
+    } else if (find_active(&l, ct, want) && halves_make(&l.h, l.scratch, a->body, l.has_ct, l.want, gone)) {
+        find_sources(&l, b);
+        add_cotangents(&l, b, ct);
+        build_after(&l);
+        reverse_scan(&l, b);
+        finish(&l, b, out);
+        halves_end(&l.h);
+    }
+    ir_arena_free(l.scratch);
 }
