@@ -119,6 +119,17 @@ static int64_t span(int64_t n, int64_t dilation)
     return n ? (n - 1) * dilation + 1 : 0;
 }
 
+/* The weights with their taps in the other order. */
+static ir_value *turned(ir_builder *b, ir_value *w, ir_ints order)
+{
+    int64_t axes[IR_MAX_RANK];
+    int n = 0;
+    for (int d = 0; d < order.n; d++)
+        if (find(order, d) >= 2)
+            axes[n++] = d;
+    return ir_reverse(b, w, n, axes);
+}
+
 static ir_value *of_lhs(ir_builder *b, const ir_inst *inst, ir_value *g)
 {
     const struct ir_attrs_convolution *a = IR_ATTR(inst, convolution);
@@ -132,7 +143,7 @@ static ir_value *of_lhs(ir_builder *b, const ir_inst *inst, ir_value *g)
     memcpy(weights, a->rhs.v, (size_t)a->rhs.n * sizeof *weights);
     weights[0] = a->rhs.v[1];
     weights[1] = a->rhs.v[0];
-    ir_value *w = move_groups(b, ir_reverse(b, W, spatial, a->rhs.v + 2), a->rhs.v[0], a->rhs.v[1], groups);
+    ir_value *w = move_groups(b, turned(b, W, a->rhs), a->rhs.v[0], a->rhs.v[1], groups);
     ir_attrs attrs = {.convolution = {.lhs = a->out, .rhs = ir_ints_of(b, a->rhs.n, weights), .out = a->lhs, .stride = a->lhs_dilation,
                                       .low = ir_ints_of(b, spatial, low), .high = ir_ints_of(b, spatial, high), .lhs_dilation = a->stride,
                                       .rhs_dilation = a->rhs_dilation, .feature_groups = groups, .batch_groups = 1}};
