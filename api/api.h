@@ -59,12 +59,6 @@ typedef struct api_code {
 const api_code *api_compile(api_session *s);
 /* The same code as assembly or as LLVM's text. */
 const char *api_code_text(api_session *s, bool assembly, size_t *size);
-/* A static library of it. */
-const void *api_code_library(api_session *s, const char *member, size_t *size);
-/* Makes a shared library from the object file at `object`. */
-bool api_link_shared(api_session *s, const char *object, const char *output);
-/* The trained values as a safetensors file's bytes. */
-const void *api_weights(api_session *s, size_t *size);
 /* Flags for the C compiler and linker to build against the runtime that belongs to this program. */
 const char *api_compile_flags(api_session *s);
 const char *api_link_flags(api_session *s);
@@ -76,6 +70,15 @@ typedef struct api_file {
     size_t size;
 } api_file;
 bool api_write(api_session *s, const api_file *files, int n);
+
+/* What compile writes, as --emit, -o, --prefix and --weights say. */
+typedef struct api_outputs {
+    api_file file[8];
+    int n;
+    const char *shared, *link; /* the shared library, and what an application links, or NULL */
+} api_outputs;
+/* Writes them; after api_compile. */
+bool api_write_outputs(api_session *s, api_outputs *out);
 
 /* ---- What is known about a model ---- */
 

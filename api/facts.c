@@ -111,7 +111,6 @@ typedef struct gap { /* the first error at a node */
     int node;
 } gap;
 typedef struct gaps {
-    api_session *s;
     ir_arena *arena;
     gap *items;
     int count, capacity;
@@ -140,10 +139,27 @@ static const char *reason(const gaps *g, int node)
     return NULL;
 }
 
+/* Of a text: its instructions, all of which have a forward. */
+static bool check_text(api_session *s, const char *path, api_nodes *out)
+{
+    ir_module *m = ir_read_file(s->ctx, s->arena, path);
+    int index = 0;
+    for (int k = 0; m && k < m->funcs.count; k++)
+        IR_FOR (inst, m->funcs.items[k]) {
+            bool has = ad_is_zero(inst->op) || ad_rules[inst->op];
+            const char *name = inst->nresults && inst->result[0]->name ? inst->result[0]->name : "";
+            api_node x = {index++, name, ir_ops[inst->op].name, true, has, has ? NULL : "no derivative rule"};
+            IR_PUSH(s->arena, out, x);
+        }
+    return m != NULL;
+}
+
 /* The file is read once for the nodes, with its own diagnostics kept, in a context whose failures end there. */
 bool api_check(api_session *s, const char *path, api_nodes *out)
 {
-    gaps g = {.s = s, .arena = s->arena};
+    gaps g = {.arena = s->arena};
+    if (api_is_text(path))
+        return check_text(s, path, out);
     ir_ctx *ctx = ir_ctx_new(note_gap, &g);
     if (!ctx)
         return false;

@@ -196,6 +196,11 @@ static bool ends_with(const char *text, const char *end)
     return n >= k && !strcmp(text + n - k, end);
 }
 
+bool api_is_text(const char *path)
+{
+    return !strcmp(path, "-") || ends_with(path, ".gir");
+}
+
 /* What was given for inputs that decided a shape is in the module now. */
 static bool note_offers(api_session *s)
 {
@@ -233,7 +238,7 @@ bool api_read(api_session *s, unsigned verb, const char *path)
     wishes w = {0};
     s->verb = verb;
     s->path = path;
-    s->text = !strcmp(path, "-") || ends_with(path, ".gir");
+    s->text = api_is_text(path);
     if (!s->text && !ends_with(path, ".onnx")) {
         api_usage(s, "'%s': a model is a file NAME.onnx or NAME.gir, or - for text on standard input", path);
         return false;
@@ -274,6 +279,21 @@ bool api_read(api_session *s, unsigned verb, const char *path)
         if (!api_train(s, s->module[k]))
             return false;
     return true;
+}
+
+bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
+{
+    s->verb = verb;
+    s->path = path;
+    s->text = true;
+    if (s->options.dim.count || s->options.shape.count || s->options.bake.count) {
+        api_usage(s, "--dim, --shape and --bake are for files");
+        return false;
+    }
+    s->nspecs = 1;
+    s->module = ir_memdup(s->arena, &m, sizeof m);
+    s->spec = ir_memdup(s->arena, &(cg_spec){m, NULL}, sizeof *s->spec);
+    return check_words(s) && read_training(s) && api_train(s, m);
 }
 
 /* ---- --train=OPT:NAME=VALUE,… ---- */

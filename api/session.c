@@ -113,6 +113,15 @@ api_session *api_open(FILE *err, bool colour)
     return NULL;
 }
 
+api_session *api_session_in(ir_ctx *ctx, ir_arena *arena)
+{
+    api_session *s = ir_new(arena, api_session);
+    s->ctx = ctx;
+    s->arena = arena;
+    api_options_reset(&s->options);
+    return s;
+}
+
 void api_close(api_session *s)
 {
     if (s)

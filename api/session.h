@@ -53,6 +53,9 @@ bool api_choose(api_session *s, const char *option, const api_names *patterns, c
 
 /* ---- read.c ---- */
 
+/* NAME.gir or -. */
+bool api_is_text(const char *path);
+
 /* Training entries of module m, after its loss and trainable parameters are known. */
 bool api_train(api_session *s, ir_module *m);
 /* attach.c: adds the loss of --attach-loss to a function. */
@@ -61,6 +64,23 @@ bool api_attach_loss(api_session *s, ir_func *f);
 bool api_read_given(api_session *s);
 /* The request of codegen that the options make. */
 cg_request api_request(api_session *s);
+
+/* ---- compile.c: forms of the code that api_write_outputs writes ---- */
+
+/* A static library of it. */
+const void *api_code_library(api_session *s, const char *member, size_t *size);
+/* Makes a shared library from the object file at `object`. */
+bool api_link_shared(api_session *s, const char *object, const char *output);
+/* The weights as a safetensors file's bytes. */
+const void *api_weights(api_session *s, size_t *size);
+
+/* ---- For models that come from elsewhere than a file (session.c, read.c) ---- */
+
+/* A session in a context of the caller's: its diagnostics, memory and failures are the caller's. Not to be closed. */
+api_session *api_session_in(ir_ctx *ctx, ir_arena *arena);
+/* In place of api_read: a module with an entry `forward` (and perhaps a function `train`), of the same context. `path` names it in
+ * messages. The options may be set before. */
+bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path);
 
 /* ---- execute.c ---- */
 

@@ -104,6 +104,32 @@ static bool choose_trainable(api_session *s, ir_module *m)
     return true;
 }
 
+/* A weight is hardly a single number, nor a mask of huge ones: said, so that --freeze may be thought of. */
+static bool looks_odd(const ir_state *x)
+{
+    int64_t n = ir_count(&x->type);
+    if (!x->init)
+        return false;
+    for (int64_t i = 0; i < n && i < 1 << 20; i++) {
+        double v = ir_literal_get(x->init, i);
+        if (!(v > -1e4 && v < 1e4))
+            return true;
+    }
+    return x->type.rank == 0;
+}
+
+static void warn(api_session *s, const ir_module *m)
+{
+    for (int i = 0; i < m->states.count; i++) {
+        const ir_state *x = m->states.items[i];
+        if (x->kind == IR_PARAM && x->trainable && !s->options.trainable.count && !s->facts.torch_list && looks_odd(x))
+            ir_report(s->ctx, IR_WARNING, NULL, "'%s' trains, but does not look like a weight; --freeze keeps it as it is", x->name);
+    }
+    if (s->facts.torch_list && !s->facts.has_training_ops && s->options.train)
+        ir_report(s->ctx, IR_WARNING, NULL, "%s: neither BatchNormalization nor Dropout is in the file; torch's exporter folds them away, even in training mode, "
+                                            "unless it is told optimize=False", s->path);
+}
+
 /* ---- Entries ---- */
 
 /* The entries that the verb wants, by bit. */
@@ -201,6 +227,8 @@ bool api_train(api_session *s, ir_module *m)
         pass_widen(m);
     forward->entry = true;
     s->trains = wanted & ~(1u << GRADC_RT_FORWARD);
+    if (s->trains && m == s->module[0])
+        warn(s, m);
     if (s->trains && !build_entries(s, m, train ? train : forward, wanted))
         return false;
     if (!s->trains && train)
