@@ -3,7 +3,8 @@
  *
  * Derivatives of scan, cond and call: first and second ones against central differences in double, on the evaluator; what the
  * passes and the partition make of them; and compiled code against the evaluator. */
-#include "passes/local.h"
+#include "api/machine.h"
+#include "api/pipeline.h"
 
 #include <check.h>
 #include <math.h>
@@ -289,6 +290,261 @@ START_TEST(second_derivatives_are_right)
 }
 END_TEST
 
+/* ---- Compiled ---- */
+
+/* f as the only entry of its module, with ports that any header can name; the module is its own. */
+static ir_module *only_entry(const char *text, bool second)
+{
+    ir_module *m = parse(text);
+    ir_func *f = ir_func_by_name(m, "f"), *joint = joint_of(f, 0, "joint"), *entry = second ? joint_of(joint, f->results.count, "twice") : joint;
+    ir_func_remove(f);
+    if (second)
+        ir_func_remove(joint);
+    entry->entry = true;
+    entry->name = "forward";
+    for (int i = 0; i < entry->params.count; i++) {
+        entry->params.items[i].role = IR_DATA;
+        entry->params.items[i].name = ir_format(arena, "in%d", i);
+    }
+    for (int i = 0; i < entry->results.count; i++) {
+        entry->results.items[i].role = IR_DATA;
+        entry->results.items[i].name = ir_format(arena, "out%d", i);
+    }
+    ir_verify(m);
+    return m;
+}
+
+static api_machine *machine_of(ir_module *m, uint32_t threads)
+{
+    api_run_passes(m, NULL);
+    cg_spec spec = {m, NULL};
+    const train_optimizer *momentum = train_optimizer_by_name("momentum");
+    cg_default hyper[8];
+    for (int i = 0; i < train_hyper_count(momentum); i++)
+        hyper[i] = (cg_default){train_hyper_name(momentum, i), train_hyper_default(momentum, i)};
+    const cg_request request = {.prefix = "m", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .hyper = hyper, .nhyper = train_hyper_count(momentum)};
+    const cg_object *o = cg_compile(ctx, arena, &request);
+    ck_assert_msg(o != NULL, "%s", first_error);
+    api_machine *x = api_machine_new(ctx, arena, o, &(api_machine_options){.threads = threads});
+    ck_assert_msg(x != NULL, "%s", first_error);
+    return x;
+}
+
+static void near(const char *name, const char *what, const ir_literal *got, const ir_literal *due, double tolerance)
+{
+    ck_assert(ir_type_eq(&got->type, &due->type));
+    for (int64_t i = 0; i < ir_count(&due->type); i++) {
+        double x = ir_literal_get(got, i), y = ir_literal_get(due, i);
+        ck_assert_msg(fabs(x - y) <= tolerance * (1 + fabs(y)), "%s: %s [%d] is %.10g, %.10g is due", name, what, (int)i, x, y);
+    }
+}
+
+static void check_compiled(const sample *s, bool second)
+{
+    const ir_func *plain = ir_func_by_name(only_entry(s->text, second), "forward");
+    ir_literal **args = inputs_of(plain), **due = eval(arena, plain, args), **got = ir_array(arena, ir_literal *, plain->results.count + 1);
+    api_machine *x = machine_of(only_entry(s->text, second), second ? 2 : 1);
+    for (int i = 0; i < plain->params.count; i++)
+        api_machine_set(x, CG_INPUTS, plain->params.items[i].name, args[i]->data);
+    for (int i = 0; i < plain->results.count; i++) {
+        got[i] = ir_literal_new(arena, &due[i]->type);
+        ck_assert(api_machine_set(x, CG_OUTPUTS, plain->results.items[i].name, got[i]->data));
+    }
+    ck_assert_msg(api_machine_ok(x, GRADC_RT_FORWARD, api_machine_call(x, GRADC_RT_FORWARD, false)), "%s", first_error);
+    for (int i = 0; i < plain->results.count; i++)
+        near(s->name, plain->results.items[i].name, got[i], due[i], 1e-9);
+    api_machine_free(x);
+}
+
+START_TEST(compiled_first_derivatives_agree)
+{
+    check_compiled(&samples[_i], false);
+}
+END_TEST
+
+START_TEST(compiled_second_derivatives_agree)
+{
+    check_compiled(&samples[_i], true);
+}
+END_TEST
+
+/* ---- Training ---- */
+
+/* A small LSTM over a batch of 2 and 5 steps, its last state and all its outputs in the loss. */
+static const char lstm[] =
+    "param \"w\" : f64[8,4] trainable\nparam \"r\" : f64[8,2] trainable\nparam \"b\" : f64[8] trainable\n"
+    "func @cell(%r : f64[8,2], %h : f64[3,2], %c : f64[3,2], %x : f64[3,8]) {\n"
+    "  %hr = dot_general %h, %r lhs_contract=[1] rhs_contract=[1] : f64[3,8]\n  %s = add %x, %hr : f64[3,8]\n"
+    "  %i_ = slice %s start=[0,0] limit=[3,2] stride=[1,1] : f64[3,2]\n  %o_ = slice %s start=[0,2] limit=[3,4] stride=[1,1] : f64[3,2]\n"
+    "  %f_ = slice %s start=[0,4] limit=[3,6] stride=[1,1] : f64[3,2]\n  %g_ = slice %s start=[0,6] limit=[3,8] stride=[1,1] : f64[3,2]\n"
+    "  %i = logistic %i_ : f64[3,2]\n  %o = logistic %o_ : f64[3,2]\n  %f = logistic %f_ : f64[3,2]\n  %g = tanh %g_ : f64[3,2]\n"
+    "  %fc = mul %f, %c : f64[3,2]\n  %ig = mul %i, %g : f64[3,2]\n  %d = add %fc, %ig : f64[3,2]\n  %t = tanh %d : f64[3,2]\n  %n = mul %o, %t : f64[3,2]\n  return %n, %d, %n\n}\n"
+    "entry @forward(input %x : f64[5,3,4], input %h : f64[3,2], state %w : f64[8,4], state %r : f64[8,2], state %b : f64[8]) {\n"
+    "  %xw = dot_general %x, %w lhs_contract=[2] rhs_contract=[1] : f64[5,3,8]\n  %bb = broadcast %b shape=[5,3,8] dims=[2] : f64[5,3,8]\n  %p = add %xw, %bb : f64[5,3,8]\n"
+    "  %hn, %cn, %y, %t = scan %r, %h, %h, %p body=@cell consts=1 carries=2 length=5 : f64[3,2], f64[3,2], f64[5,3,2], i64[]\n"
+    "  %y2 = mul %y, %y : f64[5,3,2]\n  %l1 = reduce %y2 combine=sum axes=[0,1,2] : f64[]\n  %l2 = reduce %cn combine=sum axes=[0,1] : f64[]\n  %loss = add %l1, %l2 : f64[]\n"
+    "  return (output \"loss\" %loss loss, output \"y\" %y)\n}\n";
+
+static ir_module *trained(const char *text)
+{
+    ir_module *m = parse(text);
+    uint64_t random = 4242;
+    for (int i = 0; i < m->states.count; i++) {
+        ir_state *s = m->states.items[i];
+        s->init = ir_literal_new(arena, &s->type);
+        for (int64_t k = 0; k < ir_count(&s->type); k++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            ir_literal_set(s->init, k, (double)(random >> 40) * 0x1p-23 - 1);
+        }
+    }
+    int x = 0;
+    const train_options o = {.optimizer = train_optimizer_by_name("momentum"), .wrt = &x, .nwrt = 1, .step = true, .split = true};
+    ck_assert_msg(train_build(m, &o), "%s", first_error);
+    ir_verify(m);
+    return m;
+}
+
+/* Runs an entry on the evaluator: states are read and updated; the inputs by name; results of role gradient go to *dx. */
+static void run_entry(ir_module *m, const char *name, ir_literal **state, ir_literal *const *in, ir_literal **out, ir_literal **dx)
+{
+    static const char *const inputs[] = {"x", "h"};
+    const ir_func *f = ir_func_by_name(m, name);
+    ir_literal **args = ir_array(arena, ir_literal *, f->params.count + 1);
+    const train_optimizer *momentum = train_optimizer_by_name("momentum");
+    for (int i = 0; i < f->params.count; i++) {
+        const ir_port *p = &f->params.items[i];
+        args[i] = p->state ? state[p->state->index] : ir_literal_new(arena, &p->value->type);
+        for (int k = 0; k < 2 && !p->state; k++)
+            args[i] = p->role == IR_DATA && !strcmp(p->name, inputs[k]) ? in[k] : args[i];
+        for (int k = 0; p->role == IR_HYPER && k < train_hyper_count(momentum); k++)
+            if (!strcmp(p->name, train_hyper_name(momentum, k)))
+                ir_literal_set(args[i], 0, train_hyper_default(momentum, k));
+        if (p->role == IR_GRADIENT)
+            ir_literal_set(args[i], 0, 1);
+    }
+    ir_literal **results = eval(arena, f, args);
+    for (int i = 0, n = 0; i < f->results.count; i++) {
+        const ir_port *p = &f->results.items[i];
+        if (p->state)
+            state[p->state->index] = results[i];
+        else if (p->role == IR_GRADIENT)
+            *dx = results[i];
+        else
+            out[n++] = results[i];
+    }
+}
+
+static ir_literal **states_of(const ir_module *m)
+{
+    ir_literal **state = ir_array(arena, ir_literal *, m->states.count + 1);
+    for (int i = 0; i < m->states.count; i++)
+        state[i] = m->states.items[i]->init ? m->states.items[i]->init : ir_literal_new(arena, &m->states.items[i]->type);
+    return state;
+}
+
+static ir_literal **lstm_inputs(void)
+{
+    ir_module *m = parse(lstm);
+    return inputs_of(ir_func_by_name(m, "forward"));
+}
+
+START_TEST(parts_of_a_step_give_the_step)
+{
+    ir_module *m = trained(lstm);
+    ir_literal **whole = states_of(m), **parts = states_of(m), **in = lstm_inputs(), *out[2], *same[2], *dx = NULL;
+    for (int turn = 0; turn < 3; turn++) {
+        for (int i = 0; i < m->states.count; i++)
+            if (m->states.items[i]->kind == IR_GRAD)
+                parts[i] = ir_literal_new(arena, &m->states.items[i]->type);
+        run_entry(m, "forward_train", parts, in, out, &dx);
+        run_entry(m, "backward", parts, in, out, &dx);
+        run_entry(m, "update", parts, in, out, &dx);
+        run_entry(m, "step", whole, in, same, &dx);
+        near("lstm", "loss", same[0], out[0], 1e-12);
+        for (int i = 0; i < m->states.count; i++)
+            if (m->states.items[i]->kind == IR_PARAM || m->states.items[i]->kind == IR_SLOT)
+                near("lstm", m->states.items[i]->name, whole[i], parts[i], 1e-12);
+    }
+    ck_assert_ptr_nonnull(dx);
+}
+END_TEST
+
+/* The same, compiled, against the evaluator. */
+START_TEST(compiled_training_agrees)
+{
+    ir_module *plain = trained(lstm);
+    ir_literal **state = states_of(plain), **in = lstm_inputs(), *out[2], *dx = NULL;
+    api_machine *x = machine_of(trained(lstm), 2);
+    double loss, y[30], got_dx[60];
+    api_machine_set(x, CG_INPUTS, "x", in[0]->data);
+    api_machine_set(x, CG_INPUTS, "h", in[1]->data);
+    api_machine_set(x, CG_OUTPUTS, "loss", &loss);
+    api_machine_set(x, CG_OUTPUTS, "y", y);
+    api_machine_set(x, CG_INPUT_GRADS, "x", got_dx);
+    for (int turn = 0; turn < 3; turn++) {
+        run_entry(plain, "forward_train", state, in, out, &dx);
+        run_entry(plain, "backward", state, in, out, &dx);
+        ck_assert(!api_machine_call(x, GRADC_RT_FORWARD_TRAIN, false) && !api_machine_call(x, GRADC_RT_BACKWARD, false));
+        ck_assert(fabs(loss - ir_literal_get(out[0], 0)) < 1e-9 && fabs(y[29] - ir_literal_get(out[1], 29)) < 1e-9);
+        for (int i = 0; i < 60; i++)
+            ck_assert_msg(fabs(got_dx[i] - ir_literal_get(dx, i)) < 1e-9, "x [%d]: %g, %g is due", i, got_dx[i], ir_literal_get(dx, i));
+        run_entry(plain, turn ? "step" : "update", state, in, out, &dx); /* both, and in the mix */
+        ck_assert(!api_machine_call(x, turn ? GRADC_RT_STEP : GRADC_RT_UPDATE, false));
+        const gradc_rt_tensor *t;
+        for (size_t i = 0; (t = api_machine_param(x, i)); i++) {
+            const ir_state *s = ir_state_by_name(plain, t->name);
+            ir_literal *value = ir_literal_new(arena, &s->type);
+            ck_assert(!gradc_rt_param_get(api_machine_ctx(x), i, value->data));
+            near("lstm", s->name, value, state[s->index], 1e-9);
+        }
+    }
+    api_machine_free(x);
+}
+END_TEST
+
+static int count(const ir_func *f, ir_op op)
+{
+    int n = 0;
+    IR_FOR (inst, f)
+        n += inst->op == op;
+    return n;
+}
+
+static const ir_inst *only_scan(const ir_func *f)
+{
+    const ir_inst *scan = NULL;
+    IR_FOR (inst, f)
+        if (inst->op == IR_OP_scan) {
+            ck_assert_ptr_null(scan);
+            scan = inst;
+        }
+    ck_assert_ptr_nonnull(scan);
+    return scan;
+}
+
+/* An iteration of backward has the one contraction that the next one needs; those of weights and inputs, and the bias's sum,
+ * follow the loop. Forward leaves its ys, the gates' sums and the cells' states, and nothing twice. */
+START_TEST(weights_are_contracted_once)
+{
+    ir_module *m = trained(lstm);
+    const ir_func *backward = ir_func_by_name(m, "backward"), *forward = ir_func_by_name(m, "forward_train");
+    const ir_inst *scan = only_scan(backward);
+    const ir_func *body = IR_ATTR(scan, scan)->body;
+    ck_assert_int_eq(count(body, IR_OP_dot_general), 1);
+    ck_assert_int_eq(count(body, IR_OP_reduce), 0);
+    ck_assert_int_eq(count(backward, IR_OP_dot_general), 3); /* dW, dR, dx */
+    ck_assert_int_eq(count(backward, IR_OP_reduce), 1);
+    ck_assert_int_eq(IR_ATTR(scan, scan)->carries, 2);
+    ck_assert_int_eq(count(IR_ATTR(only_scan(forward), scan)->body, IR_OP_dot_general), 1);
+    ck_assert_int_eq(count(ir_func_by_name(m, "step"), IR_OP_scan), 2);
+    int64_t bytes = 0;
+    for (int i = 0; i < m->states.count; i++)
+        if (m->states.items[i]->kind == IR_SAVED)
+            bytes += ir_bytes(&m->states.items[i]->type);
+    ck_assert_int_le(bytes, 5 * 3 * (2 + 8 + 2) * 8);
+}
+END_TEST
+
 START_TEST(while_has_no_derivative)
 {
     const ir_func *f = ir_func_by_name(
@@ -326,6 +582,11 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_loop_test(c, first_derivatives_are_right, 0, SAMPLES);
     tcase_add_loop_test(c, second_derivatives_are_right, 0, SAMPLES);
+    tcase_add_loop_test(c, compiled_first_derivatives_agree, 0, SAMPLES);
+    tcase_add_loop_test(c, compiled_second_derivatives_agree, 0, SAMPLES);
+    tcase_add_test(c, parts_of_a_step_give_the_step);
+    tcase_add_test(c, compiled_training_agrees);
+    tcase_add_test(c, weights_are_contracted_once);
     tcase_add_test(c, while_has_no_derivative);
     tcase_add_test(c, custom_derivatives_are_called);
     suite_add_tcase(s, c);
