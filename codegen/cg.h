@@ -41,6 +41,7 @@ typedef struct cg_unit {
     LLVMTypeRef ptr, i1, i8, i16, i32, i64, f32, f64, nothing;
     struct cg_kernels *kernels; /* emitted so far, by signature: identical ones are emitted once */
     struct cg_data *data;       /* constant data emitted so far */
+    struct cg_debug *info;      /* debug.c; NULL before the first function */
     const char *entry;          /* the body being emitted: "forward", …; for a profile */
     struct cg_profile *profile; /* NULL: no profile */
     LLVMValueRef counters;      /* of the profile's places; NULL: none yet */
@@ -66,6 +67,15 @@ void cg_profile_end(cg_unit *u, LLVMValueRef begin, int place, LLVMValueRef firs
  * tanh, pow, atan2, rem (fmod). Error bounds are published in docs/numbers.md. */
 LLVMValueRef cg_math(cg_unit *u, ir_op op, LLVMValueRef x, LLVMValueRef y);
 bool cg_is_function(ir_op op);
+
+/* ---- debug.c: nothing happens without -g ---- */
+/* Describes a function about to be filled, and makes its place the current one. */
+void cg_debug_function(cg_unit *u, LLVMValueRef function, const char *what, const ir_loc *loc);
+/* Code from now on comes from loc (NULL: as before); gives the place to go back to. */
+LLVMMetadataRef cg_debug_enter(cg_unit *u, const ir_loc *loc);
+void cg_debug_leave(cg_unit *u, LLVMMetadataRef before);
+/* Before the module is used. */
+void cg_debug_close(cg_unit *u);
 
 /* ---- small helpers (unit.c) ---- */
 LLVMTypeRef cg_dtype(const cg_unit *u, ir_dtype t);              /* in memory: bool is i8, f16 and bf16 are i16 */

@@ -129,6 +129,7 @@ cg_object *cg_compile(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
     cg_emit_model(u, m, level, nlevels, body);
     u->target = level[nlevels - 1];
     cg_mark_functions(u);
+    cg_debug_close(u);
     cg_optimise(u, built->machine, r->level);
     m->o->uses_blas = u->uses_blas;
     m->o->built = built;

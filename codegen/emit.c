@@ -203,7 +203,9 @@ LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at)
         cg_index where = cg_element(e, v, at);
         emitted = cg_load_element(e, v, &where);
     } else {
+        LLVMMetadataRef place = cg_debug_enter(e->u, v->def->loc);
         emitted = cg_rules[v->def->op](e, v->def, v->index, at);
+        cg_debug_leave(e->u, place);
     }
     cg_memo m = {v, ir_memdup(e->arena, at, (size_t)v->type.rank * sizeof *at), emitted};
     IR_PUSH(e->arena, &e->memo, m);

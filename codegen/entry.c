@@ -475,6 +475,7 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
     LLVMTypeRef param[3] = {u->ptr, u->ptr, u->i64};
     p->function = LLVMAddFunction(u->module, symbol, LLVMFunctionType(u->nothing, param, 3, 0));
     LLVMSetLinkage(p->function, LLVMInternalLinkage);
+    cg_debug_function(u, p->function, f->name, f->first ? f->first->loc : NULL);
     find_runtime(p);
     LLVMBasicBlockRef first = block(p);
     p->leave = block(p);
@@ -504,5 +505,6 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
     leave_if_unwanted(p, f);
     run(p, &top);
     LLVMBuildBr(u->b, p->leave);
+    cg_debug_leave(u, NULL);
     return p->function;
 }

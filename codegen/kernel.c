@@ -195,7 +195,10 @@ static void emit(cg_emitter *e, cg_call *call, const char *symbol)
     _Static_assert(IR_KERNEL_MAP == 0 && IR_KERNEL_CONTRACTION == 1 && IR_KERNEL_SINGLE == 2 && IR_KERNEL_CHECK == 3, "order of kernel kinds");
     cg_unit *u = e->u;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
+    LLVMMetadataRef place = cg_debug_enter(u, NULL);
+    const ir_inst *main_inst = e->kernel->core ? e->kernel->core : e->kernel->roots.items[0]->def;
     new_function(e, call, symbol);
+    cg_debug_function(u, e->function, main_inst->loc && main_inst->loc->op ? main_inst->loc->op : ir_ops[main_inst->op].name, main_inst->loc);
     /* Accumulators stand in the first block, so that the passes see them once. */
     LLVMBasicBlockRef first = LLVMAppendBasicBlockInContext(u->ll, e->function, ""), body = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
     LLVMPositionBuilderAtEnd(u->b, body);
@@ -206,6 +209,7 @@ static void emit(cg_emitter *e, cg_call *call, const char *symbol)
     LLVMBuildBr(u->b, body);
     if (before)
         LLVMPositionBuilderAtEnd(u->b, before);
+    cg_debug_leave(u, place);
 }
 
 cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, const char *symbol, bool (*same_storage)(void *user, const ir_value *x, const ir_value *y), void *user)

@@ -113,6 +113,24 @@ START_TEST(code_of_a_level_keeps_to_it)
 }
 END_TEST
 
+/* Assembly has a line of the text for what comes from it, and a kernel is named after its node, whatever the name holds. */
+START_TEST(debug_information_says_where_code_comes_from)
+{
+    const char *text = "gir 1\nmodule \"m\"\nentry @forward(input %x : f32[100]) {\n"
+                       "  %y = exp %x : f32[100]  ! name \"a \\x22*/\\x0ab\" op \"Exp\" node 6\n  return (output \"y\" %y)\n}\n";
+    cg_spec spec = {tiny_planned(ctx, arena, text), NULL};
+    cg_request r = {.prefix = "m", .spec = &spec, .nspecs = 1, .level = 2};
+    size_t size;
+    ck_assert_ptr_null(strstr(cg_text_of(compile(&r), true, &size), "debug_line"));
+    r.debug = true;
+    cg_object *o = compile(&r);
+    const char *assembly = cg_text_of(o, true, &size);
+    ck_assert(strstr(assembly, ".loc\t") && strstr(assembly, "debug_line") && strstr(assembly, "Exp a \\\\\\\"\\\\x2a/"));
+    cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
+    ck_assert(jit && cg_jit_symbol(jit, "m_forward"));
+}
+END_TEST
+
 /* ---- The object at work ---- */
 
 typedef struct inputs {
@@ -465,6 +483,7 @@ int main(void)
     tcase_add_test(c, objects_are_of_the_target_asked_for);
     tcase_add_test(c, the_same_request_gives_the_same_bytes);
     tcase_add_test(c, code_of_a_level_keeps_to_it);
+    tcase_add_test(c, debug_information_says_where_code_comes_from);
     tcase_add_test(c, the_jit_runs_what_the_object_holds);
     tcase_add_test(c, training_entries_work_together);
     tcase_add_test(c, states_are_laid_out_and_filled);
