@@ -37,6 +37,8 @@ void api_note(api_session *s, const char *format, ...) __attribute__((format(pri
 /* Memory of the session, zeroed. */
 void *api_alloc(api_session *s, size_t bytes);
 char *api_format(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A raw name as a terminal may see it: control characters and what is no UTF-8 as \xHH. */
+const char *api_shown(api_session *s, const char *text);
 
 /* ---- The stages ---- */
 

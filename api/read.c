@@ -212,7 +212,10 @@ static bool note_offers(api_session *s)
         if (is_input)
             continue;
         if (s->text) {
-            api_error(s, "%s: there is no input '%s'", s->path, s->given.items[i].name);
+            bool named = false;
+            for (int k = 0; k < s->options.input.count; k++)
+                named |= !strcmp(s->options.input.items[k].name, s->given.items[i].name);
+            (named ? api_usage : api_error)(s, "%s: there is no input '%s'", s->path, s->given.items[i].name);
             return false;
         }
         IR_PUSH(s->arena, &s->baked_offers, s->given.items[i].name);

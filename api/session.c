@@ -12,21 +12,41 @@ static const char *paint(const api_session *s, const char *code)
     return s->colour ? code : "";
 }
 
-/* Raw text on a terminal: control characters and what is no UTF-8 as \xHH. */
+enum { SAFE_PIECE = 5 };
+
+/* The next character of raw text as a terminal may see it, in `to`: control characters and what is no UTF-8 as \xHH. Returns the
+ * bytes of text that it is. */
+static size_t safe_piece(const unsigned char *c, char to[SAFE_PIECE])
+{
+    int more = *c < 0x80 ? 0 : *c >= 0xc2 && *c < 0xe0 ? 1 : *c >= 0xe0 && *c < 0xf0 ? 2 : *c >= 0xf0 && *c < 0xf5 ? 3 : -1, k = 0;
+    while (k < more && (c[1 + k] & 0xc0) == 0x80)
+        k++;
+    bool control = *c < 0x20 || *c == 0x7f || (more == 1 && *c == 0xc2 && c[1] < 0xa0) || (more == 2 && *c == 0xe2 && c[1] == 0x80 && c[2] >= 0x8b);
+    if (control || more < 0 || k < more) {
+        snprintf(to, SAFE_PIECE, "\\x%02x", *c);
+        return 1;
+    }
+    memcpy(to, c, (size_t)more + 1);
+    to[more + 1] = 0;
+    return (size_t)more + 1;
+}
+
 static void print_safe(FILE *f, const char *text)
 {
+    char piece[SAFE_PIECE];
     for (const unsigned char *c = (const unsigned char *)text; *c;) {
-        int more = *c < 0x80 ? 0 : *c >= 0xc2 && *c < 0xe0 ? 1 : *c >= 0xe0 && *c < 0xf0 ? 2 : *c >= 0xf0 && *c < 0xf5 ? 3 : -1, k = 0;
-        while (k < more && (c[1 + k] & 0xc0) == 0x80)
-            k++;
-        bool control = *c < 0x20 || *c == 0x7f || (more == 1 && *c == 0xc2 && c[1] < 0xa0) || (more == 2 && *c == 0xe2 && c[1] == 0x80 && c[2] >= 0x8b);
-        if (control || more < 0 || k < more) {
-            fprintf(f, "\\x%02x", *c++);
-            continue;
-        }
-        fwrite(c, 1, (size_t)more + 1, f);
-        c += more + 1;
+        c += safe_piece(c, piece);
+        fputs(piece, f);
     }
+}
+
+const char *api_shown(api_session *s, const char *text)
+{
+    char *to = ir_alloc(s->arena, strlen(text) * (SAFE_PIECE - 1) + 1), *at = to;
+    for (const unsigned char *c = (const unsigned char *)text; *c; at += strlen(at))
+        c += safe_piece(c, at);
+    *at = 0;
+    return to;
 }
 
 /* "model.onnx: node 17 'conv1' (Conv): ", "model.gir:3:7: ". */

@@ -4,12 +4,12 @@
  * `compile`: PREFIX.o and PREFIX.h, other forms of the code, and the line that links them. */
 #include "driver/driver.h"
 
-static void print_set(const char *title, const api_tensors *list, int trainable)
+static void print_set(api_session *s, const char *title, const api_tensors *list, int trainable)
 {
     const char *comma = "";
     for (int i = 0; i < list->count; i++)
         if (trainable < 0 || list->items[i].trainable == trainable) {
-            printf("%s%s", *comma ? comma : title, list->items[i].name);
+            printf("%s%s", *comma ? comma : title, api_shown(s, list->items[i].name));
             comma = ", ";
         }
     if (*comma)
@@ -22,9 +22,9 @@ static void print_summary(api_session *s, const api_outputs *o)
     if (api_options_of(s)->quiet || !f)
         return;
     if (api_options_of(s)->train) {
-        print_set("trains: ", &f->params, 1);
-        print_set("does not train: ", &f->params, 0);
-        print_set("statistics: ", &f->stats, -1);
+        print_set(s, "trains: ", &f->params, 1);
+        print_set(s, "does not train: ", &f->params, 0);
+        print_set(s, "statistics: ", &f->stats, -1);
     }
     for (int i = 0; i < o->n; i++)
         printf("wrote %s, %zu bytes\n", o->file[i].path, o->file[i].size);

@@ -23,14 +23,14 @@ static long long bytes_of(const api_facts *f, int row)
     return (long long)*(const int64_t *)(const void *)((const char *)f + rows[row].at);
 }
 
-static void print_list(const char *title, const api_tensors *list, bool states)
+static void print_list(api_session *s, const char *title, const api_tensors *list, bool states)
 {
     if (list->count)
         printf("%s\n", title);
     for (int i = 0; i < list->count; i++) {
         const api_tensor_info *t = &list->items[i];
-        printf("  %s%s%s%s", t->name, *t->type ? " " : "", t->type, states ? t->trainable ? ": trains" : ": does not train" : "");
-        printf("%s%s%s\n", t->why ? states ? " (" : ": " : "", t->why ? t->why : "", t->why && states ? ")" : "");
+        printf("  %s%s%s%s", api_shown(s, t->name), *t->type ? " " : "", t->type, states ? t->trainable ? ": trains" : ": does not train" : "");
+        printf("%s%s%s\n", t->why ? states ? " (" : ": " : "", t->why ? api_shown(s, t->why) : "", t->why && states ? ")" : "");
     }
 }
 
@@ -74,16 +74,16 @@ void run_info(api_session *s, const char *model)
         print_json(f);
         return;
     }
-    printf("model %s, entries", f->name);
+    printf("model %s, entries", api_shown(s, f->name));
     for (int i = 0; api_entry_names[i]; i++)
         if (f->entry[i])
             printf(" %s", api_entry_names[i]);
-    printf("\nloss: %s\n", f->loss ? f->loss : "none");
-    print_list("inputs", &f->inputs, false);
-    print_list("outputs", &f->outputs, false);
-    print_list("parameters", &f->params, true);
-    print_list("statistics", &f->stats, false);
-    print_list("constants", &f->constants, false);
+    printf("\nloss: %s\n", f->loss ? api_shown(s, f->loss) : "none");
+    print_list(s, "inputs", &f->inputs, false);
+    print_list(s, "outputs", &f->outputs, false);
+    print_list(s, "parameters", &f->params, true);
+    print_list(s, "statistics", &f->stats, false);
+    print_list(s, "constants", &f->constants, false);
     printf("multiply-accumulates of forward: %lld\nbytes\n", (long long)f->macs);
     for (int i = 0; i < ROWS; i++)
         printf("  %-18s %14lld\n", rows[i].title, bytes_of(f, i));
