@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The command as a user meets it: exit statuses, what goes to stdout and stderr, what is written and what is not. Hostile files have
+ * tests of their own in driver_hostile.c. */
+#include "tests/command.h"
+
+/* w * x, and a loss of it. */
+static const char small_model[] = "gir 1\n"
+                                  "module \"small\"\n"
+                                  "param \"w\" : f32[3] trainable init [1, 2, 3]\n"
+                                  "entry @forward(\n"
+                                  "    input %x : f32[3],\n"
+                                  "    state %w : f32[3]\n"
+                                  ") {\n"
+                                  "    %y = mul %x, %w : f32[3]\n"
+                                  "    %loss = reduce %y combine=sum axes=[0] : f32[]\n"
+                                  "    return (\n"
+                                  "        output \"y\" %y,\n"
+                                  "        output \"loss\" %loss loss\n"
+                                  "    )\n"
+                                  "}\n";
+static const float one_two_three[] = {1, 2, 3};
+
+static void small(void)
+{
+    command_setup();
+    put_text("small.gir", small_model);
+    put_npy("x.npy", "<f4", "(3,)", one_two_three, sizeof one_two_three);
+}
+
+static const char *const verbs[] = {"compile", "run", "bench", "dump", "check", "info", "opt"};
+enum { VERBS = sizeof verbs / sizeof *verbs };
+
+START_TEST(help_and_version_go_to_stdout)
+{
+    gradc("--help");
+    ck_exit(0, "--help");
+    for (int i = 0; i < VERBS; i++)
+        ck_assert_msg(strstr(said.out, verbs[i]), "--help does not name %s", verbs[i]);
+    ck_assert_str_eq(said.err, "");
+    gradc("--version");
+    ck_exit(0, "--version");
+    ck_assert(!strncmp(said.out, "gradc ", 6));
+    gradc("--list-ops");
+    ck_exit(0, "--list-ops");
+    ck_assert(strstr(said.out, "dot_general") && strstr(said.out, "Conv"));
+}
+END_TEST
+
+START_TEST(every_verb_has_help)
+{
+    gradc(verbs[_i], "--help");
+    ck_exit(0, verbs[_i]);
+    ck_assert(strstr(said.out, verbs[_i]) && strlen(said.out) > 100);
+    ck_assert_str_eq(said.err, "");
+    gradc(verbs[_i], "--version");
+    ck_exit(0, verbs[_i]);
+}
+END_TEST
+
+/* Command lines at fault: exit 2 and a word of what is wrong. */
+static const struct { const char *line, *says; } misuse[] = {
+    {"", "verb"},
+    {"frobnicate small.gir", "frobnicate"},
+    {"compile", "model"},
+    {"compile small.gir small.gir", "small.gir"},
+    {"compile small.gir --frobnicate", "--frobnicate"},
+    {"compile small.gir --grad", "--grad"},
+    {"compile small.gir --prefix", "prefix"},
+    {"compile small.gir --quiet=1", "quiet"},
+    {"compile small.gir --train=magic", "magic"},
+    {"compile small.gir --train=adam:speed=1", "speed"},
+    {"compile small.gir --train=adam:lr=fast", "fast"},
+    {"compile small.gir --threads=many", "many"},
+    {"compile small.gir --threads=-1", "-1"},
+    {"compile small.gir --threads=99999999999999999999", "threads"},
+    {"compile small.gir --seed=1.5", "seed"},
+    {"compile small.gir --cpu=z80", "x86-64"},
+    {"compile small.gir --target=z80-unknown-cpm", "z80-unknown-cpm"},
+    {"compile small.gir --blas=maybe", "maybe"},
+    {"compile small.gir --emit=obj,exe", "exe"},
+    {"compile small.gir --weights=cloud", "cloud"},
+    {"compile small.gir --entries=sideways", "sideways"},
+    {"compile small.gir -O9", "9"},
+    {"compile small.gir --train --freeze=nothing*", "nothing*"},
+    {"compile small.gir --train --trainable=v", "'v'"},
+    {"compile small.gir --train=sgd --no-decay=v", "'v'"},
+    {"compile small.gir --train --loss=nothing", "nothing"},
+    {"compile small.gir --train --wrt=nothing", "nothing"},
+    {"compile small.gir --dim batch", "batch"},
+    {"compile small.gir --dim batch=none", "none"},
+    {"compile small.gir --shape x=3y4", "3y4"},
+    {"run small.gir --input x", "x"},
+    {"run small.gir --input nothing=x.npy", "nothing"},
+    {"dump small.gir --after=sleep", "sleep"},
+    {"dump small.gir --format=pdf", "pdf"},
+    {"opt small.gir --passes=sleep", "sleep"},
+};
+enum { MISUSES = sizeof misuse / sizeof *misuse };
+
+START_TEST(misuse_is_exit_2)
+{
+    int before = file_count(".");
+    gradc_line(misuse[_i].line, NULL);
+    ck_exit(2, misuse[_i].line);
+    ck_says(misuse[_i].says);
+    ck_assert_str_eq(said.out, "");
+    ck_assert_int_eq(file_count("."), before);
+}
+END_TEST
+
+START_TEST(a_compiled_model_is_an_object_and_a_header)
+{
+    gradc("compile", "small.gir", "--train=adam:lr=0.01", "--wrt=x");
+    ck_exit(0, "compile");
+    ck_assert(is_there("small.o") && is_there("small.h"));
+    ck_assert_int_eq(file_count("."), 4);
+    ck_assert_msg(strstr(said.out, "small.o") && strstr(said.out, "gradc_rt"), "the link line is due, not '%s'", said.out);
+    static char header[1 << 16];
+    read_all("small.h", header, sizeof header);
+    const char *due[] = {"SMALL_ARENA_BYTES", "SMALL_HYPER {0.00999999978f", "small_step(", "small_backward(", "} small_input_grads;"};
+    for (size_t i = 0; i < sizeof due / sizeof *due; i++)
+        ck_assert_msg(strstr(header, due[i]) != NULL, "no '%s' in\n%s", due[i], header);
+    ck_assert(!mkdir("sub", 0700));
+    gradc("compile", "small.gir", "-o", "sub/other.o");
+    ck_exit(0, "compile -o");
+    ck_assert(is_there("sub/other.o") && is_there("sub/other.h") && file_count("sub") == 2);
+    read_all("sub/other.h", header, sizeof header);
+    ck_assert(strstr(header, "small_forward(") && !strstr(header, "other_forward("));
+    gradc("compile", "small.gir", "-o", "sub/third.o", "--prefix=mine");
+    ck_exit(0, "--prefix");
+    read_all("sub/third.h", header, sizeof header);
+    ck_assert(strstr(header, "mine_forward("));
+}
+END_TEST
+
+START_TEST(the_same_input_gives_the_same_bytes)
+{
+    static char first[1 << 20], second[1 << 20];
+    gradc("compile", "small.gir", "--train=adamw", "-o", "a.o");
+    ck_exit(0, "compile");
+    ck_assert(!mkdir("elsewhere", 0700) && !setenv("LC_ALL", "de_DE.UTF-8", 1) && !chdir("elsewhere"));
+    gradc("compile", "../small.gir", "--train=adamw", "-o", "b.o");
+    ck_exit(0, "compile");
+    ck_assert(!chdir(".."));
+    for (int i = 0; i < 2; i++) {
+        memset(first, 0, sizeof first), memset(second, 0, sizeof second);
+        read_all(i ? "a.h" : "a.o", first, sizeof first);
+        read_all(i ? "elsewhere/b.h" : "elsewhere/b.o", second, sizeof second);
+        ck_assert(!memcmp(first, second, sizeof first));
+    }
+}
+END_TEST
+
+START_TEST(other_forms_of_code_are_written_on_demand)
+{
+    gradc("compile", "small.gir", "--train=sgd", "--emit=asm,llvm,lib,shared,obj", "--weights=file");
+    ck_exit(0, "compile");
+    const char *due[] = {"small.o", "small.h", "small.s", "small.ll", "libsmall.a", "libsmall.so", "small.safetensors"};
+    for (size_t i = 0; i < sizeof due / sizeof *due; i++)
+        ck_assert_msg(is_there(due[i]), "%s is not there", due[i]);
+    ck_assert_int_eq(file_count("."), 2 + (int)(sizeof due / sizeof *due));
+}
+END_TEST
+
+static void check_npy(const char *path, const float *due, size_t n)
+{
+    static char file[4096];
+    read_all(path, file, sizeof file);
+    size_t head = 10 + (unsigned char)file[8] + 256 * (size_t)(unsigned char)file[9];
+    float is[16];
+    memcpy(is, file + head, n * sizeof *is);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(is[i] == due[i], "%s: element %zu is %g, not %g", path, i, (double)is[i], (double)due[i]);
+}
+
+START_TEST(run_writes_or_prints)
+{
+    gradc("run", "small.gir", "--input", "x=x.npy");
+    ck_exit(0, "run");
+    ck_assert_msg(strstr(said.out, "y") && strstr(said.out, "14"), "'%s'", said.out);
+    ck_assert_int_eq(file_count("."), 2);
+    gradc("run", "small.gir", "--input", "x=x.npy", "--grad", "--output", "deep/er");
+    ck_exit(0, "run --output");
+    check_npy("deep/er/y.npy", (const float[]){1, 4, 9}, 3);
+    check_npy("deep/er/loss.npy", (const float[]){14}, 1);
+    check_npy("deep/er/grad/w.npy", one_two_three, 3);
+    check_npy("deep/er/grad/x.npy", one_two_three, 3);
+    put_npy("g.npy", "<f4", "(3,)", (const float[]){10, 0, 1}, 12);
+    gradc("run", "small.gir", "--input", "x=x.npy", "--grad", "--cotangent", "y=g.npy", "--cotangent", "loss=zero.npy", "--output", "out");
+    ck_exit(1, "a file that is missing");
+    ck_says("zero.npy");
+    ck_assert(!is_there("out"));
+    put_npy("zero.npy", "<f4", "()", (const float[]){0}, 4);
+    gradc("run", "small.gir", "--input", "x=x.npy", "--grad", "--cotangent", "y=g.npy", "--cotangent", "loss=zero.npy", "--output", "out");
+    ck_exit(0, "--cotangent");
+    check_npy("out/grad/w.npy", (const float[]){10, 0, 3}, 3);
+}
+END_TEST
+
+START_TEST(data_at_fault_is_exit_1)
+{
+    static const double wide[3];
+    static const struct { const char *type, *shape; size_t bytes; const char *say, *and; } wrong[] = {
+        {"<f8", "(3,)", 24, "f64", "f32"}, {"<i4", "(3,)", 12, "i32", "f32"}, {"<f4", "(2,)", 8, "[2]", "[3]"},
+        {"<f4", "(3, 1)", 12, "[3,1]", "[3]"}, {"<f4", "(3,)", 8, "wrong.npy", ""}, {"<f4", "(-3,)", 12, "wrong.npy", ""},
+        {"<U1", "(3,)", 12, "wrong.npy", ""}, {">f4", "(4611686018427387904, 4)", 12, "wrong.npy", ""},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        put_npy("wrong.npy", wrong[i].type, wrong[i].shape, wide, wrong[i].bytes);
+        gradc("run", "small.gir", "--input", "x=wrong.npy", "--output", "out");
+        ck_exit(1, wrong[i].shape);
+        ck_says(wrong[i].say);
+        ck_says(wrong[i].and);
+        ck_assert(!is_there("out"));
+    }
+    gradc("run", "small.gir");
+    ck_exit(1, "a missing input");
+    ck_says("x");
+    gradc("run", "small.gir", "--input", "x=there_is_no.npy");
+    ck_exit(1, "a missing file");
+    ck_says("there_is_no.npy");
+    gradc("run", "small.gir", "--inputs", "x.npy");
+    ck_exit(1, "not an npz");
+    ck_says("x.npy");
+}
+END_TEST
+
+/* A classifier of the repository, trained with labels out of range: cross entropy's check speaks. */
+START_TEST(a_bad_label_names_tensor_position_value_and_limit)
+{
+    static float x[64 * 784];
+    static int64_t y[64];
+    put_npy("x.npy", "<f4", "(64, 1, 28, 28)", x, sizeof x);
+    for (int i = 0; i < 2; i++) {
+        y[17] = i ? -3 : 10;
+        put_npy("y.npy", "<i8", "(64,)", y, sizeof y);
+        gradc("run", ROOT "examples/fashion/cnn.onnx", "--input", "x=x.npy", "--input", "y=y.npy", "--grad", "--output", "out");
+        ck_exit(1, "a bad label");
+        ck_says("'y'");
+        ck_says("17");
+        ck_says(i ? "-3" : "10");
+        ck_assert(!is_there("out"));
+    }
+}
+END_TEST
+
+START_TEST(a_text_error_has_a_place_and_a_caret)
+{
+    put_text("bad.gir", "gir 1\nmodule \"bad\"\nentry @forward( input %x : f32[3] ) {\n    %y = frob %x : f32[3]\n    %z = neg %w : f32[3]\n"
+                        "    return ( output \"y\" %y )\n}\n");
+    gradc("check", "bad.gir");
+    ck_exit(1, "bad.gir");
+    ck_says("bad.gir:4:");
+    ck_says("bad.gir:5:");
+    ck_says("frob");
+    ck_says("^");
+    ck_assert(!strchr(said.err, '\033'));
+}
+END_TEST
+
+START_TEST(text_comes_from_stdin_too)
+{
+    gradc_line("run - --input x=x.npy", "small.gir");
+    ck_exit(0, "run -");
+    gradc_line("opt - --passes=dce", "small.gir");
+    ck_exit(0, "opt -");
+    put_text("again.gir", said.out);
+    static char first[sizeof said.out];
+    strcpy(first, said.out);
+    gradc("opt", "again.gir", "--passes=dce");
+    ck_exit(0, "opt");
+    ck_assert_str_eq(said.out, first);
+}
+END_TEST
+
+START_TEST(dump_shows_each_form)
+{
+    static const struct { const char *format, *shows; } forms[] = {{"text", "gir 1"}, {"dot", "digraph"}, {"llvm", "define "}, {"asm", ".text"}};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        char format[32];
+        snprintf(format, sizeof format, "--format=%s", forms[i].format);
+        gradc("dump", "small.gir", format);
+        ck_exit(0, format);
+        ck_assert_msg(strstr(said.out, forms[i].shows), "%s: %.500s", format, said.out);
+    }
+    gradc("dump", "small.gir", "--train=adam", "--after-all", "-o", "stages");
+    ck_exit(0, "--after-all");
+    ck_assert_int_gt(file_count("stages"), 5);
+}
+END_TEST
+
+START_TEST(info_and_check_know_the_model)
+{
+    gradc("info", "small.gir", "--train=adam");
+    ck_exit(0, "info");
+    ck_assert(strstr(said.out, "w") && strstr(said.out, "x") && strstr(said.out, "loss"));
+    gradc("info", "small.gir", "--json");
+    ck_exit(0, "info --json");
+    ck_assert(said.out[0] == '{');
+    gradc("check", "small.gir");
+    ck_exit(0, "check");
+    gradc("check", ROOT "tests/fixtures/onnx/wrong/operator.onnx");
+    ck_exit(1, "check of a gap");
+    ck_assert_msg(strstr(said.out, "Fancy") != NULL, "'%s'", said.out);
+    gradc("bench", "small.gir", "--train=sgd", "--json");
+    ck_exit(0, "bench");
+    const char *due[] = {"\"forward\"", "\"forward_train\"", "\"backward\"", "\"step\"", "\"min_us\"",
+                         "\"median_us\"", "\"p90_us\"", "\"compile_s\"", "\"arena_bytes\"", "\"cpu\""};
+    for (size_t i = 0; i < sizeof due / sizeof *due; i++)
+        ck_assert_msg(strstr(said.out, due[i]) != NULL, "%s is not in %s", due[i], said.out);
+}
+END_TEST
+
+START_TEST(nothing_is_written_on_failure)
+{
+    gradc("compile", "small.gir", "-o", "not/there/small.o");
+    ck_exit(1, "a folder that is missing");
+    ck_says("not/there/small.o");
+    ck_assert_int_eq(file_count("."), 2);
+    ck_assert(!mkdir("other.h", 0700));
+    gradc("compile", "small.gir", "-o", "other.o");
+    ck_exit(1, "a folder where the header is due");
+    ck_assert(!is_there("other.o") && file_count(".") == 3);
+    gradc("compile", "missing.onnx");
+    ck_exit(1, "a missing model");
+    ck_says("missing.onnx");
+    ck_assert(!mkdir("folder.onnx", 0700));
+    gradc("compile", "folder.onnx");
+    ck_exit(1, "a folder as a model");
+    ck_assert(!rmdir("folder.onnx"));
+    gradc("compile", "x.npy");
+    ck_exit(2, "a model is .onnx or .gir");
+    ck_assert_int_eq(file_count("."), 3);
+}
+END_TEST
+
+/* Every ONNX fixture with inputs and values of another implementation: run must agree, and must notice when a value is not right. */
+static void each_fixture(void (*f)(const char *model, const char *data))
+{
+    DIR *d = opendir(ROOT "tests/fixtures/onnx");
+    ck_assert(d != NULL);
+    for (struct dirent *e; (e = readdir(d));) {
+        char model[600], data[600];
+        size_t n = strlen(e->d_name);
+        if (n < 5 || strcmp(e->d_name + n - 5, ".onnx"))
+            continue;
+        snprintf(model, sizeof model, ROOT "tests/fixtures/onnx/%s", e->d_name);
+        snprintf(data, sizeof data, ROOT "tests/fixtures/onnx/%.*s.npz", (int)n - 5, e->d_name);
+        f(model, data);
+    }
+    closedir(d);
+}
+
+/* Networks that were exported for training hold the values of their inference form, which --train makes of them. */
+static void agrees(const char *model, const char *data)
+{
+    gradc("run", model, "--inputs", data, "--expect", data, strstr(model, "_script.onnx") ? "--train" : "--quiet");
+    ck_exit(0, model);
+}
+
+START_TEST(fixtures_agree)
+{
+    each_fixture(agrees);
+}
+END_TEST
+
+START_TEST(a_wrong_value_is_noticed)
+{
+    gradc("run", ROOT "tests/fixtures/onnx/if_true.onnx", "--inputs", ROOT "tests/fixtures/onnx/if_true.npz", "--expect",
+          ROOT "tests/fixtures/onnx/if_false.npz");
+    ck_exit(1, "the values of the other branch");
+}
+END_TEST
+
+START_TEST(quiet_hides_notes)
+{
+    gradc("compile", "small.gir", "--quiet");
+    ck_exit(0, "--quiet");
+    ck_assert_str_eq(said.err, "");
+    gradc("compile", "missing.gir", "--quiet");
+    ck_exit(1, "--quiet");
+    ck_says("missing.gir");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("driver");
+    TCase *c = tcase_create("driver");
+    tcase_set_timeout(c, 120);
+    tcase_add_checked_fixture(c, small, command_teardown);
+    tcase_add_test(c, help_and_version_go_to_stdout);
+    tcase_add_loop_test(c, every_verb_has_help, 0, VERBS);
+    tcase_add_loop_test(c, misuse_is_exit_2, 0, MISUSES);
+    tcase_add_test(c, a_compiled_model_is_an_object_and_a_header);
+    tcase_add_test(c, the_same_input_gives_the_same_bytes);
+    tcase_add_test(c, other_forms_of_code_are_written_on_demand);
+    tcase_add_test(c, run_writes_or_prints);
+    tcase_add_test(c, data_at_fault_is_exit_1);
+    tcase_add_test(c, a_bad_label_names_tensor_position_value_and_limit);
+    tcase_add_test(c, a_text_error_has_a_place_and_a_caret);
+    tcase_add_test(c, text_comes_from_stdin_too);
+    tcase_add_test(c, dump_shows_each_form);
+    tcase_add_test(c, info_and_check_know_the_model);
+    tcase_add_test(c, nothing_is_written_on_failure);
+    tcase_add_test(c, fixtures_agree);
+    tcase_add_test(c, a_wrong_value_is_noticed);
+    tcase_add_test(c, quiet_hides_notes);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Files from anyone, given to the command: each ends with a diagnostic and exit 1, or is compiled; nothing is written when it
+ * is refused, nothing crashes, nothing outside the model's folder is read, and no name reaches generated text raw. */
+#include "tests/command.h"
+
+static void refused(const char *model, const char *what)
+{
+    int before = file_count(".");
+    gradc("compile", model, "--train=adam");
+    ck_exit(1, what);
+    ck_assert_msg(*said.err && !*said.out, "%s: said '%s'", what, said.out);
+    ck_assert_msg(file_count(".") == before, "%s: something was written", what);
+}
+
+static unsigned char *slurp(const char *path, size_t *size)
+{
+    FILE *f = fopen(path, "rb");
+    ck_assert(f && !fseek(f, 0, SEEK_END));
+    *size = (size_t)ftell(f);
+    unsigned char *b = malloc(*size + 1);
+    rewind(f);
+    ck_assert(b && fread(b, 1, *size, f) == *size);
+    fclose(f);
+    return b;
+}
+
+/* Each file of tests/fixtures/onnx/wrong has a piece of its message beside it. */
+START_TEST(wrong_files_are_refused_with_their_message)
+{
+    DIR *d = opendir(ROOT "tests/fixtures/onnx/wrong");
+    ck_assert(d != NULL);
+    int n = 0;
+    for (struct dirent *e; (e = readdir(d));) {
+        char path[600], text[300];
+        size_t length = strlen(e->d_name);
+        if (length < 5 || strcmp(e->d_name + length - 5, ".onnx"))
+            continue;
+        snprintf(path, sizeof path, ROOT "tests/fixtures/onnx/wrong/%s", e->d_name);
+        refused(path, path);
+        ck_says(e->d_name);
+        strcpy(path + strlen(path) - 5, ".txt");
+        read_all(path, text, sizeof text);
+        text[strcspn(text, "\n")] = 0;
+        ck_says(text);
+        n++;
+    }
+    closedir(d);
+    ck_assert_int_gt(n, 40);
+}
+END_TEST
+
+START_TEST(a_node_is_named)
+{
+    refused(ROOT "tests/fixtures/onnx/wrong/operator.onnx", "operator");
+    ck_says("node 0 'it' (Fancy)");
+}
+END_TEST
+
+START_TEST(truncated_files_are_refused)
+{
+    size_t size;
+    unsigned char *b = slurp(ROOT "tests/fixtures/onnx/conv_script.onnx", &size);
+    for (size_t i = 0; i < 48; i++) {
+        size_t cut = i < 16 ? i : size * (i - 15) / 33;
+        put("cut.onnx", b, cut);
+        refused("cut.onnx", "a truncated file");
+    }
+    free(b);
+}
+END_TEST
+
+START_TEST(random_bytes_are_refused)
+{
+    static unsigned char b[4096];
+    uint32_t r = 1;
+    for (int i = 0; i < 32; i++) {
+        for (size_t k = 0; k < sizeof b; k++)
+            b[k] = (unsigned char)((r = r * 1664525u + 1013904223u) >> 24);
+        put("random.onnx", b, sizeof b);
+        refused("random.onnx", "random bytes");
+        put("random.gir", b, sizeof b);
+        refused("random.gir", "random bytes as text");
+    }
+}
+END_TEST
+
+/* Bytes of a good file changed at random: any end is right but a crash or a hang. */
+START_TEST(changed_bytes_do_no_harm)
+{
+    size_t size;
+    unsigned char *b = slurp(ROOT "tests/fixtures/onnx/rnn.onnx", &size);
+    uint32_t r = 7;
+    for (int i = 0; i < 60; i++) {
+        size_t at[4];
+        unsigned char old[4];
+        for (int k = 0; k < 4; k++) {
+            at[k] = (r = r * 1664525u + 1013904223u) % size;
+            old[k] = b[at[k]];
+            b[at[k]] = (unsigned char)((r = r * 1664525u + 1013904223u) >> 24);
+        }
+        put("changed.onnx", b, size);
+        gradc("info", "changed.onnx");
+        ck_assert_msg(said.status == 0 || said.status == 1, "exit %d: %.1000s", said.status, said.err);
+        for (int k = 4; k-- > 0;)
+            b[at[k]] = old[k];
+    }
+    free(b);
+}
+END_TEST
+
+START_TEST(nested_subgraphs_are_refused)
+{
+    wire w = {0};
+    wire_value(&w, GRAPH_OUTPUT, "y", 0, NULL);
+    for (int i = 0; i < 100000; i++) {
+        /* what there is becomes the branch of an If, that a graph */
+        wire_close(&w, 6, 0);       /* g */
+        wire_number(&w, 20, 5);     /* type: a graph */
+        wire_text(&w, 1, "then_branch");
+        wire_close(&w, NODE_ATTRIBUTE, 0);
+        wire_text(&w, NODE_OP, "If");
+        wire_close(&w, GRAPH_NODE, 0);
+    }
+    wire_model(&w, "deep.onnx");
+    refused("deep.onnx", "100,000 nested subgraphs");
+    ck_says("nested");
+}
+END_TEST
+
+START_TEST(many_empty_nodes_end)
+{
+    wire w = {0};
+    wire_value(&w, GRAPH_OUTPUT, "y", 0, NULL);
+    for (int i = 0; i < 1000000; i++)
+        wire_bytes(&w, "\x0a\0", 2);
+    wire_model(&w, "many.onnx");
+    refused("many.onnx", "a million empty nodes");
+}
+END_TEST
+
+static void one_node(const char *op, int rank, const int64_t *dim)
+{
+    wire w = {0};
+    wire_value(&w, GRAPH_OUTPUT, "y", rank, dim);
+    wire_value(&w, GRAPH_INPUT, "x", rank, dim);
+    wire_node(&w, op, "n", "x", "y");
+    wire_model(&w, "one.onnx");
+}
+
+START_TEST(dimensions_that_overflow_are_refused)
+{
+    static const int64_t dim[][3] = {{INT64_MAX, 2, 1}, {1ll << 40, 1ll << 40, 1}, {1ll << 32, 1ll << 30, 4}, {-5, 2, 2}, {1ll << 38, 4, 1}, {1, INT64_MAX, 0}};
+    for (size_t i = 0; i < sizeof dim / sizeof *dim; i++) {
+        one_node("Neg", 3, dim[i]);
+        refused("one.onnx", "an overflowing dimension");
+    }
+    one_node("Neg", 2, (const int64_t[]){0, 4});
+    gradc("compile", "one.onnx");
+    ck_exit(0, "no elements");
+    gradc("info", "one.onnx", "--shape", "x=4611686018427387904x8");
+    ck_assert_msg(said.status == 1 || said.status == 2, "exit %d", said.status);
+    ck_assert(*said.err);
+}
+END_TEST
+
+/* external.onnx reads external.bin beside it; what stands there in its place is no file of that folder, or no file. */
+START_TEST(external_data_stays_in_the_folder)
+{
+    size_t size, weights_size;
+    unsigned char *b = slurp(ROOT "tests/fixtures/onnx/external.onnx", &size), *weights = slurp(ROOT "tests/fixtures/onnx/external.bin", &weights_size);
+    ck_assert(!mkdir("in", 0700) && !mkdir("out", 0700));
+    put("in/external.onnx", b, size);
+    put("out/external.bin", weights, weights_size);
+    put("in/external.bin", weights, weights_size);
+    gradc("info", "in/external.onnx");
+    ck_exit(0, "data beside the model");
+    ck_assert(!unlink("in/external.bin") && !symlink("../out/external.bin", "in/external.bin"));
+    refused("in/external.onnx", "a link out of the folder");
+    ck_assert(!unlink("in/external.bin") && !symlink("/dev/zero", "in/external.bin"));
+    refused("in/external.onnx", "a link to a device");
+    ck_assert(!unlink("in/external.bin") && !mkfifo("in/external.bin", 0600));
+    refused("in/external.onnx", "a pipe");
+    ck_assert(!unlink("in/external.bin") && !mkdir("in/external.bin", 0700));
+    refused("in/external.onnx", "a folder");
+    ck_assert(!rmdir("in/external.bin"));
+    put("in/external.bin", weights, weights_size - 1);
+    refused("in/external.onnx", "data that ends early");
+    free(b), free(weights);
+}
+END_TEST
+
+/* Names that would break a careless writer of headers, paths, terminals, DOT or JSON. */
+static const char *const names[] = {
+    "x; system(\"..\")", "*/ #include \"/etc/passwd\"", "\n#define x y", "int", "main", "malloc", "a/b", "a_b", "a-b", "9lives", "?" "?/", "%s%n%n%n",
+    "\033[2J\033]0;evil\007", "<script>alert(1)</script>", "\"quoted\"\\", "line\nbreak\r", "../../../etc/passwd", "/etc/passwd", "..", ".", "grad", "\xe2\x80\xae rtl",
+    
+    "-rf", "~", "$(reboot)", "a.npy", "inputs", "hostile_inputs", "ctx",
+};
+enum { NAMES = sizeof names / sizeof *names };
+
+static bool has_controls(const char *text)
+{
+    for (; *text; text++)
+        if (((unsigned char)*text < 32 && *text != '\n' && *text != '\t') || *text == 127)
+            return true;
+    return strstr(text, "\xe2\x80\xae") != NULL;
+}
+
+static void named_model(const char *path)
+{
+    wire w = {0};
+    char output[200];
+    for (int i = NAMES; i-- > 0;) {
+        snprintf(output, sizeof output, "%s out", names[i]);
+        wire_value(&w, GRAPH_OUTPUT, output, 1, (const int64_t[]){3});
+    }
+    for (int i = NAMES; i-- > 0;)
+        wire_value(&w, GRAPH_INPUT, names[i], 1, (const int64_t[]){3});
+    for (int i = NAMES; i-- > 0;) {
+        snprintf(output, sizeof output, "%s out", names[i]);
+        wire_node(&w, "Neg", names[i], names[i], output);
+    }
+    wire_model(&w, path);
+}
+
+START_TEST(names_never_reach_text_raw)
+{
+    named_model("hostile.onnx");
+    static const char *const lines[] = {
+        "info hostile.onnx", "check hostile.onnx", "dump hostile.onnx", "dump hostile.onnx --format=dot", "dump hostile.onnx --format=llvm",
+        "dump hostile.onnx --format=asm", "info hostile.onnx --json", "check hostile.onnx --json", "compile hostile.onnx -g", "run hostile.onnx",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        gradc_line(lines[i], NULL);
+        ck_exit(i + 1 == sizeof lines / sizeof *lines ? 1 : 0, lines[i]);
+        ck_assert_msg(!has_controls(said.out) && !has_controls(said.err), "%s prints control characters", lines[i]);
+    }
+    put_text("use.c", "#include \"hostile.h\"\nint main(void)\n{\n    hostile_inputs in = {0};\n    return in.int_ != NULL;\n}\n");
+    ck_assert(!system("cc -std=c99 -Wall -Wextra -Wpedantic -Werror -Wno-missing-field-initializers -I" GRADC_INCLUDE " -c use.c"));
+}
+END_TEST
+
+START_TEST(files_are_named_inside_the_folder)
+{
+    named_model("hostile.onnx");
+    static const float x[3] = {1, 2, 3};
+    put_npy("x.npy", "<f4", "(3,)", x, sizeof x);
+    const char *argv[8 + 2 * NAMES] = {GRADC_COMMAND, "run", "hostile.onnx", "--output", "out"};
+    static char pair[NAMES][200];
+    int n = 5;
+    for (int i = 0; i < NAMES; i++) {
+        snprintf(pair[i], sizeof pair[i], "%s=x.npy", names[i]);
+        argv[n++] = "--input";
+        argv[n++] = pair[i];
+    }
+    int before = file_count(".");
+    run_program(argv, NULL);
+    ck_exit(0, "run");
+    ck_assert_int_eq(file_count("."), before + 1);
+    ck_assert_int_eq(file_count("out"), NAMES);
+    ck_assert(is_there("out/..%2F..%2F..%2Fetc%2Fpasswd%20out.npy") && is_there("out/%1B%5B2J%1B%5D0%3Bevil%07%20out.npy"));
+}
+END_TEST
+
+START_TEST(weights_beside_a_text_are_not_believed)
+{
+    static const char head[] = "gir 1\nmodule \"m\"\nparam \"w\" : f32[100] trainable init large(\"state/w\")\n"
+                               "entry @forward( state %w : f32[100] ) {\n    %y = neg %w : f32[100]\n    return ( output \"y\" %y )\n}\n";
+    static const struct { const char *header; size_t data; } files[] = {
+        {"{\"state/w\":{\"dtype\":\"F32\",\"shape\":[100],\"data_offsets\":[0,400]}}", 399},
+        {"{\"state/w\":{\"dtype\":\"F32\",\"shape\":[100],\"data_offsets\":[-400,0]}}", 400},
+        {"{\"state/w\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0},
+        {"{\"state/w\":{\"dtype\":\"F64\",\"shape\":[100],\"data_offsets\":[0,800]}}", 800},
+        {"{\"other\":{\"dtype\":\"F32\",\"shape\":[100],\"data_offsets\":[0,400]}}", 400},
+        {"[[[[[[[[[[[[[[[[", 400},
+    };
+    put_text("m.gir", head);
+    refused("m.gir", "no file beside it");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        static char b[2048];
+        size_t n = strlen(files[i].header);
+        memset(b, 0, sizeof b);
+        b[0] = (char)n;
+        memcpy(b + 8, files[i].header, n);
+        put("m.gir.safetensors", b, 8 + n + files[i].data);
+        refused("m.gir", files[i].header);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("hostile");
+    TCase *c = tcase_create("hostile");
+    tcase_set_timeout(c, 120);
+    tcase_add_checked_fixture(c, command_setup, command_teardown);
+    tcase_add_test(c, wrong_files_are_refused_with_their_message);
+    tcase_add_test(c, a_node_is_named);
+    tcase_add_test(c, truncated_files_are_refused);
+    tcase_add_test(c, random_bytes_are_refused);
+    tcase_add_test(c, changed_bytes_do_no_harm);
+    tcase_add_test(c, nested_subgraphs_are_refused);
+    tcase_add_test(c, many_empty_nodes_end);
+    tcase_add_test(c, dimensions_that_overflow_are_refused);
+    tcase_add_test(c, external_data_stays_in_the_folder);
+    tcase_add_test(c, names_never_reach_text_raw);
+    tcase_add_test(c, files_are_named_inside_the_folder);
+    tcase_add_test(c, weights_beside_a_text_are_not_believed);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
