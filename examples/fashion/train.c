@@ -190,7 +190,7 @@ int main(int argc, char **argv)
 {
     const char *folder = "/usr/share/datasets/fashion-mnist", *weights = NULL;
     gradc_rt_options options = CNN_OPTIONS;
-    int epochs = 5, option;
+    int epochs = 4, option;
     options.threads = 2;
     options.seed = 1;
     while ((option = getopt(argc, argv, "e:t:s:o:")) != -1)
