@@ -67,7 +67,7 @@ static void check_network(const char *name)
 
 START_TEST(gradients_agree_with_torch)
 {
-    const char *names[] = {"conv_script", "conv_export", "text_script", "text_export"};
+    const char *names[] = {"conv_script", "conv_export", "text_script", "text_export", "bounds"};
     check_network(names[_i]);
 }
 END_TEST
@@ -76,7 +76,7 @@ int main(void)
 {
     Suite *s = suite_create("onnx_grad");
     TCase *c = tcase_create("onnx_grad");
-    tcase_add_loop_test(c, gradients_agree_with_torch, 0, 4);
+    tcase_add_loop_test(c, gradients_agree_with_torch, 0, 5);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -57,13 +57,14 @@ static ir_value *softplus(onnx_node *n, ir_value *x)
     return ir_add(b, ir_max(b, x, onnx_like(n, x, 0)), ir_log1p(b, ir_exp(b, ir_neg(b, ir_abs(b, x)))));
 }
 
+/* At a bound the derivative is that of the bound, zero, as torch has it of ReLU6 and the like. */
 static ir_value *clamp(onnx_node *n, ir_value *x, ir_value *low, ir_value *high)
 {
     ir_builder *b = n->b;
     if (low)
-        x = ir_select(b, ir_compare(b, IR_LT, x, low), low, x);
+        x = ir_select(b, ir_compare(b, IR_LE, x, low), low, x);
     if (high)
-        x = ir_select(b, ir_compare(b, IR_GT, x, high), high, x);
+        x = ir_select(b, ir_compare(b, IR_GE, x, high), high, x);
     return x;
 }
 
