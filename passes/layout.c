@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { NEAR = 12, LANES = 16, COPY = 3, REORDER = 4, SMALL = 1024 };
+enum { NEAR = 12, LANES = 16, COPY = 3, REORDER = 4, SMALL = 1024, ROUNDS = 16 /* that a loop runs */ };
 
 typedef IR_LIST(ir_inst *) inst_list;
 
@@ -279,7 +279,8 @@ static choice judge(const ir_inst *inst, const layout_lane *lane, const ir_ints 
         if (lane->dim[s] >= 0 && !side_by_side(inst, s, lane->dim[s])) {
             ir_view view;
             bool free = !match_view(inst->operand[s], &view) || movable(inst->operand[s]);
-            c.cost += (free ? 1 : COPY) * (double)ir_count(&inst->operand[s]->type);
+            double elements = (double)ir_count(&inst->operand[s]->type);
+            c.cost += of(match_under_views(inst->operand[s]))->open ? elements / ROUNDS : (free ? 1 : COPY) * elements;
         }
     if (wish && !c.wish)
         c.cost += REORDER * (double)ir_count(t);

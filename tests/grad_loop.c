@@ -5,6 +5,7 @@
  * passes and the partition make of them; and compiled code against the evaluator. */
 #include "api/machine.h"
 #include "api/pipeline.h"
+#include "ir/kernels.h"
 
 #include <check.h>
 #include <math.h>
@@ -370,20 +371,32 @@ END_TEST
 
 /* ---- Training ---- */
 
-/* A small LSTM over a batch of 2 and 5 steps, its last state and all its outputs in the loss. */
-static const char lstm[] =
-    "param \"w\" : f64[8,4] trainable\nparam \"r\" : f64[8,2] trainable\nparam \"b\" : f64[8] trainable\n"
-    "func @cell(%r : f64[8,2], %h : f64[3,2], %c : f64[3,2], %x : f64[3,8]) {\n"
-    "  %hr = dot_general %h, %r lhs_contract=[1] rhs_contract=[1] : f64[3,8]\n  %s = add %x, %hr : f64[3,8]\n"
-    "  %i_ = slice %s start=[0,0] limit=[3,2] stride=[1,1] : f64[3,2]\n  %o_ = slice %s start=[0,2] limit=[3,4] stride=[1,1] : f64[3,2]\n"
-    "  %f_ = slice %s start=[0,4] limit=[3,6] stride=[1,1] : f64[3,2]\n  %g_ = slice %s start=[0,6] limit=[3,8] stride=[1,1] : f64[3,2]\n"
-    "  %i = logistic %i_ : f64[3,2]\n  %o = logistic %o_ : f64[3,2]\n  %f = logistic %f_ : f64[3,2]\n  %g = tanh %g_ : f64[3,2]\n"
-    "  %fc = mul %f, %c : f64[3,2]\n  %ig = mul %i, %g : f64[3,2]\n  %d = add %fc, %ig : f64[3,2]\n  %t = tanh %d : f64[3,2]\n  %n = mul %o, %t : f64[3,2]\n  return %n, %d, %n\n}\n"
-    "entry @forward(input %x : f64[5,3,4], input %h : f64[3,2], state %w : f64[8,4], state %r : f64[8,2], state %b : f64[8]) {\n"
-    "  %xw = dot_general %x, %w lhs_contract=[2] rhs_contract=[1] : f64[5,3,8]\n  %bb = broadcast %b shape=[5,3,8] dims=[2] : f64[5,3,8]\n  %p = add %xw, %bb : f64[5,3,8]\n"
-    "  %hn, %cn, %y, %t = scan %r, %h, %h, %p body=@cell consts=1 carries=2 length=5 : f64[3,2], f64[3,2], f64[5,3,2], i64[]\n"
-    "  %y2 = mul %y, %y : f64[5,3,2]\n  %l1 = reduce %y2 combine=sum axes=[0,1,2] : f64[]\n  %l2 = reduce %cn combine=sum axes=[0,1] : f64[]\n  %loss = add %l1, %l2 : f64[]\n"
+/* An LSTM over 5 steps and a batch of $m; its last state and all its outputs are in the loss. $n is the number of hidden units, $2, $3 and
+ * $g are two, three and four times that. */
+static const char lstm_text[] =
+    "param \"w\" : f64[$g,4] trainable\nparam \"r\" : f64[$g,$n] trainable\nparam \"b\" : f64[$g] trainable\n"
+    "func @cell(%r : f64[$g,$n], %h : f64[$m,$n], %c : f64[$m,$n], %x : f64[$m,$g]) {\n"
+    "  %hr = dot_general %h, %r lhs_contract=[1] rhs_contract=[1] : f64[$m,$g]\n  %s = add %x, %hr : f64[$m,$g]\n"
+    "  %i_ = slice %s start=[0,0] limit=[$m,$n] stride=[1,1] : f64[$m,$n]\n  %o_ = slice %s start=[0,$n] limit=[$m,$2] stride=[1,1] : f64[$m,$n]\n"
+    "  %f_ = slice %s start=[0,$2] limit=[$m,$3] stride=[1,1] : f64[$m,$n]\n  %g_ = slice %s start=[0,$3] limit=[$m,$g] stride=[1,1] : f64[$m,$n]\n"
+    "  %i = logistic %i_ : f64[$m,$n]\n  %o = logistic %o_ : f64[$m,$n]\n  %f = logistic %f_ : f64[$m,$n]\n  %g = tanh %g_ : f64[$m,$n]\n"
+    "  %fc = mul %f, %c : f64[$m,$n]\n  %ig = mul %i, %g : f64[$m,$n]\n  %d = add %fc, %ig : f64[$m,$n]\n  %t = tanh %d : f64[$m,$n]\n  %n = mul %o, %t : f64[$m,$n]\n  return %n, %d, %n\n}\n"
+    "entry @forward(input %x : f64[5,$m,4], input %h : f64[$m,$n], state %w : f64[$g,4], state %r : f64[$g,$n], state %b : f64[$g]) {\n"
+    "  %xw = dot_general %x, %w lhs_contract=[2] rhs_contract=[1] : f64[5,$m,$g]\n  %bb = broadcast %b shape=[5,$m,$g] dims=[2] : f64[5,$m,$g]\n  %p = add %xw, %bb : f64[5,$m,$g]\n"
+    "  %r2 = add %r, %r : f64[$g,$n]\n  %hn, %cn, %y, %t = scan %r2, %h, %h, %p body=@cell consts=1 carries=2 length=5 : f64[$m,$n], f64[$m,$n], f64[5,$m,$n], i64[]\n"
+    "  %y2 = mul %y, %y : f64[5,$m,$n]\n  %l1 = reduce %y2 combine=sum axes=[0,1,2] : f64[]\n  %l2 = reduce %cn combine=sum axes=[0,1] : f64[]\n  %loss = add %l1, %l2 : f64[]\n"
     "  return (output \"loss\" %loss loss, output \"y\" %y)\n}\n";
+
+static const char *lstm_of(int m, int n)
+{
+    char *out = ir_alloc(arena, 4 * sizeof lstm_text), *to = out;
+    for (const char *at = lstm_text; *at; at++)
+        if (*at == '$')
+            to += sprintf(to, "%d", *++at == 'm' ? m : *at == 'n' ? n : *at == 'g' ? 4 * n : (*at - '0') * n);
+        else
+            *to++ = *at;
+    return out;
+}
 
 static ir_module *trained(const char *text)
 {
@@ -444,13 +457,13 @@ static ir_literal **states_of(const ir_module *m)
 
 static ir_literal **lstm_inputs(void)
 {
-    ir_module *m = parse(lstm);
+    ir_module *m = parse(lstm_of(3, 2));
     return inputs_of(ir_func_by_name(m, "forward"));
 }
 
 START_TEST(parts_of_a_step_give_the_step)
 {
-    ir_module *m = trained(lstm);
+    ir_module *m = trained(lstm_of(3, 2));
     ir_literal **whole = states_of(m), **parts = states_of(m), **in = lstm_inputs(), *out[2], *same[2], *dx = NULL;
     for (int turn = 0; turn < 3; turn++) {
         for (int i = 0; i < m->states.count; i++)
@@ -472,9 +485,9 @@ END_TEST
 /* The same, compiled, against the evaluator. */
 START_TEST(compiled_training_agrees)
 {
-    ir_module *plain = trained(lstm);
+    ir_module *plain = trained(lstm_of(3, 2));
     ir_literal **state = states_of(plain), **in = lstm_inputs(), *out[2], *dx = NULL;
-    api_machine *x = machine_of(trained(lstm), 2);
+    api_machine *x = machine_of(trained(lstm_of(3, 2)), 2);
     double loss, y[30], got_dx[60];
     api_machine_set(x, CG_INPUTS, "x", in[0]->data);
     api_machine_set(x, CG_INPUTS, "h", in[1]->data);
@@ -526,7 +539,7 @@ static const ir_inst *only_scan(const ir_func *f)
  * follow the loop. Forward leaves its ys, the gates' sums and the cells' states, and nothing twice. */
 START_TEST(weights_are_contracted_once)
 {
-    ir_module *m = trained(lstm);
+    ir_module *m = trained(lstm_of(3, 2));
     const ir_func *backward = ir_func_by_name(m, "backward"), *forward = ir_func_by_name(m, "forward_train");
     const ir_inst *scan = only_scan(backward);
     const ir_func *body = IR_ATTR(scan, scan)->body;
@@ -541,7 +554,18 @@ START_TEST(weights_are_contracted_once)
     for (int i = 0; i < m->states.count; i++)
         if (m->states.items[i]->kind == IR_SAVED)
             bytes += ir_bytes(&m->states.items[i]->type);
-    ck_assert_int_le(bytes, 5 * 3 * (2 + 8 + 2) * 8);
+    ck_assert_int_le(bytes, 5 * 3 * (2 + 8 + 2) * 8 + 8 * 2 * 8); /* and R */
+}
+END_TEST
+
+/* Forward's iteration is the contraction with its sum, and one kernel for all gates; nothing is copied into another order. */
+START_TEST(iterations_are_few_kernels)
+{
+    ir_module *m = trained(lstm_of(16, 128));
+    api_run_passes(m, NULL);
+    const ir_func *forward = ir_func_by_name(m, "forward_train"), *backward = ir_func_by_name(m, "backward");
+    ck_assert_int_eq(IR_ATTR(only_scan(forward), scan)->body->schedule->kernels.count, 2);
+    ck_assert_int_le(IR_ATTR(only_scan(backward), scan)->body->schedule->kernels.count, 5);
 }
 END_TEST
 
@@ -587,6 +611,7 @@ int main(void)
     tcase_add_test(c, parts_of_a_step_give_the_step);
     tcase_add_test(c, compiled_training_agrees);
     tcase_add_test(c, weights_are_contracted_once);
+    tcase_add_test(c, iterations_are_few_kernels);
     tcase_add_test(c, while_has_no_derivative);
     tcase_add_test(c, custom_derivatives_are_called);
     suite_add_tcase(s, c);
