@@ -83,27 +83,23 @@ static void measure(style *s, int64_t i, void *user)
     s->width = n > s->width ? n : s->width;
 }
 
+/* The last dimension: as many elements a line as fit, the gap counts as one. */
 static void print_row(FILE *out, const style *s, int d, int64_t at)
 {
-    int column = s->indent + d + 1;
-    for (int64_t i = 0; i < s->l->type.dim[d]; i++) {
+    int fit = (LINE - s->indent - d) / (s->width + 2), n = 0;
+    for (int64_t i = 0; i < s->l->type.dim[d]; i++, n++) {
         char text[TEXT];
-        if (!is_shown(s, d, i)) {
-            fputs(", ...", out);
-            column += 5;
-            i = s->l->type.dim[d] - EDGE - 1;
-            continue;
-        }
-        element_text(s, at + i * s->stride[d], text);
-        if (i && column + s->width + 2 > LINE) {
+        if (n && n % (fit < 1 ? 1 : fit) == 0)
             fprintf(out, ",\n%*s", s->indent + d + 1, "");
-            column = s->indent + d + 1;
-        } else if (i) {
+        else if (n)
             fputs(", ", out);
-            column += 2;
+        if (is_shown(s, d, i)) {
+            element_text(s, at + i * s->stride[d], text);
+            fprintf(out, "%*s", s->width, text);
+        } else {
+            fputs(" ...", out);
+            i = s->l->type.dim[d] - EDGE - 1;
         }
-        fprintf(out, "%*s", s->width, text);
-        column += s->width;
     }
 }
 
@@ -148,7 +144,7 @@ void api_print_tensor(FILE *out, const ir_literal *l, int indent)
         range r = {.whole = true};
         each(&s, 0, 0, widen, &r);
         s.whole = r.whole;
-        s.scientific = r.any && (r.high >= 1e8 || (!r.whole && (r.high / r.low > 1000 || r.low < 1e-4)));
+        s.scientific = r.any && (r.high / r.low > 1000 || r.high > 1e8 || (!r.whole && r.low < 1e-4));
     }
     each(&s, 0, 0, measure, NULL);
     print_dim(out, &s, 0, 0);

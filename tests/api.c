@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The library behind the command: how tensors are printed, names and globs, losses that are attached, what trains, the judgement of
+ * --expect, specialisations. */
+#include "api/execute.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static ir_ctx *ctx;
+static ir_arena *arena;
+static char errors[4000];
+
+static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+{
+    (void)user, (void)loc;
+    size_t used = strlen(errors);
+    snprintf(errors + used, sizeof errors - used, "%s%s\n", severity == IR_ERROR ? "" : "(note) ", text);
+}
+
+static void setup(void)
+{
+    *errors = 0;
+    ctx = ir_ctx_new(sink, NULL);
+    arena = ir_arena_new(ctx);
+}
+
+static void teardown(void)
+{
+    ir_ctx_free(ctx);
+}
+
+/* ---- Tensors as people read them ---- */
+
+static ir_literal *numbers(ir_dtype t, int rank, const int64_t *dim, double start, double step)
+{
+    ir_type type = ir_type_of(t, rank, dim);
+    ir_literal *l = ir_literal_new(arena, &type);
+    for (int64_t i = 0, n = ir_count(&type); i < n; i++)
+        ir_literal_set(l, i, start + step * (double)i);
+    return l;
+}
+
+static ir_literal *list(ir_dtype t, int n, const double *v)
+{
+    int64_t dim = n;
+    ir_literal *l = numbers(t, 1, &dim, 0, 0);
+    for (int i = 0; i < n; i++)
+        ir_literal_set(l, i, v[i]);
+    return l;
+}
+
+/* Compares with what torch prints behind `tensor(`, where lines begin with seven blanks. */
+static void prints(const ir_literal *l, const char *due)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    ck_assert_ptr_nonnull(f);
+    api_print_tensor(f, l, 7);
+    ck_assert_int_eq(fclose(f), 0);
+    ck_assert_str_eq(text, due);
+    free(text);
+}
+
+#define LIST(type, ...) list(type, (int)(sizeof((double[]){__VA_ARGS__}) / sizeof(double)), (double[]){__VA_ARGS__})
+#define DIMS(...) (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}
+
+START_TEST(tensors_print_as_torch_prints_them)
+{
+    prints(numbers(IR_F32, 0, NULL, 3.5, 0), "3.5000");
+    prints(LIST(IR_F32, 1, 2, 3), "[1., 2., 3.]");
+    prints(LIST(IR_F32, 1e10, 1), "[1.0000e+10, 1.0000e+00]");
+    prints(LIST(IR_F32, 0.5, 100000.25), "[5.0000e-01, 1.0000e+05]");
+    prints(LIST(IR_F32, 1e-5, 1), "[1.0000e-05, 1.0000e+00]");
+    prints(LIST(IR_F64, NAN, INFINITY, -1), "[nan, inf, -1.]");
+    prints(LIST(IR_BOOL, 1, 0), "[ True, False]");
+    prints(LIST(IR_U8, 5), "[5]");
+    prints(numbers(IR_I64, DIMS(10), 0, 1), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]");
+    prints(numbers(IR_F32, DIMS(0, 3), 0, 0), "[]");
+    prints(numbers(IR_F32, DIMS(2, 3, 4), 0, 1.0 / 7),
+           "[[[0.0000, 0.1429, 0.2857, 0.4286],\n         [0.5714, 0.7143, 0.8571, 1.0000],\n         [1.1429, 1.2857, 1.4286, 1.5714]],\n\n"
+           "        [[1.7143, 1.8571, 2.0000, 2.1429],\n         [2.2857, 2.4286, 2.5714, 2.7143],\n         [2.8571, 3.0000, 3.1429, 3.2857]]]");
+    prints(numbers(IR_F32, DIMS(30), 0, 1.0 / 29),
+           "[0.0000, 0.0345, 0.0690, 0.1034, 0.1379, 0.1724, 0.2069, 0.2414, 0.2759,\n        0.3103, 0.3448, 0.3793, 0.4138, 0.4483, 0.4828, 0.5172, 0.5517, 0.5862,\n"
+           "        0.6207, 0.6552, 0.6897, 0.7241, 0.7586, 0.7931, 0.8276, 0.8621, 0.8966,\n        0.9310, 0.9655, 1.0000]");
+    prints(numbers(IR_I64, DIMS(2, 1000), 0, 1), "[[   0,    1,    2,  ...,  997,  998,  999],\n        [1000, 1001, 1002,  ..., 1997, 1998, 1999]]");
+    prints(numbers(IR_F32, DIMS(40, 30), 0, 1),
+           "[[0.0000e+00, 1.0000e+00, 2.0000e+00,  ..., 2.7000e+01, 2.8000e+01,\n         2.9000e+01],\n        [3.0000e+01, 3.1000e+01, 3.2000e+01,  ..., 5.7000e+01, 5.8000e+01,\n"
+           "         5.9000e+01],\n        [6.0000e+01, 6.1000e+01, 6.2000e+01,  ..., 8.7000e+01, 8.8000e+01,\n         8.9000e+01],\n        ...,\n"
+           "        [1.1100e+03, 1.1110e+03, 1.1120e+03,  ..., 1.1370e+03, 1.1380e+03,\n         1.1390e+03],\n        [1.1400e+03, 1.1410e+03, 1.1420e+03,  ..., 1.1670e+03, 1.1680e+03,\n"
+           "         1.1690e+03],\n        [1.1700e+03, 1.1710e+03, 1.1720e+03,  ..., 1.1970e+03, 1.1980e+03,\n         1.1990e+03]]");
+}
+END_TEST
+
+/* ---- Models ---- */
+
+/* A session whose options are the strings, up to NULL, on a module of that text. */
+static api_session *session(unsigned verb, const char *text, const char *const *options)
+{
+    api_session *s = api_session_in(ctx, arena);
+    for (; *options; options++)
+        if (!api_option_string(s, verb, *options))
+            return s;
+    ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
+    ck_assert_msg(m != NULL, "%s", errors);
+    if (api_take(s, verb, m, "test.gir"))
+        api_optimise(s, NULL, NULL);
+    return s;
+}
+#define SESSION(verb, text, ...) session(verb, text, (const char *const[]){__VA_ARGS__, NULL})
+
+static const char net[] =
+    "gir 1\nmodule \"net\"\nparam \"fc.weight\" : f32[3,2] trainable init [[0.5, -0.25], [1, 0.75], [-0.5, 0.125]]\nparam \"fc.bias\" : f32[2] trainable init [0.1, -0.2]\n"
+    "param \"scale\" : f32[] trainable init 1\n"
+    "entry @forward(input %x : f32[2,3], state %fc.weight : f32[3,2], state %fc.bias : f32[2], state %scale : f32[]) {\n"
+    "  %m = dot_general %x, %fc.weight lhs_contract=[1] rhs_contract=[0] : f32[2,2]\n  %b = broadcast %fc.bias shape=[2,2] dims=[1] : f32[2,2]\n"
+    "  %y = add %m, %b : f32[2,2]\n  %k = broadcast %scale shape=[2,2] : f32[2,2]\n  %z = mul %y, %k : f32[2,2]\n  return (output \"y\" %z)\n}\n";
+
+START_TEST(names_and_globs_choose_what_trains)
+{
+    api_session *s = SESSION(API_INFO, net, "--train=sgd", "--attach-loss=mse", "--freeze=fc.*", "--no-decay=scale");
+    ck_assert_msg(!s->usage && !ir_error_count(ctx), "%s", errors);
+    ck_assert(strstr(errors, "(note) 'scale' trains, but does not look like a weight"));
+    const api_facts *f = api_facts_of(s);
+    ck_assert_int_eq(f->params.count, 3);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(f->params.items[i].trainable, !strcmp(f->params.items[i].name, "scale"));
+    ck_assert_str_eq(f->loss, "loss");
+    ck_assert_int_eq(f->macs, 12);
+    for (int e = 0; e < 5; e++)
+        ck_assert(f->entry[e]);
+    s = SESSION(API_INFO, net, "--train=sgd", "--attach-loss=mse", "--trainable=fc.weight", "--freeze=other*");
+    ck_assert(s->usage && strstr(errors, "--freeze: 'other*' matches nothing"));
+}
+END_TEST
+
+START_TEST(wrong_options_are_faults_of_the_command_line)
+{
+    static const char *const wrong[][2] = {
+        {"--train=sdg", "adam"}, {"--train=adam:beta3=1", "beta3"}, {"--train=none:lr=1", "none"}, {"--blas=perhaps", "auto or none"}, {"-O4", "0 to 3"},
+        {"--threads=0", "1 to"}, {"--cpu=pentium9", "pentium9"}, {"--loss=z", "no output 'z'"}, {"--wrt=q", "'q'"}, {"--attach-loss=hinge", "softmax_cross_entropy"},
+        {"--nonsense", "no option"}, {"--threads=two", "whole number"}, {"--rename=a", "NAME=VALUE"}, {"--freeze=a,,b", "empty name"}, {"threads", "no option"},
+        {"--entries=step", "--train"}, {"--cotangents=y", "no option"}, {"--grad", "no option"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        *errors = 0;
+        api_session *s = SESSION(API_COMPILE, net, wrong[i][0], strstr(wrong[i][0], "loss=z") || strstr(wrong[i][0], "wrt") ? "--train=none" : "--seed=1", "--cotangent=y");
+        ck_assert_msg(s->usage && strstr(errors, wrong[i][1]), "%s: %s", wrong[i][0], errors);
+    }
+}
+END_TEST
+
+/* Runs forward_train and backward; the loss, and the gradient of parameter i (a name) goes to grad. */
+static float train(api_session *s, float *x, void *label, const char *name, float *grad)
+{
+    float loss = 0, y[4];
+    ck_assert_msg(api_compile(s) != NULL, "%s", errors);
+    api_machine *m = api_start(s, true);
+    ck_assert_msg(m != NULL, "%s", errors);
+    ck_assert(api_machine_set(m, CG_INPUTS, "x", x) && api_machine_set(m, CG_INPUTS, "label", label));
+    ck_assert(api_machine_set(m, CG_OUTPUTS, "y", y) && api_machine_set(m, CG_OUTPUTS, "loss", &loss));
+    ck_assert_int_eq(api_machine_call(m, GRADC_RT_FORWARD_TRAIN, false), GRADC_RT_OK);
+    ck_assert_int_eq(api_machine_call(m, GRADC_RT_BACKWARD, false), GRADC_RT_OK);
+    size_t count;
+    const float *block = gradc_rt_grad_block(api_machine_ctx(m), &count);
+    const gradc_rt_tensor *t;
+    for (size_t i = 0; (t = api_machine_param(m, i)); i++)
+        if (!strcmp(t->name, name))
+            memcpy(grad, block + t->grad_at, t->bytes);
+    api_machine_free(m);
+    return loss;
+}
+
+static void near(float x, double y)
+{
+    ck_assert_msg(fabs(x - y) < 2e-6 * (1 + fabs(y)), "%.9g, %.9g is due", x, y);
+}
+
+/* The values are torch's, printed by tests/fixtures/make_losses.py. */
+START_TEST(attached_losses_are_torchs)
+{
+    static const struct { const char *kind; double loss, bias[2]; } due[] = {
+#include "tests/fixtures/losses.inc"
+    };
+    float x[] = {0.5f, -1, 2, 1.5f, 0.25f, -0.75f}, target[] = {1, 0, 0.25f, 0.5f}, g[2];
+    int64_t label[] = {1, 0};
+    for (size_t i = 0; i < sizeof due / sizeof *due; i++) {
+        api_session *s = session(API_COMPILE, net, (const char *const[]){"--train=none", ir_format(arena, "--attach-loss=%s", due[i].kind), NULL});
+        float loss = train(s, x, i ? (void *)target : (void *)label, "fc.bias", g);
+        near(loss, due[i].loss);
+        near(g[0], due[i].bias[0]);
+        near(g[1], due[i].bias[1]);
+    }
+}
+END_TEST
+
+START_TEST(hyper_parameters_have_the_defaults_asked_for)
+{
+    api_session *s = SESSION(API_COMPILE, net, "--train=adam:lr=0.25,eps=1e-3", "--attach-loss=mse", "--prefix=other");
+    const api_code *code = api_compile(s);
+    ck_assert_msg(code != NULL, "%s", errors);
+    ck_assert(strstr(code->header, "#define OTHER_HYPER {0.25f, 0.899999976f, 0.999000013f, 0.00100000005f"));
+}
+END_TEST
+
+/* ---- --expect ---- */
+
+static bool judged(api_session *s, double x, double narrow, double wide, bool has_wide, char **text)
+{
+    char path[] = "/tmp/gradc-expect-XXXXXX";
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    ck_assert(!close(fd));
+    ir_tensors t = {0};
+    ir_tensor a = {"out/y", LIST(IR_F32, narrow, 0)}, b = {"out64/y", LIST(IR_F64, wide, 0)};
+    IR_PUSH(arena, &t, a);
+    if (has_wide)
+        IR_PUSH(arena, &t, b);
+    ck_assert(ir_npz_write_file(ctx, path, &t, IR_NPZ_STORED));
+    s->options.expect = path;
+    api_results r = {0};
+    api_result one = {"y", LIST(IR_F32, x, 0), false};
+    IR_PUSH(arena, &r, one);
+    size_t size;
+    FILE *f = open_memstream(text, &size);
+    bool fine = api_judge(s, &r, f);
+    ck_assert(!fclose(f) && !remove(path));
+    free(*text);
+    return fine;
+}
+
+START_TEST(distances_are_judged_by_the_files_own)
+{
+    api_session *s = api_session_in(ctx, arena);
+    char *text;
+    ck_assert(judged(s, 1.000009, 1, 1, false, &text));
+    ck_assert(!judged(s, 1.00002, 1, 1, false, &text));
+    ck_assert(judged(s, 1.0009, 1.0001, 1, true, &text));   /* ten times the file's own distance */
+    ck_assert(!judged(s, 1.0011, 1.0001, 1, true, &text));
+    ck_assert(!judged(s, NAN, 1, 1, true, &text));
+    ck_assert(judged(s, 9e-6, 1e-12, 1e-12, true, &text));  /* zero: absolute */
+    ck_assert(!judged(s, 2e-5, 0, 0, true, &text));
+    s->options.f64 = true;
+    ck_assert(judged(s, 1 + 1.0 / (1 << 24), 1.0001, 1, true, &text));
+    ck_assert(!judged(s, 1.000001, 1.0001, 1, true, &text));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("api");
+    TCase *c = tcase_create("api");
+    tcase_set_timeout(c, 60);
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, tensors_print_as_torch_prints_them);
+    tcase_add_test(c, names_and_globs_choose_what_trains);
+    tcase_add_test(c, wrong_options_are_faults_of_the_command_line);
+    tcase_add_test(c, attached_losses_are_torchs);
+    tcase_add_test(c, hyper_parameters_have_the_defaults_asked_for);
+    tcase_add_test(c, distances_are_judged_by_the_files_own);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
