@@ -192,6 +192,7 @@ START_TEST(derivatives_are_those_of_differences)
     ir_literal *args[64] = {NULL};
     ir_func *joint = grad_check_orders(cases[_i].body, f, 2, 100, &state, args);
     grad_survives_passes(cases[_i].body, joint, args);
+    grad_compiled(cases[_i].body, joint, args);
 }
 END_TEST
 
@@ -209,6 +210,7 @@ int main(void)
 {
     Suite *s = suite_create("grad");
     TCase *c = tcase_create("grad");
+    tcase_set_timeout(c, 30);
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_loop_test(c, derivatives_are_those_of_differences, 0, CASES);
     tcase_add_test(c, every_rule_has_a_case);

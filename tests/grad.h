@@ -5,6 +5,8 @@
 #ifndef TESTS_GRAD_H
 #define TESTS_GRAD_H
 
+#include "codegen/codegen.h"
+#include "gradc_rt.h"
 #include "passes/passes.h"
 
 #include <check.h>
@@ -178,6 +180,48 @@ static inline void grad_survives_passes(const char *what, ir_func *f, ir_literal
     ir_literal **after = grad_eval(m->arena, f, args);
     for (int i = 0; i < f->results.count; i++)
         grad_near(ir_format(m->arena, "%s, result %d after the passes", what, i), after[i], before[i], 1e-10);
+}
+
+/* Compiled code for two threads gives what the evaluator gives. f becomes @forward, the module's only entry. */
+static inline void grad_compiled(const char *what, ir_func *f, ir_literal *const *args)
+{
+    ir_module *m = f->module;
+    ir_ctx *ctx = m->ctx;
+    ir_literal **due = grad_eval(m->arena, f, args);
+    for (int i = m->funcs.count; i-- > 0;)
+        if (m->funcs.items[i] != f && m->funcs.items[i]->params.count && m->funcs.items[i]->params.items[0].name)
+            ir_func_remove(m->funcs.items[i]);
+    f->name = "forward";
+    f->entry = true;
+    const void *in[64];
+    void *out[64];
+    for (int i = 0; i < f->params.count; i++) {
+        f->params.items[i].role = IR_DATA;
+        f->params.items[i].name = ir_format(m->arena, "in%d", i);
+        in[i] = args[i]->data;
+    }
+    for (int i = 0; i < f->results.count; i++) {
+        f->results.items[i].role = IR_DATA;
+        f->results.items[i].name = ir_format(m->arena, "out%d", i);
+        out[i] = ir_alloc(m->arena, (size_t)ir_bytes(&due[i]->type) + 64);
+    }
+    for (const pass_info *p = passes; p->name; p++)
+        pass_run_one(m, p, true);
+    cg_object *o = cg_compile(ctx, m->arena, &(cg_request){.prefix = "t", .spec = &(cg_spec){.module = m}, .nspecs = 1, .level = 1});
+    cg_jit *jit = o ? cg_jit_load(ctx, m->arena, o->bytes, o->size, NULL) : NULL;
+    ck_assert_msg(jit != NULL, "%s: %s", what, grad_error);
+    gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *), (*forward)(gradc_rt_ctx *, const void *, const void *);
+    *(void **)&init = cg_jit_symbol(jit, "t_init");
+    *(void **)&forward = cg_jit_symbol(jit, "t_forward");
+    gradc_rt_options options = {.model = o->id, .size = sizeof options, .threads = 2};
+    gradc_rt_ctx *rt;
+    void *memory = aligned_alloc(64, (size_t)o->sizes.arena);
+    ck_assert_int_eq(init(&rt, memory, (size_t)o->sizes.arena, &options), GRADC_RT_OK);
+    ck_assert_int_eq(forward(rt, in, out), GRADC_RT_OK);
+    gradc_rt_fini(rt);
+    free(memory);
+    for (int i = 0; i < f->results.count; i++)
+        grad_near(ir_format(m->arena, "%s, result %d compiled", what, i), &(ir_literal){due[i]->type, out[i]}, due[i], 1e-9);
 }
 
 #endif

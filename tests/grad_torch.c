@@ -61,6 +61,7 @@ static void check_case(ir_ctx *ctx, reader *r, const char *name)
     for (int i = 1; i < joint->results.count; i++)
         grad_near(ir_format(r->arena, "%s, the gradient of %s", name, joint->results.items[i].name), results[i], numbers(r, &results[i]->type), 1e-12);
     grad_survives_passes(name, joint, args);
+    grad_compiled(name, joint, args);
 }
 
 START_TEST(gradients_are_those_of_torch)
@@ -87,6 +88,7 @@ int main(void)
 {
     Suite *s = suite_create("grad_torch");
     TCase *c = tcase_create("grad_torch");
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, gradients_are_those_of_torch);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
