@@ -72,20 +72,21 @@ static LLVMValueRef reduce_row(cg_emitter *e, const ir_inst *inst, int d, cg_ind
         lanes *= 2;
     int64_t whole = extent / lanes * lanes;
     LLVMValueRef r = NULL;
-    const struct { int64_t start, end; int lanes; } part[2] = {{0, whole, lanes}, {whole, extent, (int)(extent - whole)}};
+    const struct { int64_t start, count; int lanes; } part[2] = {{0, whole, lanes}, {whole, extent - whole, (int)(extent - whole)}};
     int mark = e->memo.count;
     for (int p = 0; p < 2; p++) {
-        if (part[p].start == part[p].end)
+        if (part[p].count == 0)
             continue;
         e->lanes = part[p].lanes;
         LLVMTypeRef type = cg_type(e, t, e->lanes);
         LLVMValueRef acc = cg_local(e, type);
         LLVMBuildStore(e->u->b, cg_splat(e->u, cg_identity(e, c, wide), e->lanes), acc);
         cg_loop loop;
-        cg_loop_begin(e, &loop, cg_i64(e->u, part[p].start), cg_i64(e->u, part[p].end), e->lanes, true);
-        cg_var *v = cg_var_new(e, loop.i, extent - 1);
+        cg_loop_begin(e, &loop, cg_i64(e->u, 0), cg_i64(e->u, part[p].count), e->lanes, true);
+        cg_var *v = cg_var_new(e, loop.i, part[p].count - 1);
         v->lane = e->lanes > 1;
         x[d] = cg_of_var(v);
+        x[d].constant = part[p].start;
         reduce_loops(e, inst, IR_ATTR(inst, reduce)->axes, 0, d, x, acc, type);
         cg_loop_end(e, &loop);
         LLVMValueRef sum = cg_across(e, c, wide, LLVMBuildLoad2(e->u->b, type, acc, ""));

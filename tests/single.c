@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * scatter, sort and cumulative: compiled for one thread and for three, against the evaluator, bit for bit (the numbers are small
- * integers, so sums are exact). */
+ * scatter, sort and cumulative, and a reduction of dilated rows: compiled for one thread and for three, against the evaluator, bit
+ * for bit (the numbers are small integers, so sums are exact). */
 #include "codegen/target.h"
 #include "gradc_rt.h"
 #include "ir/eval.h"
@@ -51,6 +51,9 @@ static const struct { const char *params, *body; } cases[] = {
     {"input %x : i64[3,5000]", "%n = neg %x : i64[3,5000]\n  %y = cumulative %n combine=min axis=0 reverse=0 exclusive=1 : i64[3,5000]"},
     {"input %x : f32[1]", "%y = cumulative %x combine=sum axis=0 reverse=0 exclusive=0 : f32[1]"},
     {"input %x : f32[3,20000]", "%y = cumulative %x combine=sum axis=0 reverse=0 exclusive=0 : f32[3,20000]"},
+    /* three lanes at the end of a row, which does not begin them at a multiple of three */
+    {"input %x : f64[3], input %v : f64[]", "%p = pad %x, %v low=[0] high=[0] interior=[2] : f64[7]\n  %y = reduce %p combine=sum axes=[0] : f64[]"},
+    {"input %x : f32[4], input %v : f32[]", "%p = pad %x, %v low=[1] high=[0] interior=[2] : f32[11]\n  %y = reduce %p combine=sum axes=[0] : f32[]"},
     /* order: many equal keys, NaN, payloads */
     {"input %x : f32[57], input %p : i32[57]", "%k, %y = sort %x, %p axis=0 descending=0 : f32[57], i32[57]"},
     {"input %x : f32[57], input %p : i32[57]", "%k, %y = sort %x, %p axis=0 descending=1 : f32[57], i32[57]"},
