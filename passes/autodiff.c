@@ -40,12 +40,17 @@ ir_builder ad_before(const ir_inst *inst)
     return b;
 }
 
-void ad_instead(const ir_inst *inst, ir_inst *with)
+void ad_instead(ir_value *v, ir_value *by)
 {
-    for (int i = 0; i < inst->nresults; i++) {
-        with->result[i]->name = inst->result[i]->name;
-        ir_replace(inst->result[i], with->result[i]);
-    }
+    ir_inst *from = v->def, *to = by->def;
+    int index = v->index;
+    BUG_UNLESS(from && to && ir_type_eq(&v->type, &by->type));
+    from->result[index] = by;
+    to->result[by->index] = v;
+    v->def = to;
+    v->index = by->index;
+    by->def = from;
+    by->index = index;
 }
 
 typedef struct walk {

@@ -23,8 +23,9 @@
 void ad_missing(const ir_inst *inst);
 /* A builder of forward instructions in front of inst. */
 ir_builder ad_before(const ir_inst *inst);
-/* All users of inst's results use those of `with` (at least as many, of the same types) from now on. */
-void ad_instead(const ir_inst *inst, ir_inst *with);
+/* All users of v, a result of an instruction, have `by` from now on, a result without users of one in front of it: the two values
+ * change places, so afterwards v is what the new instruction gives. */
+void ad_instead(ir_value *v, ir_value *by);
 
 /* ---- Small forms (vjp_element.c) ---- */
 

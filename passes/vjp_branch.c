@@ -69,7 +69,8 @@ static void build_forward(branches *s)
     ir_builder b = ad_before(inst);
     s->forward = ir_build(&b, IR_OP_cond, inst->operand, inst->noperands, &(ir_attrs){.cond = {.then_body = f[0], .else_body = f[1]}});
     ir_built(&b);
-    ad_instead(inst, s->forward);
+    for (int i = 0; i < inst->nresults; i++)
+        ad_instead(inst->result[i], s->forward->result[i]);
 }
 
 /* A parameter of both backward branches for what is `outside`. */

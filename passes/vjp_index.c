@@ -184,7 +184,8 @@ static ir_value *origin(const ir_inst *inst)
     operand[n] = ir_iota(&before, IR_I64, X->type.rank, X->type.dim, (int)a->axis);
     ir_inst *both = ir_build(&before, IR_OP_sort, operand, n + 1, inst->attrs);
     ir_built(&before);
-    ad_instead(inst, both);
+    for (int i = 0; i < n; i++)
+        ad_instead(inst->result[i], both->result[i]);
     return both->result[n];
 }
 

@@ -151,8 +151,7 @@ static void build_forward(loop *l, ir_value **save, int nsave)
     ir_built(&b);
     for (int i = 0; i < inst->nresults; i++) {
         int to = i < l->ys ? i : l->forward->nresults - 1; /* trips stay last */
-        l->forward->result[to]->name = inst->result[i]->name;
-        ir_replace(inst->result[i], l->forward->result[to]);
+        ad_instead(inst->result[i], l->forward->result[to]);
     }
 }
 

@@ -82,7 +82,7 @@ static ir_value *window_extreme(ir_builder *b, const ir_inst *inst, ir_value *g)
     ir_inst *found = ir_build(&before, IR_OP_arg_window, &x, 1,
                               &(ir_attrs){.arg_window = {a->combine, a->window, a->stride, a->low, a->high, a->window_dilation, 0}});
     ir_built(&before);
-    ad_instead(inst, found);
+    ad_instead(R, found->result[0]);
     g = window_put(b, g, found->result[1], &x->type, &(struct ir_attrs_window_take){a->window, a->stride, a->low, a->high, a->window_dilation, 0});
     int64_t start[IR_MAX_RANK] = {0};
     return ir_slice(b, g, start, x->type.dim, a->base_dilation.v);
