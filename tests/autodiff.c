@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The joint function: its parameters and results, symbolic zeros, phases and origins, what is refused, what a derivative costs. */
+#include "passes/local.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static ir_ctx *ctx;
+static ir_arena *arena;
+static char first_error[300];
+static int errors;
+
+static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+{
+    (void)user, (void)severity;
+    if (!errors++)
+        snprintf(first_error, sizeof first_error, "%d: %s", loc ? loc->line : 0, text);
+}
+
+static void setup(void)
+{
+    errors = 0;
+    ctx = ir_ctx_new(sink, NULL);
+    arena = ir_arena_new(ctx);
+}
+
+static void teardown(void)
+{
+    ir_ctx_free(ctx);
+}
+
+static ir_func *parse(const char *text)
+{
+    ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
+    ck_assert_msg(m != NULL, "%s", first_error);
+    return ir_func_by_name(m, "f");
+}
+
+/* Of result 0, or of the loss, for all float inputs. */
+static ir_func *joint_of(const ir_func *f)
+{
+    static const int first[] = {0};
+    int inputs[16], n = 0;
+    for (int i = 0; i < f->params.count; i++)
+        if (ir_is_float(f->params.items[i].value->type.dtype))
+            inputs[n++] = i;
+    ad_request r = {.loss = f->loss, .cotangents = first, .ncotangents = f->loss < 0, .inputs = inputs, .ninputs = n};
+    ir_func *joint = ad_joint(f->module, f, &r, "joint");
+    if (joint)
+        ir_verify(f->module);
+    return joint;
+}
+
+static const ir_port *result(const ir_func *f, int i)
+{
+    ck_assert_int_lt(i, f->results.count);
+    return &f->results.items[i];
+}
+
+static int count(const ir_func *f, ir_phase phase, int op)
+{
+    int n = 0;
+    IR_FOR (inst, f)
+        n += inst->phase == phase && (op < 0 || (int)inst->op == op);
+    return n;
+}
+
+static char *printed(const ir_func *f)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    ir_print_func(out, f);
+    fclose(out);
+    char *copy = ir_strdup(arena, text);
+    free(text);
+    return copy;
+}
+
+#define STATES "gir 1\nmodule \"m\"\nparam \"w\" : f32[2] trainable\nparam \"v\" : f32[3] trainable\n"
+
+START_TEST(ports_are_as_asked)
+{
+    ir_func *f = parse(STATES "entry @f(input %x : f32[2], state %w : f32[2]) {\n"
+                              "  %y = mul %x, %w : f32[2]\n  %l = reduce %y combine=sum axes=[0] : f32[]\n  return (output \"y\" %y, output \"l\" %l loss)\n}\n");
+    ir_module *m = f->module;
+    ir_state *states[] = {m->states.items[1], m->states.items[0]};
+    const char *before = printed(f);
+    for (int given = 0; given < 3; given++) { /* cotangents of nothing, y, y and l */
+        const int outputs[] = {0, 1}, inputs[] = {0};
+        ad_request r = {.loss = 1, .cotangents = outputs, .ncotangents = given, .states = states, .nstates = 2, .inputs = inputs, .ninputs = 1};
+        ir_func *j = ad_joint(m, f, &r, "joint");
+        ir_verify(m);
+        ck_assert(!j->entry && j->loss == 1);
+        ck_assert_int_eq(j->params.count, 2 + given);
+        for (int i = 0; i < given; i++) {
+            const ir_port *p = &j->params.items[2 + i];
+            ck_assert(p->role == IR_GRADIENT && p->bind == IR_INPUT && !strcmp(p->name, i ? "l" : "y"));
+        }
+        static const char *const names[] = {"y", "l", "v", "w", "x"};
+        ck_assert_int_eq(j->results.count, 5);
+        for (int i = 0; i < 5; i++)
+            ck_assert(!strcmp(result(j, i)->name, names[i]) && result(j, i)->role == (i < 2 ? IR_DATA : IR_GRADIENT) && result(j, i)->bind == IR_INPUT);
+        ck_assert(match_is(result(j, 2)->value, 0) && !match_is(result(j, 3)->value, 0) && ir_type_eq(&result(j, 2)->value->type, &states[0]->type));
+        int ones = 0;
+        IR_FOR (inst, j)
+            ones += inst->op == IR_OP_constant && match_is(inst->result[0], 1);
+        ck_assert_int_eq(ones, given < 2);
+        ir_func_remove(j);
+    }
+    ck_assert_str_eq(printed(f), before);
+}
+END_TEST
+
+START_TEST(backward_names_what_it_differentiates)
+{
+    ir_func *f = parse("gir 1\nmodule \"m\"\nentry @f(input %x : f32[2], input %k : f32[2]) {\n"
+                       "  %a = tanh %x : f32[2]\n  %b = mul %a, %k : f32[2]  ! node 7\n  %c = mul %b, %a : f32[2]\n  return (output \"y\" %c)\n}\n");
+    ir_func *j = joint_of(f);
+    bool second = false;
+    IR_FOR (inst, j) {
+        second |= inst->phase == IR_BACKWARD;
+        ck_assert_int_eq(inst->phase, second ? IR_BACKWARD : IR_FORWARD);
+        ck_assert(second == (inst->primal != NULL));
+        if (second)
+            ck_assert(inst->primal->func == j && inst->primal->phase == IR_FORWARD && inst->primal->loc == inst->loc && inst->loc);
+    }
+    ck_assert_int_eq(count(j, IR_BACKWARD, IR_OP_add), 1); /* two ways to a */
+    ir_func *k = ad_joint(f->module, j, &(ad_request){.loss = -1, .cotangents = (int[]){1}, .ncotangents = 1, .inputs = (int[]){0}, .ninputs = 1}, "twice");
+    ir_verify(f->module);
+    ck_assert_int_gt(count(k, IR_FORWARD, -1), count(j, IR_FORWARD, -1));
+    IR_FOR (inst, k)
+        ck_assert(inst->phase == IR_FORWARD ? !inst->primal : inst->primal->func == k);
+}
+END_TEST
+
+/* Nothing flows to x. */
+static const char *const nowhere[] = {
+    "%y = stop_gradient %x : f32[3]", "%y = floor %x : f32[3]", "%y = sign %x : f32[3]",
+    "%i = convert %x to=i32 : i32[3]\n %y = convert %i to=f32 : f32[3]",
+    "%c = compare %x, %x relation=le : bool[3]\n %y = convert %c to=f32 : f32[3]",
+    "%i = bitcast %x to=i32 : i32[3]\n %y = bitcast %i to=f32 : f32[3]",
+    "%n = is_nan %x : bool[3]\n %z = constant value=splat(2) : f32[3]\n %y = select %n, %z, %z : f32[3]",
+    "%m, %p = arg_reduce %x combine=max axis=0 last=0 : f32[], i64[]\n %q = convert %p to=f32 : f32[]\n %y = broadcast %q shape=[3] : f32[3]",
+    "%e = slice %x start=[1] limit=[1] stride=[1] : f32[0]\n %s = reduce %e combine=sum axes=[0] : f32[]\n %y = broadcast %s shape=[3] : f32[3]",
+    "%y = copy %other : f32[3]", "%z = constant value=splat(0) : f32[3]\n %y = pow %x, %z : f32[3]",
+};
+
+START_TEST(zeros_stay_symbolic)
+{
+    ir_func *j = joint_of(parse(ir_format(arena, "gir 1\nmodule \"m\"\nentry @f(input %%x : f32[3], input %%other : f32[3]) {\n %s\n return (output \"y\" %%y)\n}\n", nowhere[_i])));
+    ck_assert(match_is(result(j, 1)->value, 0));
+    if (!strstr(nowhere[_i], "other"))
+        ck_assert_int_eq(count(j, IR_BACKWARD, -1), 4); /* two times a zero, repeated */
+}
+END_TEST
+
+START_TEST(cotangents_have_the_operands_type)
+{
+    ir_func *f = parse("gir 1\nmodule \"m\"\nentry @f(input %x : bf16[2], input %h : f16[2], input %d : f64[2], input %e : f32[0,2]) {\n"
+                       "  %a = convert %x to=f32 : f32[2]\n  %b = convert %h to=f32 : f32[2]\n  %c = convert %d to=f32 : f32[2]\n  %s = mul %a, %b : f32[2]\n"
+                       "  %t = mul %s, %c : f32[2]\n  %n = reduce %e combine=sum axes=[0] : f32[2]\n  %u = add %t, %n : f32[2]\n  %y = convert %u to=f16 : f16[2]\n"
+                       "  return (output \"y\" %y)\n}\n");
+    ir_func *j = joint_of(f);
+    for (int i = 0; i < 4; i++)
+        ck_assert(ir_type_eq(&result(j, 1 + i)->value->type, &j->params.items[i].value->type));
+    ck_assert_int_eq(j->params.items[4].value->type.dtype, IR_F16);
+    ck_assert(match_is(result(j, 3)->value, 0) == false);
+}
+END_TEST
+
+#define LOOP                                                                                                                     \
+    "gir 1\nmodule \"m\"\nfunc @test(%x : f32[]) {\n  %c = constant value=9 : f32[]\n  %t = compare %x, %c relation=lt : bool[]\n  return %t\n}\n"          \
+    "func @body(%x : f32[]) {\n  %y = add %x, %x : f32[]\n  return %y\n}\n"
+
+START_TEST(what_is_missing_is_named)
+{
+    const char *text = LOOP "entry @f(input %x : f32[]) {\n  %y = while_loop %x test=@test body=@body consts=0 limit=9 : f32[]\n"
+                            "  %z = while_loop %y test=@test body=@body consts=0 limit=9 : f32[]\n  return (output \"z\" %z, output \"x\" %x)\n}\n";
+    ir_func *f = parse(text);
+    int funcs = f->module->funcs.count;
+    ck_assert_ptr_null(joint_of(f));
+    ck_assert_str_eq(first_error, "14: no derivative rule for `while_loop`");
+    ck_assert_int_eq(f->module->funcs.count, funcs);
+    errors = 0; /* nothing that is wanted goes through it */
+    ck_assert_ptr_nonnull(ad_joint(f->module, f, &(ad_request){.loss = -1, .cotangents = (int[]){1}, .ncotangents = 1, .inputs = (int[]){0}, .ninputs = 1}, "joint"));
+    ck_assert_ptr_nonnull(ad_joint(f->module, f, &(ad_request){.loss = -1, .cotangents = (int[]){0}, .ncotangents = 1}, "joint"));
+    ck_assert_int_eq(errors, 0);
+}
+END_TEST
+
+/* Shapes of the highest rank have room for no dimension more. */
+START_TEST(rank_16)
+{
+    static const struct { const char *params, *body, *error; } all[] = {
+        {"%x : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,2,3,1]", "%y = sort %x axis=14 : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,2,3,1]", NULL},
+        {"%x : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,2,3,1]", "%y = cumulative %x combine=max axis=13 : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,2,3,1]", NULL},
+        {"%x : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,2,3,1]", "%y = cumulative %x combine=prod axis=13 : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,2,3,1]", NULL},
+        {"%x : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,2,3,1]", "%y = reduce %x combine=prod axes=[13,14] : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1]", NULL},
+        {"%x : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,2,3]",
+         "%y = reduce_window %x combine=prod window=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,2,2] stride=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] low=[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0] "
+         "high=[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0] base_dilation=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] window_dilation=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] : "
+         "f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]", NULL},
+        {"%x : f64[1,4,1,1,1,1,1,1,1,1,1,1,1,1,1,1], %w : f64[2,2,1,1,1,1,1,1,1,1,1,1,1,1,1,1]",
+         "%y = convolution %x, %w lhs=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15] rhs=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15] out=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15] "
+         "stride=[1,1,1,1,1,1,1,1,1,1,1,1,1,1] low=[0,0,0,0,0,0,0,0,0,0,0,0,0,0] high=[0,0,0,0,0,0,0,0,0,0,0,0,0,0] lhs_dilation=[1,1,1,1,1,1,1,1,1,1,1,1,1,1] "
+         "rhs_dilation=[1,1,1,1,1,1,1,1,1,1,1,1,1,1] feature_groups=2 batch_groups=1 : f64[1,2,1,1,1,1,1,1,1,1,1,1,1,1,1,1]",
+         "4: no derivative rule for `convolution` of rank 16 in groups"},
+    };
+    ir_func *j = joint_of(parse(ir_format(arena, "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n return (output \"y\" %%y)\n}\n", all[_i].params, all[_i].body)));
+    ck_assert_msg((j == NULL) == (all[_i].error != NULL), "%s", first_error);
+    if (all[_i].error)
+        ck_assert_str_eq(first_error, all[_i].error);
+}
+END_TEST
+
+/* Instructions of backward after the passes; constants and repeats cost nothing. None compares again, or computes its function again. */
+static const struct { const char *body; int most; } costs[] = {
+    {"%y = tanh %x : f32[8]", 3}, {"%y = exp %x : f32[8]", 1}, {"%y = logistic %x : f32[8]", 3}, {"%y = sqrt %x : f32[8]", 2}, {"%y = neg %x : f32[8]", 1},
+    {"%y = mul %x, %x : f32[8]", 2}, {"%k = constant value=splat(2) : f32[8]\n %y = pow %x, %k : f32[8]", 2},
+    {"%k = constant value=splat(3) : f32[8]\n %y = pow %x, %k : f32[8]", 3}, {"%k = constant value=splat(0.25) : f32[8]\n %y = mul %x, %k : f32[8]", 1},
+    {"%z = constant value=splat(0) : f32[8]\n %c = compare %x, %z relation=gt : bool[8]\n %y = select %c, %x, %z : f32[8]", 1},
+    {"%y = reduce %x combine=sum axes=[0] : f32[]", 0}, {"%y = reverse %x axes=[0] : f32[8]", 1}, {"%y = slice %x start=[2] limit=[6] stride=[1] : f32[4]", 1},
+    {"%y = copy %x : f32[8]", 0}, {"%z = constant value=splat(3) : f32[8]\n %y = sub %z, %x : f32[8]", 1},
+};
+
+START_TEST(derivatives_are_cheap)
+{
+    ir_func *f = parse(ir_format(arena, "gir 1\nmodule \"m\"\nfunc @f(input %%x : f32[8]) {\n %s\n return %%y\n}\n", costs[_i].body));
+    f->results.items[0].name = "y";
+    ir_func *j = joint_of(f);
+    ir_op op = f->last->op;
+    pass_fold(j);
+    cse_across(j);
+    pass_simplify(j);
+    cse_across(j);
+    pass_dce(j);
+    int n = count(j, IR_BACKWARD, -1) - count(j, IR_BACKWARD, IR_OP_constant) - count(j, IR_BACKWARD, IR_OP_broadcast) - count(j, IR_BACKWARD, IR_OP_reshape);
+    ck_assert_msg(n <= costs[_i].most, "%s: %d instructions\n%s", costs[_i].body, n, printed(j));
+    ck_assert(!count(j, IR_BACKWARD, IR_OP_compare));
+    ck_assert(op == IR_OP_neg || op == IR_OP_mul || op == IR_OP_select || op == IR_OP_reverse || !count(j, IR_BACKWARD, op));
+}
+END_TEST
+
+/* Time is linear in the instructions, those that forward gets anew included. */
+START_TEST(long_functions)
+{
+    ir_module *m = ir_module_new(ctx, arena, "m");
+    ir_func *f = ir_func_new(m, "f");
+    ir_type t = ir_type_of(IR_F32, 1, (int64_t[]){8});
+    ir_value *x = ir_add_input(f, "x", &t), *v = x;
+    ir_builder b = ir_builder_new(f);
+    for (int i = 0; i < 20000; i++)
+        v = i % 2 ? ir_mul(&b, v, x) : ir_build1(&b, IR_OP_sort, &v, 1, &(ir_attrs){.sort = {0}});
+    ir_add_output(f, "y", v);
+    ir_func *j = joint_of(f);
+    ck_assert_int_ge(count(j, IR_BACKWARD, IR_OP_scatter), 10000);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("autodiff");
+    TCase *c = tcase_create("autodiff");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, ports_are_as_asked);
+    tcase_add_test(c, backward_names_what_it_differentiates);
+    tcase_add_loop_test(c, zeros_stay_symbolic, 0, sizeof nowhere / sizeof *nowhere);
+    tcase_add_test(c, cotangents_have_the_operands_type);
+    tcase_add_test(c, what_is_missing_is_named);
+    tcase_add_loop_test(c, rank_16, 0, 6);
+    tcase_add_loop_test(c, derivatives_are_cheap, 0, sizeof costs / sizeof *costs);
+    tcase_add_test(c, long_functions);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
