@@ -131,6 +131,16 @@ typedef struct api_timing {
 } api_timing;
 /* Times entry e (index in api_entry_names) with inputs from files, or random ones; false if there is none such. */
 bool api_time(api_session *s, int e, double seconds, api_timing *out);
+/* Where the time of the entry timed last went, with --profile: the largest part first. */
+typedef struct api_part {
+    const char *kind, *what, *origin, *phase; /* "contraction", its shapes in words, the node's name, "backward" */
+    double us, share, gflops;                 /* of one call, of the whole; gflops of contractions, else 0 */
+} api_part;
+typedef struct api_parts {
+    api_part *items;
+    int count, capacity;
+} api_parts;
+void api_profile(api_session *s, int e, const api_timing *t, api_parts *out);
 /* The processor that the code is for. */
 const char *api_cpu(api_session *s);
 

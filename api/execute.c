@@ -283,6 +283,8 @@ bool api_time(api_session *s, int e, double seconds, api_timing *out)
     for (int warm = 0; warm < 3; warm++)
         if (!sample(s->machine, e, 1, &one))
             return false;
+    if (s->object->profile.count)
+        memset(api_machine_counters(s->machine), 0, (size_t)s->object->profile.count * sizeof(uint64_t));
     if (one < BATCH_US && e != GRADC_RT_BACKWARD)
         batch = (int)(BATCH_US / (one > 0.1 ? one : 0.1)) + 1;
     for (double end = now_us() + seconds * 1e6; n < MOST && (n < 5 || now_us() < end); n++)
@@ -291,6 +293,31 @@ bool api_time(api_session *s, int e, double seconds, api_timing *out)
     qsort(us, (size_t)n, sizeof *us, by_value);
     *out = (api_timing){us[0], us[n / 2], us[n * 9 / 10], n * batch};
     return true;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const api_part *x = a, *y = b;
+    return (x->us < y->us) - (x->us > y->us);
+}
+
+/* The counters count cycles, and what an entry does lies between them: their sum is its time. */
+void api_profile(api_session *s, int e, const api_timing *t, api_parts *out)
+{
+    const cg_profile *p = &s->object->profile;
+    const uint64_t *counter = p->count ? api_machine_counters(s->machine) : NULL;
+    double total = 0;
+    for (int i = 0; i < p->count; i++)
+        total += strcmp(p->items[i].entry, api_entry_names[e]) ? 0 : (double)counter[i];
+    for (int i = 0; i < p->count && total > 0; i++) {
+        const cg_place *x = &p->items[i];
+        double share = (double)counter[i] / total, us = share * t->median_us;
+        api_part part = {x->kind, x->what, x->origin, x->phase, us, share, us > 0 ? x->flops / us / 1e3 : 0};
+        if (!strcmp(x->entry, api_entry_names[e]))
+            IR_PUSH(s->arena, out, part);
+    }
+    if (out->count)
+        qsort(out->items, (size_t)out->count, sizeof *out->items, by_time);
 }
 
 const char *api_cpu(api_session *s)

@@ -17,6 +17,7 @@ struct api_machine {
     void **part[CG_PARTS]; /* members as the entries take them; the inputs' are followed by the dimensions */
     float *hyper;
     param_function *param;
+    uint64_t *counters;
 };
 
 void api_machine_free(api_machine *m)
@@ -75,6 +76,8 @@ api_machine *api_machine_new(ir_ctx *ctx, ir_arena *arena, const cg_object *o, c
     init_function *init;
     *(void **)&init = symbol(arena, jit, o, "init");
     *(void **)&m->param = symbol(arena, jit, o, "param");
+    if (o->profile.count)
+        *(void **)&m->counters = symbol(arena, jit, o, "profile");
     gradc_rt_options r = {.model = o->id, .size = sizeof r, .threads = w->threads ? w->threads : 1, .seed = w->seed, .spin_us = 50};
     gradc_rt_status status = init(&m->rt, memory, m->bytes, &r);
     if (status) {
@@ -131,6 +134,11 @@ bool api_machine_ok(api_machine *m, int entry, gradc_rt_status status)
     else
         ir_report(m->ctx, IR_ERROR, NULL, "%s: %s", cg_entry_names[entry], gradc_rt_status_text(status));
     return false;
+}
+
+uint64_t *api_machine_counters(api_machine *m)
+{
+    return m->counters;
 }
 
 gradc_rt_ctx *api_machine_ctx(api_machine *m)

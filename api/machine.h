@@ -33,6 +33,9 @@ gradc_rt_status api_machine_call(api_machine *m, int entry, bool cotangents);
 /* Reports what made a call fail as the user's error; true when status is GRADC_RT_OK. */
 bool api_machine_ok(api_machine *m, int entry, gradc_rt_status status);
 
+/* The counters of a profile, in the order of the object's places; NULL when it has none. */
+uint64_t *api_machine_counters(api_machine *m);
+
 /* For the runtime's functions that take a context: param_get, grad_block, save, … */
 gradc_rt_ctx *api_machine_ctx(api_machine *m);
 /* Parameter or statistic i, NULL behind the last. */

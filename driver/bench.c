@@ -33,6 +33,23 @@ static void print_json(const api_timing *t, const bool *has, double compile_s, i
     json_decref(o);
 }
 
+static void print_profile(api_session *s, int e, const api_timing *t)
+{
+    enum { SHOW = 40 };
+    api_parts parts = {0};
+    api_profile(s, e, t, &parts);
+    printf("\n%s\n%10s %6s %8s %-11s %-9s %s\n", api_entry_names[e], "us", "share", "GFLOP/s", "kernel", "phase", "what; from");
+    for (int i = 0; i < parts.count && i < SHOW; i++) {
+        const api_part *p = &parts.items[i];
+        printf("%10.2f %5.1f%% ", p->us, p->share * 100);
+        if (p->gflops > 0)
+            printf("%8.1f", p->gflops);
+        else
+            printf("%8s", "");
+        printf(" %-11s %-9s %s; %s\n", p->kind, p->phase, p->what, p->origin);
+    }
+}
+
 void run_bench(api_session *s, const char *model)
 {
     enum { SECONDS = 2 };
@@ -49,6 +66,8 @@ void run_bench(api_session *s, const char *model)
         if (!api_time(s, shown[i], SECONDS, &t[i]))
             return;
         has[i] = true;
+        if (api_options_of(s)->profile && !api_options_of(s)->json)
+            print_profile(s, shown[i], &t[i]);
     }
     if (!f)
         return;
