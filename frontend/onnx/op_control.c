@@ -198,58 +198,128 @@ static bool add_results(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, 
     return true;
 }
 
-/* The number of iterations is known, or bounded by a known number and a condition. */
+enum { SCANNED = 65536 }; /* iterations at most of a loop that may end early and is a scan, which has a derivative */
+
+typedef struct onnx_loop {
+    onnx_node *n;
+    onnx_body body;
+    ir_value *own[64], *param[64]; /* carried values, then the iteration */
+    int carries;
+    int64_t length;  /* most iterations, if known */
+    ir_value *most;  /* the same, if data decides, or NULL */
+    ir_value *go;    /* input "cond", or NULL */
+    ir_value *more;  /* the body's condition */
+} onnx_loop;
+
+/* Only data decides where the loop ends: a while_loop over the condition, the iteration and the carried values. */
+static ir_inst *build_while(onnx_loop *l)
+{
+    onnx_node *n = l->n;
+    ir_func *body = l->body.b.func, *test = onnx_func_new(n->r, "test");
+    ir_builder *b = n->b, *in = &l->body.b, tb = ir_builder_new(test);
+    ir_type flag = ir_scalar_type(IR_BOOL);
+    int consts = l->body.captured.count, fixed = consts + (l->most != NULL), m = fixed + 2 + l->carries;
+    ir_value **order = ir_array(n->r->scratch, ir_value *, m), **operand = ir_array(n->r->scratch, ir_value *, m);
+    for (int i = 0; i < consts; i++) {
+        order[i] = l->body.params.items[i];
+        operand[i] = l->body.captured.items[i];
+    }
+    if (l->most) {
+        operand[consts] = l->most;
+        order[consts] = ir_add_input(body, NULL, &l->most->type);
+    }
+    operand[fixed] = l->go ? ir_reshape(b, l->go, 0, NULL) : ir_scalar(b, IR_BOOL, 1);
+    order[fixed] = ir_add_input(body, NULL, &flag);
+    operand[fixed + 1] = ir_scalar(b, IR_I64, 0);
+    order[fixed + 1] = l->param[l->carries];
+    for (int i = 0; i < l->carries; i++) {
+        operand[fixed + 2 + i] = l->own[i];
+        order[fixed + 2 + i] = l->param[i];
+    }
+    order_params(body, order, m);
+    ir_port *carried = body->results.items; /* they stand there already, after two that come now */
+    int count = body->results.count;
+    body->results.items = NULL;
+    body->results.count = body->results.capacity = 0;
+    ir_add_output(body, NULL, ir_reshape(in, l->more, 0, NULL));
+    ir_add_output(body, NULL, ir_add(in, order[fixed + 1], ir_scalar(in, IR_I64, 1)));
+    for (int i = 0; i < count; i++)
+        ir_add_output(body, NULL, carried[i].value);
+    for (int i = 0; i < m; i++)
+        ir_add_input(test, NULL, &order[i]->type);
+    ir_value *go = test->params.items[fixed].value;
+    ir_add_output(test, NULL, l->most ? ir_and(&tb, go, ir_compare(&tb, IR_LT, test->params.items[fixed + 1].value, test->params.items[consts].value)) : go);
+    return ir_build(b, IR_OP_while_loop, operand, m, &(ir_attrs){.while_loop = {.test = test, .body = body, .consts = fixed, .limit = l->length}});
+}
+
+/* The most iterations: known, or `most`, or if there is no such input INT64_MAX. */
+static bool loop_bound(onnx_loop *l, int ys)
+{
+    onnx_node *n = l->n;
+    ir_value *given = n->nin > 0 ? n->in[0] : NULL;
+    l->length = INT64_MAX;
+    if (!given)
+        return true;
+    if (ys || onnx_peek(n->r, given)) /* the length of stacked results is a shape */
+        return onnx_const_int(n, 0, "M", &l->length);
+    l->most = ir_reshape(n->b, ir_convert(n->b, given, IR_I64), 0, NULL);
+    return l->most != NULL;
+}
+
+static bool loop_fits(onnx_loop *l, const Onnx__GraphProto *g, int ys, bool live)
+{
+    onnx_node *n = l->n;
+    if (!l->more)
+        return false;
+    if (l->more->type.dtype != IR_BOOL || ir_count(&l->more->type) != 1)
+        onnx_error(n, "the body's condition is %s, one bool is due", onnx_type_text(n, l->more));
+    else if (ys < 0 || n->nout > l->carries + ys)
+        onnx_error(n, "the body has %zu outputs for %d carried values", g->n_output, l->carries);
+    else if (live && ys)
+        onnx_error(n, "stacked results of a loop that may end early have a length that data decides, which is not supported");
+    else if (!live && l->length == INT64_MAX && !l->most)
+        onnx_error(n, "the loop has neither a bound on its iterations nor a condition that could end it");
+    return !n->failed;
+}
+
+/* A scan where the number of iterations is known, or bounded by a known number and a condition; else a while_loop. */
 BUILD(loop)
 {
     onnx_reader *r = n->r;
     const Onnx__GraphProto *g = graph_of(n, "body");
-    int64_t length;
-    int carries = n->nin > 2 ? n->nin - 2 : 0;
-    if (!g || !body_inputs(n, g, carries + 2))
+    onnx_loop l = {.n = n, .carries = n->nin > 2 ? n->nin - 2 : 0, .go = n->nin > 1 ? n->in[1] : NULL};
+    int ys = g ? (int)g->n_output - 1 - l.carries : 0;
+    if (!g || !body_inputs(n, g, l.carries + 2) || !loop_bound(&l, ys))
         return;
-    if (n->nin < 1 || !n->in[0]) {
-        onnx_error(n, "a loop without a bound on its iterations is not supported");
-        return;
-    }
-    if (!onnx_const_int(n, 0, "M", &length))
-        return;
-    ir_value *go = n->nin > 1 ? n->in[1] : NULL, *own[64], *param[64];
-    ir_literal *first = go ? onnx_peek(r, go) : NULL;
-    if (length < 0 || (first && ir_count(&first->type) == 1 && !ir_literal_get_int(first, 0)))
-        length = 0;
+    ir_literal *first = l.go ? onnx_peek(r, l.go) : NULL;
+    if (l.length < 0 || (first && ir_count(&first->type) == 1 && !ir_literal_get_int(first, 0)))
+        l.length = 0;
     onnx_scope s;
-    onnx_body body = onnx_body_new(r, n->scope->body, "loop", n->loc);
-    body.loop = true;
-    onnx_scope_init(&s, r, n->scope, &body, n->scope->depth + 1);
-    if (!loop_params(n, &s, g, carries, own, param) || !run(n, &s, g))
+    l.body = onnx_body_new(r, n->scope->body, "loop", n->loc);
+    l.body.loop = true;
+    onnx_scope_init(&s, r, n->scope, &l.body, n->scope->depth + 1);
+    if (!loop_params(n, &s, g, l.carries, l.own, l.param) || !run(n, &s, g))
         return;
-    own[carries] = ir_iota(n->b, IR_I64, 1, &length, 0);
-    int ys = (int)g->n_output - 1 - carries;
-    ir_value *more = output(n, &s, g, 0);
-    ir_literal *stays = more ? onnx_peek(r, more) : NULL;
-    if (more && (more->type.dtype != IR_BOOL || ir_count(&more->type) != 1)) {
-        onnx_error(n, "the body's condition is %s, one bool is due", onnx_type_text(n, more));
+    l.more = output(n, &s, g, 0);
+    ir_literal *stays = l.more ? onnx_peek(r, l.more) : NULL;
+    bool live = !stays || (l.go && !first);
+    if (stays && !ir_literal_get_int(stays, 0) && l.length > 1 && !l.most)
+        l.length = 1;
+    if (!loop_fits(&l, g, ys, live) || !add_results(n, &s, g, 1, (size_t)(l.carries + ys)))
         return;
+    bool open = l.most || (live && l.length > SCANNED);
+    ir_inst *inst;
+    if (open) {
+        inst = build_while(&l);
+    } else {
+        if (live)
+            ir_add_output(l.body.b.func, NULL, ir_reshape(&l.body.b, l.more, 0, NULL));
+        ir_value *start = !live ? NULL : l.go ? ir_reshape(n->b, l.go, 0, NULL) : ir_scalar(n->b, IR_BOOL, 1);
+        l.own[l.carries] = ir_iota(n->b, IR_I64, 1, &l.length, 0);
+        inst = build_scan(n, &l.body, l.own, l.param, l.carries + 1, l.carries, l.length, start);
     }
-    if (!more || ys < 0 || n->nout > carries + ys) {
-        onnx_error(n, "the body has %zu outputs for %d carried values", g->n_output, carries);
-        return;
-    }
-    bool live = !stays || (go && !first);
-    if (stays && !ir_literal_get_int(stays, 0) && length > 1)
-        own[carries] = ir_iota(n->b, IR_I64, 1, (int64_t[]){length = 1}, 0);
-    if (live && ys) {
-        onnx_error(n, "stacked results of a loop that may end early have a length that data decides, which is not supported");
-        return;
-    }
-    if (!add_results(n, &s, g, 1, (size_t)(carries + ys)))
-        return;
-    if (live)
-        ir_add_output(body.b.func, NULL, ir_reshape(&body.b, more, 0, NULL));
-    ir_value *start = !live ? NULL : go ? ir_reshape(n->b, go, 0, NULL) : ir_scalar(n->b, IR_BOOL, 1);
-    ir_inst *inst = build_scan(n, &body, own, param, carries + 1, carries, length, start);
     for (int i = 0; inst && i < n->nout; i++)
-        n->out[i] = inst->result[i];
+        n->out[i] = inst->result[i + (open ? 2 : 0)];
 }
 
 /* Entry i of a list attribute, or 0. */
