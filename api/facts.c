@@ -154,6 +154,17 @@ static bool check_text(api_session *s, const char *path, api_nodes *out)
     return m != NULL;
 }
 
+/* Nodes whose operator has a gradient, but not as it is used here (a Loop whose end only data decides). */
+static void without_rule(gaps *g, const ir_module *m)
+{
+    for (int k = 0; k < m->funcs.count; k++)
+        IR_FOR (inst, m->funcs.items[k])
+            if (m->funcs.items[k]->entry && !ad_is_zero(inst->op) && !ad_rules[inst->op] && inst->loc && inst->loc->node >= 0) {
+                gap one = {ir_format(g->arena, "no derivative rule for `%s`", ir_ops[inst->op].name), inst->loc->node};
+                IR_PUSH(g->arena, g, one);
+            }
+}
+
 /* The file is read once for the nodes, with its own diagnostics kept, in a context whose failures end there. */
 bool api_check(api_session *s, const char *path, api_nodes *out)
 {
@@ -175,7 +186,9 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
     o.ndims = s->options.dim.count;
     ir_try frame;
     if (!setjmp(ir_try_push(ctx, &frame))) {
-        onnx_read_file(ctx, ir_arena_new(ctx), path, &o);
+        const ir_module *m = onnx_read_file(ctx, ir_arena_new(ctx), path, &o);
+        if (m)
+            without_rule(&g, m);
         ir_try_pop(ctx, &frame);
     } else if (!g.general) {
         g.general = ir_strdup(s->arena, ir_ctx_why(ctx));
@@ -183,11 +196,11 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
     for (int i = 0; i < facts.nodes.count; i++) {
         const onnx_node_info *n = &facts.nodes.items[i];
         api_node x = {n->index, ir_strdup(s->arena, n->name), ir_strdup(s->arena, n->op), n->forward, strcmp(n->gradient, "no") != 0, NULL};
-        if (!x.forward)
-            x.why = reason(&g, n->index);
+        x.why = reason(&g, n->index);
+        x.backward &= !x.forward || !x.why;
         if (!x.forward && !x.why)
             x.why = "what it reads was not built";
-        if (x.forward && !x.backward)
+        if (x.forward && !x.backward && !x.why)
             x.why = "no derivative rule";
         x.backward &= x.forward;
         IR_PUSH(s->arena, out, x);

@@ -304,6 +304,11 @@ START_TEST(info_and_check_know_the_model)
     gradc("check", ROOT "tests/fixtures/onnx/wrong/operator.onnx");
     ck_exit(1, "check of a gap");
     ck_assert_msg(strstr(said.out, "Fancy") != NULL, "'%s'", said.out);
+    gradc("check", ROOT "tests/fixtures/onnx/loop_while.onnx");
+    ck_exit(0, "check of a loop whose end data decides");
+    gradc("check", ROOT "tests/fixtures/onnx/loop_while.onnx", "--train");
+    ck_exit(1, "the same, to train");
+    ck_assert_msg(strstr(said.out, "`while_loop`") != NULL, "'%s'", said.out);
     gradc("bench", "small.gir", "--train=sgd", "--json");
     ck_exit(0, "bench");
     const char *due[] = {"\"forward\"", "\"forward_train\"", "\"backward\"", "\"step\"", "\"min_us\"",
