@@ -22,6 +22,7 @@ typedef struct cg_target {
     int vector_bytes;                    /* of the widest register worth using: 16, 32, 64 */
     int registers;                       /* vector registers: 16 or 32 */
     bool fma;
+    bool rounds;                         /* has an instruction for floor, ceil and round */
     uint64_t cpu_bits;                   /* GRADC_RT_CPU_* that the code needs */
 } cg_target;
 

@@ -195,6 +195,19 @@ INT(shr, shift(e, x, y, false, is_signed)) BITS(shr)
 
 /* ---- Functions ---- */
 
+/* A rounding to integers. Without an instruction for it LLVM would call libm: adding and taking away 2^23 (2^52) leaves the nearest
+ * integer, which is one too far for floor (ceil) where it is `beyond` x. Larger numbers, infinities and NaN are themselves. */
+static LLVMValueRef integral(cg_emitter *e, const char *intrinsic, LLVMValueRef x, LLVMRealPredicate beyond, double step)
+{
+    if (e->u->target->rounds)
+        return call1(e, intrinsic, x);
+    LLVMValueRef size = call1(e, "llvm.fabs", x), unit = real(e, x, element(x) == e->u->f64 ? 0x1p52 : 0x1p23);
+    LLVMValueRef near = call2(e, "llvm.copysign", LLVMBuildFSub(B, LLVMBuildFAdd(B, size, unit, ""), unit, ""), x);
+    LLVMValueRef next = LLVMBuildFAdd(B, near, real(e, x, step), "");
+    LLVMValueRef r = LLVMBuildSelect(B, LLVMBuildFCmp(B, beyond, near, x, ""), next, near, "");
+    return LLVMBuildSelect(B, LLVMBuildFCmp(B, LLVMRealOLT, size, unit, ""), call2(e, "llvm.copysign", r, x), x, "");
+}
+
 #define UNARY(name, expression)                                                                                                   \
     RULE(name)                                                                                                                    \
     {                                                                                                                             \
@@ -203,9 +216,9 @@ INT(shr, shift(e, x, y, false, is_signed)) BITS(shr)
         return cg_round(e, inst->operand[0]->type.dtype, expression);                                                             \
     }
 #define MATH(name) UNARY(name, cg_math(e->u, IR_OP_##name, x, NULL))
-UNARY(floor, call1(e, "llvm.floor", x))
-UNARY(ceil, call1(e, "llvm.ceil", x))
-UNARY(round, call1(e, "llvm.roundeven", x))
+UNARY(floor, integral(e, "llvm.floor", x, LLVMRealOGT, -1))
+UNARY(ceil, integral(e, "llvm.ceil", x, LLVMRealOLT, 1))
+UNARY(round, integral(e, "llvm.roundeven", x, LLVMRealPredicateFalse, 0))
 UNARY(sqrt, call1(e, "llvm.sqrt", x))
 UNARY(rsqrt, LLVMBuildFDiv(B, real(e, x, 1), call1(e, "llvm.sqrt", x), ""))
 MATH(exp) MATH(expm1) MATH(log) MATH(log1p) MATH(sin) MATH(cos) MATH(tan) MATH(asin) MATH(acos) MATH(atan) MATH(sinh) MATH(cosh)

@@ -47,7 +47,8 @@ static const cg_target *target_of(ir_arena *arena, const char *triple, const cpu
         if (!strcmp(cpus[i].architecture, row->architecture) && cpus[i].bits == row->bits)
             level = &cpus[i]; /* the first row of that level */
     cg_target *t = ir_new(arena, cg_target);
-    *t = (cg_target){triple, level->llvm, "", tune, row->name, row->vector_bytes, row->registers, row->fma, row->bits};
+    *t = (cg_target){triple, level->llvm, "", tune, row->name, row->vector_bytes, row->registers, row->fma,
+                      strcmp(row->architecture, "x86_64") || (row->bits & GRADC_RT_CPU_SSE41), row->bits};
     return t;
 }
 
