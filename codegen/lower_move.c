@@ -18,6 +18,8 @@ RULE(iota)
     ir_dtype t = IR_ATTR(inst, iota)->to;
     LLVMValueRef v = cg_index_value(e, &at[IR_ATTR(inst, iota)->axis]);
     LLVMTypeRef type = cg_type(e, t, cg_lanes_of(v));
+    if (t == IR_BOOL)
+        return LLVMBuildICmp(e->u->b, LLVMIntNE, v, LLVMConstNull(LLVMTypeOf(v)), "");
     return ir_is_float(t) ? cg_round(e, t, LLVMBuildSIToFP(e->u->b, v, type, "")) : LLVMBuildIntCast2(e->u->b, v, type, 1, "");
 }
 
