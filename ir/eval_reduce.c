@@ -175,8 +175,12 @@ RULE(window_put)
 static void take_tap(void *user, int64_t at, int64_t number, int64_t element)
 {
     windowing *w = user;
-    if (element >= 0 && ((const int32_t *)w->position->data)[at] == number)
-        combine(&w->r, at, &w->x, element, IR_SUM);
+    if (element < 0 || ((const int32_t *)w->position->data)[at] != number)
+        return;
+    if (w->r.is_float)
+        w->r.f[at] = w->x.f[element];
+    else
+        w->r.i[at] = w->x.i[element];
 }
 
 RULE(window_take)
@@ -332,7 +336,7 @@ RULE(dot_general)
         for (int d = 0; d < l.n; d++)
             empty |= l.extent[d] == 0;
         if (!empty && r.is_float)
-            r.f[k] = sum_float(&l, 0, x.f + i, y.f + j);
+            r.f[k] = 0 + sum_float(&l, 0, x.f + i, y.f + j); /* sums begin with +0, that of one product too */
         else if (!empty)
             r.i[k] = (int64_t)sum_int(&l, 0, x.i + i, y.i + j);
         ir_next_index(result[0]->type.rank, result[0]->type.dim, at);
