@@ -227,6 +227,8 @@ static V erf_of(const cg_m *m, V x, V unused)
     (void)unused;
     V a = ABS(x), q = SUB(cg_m_above(m, a, m->wide ? 6 : 4), NUM(1));
     V small = FMA(x, POLY(erf, MUL(x, x)), x);
+    if (!m->u->target->fma) /* the product alone may be denormal, and lost */
+        small = SELECT(LT(a, NUM(1e-30)), MUL(x, NUM(M_2_SQRTPI)), small);
     V t = NEG(POLY(erfc, q));
     reduced e = reduce(m, t, NULL);
     V s = power_of_two(m, e.bits);

@@ -152,7 +152,7 @@ static double uniform(uint64_t *s)
     return (double)(next_random(s) >> 11) * 0x1p-53;
 }
 
-static const double special[] = {0.0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3, -3, INFINITY, -INFINITY, NAN, 1e300, -1e300, 3e38, -3e38, 1e-300, -1e-300, 1e-37, 88.7,
+static const double special[] = {0.0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3, -3, INFINITY, -INFINITY, NAN, 1e300, -1e300, 3e38, -3e38, 1e-300, -1e-300, 1e-37, 1.3e-38, -2.5e-308, 88.7,
                                  -87.3, 709.7, -708.3, 710.4, 1e22, 2.5, 0x1p53, 0x1p54 - 1, 3.141592653589793, 6381956970095103.0 * 0x1p797, 0.7071067811865476, 1.4142135623730951};
 enum { SPECIALS = sizeof special / sizeof *special };
 
