@@ -70,11 +70,11 @@ static ir_value *step_rnn(cell *k)
 static ir_value *step_gru(cell *k)
 {
     ir_builder *b = &k->b;
-    ir_value *zr = recur(k, k->h, 0, 2), *z, *r, *g;
-    z = activate(k, 0, ir_add(b, gate(k, k->x, 0), gate(k, zr, 0)));
-    r = activate(k, 0, ir_add(b, gate(k, k->x, 1), gate(k, zr, 1)));
+    ir_value *all = recur(k, k->h, 0, k->linear_before_reset ? 3 : 2), *z, *r, *g;
+    z = activate(k, 0, ir_add(b, gate(k, k->x, 0), gate(k, all, 0)));
+    r = activate(k, 0, ir_add(b, gate(k, k->x, 1), gate(k, all, 1)));
     if (k->linear_before_reset) {
-        g = recur(k, k->h, 2, 3);
+        g = gate(k, all, 2);
         g = ir_mul(b, r, k->rb ? ir_add(b, g, vector(k, k->rb, 0)) : g);
     } else {
         g = recur(k, ir_mul(b, r, k->h), 2, 3);
