@@ -254,7 +254,8 @@ enum {
     TASKS = 32,            /* wanted at least, where there is work for them */
     SMALL = 16384,         /* work (elements times instructions) that one thread does alone */
     CHUNK = 4096,          /* elements of a task that is a part of the innermost loop */
-    WIDEST = 64            /* lanes */
+    WIDEST = 64,           /* lanes */
+    MOST_STORES = 128      /* of an index */
 };
 
 /* What a map's expressions are like. */
@@ -312,6 +313,30 @@ static void study(shape_of_work *s, const ir_value *root, const ir_value *v, dou
         study(s, root, inst->operand[i], times);
 }
 
+/* The pieces of a concat lie one behind the other: no dimension outside its axis. */
+static bool pieces_in_row(const ir_value *root)
+{
+    for (int i = 0; i < root->type.rank; i++) {
+        int d = root->order.n ? (int)root->order.v[i] : i;
+        if (d == IR_ATTR(root->def, concat)->axis)
+            return true;
+        if (root->type.dim[d] != 1)
+            return false;
+    }
+    return false;
+}
+
+static void study_root(shape_of_work *s, const ir_value *space, const ir_value *root)
+{
+    if (!ir_in_pieces(root)) {
+        study(s, space, root, 1);
+        return;
+    }
+    s->flat = s->flat && pieces_in_row(root);
+    for (int i = 0; i < root->def->noperands; i++)
+        study(s, space, root->def->operand[i], 1);
+}
+
 typedef struct map_loops {
     int n;                    /* loops, outermost first; the last is the lanes' unless lanes is 1 */
     int dim[IR_MAX_RANK];     /* of the result; -1: all of them as one */
@@ -355,17 +380,33 @@ static map_loops plan_loops(cg_emitter *e, const ir_value *root, const shape_of_
     return m;
 }
 
-/* All roots at the index: first everything is read, then written, so that a root may lie where an operand lay. */
+/* All roots at the index, of a concat in pieces all pieces: first everything is read, then written, so that a root may lie where
+ * an operand lay. */
 static void emit_element(cg_emitter *e, const cg_index *at)
 {
     const ir_kernel *k = e->kernel;
-    LLVMValueRef value[64];
-    BUG_UNLESS(k->roots.count <= 64);
-    int mark = e->memo.count;
-    for (int i = 0; i < k->roots.count; i++)
-        value[i] = cg_at(e, k->roots.items[i], at);
-    for (int i = 0; i < k->roots.count; i++)
-        cg_store(e, k->roots.items[i], at, value[i]);
+    LLVMValueRef value[MOST_STORES];
+    int mark = e->memo.count, n = 0;
+    for (int i = 0; i < k->roots.count; i++) {
+        const ir_value *root = k->roots.items[i];
+        int pieces = ir_in_pieces(root) ? root->def->noperands : 1;
+        BUG_UNLESS(n + pieces <= MOST_STORES);
+        for (int p = 0; p < pieces; p++)
+            value[n++] = cg_at(e, ir_in_pieces(root) ? root->def->operand[p] : root, at);
+    }
+    n = 0;
+    for (int i = 0; i < k->roots.count; i++) {
+        const ir_value *root = k->roots.items[i];
+        if (!ir_in_pieces(root)) {
+            cg_store(e, root, at, value[n++]);
+            continue;
+        }
+        int axis = (int)IR_ATTR(root->def, concat)->axis;
+        cg_index there[IR_MAX_RANK];
+        memcpy(there, at, sizeof there);
+        for (int p = 0; p < root->def->noperands; p++, there[axis] = cg_plus(&there[axis], root->def->operand[0]->type.dim[axis]))
+            cg_store(e, root, there, value[n++]);
+    }
     cg_forget(e, mark);
 }
 
@@ -450,12 +491,12 @@ static int choose_lanes(cg_emitter *e, const ir_value *root, const shape_of_work
 
 int64_t cg_map_kernel(cg_emitter *e)
 {
-    const ir_value *root = e->kernel->roots.items[0];
+    const ir_value *root = ir_space(e->kernel->roots.items[0]);
     if (ir_count(&root->type) == 0)
         return 0;
     shape_of_work s = {.e = e, .flat = true, .work = 1};
     for (int i = 0; i < e->kernel->roots.count; i++)
-        study(&s, root, e->kernel->roots.items[i], 1);
+        study_root(&s, root, e->kernel->roots.items[i]);
     e->lanes = choose_lanes(e, root, &s);
     map_loops m = plan_loops(e, root, &s);
     cg_index at[IR_MAX_RANK];

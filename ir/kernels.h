@@ -17,7 +17,7 @@
 #include "ir/ir.h"
 
 typedef enum ir_kernel_kind {
-    IR_KERNEL_MAP,         /* roots of one shape and order, each emitted at every index; reductions among them are loops there */
+    IR_KERNEL_MAP,         /* roots of one shape and order (below: ir_space), each emitted at every index; reductions among them are loops there */
     IR_KERNEL_CONTRACTION, /* core is a dot_general or convolution; the roots, of one storage, are core's result or expressions that use
                               core's result at their own index only (epilogue). Both operands are views (below) */
     IR_KERNEL_SINGLE,      /* core has an emitter of its own: scatter, sort, cumulative; the roots are its results */
@@ -71,6 +71,10 @@ bool ir_view_of(ir_value *v, ir_view *out);
 /* A SINGLE kernel whose emitter needs memory of its own cuts its work into this many tasks, and needs so many bytes in all. */
 int64_t ir_single_tasks(const ir_inst *core);
 int64_t ir_single_scratch(const ir_inst *core);
+/* A map may write a concat piece by piece: at each index of a piece all of them. True for a concat of a few equal pieces. */
+bool ir_in_pieces(const ir_value *v);
+/* The value at whose indices a map emits its root: the root itself, or the first of its pieces. */
+const ir_value *ir_space(const ir_value *root);
 /* True for a value that codegen emits as an immediate: a constant whose elements are all the same. */
 bool ir_is_immediate(const ir_value *v);
 

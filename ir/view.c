@@ -122,6 +122,32 @@ bool ir_view_of(ir_value *v, ir_view *out)
     }
 }
 
+enum { MOST_PIECES = 8, LANES = 8 };
+
+bool ir_in_pieces(const ir_value *v)
+{
+    const ir_inst *inst = v->def;
+    if (!inst || inst->op != IR_OP_concat || inst->noperands < 2 || inst->noperands > MOST_PIECES)
+        return false;
+    const ir_value *first = inst->operand[0];
+    int rank = v->type.rank, axis = (int)IR_ATTR(inst, concat)->axis;
+    for (int i = 0; i < inst->noperands; i++) {
+        const ir_value *x = inst->operand[i];
+        if (!ir_type_eq(&x->type, &first->type))
+            return false;
+        for (int d = 0; d < rank; d++)
+            if ((x->order.n ? x->order.v[d] : d) != (v->order.n ? v->order.v[d] : d))
+                return false;
+    }
+    int fastest = (int)(v->order.n ? v->order.v[rank - 1] : rank - 1);
+    return fastest != axis || first->type.dim[axis] >= LANES; /* short pieces would leave vectors half empty */
+}
+
+const ir_value *ir_space(const ir_value *root)
+{
+    return ir_in_pieces(root) ? root->def->operand[0] : root;
+}
+
 int64_t ir_single_tasks(const ir_inst *core)
 {
     enum { MOST = 32 }; /* each has buffers of its own */

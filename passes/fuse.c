@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Costs an element, in additions. */
-enum { LOAD = 1, STORE = 2, MOST_ROOTS = 8, MOST_READS = 24, NEAR = 12, DEEP = 250 };
+enum { LOAD = 1, STORE = 2, MOST_ROOTS = 12, MOST_READS = 24, NEAR = 12, DEEP = 250 };
 
 typedef struct fact { /* about a value, by its id */
     double evaluations;  /* how often it is computed if it stands inside its users */
@@ -112,10 +112,12 @@ static double own_cost(const ir_inst *inst)
 }
 
 /* How often operand i is evaluated for one evaluation of the result. */
-static double operand_share(const ir_inst *inst, int i)
+static double operand_share(const fusing *u, const ir_inst *inst, int i)
 {
     if (loops(inst))
         return reads_each(inst);
+    if (inst->op == IR_OP_concat && of(u, inst->result[0])->memory && ir_in_pieces(inst->result[0]))
+        return 1.0 / inst->noperands;
     if (inst->op == IR_OP_broadcast || inst->op == IR_OP_pad)
         return i == 1 ? 0 : 1;
     return 1;
@@ -241,7 +243,7 @@ static void costs(fusing *u)
             for (int i = 0; i < inst->noperands; i++) {
                 fact *o = of(u, inst->operand[i]);
                 bool stored = o->memory || !inst->operand[i]->def;
-                v->cost += operand_share(inst, i) * (stored ? LOAD : o->cost);
+                v->cost += operand_share(u, inst, i) * (stored ? LOAD : o->cost);
                 v->reduces |= !stored && o->reduces;
             }
         }
@@ -267,7 +269,7 @@ static void choose(fusing *u)
                 of(u, inst->result[r == 0])->memory = true;
         for (int i = 0; i < inst->noperands; i++) {
             fact *o = of(u, inst->operand[i]);
-            double share = times * operand_share(inst, i);
+            double share = times * operand_share(u, inst, i);
             o->evaluations += share;
         }
     }
@@ -361,7 +363,10 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
     bool contraction = into->kind == IR_KERNEL_CONTRACTION;
     if ((into->kind != IR_KERNEL_MAP && !contraction) || from->kind != IR_KERNEL_MAP)
         return false;
-    const ir_value *x = into->roots.items[0], *y = from->roots.items[0];
+    for (int i = 0; i < from->roots.count; i++)
+        if (contraction && ir_in_pieces(from->roots.items[i]))
+            return false;
+    const ir_value *x = ir_space(into->roots.items[0]), *y = ir_space(from->roots.items[0]);
     if (!match_same_storage(x, y) || into->roots.count + from->roots.count > MOST_ROOTS || (contraction ? reduces_inside(u, y) : reduces_inside(u, x) != reduces_inside(u, y)))
         return false;
     int common = 0, more = 0;

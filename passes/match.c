@@ -118,8 +118,12 @@ static bool walk_moved(const ir_kernel *k, ir_value *from, const ir_value *v, bo
 bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp)
 {
     ++*stamp;
-    for (int i = 0; i < k->roots.count; i++)
-        if (walk_moved(k, k->roots.items[i], v, false, *stamp))
-            return true;
+    for (int i = 0; i < k->roots.count; i++) {
+        ir_value *root = k->roots.items[i];
+        bool pieces = k->kind == IR_KERNEL_MAP && ir_in_pieces(root); /* each is emitted at the index */
+        for (int p = 0; p < (pieces ? root->def->noperands : 1); p++)
+            if (walk_moved(k, pieces ? root->def->operand[p] : root, v, false, *stamp))
+                return true;
+    }
     return false;
 }

@@ -45,6 +45,9 @@ static const op_case op_cases[] = {
     MOVE(pad, "%x $[0,3], %v $[], %z $[]", "%y1 = pad %x, %v low=[2,0] high=[1,1] interior=[4,2] : $[3,8]\n  %y2 = pad %z, %v low=[] high=[] interior=[] : $[]\n  %y3 = pad %x, %v low=[0,0] high=[0,0] interior=[1,0] : $[0,3]")
     MOVE(concat, "%x $[3,5], %z $[3,2], %e $[3,0]", "%y1 = concat %x, %z axis=1 : $[3,7]\n  %y2 = concat %e, %x, %e, %z, %x axis=1 : $[3,12]\n  %y3 = concat %x axis=0 : $[3,5]\n  %y4 = concat %e, %e axis=0 : $[6,0]")
     MOVE(concat, "%x $[1,33], %z $[8,33], %w $[2,33]", "%y1 = concat %z, %x, %w, %z axis=0 : $[19,33]\n  %y2 = concat %x, %x axis=1 : $[1,66]")
+    MOVE(concat, "%x $[3,17], %z $[3,17]", "%a = max %x, %z : $[3,17]\n  %b = min %x, %z : $[3,17]\n  %y1 = concat %a, %b, %x axis=1 : $[3,51]\n  %y2 = concat %b, %a axis=0 : $[6,17]\n  %y3 = max %b, %a : $[3,17]") /* equal pieces */
+    MOVE(concat, "%x $[2,5,9], %z $[2,5,9]", "%a = max %x, %z : $[2,5,9]\n  %y1 = concat %a, %z, %a, %x axis=1 : $[2,20,9]\n  %y2 = concat %x, %a axis=2 : $[2,5,18]\n  %t = transpose %a perm=[2,0,1] : $[9,2,5]\n  %y3 = concat %t, %t axis=2 : $[9,2,10]")
+    MOVE(concat, "%x $[40], %z $[40]", "%a = max %x, %z : $[40]\n  %y1 = concat %a, %x, %a axis=0 : $[120]\n  %r = reshape %a shape=[1,40,1] : $[1,40,1]\n  %y2 = concat %r, %r axis=1 : $[1,80,1]\n  %y3 = concat %r, %r axis=2 : $[1,40,2]")
     MOVE(concat, "%x $[2,3,4], %z $[2,2,4]", "%t = concat %x, %z axis=1 : $[2,5,4]\n  %y1 = transpose %t perm=[2,1,0] : $[4,5,2]\n  %y2 = slice %t start=[0,2,1] limit=[2,5,4] stride=[1,2,1] : $[2,2,3]")
     MOVE(reverse, "%x $[5,33], %z $[], %e $[0,2]", "%y1 = reverse %x axes=[0] : $[5,33]\n  %y2 = reverse %x axes=[1] : $[5,33]\n  %y3 = reverse %x axes=[0,1] : $[5,33]\n  %y4 = reverse %x axes=[] : $[5,33]\n  %y5 = reverse %z axes=[] : $[]\n  %y6 = reverse %e axes=[0] : $[0,2]")
 
