@@ -370,6 +370,8 @@ ir_value *ir_dot_general(ir_builder *b, ir_value *x, ir_value *y, int nbatch, co
                          const int64_t *xcontract, const int64_t *ycontract);
 /* torch.matmul: rank 1 operands, batch dimensions broadcast. */
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y);
+/* numpy's einsum; `...` and an equation without "->" too. NULL in an operand gives NULL. */
+ir_value *ir_einsum(ir_builder *b, const char *equation, ir_value *const *x, int n);
 /* x + y, either may be NULL (a symbolic zero). */
 ir_value *ir_add_or(ir_builder *b, ir_value *x, ir_value *y);
 
