@@ -309,6 +309,13 @@ bool ir_ctx_out_of_memory(const ir_ctx *ctx)
     return ctx->out_of_memory;
 }
 
+void ir_forget_errors(ir_ctx *ctx)
+{
+    ctx->out_of_memory = false;
+    ctx->errors = ctx->passed_on = 0;
+    *ctx->first = 0;
+}
+
 _Noreturn void ir_bug(const char *file, int line, const char *format, ...)
 {
     va_list args;

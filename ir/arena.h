@@ -115,6 +115,8 @@ int ir_error_count(const ir_ctx *ctx);
 /* The first error's text, or "" if there was none; "out of memory" when that is what happened. */
 const char *ir_ctx_why(const ir_ctx *ctx);
 bool ir_ctx_out_of_memory(const ir_ctx *ctx);
+/* Forgets them, for a context that goes on. */
+void ir_forget_errors(ir_ctx *ctx);
 
 /* The compiler's own errors (law 4): prints pass and message, aborts. */
 _Noreturn void ir_bug(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
