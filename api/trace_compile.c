@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * gradc_compile: a graph of inputs becomes a module, and goes the way of a file's. */
+#include "api/session.h"
+#include "api/trace.h"
+#include "ir/path.h"
+
+static const char function[] = "gradc_compile";
+
+typedef struct compiling {
+    gradc *g;
+    const gradc_output *outputs;
+    int n;
+    const char *path;
+    const char *const *options;
+    ir_ctx *ctx;
+    bool ok;
+} compiling;
+
+/* Errors are this function's, unless an operation of the record made them. */
+static void sink(void *g, ir_severity severity, const ir_loc *loc, const char *text)
+{
+    if (severity != IR_ERROR)
+        return;
+    if (loc && loc->file)
+        trace_error(g, function, "%s: %s", loc->file, text);
+    else
+        trace_error(g, loc && loc->op ? loc->op : function, "%s", text);
+}
+
+static bool compile(compiling *w)
+{
+    ir_arena *arena = ir_arena_new(w->ctx);
+    const char *name = ir_base_name(w->path);
+    ir_module *m = trace_model(w->g, function, w->ctx, arena, name, w->outputs, w->n);
+    if (!m)
+        return false;
+    api_session *s = api_session_in(w->ctx, arena);
+    if (!api_set_option(s, API_COMPILE, "output", ir_format(arena, "%s.o", w->path)) || !api_set_option(s, API_COMPILE, "prefix", name))
+        return false;
+    for (const char *const *o = w->options; o && *o; o++)
+        if (!api_option_string(s, API_COMPILE, *o))
+            return false;
+    api_outputs written;
+    return api_take(s, API_COMPILE, m, w->path) && api_optimise(s, NULL, NULL) && api_compile(s) && api_write_outputs(s, &written);
+}
+
+static bool guarded(compiling *w)
+{
+    ir_try frame;
+    if (setjmp(ir_try_push(w->ctx, &frame)))
+        return false;
+    bool ok = compile(w);
+    ir_try_pop(w->ctx, &frame);
+    return ok && !ir_error_count(w->ctx);
+}
+
+static void run(gradc *g, void *user)
+{
+    compiling *w = user;
+    for (int i = 0; i < w->n; i++) /* may throw in the record's context: not later */
+        if (w->outputs[i].tensor)
+            trace_value(w->outputs[i].tensor);
+    w->ctx = ir_ctx_new(sink, g);
+    w->ok = w->ctx && guarded(w);
+    if (!w->ok)
+        trace_error(g, function, "out of memory"); /* unless an error stands already */
+    ir_ctx_free(w->ctx);
+}
+
+int gradc_compile(gradc *g, const gradc_output *outputs, int n, const char *path, const char *const *options)
+{
+    compiling w = {.g = g, .outputs = outputs, .n = n, .path = path, .options = options};
+    if (!g || g->failed)
+        return -1;
+    if (!path || !*ir_base_name(path)) {
+        trace_error(g, function, "no name for the files");
+        return -1;
+    }
+    if (g->updates.count && !trace_execute(g, &(trace_run){.function = function}))
+        return -1;
+    trace_try(g, run, &w);
+    return w.ok ? 0 : -1;
+}

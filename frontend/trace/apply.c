@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Recording one operation: operands are checked, brought to their common type and shape, handed to the row's builder, and what it
+ * built becomes tensors. */
+#include "frontend/trace/trace.h"
+
+/* ---- Types promote as in torch ---- */
+
+/* The common type of two; IR_DTYPES if there is none. */
+static ir_dtype common(ir_dtype a, ir_dtype b)
+{
+    int ca = ir_dtypes[a].class, cb = ir_dtypes[b].class, na = ir_dtypes[a].bytes, nb = ir_dtypes[b].bytes;
+    if (a == b || cb == IR_CLASS_B)
+        return a;
+    if (ca == IR_CLASS_B)
+        return b;
+    if (ca == IR_CLASS_F && cb == IR_CLASS_F)
+        return na == nb ? IR_F32 : na > nb ? a : b; /* f16 and bf16 meet in f32 */
+    if (ca == IR_CLASS_F || cb == IR_CLASS_F)
+        return ca == IR_CLASS_F ? a : b;
+    if (ca == cb)
+        return na >= nb ? a : b;
+    ir_dtype s = ca == IR_CLASS_S ? a : b, u = ca == IR_CLASS_S ? b : a;
+    if (ir_dtypes[s].bytes > ir_dtypes[u].bytes)
+        return s;
+    return u == IR_U8 ? IR_I16 : u == IR_U16 ? IR_I32 : u == IR_U32 ? IR_I64 : IR_DTYPES;
+}
+
+/* A class of operands (tensors with dimensions, without, numbers) gives way to the one before it unless its kind is higher. */
+static ir_dtype prefer(ir_dtype first, ir_dtype second)
+{
+    if (first == IR_DTYPES || second == IR_DTYPES)
+        return first == IR_DTYPES ? second : first;
+    if (ir_is_float(first))
+        return first;
+    return first == IR_BOOL || ir_is_float(second) ? common(first, second) : first;
+}
+
+static bool is_whole(double x)
+{
+    return x >= -9223372036854775808.0 && x < 9223372036854775808.0 && x == (double)(int64_t)x;
+}
+
+static bool promote(trace_call *c)
+{
+    ir_dtype level[3] = {IR_DTYPES, IR_DTYPES, IR_DTYPES}; /* with dimensions, without, the number */
+    for (int i = 0; i < c->nin; i++) {
+        ir_dtype t = c->v[i]->type.dtype, *l = &level[c->v[i]->type.rank == 0], was = *l;
+        *l = was == IR_DTYPES ? t : common(was, t);
+        if (*l == IR_DTYPES) {
+            trace_wrong(c, "%s and %s have no common type", ir_dtypes[was].name, ir_dtypes[t].name);
+            return false;
+        }
+    }
+    if (c->row->types & TRACE_NUMBER)
+        level[2] = is_whole(c->n[0]) ? IR_I64 : IR_F32;
+    ir_dtype t = prefer(level[0], prefer(level[1], level[2]));
+    if (t == IR_DTYPES) {
+        trace_wrong(c, "%s and %s have no common type", trace_text(c, c->v[0]), trace_text(c, c->v[1]));
+        return false;
+    }
+    if ((c->row->types & TRACE_REAL) && !ir_is_float(t))
+        t = IR_F32;
+    for (int i = 0; i < c->nin; i++)
+        c->v[i] = ir_convert(c->b, c->v[i], t);
+    if (c->row->types & TRACE_NUMBER) {
+        c->v[c->nin++] = ir_scalar(c->b, t, c->n[0]);
+    }
+    return true;
+}
+
+static bool spread(trace_call *c)
+{
+    for (int k = 0; k < 2; k++) /* the second round brings the earlier ones to what the later ones added */
+        for (int i = 1; i < c->nin; i++)
+            if (!ir_broadcast_both(c->b, &c->v[0], &c->v[i]))
+                return false;
+    return true;
+}
+
+static bool prepare(trace_call *c)
+{
+    int types = c->row->types;
+    for (int i = 0; (types & TRACE_FLOATS) && i < c->nin; i++) {
+        ir_value *v = c->v[i];
+        if (v && (!ir_is_float(v->type.dtype) || v->type.dtype != c->v[0]->type.dtype)) {
+            trace_wrong(c, "operand %d is %s, %s is due", i, trace_text(c, v), i ? ir_dtypes[c->v[0]->type.dtype].name : "a float type");
+            return false;
+        }
+    }
+    if ((types & (TRACE_PROMOTE | TRACE_REAL)) && !promote(c))
+        return false;
+    return !(types & TRACE_SPREAD) || spread(c);
+}
+
+/* ---- Results ---- */
+
+/* The value as one of its own: not a parameter, nor another tensor's. */
+static ir_value *own(trace_call *c, ir_value *v, bool cut_off)
+{
+    if (cut_off)
+        return ir_stop_gradient(c->b, v);
+    if (v->def && !v->aux)
+        return v;
+    return ir_build1(c->b, IR_OP_reshape, &v, 1, &(ir_attrs){.reshape.shape = ir_ints_of(c->b, v->type.rank, v->type.dim)});
+}
+
+static trace_node *node_new(trace_call *c, int nin)
+{
+    ir_arena *arena = trace_top(c->g)->arena;
+    trace_node *node = ir_new(arena, trace_node);
+    node->grad_fn = c->grad_fn;
+    node->in = ir_array(arena, gradc_tensor *, nin);
+    for (int i = 0; i < nin; i++)
+        if (c->in[i] && c->in[i]->requires_grad)
+            node->in[node->nin++] = c->in[i];
+    return node;
+}
+
+static void wrap(trace_call *c, int nin)
+{
+    bool any = false, symbolic = false;
+    for (int i = 0; i < nin; i++) {
+        const gradc_tensor *x = c->in[i];
+        any |= x && x->requires_grad;
+        symbolic |= x && (x->symbolic || (x->update && x->update->symbolic));
+    }
+    bool recorded = any && !c->g->no_grad && c->grad_fn;
+    trace_node *node = recorded ? node_new(c, nin) : NULL;
+    gradc_tensor *made[TRACE_RESULTS] = {NULL};
+    for (int i = 0; i < TRACE_RESULTS; i++) {
+        if (!c->out[i])
+            continue;
+        ir_value *v = own(c, c->out[i], any && !recorded && ir_is_float(c->out[i]->type.dtype));
+        if (!v)
+            return;
+        gradc_tensor *x = trace_result_new(c->g, v);
+        x->symbolic = symbolic;
+        if (recorded && ir_is_float(v->type.dtype)) {
+            x->node = node;
+            x->requires_grad = true;
+        }
+        made[i] = x;
+    }
+    c->result = made[0];
+    if (c->also)
+        *c->also = made[1];
+}
+
+static void record(gradc *g, void *user)
+{
+    trace_call *c = user;
+    ir_arena *arena = trace_top(g)->arena;
+    ir_builder b = ir_builder_new(trace_top(g)->func);
+    ir_loc *loc = ir_new(arena, ir_loc);
+    int nin = c->nin;
+    *loc = (ir_loc){.op = c->row->name, .node = -1};
+    b.loc = loc;
+    c->b = &b;
+    c->grad_fn = c->row->grad_fn;
+    c->v = ir_array(arena, ir_value *, nin + 1);
+    for (int i = 0; i < nin; i++)
+        c->v[i] = c->in[i] ? trace_value(c->in[i]) : NULL;
+    if (!prepare(c))
+        return;
+    c->row->build(c);
+    if (!b.failed && c->out[0])
+        wrap(c, nin);
+}
+
+gradc_tensor *trace_apply(trace_call *c)
+{
+    gradc *g = c->g;
+    if (!g)
+        return NULL;
+    if (c->also)
+        *c->also = NULL;
+    for (int i = 0; i < c->nin; i++) {
+        if (!c->in[i] && (c->optional >> i & 1) && !g->failed)
+            continue;
+        if (!c->in[i] && g->failed)
+            return NULL;
+        if (!trace_mine(g, c->row->name, c->in[i]))
+            return NULL;
+    }
+    for (size_t i = 0; i < sizeof c->s / sizeof *c->s; i++)
+        if (c->s[i].rank < 0 || c->s[i].rank > IR_MAX_RANK) {
+            trace_error(g, c->row->name, "a list of %d numbers, where at most %d are due", c->s[i].rank, IR_MAX_RANK);
+            return NULL;
+        }
+    trace_try(g, record, c);
+    return c->result;
+}
+
+/* ---- For builders ---- */
+
+void trace_wrong(trace_call *c, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    ir_vreport(c->g->ctx, IR_ERROR, c->b->loc, format, args);
+    va_end(args);
+    c->b->failed = true;
+}
+
+const char *trace_text(trace_call *c, const ir_value *v)
+{
+    return v ? ir_type_text(c->b->func->module->arena, &v->type) : "nothing";
+}
+
+bool trace_dim(trace_call *c, int64_t dim, int room, int *out)
+{
+    if (dim < -room || dim >= room) {
+        trace_wrong(c, "dimension %lld of %s", (long long)dim, c->v[0] ? trace_text(c, c->v[0]) : "?");
+        return false;
+    }
+    *out = (int)(dim < 0 ? dim + room : dim);
+    return true;
+}
+
+bool trace_dims(trace_call *c, gradc_shape dims, int rank, int64_t *out, int *n)
+{
+    bool on[IR_MAX_RANK] = {false};
+    for (int i = 0, d; i < dims.rank; i++) {
+        if (rank == 0 && (dims.dim[i] == 0 || dims.dim[i] == -1)) /* torch lets a number have one dimension here */
+            continue;
+        if (!trace_dim(c, dims.dim[i], rank, &d))
+            return false;
+        if (on[d]) {
+            trace_wrong(c, "dimension %lld is named twice", (long long)dims.dim[i]);
+            return false;
+        }
+        on[d] = true;
+    }
+    *n = 0;
+    for (int i = 0; i < rank; i++)
+        if (on[i] || !dims.rank)
+            out[(*n)++] = i;
+    return true;
+}
+
+bool trace_numbers(trace_call *c, const char *what, gradc_shape from, int n, int64_t otherwise, int64_t *out)
+{
+    if (from.rank > 1 && from.rank != n) {
+        trace_wrong(c, "%s has %d numbers where 1 or %d are due", what, from.rank, n);
+        return false;
+    }
+    for (int i = 0; i < n; i++)
+        out[i] = from.rank == 0 ? otherwise : from.dim[from.rank == 1 ? 0 : i];
+    return true;
+}
+
+ir_value *trace_like(trace_call *c, ir_value *v, double x)
+{
+    return v ? ir_splat(c->b, &v->type, x) : NULL;
+}
+
+ir_value *trace_times(trace_call *c, ir_value *v, double x)
+{
+    return x == 1 ? v : ir_mul(c->b, v, trace_like(c, v, x));
+}
+
+ir_value *trace_plus(trace_call *c, ir_value *v, double x)
+{
+    return x == 0 ? v : ir_add(c->b, v, trace_like(c, v, x));
+}
+
+ir_value *trace_mean(trace_call *c, ir_value *v, int n, const int64_t *axes, bool keep)
+{
+    double count = 1;
+    if (!v)
+        return NULL;
+    for (int i = 0; i < n; i++)
+        count *= (double)v->type.dim[axes[i]];
+    ir_value *s = keep ? ir_reduce_keep(c->b, IR_SUM, v, n, axes) : ir_reduce(c->b, IR_SUM, v, n, axes);
+    return n ? ir_div(c->b, s, trace_like(c, s, count)) : s;
+}
+
+ir_value *trace_spread(trace_call *c, ir_value *v, const ir_value *to)
+{
+    return v && to ? ir_broadcast_to(c->b, v, to->type.rank, to->type.dim) : NULL;
+}
+
+ir_value *trace_softmax(trace_call *c, ir_value *v, int64_t axis, bool logarithm)
+{
+    ir_builder *b = c->b;
+    if (!v)
+        return NULL;
+    ir_value *m = ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, v, 1, &axis));
+    ir_value *d = ir_sub(b, v, trace_spread(c, m, v)), *e = ir_exp(b, d), *s = ir_reduce_keep(b, IR_SUM, e, 1, &axis);
+    return logarithm ? ir_sub(b, d, trace_spread(c, ir_log(b, s), v)) : ir_div(b, e, trace_spread(c, s, v));
+}
+
+ir_value *trace_move_axis(trace_call *c, ir_value *v, int from, int to)
+{
+    int64_t perm[IR_MAX_RANK];
+    if (!v)
+        return NULL;
+    for (int i = 0, k = 0; i < v->type.rank; i++) {
+        k += k == from;
+        perm[i] = i == to ? from : k++;
+    }
+    return ir_transpose(c->b, v, perm);
+}
+
+ir_value *trace_choose(trace_call *c, ir_value *yes, ir_value *no)
+{
+    ir_type t = ir_scalar_type(IR_BOOL);
+    if (!yes || !no)
+        return NULL;
+    ir_value *flag = trace_special(c->g, TRACE_TRAINING, &t, 1);
+    ir_value *v = ir_select(c->b, trace_spread(c, flag, yes), yes, no);
+    /* Cutting passes over the select, so it must not be the value of a tensor itself. */
+    return ir_build1(c->b, IR_OP_reshape, &v, 1, &(ir_attrs){.reshape.shape = ir_ints_of(c->b, yes->type.rank, yes->type.dim)});
+}
+
+ir_value *trace_random_bits(trace_call *c, const ir_type *shape)
+{
+    gradc *g = c->g;
+    ir_type t = ir_scalar_type(IR_U64);
+    ir_value *from[] = {trace_special(g, TRACE_SEED, &t, g->seed), trace_special(g, TRACE_CALL, &t, g->calls++)};
+    return ir_build1(c->b, IR_OP_random_bits, from, 2, &(ir_attrs){.random_bits.shape = ir_ints_of(c->b, shape->rank, shape->dim)});
+}
+
+void trace_update(trace_call *c, gradc_tensor *x, ir_value *old, ir_value *v)
+{
+    v = trace_choose(c, ir_stop_gradient(c->b, v), old);
+    if (v) {
+        gradc_tensor *to = trace_result_new(c->g, v);
+        for (int i = 0; i < c->nin; i++)
+            to->symbolic |= c->in[i] && c->in[i]->symbolic;
+        trace_set_update(x, to);
+    }
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Reductions, running sums, order. */
+#include "frontend/trace/trace.h"
+
+#include <math.h>
+
+#define X c->v[0]
+#define RANK c->v[0]->type.rank
+#define OUT c->out[0]
+
+/* The dimensions given, and whether they stay. */
+typedef struct over {
+    int n;
+    int64_t axes[IR_MAX_RANK];
+    bool keep, all; /* all: none was named */
+} over;
+
+static bool read_over(trace_call *c, over *o)
+{
+    o->keep = c->i[0] != 0;
+    o->all = c->s[0].rank == 0;
+    return trace_dims(c, c->s[0], RANK, o->axes, &o->n);
+}
+
+static ir_value *reduce(trace_call *c, ir_combine combine, ir_value *x, const over *o)
+{
+    return o->keep ? ir_reduce_keep(c->b, combine, x, o->n, o->axes) : ir_reduce(c->b, combine, x, o->n, o->axes);
+}
+
+
+/* x without its dimensions of extent 1 that were reduced, unless they are to stay. */
+static ir_value *drop(trace_call *c, ir_value *kept, const over *o)
+{
+    ir_type t = {0};
+    if (!kept || o->keep)
+        return kept;
+    for (int i = 0, k = 0; i < kept->type.rank; i++) {
+        if (k < o->n && o->axes[k] == i)
+            k++;
+        else
+            t.dim[t.rank++] = kept->type.dim[i];
+    }
+    return ir_reshape(c->b, kept, t.rank, t.dim);
+}
+
+/* A dimension of x; a tensor of rank 0 counts as one of extent 1: then *x has rank 1. */
+static bool read_axis(trace_call *c, ir_value **x, int *axis)
+{
+    *x = X;
+    if (RANK == 0)
+        *x = ir_reshape(c->b, X, 1, (int64_t[]){1});
+    return *x && trace_dim(c, c->i[0], (*x)->type.rank, axis);
+}
+
+static ir_value *as_before(trace_call *c, ir_value *v)
+{
+    return v && RANK == 0 ? ir_reshape(c->b, v, 0, NULL) : v;
+}
+
+TRACE_BUILD(softmax)
+{
+    ir_value *x;
+    int axis;
+    if (!read_axis(c, &x, &axis))
+        return;
+    if (!x->type.dim[axis])
+        OUT = x;
+    else
+        OUT = as_before(c, trace_softmax(c, x, axis, c->row->extra != 0));
+}
+
+TRACE_BUILD(reduce)
+{
+    over o;
+    ir_value *x = ir_is_float(X->type.dtype) ? X : ir_convert(c->b, X, IR_I64);
+    if (!read_over(c, &o))
+        return;
+    if (o.all)
+        c->grad_fn = c->row->extra == IR_SUM ? "SumBackward0" : "ProdBackward0";
+    OUT = reduce(c, (ir_combine)c->row->extra, x, &o);
+}
+
+TRACE_BUILD(mean)
+{
+    over o;
+    if (!read_over(c, &o))
+        return;
+    if (o.all)
+        c->grad_fn = "MeanBackward0";
+    OUT = trace_mean(c, X, o.n, o.axes, o.keep);
+}
+
+/* Also false (and reported) where there is nothing to choose from. */
+static bool not_empty(trace_call *c, const over *o)
+{
+    for (int i = 0; i < o->n; i++)
+        if (!X->type.dim[o->axes[i]]) {
+            trace_wrong(c, "dimension %d of %s is empty", (int)o->axes[i], trace_text(c, X));
+            return false;
+        }
+    return true;
+}
+
+TRACE_BUILD(extreme)
+{
+    over o;
+    if (read_over(c, &o) && not_empty(c, &o))
+        OUT = reduce(c, (ir_combine)c->row->extra, X, &o);
+}
+
+TRACE_BUILD(any)
+{
+    over o;
+    if (read_over(c, &o))
+        OUT = reduce(c, (ir_combine)c->row->extra, ir_convert(c->b, X, IR_BOOL), &o);
+}
+
+TRACE_BUILD(logsumexp)
+{
+    ir_builder *b = c->b;
+    over o;
+    if (!read_over(c, &o) || !not_empty(c, &o))
+        return;
+    ir_value *m = ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, X, o.n, o.axes)), *wide = m ? ir_abs(b, m) : NULL;
+    m = ir_select(b, ir_compare(b, IR_EQ, wide, trace_like(c, wide, INFINITY)), trace_like(c, m, 0), m); /* inf - inf is no number */
+    ir_value *e = ir_exp(b, ir_sub(b, X, trace_spread(c, m, X)));
+    OUT = drop(c, ir_add(b, ir_log(b, ir_reduce_keep(b, IR_SUM, e, o.n, o.axes)), m), &o);
+}
+
+/* extra 1: its root. */
+TRACE_BUILD(var)
+{
+    ir_builder *b = c->b;
+    over o;
+    double count = 1, divisor;
+    if (!read_over(c, &o))
+        return;
+    for (int i = 0; i < o.n; i++)
+        count *= (double)X->type.dim[o.axes[i]];
+    divisor = count > (double)c->i[1] ? count - (double)c->i[1] : 0;
+    ir_value *d = ir_sub(b, X, trace_spread(c, trace_mean(c, X, o.n, o.axes, true), X));
+    ir_value *sum = reduce(c, IR_SUM, ir_mul(b, d, d), &o);
+    ir_value *v = ir_div(b, sum, trace_like(c, sum, divisor));
+    OUT = c->row->extra ? ir_sqrt(b, v) : v;
+}
+
+TRACE_BUILD(norm)
+{
+    ir_builder *b = c->b;
+    double p = c->n[0];
+    over o;
+    if (!read_over(c, &o))
+        return;
+    ir_value *size = ir_abs(b, X);
+    if (p == INFINITY || p == -INFINITY) {
+        if (not_empty(c, &o))
+            OUT = reduce(c, p > 0 ? IR_MAX : IR_MIN, size, &o);
+    } else if (p == 0) {
+        OUT = reduce(c, IR_SUM, ir_convert(b, ir_compare(b, IR_NE, X, trace_like(c, X, 0)), X->type.dtype), &o);
+    } else if (p == 1) {
+        OUT = reduce(c, IR_SUM, size, &o);
+    } else { /* at zero the derivative is zero: the root is taken of 1 there */
+        ir_value *sum = reduce(c, IR_SUM, p == 2 ? ir_mul(b, X, X) : ir_pow(b, size, trace_like(c, size, p)), &o);
+        ir_value *none = sum ? ir_compare(b, IR_EQ, sum, trace_like(c, sum, 0)) : NULL, *safe = ir_select(b, none, trace_like(c, sum, 1), sum);
+        ir_value *root = p == 2 ? ir_sqrt(b, safe) : ir_pow(b, safe, trace_like(c, safe, 1 / p));
+        OUT = ir_select(b, none, trace_like(c, sum, 0), root);
+    }
+}
+
+/* ---- Positions ---- */
+
+static ir_inst *arg_reduce(trace_call *c, ir_value **x, int *axis)
+{
+    if (!read_axis(c, x, axis))
+        return NULL;
+    if ((*x)->type.dtype == IR_BOOL)
+        *x = ir_convert(c->b, *x, IR_U8);
+    return ir_build(c->b, IR_OP_arg_reduce, x, 1, &(ir_attrs){.arg_reduce = {.combine = (ir_combine)c->row->extra, .axis = *axis}});
+}
+
+static ir_value *keep_axis(trace_call *c, ir_value *v, const ir_value *x, int axis)
+{
+    ir_type t = x->type;
+    t.dim[axis] = 1;
+    return c->i[1] && RANK ? ir_reshape(c->b, v, t.rank, t.dim) : v;
+}
+
+TRACE_BUILD(arg)
+{
+    ir_value *x;
+    int axis;
+    ir_inst *inst = arg_reduce(c, &x, &axis);
+    if (inst) {
+        OUT = keep_axis(c, ir_convert(c->b, inst->result[0], X->type.dtype), x, axis);
+        c->out[1] = keep_axis(c, inst->result[1], x, axis);
+    }
+}
+
+TRACE_BUILD(arg_only)
+{
+    ir_value *x;
+    int axis;
+    ir_inst *inst = arg_reduce(c, &x, &axis);
+    if (inst)
+        OUT = keep_axis(c, inst->result[1], x, axis);
+}
+
+TRACE_BUILD(cumulative)
+{
+    ir_value *x;
+    int axis;
+    if (!read_axis(c, &x, &axis))
+        return;
+    if (!ir_is_float(x->type.dtype))
+        x = ir_convert(c->b, x, IR_I64);
+    OUT = as_before(c, ir_build1(c->b, IR_OP_cumulative, &x, 1, &(ir_attrs){.cumulative = {.combine = (ir_combine)c->row->extra, .axis = axis}}));
+}
+
+/* x and its positions in order. */
+static ir_inst *in_order(trace_call *c, ir_value *x, int axis, bool descending)
+{
+    ir_value *both[] = {x, ir_iota(c->b, IR_I64, x->type.rank, x->type.dim, axis)};
+    return ir_build(c->b, IR_OP_sort, both, 2, &(ir_attrs){.sort = {.axis = axis, .descending = descending}});
+}
+
+TRACE_BUILD(sort)
+{
+    ir_value *x;
+    int axis;
+    ir_inst *inst = read_axis(c, &x, &axis) ? in_order(c, x, axis, c->i[1] != 0) : NULL;
+    if (inst) {
+        OUT = as_before(c, inst->result[0]);
+        c->out[1] = as_before(c, inst->result[1]);
+    }
+}
+
+TRACE_BUILD(argsort)
+{
+    ir_value *x;
+    int axis;
+    ir_inst *inst = read_axis(c, &x, &axis) ? in_order(c, x, axis, c->i[1] != 0) : NULL;
+    if (inst)
+        OUT = as_before(c, inst->result[1]);
+}
+
+TRACE_BUILD(topk)
+{
+    ir_value *x;
+    int axis;
+    int64_t k = c->i[2];
+    if (!read_axis(c, &x, &axis))
+        return;
+    if (k < 0 || k > x->type.dim[axis]) {
+        trace_wrong(c, "%lld of dimension %d of %s", (long long)k, axis, trace_text(c, x));
+        return;
+    }
+    ir_inst *inst = in_order(c, x, axis, c->i[1] != 0);
+    if (inst) {
+        OUT = as_before(c, ir_slice_axis(c->b, inst->result[0], axis, 0, k));
+        c->out[1] = as_before(c, ir_slice_axis(c->b, inst->result[1], axis, 0, k));
+    }
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Tracing: operations on tensors are recorded as graph IR, and cut out of the record as modules of their own. Only builds IR; what
+ * runs it is in api/.
+ *
+ * The record is a list of segments, one a mark. A segment has an arena and a function that is never whole: its instructions may use
+ * values of older segments, and it has no results. Leaves (tensors without an instruction) enter as parameters, one a segment and
+ * version of the leaf's data, so that an assignment leaves older graphs alone. In the record, ir_value.aux of a parameter is its
+ * trace_leaf, and that of an instruction's result the tensor it is, or NULL inside an operation; no pass ever sees the record. */
+#ifndef GRADC_TRACE_TRACE_H
+#define GRADC_TRACE_TRACE_H
+
+#include "include/gradc.h"
+#include "ir/ir.h"
+#include "ir/map.h"
+
+/* Elements of a tensor; held by tensors and by leaves in segments. */
+typedef struct trace_data {
+    int64_t holders;
+    _Alignas(64) unsigned char bytes[];
+} trace_data;
+
+/* How tensors came about: an operation, whose results share it. */
+typedef struct trace_node {
+    const char *grad_fn;
+    bool released; /* backward has walked through it for the last time */
+    int nin;
+    gradc_tensor **in;
+} trace_node;
+
+typedef struct trace_segment {
+    size_t id; /* never used again */
+    ir_arena *arena;
+    ir_func *func;
+    IR_LIST(gradc_tensor *) tensors;
+    IR_LIST(struct trace_leaf *) leaves;
+} trace_segment;
+
+/* What a parameter of the record stands for. */
+typedef enum trace_kind {
+    TRACE_DATA,     /* elements */
+    TRACE_SEED,     /* u64[]: of random_bits; elements too */
+    TRACE_CALL,     /* u64[]: of random_bits, another number a drawing; elements too */
+    TRACE_TRAINING, /* bool[]: first operand of a select that chooses between training and inference */
+} trace_kind;
+typedef struct trace_leaf {
+    trace_kind kind;
+    gradc_tensor *tensor; /* NULL for the other kinds */
+    bool requires_grad;   /* as it was then */
+    trace_data *data;     /* NULL: an input without a value, or the tensor's update is pending */
+} trace_leaf;
+
+struct gradc_tensor {
+    gradc *g;
+    trace_segment *home;
+    ir_type type;
+    const char *name;    /* of a parameter, buffer or input */
+    enum { TRACE_PLAIN, TRACE_PARAMETER, TRACE_BUFFER, TRACE_INPUT } role;
+    ir_value *value;     /* recorded; NULL: a leaf */
+    trace_data *data;    /* NULL: pending, or an input */
+    trace_node *node;    /* NULL: no operation made it, or none that matters to gradients */
+    bool requires_grad, retains;
+    bool symbolic;       /* depends on an input */
+    gradc_tensor *grad;  /* the tensor that holds it, once there was one */
+    bool has_grad;
+    gradc_tensor *update; /* a leaf's value to come: pending assignment */
+    size_t leaf_segment; /* the segment where leaf_value stands for this leaf as it is now */
+    ir_value *leaf_value;
+};
+
+struct gradc {
+    ir_ctx *ctx;
+    ir_arena *arena; /* lives as long */
+    IR_LIST(trace_segment *) segments; /* the last one records */
+    size_t next_segment;
+    IR_LIST(gradc_tensor *) updates;   /* leaves with a value to come */
+    IR_LIST(trace_leaf *) waiting;     /* leaves of the record that stand for such a value */
+    bool no_grad, failed;
+    uint64_t seed, calls;
+    char error[2048];
+    struct trace_programs *programs;   /* of api/ */
+};
+
+/* ---- record.c ---- */
+
+/* Runs body; what it throws is reported, as everything is, into g->error. False then. */
+bool trace_try(gradc *g, void (*body)(gradc *g, void *user), void *user);
+/* An error of a function, by its name in C. */
+void trace_error(gradc *g, const char *function, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void trace_sink(void *g, ir_severity severity, const ir_loc *loc, const char *text);
+trace_segment *trace_push_segment(gradc *g);
+/* Frees the youngest segment. No older tensor has an update that depends on it. */
+void trace_pop_segment(gradc *g);
+trace_segment *trace_top(gradc *g);
+
+/* Elements, not set; the caller holds them. Throws, or gives NULL. */
+trace_data *trace_data_new(gradc *g, const ir_type *t);
+trace_data *trace_data_try(const ir_type *t);
+trace_data *trace_hold(trace_data *d);
+void trace_drop(trace_data *d);
+/* A leaf in a segment that holds data (its hold passes to the tensor; NULL: an input). */
+gradc_tensor *trace_leaf_new(gradc *g, trace_segment *home, const ir_type *t, trace_data *data);
+/* A tensor for the result of an instruction. */
+gradc_tensor *trace_result_new(gradc *g, ir_value *v);
+/* The value of x in the record, for an operation that is being recorded. */
+ir_value *trace_value(gradc_tensor *x);
+/* A parameter of the record of this kind; elements of data are its value. */
+ir_value *trace_special(gradc *g, trace_kind kind, const ir_type *t, uint64_t value);
+/* The type of a shape; false and reported if there is none. */
+bool trace_type(gradc *g, const char *function, gradc_dtype dtype, gradc_shape shape, ir_type *out);
+/* False and reported unless x is a tensor of g. */
+bool trace_mine(gradc *g, const char *function, const gradc_tensor *x);
+/* False and reported unless the name can be a new tensor's. */
+bool trace_name_ok(gradc *g, const char *function, const char *name);
+/* A leaf has these elements from now on (the hold passes); what was recorded keeps the old ones. */
+void trace_set_data(gradc_tensor *x, trace_data *data);
+/* A leaf has the value of `to`, a tensor without gradient, from now on. */
+void trace_set_update(gradc_tensor *x, gradc_tensor *to);
+
+/* ---- Operations: ops.def, op_*.c ---- */
+
+typedef struct trace_call trace_call;
+typedef void trace_build(trace_call *c);
+
+enum { /* what happens to operands before the builder sees them */
+    TRACE_ANY = 0,
+    TRACE_FLOATS = 1,  /* each must be float, all of one type */
+    TRACE_PROMOTE = 2, /* all get their common type */
+    TRACE_REAL = 4,    /* the same, and integers become f32 */
+    TRACE_SPREAD = 8,  /* all get their common shape */
+    TRACE_NUMBER = 16, /* number n[0] becomes one more operand */
+};
+typedef struct trace_row {
+    const char *name, *grad_fn;
+    int types;
+    trace_build *build;
+    int extra;
+} trace_row;
+
+enum { TRACE_RESULTS = 2 };
+struct trace_call {
+    /* As called. */
+    gradc *g;
+    const trace_row *row;
+    gradc_tensor *const *in;
+    int nin;
+    unsigned optional; /* bit i: in[i] may be NULL */
+    gradc_shape s[5];
+    int64_t i[4];
+    double n[3];
+    const char *text;
+    gradc_tensor **also; /* where the second result goes; may be NULL */
+    /* For the builder. */
+    ir_builder *b;
+    ir_value **v;        /* operands; NULL: left out */
+    ir_value *out[TRACE_RESULTS];
+    const char *grad_fn; /* the row's, unless the builder knows better */
+    gradc_tensor *result;
+};
+#define TRACE_BUILD(name) void trace_build_##name(trace_call *c)
+
+TRACE_BUILD(to); /* for functions that are not in the table */
+
+/* Records an operation; NULL if it failed. */
+gradc_tensor *trace_apply(trace_call *c);
+/* An error of the operation; the builder then returns. */
+void trace_wrong(trace_call *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *trace_text(trace_call *c, const ir_value *v); /* "f32[64,784]" */
+/* A dimension counted from the end where negative; false and reported if there is none such. room: dimensions that there are, or will be. */
+bool trace_dim(trace_call *c, int64_t dim, int room, int *out);
+/* Ascending, each once; all if none is given. */
+bool trace_dims(trace_call *c, gradc_shape dims, int rank, int64_t *out, int *n);
+/* As many numbers as `n` from a list of none (otherwise), one or n. */
+bool trace_numbers(trace_call *c, const char *what, gradc_shape from, int n, int64_t otherwise, int64_t *out);
+/* A number in v's type and shape. */
+ir_value *trace_like(trace_call *c, ir_value *v, double x);
+ir_value *trace_times(trace_call *c, ir_value *v, double x);
+ir_value *trace_plus(trace_call *c, ir_value *v, double x);
+ir_value *trace_mean(trace_call *c, ir_value *v, int n, const int64_t *axes, bool keep);
+ir_value *trace_spread(trace_call *c, ir_value *v, const ir_value *to); /* broadcast to the shape of `to` */
+/* softmax or its logarithm. */
+ir_value *trace_softmax(trace_call *c, ir_value *v, int64_t axis, bool logarithm);
+ir_value *trace_move_axis(trace_call *c, ir_value *v, int from, int to);
+/* in training ? yes : no; they have one type. */
+ir_value *trace_choose(trace_call *c, ir_value *yes, ir_value *no);
+/* Random bits, u32 of this shape. */
+ir_value *trace_random_bits(trace_call *c, const ir_type *shape);
+/* In training x gets the value v instead of old: a pending update, not differentiated. */
+void trace_update(trace_call *c, gradc_tensor *x, ir_value *old, ir_value *v);
+/* in[batch…][i] of the last dimension: index [batch…, m], the leading dimensions are those of x. */
+ir_value *trace_take_last(trace_call *c, ir_value *x, ir_value *index);
+
+/* ---- cut.c ---- */
+
+/* A piece of the record as a function. */
+typedef struct trace_input {
+    ir_value *value;      /* the parameter */
+    gradc_tensor *tensor; /* whose gradient the parameter's is, or NULL */
+    ir_value *recorded;   /* the value of the record that it stands for; NULL: zeros … */
+    trace_data *data;     /* … and its elements; for a tensor inside the graph whose gradient is wanted there are none */
+} trace_input;
+typedef struct trace_cut trace_cut;
+struct trace_cut {
+    ir_func *f;
+    bool through;         /* follow what requires grad to its leaves even where values are known */
+    bool training;        /* which side of trace_choose */
+    gradc_tensor *const *wrt; /* tensors whose gradient is wanted; NULL: the leaves, and what retains its own */
+    int nwrt;
+    /* What a parameter of the record becomes; by itself an input. */
+    ir_value *(*leaf)(trace_cut *cut, ir_value *v, trace_leaf *leaf);
+    void *user;
+    /* What came out. */
+    IR_LIST(trace_input) inputs;
+    gradc_tensor *without; /* an input that has no value, and was met */
+    bool chose;            /* a trace_choose was met */
+    int drawings;          /* random_bits met */
+    /* Inside. */
+    ir_arena *scratch;
+    ir_builder b;
+    ir_map made;
+};
+/* Adds to f (empty) what x depends on and what is not known; returns its value there. Set f, scratch and the wishes first. */
+ir_value *trace_cut_value(trace_cut *cut, gradc_tensor *x);
+/* Everything that decides what f computes, as bytes: equal keys, equal code. */
+typedef struct trace_bytes {
+    unsigned char *items;
+    int count, capacity;
+} trace_bytes;
+void trace_key(ir_arena *arena, const trace_cut *cut, trace_bytes *out);
+
+/* ---- model.c ---- */
+
+/* The graph from inputs to outputs as a module that a file could be: `forward`, and if training is another, `train`. Its values of parameters
+ * point to the tensors'. NULL and reported (by the function's name) if it cannot be one. No tensor that counts has an update without inputs. */
+ir_module *trace_model(gradc *g, const char *function, ir_ctx *ctx, ir_arena *arena, const char *name, const gradc_output *outputs, int n);
+
+#endif

@@ -1,0 +1,682 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Tracing: every operation against torch, autograd's rules, errors, printing. */
+#include "api/trace.h"
+#include "ir/safetensors.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+
+static gradc *g;
+
+static void setup(void)
+{
+    g = gradc_new();
+    ck_assert_ptr_nonnull(g);
+}
+
+static void teardown(void)
+{
+    gradc_free(g);
+}
+
+static void check_no_error(const char *where)
+{
+    ck_assert_msg(!gradc_error(g), "%s: %s", where, gradc_error(g));
+}
+
+/* ---- Operations against torch ---- */
+
+enum { OPERANDS = 5 };
+typedef struct op_case {
+    const char *name;
+    int operands;
+    gradc_tensor *(*call)(gradc_tensor **x, gradc_tensor **also);
+} op_case;
+
+#define CASE(text, count, expression)                                                                                             \
+    static gradc_tensor *CALL(__LINE__)(gradc_tensor **x, gradc_tensor **second)                                                  \
+    {                                                                                                                             \
+        gradc_tensor *also = NULL, *piece[3] = {NULL}, *y = (expression);                                                         \
+        (void)piece;                                                                                                              \
+        *second = also;                                                                                                           \
+        return y;                                                                                                                 \
+    }
+#define CALL(line) CALL_(line)
+#define CALL_(line) call_##line
+#include "tests/trace_cases.def"
+#define CASE(text, count, expression) {text, count, CALL(__LINE__)},
+static const op_case cases[] = {
+#include "tests/trace_cases.def"
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+static ir_ctx *ctx;
+static ir_arena *arena;
+static ir_tensors saved;
+
+static ir_literal *saved_tensor(const char *name, const char *what, int i)
+{
+    return ir_tensor_by_name(&saved, i < 0 ? ir_format(arena, "%s/%s", name, what) : ir_format(arena, "%s/%s%d", name, what, i));
+}
+
+static void load(void)
+{
+    ctx = ir_ctx_new(NULL, NULL);
+    arena = ir_arena_new(ctx);
+    ck_assert_msg(ir_safetensors_read_file(arena, "tests/fixtures/trace.safetensors", &saved), "%s", ir_ctx_why(ctx));
+    setup();
+}
+
+static void unload(void)
+{
+    teardown();
+    ir_ctx_free(ctx);
+}
+
+/* The value of x is that of the literal, as torch's double arithmetic rounds it. */
+static void check_value(const char *name, const char *what, gradc_tensor *x, const ir_literal *due)
+{
+    check_no_error(name);
+    ck_assert_msg(x != NULL, "%s: no %s", name, what);
+    ck_assert_msg(ir_type_eq(&x->type, &due->type), "%s: %s is %s, torch has %s", name, what, ir_type_text(arena, &x->type), ir_type_text(arena, &due->type));
+    const void *data = gradc_data(g, x);
+    check_no_error(name);
+    ir_literal mine = {x->type, (void *)(uintptr_t)data};
+    double largest = 0;
+    for (int64_t i = 0; i < ir_count(&due->type); i++) {
+        double v = fabs(ir_literal_get(due, i));
+        largest = isfinite(v) && v > largest ? v : largest;
+    }
+    double allowed = !ir_is_float(x->type.dtype) ? 0 : x->type.dtype == IR_F16 ? 1e-3 : 4e-6 * (1 + largest);
+    for (int64_t i = 0; i < ir_count(&due->type); i++) {
+        double a = ir_literal_get(&mine, i), b = ir_literal_get(due, i);
+        bool same = isnan(b) ? isnan(a) : isinf(b) ? a == b : fabs(a - b) <= allowed;
+        ck_assert_msg(same, "%s: %s[%lld] is %.9g, torch has %.9g", name, what, (long long)i, a, b);
+    }
+}
+
+static void check_grads(const op_case *c, gradc_tensor *y, gradc_tensor **x)
+{
+    const ir_literal *ct = saved_tensor(c->name, "ct", -1);
+    if (!ct)
+        return;
+    gradc_tensor *cotangent = gradc_from(g, (gradc_dtype)ct->type.dtype, gradc_shape_from(ct->type.rank, ct->type.dim), ct->data);
+    cotangent = gradc_to(g, cotangent, gradc_dtype_of(y));
+    ck_assert_msg(!gradc_backward(g, y, cotangent, 0), "%s: %s", c->name, gradc_error(g));
+    for (int i = 0; i < c->operands; i++) {
+        const ir_literal *due = saved_tensor(c->name, "grad", i);
+        gradc_tensor *grad = due ? gradc_grad(g, x[i]) : NULL;
+        if (due && !grad) { /* nothing flows, and torch's is zero too */
+            for (int64_t k = 0; k < ir_count(&due->type); k++)
+                ck_assert_msg(ir_literal_get(due, k) == 0, "%s: operand %d has no gradient", c->name, i);
+        } else if (due) {
+            check_value(c->name, ir_format(arena, "the gradient of operand %d", i), grad, due);
+        }
+    }
+}
+
+START_TEST(operations_are_torchs)
+{
+    const op_case *c = &cases[_i];
+    gradc_tensor *x[OPERANDS] = {NULL}, *also = NULL;
+    for (int i = 0; i < c->operands; i++) {
+        const ir_literal *in = saved_tensor(c->name, "in", i);
+        ck_assert_msg(in != NULL, "%s has no operand %d", c->name, i);
+        x[i] = gradc_from(g, (gradc_dtype)in->type.dtype, gradc_shape_from(in->type.rank, in->type.dim), in->data);
+        if (ir_is_float(in->type.dtype))
+            ck_assert_int_eq(gradc_set_requires_grad(g, x[i], 1), 0);
+    }
+    ck_assert_ptr_null(saved_tensor(c->name, "in", c->operands));
+    gradc_tensor *y = c->call(x, &also);
+    check_no_error(c->name);
+    const ir_literal *fn = saved_tensor(c->name, "fn", -1);
+    const char *name = ir_strndup(arena, fn->data, (size_t)ir_count(&fn->type));
+    ck_assert_msg(!strcmp(gradc_grad_fn(y), name), "%s: %s, torch says %s", c->name, gradc_grad_fn(y), name);
+    check_value(c->name, "the result", y, saved_tensor(c->name, "out", 0));
+    if (saved_tensor(c->name, "out", 1))
+        check_value(c->name, "the second result", also, saved_tensor(c->name, "out", 1));
+    check_grads(c, y, x);
+}
+END_TEST
+
+/* Every row of the table, and every case of the script, is tested. */
+START_TEST(all_operations_are_tested)
+{
+    static const char *const rows[] = {
+#define OP(name, signature, grad, types, build, extra) #name,
+#include "frontend/trace/ops.def"
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        bool found = false;
+        for (int i = 0; i < CASES; i++)
+            found |= !strcmp(cases[i].name, rows[r]);
+        ck_assert_msg(found, "gradc_%s has no case", rows[r]);
+    }
+    for (int t = 0; t < saved.count; t++) {
+        const char *name = ir_strndup(arena, saved.items[t].name, strcspn(saved.items[t].name, "/"));
+        bool found = !strcmp(name, "print");
+        for (int i = 0; i < CASES; i++)
+            found |= !strcmp(cases[i].name, name);
+        ck_assert_msg(found, "%s is not used", saved.items[t].name);
+    }
+}
+END_TEST
+
+
+START_TEST(prints_as_torch)
+{
+    for (int i = 0; saved_tensor("print", "in", i); i++) {
+        const ir_literal *in = saved_tensor("print", "in", i), *due = saved_tensor("print", "text", i);
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+        gradc_tensor *x = gradc_from(g, (gradc_dtype)in->type.dtype, gradc_shape_from(in->type.rank, in->type.dim), in->data);
+        ck_assert_int_eq(gradc_print(g, f, x), 0);
+        fclose(f);
+        const char *torch = ir_strndup(arena, due->data, (size_t)ir_count(&due->type));
+        ck_assert_msg(!strcmp(text, torch), "%s\ntorch:\n%s", text, torch);
+        free(text);
+    }
+}
+END_TEST
+
+/* ---- The tutorial ---- */
+
+typedef struct tutorial {
+    gradc_tensor *x, *y, *w, *b, *z, *loss;
+} tutorial;
+
+static tutorial make_tutorial(void)
+{
+    static const float W[] = {0.9698f, -0.4488f, -0.2511f, 0.0960f, -2.0260f, -0.1918f, -0.6390f, -0.2648f,
+                              1.2296f, 0.9061f,  -0.0338f, -1.8336f, 0.5091f, 0.0953f,  -0.0344f};
+    static const float B[] = {-1.7136f, 1.8476f, -0.7694f};
+    tutorial t;
+    t.x = gradc_ones(g, GRADC_F32, GRADC_SHAPE(5));
+    t.y = gradc_zeros(g, GRADC_F32, GRADC_SHAPE(3));
+    t.w = gradc_parameter(g, "w", gradc_from(g, GRADC_F32, GRADC_SHAPE(5, 3), W));
+    t.b = gradc_parameter(g, "b", gradc_from(g, GRADC_F32, GRADC_SHAPE(3), B));
+    t.z = gradc_add(g, gradc_matmul(g, t.x, t.w), t.b);
+    t.loss = gradc_binary_cross_entropy_with_logits(g, t.z, t.y, GRADC_MEAN);
+    check_no_error("tutorial");
+    return t;
+}
+
+/* Rows of x, each to four digits. */
+static void check_rows(gradc_tensor *x, const char *due)
+{
+    ck_assert_ptr_nonnull(x);
+    const float *v = gradc_data(g, x);
+    check_no_error(due);
+    for (int64_t i = 0; i < gradc_numel(x); i += 3) {
+        char text[80];
+        snprintf(text, sizeof text, "%.4f %.4f %.4f", v[i], v[i + 1], v[i + 2]);
+        ck_assert_str_eq(text, due);
+    }
+}
+
+static void check_error(const char *part)
+{
+    ck_assert_msg(gradc_error(g) && strstr(gradc_error(g), part), "%s", gradc_error(g) ? gradc_error(g) : "no error");
+    gradc_clear_error(g);
+    ck_assert_ptr_null(gradc_error(g));
+}
+
+START_TEST(the_tutorial_to_the_digit)
+{
+    tutorial t = make_tutorial();
+    check_rows(t.z, "0.1284 -0.8305 -1.8507");
+    ck_assert_str_eq(gradc_grad_fn(t.z), "AddBackward0");
+    ck_assert_str_eq(gradc_grad_fn(t.loss), "BinaryCrossEntropyWithLogitsBackward0");
+    ck_assert_str_eq(gradc_grad_fn(t.w), "None");
+    ck_assert_double_eq_tol(gradc_item(g, t.loss), 0.4224, 5e-5);
+    ck_assert_ptr_null(gradc_grad(g, t.w));
+    ck_assert_int_eq(gradc_backward(g, t.loss, NULL, GRADC_RETAIN_GRAPH), 0);
+    check_rows(gradc_grad(g, t.w), "0.1774 0.1012 0.0453");
+    check_rows(gradc_grad(g, t.b), "0.1774 0.1012 0.0453");
+    ck_assert(!gradc_grad(g, t.z) && !gradc_grad(g, t.x) && !gradc_error(g));
+    const gradc_tensor *all[] = {t.x, t.y, t.w, t.b, t.z, t.loss};
+    for (int i = 0; i < 6; i++) {
+        ck_assert_int_eq(gradc_requires_grad(all[i]), i >= 2);
+        ck_assert_int_eq(gradc_is_leaf(all[i]), i < 4);
+    }
+    ck_assert_int_eq(gradc_backward(g, t.loss, NULL, 0), 0);
+    check_rows(gradc_grad(g, t.w), "0.3547 0.2024 0.0905");
+    ck_assert_int_eq(gradc_backward(g, t.loss, NULL, 0), -1);
+    check_error("released by an earlier backward");
+    check_rows(gradc_grad(g, t.w), "0.3547 0.2024 0.0905");
+    check_rows(t.z, "0.1284 -0.8305 -1.8507");
+}
+END_TEST
+
+/* ---- The rules of autograd ---- */
+
+static gradc_tensor *number(double v)
+{
+    gradc_tensor *x = gradc_scalar(g, GRADC_F32, v);
+    gradc_set_requires_grad(g, x, 1);
+    return x;
+}
+
+static double grad_of(gradc_tensor *x)
+{
+    gradc_tensor *grad = gradc_grad(g, x);
+    ck_assert_ptr_nonnull(grad);
+    return gradc_item(g, grad);
+}
+
+START_TEST(no_grad_and_detach_cut_the_graph)
+{
+    gradc_tensor *x = number(3);
+    int was = gradc_set_grad_enabled(g, 0);
+    ck_assert_int_eq(was, 1);
+    ck_assert_int_eq(gradc_set_grad_enabled(g, 0), 0); /* nests */
+    gradc_tensor *y = gradc_mul(g, x, x);
+    ck_assert(!gradc_requires_grad(y) && gradc_is_leaf(y) && !strcmp(gradc_grad_fn(y), "None"));
+    gradc_set_grad_enabled(g, was);
+    gradc_tensor *d = gradc_detach(g, gradc_mul(g, x, x));
+    ck_assert(!gradc_requires_grad(d));
+    gradc_tensor *loss = gradc_mul(g, gradc_mul(g, y, d), x); /* 81 x */
+    ck_assert_int_eq(gradc_backward(g, loss, NULL, 0), 0);
+    ck_assert_double_eq(grad_of(x), 81);
+}
+END_TEST
+
+START_TEST(backward_needs_a_start)
+{
+    gradc_tensor *plain = gradc_ones(g, GRADC_F32, GRADC_SHAPE(2)), *x = number(2), *v = gradc_mul(g, x, plain);
+    ck_assert_int_eq(gradc_backward(g, gradc_sum(g, plain, GRADC_ALL, 0), NULL, 0), -1);
+    check_error("does not require grad");
+    ck_assert_int_eq(gradc_backward(g, v, NULL, 0), -1);
+    check_error("one element");
+    ck_assert_int_eq(gradc_backward(g, v, gradc_ones(g, GRADC_F32, GRADC_SHAPE(3)), 0), -1);
+    check_error("cotangent");
+    ck_assert_int_eq(gradc_backward(g, v, gradc_full(g, GRADC_F32, GRADC_SHAPE(2), 5), 0), 0);
+    ck_assert_double_eq(grad_of(x), 10);
+    ck_assert_int_eq(gradc_backward(g, x, NULL, 0), 0); /* a leaf: 1 */
+    ck_assert_double_eq(grad_of(x), 11);
+}
+END_TEST
+
+START_TEST(a_shared_part_is_released_too)
+{
+    gradc_tensor *x = number(2), *y = gradc_mul(g, x, x), *a = gradc_exp(g, y), *b = gradc_sin(g, y);
+    ck_assert_int_eq(gradc_backward(g, a, NULL, 0), 0);
+    ck_assert_int_eq(gradc_backward(g, b, NULL, 0), -1);
+    check_error("MulBackward0");
+}
+END_TEST
+
+START_TEST(retained_grads_of_inner_tensors)
+{
+    gradc_tensor *x = number(2), *y = gradc_mul(g, x, x), *z = gradc_mul(g, y, y);
+    ck_assert_int_eq(gradc_retain_grad(g, y), 0);
+    ck_assert_double_eq(gradc_item(g, y), 4); /* a known value does not hide the graph */
+    ck_assert_int_eq(gradc_backward(g, z, NULL, 0), 0);
+    ck_assert_double_eq(grad_of(y), 8);
+    ck_assert_double_eq(grad_of(x), 32);
+    ck_assert_ptr_null(gradc_grad(g, z));
+    gradc_zero_grad(g, x);
+    ck_assert_ptr_null(gradc_grad(g, x));
+    gradc_zero_grads(g);
+    ck_assert_ptr_null(gradc_grad(g, y));
+    ck_assert_int_eq(gradc_retain_grad(g, gradc_detach(g, y)), -1);
+    check_error("does not require grad");
+}
+END_TEST
+
+START_TEST(gradients_and_gradients_of_gradients)
+{
+    gradc_tensor *x = number(2), *w = number(5), *y = gradc_mul(g, gradc_pow_scalar(g, x, 3), w), *d[2], *dd[1];
+    gradc_tensor *both[] = {x, w};
+    ck_assert_int_eq(gradc_gradients(g, y, NULL, both, 2, GRADC_CREATE_GRAPH, d), 0);
+    ck_assert_double_eq(gradc_item(g, d[0]), 60);
+    ck_assert_double_eq(gradc_item(g, d[1]), 8);
+    ck_assert(gradc_requires_grad(d[0]) && !gradc_grad(g, x));
+    ck_assert_int_eq(gradc_gradients(g, d[0], NULL, &x, 1, GRADC_RETAIN_GRAPH, dd), 0); /* 6 x w */
+    ck_assert_double_eq(gradc_item(g, dd[0]), 60);
+    ck_assert(!gradc_requires_grad(dd[0]));
+    ck_assert_int_eq(gradc_backward(g, gradc_add(g, y, gradc_mul(g, d[0], d[0])), NULL, 0), 0); /* 3 x^2 w + 2 (3 x^2 w) (6 x w) */
+    ck_assert_double_eq(grad_of(x), 60 + 2 * 60 * 60);
+    check_no_error("gradients");
+}
+END_TEST
+
+START_TEST(gradients_where_nothing_flows)
+{
+    gradc_tensor *x = number(2), *w = number(5), *y = gradc_mul(g, x, x), *d[2], *both[] = {y, w};
+    ck_assert_int_eq(gradc_gradients(g, gradc_sin(g, y), NULL, both, 2, GRADC_RETAIN_GRAPH, d), 0);
+    ck_assert_double_eq_tol(gradc_item(g, d[0]), cos(4), 1e-6);
+    ck_assert_double_eq(gradc_item(g, d[1]), 0);
+}
+END_TEST
+
+START_TEST(integers_have_no_gradient)
+{
+    gradc_tensor *x = gradc_arange(g, GRADC_I64, 0, 4, 1);
+    ck_assert_int_eq(gradc_set_requires_grad(g, x, 1), -1);
+    check_error("only float");
+    ck_assert_ptr_null(gradc_parameter(g, "p", x));
+    check_error("only float");
+    gradc_tensor *y = gradc_mul(g, number(2), x), *which = NULL;
+    gradc_tensor *largest = gradc_max(g, y, 0, 0, &which);
+    ck_assert(gradc_requires_grad(largest) && !gradc_requires_grad(which) && gradc_dtype_of(which) == GRADC_I64);
+    ck_assert(!gradc_requires_grad(gradc_gt_scalar(g, y, 1)));
+}
+END_TEST
+
+/* ---- Assignment, marks ---- */
+
+START_TEST(assignment_leaves_older_graphs_alone)
+{
+    gradc_tensor *x = number(3), *y = gradc_mul(g, x, x);
+    ck_assert_int_eq(gradc_assign(g, x, gradc_add_scalar(g, gradc_detach(g, x), 1)), 0);
+    ck_assert_double_eq(gradc_item(g, y), 9);
+    ck_assert_double_eq(gradc_item(g, x), 4);
+    ck_assert_int_eq(gradc_backward(g, y, NULL, 0), 0); /* by the value that x had */
+    ck_assert_double_eq(grad_of(x), 6);
+    ck_assert_int_eq(gradc_assign(g, x, gradc_mul_scalar(g, gradc_detach(g, x), 2)), 0);
+    ck_assert_int_eq(gradc_backward(g, gradc_mul(g, x, x), NULL, 0), 0); /* used before anything was run */
+    ck_assert_double_eq(grad_of(x), 6 + 16);
+    ck_assert_int_eq(gradc_assign(g, y, x), -1);
+    check_error("leaf");
+    ck_assert_int_eq(gradc_assign(g, x, gradc_ones(g, GRADC_F32, GRADC_SHAPE(2))), -1);
+    check_error("shapes differ");
+}
+END_TEST
+
+/* One step of gradient descent for (w - 3)^2, in a mark of its own. */
+static void descend(gradc_tensor *w)
+{
+    size_t mark = gradc_mark(g);
+    gradc_tensor *d = gradc_add_scalar(g, w, -3);
+    ck_assert_int_eq(gradc_backward(g, gradc_mul(g, d, d), NULL, 0), 0);
+    gradc_tensor *step = gradc_mul_scalar(g, gradc_grad(g, w), 0.25);
+    ck_assert_int_eq(gradc_assign(g, w, gradc_sub(g, gradc_detach(g, w), step)), 0);
+    gradc_zero_grad(g, w);
+    gradc_release(g, mark);
+}
+
+START_TEST(a_loop_compiles_once_and_frees_what_it_made)
+{
+    gradc_tensor *w = gradc_parameter(g, "w", gradc_scalar(g, GRADC_F32, 11));
+    descend(w);
+    ck_assert_double_eq(gradc_item(g, w), 7);
+    descend(w);
+    int compiled = trace_programs_count(g->programs);
+    for (int i = 0; i < 20; i++) {
+        descend(w);
+        ck_assert_int_eq(g->segments.count, 1);
+    }
+    check_no_error("loop");
+    ck_assert_int_eq(trace_programs_count(g->programs), compiled);
+    ck_assert_double_eq_tol(gradc_item(g, w), 3, 1e-4);
+    ck_assert_ptr_null(gradc_grad(g, w));
+    gradc_release(g, 1);
+    check_error("is no mark");
+}
+END_TEST
+
+START_TEST(equal_shapes_other_numbers_are_compiled_once)
+{
+    for (int i = 0; i < 5; i++) {
+        const float v[] = {(float)i, 2};
+        gradc_tensor *x = gradc_from(g, GRADC_F32, GRADC_SHAPE(2), v);
+        ck_assert_double_eq(gradc_item(g, gradc_sum(g, gradc_mul(g, x, x), GRADC_ALL, 0)), i * i + 4);
+    }
+    ck_assert_int_eq(trace_programs_count(g->programs), 1);
+}
+END_TEST
+
+/* ---- Training and inference ---- */
+
+START_TEST(batch_norm_moves_its_buffers)
+{
+    static const float X[] = {1, 2, 3, 4, 5, 7};
+    gradc_tensor *mean = gradc_buffer(g, "mean", gradc_zeros(g, GRADC_F32, GRADC_SHAPE(2)));
+    gradc_tensor *variance = gradc_buffer(g, "variance", gradc_ones(g, GRADC_F32, GRADC_SHAPE(2)));
+    gradc_tensor *x = gradc_from(g, GRADC_F32, GRADC_SHAPE(3, 2), X);
+    gradc_tensor *y = gradc_batch_norm(g, x, mean, variance, NULL, NULL, 1, 0.1, 1e-5);
+    gradc_tensor *z = gradc_batch_norm(g, x, mean, variance, NULL, NULL, 0, 0.1, 1e-5);
+    const float *v = gradc_data(g, y);
+    check_no_error("batch_norm");
+    ck_assert_float_eq_tol(v[0], -1.2247402f, 1e-5f);
+    const float *m = gradc_data(g, mean), *s = gradc_data(g, variance);
+    ck_assert_float_eq_tol(m[0], 0.3f, 1e-6f);
+    ck_assert_float_eq_tol(m[1], 0.1f * 13 / 3, 1e-6f);
+    ck_assert_float_eq_tol(s[0], 0.9f + 0.1f * 4, 1e-6f); /* divided by count - 1 */
+    ck_assert_float_eq_tol(((const float *)gradc_data(g, z))[0], (1 - 0.3f) / sqrtf(1.3f + 1e-5f), 1e-5f);
+    gradc_batch_norm(g, x, mean, variance, NULL, NULL, 1, 0.1, 1e-5);
+    ck_assert_float_eq_tol(((const float *)gradc_data(g, mean))[0], 0.57f, 1e-6f);
+}
+END_TEST
+
+START_TEST(dropout_scales_what_stays)
+{
+    gradc_tensor *x = gradc_ones(g, GRADC_F32, GRADC_SHAPE(1000)), *y[2];
+    ck_assert_int_eq(gradc_set_requires_grad(g, x, 1), 0);
+    int stayed = 0, same = 0;
+    for (int k = 0; k < 2; k++)
+        y[k] = gradc_dropout(g, x, 0.25, 1);
+    const float *a = gradc_data(g, y[0]), *b = gradc_data(g, y[1]);
+    for (int i = 0; i < 1000; i++) {
+        ck_assert(a[i] == 0 || fabsf(a[i] - 4 / 3.0f) < 1e-6f);
+        stayed += a[i] != 0;
+        same += a[i] == b[i];
+    }
+    ck_assert(stayed > 690 && stayed < 810 && same < 800);
+    ck_assert_int_eq(gradc_backward(g, gradc_sum(g, y[0], GRADC_ALL, 0), NULL, 0), 0);
+    const float *d = gradc_data(g, gradc_grad(g, x)); /* the same elements, drawn again */
+    for (int i = 0; i < 1000; i++)
+        ck_assert_float_eq(d[i], a[i]);
+    ck_assert_float_eq(((const float *)gradc_data(g, gradc_dropout(g, x, 0.25, 0)))[3], 1);
+    ck_assert_int_eq(trace_programs_count(g->programs) < 4, 1);
+}
+END_TEST
+
+START_TEST(random_numbers_follow_the_seed)
+{
+    gradc_manual_seed(g, 5);
+    float a[4], b[4];
+    gradc_copy_out(g, gradc_randn(g, GRADC_F32, GRADC_SHAPE(4)), a);
+    gradc_copy_out(g, gradc_randn(g, GRADC_F32, GRADC_SHAPE(4)), b);
+    ck_assert(memcmp(a, b, sizeof a));
+    gradc_manual_seed(g, 5);
+    gradc_copy_out(g, gradc_randn(g, GRADC_F32, GRADC_SHAPE(4)), b);
+    ck_assert(!memcmp(a, b, sizeof a));
+    gradc_tensor *n = gradc_randn(g, GRADC_F64, GRADC_SHAPE(10000)), *u = gradc_rand(g, GRADC_F32, GRADC_SHAPE(10000));
+    ck_assert_double_eq_tol(gradc_item(g, gradc_mean(g, n, GRADC_ALL, 0)), 0, 0.05);
+    ck_assert_double_eq_tol(gradc_item(g, gradc_std(g, n, GRADC_ALL, 1, 0)), 1, 0.05);
+    ck_assert_double_eq_tol(gradc_item(g, gradc_mean(g, u, GRADC_ALL, 0)), 0.5, 0.02);
+    ck_assert_double_eq(gradc_item(g, gradc_all(g, gradc_lt_scalar(g, u, 1), GRADC_ALL, 0)), 1);
+    gradc_tensor *k = gradc_randint(g, GRADC_I64, GRADC_SHAPE(1000), -2, 3);
+    ck_assert_int_eq(gradc_item_int(g, gradc_amin(g, k, GRADC_ALL, 0)), -2);
+    ck_assert_int_eq(gradc_item_int(g, gradc_amax(g, k, GRADC_ALL, 0)), 2);
+}
+END_TEST
+
+/* ---- Errors ---- */
+
+START_TEST(errors_name_function_and_shapes_and_stick)
+{
+    gradc_tensor *x = gradc_ones(g, GRADC_F32, GRADC_SHAPE(4, 3)), *y = gradc_ones(g, GRADC_F32, GRADC_SHAPE(5, 2));
+    gradc_tensor *z = gradc_relu(g, gradc_add(g, gradc_matmul(g, x, y), x));
+    ck_assert_ptr_null(z);
+    ck_assert_ptr_null(gradc_reshape(g, x, GRADC_SHAPE(7)));
+    ck_assert(strstr(gradc_error(g), "gradc_matmul") && strstr(gradc_error(g), "f32[4,3]") && strstr(gradc_error(g), "f32[5,2]"));
+    gradc_clear_error(g);
+    gradc_reshape(g, x, GRADC_SHAPE(7, -1));
+    check_error("gradc_reshape: f32[4,3] cannot become [7,-1]");
+    gradc_add(g, x, y);
+    check_error("gradc_add: shapes do not broadcast: f32[4,3] and f32[5,2]");
+    gradc_add(g, x, NULL);
+    check_error("gradc_add: a tensor is NULL");
+    ck_assert_ptr_nonnull(gradc_linear(g, x, gradc_ones(g, GRADC_F32, GRADC_SHAPE(2, 3)), NULL));
+    gradc_softmax(g, x, 2);
+    check_error("gradc_softmax: dimension 2 of f32[4,3]");
+    gradc_conv2d(g, x, y, NULL, GRADC_DIMS(), GRADC_DIMS(), GRADC_DIMS(), 1);
+    check_error("gradc_conv2d");
+    gradc_cross_entropy(g, x, y, GRADC_MEAN);
+    check_error("gradc_cross_entropy: scores f32[4,3] and target f32[5,2]");
+    gradc_ones(g, GRADC_F32, GRADC_SHAPE(1 << 30, 1 << 30, 1 << 30));
+    check_error("gradc_ones");
+    gradc_ones(g, GRADC_F32, GRADC_SHAPE(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1));
+    check_error("rank 17");
+    gradc_item(g, x);
+    check_error("12 elements");
+}
+END_TEST
+
+START_TEST(a_null_left_out_counts_while_an_error_stands)
+{
+    gradc_tensor *x = gradc_ones(g, GRADC_F32, GRADC_SHAPE(4, 3)), *w = gradc_ones(g, GRADC_F32, GRADC_SHAPE(2, 3));
+    gradc_tensor *bias = gradc_reshape(g, x, GRADC_SHAPE(5));
+    ck_assert_ptr_null(gradc_linear(g, x, w, bias));
+    check_error("gradc_reshape");
+    ck_assert_ptr_nonnull(gradc_linear(g, x, w, NULL));
+}
+END_TEST
+
+START_TEST(a_bad_index_is_an_error_when_it_runs)
+{
+    static const int64_t rows[] = {0, 9, 1};
+    gradc_tensor *weight = gradc_ones(g, GRADC_F32, GRADC_SHAPE(4, 2)), *index = gradc_from(g, GRADC_I64, GRADC_SHAPE(3), rows);
+    gradc_tensor *y = gradc_embedding(g, weight, index);
+    ck_assert_ptr_nonnull(y);
+    ck_assert_ptr_null(gradc_data(g, y));
+    check_error("9");
+    ck_assert_ptr_null(gradc_data(g, gradc_cross_entropy(g, weight, gradc_from(g, GRADC_I64, GRADC_SHAPE(4), (int64_t[]){0, 1, 2, 0}), GRADC_MEAN)));
+    check_error("2");
+}
+END_TEST
+
+START_TEST(contexts_do_not_mix)
+{
+    gradc *other = gradc_new();
+    gradc_tensor *x = gradc_ones(other, GRADC_F32, GRADC_SHAPE(2));
+    ck_assert_ptr_null(gradc_add(g, x, x));
+    check_error("another context");
+    gradc_free(other);
+    ck_assert(!gradc_add(NULL, NULL, NULL) && !gradc_error(NULL) && !gradc_requires_grad(NULL) && gradc_rank(NULL) == 0);
+    gradc_free(NULL);
+}
+END_TEST
+
+START_TEST(an_error_a_thousand_times_is_told_each_time)
+{
+    gradc_tensor *x = gradc_ones(g, GRADC_F32, GRADC_SHAPE(2)), *y = gradc_ones(g, GRADC_F32, GRADC_SHAPE(3));
+    for (int i = 0; i < 1000; i++) {
+        gradc_add(g, x, y);
+        check_error("broadcast");
+    }
+}
+END_TEST
+
+/* ---- Compiling ---- */
+
+START_TEST(inputs_have_no_value)
+{
+    gradc_tensor *x = gradc_input(g, "x", GRADC_F32, GRADC_SHAPE(2)), *y = gradc_exp(g, x);
+    ck_assert_ptr_null(gradc_data(g, y));
+    check_error("the input 'x'");
+    ck_assert_ptr_null(gradc_data(g, x));
+    check_error("the input 'x'");
+    ck_assert_ptr_null(gradc_input(g, "x", GRADC_F32, GRADC_SHAPE(2)));
+    check_error("'x' already");
+    gradc_tensor *w = number(1);
+    ck_assert_int_eq(gradc_backward(g, gradc_sum(g, gradc_mul(g, y, w), GRADC_ALL, 0), NULL, 0), -1);
+    check_error("the input 'x'");
+    ck_assert_int_eq(gradc_assign(g, w, gradc_sum(g, y, GRADC_ALL, 0)), -1);
+    check_error("depends on an input");
+}
+END_TEST
+
+START_TEST(models_that_cannot_be_compiled)
+{
+    static const char *const unknown[] = {"--wings=2", NULL}, *const train[] = {"--train=sgd", NULL};
+    gradc_tensor *x = gradc_input(g, "x", GRADC_F32, GRADC_SHAPE(2)), *y = gradc_exp(g, x);
+    ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", y}}, 1, "/tmp/", NULL), -1);
+    gradc_clear_error(g);
+    ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", y}, {"y", x}}, 2, "/tmp/none", NULL), -1);
+    check_error("two outputs are called 'y'");
+    ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", y}}, 1, "/tmp/none", unknown), -1);
+    check_error("wings");
+    ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", y}}, 1, "/tmp/none", train), -1);
+    check_error("loss");
+    ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", gradc_mul(g, y, number(2))}}, 1, "/tmp/none", NULL), -1);
+    check_error("has no name");
+    ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", y}}, 1, "/nowhere/none", NULL), -1);
+    check_error("/nowhere");
+}
+END_TEST
+
+/* A small net with everything that training changes, as a module. */
+START_TEST(a_module_of_inputs)
+{
+    gradc_tensor *t = gradc_input(g, "t", GRADC_I64, GRADC_SHAPE(4)), *x = gradc_input(g, "x", GRADC_F32, GRADC_SHAPE(4, 3));
+    gradc_tensor *w = gradc_parameter(g, "w", gradc_randn(g, GRADC_F32, GRADC_SHAPE(5, 3)));
+    gradc_tensor *mean = gradc_buffer(g, "mean", gradc_zeros(g, GRADC_F32, GRADC_SHAPE(5))), *var = gradc_buffer(g, "var", gradc_ones(g, GRADC_F32, GRADC_SHAPE(5)));
+    gradc_tensor *h = gradc_batch_norm(g, gradc_linear(g, x, w, NULL), mean, var, NULL, NULL, 1, 0.1, 1e-5);
+    h = gradc_dropout(g, gradc_relu(g, h), 0.5, 1);
+    gradc_tensor *loss = gradc_cross_entropy(g, h, t, GRADC_MEAN);
+    gradc_output outputs[] = {{"scores", h}, {"loss", loss}};
+    ir_ctx *c = ir_ctx_new(NULL, NULL);
+    ir_module *m = trace_model(g, "test", c, ir_arena_new(c), "net", outputs, 2);
+    check_no_error("model");
+    ir_verify(m);
+    const ir_func *forward = ir_func_by_name(m, "forward"), *train = ir_func_by_name(m, "train");
+    ck_assert(forward && train && m->states.count == 5 && forward->results.count == 2 && train->results.count == 5);
+    ck_assert_str_eq(forward->params.items[0].name, "t"); /* inputs in the order in which they were made */
+    ck_assert_str_eq(forward->params.items[1].name, "x");
+    IR_FOR (inst, forward)
+        ck_assert(inst->op != IR_OP_random_bits);
+    ir_ctx_free(c);
+}
+END_TEST
+
+START_TEST(the_header_is_c99_and_cxx17)
+{
+    static const char *const compilers[] = {"cc -std=c99 -x c", "cc -std=gnu99 -x c", "cc -std=c17 -x c", "c++ -std=c++17 -x c++", "c++ -std=gnu++17 -x c++"};
+    static const char program[] = "#include \\\"gradc.h\\\"\\nvoid f(gradc *g, int n, gradc_tensor *x) "
+                                  "{ gradc_ones(g, GRADC_F32, GRADC_SHAPE(n, 4)); gradc_sum(g, x, GRADC_ALL, 0); }";
+    for (size_t i = 0; i < sizeof compilers / sizeof *compilers; i++) {
+        char command[1000];
+        snprintf(command, sizeof command, "printf \"%s\\n\" | %s -Wall -Wextra -Wpedantic -Werror -I" GRADC_INCLUDE " -fsyntax-only -", program, compilers[i]);
+        ck_assert_msg(!system(command), "%s", compilers[i]);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("trace");
+    TCase *ops = tcase_create("operations");
+    tcase_add_checked_fixture(ops, load, unload);
+    tcase_add_loop_test(ops, operations_are_torchs, 0, CASES);
+    tcase_add_test(ops, all_operations_are_tested);
+    tcase_set_timeout(ops, 60);
+    tcase_add_test(ops, prints_as_torch);
+    suite_add_tcase(s, ops);
+    TCase *rules = tcase_create("rules");
+    tcase_add_checked_fixture(rules, setup, teardown);
+    const TTest *const tests[] = {
+        the_tutorial_to_the_digit, no_grad_and_detach_cut_the_graph, backward_needs_a_start, a_shared_part_is_released_too, retained_grads_of_inner_tensors,
+        gradients_and_gradients_of_gradients, gradients_where_nothing_flows, integers_have_no_gradient, assignment_leaves_older_graphs_alone,
+        a_loop_compiles_once_and_frees_what_it_made, equal_shapes_other_numbers_are_compiled_once, batch_norm_moves_its_buffers, dropout_scales_what_stays,
+        random_numbers_follow_the_seed, errors_name_function_and_shapes_and_stick, a_null_left_out_counts_while_an_error_stands,
+        a_bad_index_is_an_error_when_it_runs, contexts_do_not_mix, an_error_a_thousand_times_is_told_each_time, inputs_have_no_value,
+        models_that_cannot_be_compiled, a_module_of_inputs, the_header_is_c99_and_cxx17,
+    };
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
+        tcase_add_test(rules, tests[i]);
+    tcase_set_timeout(rules, 60);
+    suite_add_tcase(s, rules);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
