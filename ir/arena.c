@@ -63,6 +63,7 @@ void ir_ctx_free(ir_ctx *ctx)
         deferred *d = ctx->deferred;
         ctx->deferred = d->next;
         d->f(d->data);
+        free(d);
     }
     while (ctx->arenas)
         ir_arena_free(ctx->arenas);
