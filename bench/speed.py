@@ -74,7 +74,7 @@ def main():
         best = measure(a, model)
         for kind in ("infer", "train"):
             ours = best.get(("gradc", kind))
-            line = f"{model + ' ' + kind:16s} " + (f"{ours['min_us']:9.1f}/{ours['median_us']:9.1f}" if ours else f"{'failed':>19s}")
+            line = f"{model + ' ' + kind:16s} " + (f"{ours['min_us']:9.2f}/{ours['median_us']:9.2f}" if ours else f"{'failed':>19s}")
             for p in peers:
                 t = best.get((p, kind))
                 line += f"  {t['min_us']:9.1f}/{t['median_us']:9.1f}" if t else f"  {'':19s}"
