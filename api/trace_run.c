@@ -245,7 +245,7 @@ static void settle(gradc *g)
             trace_set_data(x, trace_hold(to->data));
         } else if (to) {
             g->updates.items[n++] = x;
-        }
+        } /* else it was done already, or given up */
     }
     g->updates.count = n;
     n = 0;
@@ -257,6 +257,17 @@ static void settle(gradc *g)
             leaf->data = trace_hold(leaf->tensor->data);
     }
     g->waiting.count = n;
+}
+
+/* Updates that cannot be computed: leaves keep the values that they have. */
+static void give_up_updates(gradc *g)
+{
+    for (int i = 0; i < g->updates.count; i++) {
+        gradc_tensor *x = g->updates.items[i];
+        if (x->update && !x->update->symbolic)
+            x->update = NULL;
+    }
+    settle(g);
 }
 
 /* Hands every result to whom it belongs. */
@@ -319,7 +330,13 @@ bool trace_execute(gradc *g, trace_run *run)
             return false;
     }
     running r = {.g = g, .run = run};
+    g->asking = run->function;
     trace_try(g, execute, &r);
+    g->asking = NULL;
+    if (r.run && (run->nwanted || run->from)) /* not for the fault of what was wanted are updates lost … */
+        trace_execute(g, &(trace_run){.function = run->function});
+    else if (r.run) /* … nor do they make all later runs fail for a fault of their own */
+        give_up_updates(g);
     return !r.run;
 }
 

@@ -388,6 +388,24 @@ START_TEST(assignment_leaves_older_graphs_alone)
 }
 END_TEST
 
+START_TEST(an_update_that_fails_is_given_up)
+{
+    static const float W[] = {1, 2};
+    gradc_tensor *w = gradc_from(g, GRADC_F32, GRADC_SHAPE(2), W), *v = gradc_from(g, GRADC_F32, GRADC_SHAPE(2), W);
+    gradc_assign(g, v, gradc_add(g, v, w));
+    gradc_tensor *bad = gradc_index_select(g, w, 0, gradc_full(g, GRADC_I64, GRADC_SHAPE(2), 7)), *y = gradc_neg(g, w);
+    ck_assert_ptr_null(gradc_data(g, bad)); /* v gets its value all the same */
+    check_error("holds 7");
+    ck_assert_float_eq(((const float *)gradc_data(g, v))[1], 4);
+    ck_assert_int_eq(gradc_assign(g, w, bad), 0);
+    ck_assert_ptr_null(gradc_data(g, y));
+    check_error("holds 7");
+    ck_assert_float_eq(((const float *)gradc_data(g, y))[1], -2);
+    ck_assert_float_eq(((const float *)gradc_data(g, w))[1], 2);
+    check_no_error("after");
+}
+END_TEST
+
 /* One step of gradient descent for (w - 3)^2, in a mark of its own. */
 static void descend(gradc_tensor *w)
 {
@@ -428,6 +446,57 @@ START_TEST(equal_shapes_other_numbers_are_compiled_once)
         ck_assert_double_eq(gradc_item(g, gradc_sum(g, gradc_mul(g, x, x), GRADC_ALL, 0)), i * i + 4);
     }
     ck_assert_int_eq(trace_programs_count(g->programs), 1);
+}
+END_TEST
+
+START_TEST(old_code_is_forgotten)
+{
+    for (int i = 1; i <= 135; i++) {
+        gradc_tensor *x = gradc_neg(g, gradc_ones(g, GRADC_F32, GRADC_SHAPE(i)));
+        ck_assert_float_eq(((const float *)gradc_data(g, x))[i - 1], -1);
+        ck_assert_int_le(trace_programs_count(g->programs), 128);
+    }
+}
+END_TEST
+
+START_TEST(corners_of_shapes)
+{
+    gradc_tensor *x = gradc_ones(g, GRADC_F64, GRADC_SHAPE(1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 3)), *w, *y, *none;
+    gradc_set_requires_grad(g, x, 1);
+    y = gradc_sum(g, gradc_mul(g, gradc_exp(g, x), gradc_ones(g, GRADC_F32, GRADC_SHAPE(4, 1, 3))), GRADC_DIMS(-2, 0), 0);
+    ck_assert_int_eq(gradc_rank(y), 14);
+    ck_assert_int_eq(gradc_backward(g, gradc_sum(g, y, GRADC_ALL, 0), NULL, 0), 0);
+    ck_assert_double_eq_tol(((const double *)gradc_data(g, gradc_grad(g, x)))[5], 4 * exp(1), 1e-12);
+    w = gradc_randn(g, GRADC_F32, GRADC_SHAPE(3, 2));
+    gradc_set_requires_grad(g, w, 1);
+    none = gradc_matmul(g, gradc_zeros(g, GRADC_F32, GRADC_SHAPE(0, 3)), w);
+    ck_assert_ptr_nonnull(gradc_data(g, none));
+    ck_assert_double_eq(gradc_item(g, gradc_sum(g, none, GRADC_ALL, 0)), 0);
+    ck_assert(isnan(gradc_item(g, gradc_mean(g, none, GRADC_ALL, 0))));
+    ck_assert_int_eq(gradc_backward(g, gradc_sum(g, none, GRADC_ALL, 0), NULL, 0), 0);
+    ck_assert_float_eq(((const float *)gradc_data(g, gradc_grad(g, w)))[3], 0);
+    gradc_amax(g, none, GRADC_DIMS(0), 0);
+    check_error("is empty");
+}
+END_TEST
+
+START_TEST(a_deep_graph_needs_no_stack)
+{
+    gradc_tensor *x = number(1), *y = x;
+    for (int i = 0; i < 2000; i++)
+        y = gradc_neg(g, y);
+    ck_assert_int_eq(gradc_backward(g, y, NULL, 0), 0);
+    ck_assert_double_eq(grad_of(x), 1);
+}
+END_TEST
+
+START_TEST(many_leaves_have_a_limit_that_is_told)
+{
+    gradc_tensor *sum = number(0);
+    for (int i = 0; i < 600; i++)
+        sum = gradc_add(g, sum, number(i));
+    gradc_backward(g, sum, NULL, 0);
+    check_error("gradc_backward: an entry has at most 512");
 }
 END_TEST
 
@@ -575,6 +644,38 @@ START_TEST(an_error_a_thousand_times_is_told_each_time)
 }
 END_TEST
 
+/* Every context, also those that compile, runs out of memory at its n-th allocation. */
+START_TEST(memory_runs_out)
+{
+    int failures = 0;
+    for (int n = 1; n < 100000; n += 1 + n / 8) {
+        char text[20];
+        snprintf(text, sizeof text, "%d", n);
+        setenv("GRADC_FAIL_ALLOCATION", text, 1);
+        gradc *h = gradc_new();
+        unsetenv("GRADC_FAIL_ALLOCATION");
+        if (!h)
+            continue;
+        setenv("GRADC_FAIL_ALLOCATION", text, 1);
+        size_t mark = gradc_mark(h);
+        gradc_tensor *w = gradc_parameter(h, "w", gradc_randn(h, GRADC_F32, GRADC_SHAPE(3, 4)));
+        gradc_tensor *loss = gradc_sum(h, gradc_tanh(h, gradc_matmul(h, w, gradc_ones(h, GRADC_F32, GRADC_SHAPE(4)))), GRADC_ALL, 0);
+        int status = gradc_backward(h, loss, NULL, 0);
+        gradc_assign(h, w, gradc_mul_scalar(h, gradc_grad(h, w), 2));
+        unsetenv("GRADC_FAIL_ALLOCATION");
+        ck_assert_msg(!gradc_error(h) || strstr(gradc_error(h), "memory"), "%s", gradc_error(h));
+        failures += gradc_error(h) != NULL;
+        bool whole = !status && !gradc_error(h);
+        if (mark)
+            gradc_release(h, mark);
+        gradc_free(h);
+        if (whole && n > 5000)
+            break;
+    }
+    ck_assert_int_gt(failures, 20);
+}
+END_TEST
+
 /* ---- Compiling ---- */
 
 START_TEST(inputs_have_no_value)
@@ -613,8 +714,8 @@ START_TEST(models_that_cannot_be_compiled)
 }
 END_TEST
 
-/* A small net with everything that training changes, as a module. */
-START_TEST(a_module_of_inputs)
+/* A small net with everything that training changes. */
+static void make_net(gradc_output outputs[2])
 {
     gradc_tensor *t = gradc_input(g, "t", GRADC_I64, GRADC_SHAPE(4)), *x = gradc_input(g, "x", GRADC_F32, GRADC_SHAPE(4, 3));
     gradc_tensor *w = gradc_parameter(g, "w", gradc_randn(g, GRADC_F32, GRADC_SHAPE(5, 3)));
@@ -622,7 +723,15 @@ START_TEST(a_module_of_inputs)
     gradc_tensor *h = gradc_batch_norm(g, gradc_linear(g, x, w, NULL), mean, var, NULL, NULL, 1, 0.1, 1e-5);
     h = gradc_dropout(g, gradc_relu(g, h), 0.5, 1);
     gradc_tensor *loss = gradc_cross_entropy(g, h, t, GRADC_MEAN);
-    gradc_output outputs[] = {{"scores", h}, {"loss", loss}};
+    outputs[0] = (gradc_output){"scores", h};
+    outputs[1] = (gradc_output){"loss", loss};
+    check_no_error("net");
+}
+
+START_TEST(a_module_of_inputs)
+{
+    gradc_output outputs[2];
+    make_net(outputs);
     ir_ctx *c = ir_ctx_new(NULL, NULL);
     ir_module *m = trace_model(g, "test", c, ir_arena_new(c), "net", outputs, 2);
     check_no_error("model");
@@ -634,6 +743,21 @@ START_TEST(a_module_of_inputs)
     IR_FOR (inst, forward)
         ck_assert(inst->op != IR_OP_random_bits);
     ir_ctx_free(c);
+}
+END_TEST
+
+START_TEST(a_net_compiles_for_training)
+{
+    char folder[] = "/tmp/gradc-trace-XXXXXX", path[60], command[400];
+    static const char *const options[] = {"--train=adam:lr=0.01", "-O1", "--wrt=x", NULL};
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/net", folder);
+    gradc_output outputs[2];
+    make_net(outputs);
+    ck_assert_msg(!gradc_compile(g, outputs, 2, path, options), "%s", gradc_error(g));
+    snprintf(command, sizeof command, "test -s %s.o && grep -q 'net_step(' %s.h && grep -q 'const int64_t \\*t;' %s.h && cc -std=c99 -I" GRADC_INCLUDE " -fsyntax-only %s.h && rm -r %s",
+             path, path, path, path, folder);
+    ck_assert_msg(!system(command), "%s", command);
 }
 END_TEST
 
@@ -665,10 +789,11 @@ int main(void)
     const TTest *const tests[] = {
         the_tutorial_to_the_digit, no_grad_and_detach_cut_the_graph, backward_needs_a_start, a_shared_part_is_released_too, retained_grads_of_inner_tensors,
         gradients_and_gradients_of_gradients, gradients_where_nothing_flows, integers_have_no_gradient, assignment_leaves_older_graphs_alone,
-        a_loop_compiles_once_and_frees_what_it_made, equal_shapes_other_numbers_are_compiled_once, batch_norm_moves_its_buffers, dropout_scales_what_stays,
+        an_update_that_fails_is_given_up, a_loop_compiles_once_and_frees_what_it_made, old_code_is_forgotten, corners_of_shapes,
+        a_deep_graph_needs_no_stack, many_leaves_have_a_limit_that_is_told, equal_shapes_other_numbers_are_compiled_once, batch_norm_moves_its_buffers, dropout_scales_what_stays,
         random_numbers_follow_the_seed, errors_name_function_and_shapes_and_stick, a_null_left_out_counts_while_an_error_stands,
-        a_bad_index_is_an_error_when_it_runs, contexts_do_not_mix, an_error_a_thousand_times_is_told_each_time, inputs_have_no_value,
-        models_that_cannot_be_compiled, a_module_of_inputs, the_header_is_c99_and_cxx17,
+        a_bad_index_is_an_error_when_it_runs, contexts_do_not_mix, an_error_a_thousand_times_is_told_each_time, memory_runs_out, inputs_have_no_value,
+        models_that_cannot_be_compiled, a_module_of_inputs, a_net_compiles_for_training, the_header_is_c99_and_cxx17,
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         tcase_add_test(rules, tests[i]);

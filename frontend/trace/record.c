@@ -18,7 +18,8 @@ void trace_sink(void *user, ir_severity severity, const ir_loc *loc, const char 
     gradc *g = user;
     if (severity != IR_ERROR || g->failed)
         return;
-    snprintf(g->error, sizeof g->error, "%s%s%s", loc && loc->op ? loc->op : "", loc && loc->op ? ": " : "", text);
+    const char *function = loc && loc->op ? loc->op : g->asking;
+    snprintf(g->error, sizeof g->error, "%s%s%s", function ? function : "", function ? ": " : "", text);
     g->failed = true;
 }
 

@@ -77,6 +77,7 @@ struct gradc {
     IR_LIST(gradc_tensor *) updates;   /* leaves with a value to come */
     IR_LIST(trace_leaf *) waiting;     /* leaves of the record that stand for such a value */
     bool no_grad, failed;
+    const char *asking; /* the function of gradc.h that runs, whose name errors without one get */
     uint64_t seed, calls;
     char error[2048];
     struct trace_programs *programs;   /* of api/ */
