@@ -53,7 +53,6 @@ UNARY(neg, ir_neg(b, G))
 UNARY(abs, ir_mul(b, G, ir_sign(b, X)))
 UNARY(sqrt, ir_div(b, ad_times(b, G, 0.5), R))
 UNARY(rsqrt, ir_mul(b, ad_times(b, G, -0.5), ir_mul(b, R, square(b, R))))
-UNARY(exp, ir_mul(b, G, R))
 UNARY(expm1, ir_mul(b, G, ad_plus(b, R, 1)))
 UNARY(log, ir_div(b, G, X))
 UNARY(log1p, ir_div(b, G, ad_plus(b, X, 1)))
@@ -74,6 +73,14 @@ UNARY(logistic, ir_mul(b, G, ir_mul(b, R, one_minus(b, R))))
 UNARY(convert, ir_convert(b, G, X->type.dtype)) /* only floats flow */
 UNARY(copy, G)
 
+/* The cotangent of a softmax's exponentials comes as g / sum; e^x / sum is there already, and then nobody needs e^x. */
+AD_RULE(exp)
+{
+    (void)want;
+    const ir_inst *quotient = match(G, IR_OP_div);
+    out[0] = quotient ? ir_mul(b, quotient->operand[0], ir_div(b, R, quotient->operand[1])) : ir_mul(b, G, R);
+}
+
 /* ---- Two operands ---- */
 
 #define BINARY(name, of_x, of_y)                                                                                                  \
@@ -88,12 +95,43 @@ UNARY(copy, G)
 
 BINARY(add, G, G)
 BINARY(sub, G, ir_neg(b, G))
-BINARY(mul, ir_mul(b, G, Y), ir_mul(b, G, X))
 /* fmod is x - y trunc(x / y), and (x - fmod) / y that whole number, save for rounding. */
 BINARY(rem, G, ir_neg(b, ir_mul(b, G, ir_round(b, ir_div(b, ir_sub(b, X, R), Y)))))
 
+AD_RULE(mul)
+{
+    if (want[0])
+        out[0] = ir_mul(b, X == Y ? ad_times(b, G, 2) : G, Y);
+    if (want[1] && X != Y)
+        out[1] = ir_mul(b, G, X);
+}
+
+/* The axes along which y is x's sum, repeated; none if it is something else. */
+static ir_ints own_sum(const ir_value *x, const ir_value *y)
+{
+    const ir_inst *r = match(y, IR_OP_broadcast), *unit = r ? match(r->operand[0], IR_OP_reshape) : NULL;
+    const ir_value *sum = unit && match_unit_reshape(&unit->operand[0]->type, &unit->result[0]->type) ? unit->operand[0] : r ? r->operand[0] : y;
+    const ir_inst *reduce = match(sum, IR_OP_reduce);
+    if (!r || !reduce || reduce->operand[0] != x || IR_ATTR(reduce, reduce)->combine != IR_SUM)
+        return (ir_ints){0, NULL};
+    const ir_ints axes = IR_ATTR(reduce, reduce)->axes, dims = IR_ATTR(r, broadcast)->dims;
+    uint32_t left = 0, kept = 0; /* dimensions of x that are not summed; those that y follows */
+    for (int d = 0; d < x->type.rank; d++)
+        left |= (uint32_t)(x->type.dim[d] != 1) << d;
+    for (int i = 0; i < axes.n; i++)
+        left &= ~(1u << axes.v[i]);
+    for (int i = 0; i < dims.n; i++)
+        kept |= (uint32_t)(r->operand[0]->type.dim[i] != 1) << dims.v[i];
+    return left == kept ? axes : (ir_ints){0, NULL};
+}
+
 AD_RULE(div)
 {
+    const ir_ints axes = own_sum(X, Y);
+    if (axes.n && want[0]) { /* both ways to x in one: (g - sum(g r)) / sum */
+        out[0] = ir_div(b, ir_sub(b, G, ad_repeat(b, ir_reduce(b, IR_SUM, ir_mul(b, G, R), axes.n, axes.v), &X->type, axes)), Y);
+        return;
+    }
     ir_value *quotient = ir_div(b, G, Y);
     if (want[0])
         out[0] = quotient;

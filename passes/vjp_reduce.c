@@ -11,19 +11,6 @@
 #define R (inst->result[0])
 #define G (ct[0])
 
-/* A reduced value repeated along the axes that went. */
-static ir_value *repeat(ir_builder *b, ir_value *r, const ir_type *t, ir_ints axes)
-{
-    int64_t dims[IR_MAX_RANK];
-    for (int d = 0, i = 0, n = 0; d < t->rank; d++) {
-        if (i < axes.n && axes.v[i] == d)
-            i++;
-        else
-            dims[n++] = d;
-    }
-    return ir_broadcast(b, r, t->rank, t->dim, dims);
-}
-
 static ir_value *cumulative(ir_builder *b, ir_value *x, ir_combine combine, int64_t axis, bool reverse, bool exclusive)
 {
     return ir_build1(b, IR_OP_cumulative, &x, 1, &(ir_attrs){.cumulative = {combine, axis, reverse, exclusive, 0}});
@@ -35,9 +22,9 @@ static ir_value *cumulative(ir_builder *b, ir_value *x, ir_combine combine, int6
 static ir_value *extreme(ir_builder *b, const ir_inst *inst, ir_value *g)
 {
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
-    ir_value *is = ir_compare(b, IR_EQ, X, repeat(b, R, &X->type, axes));
+    ir_value *is = ir_compare(b, IR_EQ, X, ad_repeat(b, R, &X->type, axes));
     ir_value *count = ir_reduce(b, IR_SUM, ir_convert(b, is, g->type.dtype), axes.n, axes.v);
-    return ad_where(b, is, repeat(b, ir_div(b, g, count), &X->type, axes));
+    return ad_where(b, is, ad_repeat(b, ir_div(b, g, count), &X->type, axes));
 }
 
 /* Along several axes the reduced dimensions become one, the last. */
@@ -46,7 +33,7 @@ static ir_value *prod(ir_builder *b, const ir_inst *inst, ir_value *g)
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
     const ir_type *t = &X->type;
     int64_t perm[IR_MAX_RANK], back[IR_MAX_RANK], axis = axes.v[0];
-    ir_value *x = X, *each = repeat(b, g, t, axes);
+    ir_value *x = X, *each = ad_repeat(b, g, t, axes);
     int kept = 0;
     for (int d = 0, i = 0; d < t->rank; d++)
         if (i < axes.n && axes.v[i] == d)
@@ -75,7 +62,7 @@ AD_RULE(reduce)
     (void)want;
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
     switch (axes.n ? IR_ATTR(inst, reduce)->combine : IR_SUM) {
-    case IR_SUM: out[0] = repeat(b, G, &X->type, axes); break;
+    case IR_SUM: out[0] = ad_repeat(b, G, &X->type, axes); break;
     case IR_PROD: out[0] = prod(b, inst, G); break;
     default: out[0] = extreme(b, inst, G);
     }
@@ -87,7 +74,7 @@ AD_RULE(arg_reduce)
     const int64_t axis = IR_ATTR(inst, arg_reduce)->axis;
     const ir_ints axes = {1, (int64_t *)&axis};
     ir_value *place = ir_iota(b, IR_I64, X->type.rank, X->type.dim, (int)axis);
-    out[0] = ad_where(b, ir_compare(b, IR_EQ, place, repeat(b, inst->result[1], &X->type, axes)), repeat(b, G, &X->type, axes));
+    out[0] = ad_where(b, ir_compare(b, IR_EQ, place, ad_repeat(b, inst->result[1], &X->type, axes)), ad_repeat(b, G, &X->type, axes));
 }
 
 /* ---- cumulative ---- */

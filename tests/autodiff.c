@@ -245,6 +245,60 @@ START_TEST(derivatives_are_cheap)
 }
 END_TEST
 
+static int saved(const char *params, const char *body)
+{
+    ir_func *f = parse(ir_format(arena, "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n return (output \"y\" %%y)\n}\n", params, body)), *j = joint_of(f);
+    int n = 0;
+    pass_fold(j);
+    cse_across(j);
+    pass_simplify(j);
+    cse_across(j);
+    pass_simplify(j);
+    pass_dce(j);
+    train_partition(f->module, j, "forward_train", "backward");
+    ir_verify(f->module);
+    for (int i = 0; i < f->module->states.count; i++)
+        n += f->module->states.items[i]->kind == IR_SAVED;
+    return n;
+}
+
+START_TEST(softmax_saves_its_result)
+{
+    ck_assert_int_eq(saved("input %x : f32[8,9], input %w : f32[9,5]",
+                           "%m = reduce %x combine=max axes=[1] : f32[8]\n %b = broadcast %m shape=[8,9] dims=[0] : f32[8,9]\n %s = stop_gradient %b : f32[8,9]\n"
+                           " %d = sub %x, %s : f32[8,9]\n %e = exp %d : f32[8,9]\n %t = reduce %e combine=sum axes=[1] : f32[8]\n %u = reshape %t shape=[8,1] : f32[8,1]\n"
+                           " %c = broadcast %u shape=[8,9] dims=[0,1] : f32[8,9]\n %p = div %e, %c : f32[8,9]\n"
+                           " %y = dot_general %p, %w lhs_contract=[1] rhs_contract=[0] : f32[8,5]"), 1);
+}
+END_TEST
+
+/* Sums over a tensor in backward: of the gradient, of that times x, of x. */
+START_TEST(batch_normalisation_sums_thrice)
+{
+    ir_func *f = parse("gir 1\nmodule \"m\"\nentry @f(input %x : f32[6,3,8], input %w : f32[3], input %v : f32[3]) {\n"
+                       " %k = constant value=splat(0.02) : f32[3]\n %s = reduce %x combine=sum axes=[0,2] : f32[3]\n %m = mul %s, %k : f32[3]\n"
+                       " %mb = broadcast %m shape=[6,3,8] dims=[1] : f32[6,3,8]\n %d = sub %x, %mb : f32[6,3,8]\n %q = mul %d, %d : f32[6,3,8]\n"
+                       " %qs = reduce %q combine=sum axes=[0,2] : f32[3]\n %var = mul %qs, %k : f32[3]\n %r = rsqrt %var : f32[3]\n"
+                       " %rb = broadcast %r shape=[6,3,8] dims=[1] : f32[6,3,8]\n %n = mul %d, %rb : f32[6,3,8]\n %wb = broadcast %w shape=[6,3,8] dims=[1] : f32[6,3,8]\n"
+                       " %a = mul %n, %wb : f32[6,3,8]\n %vb = broadcast %v shape=[6,3,8] dims=[1] : f32[6,3,8]\n %y = add %a, %vb : f32[6,3,8]\n return (output \"y\" %y)\n}\n");
+    ir_func *j = joint_of(f);
+    pass_fold(j);
+    cse_across(j);
+    pass_simplify(j);
+    cse_across(j);
+    pass_dce(j);
+    ck_assert_int_eq(count(j, IR_BACKWARD, IR_OP_reduce), 3);
+    int *level = ir_array(arena, int, ir_number(j)); /* of sums, one after the other */
+    IR_FOR (inst, j) {
+        int most = 0;
+        for (int i = 0; inst->phase == IR_BACKWARD && i < inst->noperands; i++)
+            most = level[inst->operand[i]->id] > most ? level[inst->operand[i]->id] : most;
+        level[inst->result[0]->id] = most + (inst->phase == IR_BACKWARD && inst->op == IR_OP_reduce);
+        ck_assert_int_le(level[inst->result[0]->id], 1);
+    }
+}
+END_TEST
+
 /* Time is linear in the instructions, those that forward gets anew included. */
 START_TEST(long_functions)
 {
@@ -273,6 +327,8 @@ int main(void)
     tcase_add_test(c, what_is_missing_is_named);
     tcase_add_loop_test(c, rank_16, 0, 6);
     tcase_add_loop_test(c, derivatives_are_cheap, 0, sizeof costs / sizeof *costs);
+    tcase_add_test(c, softmax_saves_its_result);
+    tcase_add_test(c, batch_normalisation_sums_thrice);
     tcase_add_test(c, long_functions);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

@@ -140,6 +140,23 @@ static const struct { const char *params, *body; } cases[] = {
     {"%x : f64[6,7]",
      "%i = constant value=[[0,3],[5,-1],[2,2]] : i32[3,2]\n"
      " %y = window_take %x, %i window=[3,2] stride=[2,3] low=[1,0] high=[0,1] window_dilation=[1,2] : f64[3,2]"},
+    /* sums that are taken apart, and quotients by the own sum */
+    {"%x : f64[3,5]",
+     "%m = reduce %x combine=max axes=[1] : f64[3]\n %s = stop_gradient %m : f64[3]\n %b = broadcast %s shape=[3,5] dims=[0] : f64[3,5]\n %d = sub %x, %b : f64[3,5]\n"
+     " %e = exp %d : f64[3,5]\n %t = reduce %e combine=sum axes=[1] : f64[3]\n %c = broadcast %t shape=[3,5] dims=[0] : f64[3,5]\n %y = div %e, %c : f64[3,5]"},
+    {"%x : f64[3,1,4]", /* repeated along other dimensions than it was summed over */
+     "%e = exp %x : f64[3,1,4]\n %t = reduce %e combine=sum axes=[0,1] : f64[4]\n %c = broadcast %t shape=[3,1,4] dims=[2] : f64[3,1,4]\n %y = div %e, %c : f64[3,1,4]"},
+    {"%p : f64[3,3]", "%t = reduce %p combine=sum axes=[0] : f64[3]\n %c = broadcast %t shape=[3,3] dims=[0] : f64[3,3]\n %y = div %p, %c : f64[3,3]"},
+    {"%x : f64[2,3,4], %w : f64[3], %v : f64[3]", /* batch normalisation */
+     "%k = constant value=splat(0.125) : f64[3]\n %s = reduce %x combine=sum axes=[0,2] : f64[3]\n %m = mul %s, %k : f64[3]\n"
+     " %mb = broadcast %m shape=[2,3,4] dims=[1] : f64[2,3,4]\n %d = sub %x, %mb : f64[2,3,4]\n %q = mul %d, %d : f64[2,3,4]\n"
+     " %qs = reduce %q combine=sum axes=[0,2] : f64[3]\n %var = mul %qs, %k : f64[3]\n %r = rsqrt %var : f64[3]\n %ru = reshape %r shape=[1,3,1] : f64[1,3,1]\n"
+     " %rb = broadcast %ru shape=[2,3,4] dims=[0,1,2] : f64[2,3,4]\n %n = mul %d, %rb : f64[2,3,4]\n %wb = broadcast %w shape=[2,3,4] dims=[1] : f64[2,3,4]\n"
+     " %a = mul %n, %wb : f64[2,3,4]\n %vb = broadcast %v shape=[2,3,4] dims=[1] : f64[2,3,4]\n %y = add %a, %vb : f64[2,3,4]"},
+    {"%x : f64[2,4], %w : f64[4], %a : f64[2], %v : f64[4]", /* factors along rows and along columns, quotients, negations */
+     "%wb = broadcast %w shape=[2,4] dims=[1] : f64[2,4]\n %ab = broadcast %a shape=[2,4] dims=[0] : f64[2,4]\n %vb = broadcast %v shape=[2,4] dims=[1] : f64[2,4]\n"
+     " %p = mul %x, %wb : f64[2,4]\n %q = div %p, %ab : f64[2,4]\n %n = neg %q : f64[2,4]\n %o = mul %ab, %vb : f64[2,4]\n %s = sub %n, %o : f64[2,4]\n"
+     " %t = mul %s, %wb : f64[2,4]\n %u = mul %t, %t : f64[2,4]\n %y = add %u, %q : f64[2,4]"},
     /* contractions: dimensions in any order, batches, nothing contracted, all contracted */
     {"%x : f64[3,4], %y : f64[4,2]", "%z = dot_general %x, %y lhs_contract=[1] rhs_contract=[0] : f64[3,2]"},
     {"%x : f64[4,3], %y : f64[2,4]", "%z = dot_general %x, %y lhs_contract=[0] rhs_contract=[1] : f64[3,2]"},
