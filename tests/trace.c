@@ -480,6 +480,31 @@ START_TEST(corners_of_shapes)
 }
 END_TEST
 
+START_TEST(every_float_type_runs)
+{
+    static const gradc_dtype types[] = {GRADC_F64, GRADC_F16, GRADC_BF16};
+    static const double allowed[] = {1e-12, 2e-3, 2e-2};
+    for (int i = 0; i < 3; i++) {
+        gradc_tensor *x = gradc_linspace(g, types[i], -1, 1, 6), *w = gradc_linspace(g, types[i], 0.5, 1.5, 6);
+        gradc_set_requires_grad(g, x, 1);
+        gradc_tensor *h = gradc_layer_norm(g, gradc_reshape(g, gradc_mul(g, x, w), GRADC_SHAPE(2, 3)), GRADC_SHAPE(3), NULL, NULL, 1e-5);
+        gradc_tensor *loss = gradc_mean(g, gradc_gelu(g, gradc_matmul(g, h, gradc_reshape(g, x, GRADC_SHAPE(3, 2))), 0), GRADC_ALL, 0);
+        ck_assert_int_eq(gradc_dtype_of(loss), types[i]);
+        ck_assert_int_eq(gradc_backward(g, loss, NULL, 0), 0);
+        check_no_error(gradc_dtype_name(types[i]));
+        gradc_tensor *grad = gradc_to(g, gradc_grad(g, x), GRADC_F64);
+        static double first[6], loss64;
+        if (i == 0) {
+            gradc_copy_out(g, grad, first);
+            loss64 = gradc_item(g, loss);
+        }
+        ck_assert_double_eq_tol(gradc_item(g, loss), loss64, allowed[i]);
+        for (int k = 0; k < 6; k++)
+            ck_assert_double_eq_tol(((const double *)gradc_data(g, grad))[k], first[k], 5 * allowed[i]);
+    }
+}
+END_TEST
+
 START_TEST(a_deep_graph_needs_no_stack)
 {
     gradc_tensor *x = number(1), *y = x;
@@ -790,7 +815,7 @@ int main(void)
         the_tutorial_to_the_digit, no_grad_and_detach_cut_the_graph, backward_needs_a_start, a_shared_part_is_released_too, retained_grads_of_inner_tensors,
         gradients_and_gradients_of_gradients, gradients_where_nothing_flows, integers_have_no_gradient, assignment_leaves_older_graphs_alone,
         an_update_that_fails_is_given_up, a_loop_compiles_once_and_frees_what_it_made, old_code_is_forgotten, corners_of_shapes,
-        a_deep_graph_needs_no_stack, many_leaves_have_a_limit_that_is_told, equal_shapes_other_numbers_are_compiled_once, batch_norm_moves_its_buffers, dropout_scales_what_stays,
+        every_float_type_runs, a_deep_graph_needs_no_stack, many_leaves_have_a_limit_that_is_told, equal_shapes_other_numbers_are_compiled_once, batch_norm_moves_its_buffers, dropout_scales_what_stays,
         random_numbers_follow_the_seed, errors_name_function_and_shapes_and_stick, a_null_left_out_counts_while_an_error_stands,
         a_bad_index_is_an_error_when_it_runs, contexts_do_not_mix, an_error_a_thousand_times_is_told_each_time, memory_runs_out, inputs_have_no_value,
         models_that_cannot_be_compiled, a_module_of_inputs, a_net_compiles_for_training, the_header_is_c99_and_cxx17,
