@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Calls replaced by what they call. Runs after autodiff: a call's own derivative (its `vjp`) is no longer asked for. Called
- * functions come first (see pass_run_one), so one walk leaves no call; since doubling chains of calls grow without bound, a
- * function beyond the limit of nodes is refused as the user's error. */
+ * Calls replaced by what they call, and stop_gradient by its operand. Runs after autodiff: a call's own derivative (its `vjp`) is
+ * no longer asked for. Called functions come first (see pass_run_one), so one walk leaves no call; since doubling chains of calls
+ * grow without bound, a function beyond the limit of nodes is refused as the user's error. */
 #include "passes/local.h"
 
 enum { LIMIT = 4 * IR_MAX_NODES };
@@ -23,6 +23,10 @@ void pass_inline(ir_func *f)
         for (int i = 0; i < inst->noperands; i++)
             if (inst->operand[i]->aux)
                 inst->operand[i] = inst->operand[i]->aux;
+        if (inst->op == IR_OP_stop_gradient) {
+            inst->result[0]->aux = inst->operand[0];
+            ir_remove(inst);
+        }
         if (inst->op != IR_OP_call)
             continue;
         const ir_func *callee = IR_ATTR(inst, call)->callee;

@@ -39,24 +39,10 @@ static void free_name(ir_module *m, const char *name)
     ir_func_remove(fresh);
 }
 
-/* After autodiff these mean nothing any more. */
-static void strip(ir_func *f)
-{
-    IR_FOR_SAFE (inst, f) {
-        for (int i = 0; i < inst->noperands; i++)
-            while (match(inst->operand[i], IR_OP_stop_gradient))
-                inst->operand[i] = inst->operand[i]->def->operand[0];
-    }
-    for (int i = 0; i < f->results.count; i++)
-        while (match(f->results.items[i].value, IR_OP_stop_gradient))
-            f->results.items[i].value = f->results.items[i].value->def->operand[0];
-}
-
 static void clean(ir_func *f)
 {
-    strip(f);
     pass_inline(f);
-    strip(f);
+    pass_inline(f); /* stop_gradient that the calls have brought */
     pass_fold(f);
     cse_across(f);
     pass_simplify(f);
