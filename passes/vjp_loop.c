@@ -17,6 +17,7 @@
  * With `live`, iterations that did not run have cotangents zero, not what comes of the zeros that stand for what they would
  * have saved: backward's half is inside a cond then. */
 #include "passes/halves.h"
+#include "passes/sequence.h"
 #include "passes/vjp.h"
 
 #include <string.h>
@@ -44,22 +45,14 @@ typedef struct loop {
     sources consts, carries, xs; /* operands of the reverse scan */
     sources sums, stacks;        /* added up in carries; stacked as ys */
     ir_builder after;
-    int depth;                   /* of recursion */
-    ir_value **sequences, **totals; /* by id of joint's values: what is known of them in `after` */
+    sequence all;                /* joint's values in `after`, … */
+    ir_value **totals;           /* … and their sums, by id */
+    int depth;                   /* of total's recursion */
 } loop;
 
 static ir_module *module_of(const loop *l)
 {
     return l->inst->func->module;
-}
-
-static ir_type stacked_type(const loop *l, const ir_type *t)
-{
-    ir_type s = *t;
-    memmove(s.dim + 1, t->dim, (size_t)t->rank * sizeof *t->dim);
-    s.dim[0] = l->a->length;
-    s.rank++;
-    return s;
 }
 
 /* ---- What has a cotangent ---- */
@@ -158,7 +151,7 @@ static void build_forward(loop *l, ir_value **save, int nsave)
 /* The carry's values before each iteration, from those after. */
 static ir_value *one_on(const loop *l, ir_builder *b, ir_value *start, ir_value *after)
 {
-    ir_type t = stacked_type(l, &start->type);
+    ir_type t = after->type;
     t.dim[0] = 1;
     start = ir_reshape(b, start, t.rank, t.dim);
     int64_t n = l->a->length;
@@ -179,9 +172,12 @@ static void find_sources(loop *l, ir_builder *b)
 {
     int nsave = 0;
     ir_value **save = ir_array(l->scratch, ir_value *, l->h.nread + 1);
+    l->all = (sequence){.b = b, .loc = l->inst->loc, .length = l->a->length};
     for (int i = 0; i < l->h.nread; i++)
-        if (must_save(l, l->h.read[i]))
+        if (must_save(l, l->h.read[i])) {
+            sequence_type(&l->all, &l->h.read[i]->type); /* throws if that cannot be */
             save[nsave++] = l->h.read[i];
+        }
     build_forward(l, save, nsave);
     for (int i = 0; i < l->h.nread; i++) {
         ir_value *v = l->h.read[i], *stack = NULL, *operand = v->def ? NULL : l->inst->operand[v->index];
@@ -204,36 +200,10 @@ static void find_sources(loop *l, ir_builder *b)
 
 /* ---- After the loop ---- */
 
-static source *find_source(sources *s, const ir_value *v)
-{
-    for (int i = 0; i < s->count; i++)
-        if (s->items[i].inside == v)
-            return &s->items[i];
-    return NULL;
-}
-
 static ir_value *source_after(loop *l, source *s, ir_type type)
 {
-    if (!s->after)
-        s->after = ir_add_input(l->after.func, NULL, &type);
-    return s->after;
+    return s->after = ir_add_input(l->after.func, NULL, &type);
 }
-
-/* v of all iterations, stacked inside. */
-static ir_value *stack(loop *l, ir_value *v)
-{
-    add_source(l, &l->stacks, v, NULL);
-    return source_after(l, &l->stacks.items[l->stacks.count - 1], stacked_type(l, &v->type));
-}
-
-/* A constant of the loop, if v is one. */
-static ir_value *constant(loop *l, const ir_value *v)
-{
-    source *s = find_source(&l->consts, v);
-    return s ? source_after(l, s, v->type) : NULL;
-}
-
-static ir_value *sequence(loop *l, ir_value *v);
 
 static bool is_backward(const ir_value *v)
 {
@@ -245,111 +215,35 @@ static bool marked(const ir_value *v, int mark)
     return is_backward(v) && (v->def->id & mark);
 }
 
-/* A sequence that the reverse scan takes; but iterations that did not run must be zero. */
-static ir_value *known_sequence(loop *l, const ir_value *v)
+static bool outside(void *user, const ir_value *v)
 {
-    source *s = l->a->live ? NULL : find_source(&l->xs, v);
-    return s ? source_after(l, s, stacked_type(l, &v->type)) : l->sequences[v->id];
+    (void)user;
+    return is_backward(v) && !marked(v, INSIDE);
 }
 
-enum { DEEP = 6, DEEPEST = 1000 };
-
-/* An elementwise expression of what is there, so that it is not worth stacking. */
-static bool is_there(loop *l, const ir_value *v, int depth)
+static ir_value *stack(void *user, ir_value *v)
 {
-    ir_literal *splat;
-    if (l->a->live)
-        return false;
-    if (find_source(&l->xs, v) || l->sequences[v->id] || match_splat(v, &splat))
-        return true;
-    if (!is_backward(v) || !ir_has_trait(v->def, IR_ELEMENTWISE) || depth == DEEP)
-        return false;
-    for (int i = 0; i < v->def->noperands; i++)
-        if (!is_there(l, v->def->operand[i], depth + 1))
-            return false;
-    return true;
+    loop *l = user;
+    add_source(l, &l->stacks, v, NULL);
+    return source_after(l, &l->stacks.items[l->stacks.count - 1], sequence_type(&l->all, &v->type));
 }
 
-/* dims + 1, after a new first dimension. */
-static int later(ir_ints dims, int64_t *out)
+/* What the reverse scan takes is known in `after`; but where iterations may not run, no sequence, for those must be zero. */
+static void begin_after(loop *l)
 {
-    for (int i = 0; i < dims.n; i++)
-        out[i] = dims.v[i] + 1;
-    return dims.n;
-}
-
-/* A contraction with a constant, for all iterations at once; NULL if neither operand is one. The iterations come out as first
- * dimension of the other operand's rest, and go to the front. */
-static ir_value *sequence_dot(loop *l, const ir_inst *dot)
-{
-    const struct ir_attrs_dot_general *a = IR_ATTR(dot, dot_general);
-    ir_value *fixed[2] = {constant(l, dot->operand[0]), constant(l, dot->operand[1])};
-    if (!fixed[0] == !fixed[1])
-        return NULL;
-    int side = fixed[0] ? 1 : 0, nb = a->lhs_batch.n; /* of the sequence */
-    int64_t batch[2][IR_MAX_RANK], contract[2][IR_MAX_RANK], perm[IR_MAX_RANK];
-    const ir_ints batches[2] = {a->lhs_batch, a->rhs_batch}, contracts[2] = {a->lhs_contract, a->rhs_contract};
-    ir_value *x[2];
-    for (int s = 0; s < 2; s++) {
-        x[s] = s == side ? sequence(l, dot->operand[s]) : fixed[s];
-        for (int i = 0; i < nb; i++)
-            batch[s][i] = batches[s].v[i] + (s == side);
-        for (int i = 0; i < contracts[s].n; i++)
-            contract[s][i] = contracts[s].v[i] + (s == side);
-    }
-    ir_value *all = ir_dot_general(&l->after, x[0], x[1], nb, batch[0], batch[1], contracts[0].n, contract[0], contract[1]);
-    int at = side ? dot->operand[0]->type.rank - contracts[0].n : nb;
-    perm[0] = at;
-    for (int i = 1; i < all->type.rank; i++)
-        perm[i] = i <= at ? i - 1 : i;
-    return ir_transpose(&l->after, all, perm);
-}
-
-static ir_value *sequence_move(loop *l, const ir_inst *k)
-{
-    ir_value *x = k->operand[0];
-    ir_type t = stacked_type(l, &k->result[0]->type);
-    int64_t dims[IR_MAX_RANK] = {0};
-    switch (k->op) {
-    case IR_OP_reshape: return ir_reshape(&l->after, sequence(l, x), t.rank, t.dim);
-    case IR_OP_transpose: later(IR_ATTR(k, transpose)->perm, dims + 1); return ir_transpose(&l->after, sequence(l, x), dims);
-    case IR_OP_broadcast: later(IR_ATTR(k, broadcast)->dims, dims + 1); return ir_broadcast(&l->after, sequence(l, x), t.rank, t.dim, dims);
-    case IR_OP_dot_general: return sequence_dot(l, k);
-    default: return NULL;
-    }
-}
-
-/* The elementwise expression v (see is_there), of all iterations. */
-static ir_value *sequence_element(loop *l, ir_value *v)
-{
-    ir_value *known = known_sequence(l, v), *operand[3];
-    ir_literal *splat;
-    ir_type t = stacked_type(l, &v->type);
-    if (known)
-        return known;
-    if (match_splat(v, &splat)) {
-        ir_type scalar = ir_scalar_type(v->type.dtype);
-        ir_literal *one = ir_literal_new(module_of(l)->arena, &scalar);
-        memcpy(one->data, splat->data, (size_t)ir_bytes(&scalar));
-        return ir_broadcast(&l->after, ir_constant(&l->after, one), t.rank, t.dim, NULL);
-    }
-    for (int i = 0; i < v->def->noperands; i++)
-        operand[i] = sequence_element(l, v->def->operand[i]);
-    return ir_build1(&l->after, v->def->op, operand, v->def->noperands, v->def->attrs);
-}
-
-/* v of all iterations, [length, …]. */
-static ir_value *sequence(loop *l, ir_value *v)
-{
-    ir_value *s = known_sequence(l, v);
-    if (!s && is_backward(v) && !marked(v, INSIDE) && l->depth < DEEPEST) {
-        l->depth++;
-        s = sequence_move(l, v->def);
-        if (!s && is_there(l, v, 0))
-            s = sequence_element(l, v);
-        l->depth--;
-    }
-    return l->sequences[v->id] = s ? s : stack(l, v);
+    int values = ir_number(l->h.joint) + 1;
+    l->after = ir_builder_new(ir_func_new(module_of(l), "after"));
+    l->after.phase = IR_BACKWARD;
+    l->after.loc = l->inst->loc;
+    l->after.primal = l->forward;
+    l->totals = ir_array(l->scratch, ir_value *, values);
+    l->all = (sequence){.b = &l->after, .loc = l->inst->loc, .length = l->a->length, .exact = l->a->live, .outside = outside, .stack = stack, .user = l};
+    l->all.stacked = ir_array(l->scratch, ir_value *, values);
+    l->all.constant = ir_array(l->scratch, ir_value *, values);
+    for (int i = 0; i < l->consts.count; i++)
+        l->all.constant[l->consts.items[i].inside->id] = source_after(l, &l->consts.items[i], l->consts.items[i].inside->type);
+    for (int i = 0; i < l->xs.count && !l->a->live; i++)
+        l->all.stacked[l->xs.items[i].inside->id] = source_after(l, &l->xs.items[i], sequence_type(&l->all, &l->xs.items[i].inside->type));
 }
 
 /* ---- Sums over the iterations ---- */
@@ -415,21 +309,23 @@ static ir_value *sum_self(loop *l, const ir_inst *k)
     ir_builder *b = &l->after;
     int64_t x[IR_MAX_RANK] = {0}, y[IR_MAX_RANK] = {0}, xb[IR_MAX_RANK], yb[IR_MAX_RANK];
     if (k->op == IR_OP_reduce) {
-        int n = later(IR_ATTR(k, reduce)->axes, x + 1);
-        return ir_reduce(b, IR_SUM, sequence(l, k->operand[0]), n + 1, x);
+        int n = sequence_dims(IR_ATTR(k, reduce)->axes, x + 1);
+        return ir_reduce(b, IR_SUM, sequence_of(&l->all, k->operand[0]), n + 1, x);
     }
     if (k->op == IR_OP_scatter) {
         const struct ir_attrs_scatter *a = IR_ATTR(k, scatter);
-        ir_value *index = sequence(l, k->operand[1]), *update = sequence(l, k->operand[2]);
+        ir_value *index = sequence_of(&l->all, k->operand[1]), *update = sequence_of(&l->all, k->operand[2]);
         return ir_scatter(b, IR_SUM, ir_splat(b, &k->result[0]->type, 0), index, update, a->dims.n, a->dims.v, 0);
     }
     const struct ir_attrs_dot_general *a = IR_ATTR(k, dot_general);
-    int nb = later(a->lhs_batch, xb), n = later(a->lhs_contract, x + 1);
-    later(a->rhs_batch, yb);
-    later(a->rhs_contract, y + 1);
-    ir_value *lhs = sequence(l, k->operand[0]), *rhs = sequence(l, k->operand[1]);
+    int nb = sequence_dims(a->lhs_batch, xb), n = sequence_dims(a->lhs_contract, x + 1);
+    sequence_dims(a->rhs_batch, yb);
+    sequence_dims(a->rhs_contract, y + 1);
+    ir_value *lhs = sequence_of(&l->all, k->operand[0]), *rhs = sequence_of(&l->all, k->operand[1]);
     return ir_dot_general(b, lhs, rhs, nb, xb, yb, n + 1, x, y);
 }
+
+enum { DEEPEST = 1000 };
 
 /* The sum of v over all iterations. */
 static ir_value *total(loop *l, ir_value *v)
@@ -440,7 +336,7 @@ static ir_value *total(loop *l, ir_value *v)
     if (*known)
         return *known;
     if (!marked(v, LINEAR) || marked(v, INSIDE) || l->depth == DEEPEST)
-        return *known = is_there(l, v, 0) ? ir_reduce(&l->after, IR_SUM, sequence_element(l, v), 1, &first) : sum_inside(l, v);
+        return *known = sequence_has(&l->all, v) ? ir_reduce(&l->after, IR_SUM, sequence_of(&l->all, v), 1, &first) : sum_inside(l, v);
     if (sums_itself(k))
         return *known = sum_self(l, k);
     ir_value **operand = ir_array(l->scratch, ir_value *, k->noperands);
@@ -456,19 +352,13 @@ static ir_value *total(loop *l, ir_value *v)
 static void build_after(loop *l)
 {
     ir_value **ct = ir_array(l->scratch, ir_value *, l->params + 1);
-    int values = ir_number(l->h.joint);
-    l->sequences = ir_array(l->scratch, ir_value *, values + 1);
-    l->totals = ir_array(l->scratch, ir_value *, values + 1);
-    l->after = ir_builder_new(ir_func_new(module_of(l), "after"));
-    l->after.phase = IR_BACKWARD;
-    l->after.loc = l->inst->loc;
-    l->after.primal = l->forward;
+    begin_after(l);
     mark(l);
     for (int turn = 0; turn < 2; turn++)
         for (int i = 0; i < l->params; i++) {
             ir_value *g = is_carry(l, i) ? NULL : l->h.gradient[i];
             if (g && !ct[i] && (turn || marked(g, CONTRACTS)))
-                ct[i] = i < l->fixed ? total(l, g) : sequence(l, g);
+                ct[i] = i < l->fixed ? total(l, g) : sequence_of(&l->all, g);
         }
     for (int i = 0; i < l->params; i++)
         if (ct[i])

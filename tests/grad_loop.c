@@ -583,6 +583,25 @@ START_TEST(while_has_no_derivative)
 }
 END_TEST
 
+START_TEST(what_would_be_saved_has_a_limit)
+{
+    static const char *const texts[] = {
+        "func @body(%c : f64[1000,1000]) {\n  %n = sin %c : f64[1000,1000]\n  return %n\n}\n"
+        "entry @f(input %x : f64[1000,1000]) {\n  %y, %t = scan %x body=@body consts=0 carries=1 length=200000 : f64[1000,1000], i64[]\n  return (output \"y\" %y)\n}\n",
+        "func @body(%c : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]) {\n  %n = sin %c : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]\n  return %n\n}\n"
+        "entry @f(input %x : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]) {\n  %y, %t = scan %x body=@body consts=0 carries=1 length=2 : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2], i64[]\n"
+        "  return (output \"y\" %y)\n}\n"};
+    const ir_func *f = ir_func_by_name(parse(texts[_i]), "f");
+    ir_try frame;
+    int zero = 0;
+    if (!setjmp(ir_try_push(ctx, &frame))) {
+        ad_joint(f->module, f, &(ad_request){.loss = -1, .cotangents = &zero, .ncotangents = 1, .inputs = &zero, .ninputs = 1}, "joint");
+        ck_abort_msg("not refused");
+    }
+    ck_assert_msg(strstr(first_error, "are too large or of too high a rank") != NULL, "%s", first_error);
+}
+END_TEST
+
 /* d sin(x) / dx is said to be 1, so that it shows who was asked. */
 START_TEST(custom_derivatives_are_called)
 {
@@ -615,6 +634,7 @@ int main(void)
     tcase_add_test(c, iterations_are_few_kernels);
     tcase_add_test(c, while_has_no_derivative);
     tcase_add_test(c, custom_derivatives_are_called);
+    tcase_add_loop_test(c, what_would_be_saved_has_a_limit, 0, 2);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
