@@ -12,6 +12,9 @@
  * its users (0: made in this sweep), so `id <= 1` says that a rewrite leaves no second user behind. */
 typedef bool rewrite_rule(ir_builder *b, ir_inst *inst, ir_value **out);
 
+/* A new function named as f, without the number that made f's name unique (rewrite_loop.c). */
+ir_func *rw_body_like(const ir_func *f);
+
 rewrite_rule rw_sink_broadcast; /* of every elementwise op, after its own rows; ends because elements get fewer */
 
 #define REWRITE(op, function, ends) rewrite_rule function;

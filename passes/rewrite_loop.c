@@ -19,8 +19,7 @@ static int size_of(const ir_func *f)
     return n;
 }
 
-/* A new function named as f, without the number that made f's name unique. */
-static ir_func *like(const ir_func *f)
+ir_func *rw_body_like(const ir_func *f)
 {
     size_t n = strlen(f->name), end = n;
     while (end > 0 && f->name[end - 1] >= '0' && f->name[end - 1] <= '9')
@@ -168,7 +167,7 @@ static void rebuild(ir_builder *b, ir_inst *inst, const plan *p, ir_arena *scrat
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
     const ir_func *f = a->body;
     ir_attrs attrs = {.scan = *a};
-    ir_func *g = like(f);
+    ir_func *g = rw_body_like(f);
     ir_builder gb = ir_builder_new(g);
     ir_value **args = ir_array(scratch, ir_value *, f->params.count), **got = ir_array(scratch, ir_value *, f->results.count);
     ir_value **operand = ir_array(scratch, ir_value *, inst->noperands);
@@ -292,7 +291,7 @@ RULE(rw_scan_invariant)
     ir_value **copy = ir_array(scratch, ir_value *, ir_number(a->body));
     hoist_out(b, inst, copy);
     ir_attrs attrs = {.scan = *a};
-    ir_func *g = attrs.scan.body = like(f);
+    ir_func *g = attrs.scan.body = rw_body_like(f);
     ir_builder gb = ir_builder_new(g);
     ir_value **args = ir_array(scratch, ir_value *, f->params.count), **got = ir_array(scratch, ir_value *, f->results.count);
     ir_value **operand = ir_array(scratch, ir_value *, inst->noperands + h.n), *fresh[HOISTED];
