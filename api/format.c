@@ -1,151 +1,173 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Tensors as people read them, after torch's way: nested brackets, columns of one width, four digits, all whole numbers without any,
- * scientific notation where the magnitudes differ much, the middle of long dimensions left out. */
+ * Tensors in the form in which torch prints them: four digits after the point, columns of one width, scientific where the range is
+ * wide, lines of 80, and of more than 1000 elements only three at each end of a dimension. */
 #include "api/execute.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MOST = 1000, EDGE = 3, LINE = 80, TEXT = 48 };
+enum { DIGITS = 4, MOST = 1000, EDGE = 3, LINE = 80 };
 
 typedef struct style {
-    const ir_literal *l;
-    bool whole, scientific, short_form; /* short_form: the middle is left out */
-    int width, indent;
-    int64_t stride[IR_MAX_RANK];
+    bool floats, whole, scientific; /* whole: every number is an integer, and printed with a bare point */
+    int width;
 } style;
 
-static void element_text(const style *s, int64_t i, char out[TEXT])
+typedef struct printer {
+    FILE *out;
+    const ir_literal *l;
+    int64_t stride[IR_MAX_RANK];
+    bool shortened;
+    style style;
+} printer;
+
+/* One element, without padding; the length. */
+static int element(const printer *p, const style *s, int64_t i, char text[64])
 {
-    ir_dtype t = s->l->type.dtype;
-    if (t == IR_BOOL) {
-        strcpy(out, ir_literal_get_int(s->l, i) ? "True" : "False");
-    } else if (!ir_is_float(t)) {
-        int64_t v = ir_literal_get_int(s->l, i);
-        snprintf(out, TEXT, t == IR_U64 ? "%llu" : "%lld", (long long)v);
-    } else {
-        double v = ir_literal_get(s->l, i);
-        if (isnan(v))
-            strcpy(out, "nan");
-        else if (isinf(v))
-            strcpy(out, v < 0 ? "-inf" : "inf");
-        else
-            snprintf(out, TEXT, s->scientific ? "%.4e" : s->whole ? "%.0f." : "%.4f", v);
+    if (p->l->type.dtype == IR_BOOL)
+        return snprintf(text, 64, "%s", ir_literal_get(p->l, i) != 0 ? "True" : "False");
+    if (!s->floats)
+        return ir_is_signed(p->l->type.dtype) ? snprintf(text, 64, "%lld", (long long)ir_literal_get_int(p->l, i))
+                                       : snprintf(text, 64, "%llu", (unsigned long long)ir_literal_get_int(p->l, i));
+    double v = ir_literal_get(p->l, i);
+    if (isnan(v) || isinf(v))
+        return snprintf(text, 64, "%s", isnan(v) ? "nan" : v < 0 ? "-inf" : "inf");
+    if (s->scientific)
+        return snprintf(text, 64, "%.*e", DIGITS, v);
+    return s->whole ? snprintf(text, 64, "%.0f.", v) : snprintf(text, 64, "%.*f", DIGITS, v);
+}
+
+/* The next element that is shown after index `at` in row-major order, as an index of it; false behind the last. */
+static bool next_shown(const printer *p, int64_t *at)
+{
+    const ir_type *t = &p->l->type;
+    for (int d = t->rank - 1; d >= 0; d--) {
+        bool jump = p->shortened && t->dim[d] > 2 * EDGE && at[d] == EDGE - 1;
+        at[d] += jump ? t->dim[d] - 2 * EDGE + 1 : 1;
+        if (at[d] < t->dim[d])
+            return true;
+        at[d] = 0;
     }
+    return false;
 }
 
-static bool is_shown(const style *s, int d, int64_t i)
+static int64_t position(const printer *p, const int64_t *at)
 {
-    return !s->short_form || s->l->type.dim[d] <= 2 * EDGE || i < EDGE || i >= s->l->type.dim[d] - EDGE;
+    int64_t i = 0;
+    for (int d = 0; d < p->l->type.rank; d++)
+        i += at[d] * p->stride[d];
+    return i;
 }
 
-/* Calls f for each element that is shown. */
-static void each(style *s, int d, int64_t at, void (*f)(style *, int64_t, void *), void *user)
+/* What the elements that are shown need. */
+static void choose_style(printer *p)
 {
-    if (d == s->l->type.rank) {
-        f(s, at, user);
+    style *s = &p->style;
+    int64_t at[IR_MAX_RANK] = {0};
+    double smallest = INFINITY, largest = 0;
+    *s = (style){.floats = ir_is_float(p->l->type.dtype), .whole = true, .width = 1};
+    if (!ir_count(&p->l->type))
         return;
+    do {
+        double v = s->floats ? ir_literal_get(p->l, position(p, at)) : 0, size = fabs(v);
+        if (!s->floats || v == 0 || !isfinite(v))
+            continue;
+        s->whole &= v == ceil(v);
+        smallest = size < smallest ? size : smallest;
+        largest = size > largest ? size : largest;
+    } while (next_shown(p, at));
+    s->scientific = largest > 0 && (largest / smallest > 1000 || largest > 1e8 || smallest < 1e-4);
+    memset(at, 0, sizeof at);
+    do {
+        int64_t i = position(p, at);
+        double v = ir_literal_get(p->l, i);
+        char text[64];
+        int n = s->floats && (v == 0 || !isfinite(v)) ? 0 : element(p, s, i, text); /* those do not widen columns */
+        s->width = n > s->width ? n : s->width;
+    } while (next_shown(p, at));
+}
+
+static void pad(FILE *out, int n)
+{
+    while (n-- > 0)
+        putc(' ', out);
+}
+
+/* The innermost dimension, several to a line. Returns the column behind it. */
+static int print_row(printer *p, int64_t from, int indent)
+{
+    int64_t n = p->l->type.dim[p->l->type.rank - 1];
+    int per_line = (LINE - indent) / (p->style.width + 2), column = indent + 1, on_line = 0;
+    bool cut = p->shortened && n > 2 * EDGE;
+    per_line = per_line < 1 ? 1 : per_line;
+    putc('[', p->out);
+    for (int64_t i = 0; i < n; i++) {
+        char text[64] = " ...";
+        bool dots = cut && i == EDGE;
+        if (on_line == per_line) {
+            putc('\n', p->out);
+            pad(p->out, indent + 1);
+            column = indent + 1;
+            on_line = 0;
+        }
+        int length = dots ? 4 : element(p, &p->style, from + i, text), gap = dots ? 0 : p->style.width - length;
+        pad(p->out, gap);
+        fputs(text, p->out);
+        column += length + (gap > 0 ? gap : 0);
+        on_line++;
+        if (dots)
+            i = n - EDGE - 1;
+        if (i + 1 < n) {
+            fputs(on_line == per_line ? "," : ", ", p->out);
+            column += on_line == per_line ? 1 : 2;
+        }
     }
-    for (int64_t i = 0; i < s->l->type.dim[d]; i++)
-        if (is_shown(s, d, i))
-            each(s, d + 1, at + i * s->stride[d], f, user);
-        else
-            i = s->l->type.dim[d] - EDGE - 1;
+    putc(']', p->out);
+    return column + 1;
 }
 
-typedef struct range {
-    double low, high; /* of the magnitudes that are not zero */
-    bool whole, any;
-} range;
-
-static void widen(style *s, int64_t i, void *user)
+static int print_dimension(printer *p, int d, int64_t from, int indent)
 {
-    range *r = user;
-    double v = fabs(ir_literal_get(s->l, i));
-    if (!isfinite(v))
-        return;
-    r->whole &= v == rint(v);
-    if (v == 0)
-        return;
-    r->low = r->any ? fmin(r->low, v) : v;
-    r->high = r->any ? fmax(r->high, v) : v;
-    r->any = true;
-}
-
-static void measure(style *s, int64_t i, void *user)
-{
-    char text[TEXT];
-    (void)user;
-    element_text(s, i, text);
-    int n = (int)strlen(text);
-    s->width = n > s->width ? n : s->width;
-}
-
-/* The last dimension: as many elements a line as fit, the gap counts as one. */
-static void print_row(FILE *out, const style *s, int d, int64_t at)
-{
-    int fit = (LINE - s->indent - d) / (s->width + 2), n = 0;
-    for (int64_t i = 0; i < s->l->type.dim[d]; i++, n++) {
-        char text[TEXT];
-        if (n && n % (fit < 1 ? 1 : fit) == 0)
-            fprintf(out, ",\n%*s", s->indent + d + 1, "");
-        else if (n)
-            fputs(", ", out);
-        if (is_shown(s, d, i)) {
-            element_text(s, at + i * s->stride[d], text);
-            fprintf(out, "%*s", s->width, text);
+    const ir_type *t = &p->l->type;
+    if (d == t->rank - 1)
+        return print_row(p, from, indent);
+    bool cut = p->shortened && t->dim[d] > 2 * EDGE;
+    int column = indent + 1;
+    putc('[', p->out);
+    for (int64_t i = 0; i < t->dim[d]; i++) {
+        if (cut && i == EDGE) {
+            fputs("...", p->out);
+            i = t->dim[d] - EDGE - 1;
+            column = indent + 4;
         } else {
-            fputs(" ...", out);
-            i = s->l->type.dim[d] - EDGE - 1;
+            column = print_dimension(p, d + 1, from + i * p->stride[d], indent + 1);
+        }
+        if (i + 1 < t->dim[d]) {
+            putc(',', p->out);
+            for (int k = d; k < t->rank - 1; k++) /* an empty line more for each dimension inside */
+                putc('\n', p->out);
+            pad(p->out, indent + 1);
         }
     }
+    putc(']', p->out);
+    return column + 1;
 }
 
-static void print_dim(FILE *out, const style *s, int d, int64_t at)
+int api_print_tensor(FILE *out, const ir_literal *l, int indent)
 {
-    const ir_type *t = &s->l->type;
-    if (d == t->rank) {
-        char text[TEXT];
-        element_text(s, at, text);
-        fputs(text, out);
-        return;
-    }
-    fputc('[', out);
-    if (d == t->rank - 1) {
-        print_row(out, s, d, at);
-    } else {
-        for (int64_t i = 0; i < t->dim[d]; i++) {
-            for (int k = 0; k < t->rank - 1 - d && i; k++)
-                fputs(k ? "\n" : ",\n", out);
-            if (i)
-                fprintf(out, "%*s", s->indent + d + 1, "");
-            if (is_shown(s, d, i)) {
-                print_dim(out, s, d + 1, at + i * s->stride[d]);
-            } else {
-                fputs("...", out);
-                i = t->dim[d] - EDGE - 1;
-            }
-        }
-    }
-    fputc(']', out);
-}
-
-void api_print_tensor(FILE *out, const ir_literal *l, int indent)
-{
-    style s = {.l = l, .indent = indent, .short_form = ir_count(&l->type) > MOST};
-    ir_strides(&l->type, s.stride);
+    printer p = {.out = out, .l = l, .shortened = ir_count(&l->type) > MOST};
     if (!ir_count(&l->type)) {
         fputs("[]", out);
-        return;
+        return indent + 2;
     }
-    if (ir_is_float(l->type.dtype)) {
-        range r = {.whole = true};
-        each(&s, 0, 0, widen, &r);
-        s.whole = r.whole;
-        s.scientific = r.any && (r.high / r.low > 1000 || r.high > 1e8 || (!r.whole && r.low < 1e-4));
-    }
-    each(&s, 0, 0, measure, NULL);
-    print_dim(out, &s, 0, 0);
+    ir_strides(&l->type, p.stride);
+    choose_style(&p);
+    if (l->type.rank)
+        return print_dimension(&p, 0, 0, indent);
+    char text[64];
+    int length = element(&p, &p.style, 0, text);
+    fputs(text, out);
+    return indent + length;
 }

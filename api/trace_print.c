@@ -1,167 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Tensors in the form in which torch prints them: four digits after the point, columns of one width, scientific where the range is
- * wide, lines of 80, and of more than 1000 elements only three at each end of a dimension. */
+ * gradc_print: `tensor(…)` with what torch says behind the elements. */
+#include "api/execute.h"
 #include "api/trace.h"
 
-#include <math.h>
-#include <stdlib.h>
-
-enum { DIGITS = 4, MOST = 1000, EDGE = 3, LINE = 80 };
-
-typedef struct style {
-    bool floats, whole, scientific; /* whole: every number is an integer, and printed with a bare point */
-    int width;
-} style;
-
-typedef struct printer {
-    FILE *out;
-    ir_literal l;
-    int64_t stride[IR_MAX_RANK];
-    bool shortened;
-    style style;
-} printer;
-
-static bool is_signed_number(const ir_literal *l)
-{
-    return ir_is_signed(l->type.dtype);
-}
-
-/* One element, without padding; the length. */
-static int element(const printer *p, const style *s, int64_t i, char text[64])
-{
-    if (p->l.type.dtype == IR_BOOL)
-        return snprintf(text, 64, "%s", ir_literal_get(&p->l, i) != 0 ? "True" : "False");
-    if (!s->floats)
-        return is_signed_number(&p->l) ? snprintf(text, 64, "%lld", (long long)ir_literal_get_int(&p->l, i))
-                                       : snprintf(text, 64, "%llu", (unsigned long long)ir_literal_get_int(&p->l, i));
-    double v = ir_literal_get(&p->l, i);
-    if (isnan(v) || isinf(v))
-        return snprintf(text, 64, "%s", isnan(v) ? "nan" : v < 0 ? "-inf" : "inf");
-    if (s->scientific)
-        return snprintf(text, 64, "%.*e", DIGITS, v);
-    return s->whole ? snprintf(text, 64, "%.0f.", v) : snprintf(text, 64, "%.*f", DIGITS, v);
-}
-
-/* The next element that is shown after index `at` in row-major order, as an index of it; false behind the last. */
-static bool next_shown(const printer *p, int64_t *at)
-{
-    const ir_type *t = &p->l.type;
-    for (int d = t->rank - 1; d >= 0; d--) {
-        bool jump = p->shortened && t->dim[d] > 2 * EDGE && at[d] == EDGE - 1;
-        at[d] += jump ? t->dim[d] - 2 * EDGE + 1 : 1;
-        if (at[d] < t->dim[d])
-            return true;
-        at[d] = 0;
-    }
-    return false;
-}
-
-static int64_t position(const printer *p, const int64_t *at)
-{
-    int64_t i = 0;
-    for (int d = 0; d < p->l.type.rank; d++)
-        i += at[d] * p->stride[d];
-    return i;
-}
-
-/* What the elements that are shown need. */
-static void choose_style(printer *p)
-{
-    style *s = &p->style;
-    int64_t at[IR_MAX_RANK] = {0};
-    double smallest = INFINITY, largest = 0;
-    *s = (style){.floats = ir_is_float(p->l.type.dtype), .whole = true, .width = 1};
-    if (!ir_count(&p->l.type))
-        return;
-    do {
-        double v = s->floats ? ir_literal_get(&p->l, position(p, at)) : 0, size = fabs(v);
-        if (!s->floats || v == 0 || !isfinite(v))
-            continue;
-        s->whole &= v == ceil(v);
-        smallest = size < smallest ? size : smallest;
-        largest = size > largest ? size : largest;
-    } while (next_shown(p, at));
-    s->scientific = largest > 0 && (largest / smallest > 1000 || largest > 1e8 || smallest < 1e-4);
-    memset(at, 0, sizeof at);
-    do {
-        int64_t i = position(p, at);
-        double v = ir_literal_get(&p->l, i);
-        char text[64];
-        int n = s->floats && (v == 0 || !isfinite(v)) ? 0 : element(p, s, i, text); /* those do not widen columns */
-        s->width = n > s->width ? n : s->width;
-    } while (next_shown(p, at));
-}
-
-static void pad(FILE *out, int n)
-{
-    while (n-- > 0)
-        putc(' ', out);
-}
-
-/* The innermost dimension, several to a line. Returns the column behind it. */
-static int print_row(printer *p, int64_t from, int indent)
-{
-    int64_t n = p->l.type.dim[p->l.type.rank - 1];
-    int per_line = (LINE - indent) / (p->style.width + 2), column = indent + 1, on_line = 0;
-    bool cut = p->shortened && n > 2 * EDGE;
-    per_line = per_line < 1 ? 1 : per_line;
-    putc('[', p->out);
-    for (int64_t i = 0; i < n; i++) {
-        char text[64] = " ...";
-        bool dots = cut && i == EDGE;
-        if (on_line == per_line) {
-            putc('\n', p->out);
-            pad(p->out, indent + 1);
-            column = indent + 1;
-            on_line = 0;
-        }
-        int length = dots ? 4 : element(p, &p->style, from + i, text), gap = dots ? 0 : p->style.width - length;
-        pad(p->out, gap);
-        fputs(text, p->out);
-        column += length + (gap > 0 ? gap : 0);
-        on_line++;
-        if (dots)
-            i = n - EDGE - 1;
-        if (i + 1 < n) {
-            fputs(on_line == per_line ? "," : ", ", p->out);
-            column += on_line == per_line ? 1 : 2;
-        }
-    }
-    putc(']', p->out);
-    return column + 1;
-}
-
-static int print_dimension(printer *p, int d, int64_t from, int indent)
-{
-    const ir_type *t = &p->l.type;
-    if (d == t->rank - 1)
-        return print_row(p, from, indent);
-    bool cut = p->shortened && t->dim[d] > 2 * EDGE;
-    int column = indent + 1;
-    putc('[', p->out);
-    for (int64_t i = 0; i < t->dim[d]; i++) {
-        if (cut && i == EDGE) {
-            fputs("...", p->out);
-            i = t->dim[d] - EDGE - 1;
-            column = indent + 4;
-        } else {
-            column = print_dimension(p, d + 1, from + i * p->stride[d], indent + 1);
-        }
-        if (i + 1 < t->dim[d]) {
-            putc(',', p->out);
-            for (int k = d; k < t->rank - 1; k++) /* an empty line more for each dimension inside */
-                putc('\n', p->out);
-            pad(p->out, indent + 1);
-        }
-    }
-    putc(']', p->out);
-    return column + 1;
-}
+enum { LINE = 80 };
 
 /* ", dtype=f64" and so on; on a line of its own where it does not fit. */
-static void print_suffixes(printer *p, const gradc_tensor *x, int column)
+static void print_suffixes(FILE *out, const gradc_tensor *x, int column)
 {
     char parts[3][200] = {"", "", ""};
     ir_dtype t = x->type.dtype;
@@ -182,36 +29,23 @@ static void print_suffixes(printer *p, const gradc_tensor *x, int column)
         if (!length)
             continue;
         if (column + length + 3 > LINE) {
-            fprintf(p->out, ",\n       %s", parts[i]);
+            fprintf(out, ",\n       %s", parts[i]);
             column = 7 + length;
         } else {
-            fprintf(p->out, ", %s", parts[i]);
+            fprintf(out, ", %s", parts[i]);
             column += length + 2;
         }
     }
-    fputs(")\n", p->out);
+    fputs(")\n", out);
 }
 
 int gradc_print(gradc *g, FILE *out, gradc_tensor *x)
 {
     if (!trace_evaluate(g, "gradc_print", &x, 1))
         return -1;
-    printer p = {.out = out, .l = {x->type, x->data->bytes}, .shortened = ir_count(&x->type) > MOST};
-    ir_strides(&x->type, p.stride);
-    choose_style(&p);
     fputs("tensor(", out);
-    int column = 7;
-    if (!ir_count(&x->type)) {
-        fputs("[]", out);
-        column += 2;
-    } else if (!x->type.rank) {
-        char text[64];
-        column += element(&p, &p.style, 0, text);
-        fputs(text, out);
-    } else {
-        column = print_dimension(&p, 0, 0, 7);
-    }
-    print_suffixes(&p, x, column);
+    ir_literal l = {x->type, x->data->bytes};
+    print_suffixes(out, x, api_print_tensor(out, &l, 7));
     if (ferror(out)) {
         trace_error(g, "gradc_print", "a write error");
         return -1;
