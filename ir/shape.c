@@ -14,6 +14,12 @@
 #define TYPE(i) (&operand[i]->type)
 #define TEXT(i) ir_type_text(arena, TYPE(i))
 
+/* Beyond any tensor, and far enough from the ends of int64_t for sums of a few such numbers. */
+static bool too_far(int64_t v)
+{
+    return v > (int64_t)1 << 58 || v < -((int64_t)1 << 58);
+}
+
 /* Dimensions listed in v are in range and not named twice; ascending if asked. */
 static const char *check_dims(ir_arena *arena, const char *what, ir_ints v, int rank, bool ascending)
 {
@@ -177,8 +183,8 @@ RULE(pad)
     result[0] = *TYPE(0);
     for (int i = 0; i < result->rank; i++) {
         int64_t d = TYPE(0)->dim[i], gaps, n;
-        if (a->interior.v[i] < 0 || !ir_size_mul(d ? d - 1 : 0, a->interior.v[i], &gaps) || !ir_size_add(d, gaps, &n) ||
-            __builtin_add_overflow(n, a->low.v[i], &n) || __builtin_add_overflow(n, a->high.v[i], &n) || n < 0)
+        if (too_far(a->low.v[i]) || too_far(a->high.v[i]) || too_far(a->interior.v[i]) || a->interior.v[i] < 0 ||
+            !ir_size_mul(d ? d - 1 : 0, a->interior.v[i], &gaps) || !ir_size_add(d, gaps, &n) || too_far(n) || (n += a->low.v[i] + a->high.v[i]) < 0)
             return ir_format(arena, "padding %lld, %lld, interior %lld leaves no valid size for dimension %d of %s", (long long)a->low.v[i],
                              (long long)a->high.v[i], (long long)a->interior.v[i], i, TEXT(0));
         result->dim[i] = n;
@@ -304,10 +310,11 @@ RULE(arg_reduce)
 static bool windows(int64_t extent, int64_t window, int64_t stride, int64_t low, int64_t high, int64_t base, int64_t dilation, int64_t *out)
 {
     int64_t span, n;
-    if (extent < 0 || window < 1 || stride < 1 || base < 1 || dilation < 1 || !ir_size_mul(extent ? extent - 1 : 0, base, &n) ||
-        !ir_size_add(n, extent != 0, &n) || __builtin_add_overflow(n, low, &n) || __builtin_add_overflow(n, high, &n) || n < 0 ||
-        !ir_size_mul(window - 1, dilation, &span) || !ir_size_add(span, 1, &span))
+    if (extent < 0 || window < 1 || stride < 1 || base < 1 || dilation < 1 || too_far(stride) || too_far(low) || too_far(high) || too_far(base) ||
+        too_far(dilation) || !ir_size_mul(extent ? extent - 1 : 0, base, &n) || !ir_size_add(n, extent != 0, &n) || too_far(n) || (n += low + high) < 0 ||
+        !ir_size_mul(window - 1, dilation, &span) || too_far(span))
         return false;
+    span++;
     *out = n < span ? 0 : (n - span) / stride + 1;
     return true;
 }
