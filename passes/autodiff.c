@@ -32,6 +32,27 @@ void ad_missing(const ir_inst *inst)
     ir_report(inst->func->module->ctx, IR_ERROR, inst->loc, "no derivative rule for `%s`", ir_ops[inst->op].name);
 }
 
+static bool too_large(const ir_inst *inst)
+{
+    ir_report(inst->func->module->ctx, IR_ERROR, inst->loc, "the derivative of this `%s` is too large", ir_ops[inst->op].name);
+    return false;
+}
+
+bool ad_fits(const ir_inst *inst, const ir_type *shape, ir_dtype type)
+{
+    ir_type t = *shape;
+    t.dtype = type;
+    return ir_type_ok(&t) || too_large(inst);
+}
+
+bool ad_near(const ir_inst *inst, int n, const int64_t *numbers)
+{
+    for (int i = 0; i < n; i++)
+        if (numbers[i] > (int64_t)1 << 56 || numbers[i] < -((int64_t)1 << 56))
+            return too_large(inst);
+    return true;
+}
+
 ir_builder ad_before(const ir_inst *inst)
 {
     ir_builder b = ir_builder_new(inst->func);

@@ -21,6 +21,9 @@
 
 /* For a rule that does not exist: "no derivative rule for `while_loop`" at inst. */
 void ad_missing(const ir_inst *inst);
+/* False, with a diagnostic, where a rule would need a tensor of that shape and type, or numbers about positions, beyond the limits. */
+bool ad_fits(const ir_inst *inst, const ir_type *shape, ir_dtype type);
+bool ad_near(const ir_inst *inst, int n, const int64_t *numbers);
 /* A builder of forward instructions in front of inst. */
 ir_builder ad_before(const ir_inst *inst);
 /* All users of v, a result of an instruction, have `by` from now on, a result without users of one in front of it: the two values
@@ -38,7 +41,8 @@ ir_value *ad_unless(ir_builder *b, ir_value *which, ir_value *x);
 
 /* ---- Others ---- */
 
-/* Of a pad with elements (vjp_move.c): the part of its result's cotangent that came from the operand x; zeros where it was cropped. */
+/* Of a pad with elements (vjp_move.c): the part of its result's cotangent that came from the operand x; zeros where that was cropped,
+ * NULL where it was cropped away. */
 ir_value *ad_unpad(ir_builder *b, ir_value *g, const ir_type *x, const int64_t *low, const int64_t *high, const int64_t *interior);
 /* The sum of a cotangent along axes, ascending (vjp_sum.c). */
 ir_value *ad_sum(ir_builder *b, ir_value *g, int n, const int64_t *axes);

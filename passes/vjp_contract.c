@@ -138,8 +138,10 @@ static ir_value *of_lhs(ir_builder *b, const ir_inst *inst, ir_value *g)
     for (int i = 0; i < spatial; i++) {
         int64_t taps = span(W->type.dim[a->rhs.v[2 + i]], a->rhs_dilation.v[i]);
         low[i] = taps - 1 - a->low.v[i];
-        high[i] = span(IN->type.dim[a->lhs.v[2 + i]], a->lhs_dilation.v[i]) + taps - 1 - span(OUT->type.dim[a->out.v[2 + i]], a->stride.v[i]) - low[i];
+        high[i] = span(IN->type.dim[a->lhs.v[2 + i]], a->lhs_dilation.v[i]) - span(OUT->type.dim[a->out.v[2 + i]], a->stride.v[i]) + a->low.v[i];
     }
+    if (!ad_near(inst, spatial, low) || !ad_near(inst, spatial, high))
+        return NULL;
     memcpy(weights, a->rhs.v, (size_t)a->rhs.n * sizeof *weights);
     weights[0] = a->rhs.v[1];
     weights[1] = a->rhs.v[0];
@@ -167,7 +169,10 @@ static ir_value *of_rhs(ir_builder *b, const ir_inst *inst, ir_value *g)
     for (int i = 0; i < spatial; i++)
         high[i] = span(W->type.dim[a->rhs.v[2 + i]], a->rhs_dilation.v[i]) - 1 + span(OUT->type.dim[a->out.v[2 + i]], a->stride.v[i]) -
                   span(IN->type.dim[a->lhs.v[2 + i]], a->lhs_dilation.v[i]) - a->low.v[i];
-    ir_attrs attrs = {.convolution = {.lhs = exchanged(b, a->lhs), .rhs = exchanged(b, a->out), .out = exchanged(b, a->rhs), .stride = a->rhs_dilation,
+    if (!ad_near(inst, spatial, a->low.v) || !ad_near(inst, spatial, high))
+        return NULL;
+    ir_attrs attrs = {.convolution = {.lhs = exchanged(b, a->lhs), .rhs = exchanged(b, a->out), .out = exchanged(b, a->rhs),
+                                      .stride = a->rhs_dilation,
                                       .low = a->low, .high = ir_ints_of(b, spatial, high), .lhs_dilation = a->lhs_dilation, .rhs_dilation = a->stride,
                                       .feature_groups = a->batch_groups, .batch_groups = a->feature_groups}};
     return ir_build1(b, IR_OP_convolution, (ir_value *[]){IN, g}, 2, &attrs);

@@ -118,7 +118,7 @@ static void scatter_set(ir_builder *b, const ir_inst *inst, ir_value *g, ir_valu
         out[0] = scattered(b, inst, IR_SET, g, ir_zeros_like(b, UPDATE));
     if (want[2])
         out[2] = gathered(b, inst, g);
-    if (want[2] && !distinct(inst))
+    if (want[2] && !distinct(inst) && ad_fits(inst, &X->type, IR_I64) && ad_fits(inst, &UPDATE->type, IR_I64))
         out[2] = ad_where(b, stays(b, inst), out[2]);
 }
 
@@ -128,7 +128,7 @@ static void scatter_prod(ir_builder *b, const ir_inst *inst, ir_value *g, ir_val
 {
     if (want[0])
         out[0] = ir_mul(b, g, scattered(b, inst, IR_PROD, ir_splat(b, &X->type, 1), UPDATE));
-    if (!want[2])
+    if (!want[2] || !ad_fits(inst, &X->type, IR_I32) || !ad_fits(inst, &UPDATE->type, IR_I32))
         return;
     ir_value *is_zero = ir_compare(b, IR_EQ, UPDATE, ir_zeros_like(b, UPDATE)), *one = ir_splat(b, &UPDATE->type, 1);
     ir_value *nonzero = ir_select(b, is_zero, one, UPDATE), *product = scattered(b, inst, IR_PROD, X, nonzero);
@@ -173,9 +173,12 @@ static ir_value *origin(const ir_inst *inst)
     int n = inst->noperands;
     for (int i = 1; i < n; i++) {
         const ir_inst *iota = match(inst->operand[i], IR_OP_iota);
-        if (iota && IR_ATTR(iota, iota)->axis == a->axis && ir_is_int(iota->result[0]->type.dtype) && ir_dtypes[iota->result[0]->type.dtype].bytes == 8)
+        ir_dtype type = inst->operand[i]->type.dtype;
+        if (iota && IR_ATTR(iota, iota)->axis == a->axis && ir_is_int(type) && ir_dtypes[type].bytes == 8)
             return inst->result[i];
     }
+    if (!ad_fits(inst, &X->type, IR_I64))
+        return NULL;
     ir_arena *arena = inst->func->module->arena;
     ir_builder before = ad_before(inst);
     ir_value **operand = ir_array(arena, ir_value *, n + 1);
@@ -193,6 +196,6 @@ AD_RULE(sort)
 {
     ir_value *from = origin(inst);
     for (int i = 0; i < inst->noperands; i++)
-        if (want[i] && ct[i])
+        if (from && want[i] && ct[i])
             out[i] = ad_put_along(b, ct[i], from, (int)IR_ATTR(inst, sort)->axis);
 }

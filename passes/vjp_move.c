@@ -55,19 +55,21 @@ AD_RULE(slice)
 
 ir_value *ad_unpad(ir_builder *b, ir_value *g, const ir_type *x, const int64_t *low, const int64_t *high, const int64_t *interior)
 {
-    int64_t before[IR_MAX_RANK], after[IR_MAX_RANK], start[IR_MAX_RANK], limit[IR_MAX_RANK], stride[IR_MAX_RANK];
+    int64_t start[IR_MAX_RANK] = {0}, limit[IR_MAX_RANK] = {0}, stride[IR_MAX_RANK] = {0}, before[IR_MAX_RANK], after[IR_MAX_RANK];
     bool cropped = false;
     for (int i = 0; i < x->rank; i++) {
-        before[i] = low[i] < 0 ? -low[i] : 0;
-        after[i] = high[i] < 0 ? -high[i] : 0;
+        int64_t step = interior[i] + 1, span = (x->dim[i] - 1) * step + 1;
+        before[i] = low[i] < 0 ? (-low[i] - 1) / step + 1 : 0; /* elements that are gone in front, and behind */
+        after[i] = high[i] < 0 ? (-high[i] - 1) / step + 1 : 0;
+        if (before[i] + after[i] >= x->dim[i])
+            return NULL;
         cropped |= before[i] || after[i];
-        start[i] = low[i] < 0 ? 0 : low[i];
-        stride[i] = interior[i] + 1;
-        limit[i] = start[i] + (x->dim[i] - 1) * stride[i] + 1;
+        start[i] = low[i] + before[i] * step;
+        limit[i] = low[i] + span - after[i] * step;
+        stride[i] = step;
     }
-    if (cropped)
-        g = ir_pad(b, g, ir_scalar(b, g->type.dtype, 0), before, after, NULL);
-    return ir_slice(b, g, start, limit, stride);
+    g = ir_slice(b, g, start, limit, stride);
+    return cropped ? ir_pad(b, g, ir_scalar(b, g->type.dtype, 0), before, after, NULL) : g;
 }
 
 AD_RULE(pad)

@@ -73,6 +73,8 @@ AD_RULE(arg_reduce)
     (void)want;
     const int64_t axis = IR_ATTR(inst, arg_reduce)->axis;
     const ir_ints axes = {1, (int64_t *)&axis};
+    if (!ad_fits(inst, &X->type, IR_I64))
+        return;
     ir_value *place = ir_iota(b, IR_I64, X->type.rank, X->type.dim, (int)axis);
     out[0] = ad_where(b, ir_compare(b, IR_EQ, place, ad_repeat(b, inst->result[1], &X->type, axes)), ad_repeat(b, G, &X->type, axes));
 }
@@ -121,6 +123,8 @@ static ir_value *running_extreme(ir_builder *b, const ir_inst *inst, ir_value *g
     const struct ir_attrs_cumulative *a = IR_ATTR(inst, cumulative);
     int axis = (int)a->axis;
     int64_t n = X->type.dim[axis];
+    if (!ad_fits(inst, &X->type, IR_I64))
+        return NULL;
     ir_value *place = ir_iota(b, IR_I64, X->type.rank, X->type.dim, axis);
     ir_value *best = !a->exclusive ? R : ir_binary(b, a->combine == IR_MAX ? IR_OP_max : IR_OP_min, R, X);
     ir_value *first = ir_splat(b, &place->type, a->reverse ? (double)(n - 1) : 0);

@@ -217,6 +217,41 @@ START_TEST(rank_16)
 }
 END_TEST
 
+/* What would pass a limit is refused, not built: tensors of 2^40 bytes, positions far outside. */
+static const char *const large[][2] = {
+    {"%x : f16[2,200000000000]", "%y = sort %x axis=0 : f16[2,200000000000]"},
+    {"%x : f16[4,100000000000]", "%y, %i = arg_reduce %x combine=max axis=0 last=0 : f16[100000000000], i64[100000000000]"},
+    {"%x : f16[2,200000000000]", "%y = cumulative %x combine=min axis=0 : f16[2,200000000000]"},
+    {"%x : f16[400000000000], %i : i64[3,1], %u : f16[3]", "%y = scatter %x, %i, %u combine=set dims=[0] batch=0 : f16[400000000000]"},
+    {"%x : f16[400000000000], %i : i64[3,1], %u : f16[3]", "%y = scatter %x, %i, %u combine=prod dims=[0] batch=0 : f16[400000000000]"},
+    {"%x : f16[400000000000]", "%y = reduce_window %x combine=max window=[1] stride=[1] low=[0] high=[0] base_dilation=[1] window_dilation=[1] : f16[400000000000]"},
+    {"%x : f32[3]", "%y = reduce_window %x combine=min window=[1] stride=[999999999999] low=[0] high=[0] base_dilation=[999999999999] window_dilation=[1] : f32[3]"},
+    {"%x : f32[3]", "%y = reduce_window %x combine=prod window=[1] stride=[999999999999] low=[0] high=[0] base_dilation=[999999999999] window_dilation=[1] : f32[3]"},
+    {"%x : f32[200000000000]",
+     "%y = reduce_window %x combine=prod window=[9] stride=[1] low=[4] high=[4] base_dilation=[1] window_dilation=[1] : f32[200000000000]"},
+    {"%x : f32[1,2000000000]",
+     "%y = reduce_window %x combine=prod window=[1,2000000000] stride=[1,1] low=[0,0] high=[999,0] base_dilation=[1,1] window_dilation=[1,1] : f32[1000,1]"},
+    {"%x : f32[3]", "%y = reduce_window %x combine=sum window=[1] stride=[1] low=[-99999999999999999] high=[99999999999999999] base_dilation=[1] window_dilation=[1] : f32[3]"},
+    {"%x : f32[1,1,3], %w : f32[1,1,2]",
+     "%y = convolution %x, %w lhs=[0,1,2] rhs=[0,1,2] out=[0,1,2] stride=[1] low=[99999999999999999] high=[-99999999999999998] lhs_dilation=[1] rhs_dilation=[1] "
+     "feature_groups=1 batch_groups=1 : f32[1,1,3]"},
+};
+
+START_TEST(what_is_too_large_is_refused)
+{
+    ck_assert_ptr_null(joint_of(parse(ir_format(arena, "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n return (output \"y\" %%y)\n}\n", large[_i][0], large[_i][1]))));
+    ck_assert_msg(strstr(first_error, "is too large") && !strncmp(first_error, "4: the derivative of this `", 27), "%s", first_error);
+}
+END_TEST
+
+START_TEST(all_cropped_away)
+{
+    ir_func *j = joint_of(parse("gir 1\nmodule \"m\"\nentry @f(input %x : f32[3]) {\n %v = constant value=1 : f32[]\n"
+                                " %y = pad %x, %v low=[-99999999999999999] high=[99999999999999999] interior=[7] : f32[17]\n return (output \"y\" %y)\n}\n"));
+    ck_assert(match_is(result(j, 1)->value, 0));
+}
+END_TEST
+
 /* Instructions of backward after the passes; constants and repeats cost nothing. None compares again, or computes its function again. */
 static const struct { const char *body; int most; } costs[] = {
     {"%y = tanh %x : f32[8]", 3}, {"%y = exp %x : f32[8]", 1}, {"%y = logistic %x : f32[8]", 3}, {"%y = sqrt %x : f32[8]", 2}, {"%y = neg %x : f32[8]", 1},
@@ -326,6 +361,8 @@ int main(void)
     tcase_add_test(c, cotangents_have_the_operands_type);
     tcase_add_test(c, what_is_missing_is_named);
     tcase_add_loop_test(c, rank_16, 0, 6);
+    tcase_add_loop_test(c, what_is_too_large_is_refused, 0, sizeof large / sizeof *large);
+    tcase_add_test(c, all_cropped_away);
     tcase_add_loop_test(c, derivatives_are_cheap, 0, sizeof costs / sizeof *costs);
     tcase_add_test(c, softmax_saves_its_result);
     tcase_add_test(c, batch_normalisation_sums_thrice);
