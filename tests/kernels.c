@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Contraction kernels of sizes at which they pack, cut and turn their operands: random dot_generals and convolutions, operands stored in
+ * any order of dimensions, expressions before and after, compiled for each processor level that runs here, for one thread and
+ * for three, against the evaluator. All numbers are small integers, so sums in any order are exact. */
+#include "gradc_rt.h"
+#include "tests/tiny_model.h"
+
+#include <math.h>
+
+enum { SEEDS = 80, PARTS = 4 };
+
+static ir_ctx *ctx;
+static ir_arena *arena;
+
+static uint64_t state;
+
+static int64_t draw(int64_t n)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (int64_t)(state >> 20) % n;
+}
+
+/* ---- Random kernels ---- */
+
+static ir_ints shuffled(ir_builder *b, int n, int from)
+{
+    int64_t v[IR_MAX_RANK];
+    for (int i = 0; i < n; i++)
+        v[i] = i;
+    for (int i = n - 1; i > from; i--) {
+        int64_t j = from + draw(i + 1 - from), swap = v[i];
+        v[i] = v[j];
+        v[j] = swap;
+    }
+    return ir_ints_of(b, n, v);
+}
+
+/* A parameter stored in any order. */
+static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim)
+{
+    ir_type type = ir_type_of(t, rank, dim);
+    ir_state *s = ir_state_new(b->func->module, name, IR_PARAM, &type);
+    s->init = ir_literal_new(arena, &type);
+    for (int64_t i = 0; i < ir_count(&type); i++)
+        ir_literal_set(s->init, i, (double)(draw(5) - 2));
+    s->order = draw(3) ? shuffled(b, rank, 0) : (ir_ints){0};
+    s->ordered = true;
+    ir_value *v = ir_add_state(b->func, s);
+    return draw(3) ? v : ir_neg(b, v);
+}
+
+/* Extents around what kernels cut at, mostly small. */
+static int64_t extent(void)
+{
+    static const int64_t often[] = {1, 2, 3, 5, 7, 8, 12, 15, 16, 17, 24, 31, 33, 48, 50, 64};
+    return often[draw(16)];
+}
+
+/* [batch], rows in one or two dimensions, contracted in one or two, columns: in any order of dimensions. */
+static ir_value *dot(ir_builder *b, ir_dtype t)
+{
+    int64_t batch = draw(3) ? 0 : 1 + draw(3), rows[2] = {extent(), draw(2) ? 1 + draw(5) : 1}, k[2] = {extent() * (1 + draw(9)), draw(3) ? 1 : 2 + draw(4)}, columns = extent();
+    if (rows[0] * rows[1] * k[0] * k[1] * columns > 600000)
+        k[0] = 5;
+    if (draw(3) == 0) { /* many products, of which a block takes a part */
+        rows[0] = 6 + draw(30);
+        rows[1] = 1 + draw(2);
+        k[0] = 100 + draw(600);
+        k[1] = 1 + draw(2);
+        columns = 8 + draw(30);
+    }
+    const int64_t dims[2][6] = {{batch, rows[0], rows[1], k[0], k[1]}, {batch, k[0], k[1], columns}};
+    const int role[2][6] = {{0, 1, 1, 2, 3}, {0, 2, 3, 1}}, count[2] = {5, 4};
+    ir_value *v[2];
+    int64_t at[2][4], shape[IR_MAX_RANK];
+    for (int s = 0; s < 2; s++) {
+        ir_ints order = shuffled(b, count[s], 0);
+        int n = 0;
+        for (int i = 0; i < count[s]; i++)
+            if (dims[s][order.v[i]]) {
+                at[s][role[s][order.v[i]]] = n;
+                shape[n++] = dims[s][order.v[i]];
+            }
+        v[s] = operand(b, s ? "w" : "x", t, n, shape);
+    }
+    return ir_dot_general(b, v[0], v[1], batch != 0, &at[0][0], &at[1][0], 2, &at[0][2], &at[1][2]);
+}
+
+static ir_value *convolved(ir_builder *b, ir_dtype t)
+{
+    int64_t n = 1 + draw(3), groups = draw(4) ? 1 : 2 + draw(8), each_in = groups > 1 ? 1 + draw(2) : extent(), each_out = groups > 1 ? 1 + draw(2) : extent();
+    int64_t h = 4 + draw(9), w = 4 + draw(9), taps[2] = {1 + draw(3), 1 + draw(3)};
+    bool by_batch = groups > 1 && draw(2);
+    if (each_in * each_out * h * w * taps[0] * taps[1] > 200000)
+        each_in = 3;
+    int64_t lhs[] = {by_batch ? n * groups : n, by_batch ? each_in : each_in * groups, h, w}, rhs[] = {each_out * groups, each_in, taps[0], taps[1]};
+    ir_ints order[3] = {shuffled(b, 4, 0), shuffled(b, 4, 0), shuffled(b, 4, 0)};
+    int64_t shape[2][4], small[2], big[2], stride[2], low[2], high[2], spread[2], apart[2];
+    for (int i = 0; i < 4; i++) {
+        shape[0][order[0].v[i]] = lhs[i];
+        shape[1][order[1].v[i]] = rhs[i];
+    }
+    bool dilated = draw(3) == 0;
+    for (int i = 0; i < 2; i++) {
+        small[i] = draw(2);
+        big[i] = draw(3);
+        stride[i] = dilated && draw(4) ? 1 : 1 + draw(2);
+        spread[i] = dilated ? 1 + draw(3) : 1;
+        apart[i] = 1 + draw(2);
+        low[i] = small[i] - (draw(8) == 0);
+        high[i] = big[i];
+    }
+    ir_value *x = operand(b, "x", t, 4, shape[0]), *y = operand(b, "w", t, 4, shape[1]);
+    ir_attrs a = {.convolution = {.lhs = order[0], .rhs = order[1], .out = order[2], .stride = ir_ints_of(b, 2, stride), .low = ir_ints_of(b, 2, low),
+                                  .high = ir_ints_of(b, 2, high), .lhs_dilation = ir_ints_of(b, 2, spread), .rhs_dilation = ir_ints_of(b, 2, apart),
+                                  .feature_groups = by_batch ? 1 : groups, .batch_groups = by_batch ? groups : 1}};
+    return ir_build1(b, IR_OP_convolution, (ir_value *[]){x, y}, 2, &a);
+}
+
+/* What follows: a bias, something elementwise, both the sum and what is made of it. */
+static void after(ir_builder *b, ir_value *v)
+{
+    ir_func *f = b->func;
+    ir_type t = v->type;
+    if (draw(2)) {
+        int64_t d = draw(t.rank ? t.rank : 1);
+        ir_value *bias = operand(b, "b", t.dtype, t.rank > 0, t.rank ? &t.dim[d] : NULL);
+        v = ir_add(b, v, ir_broadcast(b, bias, t.rank, t.dim, &d));
+    }
+    if (draw(3) == 0)
+        ir_add_output(f, "sum", v);
+    if (draw(2))
+        v = ir_max(b, v, ir_splat(b, &t, 0));
+    if (draw(4) == 0)
+        v = ir_select(b, ir_compare(b, IR_GT, ir_abs(b, v), ir_splat(b, &t, 7)), v, ir_mul(b, v, v));
+    if (draw(4) == 0) {
+        int64_t perm[IR_MAX_RANK];
+        memcpy(perm, shuffled(b, t.rank, 0).v, (size_t)t.rank * sizeof *perm);
+        v = ir_transpose(b, v, perm);
+    }
+    ir_add_output(f, "y", v);
+}
+
+static ir_func *random_function(uint64_t seed)
+{
+    for (state = seed * 0x9E3779B97F4A7C15u + 1;;) {
+        static const ir_dtype types[] = {IR_F32, IR_F32, IR_F32, IR_F64, IR_BF16};
+        ir_module *m = ir_module_new(ctx, arena, "random");
+        ir_func *f = ir_func_new(m, "forward");
+        f->entry = true;
+        ir_builder b = ir_builder_new(f);
+        ir_dtype t = types[draw(5)];
+        ir_value *v = draw(2) ? dot(&b, t) : convolved(&b, t);
+        if (!v) { /* a window larger than what it slides over */
+            *tiny_error = 0;
+            continue;
+        }
+        after(&b, v);
+        ir_built(&b);
+        return f;
+    }
+}
+
+/* ---- Compiled ---- */
+
+typedef gradc_rt_status entry2(gradc_rt_ctx *, const void *, const void *);
+
+static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t threads, ir_literal *const *due)
+{
+    cg_spec spec = {f->module, NULL};
+    cg_request r = {.prefix = "tiny", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .cpu = &cpu, .ncpus = cpu != NULL};
+    cg_object *o = cg_compile(ctx, arena, &r);
+    ck_assert_msg(o != NULL, "%s", tiny_error);
+    cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
+    ck_assert_msg(jit != NULL, "%s", tiny_error);
+    gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
+    entry2 *entry;
+    *(void **)&init = cg_jit_symbol(jit, "tiny_init");
+    *(void **)&entry = cg_jit_symbol(jit, "tiny_forward");
+    gradc_rt_ctx *rt;
+    gradc_rt_options options = {o->id, sizeof options, threads, 1, NULL, 10, 0};
+    void *memory = aligned_alloc(64, (size_t)o->sizes.arena), *out[2];
+    ck_assert_int_eq(init(&rt, memory, (size_t)o->sizes.arena, &options), GRADC_RT_OK);
+    for (int i = 0; i < f->results.count; i++)
+        out[i] = ir_literal_new(arena, &f->results.items[i].value->type)->data;
+    ck_assert_int_eq(entry(rt, NULL, out), GRADC_RT_OK);
+    for (int i = 0; i < f->results.count; i++) {
+        const ir_literal got = {f->results.items[i].value->type, out[i]};
+        for (int64_t k = 0; k < ir_count(&got.type); k++)
+            ck_assert_msg(ir_literal_get(&got, k) == ir_literal_get(due[i], k), "seed %llu, %s, %u threads: element %lld of %s %s is %g and should be %g",
+                          (unsigned long long)seed, cpu ? cpu : "native", threads, (long long)k, f->results.items[i].name, ir_type_text(arena, &got.type),
+                          ir_literal_get(&got, k), ir_literal_get(due[i], k));
+    }
+    gradc_rt_fini(rt);
+    free(memory);
+}
+
+START_TEST(random_contractions_give_what_the_evaluator_gives)
+{
+    for (uint64_t seed = (uint64_t)_i * SEEDS / PARTS; seed < (uint64_t)(_i + 1) * SEEDS / PARTS; seed++) {
+        *tiny_error = 0;
+        ctx = ir_ctx_new(tiny_sink, NULL);
+        arena = ir_arena_new(ctx);
+        const ir_func *f = random_function(seed), *g = random_function(seed);
+        ir_literal *arg[8], *due[8];
+        for (int i = 0; i < f->params.count; i++)
+            arg[i] = f->params.items[i].state->init;
+        ir_eval(arena, f, arg, due, NULL);
+        for (const pass_info *p = passes; p->name; p++)
+            pass_run_one(g->module, p, true);
+        check(seed, g, NULL, 1 + 2 * (seed % 2), due);
+#ifdef __x86_64__
+        check(seed, g, seed % 4 ? "x86-64" : "x86-64-v2", 3 - 2 * (seed % 2), due);
+#endif
+        ir_ctx_free(ctx);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("kernels");
+    TCase *c = tcase_create("contractions");
+    tcase_set_timeout(c, 120);
+    tcase_add_loop_test(c, random_contractions_give_what_the_evaluator_gives, 0, PARTS);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
