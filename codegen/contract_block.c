@@ -18,7 +18,7 @@ enum {
     STEPS = 256,  /* products of a sum in a block, at most */
     UNROLL = 4,
     MOST_WIDE = 3, MOST_ROWS = 12, MOST_POINTERS = 8, /* rows of a tile; those whose places are no multiples of one stride */
-    MIN_ROWS = 12, MIN_STEPS = 48, PACK_ROWS = 32,
+    PACK_ROWS = 32,
     FEW_TASKS = 16, SMALL = 1 << 21, /* tasks wanted for more multiplications than that */
 };
 
@@ -52,9 +52,8 @@ static int64_t product(const cg_contraction *c, bool contracted)
 
 bool cg_contract_wants_blocks(const cg_contraction *c)
 {
-    if (c->lane < 0 || c->nk == 0 || c->axis[c->lane].move[!c->vector] != 0 || c->axis[c->lane].extent < c->width)
-        return false;
-    return product(c, false) >= MIN_ROWS && product(c, true) >= MIN_STEPS;
+    return c->lane >= 0 && c->nk && c->axis[c->lane].move[!c->vector] == 0 &&
+           ir_contracts_in_blocks(product(c, false), product(c, true), c->axis[c->lane].extent);
 }
 
 /* Registers of a tile's row: as few lanes as can be stay empty, and rather two registers than one or three. */
@@ -619,8 +618,7 @@ int64_t cg_contract_blocks(cg_contraction *c)
     for (int i = 0; i < c->n; i++)
         tasks *= &c->axis[i] == b.lane || !c->axis[i].move[b.vector] ? 1 : c->axis[i].extent;
     cg_loop loop;
-    cg_loop_begin(e, &loop, e->lo, e->hi, 1, false);
-    open_task(&b, cg_of_var(cg_var_new(e, loop.i, tasks - 1)));
+    open_task(&b, cg_contract_task(c, &loop, tasks));
     if (!b.affine)
         find_places(&b);
     if (!b.one)

@@ -229,8 +229,7 @@ int64_t cg_contract_tiles(cg_contraction *c)
     for (int i = 0; i < c->n; i++)
         tasks *= c->axis[i].blocks;
     cg_loop loop;
-    cg_loop_begin(e, &loop, e->lo, e->hi, 1, false);
-    cg_index task = cg_of_var(cg_var_new(e, loop.i, tasks - 1));
+    cg_index task = cg_contract_task(c, &loop, tasks);
     for (int i = 0; i < c->n; i++) /* rows fastest, so that a panel of the vector operand serves many tiles */
         if (i != c->lane)
             cg_divide(e, &task, c->axis[i].blocks, &task, &c->axis[i].block);

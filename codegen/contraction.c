@@ -46,7 +46,30 @@ static void axes_of_dot(cg_contraction *c, const ir_inst *dot)
         add(c, dot->operand[0]->type.dim[contract[0].v[i]], c->view[0].stride[contract[0].v[i]], c->view[1].stride[contract[1].v[i]], -1, 0);
 }
 
-static void axes_of_convolution(cg_contraction *c, const ir_inst *conv)
+/* Of a convolution whose operand is spread out by `dilation`, results at distances of that read the same taps: those from r on, taps
+ * k0, k0 + each, …, n of them, the first of which stands on element `start` of the operand. */
+typedef struct phase {
+    int64_t r, k0, each, n, start;
+} phase;
+
+static phase phase_of(const ir_inst *conv, int spatial, int64_t r)
+{
+    const struct ir_attrs_convolution *at = IR_ATTR(conv, convolution);
+    int64_t taps = conv->operand[1]->type.dim[at->rhs.v[2 + spatial]], d = at->lhs_dilation.v[spatial], apart = at->rhs_dilation.v[spatial], low = at->low.v[spatial];
+    phase p = {.r = r, .each = d};
+    for (int64_t k = d - 1; k > 0; k--)
+        p.each = k * apart % d == 0 ? k : p.each;
+    while (p.k0 < taps && (r + p.k0 * apart - low) % d)
+        p.k0++;
+    p.n = (taps - p.k0 + p.each - 1) / p.each;
+    p.start = (r + p.k0 * apart - low) / d;
+    if (d > 1 && at->stride.v[spatial] != 1)
+        BUG("a convolution reached its kernel with strides on both sides");
+    return p;
+}
+
+/* Axes of one phase in each spatial dimension. */
+static void axes_of_convolution(cg_contraction *c, const ir_inst *conv, const phase *phases)
 {
     const struct ir_attrs_convolution *at = IR_ATTR(conv, convolution);
     const ir_type *in = &conv->operand[0]->type, *w = &conv->operand[1]->type, *out = &conv->result[0]->type;
@@ -57,10 +80,16 @@ static void axes_of_convolution(cg_contraction *c, const ir_inst *conv)
     add(c, groups, of_group, each * y[at->rhs.v[0]], (int)at->out.v[1], each);
     add(c, each, 0, y[at->rhs.v[0]], (int)at->out.v[1], 1);
     for (int i = 2; i < in->rank; i++) {
-        add(c, out->dim[at->out.v[i]], x[at->lhs.v[i]] * at->stride.v[i - 2], 0, (int)at->out.v[i], 1);
-        add(c, w->dim[at->rhs.v[i]], x[at->lhs.v[i]] * at->rhs_dilation.v[i - 2], y[at->rhs.v[i]], -1, 0);
-        if (at->low.v[i - 2] || at->lhs_dilation.v[i - 2] != 1)
-            BUG("a convolution reached its kernel with padding or dilation of its operand");
+        const phase *p = &phases[i - 2];
+        int64_t d = at->lhs_dilation.v[i - 2], apart = at->rhs_dilation.v[i - 2], move = x[at->lhs.v[i]], last;
+        last = (out->dim[at->out.v[i]] - p->r - 1) / d + p->start + (p->n - 1) * p->each * apart / d;
+        if (p->n && (p->start < 0 || (at->stride.v[i - 2] == 1 && last >= in->dim[at->lhs.v[i]])))
+            BUG("a convolution reached its kernel with padding");
+        c->view[0].offset += p->n ? p->start * move : 0;
+        c->view[1].offset += p->n ? p->k0 * y[at->rhs.v[i]] : 0;
+        c->first[at->out.v[i]] = p->r;
+        add(c, (out->dim[at->out.v[i]] - p->r + d - 1) / d, move * at->stride.v[i - 2], 0, (int)at->out.v[i], d);
+        add(c, p->n, move * p->each * apart / d, y[at->rhs.v[i]] * p->each, -1, 0);
     }
     add(c, w->dim[at->rhs.v[1]], x[at->lhs.v[1]], y[at->rhs.v[1]], -1, 0);
 }
@@ -170,23 +199,64 @@ static int epilogue_work(const cg_emitter *e, const ir_value *v)
 
 /* ---- The kernel ---- */
 
+cg_index cg_contract_task(cg_contraction *c, cg_loop *loop, int64_t tasks)
+{
+    cg_emitter *e = c->e;
+    cg_unit *u = e->u;
+    LLVMTypeRef i64 = u->i64;
+    LLVMValueRef lo = e->lo, hi = e->hi;
+    if (c->parts) { /* what is this part's of lo … hi */
+        LLVMValueRef before = cg_i64(u, c->tasks_before);
+        lo = cg_intrinsic(u, "llvm.smax", &i64, 1, (LLVMValueRef[]){LLVMBuildNSWSub(u->b, lo, before, ""), cg_i64(u, 0)}, 2);
+        hi = cg_intrinsic(u, "llvm.smin", &i64, 1, (LLVMValueRef[]){LLVMBuildNSWSub(u->b, hi, before, ""), cg_i64(u, tasks)}, 2);
+    }
+    cg_loop_begin(e, loop, lo, hi, 1, false);
+    return cg_of_var(cg_var_new(e, loop->i, tasks - 1));
+}
+
+static int64_t emit_part(cg_contraction c)
+{
+    divide_axes(&c);
+    order_contracted(&c);
+    return cg_contract_wants_blocks(&c) ? cg_contract_blocks(&c) : cg_contract_tiles(&c);
+}
+
+/* A part for each combination of phases of the spatial dimensions. */
+static int64_t emit_phases(cg_contraction *c, const ir_inst *conv, int spatial, phase *phases)
+{
+    const struct ir_attrs_convolution *at = IR_ATTR(conv, convolution);
+    if (spatial == at->stride.n) {
+        cg_contraction part = *c;
+        axes_of_convolution(&part, conv, phases);
+        int64_t here = emit_part(part);
+        c->tasks_before += here;
+        return here;
+    }
+    int64_t tasks = 0;
+    for (int64_t r = 0; r < at->lhs_dilation.v[spatial] && r < conv->result[0]->type.dim[at->out.v[2 + spatial]]; r++) {
+        phases[spatial] = phase_of(conv, spatial, r);
+        tasks += emit_phases(c, conv, spatial + 1, phases);
+    }
+    return tasks;
+}
+
 int64_t cg_contraction_kernel(cg_emitter *e)
 {
     const ir_inst *core = e->kernel->core;
-    cg_contraction *c = ir_new(e->arena, cg_contraction);
-    *c = (cg_contraction){.e = e, .root = e->kernel->roots.items[0], .dtype = core->operand[0]->type.dtype};
-    if (ir_count(&c->root->type) == 0)
+    cg_contraction c = {.e = e, .root = e->kernel->roots.items[0], .dtype = core->operand[0]->type.dtype};
+    phase phases[IR_MAX_RANK];
+    if (ir_count(&c.root->type) == 0)
         return 0;
     for (int s = 0; s < 2; s++)
-        if (!ir_view_of(core->operand[s], &c->view[s]))
+        if (!ir_view_of(core->operand[s], &c.view[s]))
             BUG("operand %d of a %s is no view", s, ir_ops[core->op].name);
-    if (core->op == IR_OP_dot_general)
-        axes_of_dot(c, core);
-    else
-        axes_of_convolution(c, core);
-    divide_axes(c);
-    order_contracted(c);
     for (int i = 0; i < e->kernel->roots.count; i++)
-        c->long_epilogue |= epilogue_work(e, e->kernel->roots.items[i]) >= LONG;
-    return cg_contract_wants_blocks(c) ? cg_contract_blocks(c) : cg_contract_tiles(c);
+        c.long_epilogue |= epilogue_work(e, e->kernel->roots.items[i]) >= LONG;
+    if (core->op == IR_OP_dot_general) {
+        axes_of_dot(&c, core);
+        return emit_part(c);
+    }
+    for (int i = 0; i < IR_ATTR(core, convolution)->stride.n; i++)
+        c.parts |= IR_ATTR(core, convolution)->lhs_dilation.v[i] > 1;
+    return emit_phases(&c, core, 0, phases);
 }

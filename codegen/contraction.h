@@ -34,7 +34,12 @@ typedef struct cg_contraction {
     int row[CG_AXES], nrows; /* axes that are rows, innermost first */
     int width;               /* lanes of a register */
     bool long_epilogue;      /* expressions after the sum are emitted once, in a loop over rows */
+    bool parts;              /* this is one of several parts of the kernel */
+    int64_t tasks_before;    /* those of the parts before */
 } cg_contraction;
+
+/* The loop over this part's tasks, which are `tasks` of the kernel's from tasks_before on. */
+cg_index cg_contract_task(cg_contraction *c, cg_loop *loop, int64_t tasks);
 
 int64_t cg_ceil_div(int64_t x, int64_t y);
 /* base + element, of operand `side`. */

@@ -68,6 +68,12 @@ typedef struct ir_view {
 void ir_storage_strides(const ir_value *v, int64_t stride[IR_MAX_RANK]);
 /* Follows reshape, transpose, slice, broadcast and reverse from v down to storage. False if v is not such a view. */
 bool ir_view_of(ir_value *v, ir_view *out);
+/* A contraction of so many rows (result elements for one place in the operand that the lanes move along), products of a sum, and lanes is
+ * done in blocks: the operand that the lanes move along is packed, so it may lie anyhow. */
+static inline bool ir_contracts_in_blocks(int64_t rows, int64_t steps, int64_t lanes)
+{
+    return rows >= 12 && steps >= 48 && lanes >= 8;
+}
 /* A SINGLE kernel whose emitter needs memory of its own cuts its work into this many tasks, and needs so many bytes in all. */
 int64_t ir_single_tasks(const ir_inst *core);
 int64_t ir_single_scratch(const ir_inst *core);

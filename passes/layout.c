@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { NEAR = 12, LANES = 16, COPY = 3, REORDER = 4, SMALL = 1024, ROUNDS = 16 /* that a loop runs */ };
+enum { NEAR = 12, LANES = 16, COPY = 3, REORDER = 4, SMALL = 1024, ROUNDS = 16 /* that a loop runs */, GROUP = 192 };
 
 typedef IR_LIST(ir_inst *) inst_list;
 
@@ -130,12 +130,30 @@ static bool forced(const ir_func *f, int i, ir_ints *out)
     return r->bind != IR_STATE || r->state->ordered;
 }
 
-/* What v's readers would like: the order of the result that it becomes, or of the parameter that it is combined with. */
-static bool wished(const ir_func *f, const ir_value *v, ir_ints *out)
+/* The order of an operand of inst that lies in memory, with the shape of its result: parameters first. False: there is none. */
+static bool order_beside(layout *l, const ir_inst *inst, ir_ints *out)
+{
+    double weight;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < inst->noperands; i++) {
+            ir_value *v = inst->operand[i];
+            if (!ir_shape_eq(&v->type, &inst->result[0]->type) || (pass == 0) != !v->def)
+                continue;
+            if (pass == 0)
+                *out = v->order;
+            else if (match_is_view(v->def) || v->def->op == IR_OP_constant || !order_of(l, v, out, &weight))
+                continue;
+            return true;
+        }
+    return false;
+}
+
+/* What v's readers would like: the order of the result that it becomes, or of what it is combined with. */
+static bool wished(layout *l, const ir_value *v, ir_ints *out)
 {
     for (int steps = 0; steps < NEAR; steps++) {
-        for (int i = 0; i < f->results.count && of(v)->ports; i++)
-            if (f->results.items[i].value == v && forced(f, i, out))
+        for (int i = 0; i < l->f->results.count && of(v)->ports; i++)
+            if (l->f->results.items[i].value == v && forced(l->f, i, out))
                 return true;
         const ir_inst *next = NULL;
         for (int i = 0; i < of(v)->users.count && !next; i++)
@@ -143,11 +161,8 @@ static bool wished(const ir_func *f, const ir_value *v, ir_ints *out)
                 next = of(v)->users.items[i];
         if (!next)
             return false;
-        for (int i = 0; i < next->noperands; i++)
-            if (!next->operand[i]->def && ir_shape_eq(&next->operand[i]->type, &v->type)) {
-                *out = next->operand[i]->order;
-                return true;
-            }
+        if (order_beside(l, next, out))
+            return true;
         v = next->result[0];
     }
     return false;
@@ -241,7 +256,8 @@ static void bring(layout *l, ir_inst *inst, int s, int d)
 typedef struct choice {
     layout_lane lane;
     double cost;
-    bool wish; /* the order wished for has this dimension innermost */
+    bool wish;  /* the order wished for has this dimension innermost */
+    bool packs; /* the operand may stay as it is */
 } choice;
 
 static int innermost(const ir_type *t, const ir_ints *order)
@@ -278,9 +294,11 @@ static choice judge(const ir_inst *inst, const layout_lane *lane, const ir_ints 
     for (int s = 0; s < 2; s++)
         if (lane->dim[s] >= 0 && !side_by_side(inst, s, lane->dim[s])) {
             ir_view view;
+            double n = (double)ir_count(&inst->operand[s]->type);
             bool free = !match_view(inst->operand[s], &view) || movable(inst->operand[s]);
-            double elements = (double)ir_count(&inst->operand[s]->type);
-            c.cost += of(match_under_views(inst->operand[s]))->open ? elements / ROUNDS : (free ? 1 : COPY) * elements;
+            bool once = of(match_under_views(inst->operand[s]))->open;
+            c.packs = !free && !once && layout_packs(inst, lane);
+            c.cost += once ? n / ROUNDS : c.packs ? n * (1 + (double)ir_count(t) / n / GROUP) : (free ? 1 : COPY) * n;
         }
     if (wish && !c.wish)
         c.cost += REORDER * (double)ir_count(t);
@@ -292,7 +310,7 @@ static void contraction(layout *l, ir_inst *inst)
     layout_lane lane[2 * IR_MAX_RANK];
     ir_value *out = inst->result[0];
     ir_ints wish;
-    bool wishes = wished(l->f, out, &wish);
+    bool wishes = wished(l, out, &wish);
     choice best = {.cost = -1};
     for (int i = layout_lanes(inst, lane) - 1; i >= 0; i--) {
         choice c = judge(inst, &lane[i], wishes ? &wish : NULL);
@@ -300,7 +318,7 @@ static void contraction(layout *l, ir_inst *inst)
             best = c;
     }
     of(out)->settled = true;
-    for (int s = 0; s < 2 && best.cost >= 0; s++)
+    for (int s = 0; s < 2 && best.cost >= 0 && !best.packs; s++)
         if (best.lane.dim[s] >= 0 && !side_by_side(inst, s, best.lane.dim[s]))
             bring(l, inst, s, best.lane.dim[s]);
     if (best.cost < 0)

@@ -15,7 +15,10 @@ typedef struct layout_lane {
 /* All of them into lane (room for 2 * IR_MAX_RANK); how many. */
 int layout_lanes(const ir_inst *contraction, layout_lane *lane);
 
-/* Convolutions neither pad nor spread their operand: a `pad` before them does. */
+/* With such lanes the kernel packs the operand that moves along them. */
+bool layout_packs(const ir_inst *contraction, const layout_lane *lane);
+
+/* Convolutions do not pad their operand: a `pad` before them does. Spread it they do, where their windows move by one. */
 void layout_pad_convolutions(ir_func *f);
 /* Reductions of much to few are done in two steps, so that threads share them; the same steps for any number of threads. */
 void layout_split_reductions(ir_func *f);

@@ -5,7 +5,7 @@
  * states get theirs. */
 #include "passes/layout.h"
 
-enum { LONG = 32768, FEW = 1024, PARTS = 16, ROWS = 16 };
+enum { LONG = 32768, FEW = 1024, PARTS = 16, ROWS = 16, MOST_PHASES = 16 };
 
 int layout_lanes(const ir_inst *inst, layout_lane *lane)
 {
@@ -35,9 +35,32 @@ int layout_lanes(const ir_inst *inst, layout_lane *lane)
     lane[n++] = (layout_lane){(int)at->out.v[1], {moves, (int)at->rhs.v[0]}};
     lane[n++] = (layout_lane){(int)at->out.v[0], {(int)at->lhs.v[0], -1}};
     for (int i = 0; i < at->stride.n; i++)
-        if (at->stride.v[i] == 1)
+        if (at->stride.v[i] == 1 && at->lhs_dilation.v[i] == 1)
             lane[n++] = (layout_lane){(int)at->out.v[i + 2], {(int)at->lhs.v[i + 2], -1}};
     return n;
+}
+
+bool layout_packs(const ir_inst *inst, const layout_lane *lane)
+{
+    const ir_type *out = &inst->result[0]->type;
+    int64_t lanes = out->dim[lane->out], rows = ir_count(out), steps = 1;
+    int vector = lane->dim[1] >= 0;
+    if (lane->dim[0] >= 0 && lane->dim[1] >= 0)
+        return false;
+    if (inst->op == IR_OP_convolution) {
+        const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
+        int64_t features = out->dim[at->out.v[1]];
+        if (at->feature_groups > 1 || at->batch_groups > 1 || !rows)
+            return false;
+        return ir_contracts_in_blocks(vector ? rows / features : features, ir_count(&inst->operand[1]->type) / features, lanes);
+    }
+    layout_lane all[2 * IR_MAX_RANK];
+    for (int i = 0, n = layout_lanes(inst, all); i < n && rows; i++)
+        if (all[i].dim[vector] >= 0)
+            rows /= out->dim[all[i].out];
+    for (int i = 0; i < IR_ATTR(inst, dot_general)->lhs_contract.n; i++)
+        steps *= inst->operand[0]->type.dim[IR_ATTR(inst, dot_general)->lhs_contract.v[i]];
+    return ir_contracts_in_blocks(rows, steps, lanes);
 }
 
 /* ---- Padding ---- */
@@ -71,6 +94,37 @@ static ir_builder before(ir_inst *inst)
     return b;
 }
 
+/* How one spatial dimension is padded: before and after the operand, and between its elements. */
+typedef struct padding {
+    int64_t low, high, interior;
+} padding;
+
+/* Kernels spread a convolution's operand by themselves where the windows move by one: then only what lies outside is padded. */
+static padding padding_of(const ir_inst *inst, int spatial, bool spreads)
+{
+    const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
+    int64_t d = at->lhs_dilation.v[spatial], low = at->low.v[spatial], high = at->high.v[spatial], n = inst->operand[0]->type.dim[at->lhs.v[2 + spatial]];
+    if (d == 1 || !spreads)
+        return (padding){low, high, d - 1};
+    int64_t last = (n - 1) * d + high; /* that a window covers, counted from the operand's first element */
+    padding p = {low > 0 ? low / d : 0, last / d - (n - 1), 0};
+    p.high = last < 0 || p.high < 0 ? 0 : p.high;
+    return p;
+}
+
+/* Are there kernels for the phases into which spreading cuts the results? */
+static bool spreads(const ir_inst *inst)
+{
+    const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
+    int64_t phases = 1;
+    for (int i = 0; i < at->stride.n; i++) {
+        if (at->lhs_dilation.v[i] > 1 && at->stride.v[i] != 1)
+            return false;
+        phases = phases > MOST_PHASES ? phases : phases * at->lhs_dilation.v[i];
+    }
+    return phases <= MOST_PHASES && ir_count(&inst->operand[0]->type) > 0;
+}
+
 void layout_pad_convolutions(ir_func *f)
 {
     ir_arena *scratch = ir_arena_new(f->module->ctx);
@@ -79,14 +133,18 @@ void layout_pad_convolutions(ir_func *f)
         if (inst->op != IR_OP_convolution)
             continue;
         const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
-        int64_t low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0}, interior[IR_MAX_RANK] = {0}, zeros[IR_MAX_RANK] = {0}, ones[IR_MAX_RANK];
-        bool any = false;
+        int64_t low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0}, interior[IR_MAX_RANK] = {0}, new_low[IR_MAX_RANK], new_high[IR_MAX_RANK], spread[IR_MAX_RANK];
+        bool any = false, by_kernel = spreads(inst);
         for (int i = 0; i < at->low.n; i++) {
-            low[at->lhs.v[i + 2]] = at->low.v[i];
-            high[at->lhs.v[i + 2]] = at->high.v[i];
-            interior[at->lhs.v[i + 2]] = at->lhs_dilation.v[i] - 1;
-            ones[i] = 1;
-            any |= at->low.v[i] || at->high.v[i] || at->lhs_dilation.v[i] != 1;
+            padding p = padding_of(inst, i, by_kernel);
+            int64_t d = by_kernel ? at->lhs_dilation.v[i] : 1;
+            low[at->lhs.v[i + 2]] = p.low;
+            high[at->lhs.v[i + 2]] = p.high;
+            interior[at->lhs.v[i + 2]] = p.interior;
+            spread[i] = d;
+            new_low[i] = at->low.v[i] - p.low * d;
+            new_high[i] = at->high.v[i] - p.high * d;
+            any |= p.low || p.high || p.interior;
         }
         if (!any)
             continue;
@@ -94,8 +152,9 @@ void layout_pad_convolutions(ir_func *f)
         inst->operand[0] = padded(&b, scratch, &pads, inst->operand[0], low, high, interior);
         ir_attrs *attrs = ir_new(f->module->arena, ir_attrs);
         attrs->convolution = *at;
-        attrs->convolution.low = attrs->convolution.high = ir_ints_of(&b, at->low.n, zeros);
-        attrs->convolution.lhs_dilation = ir_ints_of(&b, at->low.n, ones);
+        attrs->convolution.low = ir_ints_of(&b, at->low.n, new_low);
+        attrs->convolution.high = ir_ints_of(&b, at->low.n, new_high);
+        attrs->convolution.lhs_dilation = ir_ints_of(&b, at->low.n, spread);
         inst->attrs = attrs;
     }
     ir_arena_free(scratch);
