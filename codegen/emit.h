@@ -146,6 +146,8 @@ typedef int64_t cg_kernel_emitter(cg_emitter *e);
 cg_kernel_emitter cg_map_kernel, cg_check_kernel, cg_contraction_kernel, cg_single_kernel;
 /* The dimension of v that is innermost in storage (extents of 1 aside); -1 if there is none. */
 int cg_fastest(const ir_value *v);
+/* The dimension of v along which what it stands on lies side by side: through views, also of what is not in memory; -1: none. */
+int cg_nearest(ir_value *v);
 /* Vector lanes for elements of this many bytes. */
 int cg_width(const cg_unit *u, int bytes);
 

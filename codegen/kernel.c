@@ -296,7 +296,7 @@ static void study(shape_of_work *s, const ir_value *root, const ir_value *v, dou
     bool to_scalar = inst->op == IR_OP_broadcast && inst->operand[0]->type.rank == 0;
     s->flat = s->flat && (to_scalar || ir_has_trait(inst, IR_ELEMENTWISE) || v->type.rank == 0);
     if (inst->op == IR_OP_reduce) {
-        int fastest = cg_fastest(inst->operand[0]);
+        int fastest = cg_nearest(inst->operand[0]);
         bool inner = false;
         for (int i = 0; i < IR_ATTR(inst, reduce)->axes.n; i++) {
             inner |= IR_ATTR(inst, reduce)->axes.v[i] == fastest;

@@ -27,6 +27,17 @@ int cg_fastest(const ir_value *v)
     return -1;
 }
 
+int cg_nearest(ir_value *v)
+{
+    ir_view view;
+    if (!ir_view_over(v, &view))
+        return cg_fastest(v);
+    for (int d = v->type.rank - 1; d >= 0; d--)
+        if (v->type.dim[d] != 1 && (view.stride[d] == 1 || view.stride[d] == -1))
+            return d;
+    return -1;
+}
+
 /* ---- reduce ---- */
 
 static ir_dtype accumulator_type(ir_dtype t)
@@ -103,7 +114,7 @@ RULE(reduce)
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
     const ir_value *operand = inst->operand[0];
     cg_index x[IR_MAX_RANK];
-    int next = 0, fastest = cg_fastest(operand);
+    int next = 0, fastest = cg_nearest(inst->operand[0]);
     bool row = false;
     for (int d = 0, a = 0; d < operand->type.rank; d++) {
         if (a < axes.n && axes.v[a] == d) {

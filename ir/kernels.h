@@ -68,6 +68,8 @@ typedef struct ir_view {
 void ir_storage_strides(const ir_value *v, int64_t stride[IR_MAX_RANK]);
 /* Follows reshape, transpose, slice, broadcast and reverse from v down to storage. False if v is not such a view. */
 bool ir_view_of(ir_value *v, ir_view *out);
+/* The same down to the first value that is no view, in memory or not: as if it lay in its order. */
+bool ir_view_over(ir_value *v, ir_view *out);
 /* A contraction of so many rows (result elements for one place in the operand that the lanes move along), products of a sum, and lanes is
  * done in blocks: the operand that the lanes move along is packed, so it may lie anyhow. */
 static inline bool ir_contracts_in_blocks(int64_t rows, int64_t steps, int64_t lanes)

@@ -103,6 +103,11 @@ static bool view_step(const ir_inst *inst, ir_view *v)
     }
 }
 
+static bool is_view(const ir_inst *inst)
+{
+    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice || inst->op == IR_OP_broadcast || inst->op == IR_OP_reverse;
+}
+
 bool ir_view_of(ir_value *v, ir_view *out)
 {
     if (!v->def || v->kernel || v->def->op == IR_OP_constant) {
@@ -110,16 +115,17 @@ bool ir_view_of(ir_value *v, ir_view *out)
         ir_storage_strides(v, out->stride);
         return !ir_is_immediate(v);
     }
-    switch (v->def->op) {
-    case IR_OP_reshape:
-    case IR_OP_transpose:
-    case IR_OP_slice:
-    case IR_OP_broadcast:
-    case IR_OP_reverse:
-        return ir_view_of(v->def->operand[0], out) && view_step(v->def, out);
-    default:
-        return false;
+    return is_view(v->def) && ir_view_of(v->def->operand[0], out) && view_step(v->def, out);
+}
+
+bool ir_view_over(ir_value *v, ir_view *out)
+{
+    if (!v->def || v->kernel || !is_view(v->def)) {
+        *out = (ir_view){.base = v};
+        ir_storage_strides(v, out->stride);
+        return true;
     }
+    return ir_view_over(v->def->operand[0], out) && view_step(v->def, out);
 }
 
 enum { MOST_PIECES = 8, LANES = 8 };
