@@ -182,12 +182,8 @@ void cg_forget(cg_emitter *e, int mark)
     e->memo.count = mark;
 }
 
-LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at)
+LLVMValueRef cg_known(cg_emitter *e, const ir_value *v, const cg_index *at)
 {
-    if (v == e->core && e->core_value)
-        return e->core_value;
-    if (v->def && v->def->op == IR_OP_constant && ir_is_immediate(v))
-        return cg_literal_at(e, IR_ATTR(v->def, constant)->value, 0);
     for (int i = e->memo.count - 1; i >= 0; i--) {
         const cg_memo *m = &e->memo.items[i];
         if (m->value != v)
@@ -198,7 +194,18 @@ LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at)
         if (same)
             return m->emitted;
     }
-    LLVMValueRef emitted;
+    return NULL;
+}
+
+LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at)
+{
+    if (v == e->core && e->core_value)
+        return e->core_value;
+    if (v->def && v->def->op == IR_OP_constant && ir_is_immediate(v))
+        return cg_literal_at(e, IR_ATTR(v->def, constant)->value, 0);
+    LLVMValueRef emitted = cg_known(e, v, at);
+    if (emitted)
+        return emitted;
     if (is_leaf(e, v)) {
         cg_index where = cg_element(e, v, at);
         emitted = cg_load_element(e, v, &where);

@@ -49,6 +49,7 @@ typedef struct cg_emitter {
     IR_LIST(cg_memo) memo;
     IR_LIST(const ir_value *) leaf; /* values in storage that the kernel touches; argument i + 1 is the storage of leaf i */
     IR_LIST(int) argument;          /* which parameter of the function */
+    IR_LIST(const ir_inst *) reduces; /* those that the roots need at their own index: several are done in one go */
     const ir_value *core;     /* contraction: its result, … */
     LLVMValueRef core_value;  /* … known at the root's index; NULL: not now */
 } cg_emitter;
@@ -59,6 +60,8 @@ extern cg_rule *const cg_rules[IR_OPS];
 
 /* v at an index: from storage, from what was emitted before, or by the rule of its instruction. */
 LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at);
+/* What cg_at gave before for v at this index; NULL if it was not asked, or that was forgotten. */
+LLVMValueRef cg_known(cg_emitter *e, const ir_value *v, const cg_index *at);
 /* Stores what cg_at yields for v (a leaf) at an index. */
 void cg_store(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef value);
 /* Reads or writes storage element `where` of a leaf. */

@@ -489,14 +489,31 @@ static int choose_lanes(cg_emitter *e, const ir_value *root, const shape_of_work
     return extent < lanes ? (int)(extent < 1 ? 1 : extent) : lanes;
 }
 
+/* Reductions that v needs at its own index. */
+static void find_reduces(cg_emitter *e, const ir_value *v, int depth)
+{
+    if (is_leaf(e, v) || depth > 16)
+        return;
+    if (v->def->op == IR_OP_reduce) {
+        for (int i = 0; i < e->reduces.count; i++)
+            if (e->reduces.items[i] == v->def)
+                return;
+        IR_PUSH(e->arena, &e->reduces, v->def);
+    }
+    for (int i = 0; ir_has_trait(v->def, IR_ELEMENTWISE) && i < v->def->noperands; i++)
+        find_reduces(e, v->def->operand[i], depth + 1);
+}
+
 int64_t cg_map_kernel(cg_emitter *e)
 {
     const ir_value *root = ir_space(e->kernel->roots.items[0]);
     if (ir_count(&root->type) == 0)
         return 0;
     shape_of_work s = {.e = e, .flat = true, .work = 1};
-    for (int i = 0; i < e->kernel->roots.count; i++)
+    for (int i = 0; i < e->kernel->roots.count; i++) {
         study_root(&s, root, e->kernel->roots.items[i]);
+        find_reduces(e, e->kernel->roots.items[i], 0);
+    }
     e->lanes = choose_lanes(e, root, &s);
     map_loops m = plan_loops(e, root, &s);
     cg_index at[IR_MAX_RANK];

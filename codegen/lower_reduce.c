@@ -9,7 +9,7 @@
 #define RULE(name) LLVMValueRef cg_lower_##name(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at)
 
 /* Several accumulators of f32 width hide the latency of addition. */
-enum { ACCUMULATORS = 4, UNROLLED_TAPS = 32 };
+enum { ACCUMULATORS = 4, UNROLLED_TAPS = 32, MOST_SUMS = 8 };
 
 static void remember(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef emitted)
 {
@@ -45,89 +45,153 @@ static ir_dtype accumulator_type(ir_dtype t)
     return t == IR_F16 || t == IR_BF16 ? IR_F32 : t;
 }
 
-/* The accumulator at `acc` combined with the operand at x, loops over the reduced axes from number `from` on around it. */
-static void reduce_loops(cg_emitter *e, const ir_inst *inst, const ir_ints axes, int from, int skip, cg_index *x, LLVMValueRef acc, LLVMTypeRef type)
+/* Reductions that are done in one go: of the same axes of operands of one shape, wanted at the same index. */
+typedef struct sums {
+    ir_ints axes;
+    int row, n;                       /* row: the reduced dimension along which lanes run, -1: none */
+    const ir_inst *inst[MOST_SUMS];
+    LLVMValueRef acc[MOST_SUMS], done[MOST_SUMS];
+    cg_index x[IR_MAX_RANK];          /* index in the operands */
+} sums;
+
+static ir_combine combine_of(const ir_inst *inst)
 {
-    const ir_value *operand = inst->operand[0];
-    while (from < axes.n && axes.v[from] == skip)
-        from++;
-    if (from == axes.n) {
-        LLVMValueRef v = cg_as_vector(e, cg_at(e, operand, x)), sum = LLVMBuildLoad2(e->u->b, type, acc, "");
-        LLVMBuildStore(e->u->b, cg_combine(e, IR_ATTR(inst, reduce)->combine, accumulator_type(operand->type.dtype), sum, v), acc);
-        return;
+    return IR_ATTR(inst, reduce)->combine;
+}
+
+static LLVMTypeRef sum_type(cg_emitter *e, const ir_inst *inst)
+{
+    return cg_type(e, inst->operand[0]->type.dtype, e->lanes);
+}
+
+static void open_sums(cg_emitter *e, sums *s)
+{
+    for (int i = 0; i < s->n; i++) {
+        s->acc[i] = cg_local(e, sum_type(e, s->inst[i]));
+        LLVMValueRef first = cg_identity(e, combine_of(s->inst[i]), accumulator_type(s->inst[i]->operand[0]->type.dtype));
+        LLVMBuildStore(e->u->b, cg_splat(e->u, first, e->lanes), s->acc[i]);
     }
+}
+
+/* The operands at s->x into the accumulators. */
+static void add_to_sums(cg_emitter *e, sums *s)
+{
+    for (int i = 0; i < s->n; i++) {
+        ir_value *operand = s->inst[i]->operand[0];
+        LLVMTypeRef type = sum_type(e, s->inst[i]);
+        LLVMValueRef v = cg_as_vector(e, cg_at(e, operand, s->x)), sum = LLVMBuildLoad2(e->u->b, type, s->acc[i], "");
+        LLVMBuildStore(e->u->b, cg_combine(e, combine_of(s->inst[i]), accumulator_type(operand->type.dtype), sum, v), s->acc[i]);
+    }
+}
+
+/* Loops over the reduced axes from number `from` on, that of the lanes, if any, innermost: `count` elements from `start` on. */
+static void sum_loops(cg_emitter *e, sums *s, int from, int64_t start, int64_t count)
+{
+    const ir_type *t = &s->inst[0]->operand[0]->type;
     cg_loop loop;
-    x[axes.v[from]] = cg_loop_count(e, &loop, operand->type.dim[axes.v[from]]);
-    reduce_loops(e, inst, axes, from + 1, skip, x, acc, type);
-    cg_loop_end(e, &loop);
+    while (from < s->axes.n && s->axes.v[from] == s->row)
+        from++;
+    if (from < s->axes.n) {
+        s->x[s->axes.v[from]] = cg_loop_count(e, &loop, t->dim[s->axes.v[from]]);
+        sum_loops(e, s, from + 1, start, count);
+        cg_loop_end(e, &loop);
+    } else if (s->row >= 0) {
+        cg_loop_begin(e, &loop, cg_i64(e->u, 0), cg_i64(e->u, count), e->lanes, true);
+        cg_var *v = cg_var_new(e, loop.i, count - 1);
+        v->lane = e->lanes > 1;
+        s->x[s->row] = cg_of_var(v);
+        s->x[s->row].constant = start;
+        add_to_sums(e, s);
+        cg_loop_end(e, &loop);
+    } else {
+        add_to_sums(e, s);
+    }
 }
 
-static LLVMValueRef reduce_lanes(cg_emitter *e, const ir_inst *inst, int skip, cg_index *x)
+/* Each lane sums for a result element of its own. */
+static void sum_lanes(cg_emitter *e, sums *s)
 {
-    ir_dtype t = inst->operand[0]->type.dtype;
-    LLVMTypeRef type = cg_type(e, t, e->lanes);
-    LLVMValueRef acc = cg_local(e, type);
-    LLVMBuildStore(e->u->b, cg_splat(e->u, cg_identity(e, IR_ATTR(inst, reduce)->combine, accumulator_type(t)), e->lanes), acc);
-    reduce_loops(e, inst, IR_ATTR(inst, reduce)->axes, 0, skip, x, acc, type);
-    return LLVMBuildLoad2(e->u->b, type, acc, "");
+    open_sums(e, s);
+    sum_loops(e, s, 0, 0, 0);
+    for (int i = 0; i < s->n; i++)
+        s->done[i] = LLVMBuildLoad2(e->u->b, sum_type(e, s->inst[i]), s->acc[i], "");
 }
 
-/* Lanes along the operand's dimension d, which is reduced. */
-static LLVMValueRef reduce_row(cg_emitter *e, const ir_inst *inst, int d, cg_index *x)
+/* Lanes along a reduced dimension: all that fill registers, then the rest; combined in the end. */
+static void sum_row(cg_emitter *e, sums *s)
 {
-    ir_combine c = IR_ATTR(inst, reduce)->combine;
-    ir_dtype t = inst->operand[0]->type.dtype, wide = accumulator_type(t);
-    int64_t extent = inst->operand[0]->type.dim[d];
-    int width = cg_width(e->u, ir_dtypes[wide].bytes), lanes = width;
-    while (lanes < ACCUMULATORS * width && lanes * 2 <= extent)
+    const ir_type *t = &s->inst[0]->operand[0]->type;
+    int64_t extent = t->dim[s->row];
+    int width = cg_width(e->u, ir_dtypes[accumulator_type(t->dtype)].bytes), lanes = width, mark = e->memo.count;
+    while (lanes * s->n < ACCUMULATORS * width && lanes * 2 <= extent)
         lanes *= 2;
     int64_t whole = extent / lanes * lanes;
-    LLVMValueRef r = NULL;
     const struct { int64_t start, count; int lanes; } part[2] = {{0, whole, lanes}, {whole, extent - whole, (int)(extent - whole)}};
-    int mark = e->memo.count;
     for (int p = 0; p < 2; p++) {
         if (part[p].count == 0)
             continue;
         e->lanes = part[p].lanes;
-        LLVMTypeRef type = cg_type(e, t, e->lanes);
-        LLVMValueRef acc = cg_local(e, type);
-        LLVMBuildStore(e->u->b, cg_splat(e->u, cg_identity(e, c, wide), e->lanes), acc);
-        cg_loop loop;
-        cg_loop_begin(e, &loop, cg_i64(e->u, 0), cg_i64(e->u, part[p].count), e->lanes, true);
-        cg_var *v = cg_var_new(e, loop.i, part[p].count - 1);
-        v->lane = e->lanes > 1;
-        x[d] = cg_of_var(v);
-        x[d].constant = part[p].start;
-        reduce_loops(e, inst, IR_ATTR(inst, reduce)->axes, 0, d, x, acc, type);
-        cg_loop_end(e, &loop);
-        LLVMValueRef sum = cg_across(e, c, wide, LLVMBuildLoad2(e->u->b, type, acc, ""));
-        r = r ? cg_combine(e, c, wide, r, sum) : sum;
+        open_sums(e, s);
+        sum_loops(e, s, 0, part[p].start, part[p].count);
+        for (int i = 0; i < s->n; i++) {
+            ir_combine c = combine_of(s->inst[i]);
+            ir_dtype wide = accumulator_type(s->inst[i]->operand[0]->type.dtype);
+            LLVMValueRef sum = cg_across(e, c, wide, LLVMBuildLoad2(e->u->b, sum_type(e, s->inst[i]), s->acc[i], ""));
+            s->done[i] = s->done[i] ? cg_combine(e, c, wide, s->done[i], sum) : sum;
+        }
     }
     e->lanes = 1;
     cg_forget(e, mark);
-    return r;
+}
+
+/* The reduced dimension along which inst's operand lies side by side; -1: none. */
+static int row_of(const ir_inst *inst)
+{
+    int nearest = cg_nearest(inst->operand[0]);
+    for (int i = 0; i < IR_ATTR(inst, reduce)->axes.n; i++)
+        if (IR_ATTR(inst, reduce)->axes.v[i] == nearest)
+            return nearest;
+    return -1;
+}
+
+static bool go_together(const ir_inst *x, const ir_inst *y)
+{
+    const ir_ints *p = &IR_ATTR(x, reduce)->axes, *q = &IR_ATTR(y, reduce)->axes;
+    const ir_type *s = &x->operand[0]->type, *t = &y->operand[0]->type;
+    if (!ir_shape_eq(s, t) || ir_dtypes[s->dtype].bytes != ir_dtypes[t->dtype].bytes || p->n != q->n || row_of(x) != row_of(y))
+        return false;
+    for (int i = 0; i < p->n; i++)
+        if (p->v[i] != q->v[i])
+            return false;
+    return true;
 }
 
 RULE(reduce)
 {
     (void)which;
-    const ir_ints axes = IR_ATTR(inst, reduce)->axes;
-    const ir_value *operand = inst->operand[0];
-    cg_index x[IR_MAX_RANK];
-    int next = 0, fastest = cg_nearest(inst->operand[0]);
-    bool row = false;
-    for (int d = 0, a = 0; d < operand->type.rank; d++) {
-        if (a < axes.n && axes.v[a] == d) {
-            a++;
-            x[d] = cg_of(0);
-            row |= d == fastest;
-        } else {
-            x[d] = at[next++];
-        }
+    const ir_type *t = &inst->operand[0]->type;
+    sums s = {.axes = IR_ATTR(inst, reduce)->axes, .row = row_of(inst), .n = 1, .inst = {inst}};
+    for (int i = 0; i < e->reduces.count && s.n < MOST_SUMS; i++) {
+        const ir_inst *other = e->reduces.items[i];
+        if (other != inst && go_together(inst, other) && !cg_known(e, other->result[0], at))
+            s.inst[s.n++] = other;
     }
-    row = row && e->lanes == 1 && ir_count(&operand->type) > 0;
-    LLVMValueRef r = row ? reduce_row(e, inst, fastest, x) : reduce_lanes(e, inst, -1, x);
-    return cg_round(e, operand->type.dtype, r);
+    for (int d = 0, next = 0, a = 0; d < t->rank; d++) {
+        bool gone = a < s.axes.n && s.axes.v[a] == d;
+        s.x[d] = gone ? cg_of(0) : at[next++];
+        a += gone;
+    }
+    s.row = e->lanes == 1 && ir_count(t) > 0 ? s.row : -1;
+    if (s.row >= 0)
+        sum_row(e, &s);
+    else
+        sum_lanes(e, &s);
+    for (int i = 0; i < s.n; i++) {
+        s.done[i] = cg_round(e, s.inst[i]->operand[0]->type.dtype, s.done[i]);
+        if (i)
+            remember(e, s.inst[i]->result[0], at, s.done[i]);
+    }
+    return s.done[0];
 }
 
 /* ---- Position of an extreme ---- */

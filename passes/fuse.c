@@ -209,13 +209,16 @@ static bool reaches_loop(const fusing *u, const ir_value *v)
     return v->def && !of(u, v)->memory && of(u, v)->reduces;
 }
 
-/* No loop inside a loop, which would do the inner one again and again: what stands under a loop, or under views under one,
- * goes to memory if it loops. And no expression too deep for those who walk it. */
+/* No loop inside a loop, which would do the inner one again and again: what is repeated goes to memory if it loops, and what stands under a
+ * loop, or under views under one. And no expression too deep for those who walk it. */
 static void part_loops(fusing *u)
 {
     IR_FOR (inst, u->f) {
         bool reduces = loops(inst);
         int depth = 0;
+        ir_value *spread = inst->op == IR_OP_broadcast ? match_under_views(inst->operand[0]) : NULL;
+        if (spread && count(inst->result[0]) > count(inst->operand[0]) && reaches_loop(u, spread))
+            of(u, spread)->memory = true;
         for (int i = 0; i < inst->noperands; i++) {
             ir_value *base = loops(inst) ? match_under_views(inst->operand[i]) : inst->operand[i];
             if (loops(inst) && base->def && base->def->op != IR_OP_constant && reaches_loop(u, base))

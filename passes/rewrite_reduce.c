@@ -124,6 +124,89 @@ RULE(rw_reduce_move)
     return reduce_transpose(b, inst, out) || reduce_broadcast(b, inst, out) || reduce_reshape(b, inst, out);
 }
 
+/* ---- Factors ----
+ * In gradients a sum of products whose factors are the same along the summed axes is the sum of what is left, times them: so the sums
+ * over a normalised tensor become few, and the same ones again and again. */
+
+enum { MOST_TERMS = 6, MOST_LEAVES = 8 };
+
+typedef struct term { /* sign * leaves, of which those with a bit in `factors` are broadcasts that do not vary along the summed axes */
+    bool negative;
+    int n;
+    uint32_t factors;
+    ir_value *leaf[MOST_LEAVES];
+} term;
+
+static bool is_factor(const ir_value *v, uint32_t gone)
+{
+    const ir_inst *r = match(v, IR_OP_broadcast);
+    return r && !(mask_of(IR_ATTR(r, broadcast)->dims) & gone);
+}
+
+static bool add_leaves(term *t, ir_value *v, uint32_t gone)
+{
+    ir_inst *m = match(v, IR_OP_mul);
+    if (m)
+        return add_leaves(t, m->operand[0], gone) && add_leaves(t, m->operand[1], gone);
+    if (t->n == MOST_LEAVES)
+        return false;
+    t->factors |= (uint32_t)is_factor(v, gone) << t->n;
+    t->leaf[t->n++] = v;
+    return true;
+}
+
+/* The terms that v is the sum of, each with a factor and something beside; how many there are then, 0: v is no such sum. */
+static int add_terms(term *t, int n, ir_value *v, bool negative, uint32_t gone)
+{
+    ir_inst *inst = v->def;
+    if (inst && inst->op == IR_OP_neg)
+        return add_terms(t, n, inst->operand[0], !negative, gone);
+    if (inst && (inst->op == IR_OP_add || inst->op == IR_OP_sub)) {
+        n = add_terms(t, n, inst->operand[0], negative, gone);
+        return n ? add_terms(t, n, inst->operand[1], negative != (inst->op == IR_OP_sub), gone) : 0;
+    }
+    if (n == MOST_TERMS)
+        return 0;
+    t[n] = (term){.negative = negative};
+    bool whole = add_leaves(&t[n], v, gone);
+    return whole && t[n].factors && t[n].factors != (1u << t[n].n) - 1 ? n + 1 : 0;
+}
+
+/* A factor in the shape of the sum. */
+static ir_value *outside(ir_builder *b, const ir_inst *inst, const ir_value *factor, uint32_t gone)
+{
+    const ir_ints dims = IR_ATTR(factor->def, broadcast)->dims;
+    int64_t to[IR_MAX_RANK];
+    for (int i = 0; i < dims.n; i++)
+        to[i] = dims.v[i] - __builtin_popcount(gone & ((1u << dims.v[i]) - 1));
+    return ir_broadcast(b, factor->def->operand[0], R->rank, R->dim, to);
+}
+
+RULE(rw_reduce_factor)
+{
+    const ir_ints axes = IR_ATTR(inst, reduce)->axes;
+    uint32_t gone = mask_of(axes);
+    term terms[MOST_TERMS];
+    if (inst->phase != IR_BACKWARD || IR_ATTR(inst, reduce)->combine != IR_SUM || !ir_is_float(R->dtype) || ir_dtypes[R->dtype].bytes < 4)
+        return false;
+    int n = add_terms(terms, 0, X, false, gone);
+    ir_value *sum = NULL;
+    for (int i = 0; i < n; i++) {
+        const term *t = &terms[i];
+        ir_value *rest = NULL;
+        for (int k = 0; k < t->n; k++)
+            if (!(t->factors >> k & 1))
+                rest = rest ? ir_mul(b, rest, t->leaf[k]) : t->leaf[k];
+        ir_value *part = ir_reduce(b, IR_SUM, rest, axes.n, axes.v);
+        for (int k = 0; k < t->n; k++)
+            if (t->factors >> k & 1)
+                part = ir_mul(b, part, outside(b, inst, t->leaf[k], gone));
+        part = t->negative ? ir_neg(b, part) : part;
+        sum = sum ? ir_add(b, sum, part) : part;
+    }
+    return give(out, sum);
+}
+
 RULE(rw_reduce_reduce)
 {
     ir_inst *inner = match(X, IR_OP_reduce);
