@@ -54,8 +54,8 @@ typedef struct ir_schedule {
  * kernel that runs it. Its parameters lie where the operands do (slices of them for the sequences of a scan). Each of its
  * results is the root of a kernel of its own and has the place IR_AT_RESULT; codegen says where that is: the storage of the
  * caller's result, a slice of it, or for carried values by turns the caller's result and `spare`. Carried values and sequences
- * are row-major in storage, and so are operands and results of branches; a constant of a scan has the order that the body's parameter
- * has. Calls are inlined before. */
+ * are row-major in storage, and so are results of branches; constants of a scan and operands of a branch have the order that the
+ * parameter there has. Calls are inlined before. */
 
 /* A strided view: element (i0, i1, …) of v lies at base storage element `offset + sum(i_d * stride[d])`. */
 typedef struct ir_view {

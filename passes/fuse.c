@@ -161,6 +161,16 @@ static ir_value *copy_operand(ir_inst *inst, int i)
     return c;
 }
 
+/* Operand i lies as the parameter that it is in the function which inst names. */
+static bool lies_alike(const ir_inst *inst, int i)
+{
+    ir_func *called[2];
+    bool alike = inst->op == IR_OP_cond ? i > 0 : inst->op == IR_OP_scan && i < IR_ATTR(inst, scan)->consts;
+    for (int c = 0, n = alike ? ir_called(inst, called, 2) : 0; c < n; c++)
+        alike &= match_same_storage(called[c]->params.items[inst->op == IR_OP_cond ? i - 1 : i].value, inst->operand[i]);
+    return alike;
+}
+
 /* Contractions read views, loops and branches whole tensors: copies where an operand is neither. Before numbering. */
 static void copy_operands(ir_func *f)
 {
@@ -173,8 +183,7 @@ static void copy_operands(ir_func *f)
         } else if (inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop) {
             for (int i = 0; i < inst->noperands; i++) {
                 const ir_inst *def = inst->operand[i]->def;
-                bool constant = inst->op == IR_OP_scan && i < IR_ATTR(inst, scan)->consts; /* lies as the body wants it */
-                if ((inst->operand[i]->order.n && !constant) || (def && (match_is_view(def) || ir_is_immediate(inst->operand[i]))))
+                if ((inst->operand[i]->order.n && !lies_alike(inst, i)) || (def && (match_is_view(def) || ir_is_immediate(inst->operand[i]))))
                     copy_operand(inst, i);
             }
         }

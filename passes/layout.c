@@ -8,7 +8,7 @@
  * vectors that stay half empty, and what those who read the result would like. Everything else takes the order of the
  * largest thing that it reads. What the caller sees (inputs, outputs, gradients), and what loops and branches take and give,
  * is row-major, but for the
- * constants of a scan: they lie as the body would like them.
+ * constants of a scan: they lie as the body would like them; and for what a branch takes: it is used as it lies.
  *
  * Needs: calls inlined. Breaks fuse and plan. States are decided for the whole module at the first function. */
 #include "passes/layout.h"
@@ -400,22 +400,46 @@ static const ir_value *loop_constant(const ir_inst *inst, int i)
     return inst->op == IR_OP_scan && i < IR_ATTR(inst, scan)->consts ? IR_ATTR(inst, scan)->body->params.items[i].value : NULL;
 }
 
-static void visit(layout *l, ir_inst *inst)
+static void lay_out(ir_func *f, bool inputs_ordered);
+
+/* The functions of a branch that nobody else names are laid out for its operands as they lie. */
+static void branches(const ir_inst *inst)
+{
+    ir_func *called[2];
+    for (int c = 0, n = ir_called(inst, called, 2); c < n; c++) {
+        for (int i = 1; i < inst->noperands; i++)
+            called[c]->params.items[i - 1].value->order = inst->operand[i]->order;
+        lay_out(called[c], true);
+    }
+}
+
+static void structured(layout *l, ir_inst *inst)
 {
     ir_ints row_major = {0};
+    bool adapts = inst->op == IR_OP_cond && layout_adapts(IR_ATTR(inst, cond)->then_body) && layout_adapts(IR_ATTR(inst, cond)->else_body);
+    for (int i = 0; i < inst->noperands; i++) {
+        const ir_value *inside = loop_constant(inst, i);
+        const ir_ints *order = inside ? &inside->order : &row_major;
+        bool view = inst->operand[i]->def && match_is_view(inst->operand[i]->def); /* fusion copies it */
+        if (adapts && i && !view)
+            continue;
+        if (inst->operand[i]->order.n || order->n)
+            inst->operand[i] = reordered(l, inst->operand[i], inst, order);
+    }
+    for (int i = 0; i < inst->nresults; i++)
+        of(inst->result[i])->settled = true;
+    if (adapts)
+        branches(inst);
+}
+
+static void visit(layout *l, ir_inst *inst)
+{
     if (match_contraction(inst)) {
         contraction(l, inst);
         return;
     }
     if (is_structured(inst)) {
-        for (int i = 0; i < inst->noperands; i++) {
-            const ir_value *inside = loop_constant(inst, i);
-            const ir_ints *order = inside ? &inside->order : &row_major;
-            if (inst->operand[i]->order.n || order->n)
-                inst->operand[i] = reordered(l, inst->operand[i], inst, order);
-        }
-        for (int i = 0; i < inst->nresults; i++)
-            of(inst->result[i])->settled = true;
+        structured(l, inst);
         return;
     }
     switch (inst->op) {
@@ -461,7 +485,8 @@ static void results(layout *l)
     }
 }
 
-void pass_layout(ir_func *f)
+/* inputs_ordered: who calls f has said how its inputs lie. */
+static void lay_out(ir_func *f, bool inputs_ordered)
 {
     layout l = {.f = f, .scratch = ir_arena_new(f->module->ctx)};
     f->schedule = NULL;
@@ -473,7 +498,8 @@ void pass_layout(ir_func *f)
         ir_port *p = &f->params.items[i];
         if (p->bind == IR_STATE)
             p->state->ordered = true; /* what forward saved was laid out before backward */
-        p->value->order = p->bind == IR_STATE ? p->state->order : (ir_ints){0};
+        if (p->bind == IR_STATE || !inputs_ordered)
+            p->value->order = p->bind == IR_STATE ? p->state->order : (ir_ints){0};
         of(p->value)->settled = true;
         of(p->value)->open = layout_loop_operand(p->value) != NULL;
     }
@@ -481,4 +507,10 @@ void pass_layout(ir_func *f)
         visit(&l, inst);
     results(&l);
     ir_arena_free(l.scratch);
+}
+
+void pass_layout(ir_func *f)
+{
+    if (!layout_adapts(f))
+        lay_out(f, false);
 }

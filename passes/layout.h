@@ -28,6 +28,9 @@ void layout_states(ir_module *m);
 /* v is a parameter of a function that only scans name, all of which give it as a constant: what the first gives. Else NULL. */
 ir_value *layout_loop_operand(const ir_value *v);
 
+/* f is a branch of one cond and nothing else: it is laid out when the cond is. */
+bool layout_adapts(const ir_func *f);
+
 /* An order in the module's arena; n = 0 when it is row-major (dimensions of extent 1 aside). */
 ir_ints layout_order(ir_func *f, const ir_type *t, const int64_t *dims);
 bool layout_same(const ir_type *t, const ir_ints *x, const ir_ints *y);

@@ -253,6 +253,18 @@ ir_value *layout_loop_operand(const ir_value *v)
     return first;
 }
 
+bool layout_adapts(const ir_func *f)
+{
+    const ir_module *m = f->module;
+    int conds = 0;
+    ir_func *called[2];
+    for (int i = 0; i < m->funcs.count && !f->entry; i++)
+        IR_FOR (inst, m->funcs.items[i])
+            for (int c = 0, n = ir_has_trait(inst, IR_STRUCTURED) ? ir_called(inst, called, 2) : 0; c < n; c++)
+                conds += called[c] != f ? 0 : inst->op == IR_OP_cond ? 1 : 2;
+    return conds == 1;
+}
+
 /* v is a state's parameter, seen through transposes and reshapes of extent 1 only, or as a constant of a loop: dim[i] is its dimension
  * that v's dimension i is, -1: one of extent 1. */
 static ir_state *state_under(const ir_value *v, int64_t *dim)
