@@ -143,11 +143,11 @@ static bool is_factor(const ir_value *v, uint32_t gone)
     return r && !(mask_of(IR_ATTR(r, broadcast)->dims) & gone);
 }
 
-static bool add_leaves(term *t, ir_value *v, uint32_t gone)
+static bool add_leaves(term *t, ir_value *v, uint32_t gone, int depth)
 {
     ir_inst *m = match(v, IR_OP_mul);
     if (m)
-        return add_leaves(t, m->operand[0], gone) && add_leaves(t, m->operand[1], gone);
+        return depth < MOST_LEAVES && add_leaves(t, m->operand[0], gone, depth + 1) && add_leaves(t, m->operand[1], gone, depth + 1);
     if (t->n == MOST_LEAVES)
         return false;
     t->factors |= (uint32_t)is_factor(v, gone) << t->n;
@@ -156,19 +156,21 @@ static bool add_leaves(term *t, ir_value *v, uint32_t gone)
 }
 
 /* The terms that v is the sum of, each with a factor and something beside; how many there are then, 0: v is no such sum. */
-static int add_terms(term *t, int n, ir_value *v, bool negative, uint32_t gone)
+static int add_terms(term *t, int n, ir_value *v, bool negative, uint32_t gone, int depth)
 {
     ir_inst *inst = v->def;
+    if (depth > 2 * MOST_TERMS)
+        return 0;
     if (inst && inst->op == IR_OP_neg)
-        return add_terms(t, n, inst->operand[0], !negative, gone);
+        return add_terms(t, n, inst->operand[0], !negative, gone, depth + 1);
     if (inst && (inst->op == IR_OP_add || inst->op == IR_OP_sub)) {
-        n = add_terms(t, n, inst->operand[0], negative, gone);
-        return n ? add_terms(t, n, inst->operand[1], negative != (inst->op == IR_OP_sub), gone) : 0;
+        n = add_terms(t, n, inst->operand[0], negative, gone, depth + 1);
+        return n ? add_terms(t, n, inst->operand[1], negative != (inst->op == IR_OP_sub), gone, depth + 1) : 0;
     }
     if (n == MOST_TERMS)
         return 0;
     t[n] = (term){.negative = negative};
-    bool whole = add_leaves(&t[n], v, gone);
+    bool whole = add_leaves(&t[n], v, gone, 0);
     return whole && t[n].factors && t[n].factors != (1u << t[n].n) - 1 ? n + 1 : 0;
 }
 
@@ -189,7 +191,7 @@ RULE(rw_reduce_factor)
     term terms[MOST_TERMS];
     if (inst->phase != IR_BACKWARD || IR_ATTR(inst, reduce)->combine != IR_SUM || !ir_is_float(R->dtype) || ir_dtypes[R->dtype].bytes < 4)
         return false;
-    int n = add_terms(terms, 0, X, false, gone);
+    int n = add_terms(terms, 0, X, false, gone, 0);
     ir_value *sum = NULL;
     for (int i = 0; i < n; i++) {
         const term *t = &terms[i];
