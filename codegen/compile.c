@@ -143,8 +143,7 @@ const char *cg_text_of(cg_object *o, bool assembly, size_t *size)
     cg_unit *u = &o->built->unit;
     if (assembly)
         return cg_emit(u, o->built->machine, true, size);
-    char *message = LLVMPrintModuleToString(u->module), *copy = ir_strdup(u->arena, message);
-    LLVMDisposeMessage(message);
-    *size = strlen(copy);
-    return copy;
+    const char *text = cg_message(u->ctx, LLVMPrintModuleToString(u->module));
+    *size = strlen(text);
+    return text;
 }

@@ -68,7 +68,12 @@ void cg_optimise(cg_unit *u, LLVMTargetMachineRef machine, int level)
         BUG("LLVM's passes: %s", LLVMGetErrorMessage(error));
 }
 
-void *cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly, size_t *size)
+static void dispose_buffer(void *buffer)
+{
+    LLVMDisposeMemoryBuffer(buffer);
+}
+
+const void *cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly, size_t *size)
 {
     char *message = NULL;
     LLVMMemoryBufferRef buffer = NULL;
@@ -76,9 +81,7 @@ void *cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly, size_t *s
     if (LLVMTargetMachineEmitToMemoryBuffer(machine, copy, assembly ? LLVMAssemblyFile : LLVMObjectFile, &message, &buffer))
         BUG("LLVM emits nothing: %s", message);
     LLVMDisposeModule(copy);
+    ir_defer(u->ctx, dispose_buffer, buffer);
     *size = LLVMGetBufferSize(buffer);
-    char *bytes = ir_alloc(u->arena, *size + 1);
-    memcpy(bytes, LLVMGetBufferStart(buffer), *size);
-    LLVMDisposeMemoryBuffer(buffer);
-    return bytes;
+    return LLVMGetBufferStart(buffer);
 }

@@ -22,11 +22,15 @@ static const cpu_row cpus[] = {
 };
 enum { CPUS = sizeof cpus / sizeof *cpus };
 
-static char *take(ir_arena *arena, char *message)
+static void dispose_message(void *message)
 {
-    char *copy = ir_strdup(arena, message);
     LLVMDisposeMessage(message);
-    return copy;
+}
+
+char *cg_message(ir_ctx *ctx, char *message)
+{
+    ir_defer(ctx, dispose_message, message);
+    return message;
 }
 
 static bool has(const char *features, const char *name)
@@ -53,14 +57,14 @@ static const cg_target *target_of(ir_arena *arena, const char *triple, const cpu
 }
 
 /* The best level that the host has. */
-static const cg_target *host(ir_arena *arena, const char *triple)
+static const cg_target *host(ir_ctx *ctx, ir_arena *arena, const char *triple)
 {
     static const struct { const char *feature; uint64_t bit; } names[] = {
         {"sse4.1", GRADC_RT_CPU_SSE41}, {"avx", GRADC_RT_CPU_AVX}, {"avx2", GRADC_RT_CPU_AVX2}, {"fma", GRADC_RT_CPU_FMA},
         {"f16c", GRADC_RT_CPU_F16C}, {"bmi2", GRADC_RT_CPU_BMI2},
     };
     static const char *const wide[] = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"};
-    const char *features = take(arena, LLVMGetHostCPUFeatures());
+    const char *features = cg_message(ctx, LLVMGetHostCPUFeatures());
     uint64_t bits = GRADC_RT_CPU_AVX512;
     for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
         if (!has(features, wide[i]))
@@ -71,17 +75,17 @@ static const cg_target *host(ir_arena *arena, const char *triple)
     for (int i = 0; i < CPUS; i++)
         if (!strncmp(triple, cpus[i].architecture, strlen(cpus[i].architecture)) && !(cpus[i].bits & ~bits) && (!best || cpus[i].bits > best->bits))
             best = &cpus[i];
-    return best ? target_of(arena, triple, best, take(arena, LLVMGetHostCPUName())) : NULL;
+    return best ? target_of(arena, triple, best, cg_message(ctx, LLVMGetHostCPUName())) : NULL;
 }
 
 const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *cpu)
 {
     LLVMInitializeX86TargetInfo(), LLVMInitializeX86Target(), LLVMInitializeX86TargetMC(), LLVMInitializeX86AsmPrinter(), LLVMInitializeX86AsmParser();
     LLVMInitializeAArch64TargetInfo(), LLVMInitializeAArch64Target(), LLVMInitializeAArch64TargetMC(), LLVMInitializeAArch64AsmPrinter();
-    const char *own = take(arena, LLVMGetDefaultTargetTriple());
+    const char *own = cg_message(ctx, LLVMGetDefaultTargetTriple());
     bool native = cpu ? !strcmp(cpu, "native") : !triple;
     if (native && (!triple || !strcmp(triple, own))) {
-        const cg_target *t = host(arena, own);
+        const cg_target *t = host(ctx, arena, own);
         if (!t)
             ir_report(ctx, IR_ERROR, NULL, "no code is generated for the target %s", own);
         return t;

@@ -14,13 +14,15 @@ const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *tripl
 /* Freed with the context. Level 0 to 3. */
 LLVMTargetMachineRef cg_machine(ir_ctx *ctx, const cg_target *t, int level);
 
+/* A message of LLVM's, freed with the context. */
+char *cg_message(ir_ctx *ctx, char *message);
 /* Errors that LLVM finds from now on are the compiler's own. */
 void cg_catch_errors(LLVMContextRef ll);
 /* Functions that no level has marked yet are of u->target. */
 void cg_mark_functions(cg_unit *u);
 /* Runs the module's passes. BUG if the module is not valid. */
 void cg_optimise(cg_unit *u, LLVMTargetMachineRef machine, int level);
-/* Object bytes or assembly, in the arena. */
-void *cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly, size_t *size);
+/* Object bytes or assembly, freed with the context; a zero byte follows. */
+const void *cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly, size_t *size);
 
 #endif
