@@ -91,7 +91,7 @@ static const op_case op_cases[] = {
     EXACT(reduce, N, "%x $[3,0], %e $[0], %z $[]", "%y1 = reduce %x combine=sum axes=[1] : $[3]\n  %y2 = reduce %x combine=prod axes=[1] : $[3]\n  %y3 = reduce %x combine=max axes=[0] : $[0]\n  %y4 = reduce %e combine=prod axes=[0] : $[]\n  %y5 = reduce %z combine=sum axes=[] : $[]")
     EXACT(reduce, B|N, "%x $[3,0], %e $[0]", "%y1 = reduce %x combine=max axes=[1] : $[3]\n  %y2 = reduce %e combine=min axes=[0] : $[]")
     EXACT(reduce, B|I, "%x $[3,0], %e $[0]", "%y1 = reduce %x combine=and axes=[1] : $[3]\n  %y2 = reduce %e combine=or axes=[0] : $[]")
-    REAL(reduce, F, "%x $[4,999]", "%y1 = reduce %x combine=sum axes=[1] : $[4]\n  %y2 = reduce %x combine=max axes=[1] : $[4]\n  %e = mul %x, %x : $[4,999]\n  %y3 = reduce %e combine=max axes=[1] : $[4]", 1, 500)
+    REAL(reduce, F, "%x $[4,999]", "%y1 = reduce %x combine=sum axes=[1] : $[4]\n  %y2 = reduce %x combine=max axes=[1] : $[4]\n  %e = mul %x, %x : $[4,999]\n  %y3 = reduce %e combine=max axes=[1] : $[4]", 1, 2000)
     EXACT(reduce, N, "%x $[1000,20]", "%y1 = reduce %x combine=sum axes=[0] : $[20]\n  %y2 = reduce %x combine=max axes=[1] : $[1000]")
     NANS(arg_reduce, B|N, "%x $[6,17]", "%y1, %y2 = arg_reduce %x combine=max axis=0 last=0 : $[17], i64[17]\n  %y3, %y4 = arg_reduce %x combine=max axis=1 last=1 : $[6], i64[6]")
     NANS(arg_reduce, B|N, "%x $[5,3,8]", "%y1, %y2 = arg_reduce %x combine=min axis=1 last=1 : $[5,8], i64[5,8]\n  %y3, %y4 = arg_reduce %x combine=min axis=2 last=0 : $[5,3], i64[5,3]")
@@ -136,7 +136,7 @@ static const op_case op_cases[] = {
     EXACT(dot_general, N, "%x $[3,0], %w $[0,5], %v $[3,4]", "%y1 = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : $[3,5]\n  %y2 = dot_general %x, %v lhs_contract=[0] rhs_contract=[0] : $[0,4]\n  %y3 = dot_general %x, %x lhs_contract=[0] rhs_contract=[0] : $[0,0]\n  %y4 = dot_general %x, %x lhs_contract=[1] rhs_contract=[1] : $[3,3]")
     SPECIAL(dot_general, I, "%x $[5,9], %w $[9,8]", "%y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : $[5,8]")
     NANS(dot_general, F, "%x $[5,3], %w $[3,8]", "%y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : $[5,8]")
-    REAL(dot_general, F, "%x $[33,100], %w $[100,17], %b $[17]", "%d = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : $[33,17]\n  %c = broadcast %b shape=[33,17] dims=[1] : $[33,17]\n  %a = add %d, %c : $[33,17]\n  %z = sub %a, %a : $[33,17]\n  %y1 = max %a, %z : $[33,17]\n  %y2 = reduce %d combine=max axes=[1] : $[33]", 2, 64)
+    REAL(dot_general, F, "%x $[33,100], %w $[100,17], %b $[17]", "%d = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : $[33,17]\n  %c = broadcast %b shape=[33,17] dims=[1] : $[33,17]\n  %a = add %d, %c : $[33,17]\n  %z = sub %a, %a : $[33,17]\n  %y1 = max %a, %z : $[33,17]\n  %y2 = reduce %d combine=max axes=[1] : $[33]", 2, 256)
     EXACT(dot_general, F, "%x $[64,200], %w $[200,96]", "%y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : $[64,96]")
 #define CONV(operands, w, attributes, result) EXACT(convolution, F, operands ", " w, "%y = convolution %x, %w " attributes " : " result)
 #define NCHW "lhs=[0,1,2,3] rhs=[0,1,2,3] out=[0,1,2,3] "
@@ -164,6 +164,28 @@ static const op_case op_cases[] = {
 
     /* ---- Randomness ---- */
     SPECIAL(random_bits, 0, "%s u64[], %c u64[]", "%y1 = random_bits %s, %c shape=[33] stream=3 : u32[33]\n  %y2 = random_bits %s, %c shape=[3,5,7] stream=0 : u32[3,5,7]\n  %y3 = random_bits %c, %s shape=[] stream=4294967295 : u32[]\n  %y4 = random_bits %s, %s shape=[0] stream=1 : u32[0]\n  %y5 = random_bits %s, %c shape=[64,65] stream=1 : u32[64,65]")
+
+    /* ---- Large enough for several tasks ---- */
+    EXACT(transpose, F, "%x f32[301,203]", "%y = transpose %x perm=[1,0] : f32[203,301]")
+    EXACT(reshape, F, "%x f32[77,513]", "%t = transpose %x perm=[1,0] : f32[513,77]\n  %y = reshape %t shape=[27,1463] : f32[27,1463]")
+    EXACT(pad, F, "%x bf16[100,203], %v bf16[]", "%y = pad %x, %v low=[1,-1] high=[2,9] interior=[1,0] : bf16[202,211]")
+    EXACT(concat, I, "%x i16[90,203], %z i16[40,203]", "%y = concat %z, %x, %z axis=0 : i16[170,203]")
+    EXACT(gather, F, "%x f32[50,333], %i i32[99,1] 0:49", "%y = gather %x, %i dims=[0] batch=0 : f32[99,333]")
+    EXACT(scatter, F, "%x f32[50,333], %i i64[99,1] 0:49, %u f32[99,333]", "%y = scatter %x, %i, %u combine=sum dims=[0] batch=0 : f32[50,333]")
+    EXACT(scatter, F, "%x f32[20000], %i i64[3000,1] 0:19999, %u f32[3000]", "%y = scatter %x, %i, %u combine=sum dims=[0] batch=0 : f32[20000]")
+    EXACT(reduce, F, "%x f32[301,203]", "%y1 = reduce %x combine=sum axes=[0] : f32[203]\n  %y2 = reduce %x combine=sum axes=[1] : f32[301]\n  %y3 = reduce %x combine=max axes=[0,1] : f32[]\n  %y4 = reduce %x combine=sum axes=[0,1] : f32[]")
+    EXACT(reduce, I, "%x i8[40,5000]", "%y1 = reduce %x combine=sum axes=[1] : i8[40]\n  %y2 = reduce %x combine=max axes=[0] : i8[5000]\n  %y3 = reduce %x combine=sum axes=[0,1] : i8[]")
+    NANS(arg_reduce, F, "%x f64[203,70]", "%y1, %y2 = arg_reduce %x combine=max axis=0 last=0 : f64[70], i64[70]\n  %y3, %y4 = arg_reduce %x combine=min axis=1 last=1 : f64[203], i64[203]")
+    NANS(reduce_window, F, "%x f32[3,70,101]", "%y = reduce_window %x combine=max window=[1,3,3] stride=[1,2,2] low=[0,1,1] high=[0,1,1] base_dilation=[1,1,1] window_dilation=[1,1,1] : f32[3,35,51]")
+    EXACT(cumulative, F, "%x f32[40,1001]", "%y1 = cumulative %x combine=sum axis=1 reverse=0 exclusive=0 : f32[40,1001]\n  %y2 = cumulative %x combine=sum axis=0 reverse=1 exclusive=1 : f32[40,1001]")
+    NANS(sort, F, "%x f32[70,301], %p i64[70,301]", "%y1, %y2 = sort %x, %p axis=1 descending=0 : f32[70,301], i64[70,301]\n  %y3, %y4 = sort %x, %p axis=0 descending=1 : f32[70,301], i64[70,301]")
+    EXACT(dot_general, F, "%x f32[130,257], %w f32[257,71]", "%y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f32[130,71]")
+    EXACT(dot_general, F, "%x f32[8,33,64], %w f32[8,64,40]", "%y = dot_general %x, %w lhs_batch=[0] rhs_batch=[0] lhs_contract=[2] rhs_contract=[1] : f32[8,33,40]")
+    EXACT(dot_general, F, "%x bf16[70,130], %w bf16[90,130]", "%y = dot_general %x, %w lhs_contract=[1] rhs_contract=[1] : bf16[70,90]")
+    EXACT(dot_general, I, "%x i32[60,130], %w i32[130,50]", "%y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : i32[60,50]")
+    CONV("%x f32[4,16,20,20]", "%w f32[32,16,3,3]", NCHW "stride=[1,1] low=[1,1] high=[1,1] lhs_dilation=[1,1] rhs_dilation=[1,1] feature_groups=1 batch_groups=1", "f32[4,32,20,20]")
+    CONV("%x f64[2,32,17,17]", "%w f64[32,1,3,3]", NCHW "stride=[2,2] low=[1,1] high=[1,1] lhs_dilation=[1,1] rhs_dilation=[1,1] feature_groups=32 batch_groups=1", "f64[2,32,9,9]")
+    CALLS(scan, F, "%c f32[40,300], %x f32[5,40,300]", "%y1, %y2, %y3 = scan %c, %x body=@body consts=0 carries=1 length=5 reverse=1 live=0 : f32[40,300], f32[5,40], i64[]", "func @body(%c : f32[40,300], %x : f32[40,300]) {\n  %n = max %c, %x : f32[40,300]\n  %d = reduce %n combine=sum axes=[1] : f32[40]\n  return %n, %d\n}\n")
 
     /* ---- Structured ---- */
     CALLS(scan, N, "%c $[5], %x $[7,5]", "%y1, %y2, %y3 = scan %c, %x body=@body consts=0 carries=1 length=7 reverse=0 live=0 : $[5], $[7,5], i64[]", "func @body(%c : $[5], %x : $[5]) {\n  %n = max %c, %x : $[5]\n  %d = sub %n, %x : $[5]\n  return %n, %d\n}\n")

@@ -69,6 +69,7 @@ typedef struct op_batch {
     IR_LIST(const op_case *) param_case; /* by parameter: how it is filled */
     IR_LIST(double) bound;               /* two a parameter; NAN: none */
     int cases;
+    bool bad; /* an index was out of range */
     uint64_t random;
 } op_batch;
 
@@ -527,6 +528,7 @@ static inline void op_prepare(op_batch *b, op_program *p, const ir_func *f)
     }
     ir_eval(b->arena, f, p->arg, p->want, &p->bad);
     ir_eval(b->arena, f, zero, p->want_flushed, NULL);
+    b->bad = p->bad;
     for (int i = 0; i < m; i++) {
         p->got[i] = ir_literal_new(b->arena, &p->want[i]->type);
         p->first[i] = ir_literal_new(b->arena, &p->want[i]->type);

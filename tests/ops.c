@@ -205,6 +205,34 @@ START_TEST(as_the_evaluator)
 }
 END_TEST
 
+/* An index of each type that is below, above, and above what its type's signed twin holds. */
+static const struct { const char *type, *bounds; } bad_indices[] = {
+    {"i8", "-1:-1"}, {"i8", "7:7"}, {"u8", "255:255"}, {"i16", "-32768:-32768"}, {"u16", "65535:65535"}, {"i32", "-2147483648:-2147483648"}, {"u32", "7:7"},
+    {"u32", "4294967295:4294967295"}, {"i64", "-1:-1"}, {"i64", "9e18:9e18"}, {"u64", "7:7"}, {"u64", "9223372036854775808:9223372036854775808"},
+    {"u64", "18446744073709551615:18446744073709551615"},
+};
+enum { BAD_INDICES = sizeof bad_indices / sizeof *bad_indices };
+
+START_TEST(bad_indices_are_noticed)
+{
+    for (int k = 0; k < 4; k++) {
+        op_batch b;
+        op_open(&b, ctx);
+        const char *index = ir_format(b.arena, "%%i %s[3,1] %s", bad_indices[_i].type, bad_indices[_i].bounds);
+        op_case made = {.op = k % 2 ? IR_OP_scatter : IR_OP_gather, .fill = FILL_SMALL};
+        made.operands = ir_format(b.arena, k % 2 ? "%%x f32[7,9], %%u f32[3,9], %s" : "%%x f32[7,9], %s", index);
+        made.body = k % 2 ? "%y = scatter %x, %i, %u combine=sum dims=[0] batch=0 : f32[7,9]" : "%y = gather %x, %i dims=[0] batch=0 : f32[3,9]";
+        made.plain = k < 2;
+        op_add(&b, &made, IR_F32, CONSTANT - (k % 2 ? 2 : 1)); /* the index is a constant the second time */
+        ir_module *m = op_module(&b);
+        ck_assert_int_eq(op_run(&b, m, (unsigned)_i * 3), 0);
+        ck_assert(b.bad);
+        teardown();
+        setup();
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("ops");
@@ -212,6 +240,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, as_the_evaluator, 0, IR_OPS);
+    tcase_add_loop_test(t, bad_indices_are_noticed, 0, BAD_INDICES);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
