@@ -43,7 +43,7 @@ END_TEST
 
 START_TEST(each_failed_allocation_comes_back)
 {
-    for (int n = 1;; n++) {
+    for (volatile int n = 1;; n++) {
         ir_ctx *ctx = ir_ctx_new(NULL, NULL);
         ir_fail_allocation(ctx, n, false);
         ir_try frame;
