@@ -61,6 +61,58 @@ static ir_func *some_results(const ir_func *f, const bool *keep)
     return g;
 }
 
+/* Gives each parameter an id: is it read? */
+static void mark_reads(const ir_func *f)
+{
+    for (int i = 0; i < f->params.count; i++)
+        f->params.items[i].value->id = 0;
+    IR_FOR (k, f)
+        for (int i = 0; i < k->noperands; i++)
+            if (!k->operand[i]->def)
+                k->operand[i]->id = 1;
+    for (int i = 0; i < f->results.count; i++)
+        if (!f->results.items[i].value->def)
+            f->results.items[i].value->id = 1;
+}
+
+/* f with the parameters that keep says only; it reads no other. */
+static ir_func *some_params(const ir_func *f, const bool *keep)
+{
+    ir_func *g = ir_clone(f, f->name);
+    int n = 0;
+    for (int i = 0; i < f->params.count; i++)
+        if (keep[i]) {
+            g->params.items[n] = g->params.items[i];
+            g->params.items[n].value->index = n;
+            n++;
+        }
+    g->params.count = n;
+    return g;
+}
+
+RULE(rw_cond_operands)
+{
+    const struct ir_attrs_cond *a = IR_ATTR(inst, cond);
+    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
+    bool *keep = ir_array(scratch, bool, inst->noperands), less = false;
+    ir_value **operand = ir_array(scratch, ir_value *, inst->noperands);
+    int n = 0;
+    operand[n++] = inst->operand[0];
+    mark_reads(a->then_body);
+    mark_reads(a->else_body);
+    for (int i = 0; i + 1 < inst->noperands; i++) {
+        keep[i] = a->then_body->params.items[i].value->id || a->else_body->params.items[i].value->id;
+        less |= !keep[i];
+        if (keep[i])
+            operand[n++] = inst->operand[1 + i];
+    }
+    ir_inst *cond = !less ? NULL : ir_build(b, IR_OP_cond, operand, n, &(ir_attrs){.cond = {.then_body = some_params(a->then_body, keep), .else_body = some_params(a->else_body, keep)}});
+    for (int i = 0; i < inst->nresults && cond; i++)
+        out[i] = cond->result[i];
+    ir_arena_free(scratch);
+    return cond != NULL;
+}
+
 RULE(rw_cond)
 {
     const struct ir_attrs_cond *a = IR_ATTR(inst, cond);
@@ -83,6 +135,86 @@ RULE(rw_cond)
     }
     ir_arena_free(scratch);
     return done;
+}
+
+/* ---- Known operands ---- */
+
+enum { SMALL = 64 };
+
+/* A number repeated, or a small constant: known inside a body too. */
+static bool is_known(const ir_value *v)
+{
+    ir_literal *splat;
+    return match_splat(v, &splat) || (match(v, IR_OP_constant) && ir_count(&v->type) <= SMALL);
+}
+
+static ir_value *known(ir_builder *b, const ir_value *v)
+{
+    ir_literal *splat;
+    if (!match_splat(v, &splat))
+        return ir_constant(b, IR_ATTR(v->def, constant)->value);
+    ir_type scalar = ir_scalar_type(v->type.dtype);
+    ir_literal *one = ir_literal_new(b->func->module->arena, &scalar);
+    memcpy(one->data, splat->data, (size_t)ir_bytes(&scalar));
+    return ir_broadcast(b, ir_constant(b, one), v->type.rank, v->type.dim, NULL);
+}
+
+/* f with the constants in place of its first n parameters that operand[] gives as such; the parameters stay. NULL: it reads none. */
+static ir_func *with_known(const ir_func *f, ir_value *const *operand, int n, ir_arena *scratch)
+{
+    bool any = false;
+    mark_reads(f);
+    for (int i = 0; i < n && !any; i++)
+        any = f->params.items[i].value->id && is_known(operand[i]);
+    if (!any)
+        return NULL;
+    ir_func *g = rw_body_like(f);
+    ir_builder b = ir_builder_new(g);
+    ir_value **args = ir_array(scratch, ir_value *, f->params.count + 1), **got = ir_array(scratch, ir_value *, f->results.count + 1);
+    for (int i = 0; i < f->params.count; i++) {
+        args[i] = ir_add_input(g, NULL, &f->params.items[i].value->type);
+        args[i] = i < n && is_known(operand[i]) ? known(&b, operand[i]) : args[i];
+    }
+    ir_inline(&b, f, args, got);
+    for (int i = 0; i < f->results.count; i++)
+        ir_add_output(g, NULL, got[i]);
+    ir_built(&b);
+    pass_fold(g);
+    pass_simplify(g);
+    pass_dce(g);
+    return g;
+}
+
+/* The same instruction with other functions. */
+static void with_attrs(ir_builder *b, const ir_inst *inst, const ir_attrs *attrs, ir_value **out)
+{
+    ir_inst *better = ir_build(b, inst->op, inst->operand, inst->noperands, attrs);
+    for (int i = 0; i < inst->nresults && better; i++)
+        out[i] = better->result[i];
+}
+
+RULE(rw_cond_known)
+{
+    const struct ir_attrs_cond *a = IR_ATTR(inst, cond);
+    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
+    ir_func *f = with_known(a->then_body, inst->operand + 1, inst->noperands - 1, scratch), *g = with_known(a->else_body, inst->operand + 1, inst->noperands - 1, scratch);
+    if (f || g)
+        with_attrs(b, inst, &(ir_attrs){.cond = {.then_body = f ? f : a->then_body, .else_body = g ? g : a->else_body}}, out);
+    ir_arena_free(scratch);
+    return f || g;
+}
+
+RULE(rw_scan_known)
+{
+    ir_attrs attrs = *inst->attrs;
+    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
+    ir_func *f = with_known(attrs.scan.body, inst->operand, (int)attrs.scan.consts, scratch);
+    if (f) {
+        attrs.scan.body = f;
+        with_attrs(b, inst, &attrs, out);
+    }
+    ir_arena_free(scratch);
+    return f != NULL;
 }
 
 /* ---- scan ---- */

@@ -3,7 +3,8 @@
  *
  * Contractions of a scan's body that do not belong to what is carried on. x W of each iteration is one contraction over all of them
  * before the loop, and h V, where nothing in the loop reads it, one after the loop (sequence.h). What small recurrent cells are
- * written like becomes the two large products around a small one that one would write by hand. */
+ * written like becomes the two large products around a small one that one would write by hand. Where x is taken from a tensor by
+ * the number of the iteration, that becomes one gather before. */
 #include "passes/rewrite.h"
 #include "passes/sequence.h"
 
@@ -17,7 +18,7 @@ typedef struct work {
     ir_arena *scratch;
     int fixed, params, ys;    /* consts and carries; with xs; results without trips */
     sequence all;
-    IR_LIST(ir_value *) list; /* before: contractions that go; after: values that are stacked for the ys that go */
+    IR_LIST(ir_value *) list; /* before: contractions and gathers that go; after: values that are stacked for the ys that go */
     bool *gone;               /* after: by result of the body, is it computed after the loop? */
 } work;
 
@@ -62,6 +63,13 @@ static ir_value *varying(const work *w, const ir_inst *dot)
 
 /* ---- Before the loop ---- */
 
+/* Rows that each iteration takes from a constant, by an index of its own. All iterations run, so no index is checked for nothing. */
+static const ir_value *looked_up_by(const work *w, const ir_inst *k)
+{
+    bool plain = k->op == IR_OP_gather && !w->a->live && !IR_ATTR(k, gather)->batch && w->all.constant[k->operand[0]->id] && !w->all.constant[k->operand[1]->id];
+    return plain && fits(w, k->result[0]) && fits(w, k->operand[1]) ? k->operand[1] : NULL;
+}
+
 static bool anything(void *user, const ir_value *v)
 {
     (void)user;
@@ -77,7 +85,7 @@ static void find_before(work *w)
             w->all.stacked[i] = w->inst->operand[i];
     w->all.outside = anything;
     IR_FOR (k, w->a->body) {
-        const ir_value *v = varying(w, k);
+        const ir_value *v = k->op == IR_OP_gather ? looked_up_by(w, k) : varying(w, k);
         if (v && sequence_has(&w->all, v))
             IR_PUSH(w->scratch, &w->list, k->result[0]);
     }

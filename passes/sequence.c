@@ -2,7 +2,8 @@
  * Copyright (c) The gradc authors
  *
  * See sequence.h. Moves and contractions with a constant are done outside whatever they stand on, which is stacked if need be;
- * elementwise instructions only where all that they read is known, as they cost less than storing a result more. */
+ * elementwise instructions, and gathers from a constant, only where all that they read is known: they cost less than storing a
+ * result more. */
 #include "passes/sequence.h"
 
 #include <string.h>
@@ -41,6 +42,12 @@ static bool moves(const ir_inst *inst)
     return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_broadcast;
 }
 
+/* Takes rows of a constant of the loop. */
+static bool looks_up(const sequence *s, const ir_inst *inst)
+{
+    return inst->op == IR_OP_gather && !IR_ATTR(inst, gather)->batch && s->constant[inst->operand[0]->id];
+}
+
 static bool has(const sequence *s, const ir_value *v, int depth)
 {
     ir_literal *splat;
@@ -52,6 +59,8 @@ static bool has(const sequence *s, const ir_value *v, int depth)
         int side = varying_side(s, v->def);
         return side >= 0 && has(s, v->def->operand[side], depth + 1);
     }
+    if (looks_up(s, v->def))
+        return has(s, v->def->operand[1], depth + 1);
     if (!ir_has_trait(v->def, IR_ELEMENTWISE) && !moves(v->def))
         return false;
     for (int i = 0; i < v->def->noperands; i++)
@@ -125,9 +134,11 @@ static ir_value *build(sequence *s, ir_value *v)
         return contraction(s, k, side);
     if (moves(k))
         return move(s, k);
-    if (!ir_has_trait(k, IR_ELEMENTWISE) || !sequence_has(s, v))
+    if ((!ir_has_trait(k, IR_ELEMENTWISE) && !looks_up(s, k)) || !sequence_has(s, v))
         return NULL;
     ir_value *operand[3];
+    if (looks_up(s, k))
+        return ir_gather(s->b, s->constant[k->operand[0]->id], sequence_of(s, k->operand[1]), IR_ATTR(k, gather)->dims.n, IR_ATTR(k, gather)->dims.v, 0);
     for (int i = 0; i < k->noperands; i++)
         operand[i] = sequence_of(s, k->operand[i]);
     return ir_build1(s->b, k->op, operand, k->noperands, k->attrs);
