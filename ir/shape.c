@@ -183,7 +183,9 @@ RULE(pad)
     result[0] = *TYPE(0);
     for (int i = 0; i < result->rank; i++) {
         int64_t d = TYPE(0)->dim[i], gaps, n;
-        if (too_far(a->low.v[i]) || too_far(a->high.v[i]) || too_far(a->interior.v[i]) || a->interior.v[i] < 0 ||
+        if (too_far(a->low.v[i]) || too_far(a->high.v[i]) || too_far(a->interior.v[i]))
+            return ir_format(arena, "padding %lld, %lld, interior %lld is too large", (long long)a->low.v[i], (long long)a->high.v[i], (long long)a->interior.v[i]);
+        if (a->interior.v[i] < 0 ||
             !ir_size_mul(d ? d - 1 : 0, a->interior.v[i], &gaps) || !ir_size_add(d, gaps, &n) || too_far(n) || (n += a->low.v[i] + a->high.v[i]) < 0)
             return ir_format(arena, "padding %lld, %lld, interior %lld leaves no valid size for dimension %d of %s", (long long)a->low.v[i],
                              (long long)a->high.v[i], (long long)a->interior.v[i], i, TEXT(0));
