@@ -267,7 +267,7 @@ static const struct {
     {BODY("    %1 = constant : f32[3]"), 6, 10, "lacks the attribute `value`"},
     {BODY("    %1 = constant value=[1, 2] : f32[3]"), 6, 30, "expected `,`, found `]`"},
     {BODY("    %1 = constant value=[1, x, 2] : f32[3]"), 6, 29, "`x` is not a number (f32)"},
-    {BODY("    %v = constant value=0 : f32[]\n %1 = pad %x, %v low=[-9000000000000000000,0] high=[9000000000000000000,0] interior=[0,0] : f32[2,3]"), 7, 7, "leaves no valid size"},
+    {BODY("    %v = constant value=0 : f32[]\n %1 = pad %x, %v low=[-9000000000000000000,0] high=[9000000000000000000,0] interior=[0,0] : f32[2,3]"), 7, 7, "too large"},
     {BODY("    %1 = reduce_window %x combine=sum window=[1,1] stride=[1,1] low=[-9000000000000000000,0] high=[9000000000000000000,0] base_dilation=[1,1] "
           "window_dilation=[1,1] : f32[2,3]"), 6, 10, "a number out of range"},
     {BODY("    %1 = constant value=1 : f32[], f32[]"), 6, 10, "one result and its type"},
