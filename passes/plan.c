@@ -233,7 +233,8 @@ static void order_kernels(planning *p)
         state_edges(p, edges);
         ir_kernel **order = ir_array(p->scratch, ir_kernel *, n + 1);
         if (sort_kernels(p, edges, order) == n) {
-            memcpy(p->s->kernels.items, order, (size_t)n * sizeof *order);
+            if (n)
+                memcpy(p->s->kernels.items, order, (size_t)n * sizeof *order);
             break;
         }
         BUG_UNLESS(attempt == 0);

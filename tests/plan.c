@@ -213,6 +213,21 @@ START_TEST(a_checked_index_may_be_saved)
 }
 END_TEST
 
+/* No kernel at all: nothing is sorted, copied or placed. */
+START_TEST(a_function_may_have_nothing_to_do)
+{
+    ir_module *m = ir_module_new(ctx, arena, "idle");
+    ir_func *f = ir_func_new(m, "forward");
+    f->entry = true;
+    ir_add_input(f, "x", &(ir_type){IR_F32, 1, {3}});
+    run_passes(m);
+    ck_assert_int_eq(f->schedule->kernels.count, 0);
+    const cg_spec spec = {m, NULL};
+    const cg_request r = {.prefix = "t", .spec = &spec, .nspecs = 1, .level = 1};
+    ck_assert_msg(cg_compile(ctx, arena, &r) != NULL, "%s", tiny_error);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("plan");
@@ -224,6 +239,7 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, the_sum_of_two_contractions_has_one_writer);
     tcase_add_test(c, a_checked_index_may_be_saved);
+    tcase_add_test(c, a_function_may_have_nothing_to_do);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
