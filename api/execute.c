@@ -131,12 +131,57 @@ static void take_gradients(api_session *s, api_machine *m, api_results *r)
     }
 }
 
+static bool is_given(api_session *s, const char *name)
+{
+    return ir_tensor_by_name(&s->given, name) != NULL;
+}
+
+/* The type of an input, for a message. */
+static const char *input_type(api_session *s, const char *name)
+{
+    const cg_part *p = &s->object->part[CG_INPUTS];
+    for (int i = 0; i < p->count; i++)
+        if (!strcmp(p->items[i].name, name))
+            return ir_type_text(s->arena, member_type(&p->items[i]));
+    return "?";
+}
+
+/* Calls an entry. An output that needs an input which was not given is left out, as long as another one is left. */
+static bool call_with_what_is_given(api_session *s, api_machine *m, int entry, api_results *r)
+{
+    gradc_rt_status status = api_machine_call(m, entry, false);
+    const char *missing = status == GRADC_RT_E_ARGUMENT ? gradc_rt_last_error(api_machine_ctx(m))->tensor : NULL;
+    if (!missing || is_given(s, missing))
+        return api_machine_ok(m, entry, status);
+    int kept = 0;
+    for (int i = 0; i < r->count; i++)
+        api_machine_set(m, CG_OUTPUTS, r->items[i].name, NULL);
+    for (int i = 0; i < r->count; i++) { /* each alone: does it go without? */
+        api_machine_set(m, CG_OUTPUTS, r->items[i].name, r->items[i].value->data);
+        status = api_machine_call(m, entry, false);
+        api_machine_set(m, CG_OUTPUTS, r->items[i].name, NULL);
+        if (!status)
+            r->items[kept++] = r->items[i];
+        else if (status != GRADC_RT_E_ARGUMENT)
+            return api_machine_ok(m, entry, status);
+    }
+    r->count = kept;
+    if (!kept || s->options.grad) {
+        api_error(s, "input '%s' (%s) is not given; --input %s=FILE.npy", missing, input_type(s, missing), missing);
+        return false;
+    }
+    api_note(s, "input '%s' is not given: outputs that need it are left out", missing);
+    for (int i = 0; i < kept; i++)
+        api_machine_set(m, CG_OUTPUTS, r->items[i].name, r->items[i].value->data);
+    return api_machine_ok(m, entry, api_machine_call(m, entry, false));
+}
+
 /* Results that were asked for: all outputs whose inputs are there, and gradients. */
 static bool call(api_session *s, api_machine *m, api_results *r)
 {
     int entry = s->options.grad ? GRADC_RT_FORWARD_TRAIN : GRADC_RT_FORWARD;
     make_results(s, m, CG_OUTPUTS, r, false);
-    if (!api_machine_ok(m, entry, api_machine_call(m, entry, false)))
+    if (!call_with_what_is_given(s, m, entry, r))
         return false;
     if (!s->options.grad)
         return true;

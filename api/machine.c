@@ -98,11 +98,6 @@ bool api_machine_set(api_machine *m, int part, const char *name, void *data)
     return false;
 }
 
-void api_machine_set_dim(api_machine *m, int i, int64_t extent)
-{
-    memcpy(&m->part[CG_INPUTS][m->o->part[CG_INPUTS].count + i], &extent, sizeof extent);
-}
-
 bool api_machine_set_hyper(api_machine *m, const char *name, float value)
 {
     const cg_part *p = &m->o->part[CG_HYPER];

@@ -24,8 +24,6 @@ void api_machine_free(api_machine *m);
 /* The member `name` of a struct of the header (part: CG_INPUTS, CG_COTANGENTS, CG_OUTPUTS, CG_INPUT_GRADS) points to data from now on: row-major,
  * as the header says; NULL: not given, not wanted. False when there is no such member. */
 bool api_machine_set(api_machine *m, int part, const char *name, void *data);
-/* Value of the i-th dimension that chooses a specialisation. */
-void api_machine_set_dim(api_machine *m, int i, int64_t extent);
 /* A hyper-parameter; those that are not set have their defaults. False when there is none of that name. */
 bool api_machine_set_hyper(api_machine *m, const char *name, float value);
 /* Calls an entry (GRADC_RT_FORWARD, …) with what is set; cotangents: the struct is passed, else NULL, which means 1 for the loss. */

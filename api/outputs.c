@@ -115,6 +115,10 @@ bool api_write_outputs(api_session *s, api_outputs *out)
     *out = (api_outputs){0};
     if (!choose_kinds(s, chosen))
         return false;
+    if (chosen[SHARED] && s->options.target) {
+        api_usage(s, "--emit=shared links for this machine: leave out --target");
+        return false;
+    }
     chosen[0] |= chosen[SHARED];
     for (int k = 0; k < SHARED; k++)
         if (chosen[k])

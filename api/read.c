@@ -5,9 +5,17 @@
 #include "api/session.h"
 #include "ir/text.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 enum { MAX_SPECS = 64 };
+
+/* The input that --attach-loss adds: the file does not know it. */
+static bool is_attached(const api_session *s, const char *name)
+{
+    return s->options.attach_loss && !strcmp(name, "label");
+}
 
 /* ---- What the options say of shapes ---- */
 
@@ -79,6 +87,8 @@ static bool read_shapes(api_session *s, wishes *w)
     }
     for (int i = 0; i < s->given.count; i++) {
         const ir_type *t = &s->given.items[i].value->type;
+        if (is_attached(s, s->given.items[i].name))
+            continue;
         onnx_shape *x = &w->shape[w->nshapes++];
         *x = (onnx_shape){.input = s->given.items[i].name, .rank = t->rank};
         memcpy(x->dim, t->dim, sizeof x->dim);
@@ -175,6 +185,8 @@ static ir_module *read_onnx(api_session *s, const wishes *w, const int64_t *exte
 static bool check_words(api_session *s)
 {
     const api_options *o = &s->options;
+    if (o->target && s->verb & (API_RUN | API_BENCH))
+        api_usage(s, "--target: code for another machine does not run here; compile writes it");
     if (o->blas && strcmp(o->blas, "auto") && strcmp(o->blas, "none"))
         api_usage(s, "--blas=%s: auto or none", o->blas);
     if (o->level > 3)
@@ -206,7 +218,7 @@ static bool note_offers(api_session *s)
 {
     const ir_func *f = ir_func_by_name(s->module[0], "forward");
     for (int i = 0; i < s->given.count; i++) {
-        bool is_input = false;
+        bool is_input = is_attached(s, s->given.items[i].name);
         for (int k = 0; k < f->params.count; k++)
             is_input |= f->params.items[k].bind == IR_INPUT && !strcmp(f->params.items[k].name, s->given.items[i].name);
         if (is_input)
@@ -311,7 +323,8 @@ static bool read_hyper(api_session *s, const char *text)
         int i = 0;
         while (i < train_hyper_count(s->optimizer) && strcmp(train_hyper_name(s->optimizer, i), name))
             i++;
-        if (i == train_hyper_count(s->optimizer) || !equals || ir_read_element(IR_F64, equals + 1, strlen(equals + 1), &value)) {
+        if (i == train_hyper_count(s->optimizer) || !equals || ir_read_element(IR_F64, equals + 1, strlen(equals + 1), &value) ||
+            !(fabs(value) <= FLT_MAX)) {
             api_usage(s, "--train: '%s' is no NAME=VALUE of a hyper-parameter of that optimizer", item);
             return false;
         }

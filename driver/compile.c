@@ -30,7 +30,7 @@ static void print_summary(api_session *s, const api_outputs *o)
         printf("wrote %s, %zu bytes\n", o->file[i].path, o->file[i].size);
     if (o->shared)
         printf("wrote %s\n", o->shared);
-    if (o->link)
+    if (o->link && !api_options_of(s)->target) /* the runtime here is this machine's */
         printf("link: cc %s app.c %s %s\n", api_compile_flags(s), o->link, api_link_flags(s));
 }
 

@@ -142,7 +142,7 @@ END_TEST
 START_TEST(wrong_options_are_faults_of_the_command_line)
 {
     static const char *const wrong[][2] = {
-        {"--train=sdg", "adam"}, {"--train=adam:beta3=1", "beta3"}, {"--train=none:lr=1", "none"}, {"--blas=perhaps", "auto or none"}, {"-O4", "0 to 3"},
+        {"--train=sdg", "adam"}, {"--train=adam:beta3=1", "beta3"}, {"--train=adam:lr=nan", "lr=nan"}, {"--train=adam:lr=1e39", "lr=1e39"}, {"--train=none:lr=1", "none"}, {"--blas=perhaps", "auto or none"}, {"-O4", "0 to 3"},
         {"--threads=0", "1 to"}, {"--cpu=pentium9", "pentium9"}, {"--loss=z", "no output 'z'"}, {"--wrt=q", "'q'"}, {"--attach-loss=hinge", "softmax_cross_entropy"},
         {"--nonsense", "no option"}, {"--threads=two", "whole number"}, {"--rename=a", "NAME=VALUE"}, {"--freeze=a,,b", "empty name"}, {"threads", "no option"},
         {"--entries=step", "--train"}, {"--cotangents=y", "no option"}, {"--grad", "no option"},
@@ -208,6 +208,61 @@ START_TEST(hyper_parameters_have_the_defaults_asked_for)
 }
 END_TEST
 
+/* An input that was not given is named, and what goes without it is computed. */
+START_TEST(outputs_whose_inputs_are_missing_are_left_out)
+{
+    static const char two[] = "gir 1\nmodule \"m\"\nentry @forward(input %a : f32[2], input %b : f32[2]) {\n  %x = neg %a : f32[2]\n  %s = add %a, %b : f32[2]\n"
+                              "  %y = reduce %s combine=sum axes=[0] : f32[]\n  return (output \"y\" %y, output \"x\" %x)\n}\n";
+    for (int given = 0; given < 2; given++) {
+        *errors = 0;
+        api_session *s = SESSION(API_RUN, two, "--seed=1");
+        ir_tensor a = {"a", LIST(IR_F32, 1, 2)};
+        if (given)
+            IR_PUSH(arena, &s->given, a);
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+        bool fine = api_compile(s) && api_execute(s, f);
+        ck_assert_int_eq(fclose(f), 0);
+        ck_assert_msg(fine == (given == 1), "%s%s", errors, text);
+        ck_assert_str_eq(text, given ? "x f32[2]\n[-1., -2.]\n" : "");
+        ck_assert(strstr(errors, given ? "(note) input 'b' is not given" : "input 'a' (f32[2]) is not given"));
+        free(text);
+    }
+}
+END_TEST
+
+START_TEST(members_are_renamed_to_names_only)
+{
+    static const char *const wrong[] = {"--rename=x=int", "--rename=x=a b", "--rename=x=NULL", "--rename=x=1a"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        *errors = 0;
+        api_session *s = SESSION(API_COMPILE, net, wrong[i]);
+        ck_assert(!api_compile(s) && strstr(errors, "is no name in C"));
+    }
+}
+END_TEST
+
+/* Each function holds the next one twice: 2^20 loops, of a text of a few lines. */
+START_TEST(functions_that_double_are_refused_before_they_grow)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    fprintf(f, "gir 1\nmodule \"m\"\nfunc @f0(%%c : f32[]) {\n  %%n = neg %%c : f32[]\n  return %%n\n}\n");
+    for (int i = 1; i <= 20; i++)
+        fprintf(f, "func @f%d(%%c : f32[]) {\n  %%a, %%t = scan %%c body=@f%d consts=0 carries=1 length=3 reverse=0 live=0 : f32[], i64[]\n"
+                   "  %%b, %%u = scan %%a body=@f%d consts=0 carries=1 length=2 reverse=0 live=0 : f32[], i64[]\n  return %%b\n}\n", i, i - 1, i - 1);
+    fprintf(f, "entry @forward(input %%x : f32[]) {\n  %%y = call %%x callee=@f20 : f32[]\n  return (output \"y\" %%y)\n}\n");
+    ck_assert(!fclose(f));
+    api_session *s = api_session_in(ctx, arena);
+    ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
+    ck_assert_msg(m && !api_take(s, API_INFO, m, "test.gir"), "%s", errors);
+    ck_assert_msg(strstr(errors, "limits"), "%s", errors);
+    free(text);
+}
+END_TEST
+
 /* ---- --expect ---- */
 
 static bool judged(api_session *s, double x, double narrow, double wide, bool has_wide, char **text)
@@ -262,6 +317,9 @@ int main(void)
     tcase_add_test(c, wrong_options_are_faults_of_the_command_line);
     tcase_add_test(c, attached_losses_are_torchs);
     tcase_add_test(c, hyper_parameters_have_the_defaults_asked_for);
+    tcase_add_test(c, outputs_whose_inputs_are_missing_are_left_out);
+    tcase_add_test(c, members_are_renamed_to_names_only);
+    tcase_add_test(c, functions_that_double_are_refused_before_they_grow);
     tcase_add_test(c, distances_are_judged_by_the_files_own);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
