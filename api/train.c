@@ -254,6 +254,12 @@ static bool is_bounded(api_session *s, const ir_module *m)
     return true;
 }
 
+/* The first option given that says something of backward; NULL: none. */
+static const char *needs_backward(const api_options *o)
+{
+    return o->wrt.count ? "wrt" : o->cotangent.count || o->cotangents.count ? "cotangent" : o->no_decay.count ? "no-decay" : NULL;
+}
+
 bool api_train(api_session *s, ir_module *m)
 {
     ir_func *forward = ir_func_by_name(m, "forward"), *train = ir_func_by_name(m, "train");
@@ -269,6 +275,10 @@ bool api_train(api_session *s, ir_module *m)
         return false;
     if (s->options.f64)
         pass_widen(m);
+    if (!s->options.train && !s->options.grad && needs_backward(&s->options)) {
+        api_usage(s, "--%s is about backward, which --train%s makes", needs_backward(&s->options), s->verb == API_RUN ? " or --grad" : "");
+        return false;
+    }
     forward->entry = true;
     s->trains = wanted & ~(1u << GRADC_RT_FORWARD);
     if (s->trains && m == s->module[0])

@@ -173,12 +173,17 @@ typedef struct gradc_rt_model {
 /* Lays a context into arena and starts its pool. The arena must be 64-aligned and have model->arena_bytes. Parameters get
  * their initial values, all other states zero. */
 gradc_rt_status gradc_rt_init(gradc_rt_ctx **ctx, const gradc_rt_model *model, void *arena, size_t bytes, const gradc_rt_options *options);
+/* Joins the workers of the context's own pool; the arena is the caller's again. NULL is allowed. */
 void gradc_rt_fini(gradc_rt_ctx *ctx);
 /* Runs an entry; the structs are those of the generated header (arrays of 8-byte members; hyper of floats) or NULL. */
 gradc_rt_status gradc_rt_call(gradc_rt_ctx *ctx, uint32_t kind, const void *inputs, const void *cotangents, const void *hyper,
                               const void *outputs, const void *input_grads);
+/* Sets the gradient block to zero. */
 gradc_rt_status gradc_rt_zero_grad(gradc_rt_ctx *ctx);
+/* What the last call that failed found; never NULL, status GRADC_RT_OK when none failed. Lives as long as the context. */
 const gradc_rt_error *gradc_rt_last_error(const gradc_rt_ctx *ctx);
+/* Copies parameter or statistic i out or in, row-major, as many bytes as its gradc_rt_tensor says. GRADC_RT_E_ARGUMENT when there is no i.
+ * Setting ends the readiness for backward. */
 gradc_rt_status gradc_rt_param_get(gradc_rt_ctx *ctx, size_t i, void *dst);
 gradc_rt_status gradc_rt_param_set(gradc_rt_ctx *ctx, size_t i, const void *src);
 /* NULL and *count 0 when the model has no gradient block. */
