@@ -80,7 +80,7 @@ api_machine *api_start(api_session *s, bool fill)
 
 /* ---- Calls ---- */
 
-static bool make_results(api_session *s, api_machine *m, int part, api_results *r, bool grad)
+static void make_results(api_session *s, api_machine *m, int part, api_results *r, bool grad)
 {
     const cg_part *p = &s->object->part[part];
     for (int i = 0; i < p->count; i++) {
@@ -88,7 +88,6 @@ static bool make_results(api_session *s, api_machine *m, int part, api_results *
         api_machine_set(m, part, x.name, x.value->data);
         IR_PUSH(s->arena, r, x);
     }
-    return true;
 }
 
 static bool set_cotangents(api_session *s, api_machine *m)
@@ -116,17 +115,14 @@ static void take_gradients(api_session *s, api_machine *m, api_results *r)
     size_t count;
     const char *block = (const char *)gradc_rt_grad_block(api_machine_ctx(m), &count);
     const gradc_rt_tensor *t;
-    int element = 0;
-    for (int i = 0; i < s->module[0]->states.count; i++) /* the block's elements are f64 if all gradients are */
-        if (s->module[0]->states.items[i]->kind == IR_GRAD)
-            element = element == 4 || s->module[0]->states.items[i]->type.dtype != IR_F64 ? 4 : 8;
+    size_t element = count ? (size_t)s->object->sizes.grads / count : 0; /* f64 if all gradients are, else f32 */
     for (size_t i = 0; (t = api_machine_param(m, i)); i++) {
         if (!t->trainable)
             continue;
         ir_type type = ir_type_of((ir_dtype)t->dtype, t->rank, t->shape);
         api_result x = {t->name, ir_literal_new(s->arena, &type), true};
         if (t->grad_at != SIZE_MAX)
-            memcpy(x.value->data, block + t->grad_at * (size_t)element, t->bytes);
+            memcpy(x.value->data, block + t->grad_at * element, t->bytes);
         IR_PUSH(s->arena, r, x);
     }
 }

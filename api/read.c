@@ -99,7 +99,8 @@ static bool read_shapes(api_session *s, wishes *w)
 
 /* ---- Reading ---- */
 
-bool api_read_given(api_session *s)
+/* Inputs of the files named by --input and --inputs. */
+static bool read_given(api_session *s)
 {
     bool ok = true;
     if (s->options.inputs) {
@@ -230,7 +231,6 @@ static bool note_offers(api_session *s)
             (named ? api_usage : api_error)(s, "%s: there is no input '%s'", s->path, s->given.items[i].name);
             return false;
         }
-        IR_PUSH(s->arena, &s->baked_offers, s->given.items[i].name);
         api_note(s, "input '%s' decides a shape: its value is baked in", s->given.items[i].name);
     }
     return true;
@@ -258,7 +258,7 @@ bool api_read(api_session *s, unsigned verb, const char *path)
         api_usage(s, "'%s': a model is a file NAME.onnx or NAME.gir, or - for text on standard input", path);
         return false;
     }
-    if (!check_words(s) || !read_training(s) || !api_read_given(s) || !read_dims(s, &w) || !read_shapes(s, &w))
+    if (!check_words(s) || !read_training(s) || !read_given(s) || !read_dims(s, &w) || !read_shapes(s, &w))
         return false;
     int total = 1;
     for (int i = 0; i < w.count; i++) {

@@ -3,6 +3,7 @@
  *
  * Sessions, and how diagnostics look: as clang's, with the place first and a caret under a line of text. */
 #include "api/session.h"
+#include "ir/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,28 +15,17 @@ static const char *paint(const api_session *s, const char *code)
 
 enum { SAFE_PIECE = 5 };
 
-/* Of three bytes: what is invisible or turns the direction of text: U+200B to 200F, 2028 to 202E, 2060 to 206F, FEFF. */
-static bool is_invisible(const unsigned char *c)
-{
-    unsigned code = (c[0] & 0xfu) << 12 | (c[1] & 0x3fu) << 6 | (c[2] & 0x3fu);
-    return (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
-}
-
-/* The next character of raw text as a terminal may see it, in `to`: control characters and what is no UTF-8 as \xHH. Returns the
- * bytes of text that it is. */
+/* The next character of raw text as a terminal may see it, in `to`: what is not to be shown as \xHH. Returns the bytes of text that it is. */
 static size_t safe_piece(const unsigned char *c, char to[SAFE_PIECE])
 {
-    int more = *c < 0x80 ? 0 : *c >= 0xc2 && *c < 0xe0 ? 1 : *c >= 0xe0 && *c < 0xf0 ? 2 : *c >= 0xf0 && *c < 0xf5 ? 3 : -1, k = 0;
-    while (k < more && (c[1 + k] & 0xc0) == 0x80)
-        k++;
-    bool control = *c < 0x20 || *c == 0x7f || (more == 1 && *c == 0xc2 && c[1] < 0xa0) || (more == 2 && k == 2 && is_invisible(c));
-    if (control || more < 0 || k < more) {
+    int n = *c >= 0x20 && *c < 0x7f ? 1 : ir_shown_utf8(c);
+    if (!n) {
         snprintf(to, SAFE_PIECE, "\\x%02x", *c);
         return 1;
     }
-    memcpy(to, c, (size_t)more + 1);
-    to[more + 1] = 0;
-    return (size_t)more + 1;
+    memcpy(to, c, (size_t)n);
+    to[n] = 0;
+    return (size_t)n;
 }
 
 static void print_safe(FILE *f, const char *text)

@@ -24,7 +24,6 @@ struct api_session {
     bool text;              /* it is a .gir */
     onnx_facts facts;       /* of an ONNX file */
     ir_tensors given;       /* inputs from files, by raw name */
-    IR_LIST(const char *) baked_offers; /* given inputs that became constants */
     ir_module **module;     /* [nspecs] one for each choice of dimensions */
     cg_spec *spec;          /* [nspecs] */
     int nspecs;
@@ -60,8 +59,6 @@ bool api_is_text(const char *path);
 bool api_train(api_session *s, ir_module *m);
 /* attach.c: adds the loss of --attach-loss to a function. */
 bool api_attach_loss(api_session *s, ir_func *f);
-/* Inputs of the files named by --input and --inputs, into given. */
-bool api_read_given(api_session *s);
 /* The request of codegen that the options make. */
 cg_request api_request(api_session *s);
 

@@ -137,8 +137,6 @@ static bool wanted_entries(api_session *s, unsigned *out)
 {
     enum { FORWARD = 1 << GRADC_RT_FORWARD, SPLIT = 1 << GRADC_RT_FORWARD_TRAIN | 1 << GRADC_RT_BACKWARD, ALL = (1 << GRADC_RT_KINDS) - 1 };
     *out = s->verb == API_RUN ? (s->options.grad ? SPLIT : FORWARD) : s->options.train ? ALL : FORWARD;
-    if (!s->options.train && !s->options.grad)
-        *out = FORWARD;
     if (!s->options.entries.count)
         return true;
     *out = 0;
@@ -207,7 +205,7 @@ static bool build_entries(api_session *s, ir_module *m, ir_func *f, unsigned wan
     if (!choose_inputs(s, f, wrt, &o.nwrt) || !choose_outputs(s, f, cotangents, &o.ncotangents) ||
         !choose_states(s, "no-decay", &s->options.no_decay, m, no_decay))
         return false;
-    if (f->loss < 0 && (s->optimizer ? step || !o.ncotangents : !o.ncotangents))
+    if (f->loss < 0 && ((s->optimizer && step) || !o.ncotangents))
         return miss_loss(s, f);
     return train_build(m, &o);
 }

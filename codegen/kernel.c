@@ -268,17 +268,6 @@ typedef struct shape_of_work {
     double work;    /* a result element */
 } shape_of_work;
 
-static bool same_order(const ir_value *x, const ir_value *y)
-{
-    int64_t s[IR_MAX_RANK], t[IR_MAX_RANK];
-    ir_storage_strides(x, s);
-    ir_storage_strides(y, t);
-    for (int d = 0; d < x->type.rank; d++)
-        if (x->type.dim[d] != 1 && s[d] != t[d])
-            return false;
-    return true;
-}
-
 static void study(shape_of_work *s, const ir_value *root, const ir_value *v, double times)
 {
     for (int i = 0; i < s->seen.count; i++)
@@ -287,7 +276,7 @@ static void study(shape_of_work *s, const ir_value *root, const ir_value *v, dou
     IR_PUSH(s->e->arena, &s->seen, v);
     if (is_leaf(s->e, v)) {
         s->work += times;
-        s->flat = s->flat && (v->type.rank == 0 || (ir_shape_eq(&v->type, &root->type) && same_order(v, root)));
+        s->flat = s->flat && (v->type.rank == 0 || ir_same_storage(v, root));
         return;
     }
     const ir_inst *inst = v->def;

@@ -378,6 +378,27 @@ RULE(arg_window)
     return extreme_results(e, inst, &run.best, which, at);
 }
 
+/* The position tensor at x names this tap. */
+static LLVMValueRef names(cg_emitter *e, const ir_value *position, const cg_index *x, const cg_index *number)
+{
+    LLVMValueRef n = cg_index_value(e, number), p = cg_at(e, position, x);
+    n = LLVMBuildIntCast2(e->u->b, n, cg_vector(e->u->i32, cg_lanes_of(n)), 1, "");
+    cg_level(e, &n, &p);
+    return LLVMBuildICmp(e->u->b, LLVMIntEQ, n, p, "");
+}
+
+/* What `each` accumulates over a window, from zero on. */
+static LLVMValueRef over_taps(cg_emitter *e, const ir_inst *inst, const cg_index *at, const window *w, tap *each)
+{
+    window_run run = {.inst = inst, .w = w, .at = at, .type = cg_type(e, inst->operand[0]->type.dtype, e->lanes)};
+    run.acc = cg_local(e, run.type);
+    LLVMBuildStore(e->u->b, LLVMConstNull(run.type), run.acc);
+    cg_index tap_at[IR_MAX_RANK], zero = cg_of(0);
+    if (ir_count(&inst->operand[0]->type))
+        for_taps(e, w, 0, tap_at, &zero, each, &run);
+    return LLVMBuildLoad2(e->u->b, run.type, run.acc, "");
+}
+
 /* Element i of the sum over windows: those that hold i at the position that operand 1 names. */
 static void put_tap(cg_emitter *e, void *user, const cg_index *tap_at, const cg_index *number)
 {
@@ -403,10 +424,7 @@ static void put_tap(cg_emitter *e, void *user, const cg_index *tap_at, const cg_
     bool skip = inside && cg_lanes_of(inside) == 1; /* the same for all lanes: a jump saves the loads */
     if (skip)
         cg_if(e, &branch, inside);
-    LLVMValueRef n = cg_index_value(e, number), p = cg_at(e, position, x);
-    n = LLVMBuildIntCast2(b, n, cg_vector(e->u->i32, cg_lanes_of(n)), 1, "");
-    cg_level(e, &n, &p);
-    LLVMValueRef hit = LLVMBuildICmp(b, LLVMIntEQ, n, p, "");
+    LLVMValueRef hit = names(e, position, x, number);
     if (!skip)
         hit = cg_both(e, hit, inside);
     LLVMValueRef v = cg_as_vector(e, cg_choose(e, hit, cg_at(e, value, x), cg_number(e, t->dtype, 0)));
@@ -419,15 +437,8 @@ RULE(window_put)
 {
     (void)which;
     const struct ir_attrs_window_put *a = IR_ATTR(inst, window_put);
-    ir_dtype t = inst->operand[0]->type.dtype;
     const window w = {a->window, a->stride, a->low, a->window_dilation, NULL};
-    window_run run = {.inst = inst, .w = &w, .at = at, .type = cg_type(e, t, e->lanes)};
-    run.acc = cg_local(e, run.type);
-    LLVMBuildStore(e->u->b, LLVMConstNull(run.type), run.acc);
-    cg_index tap_at[IR_MAX_RANK], zero = cg_of(0);
-    if (ir_count(&inst->operand[0]->type))
-        for_taps(e, &w, 0, tap_at, &zero, put_tap, &run);
-    return cg_round(e, t, LLVMBuildLoad2(e->u->b, run.type, run.acc, ""));
+    return cg_round(e, inst->operand[0]->type.dtype, over_taps(e, inst, at, &w, put_tap));
 }
 
 static void take_tap(cg_emitter *e, void *user, const cg_index *tap_at, const cg_index *number)
@@ -437,10 +448,7 @@ static void take_tap(cg_emitter *e, void *user, const cg_index *tap_at, const cg
     cg_index x[IR_MAX_RANK];
     LLVMValueRef inside;
     tap_place(e, r->w, &operand->type, r->at, tap_at, x, &inside);
-    LLVMValueRef n = cg_index_value(e, number), p = cg_at(e, r->inst->operand[1], r->at);
-    n = LLVMBuildIntCast2(e->u->b, n, cg_vector(e->u->i32, cg_lanes_of(n)), 1, "");
-    cg_level(e, &n, &p);
-    LLVMValueRef hit = cg_both(e, LLVMBuildICmp(e->u->b, LLVMIntEQ, n, p, ""), inside), had = LLVMBuildLoad2(e->u->b, r->type, r->acc, "");
+    LLVMValueRef hit = cg_both(e, names(e, r->inst->operand[1], r->at, number), inside), had = LLVMBuildLoad2(e->u->b, r->type, r->acc, "");
     LLVMBuildStore(e->u->b, cg_as_vector(e, cg_choose(e, hit, cg_at(e, operand, x), had)), r->acc);
 }
 
@@ -448,13 +456,6 @@ RULE(window_take)
 {
     (void)which;
     const struct ir_attrs_window_take *a = IR_ATTR(inst, window_take);
-    ir_dtype t = inst->operand[0]->type.dtype;
     const window w = {a->window, a->stride, a->low, a->window_dilation, NULL};
-    window_run run = {.inst = inst, .w = &w, .at = at, .type = cg_type(e, t, e->lanes)};
-    run.acc = cg_local(e, run.type);
-    LLVMBuildStore(e->u->b, LLVMConstNull(run.type), run.acc);
-    cg_index tap_at[IR_MAX_RANK], zero = cg_of(0);
-    if (ir_count(&inst->operand[0]->type))
-        for_taps(e, &w, 0, tap_at, &zero, take_tap, &run);
-    return LLVMBuildLoad2(e->u->b, run.type, run.acc, "");
+    return over_taps(e, inst, at, &w, take_tap);
 }

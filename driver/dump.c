@@ -12,15 +12,16 @@
 typedef struct dumping {
     api_session *s;
     const api_options *o;
-    const char *format, *previous; /* previous: text of the stage before, for --changed */
+    const char *format, *wanted, *previous; /* wanted: the stage to print; previous: text of the stage before, for --changed */
     int number;
     bool found;
 } dumping;
 
-static const char *graph_text(dumping *d, const char *format, size_t *size)
+static const char *graph_text(dumping *d, const char *format)
 {
     char *bytes = NULL;
-    FILE *f = open_memstream(&bytes, size);
+    size_t size;
+    FILE *f = open_memstream(&bytes, &size);
     bool ok = f && api_print(d->s, f, format);
     ok = f && !fclose(f) && ok;
     char *copy = ok ? api_format(d->s, "%s", bytes) : NULL;
@@ -32,8 +33,7 @@ static const char *graph_text(dumping *d, const char *format, size_t *size)
 
 static void write_stage(dumping *d, const char *name)
 {
-    size_t size, text_size;
-    const char *text = graph_text(d, "text", &text_size), *shown = strcmp(d->format, "text") ? graph_text(d, d->format, &size) : text;
+    const char *text = graph_text(d, "text"), *shown = strcmp(d->format, "text") ? graph_text(d, d->format) : text;
     bool changed = !d->previous || !text || strcmp(text, d->previous);
     d->previous = text;
     if (!text || !shown || (d->o->changed && !changed))
@@ -51,17 +51,19 @@ static void on_stage(void *user, const char *name)
         d->number++;
         return;
     }
-    const char *wanted = d->o->after ? d->o->after : NULL, *pass, *doc;
-    if (d->o->before) /* after the stage that comes before it */
-        for (int i = 0; api_pass(i, &pass, &doc); i++)
-            if (!strcmp(pass, d->o->before)) {
-                wanted = i ? (api_pass(i - 1, &pass, &doc), pass) : d->o->train ? "train" : "read";
-                break;
-            }
-    if (wanted && !strcmp(wanted, name) && !d->found) {
+    if (d->wanted && !strcmp(d->wanted, name) && !d->found) {
         d->found = true;
         api_print(d->s, stdout, d->format);
     }
+}
+
+/* The stage whose outcome a pass gets. */
+static const char *stage_before(const api_options *o, const char *name)
+{
+    const char *last = o->train ? "train" : "read", *pass, *doc;
+    for (int i = 0; api_pass(i, &pass, &doc) && strcmp(pass, name); i++)
+        last = pass;
+    return last;
 }
 
 static bool is_stage(const char *name, bool after)
@@ -102,6 +104,7 @@ void run_dump(api_session *s, const char *model)
     dumping d = {.s = s, .o = o, .format = o->format ? o->format : "text"};
     if (!check_options(s, o, d.format))
         return;
+    d.wanted = o->before ? stage_before(o, o->before) : o->after;
     if (o->after_all && mkdir(o->folder, 0777) && errno != EEXIST) {
         api_error(s, "%s: the folder cannot be made: %s", o->folder, strerror(errno));
         return;

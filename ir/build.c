@@ -22,6 +22,13 @@ ir_ints ir_ints_of(ir_builder *b, int n, const int64_t *v)
     return (ir_ints){n, ir_memdup(b->func->module->arena, v, (size_t)n * sizeof *v)};
 }
 
+ir_ints ir_spatial_ints(ir_builder *b, int spatial, const int64_t *v, int64_t first)
+{
+    int64_t all[IR_MAX_RANK] = {first, first};
+    memcpy(all + 2, v, (size_t)spatial * sizeof *v);
+    return ir_ints_of(b, spatial + 2, all);
+}
+
 ir_value *ir_build1(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs)
 {
     ir_inst *inst = ir_build(b, op, operand, noperands, attrs);

@@ -329,6 +329,9 @@ ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperan
 ir_value *ir_build1(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs);
 ir_ints ir_ints_of(ir_builder *b, int n, const int64_t *v); /* a copy in the module's arena */
 
+/* An attribute of windows over all dimensions: `first` for batch and feature, then a number a spatial dimension. */
+ir_ints ir_spatial_ints(ir_builder *b, int spatial, const int64_t *v, int64_t first);
+
 /* ir_neg(b, x), ir_add(b, x, y) … for each elementwise op without attributes. */
 ir_value *ir_unary(ir_builder *b, ir_op op, ir_value *x);
 ir_value *ir_binary(ir_builder *b, ir_op op, ir_value *x, ir_value *y);

@@ -218,8 +218,7 @@ bool ir_is_word(const char *s)
     return true;
 }
 
-/* Bytes of the UTF-8 character at s that can be shown as it is, or 0: invalid, a control, or one that reorders text. */
-static int shown_utf8(const unsigned char *s)
+int ir_shown_utf8(const unsigned char *s)
 {
     int n = s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
     if (!n)
@@ -245,7 +244,7 @@ void ir_print_string(FILE *f, const char *text)
 {
     putc('"', f);
     for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
-        int n = shown_utf8(s);
+        int n = ir_shown_utf8(s);
         if (n) {
             fwrite(s, 1, (size_t)n, f);
             s += n - 1;

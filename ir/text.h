@@ -24,6 +24,9 @@ const char *ir_read_element(ir_dtype dtype, const char *text, size_t n, void *el
 
 /* Letters, digits, `_` and `.`, not starting with a digit or `.`: needs no quotes. */
 bool ir_is_word(const char *s);
+/* Bytes of the UTF-8 character beyond ASCII at s that can be shown as it is, or 0: ASCII, invalid, a control, invisible, or one that
+ * reorders text. */
+int ir_shown_utf8(const unsigned char *s);
 /* In quotes; what could disturb a terminal or a reader is escaped. */
 void ir_print_string(FILE *f, const char *s);
 

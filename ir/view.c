@@ -174,3 +174,16 @@ int64_t ir_single_scratch(const ir_inst *core)
         BUG("the scratch memory of a sort is too large");
     return all;
 }
+
+bool ir_same_storage(const ir_value *x, const ir_value *y)
+{
+    int64_t s[IR_MAX_RANK], t[IR_MAX_RANK];
+    if (!ir_shape_eq(&x->type, &y->type))
+        return false;
+    ir_storage_strides(x, s);
+    ir_storage_strides(y, t);
+    for (int d = 0; d < x->type.rank; d++)
+        if (x->type.dim[d] != 1 && s[d] != t[d])
+            return false;
+    return true;
+}

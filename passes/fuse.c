@@ -167,7 +167,7 @@ static bool lies_alike(const ir_inst *inst, int i)
     ir_func *called[2];
     bool alike = inst->op == IR_OP_cond ? i > 0 : inst->op == IR_OP_scan && i < IR_ATTR(inst, scan)->consts;
     for (int c = 0, n = alike ? ir_called(inst, called, 2) : 0; c < n; c++)
-        alike &= match_same_storage(called[c]->params.items[inst->op == IR_OP_cond ? i - 1 : i].value, inst->operand[i]);
+        alike &= ir_same_storage(called[c]->params.items[inst->op == IR_OP_cond ? i - 1 : i].value, inst->operand[i]);
     return alike;
 }
 
@@ -297,7 +297,7 @@ static ir_value *epilogue(fusing *u, ir_value *core)
         fact *r = of(u, root);
         ir_inst *next = r->only_user;
         if (r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) || next->nresults != 1 || of(u, next->result[0])->taken ||
-            !match_same_storage(next->result[0], core))
+            !ir_same_storage(next->result[0], core))
             return root;
         for (int i = 0; i < next->noperands; i++) { /* other operands are loads or cheap, or they stay outside */
             fact *o = of(u, next->operand[i]);
@@ -379,7 +379,7 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
         if (contraction && ir_in_pieces(from->roots.items[i]))
             return false;
     const ir_value *x = ir_space(into->roots.items[0]), *y = ir_space(from->roots.items[0]);
-    if (!match_same_storage(x, y) || into->roots.count + from->roots.count > MOST_ROOTS || (contraction ? reduces_inside(u, y) : reduces_inside(u, x) != reduces_inside(u, y)))
+    if (!ir_same_storage(x, y) || into->roots.count + from->roots.count > MOST_ROOTS || (contraction ? reduces_inside(u, y) : reduces_inside(u, x) != reduces_inside(u, y)))
         return false;
     int common = 0, more = 0;
     for (int i = 0; i < from->reads.count; i++) {

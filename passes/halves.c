@@ -55,16 +55,6 @@ void halves_reaches(const ir_func *f, const bool *to, bool *param)
 
 /* ---- The joint function ---- */
 
-static void clean(ir_func *f)
-{
-    pass_fold(f);
-    cse_across(f);
-    pass_simplify(f);
-    cse_across(f);
-    pass_simplify(f);
-    pass_dce(f);
-}
-
 static void add_read(halves *h, ir_value *v)
 {
     bool cotangent = !v->def && v->index >= h->primal->params.count;
@@ -112,7 +102,7 @@ bool halves_make(halves *h, ir_arena *arena, const ir_func *f, const bool *has_c
     h->joint = ad_joint(f->module, f, &request, f->name);
     if (!h->joint)
         return false;
-    clean(h->joint);
+    partition_clean(h->joint);
     bool *all_gone = ir_array(arena, bool, f->params.count + nct);
     for (int i = 0; i < f->params.count; i++)
         all_gone[i] = gone && gone[i];

@@ -231,7 +231,7 @@ ir_ints layout_order(ir_func *f, const ir_type *t, const int64_t *dims)
 bool layout_same(const ir_type *t, const ir_ints *x, const ir_ints *y)
 {
     ir_value v = {.type = *t, .order = *x}, w = {.type = *t, .order = *y};
-    return match_same_storage(&v, &w);
+    return ir_same_storage(&v, &w);
 }
 
 ir_value *layout_loop_operand(const ir_value *v)

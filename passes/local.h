@@ -35,8 +35,6 @@ bool match_contraction(const ir_inst *inst);
 /* Inside k, v is read at another index than the root's own, on some path: one with an instruction that is not elementwise.
  * *stamp: 0 at first, when the aux of all values must be NULL, then left alone. */
 bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp);
-/* Two values of one shape lie in storage alike. */
-bool match_same_storage(const ir_value *x, const ir_value *y);
 
 /* ---- The parts of a pipeline that train_build runs itself ---- */
 
@@ -46,6 +44,8 @@ void cse_across(ir_func *f);
 
 /* ---- partition.c ---- */
 
+/* A joint function fresh from autodiff, folded and simplified; forward and backward may share what is the same. */
+void partition_clean(ir_func *joint);
 /* In a joint function, gives backward copies of the forward instructions that it computes again; afterwards the phases say
  * who computes what, and nothing may merge across them. gone[i] (gone may be NULL): parameter i is not there any more when
  * backward runs. */

@@ -86,19 +86,6 @@ bool match_contraction(const ir_inst *inst)
     return (inst->op == IR_OP_dot_general || inst->op == IR_OP_convolution) && ir_is_float(inst->result[0]->type.dtype);
 }
 
-bool match_same_storage(const ir_value *x, const ir_value *y)
-{
-    int64_t s[IR_MAX_RANK], t[IR_MAX_RANK];
-    if (!ir_shape_eq(&x->type, &y->type))
-        return false;
-    ir_storage_strides(x, s);
-    ir_storage_strides(y, t);
-    for (int d = 0; d < x->type.rank; d++)
-        if (x->type.dim[d] != 1 && s[d] != t[d])
-            return false;
-    return true;
-}
-
 /* A value's aux says that this walk has been there; the lowest bit, that it came along a path that moves. */
 static bool walk_moved(const ir_kernel *k, ir_value *from, const ir_value *v, bool moved, uintptr_t stamp)
 {

@@ -38,6 +38,16 @@ static bool is_forward(const ir_value *v)
     return !v->def || v->def->phase == IR_FORWARD;
 }
 
+void partition_clean(ir_func *f)
+{
+    pass_fold(f);
+    for (int i = 0; i < 2; i++) {
+        cse_across(f);
+        pass_simplify(f);
+    }
+    pass_dce(f);
+}
+
 /* The results of a joint function that its backward half gives. */
 static bool backward_result(const ir_port *p)
 {

@@ -126,7 +126,7 @@ static void clear_aux(const ir_func *f)
 /* A kernel that writes `root` (bound to the state of parameter `old`) and reads it must read each element before it writes it. */
 static bool may_write_over(const ir_kernel *k, const ir_value *root, const ir_value *old, uintptr_t *stamp)
 {
-    return !reads(k, old) || (match_same_storage(root, old) && reads_only_in_place(k, old, stamp));
+    return !reads(k, old) || (ir_same_storage(root, old) && reads_only_in_place(k, old, stamp));
 }
 
 /* Ready kernels run in program order. Edges: from kernel i to those that must come later. Returns how many could be ordered. */
@@ -366,7 +366,7 @@ static void in_place(planning *p)
                 ir_value *from = k->reads.items[o];
                 span *t = p->span_of[from->id];
                 if (!t || used[o] || t->last != k->phase || t->first == k->phase || ir_bytes(&from->type) != ir_bytes(&v->type) ||
-                    ir_dtypes[from->type.dtype].bytes != ir_dtypes[v->type.dtype].bytes || !match_same_storage(v, from) ||
+                    ir_dtypes[from->type.dtype].bytes != ir_dtypes[v->type.dtype].bytes || !ir_same_storage(v, from) ||
                     host_of(t)->last != t->last || readers_in_phase(p, from, k->phase) != 1 || !reads_only_in_place(k, from, &p->stamp))
                     continue;
                 used[o] = true;

@@ -43,12 +43,7 @@ static void clean(ir_func *f)
 {
     pass_inline(f);
     pass_inline(f); /* stop_gradient that the calls have brought */
-    pass_fold(f);
-    cse_across(f);
-    pass_simplify(f);
-    cse_across(f);
-    pass_simplify(f);
-    pass_dce(f);
+    partition_clean(f);
 }
 
 static ir_func *joint(build *t, const char *name, const int *cotangents, int ncotangents, const int *wrt, int nwrt)

@@ -214,21 +214,13 @@ static bool pool_window(onnx_node *n, window *w, int64_t *out)
     return true;
 }
 
-/* A window attribute with 1 (or 0) for batch and channel before it. */
-static ir_ints all_dims(onnx_node *n, const int64_t *v, int spatial, int64_t first)
-{
-    int64_t all[IR_MAX_RANK] = {first, first};
-    memcpy(all + 2, v, (size_t)spatial * sizeof *v);
-    return ir_ints_of(n->b, spatial + 2, all);
-}
-
 static ir_value *window_sum(onnx_node *n, ir_value *x, const window *w)
 {
     static const int64_t ones[IR_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     int s = w->spatial;
     return ir_build1(n->b, IR_OP_reduce_window, &x, 1,
-                     &(ir_attrs){.reduce_window = {.combine = IR_SUM, .window = all_dims(n, w->size, s, 1), .stride = all_dims(n, w->stride, s, 1), .low = all_dims(n, w->low, s, 0),
-                                                   .high = all_dims(n, w->high, s, 0), .base_dilation = all_dims(n, ones, s, 1), .window_dilation = all_dims(n, w->dilation, s, 1)}});
+                     &(ir_attrs){.reduce_window = {.combine = IR_SUM, .window = ir_spatial_ints(n->b, s, w->size, 1), .stride = ir_spatial_ints(n->b, s, w->stride, 1), .low = ir_spatial_ints(n->b, s, w->low, 0),
+                                                   .high = ir_spatial_ints(n->b, s, w->high, 0), .base_dilation = ir_spatial_ints(n->b, s, ones, 1), .window_dilation = ir_spatial_ints(n->b, s, w->dilation, 1)}});
 }
 
 /* Position in the tensor of the element that each window chose, as MaxPool's second output counts. */
@@ -269,8 +261,8 @@ BUILD(max_pool)
         return;
     int s = w.spatial;
     ir_inst *inst = ir_build(n->b, IR_OP_arg_window, &X, 1,
-                             &(ir_attrs){.arg_window = {.combine = IR_MAX, .window = all_dims(n, w.size, s, 1), .stride = all_dims(n, w.stride, s, 1), .low = all_dims(n, w.low, s, 0),
-                                                        .high = all_dims(n, w.high, s, 0), .window_dilation = all_dims(n, w.dilation, s, 1)}});
+                             &(ir_attrs){.arg_window = {.combine = IR_MAX, .window = ir_spatial_ints(n->b, s, w.size, 1), .stride = ir_spatial_ints(n->b, s, w.stride, 1), .low = ir_spatial_ints(n->b, s, w.low, 0),
+                                                        .high = ir_spatial_ints(n->b, s, w.high, 0), .window_dilation = ir_spatial_ints(n->b, s, w.dilation, 1)}});
     if (!inst)
         return;
     int64_t from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK];

@@ -241,14 +241,6 @@ static ir_value *read_pool(trace_call *c, window *w, gradc_shape dilation, bool 
     return x;
 }
 
-/* An attribute of windows over all dimensions: `first` for batch and channel. */
-static ir_ints all_dims(trace_call *c, const int64_t *v, int spatial, int64_t first)
-{
-    int64_t all[IR_MAX_RANK] = {first, first};
-    memcpy(all + 2, v, (size_t)spatial * sizeof *v);
-    return ir_ints_of(c->b, spatial + 2, all);
-}
-
 /* The windows that there are to be: high padding may have given one more. */
 static ir_value *first_windows(trace_call *c, ir_value *y, const int64_t *out)
 {
@@ -269,8 +261,8 @@ TRACE_BUILD(max_pool)
     if (!x)
         return;
     int s = w.spatial;
-    ir_attrs attrs = {.arg_window = {.combine = IR_MAX, .window = all_dims(c, w.size, s, 1), .stride = all_dims(c, w.stride, s, 1),
-                                     .low = all_dims(c, w.low, s, 0), .high = all_dims(c, w.high, s, 0), .window_dilation = all_dims(c, w.dilation, s, 1)}};
+    ir_attrs attrs = {.arg_window = {.combine = IR_MAX, .window = ir_spatial_ints(c->b, s, w.size, 1), .stride = ir_spatial_ints(c->b, s, w.stride, 1),
+                                     .low = ir_spatial_ints(c->b, s, w.low, 0), .high = ir_spatial_ints(c->b, s, w.high, 0), .window_dilation = ir_spatial_ints(c->b, s, w.dilation, 1)}};
     ir_inst *inst = ir_build(c->b, IR_OP_arg_window, &x, 1, &attrs);
     OUT = inst ? unbatched(c, first_windows(c, inst->result[0], out), added) : NULL;
 }
@@ -281,9 +273,9 @@ static ir_value *window_sum(trace_call *c, ir_value *x, const window *w)
     int s = w->spatial;
     for (int i = 0; i < s; i++)
         ones[i] = 1;
-    ir_ints one = all_dims(c, ones, s, 1);
-    ir_attrs attrs = {.reduce_window = {.combine = IR_SUM, .window = all_dims(c, w->size, s, 1), .stride = all_dims(c, w->stride, s, 1),
-                                        .low = all_dims(c, w->low, s, 0), .high = all_dims(c, w->high, s, 0), .base_dilation = one, .window_dilation = one}};
+    ir_ints one = ir_spatial_ints(c->b, s, ones, 1);
+    ir_attrs attrs = {.reduce_window = {.combine = IR_SUM, .window = ir_spatial_ints(c->b, s, w->size, 1), .stride = ir_spatial_ints(c->b, s, w->stride, 1),
+                                        .low = ir_spatial_ints(c->b, s, w->low, 0), .high = ir_spatial_ints(c->b, s, w->high, 0), .base_dilation = one, .window_dilation = one}};
     return ir_build1(c->b, IR_OP_reduce_window, &x, 1, &attrs);
 }
 
