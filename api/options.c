@@ -67,6 +67,9 @@ static const char *add_pair(api_session *s, api_pairs *pairs, const char *value)
     if (!equals || equals == value || !equals[1])
         return "NAME=VALUE is due";
     api_pair pair = {ir_strndup(s->arena, value, (size_t)(equals - value)), ir_strdup(s->arena, equals + 1)};
+    for (int i = 0; i < pairs->count; i++)
+        if (!strcmp(pairs->items[i].name, pair.name))
+            return ir_format(s->arena, "'%s' is given twice", pair.name);
     IR_PUSH(s->arena, pairs, pair);
     return NULL;
 }

@@ -17,6 +17,20 @@ static bool is_attached(const api_session *s, const char *name)
     return s->options.attach_loss && !strcmp(name, "label");
 }
 
+static bool has_name(const api_pairs *pairs, const char *name)
+{
+    for (int i = 0; i < pairs->count; i++)
+        if (!strcmp(pairs->items[i].name, name))
+            return true;
+    return false;
+}
+
+/* Its value is in the model: one in a file of inputs is passed over. */
+static bool is_baked(const api_session *s, const char *name)
+{
+    return has_name(&s->options.bake, name);
+}
+
 /* ---- What the options say of shapes ---- */
 
 typedef struct wish { /* a --dim */
@@ -53,11 +67,6 @@ static bool read_dims(api_session *s, wishes *w)
     for (int i = 0; i < s->options.dim.count; i++) {
         const api_pair *p = &s->options.dim.items[i];
         wish x = {.name = p->name, .extent = ir_array(s->arena, int64_t, MAX_SPECS)};
-        for (int k = 0; k < w->count; k++)
-            if (!strcmp(w->items[k].name, p->name)) {
-                api_usage(s, "--dim %s is given twice", p->name);
-                return false;
-            }
         ok &= read_extents(s, p, ',', x.extent, MAX_SPECS, &x.n);
         IR_PUSH(s->arena, w, x);
     }
@@ -87,7 +96,7 @@ static bool read_shapes(api_session *s, wishes *w)
     }
     for (int i = 0; i < s->given.count; i++) {
         const ir_type *t = &s->given.items[i].value->type;
-        if (is_attached(s, s->given.items[i].name))
+        if (is_attached(s, s->given.items[i].name) || is_baked(s, s->given.items[i].name))
             continue;
         onnx_shape *x = &w->shape[w->nshapes++];
         *x = (onnx_shape){.input = s->given.items[i].name, .rank = t->rank};
@@ -114,6 +123,10 @@ static bool read_given(api_session *s)
             }
     }
     for (int i = 0; i < s->options.input.count; i++) {
+        if (is_baked(s, s->options.input.items[i].name)) {
+            api_usage(s, "--input: '%s' is baked, its value cannot be another", s->options.input.items[i].name);
+            return false;
+        }
         ir_tensor t = {s->options.input.items[i].name, ir_npy_read_file(s->arena, s->options.input.items[i].value)};
         int k = 0;
         while (k < s->given.count && strcmp(s->given.items[k].name, t.name))
@@ -219,16 +232,13 @@ static bool note_offers(api_session *s)
 {
     const ir_func *f = ir_func_by_name(s->module[0], "forward");
     for (int i = 0; i < s->given.count; i++) {
-        bool is_input = is_attached(s, s->given.items[i].name);
+        bool is_input = is_attached(s, s->given.items[i].name) || is_baked(s, s->given.items[i].name);
         for (int k = 0; k < f->params.count; k++)
             is_input |= f->params.items[k].bind == IR_INPUT && !strcmp(f->params.items[k].name, s->given.items[i].name);
         if (is_input)
             continue;
         if (s->text) {
-            bool named = false;
-            for (int k = 0; k < s->options.input.count; k++)
-                named |= !strcmp(s->options.input.items[k].name, s->given.items[i].name);
-            (named ? api_usage : api_error)(s, "%s: there is no input '%s'", s->path, s->given.items[i].name);
+            (has_name(&s->options.input, s->given.items[i].name) ? api_usage : api_error)(s, "%s: there is no input '%s'", s->path, s->given.items[i].name);
             return false;
         }
         api_note(s, "input '%s' decides a shape: its value is baked in", s->given.items[i].name);
@@ -313,6 +323,14 @@ bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
 
 /* ---- --train=OPT:NAME=VALUE,… ---- */
 
+static bool is_set(const api_session *s, const char *hyper)
+{
+    for (int k = 0; k < s->hyper.count; k++)
+        if (!strcmp(s->hyper.items[k].name, hyper))
+            return true;
+    return false;
+}
+
 static bool read_hyper(api_session *s, const char *text)
 {
     for (const char *at = text; *at;) {
@@ -329,6 +347,10 @@ static bool read_hyper(api_session *s, const char *text)
             return false;
         }
         cg_default d = {name, value};
+        if (is_set(s, name)) {
+            api_usage(s, "--train: '%s' is given twice", name);
+            return false;
+        }
         IR_PUSH(s->arena, &s->hyper, d);
         at += n + (at[n] == ',');
     }
@@ -351,10 +373,7 @@ static bool read_training(api_session *s)
         return false;
     for (int i = 0; s->optimizer && i < train_hyper_count(s->optimizer); i++) {
         cg_default d = {train_hyper_name(s->optimizer, i), train_hyper_default(s->optimizer, i)};
-        bool given = false;
-        for (int k = 0; k < s->hyper.count; k++)
-            given |= !strcmp(s->hyper.items[k].name, d.name);
-        if (!given)
+        if (!is_set(s, d.name))
             IR_PUSH(s->arena, &s->hyper, d);
     }
     return true;
