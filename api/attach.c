@@ -72,7 +72,7 @@ static bool name_is_free(api_session *s, const ir_func *f)
     for (int i = 0; i < f->params.count + f->results.count; i++) {
         const ir_port *p = i < f->params.count ? &f->params.items[i] : &f->results.items[i - f->params.count];
         if (p->bind == IR_INPUT && !strcmp(p->name, i < f->params.count ? "label" : "loss")) {
-            api_error(s, "--attach-loss: the model has an %s '%s' already", i < f->params.count ? "input" : "output", p->name);
+            api_usage(s, "--attach-loss: the model has an %s '%s' already", i < f->params.count ? "input" : "output", p->name);
             return false;
         }
     }

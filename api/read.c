@@ -3,6 +3,7 @@
  *
  * From a file and the options to modules whose entries are complete: one module for each choice of the dimensions. */
 #include "api/session.h"
+#include "codegen/names.h"
 #include "ir/text.h"
 
 #include <float.h>
@@ -246,14 +247,41 @@ static bool note_offers(api_session *s)
     return true;
 }
 
-static bool dims_exist(api_session *s)
+/* A name that the model has not is the command line's fault, unless it comes from a file of inputs. */
+static void blame(api_session *s)
 {
-    for (int i = 0; i < s->options.dim.count; i++) {
-        bool found = false;
-        for (int k = 0; k < s->facts.dim_names.count; k++)
-            found |= !strcmp(s->facts.dim_names.items[k], s->options.dim.items[i].name);
-        if (!found)
-            api_usage(s, "--dim: no input has a dimension '%s'", s->options.dim.items[i].name);
+    for (int i = 0; i < s->facts.unknown.count; i++) {
+        const char *name = s->facts.unknown.items[i];
+        s->usage |= has_name(&s->options.shape, name) || has_name(&s->options.bake, name) || has_name(&s->options.dim, name) || has_name(&s->options.input, name);
+    }
+}
+
+/* The name of a member of the header. */
+static bool is_member(const api_session *s, const char *name)
+{
+    const ir_module *m = s->module[0];
+    for (int k = 0; k < s->ndims; k++)
+        if (!strcmp(s->dim_name[k], name))
+            return true;
+    for (int k = 0; k < m->funcs.count; k++) {
+        const ir_func *f = m->funcs.items[k];
+        for (int i = 0; f->entry && i < f->params.count + f->results.count; i++) {
+            const ir_port *p = i < f->params.count ? &f->params.items[i] : &f->results.items[i - f->params.count];
+            if (p->bind == IR_INPUT && !strcmp(p->name, name))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool check_renames(api_session *s)
+{
+    for (int i = 0; i < s->options.rename.count; i++) {
+        const api_pair *p = &s->options.rename.items[i];
+        if (!cg_is_member_name(s->arena, p->value))
+            api_usage(s, "--rename: '%s' is no name in C", p->value);
+        if (!is_member(s, p->name))
+            api_usage(s, "--rename: no input or output is named '%s'", p->name);
     }
     return !s->usage;
 }
@@ -294,16 +322,17 @@ bool api_read(api_session *s, unsigned verb, const char *path)
                 chosen[--at] = extent[i];
         }
         s->module[k] = s->text ? read_text(s, &w) : read_onnx(s, &w, extent, k == 0);
+        blame(s);
         if (!s->module[k])
             return false;
         s->spec[k] = (cg_spec){s->module[k], chosen};
     }
-    if (!note_offers(s) || !dims_exist(s))
+    if (!note_offers(s))
         return false;
     for (int k = 0; k < total; k++)
         if (!api_train(s, s->module[k]))
             return false;
-    return true;
+    return check_renames(s);
 }
 
 bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
@@ -318,7 +347,7 @@ bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
     s->nspecs = 1;
     s->module = ir_memdup(s->arena, &m, sizeof m);
     s->spec = ir_memdup(s->arena, &(cg_spec){m, NULL}, sizeof *s->spec);
-    return check_words(s) && read_training(s) && api_train(s, m);
+    return check_words(s) && read_training(s) && api_train(s, m) && check_renames(s);
 }
 
 /* ---- --train=OPT:NAME=VALUE,… ---- */

@@ -111,6 +111,11 @@ const char *cg_clean_prefix(ir_arena *arena, const char *raw)
     return s;
 }
 
+bool cg_is_member_name(ir_arena *arena, const char *s)
+{
+    return cg_is_identifier(s) && !strcmp(s, cg_clean(arena, s, "in_"));
+}
+
 static bool is_taken(const cg_names *n, const char *s)
 {
     for (int i = 0; i < n->taken.count; i++)

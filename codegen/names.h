@@ -14,6 +14,8 @@ typedef struct cg_names {
     bool *renamed;                /* by rename: a name was found */
     IR_LIST(const char *) taken;
 } cg_names;
+/* A member may be called so: an identifier that is not reserved. */
+bool cg_is_member_name(ir_arena *arena, const char *s);
 /* The member for a raw name: renamed or cleaned, and unlike all taken before. */
 const char *cg_field(cg_names *n, const char *raw, const char *digit);
 /* The raw name as it may stand in a comment or a string: printable ASCII, nothing that ends a comment or begins a trigraph. */

@@ -99,7 +99,7 @@ static bool name_members(cg_model *m)
     const cg_request *r = m->r;
     bool *renamed = ir_array(m->arena, bool, r->nrenames + 1), fine = true;
     for (int i = 0; i < r->nrenames; i++)
-        if (!cg_is_identifier(r->rename[i].to) || strcmp(r->rename[i].to, cg_clean(m->arena, r->rename[i].to, "in_"))) {
+        if (!cg_is_member_name(m->arena, r->rename[i].to)) {
             ir_report(m->ctx, IR_ERROR, NULL, "'%s' is no name in C", r->rename[i].to);
             fine = false;
         }

@@ -238,7 +238,7 @@ START_TEST(members_are_renamed_to_names_only)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         *errors = 0;
         api_session *s = SESSION(API_COMPILE, net, wrong[i]);
-        ck_assert(!api_compile(s) && strstr(errors, "is no name in C"));
+        ck_assert(s->usage && strstr(errors, "is no name in C"));
     }
 }
 END_TEST

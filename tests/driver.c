@@ -59,6 +59,8 @@ START_TEST(every_verb_has_help)
 }
 END_TEST
 
+#define SHAPED ROOT "tests/fixtures/onnx/shape_input.onnx"
+
 /* Command lines at fault: exit 2 and a word of what is wrong. */
 static const struct { const char *line, *says; } misuse[] = {
     {"", "verb"},
@@ -93,6 +95,16 @@ static const struct { const char *line, *says; } misuse[] = {
     {"compile small.gir --shape x=3y4", "3y4"},
     {"run small.gir --input x", "x"},
     {"run small.gir --input nothing=x.npy", "nothing"},
+    {"compile small.gir --bake nothing=x.npy", "'nothing'"},
+    {"compile small.gir --rename nothing=a", "'nothing'"},
+    {"compile small.gir --rename x=int", "'int' is no name in C"},
+    {"compile small.gir --train --attach-loss=mse:y", "output 'loss' already"},
+    {"compile small.gir --train --cotangent=nothing", "'nothing'"},
+    {"run small.gir --grad --cotangent nothing=x.npy", "'nothing'"},
+    {"compile " SHAPED " --shape nothing=3", "'nothing'"},
+    {"compile " SHAPED " --bake nothing=x.npy", "'nothing'"},
+    {"compile " SHAPED " --dim nothing=3", "dimension 'nothing'"},
+    {"run " SHAPED " -i nothing=x.npy", "'nothing'"},
     {"run small.gir -i x=x.npy -i x=y.npy", "'x' is given twice"},
     {"run small.gir --bake x=x.npy --bake x=y.npy", "'x' is given twice"},
     {"run small.gir --bake x=x.npy -i x=x.npy", "'x' is baked"},

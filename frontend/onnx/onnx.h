@@ -44,6 +44,7 @@ typedef struct onnx_facts {
     IR_LIST(const char *) shape_inputs;  /* inputs without a baked value that decide a shape */
     IR_LIST(const char *) merged_params; /* parameters that the exporter lists, found nowhere in the file */
     IR_LIST(const char *) dim_names;     /* symbolic dimensions of the inputs, each once */
+    IR_LIST(const char *) unknown;       /* what the options name, as input or dimension, and the file has not: reported */
     IR_LIST(onnx_constant_info) constants;
     IR_LIST(onnx_node_info) nodes;       /* in the file's order */
     bool torch_list;                     /* the file lists its parameters (torch's newer exporter) */

@@ -133,17 +133,10 @@ static bool is_input(const onnx_reader *r, const char *name)
     return false;
 }
 
-/* Options that name an input name one that there is; the symbolic dimensions are listed. */
-static void check_options(onnx_reader *r, const ir_loc *loc)
+static void list_dims(onnx_reader *r)
 {
     const Onnx__GraphProto *g = r->model->graph;
     ir_map seen = ir_map_new(r->scratch);
-    for (int i = 0; i < r->options->nshapes; i++)
-        if (!is_input(r, r->options->shapes[i].input))
-            ir_report(r->ctx, IR_ERROR, loc, "there is no input '%s' whose shape could be given", r->options->shapes[i].input);
-    for (int i = 0; i < r->options->nbaked; i++)
-        if (!is_input(r, r->options->baked[i].name))
-            ir_report(r->ctx, IR_ERROR, loc, "there is no input '%s' that could be baked", r->options->baked[i].name);
     for (size_t i = 0; i < g->n_input; i++) {
         const Onnx__TensorTypeProto *t = g->input[i]->type ? g->input[i]->type->tensor_type : NULL;
         for (size_t d = 0; t && t->shape && d < t->shape->n_dim && d < IR_MAX_RANK; d++) {
@@ -154,6 +147,42 @@ static void check_options(onnx_reader *r, const ir_loc *loc)
             IR_PUSH(r->arena, &r->facts->dim_names, ir_strdup(r->arena, name));
         }
     }
+}
+
+static bool is_listed(const char *const *names, int n, const char *name)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(names[i], name))
+            return true;
+    return false;
+}
+
+/* `what` is the sentence with the name in it. */
+static void unknown(onnx_reader *r, const char *name, const char *what)
+{
+    const ir_loc loc = {.file = r->file, .node = -1};
+    if (is_listed(r->facts->unknown.items, r->facts->unknown.count, name))
+        return;
+    IR_PUSH(r->arena, &r->facts->unknown, name);
+    ir_report(r->ctx, IR_ERROR, &loc, "%s", what);
+}
+
+/* What options name is there. */
+static void check_options(onnx_reader *r)
+{
+    const onnx_options *o = r->options;
+    for (int i = 0; i < o->noffered; i++)
+        if (!is_input(r, o->offered[i].name))
+            unknown(r, o->offered[i].name, ir_format(r->scratch, "there is no input '%s'", o->offered[i].name));
+    for (int i = 0; i < o->nshapes; i++)
+        if (!is_input(r, o->shapes[i].input))
+            unknown(r, o->shapes[i].input, ir_format(r->scratch, "there is no input '%s' whose shape could be given", o->shapes[i].input));
+    for (int i = 0; i < o->nbaked; i++)
+        if (!is_input(r, o->baked[i].name))
+            unknown(r, o->baked[i].name, ir_format(r->scratch, "there is no input '%s' that could be baked", o->baked[i].name));
+    for (int i = 0; i < o->ndims; i++)
+        if (!is_listed(r->facts->dim_names.items, r->facts->dim_names.count, o->dims[i].name))
+            unknown(r, o->dims[i].name, ir_format(r->scratch, "--dim: no input has a dimension '%s'", o->dims[i].name));
 }
 
 static const onnx_shape *shape_option(const onnx_reader *r, const char *name)
@@ -458,7 +487,8 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
     read_initializers(&r);
     read_signature(&r);
     note_training_ops(&r);
-    check_options(&r, loc);
+    list_dims(&r);
+    check_options(&r);
     bind_dims(&r);
     ir_module *m = rounds(&r);
     if (m)
