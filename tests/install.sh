@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 # install.sh BUILD: installs into a folder of its own and uses what is there as an application would: through pkg-config, in C99
 # and in C++17, with warnings as errors. Then reads the library's symbols: nothing static is writable, and what it calls is
-# on the list below, without malloc, printf or abort.
+# on the list below, without malloc, printf or abort. The compiler's library is used the same way, by examples/autograd.c; it defines
+# what gradc.h declares and no name beside.
 set -eu
-build=$1
+build=$(cd "$1" && pwd)
+here=$(cd "$(dirname "$0")/.." && pwd)
 to=$(mktemp -d)
 trap 'rm -rf "$to"' EXIT
 cmake --install "$build" --prefix "$to/prefix" >"$to/log" || { cat "$to/log"; exit 1; }
@@ -46,3 +48,16 @@ nm "$library" | awk -v allowed="$(echo $allowed)" '
   $2 ~ /^[TtRr]$/ { ok[$3] = 1 }
   $1 == "U" { used[$2] = 1 }
   END { for (s in used) if (!(s in ok)) { print "calls " s; bad = 1 } exit bad }'
+
+cd "$to"
+# shellcheck disable=SC2046,SC2086
+{
+  cc $warnings "$here/examples/autograd.c" $(pkg-config --cflags --libs gradc) -o autograd
+  ./autograd >said
+  cc $warnings -I. "$here/examples/autograd_linked.c" autograd_loss.o $cflags $libs -o linked
+}
+./linked >linked.txt
+[ -s linked.txt ] && ! grep -vxFf said linked.txt
+nm -g --defined-only "$(pkg-config --variable=libdir gradc)/libgradc.a" | awk '$2 ~ /^[A-Z]$/ { print $3 }' | sort >defined
+grep -v '^static' "$(pkg-config --variable=includedir gradc)/gradc.h" | grep -o '\bgradc_[a-z0-9_]*(' | tr -d '(' | sort -u >declared
+[ -s defined ] && { [ -z "$(comm -23 defined declared)" ] || { comm -23 defined declared; echo "defined, not declared in gradc.h"; exit 1; }; }
