@@ -8,8 +8,8 @@
 #include "codegen/codegen.h"
 #include "frontend/onnx/onnx.h"
 #include "passes/passes.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,9 +144,5 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, every_failure_comes_back, 0, FILES * STEPS);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -4,8 +4,8 @@
  * The library behind the command: how tensors are printed, names and globs, losses that are attached, what trains, the judgement of
  * --expect, specialisations. */
 #include "api/execute.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,9 +322,5 @@ int main(void)
     tcase_add_test(c, functions_that_double_are_refused_before_they_grow);
     tcase_add_test(c, distances_are_judged_by_the_files_own);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -3,8 +3,8 @@
  *
  * Types, arenas, diagnostics and the builder. */
 #include "ir/ir.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,9 +116,5 @@ int main(void)
     tcase_add_test(c, each_failed_allocation_comes_back);
     tcase_add_test(c, builder_infers_and_refuses);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

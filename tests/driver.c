@@ -4,6 +4,7 @@
  * The command as a user meets it: exit statuses, what goes to stdout and stderr, what is written and what is not. Hostile files have
  * tests of their own in driver_hostile.c. */
 #include "tests/command.h"
+#include "tests/suite.h"
 
 /* w * x, and a loss of it. */
 static const char small_model[] = "gir 1\n"
@@ -434,9 +435,5 @@ int main(void)
     tcase_add_test(c, a_wrong_value_is_noticed);
     tcase_add_test(c, quiet_hides_notes);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

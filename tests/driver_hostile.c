@@ -4,6 +4,7 @@
  * Files from anyone, given to the command: each ends with a diagnostic and exit 1, or is compiled; nothing is written when it
  * is refused, nothing crashes, nothing outside the model's folder is read, and no name reaches generated text raw. */
 #include "tests/command.h"
+#include "tests/suite.h"
 
 static void refused(const char *model, const char *what)
 {
@@ -309,9 +310,5 @@ int main(void)
     tcase_add_test(c, files_are_named_inside_the_folder);
     tcase_add_test(c, weights_beside_a_text_are_not_believed);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

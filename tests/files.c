@@ -7,8 +7,8 @@
 #include "ir/npy.h"
 #include "ir/path.h"
 #include "ir/safetensors.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -529,9 +529,5 @@ int main(void)
     tcase_add_test(c, hostile_safetensors);
     tcase_add_test(c, each_failed_allocation_comes_back);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

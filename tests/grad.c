@@ -5,21 +5,6 @@
  * has a case or more for each op whose vjp column in ir/ops.def names a rule; an op without one fails. */
 #include "tests/grad.h"
 
-static ir_ctx *ctx;
-static ir_arena *arena;
-
-static void setup(void)
-{
-    *grad_error = 0;
-    ctx = ir_ctx_new(grad_sink, NULL);
-    arena = ir_arena_new(ctx);
-}
-
-static void teardown(void)
-{
-    ir_ctx_free(ctx);
-}
-
 /* Parameters (their first letter: tests/grad.h), and instructions, of which the last is the one that is tested. */
 static const struct { const char *params, *body; } cases[] = {
     /* elementwise, one operand */
@@ -190,7 +175,7 @@ static ir_func *parse(const char *params, const char *body)
 {
     const char *text = ir_format(arena, "gir 1\nmodule \"m\"\nfunc @f(%s) {\n %s\n return\n}\n", params, body);
     ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
-    ck_assert_msg(m != NULL, "%s: %s", body, grad_error);
+    ck_assert_msg(m != NULL, "%s: %s", body, first_error);
     ir_func *f = m->funcs.items[0];
     f->entry = true;
     for (int i = 0; i < f->params.count; i++)
@@ -228,13 +213,9 @@ int main(void)
     Suite *s = suite_create("grad");
     TCase *c = tcase_create("grad");
     tcase_set_timeout(c, 30);
-    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_checked_fixture(c, context_setup, context_teardown);
     tcase_add_loop_test(c, derivatives_are_those_of_differences, 0, CASES);
     tcase_add_test(c, every_rule_has_a_case);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

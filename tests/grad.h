@@ -8,21 +8,10 @@
 #include "codegen/codegen.h"
 #include "gradc_rt.h"
 #include "passes/passes.h"
+#include "tests/context.h"
 
-#include <check.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-static char grad_error[1000];
-
-static inline void grad_sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
-{
-    (void)user, (void)severity;
-    if (!*grad_error)
-        snprintf(grad_error, sizeof grad_error, "%d: %s", loc ? loc->line : 0, text);
-}
 
 static inline uint64_t grad_random(uint64_t *state)
 {
@@ -40,11 +29,11 @@ static inline double grad_uniform(uint64_t *state, double low, double high)
 /* Numbers for a parameter; the first letter of its name says which:
  *   p  positive    u  inside (-1, 1)    a  above 1    d  0.17 apart from each other, and 0.04 from those of the next parameter
  *   i, c  small integers, bools         others  of both signs, away from 0 */
-static inline ir_literal *grad_numbers(ir_arena *arena, const ir_port *port, int number, uint64_t *state)
+static inline ir_literal *grad_numbers(ir_arena *to, const ir_port *port, int number, uint64_t *state)
 {
     const ir_type *t = &port->value->type;
-    ir_literal *l = ir_literal_new(arena, t);
-    int64_t n = ir_count(t), *order = ir_array(arena, int64_t, n + 1);
+    ir_literal *l = ir_literal_new(to, t);
+    int64_t n = ir_count(t), *order = ir_array(to, int64_t, n + 1);
     for (int64_t i = 0; i < n; i++) { /* a random order */
         int64_t j = (int64_t)(grad_random(state) % (uint64_t)(i + 1));
         order[i] = order[j];
@@ -62,11 +51,11 @@ static inline ir_literal *grad_numbers(ir_arena *arena, const ir_port *port, int
     return l;
 }
 
-static inline ir_literal **grad_eval(ir_arena *arena, const ir_func *f, ir_literal *const *args)
+static inline ir_literal **grad_eval(ir_arena *to, const ir_func *f, ir_literal *const *args)
 {
-    ir_literal **results = ir_array(arena, ir_literal *, f->results.count + 1);
+    ir_literal **results = ir_array(to, ir_literal *, f->results.count + 1);
     bool bad = false;
-    ir_eval(arena, f, args, results, &bad);
+    ir_eval(to, f, args, results, &bad);
     ck_assert_msg(!bad, "@%s: an index is out of range", f->name);
     return results;
 }
@@ -91,14 +80,14 @@ static inline void grad_all(grad_request *q, const ir_func *f, int first)
 }
 
 /* Sum over the asked results of f times their cotangents, with element k of parameter p moved by h. */
-static inline double grad_moved(ir_ctx *ctx, const ir_func *f, const grad_request *q, ir_literal *const *args, int p, int64_t k, double h)
+static inline double grad_moved(const ir_func *f, const grad_request *q, ir_literal *const *args, int p, int64_t k, double h)
 {
-    ir_arena *arena = ir_arena_new(ctx);
-    ir_literal **moved = ir_memdup(arena, args, (size_t)f->params.count * sizeof *args);
-    moved[p] = ir_literal_new(arena, &args[p]->type);
+    ir_arena *scratch = ir_arena_new(ctx);
+    ir_literal **moved = ir_memdup(scratch, args, (size_t)f->params.count * sizeof *args);
+    moved[p] = ir_literal_new(scratch, &args[p]->type);
     memcpy(moved[p]->data, args[p]->data, (size_t)ir_bytes(&args[p]->type));
     ir_literal_set(moved[p], k, ir_literal_get(args[p], k) + h);
-    ir_literal **results = grad_eval(arena, f, moved);
+    ir_literal **results = grad_eval(scratch, f, moved);
     double sum = 0;
     for (int i = 0; i < q->r.ncotangents; i++) {
         const ir_literal *r = results[q->cotangents[i]], *ct = args[f->params.count + i];
@@ -106,7 +95,7 @@ static inline double grad_moved(ir_ctx *ctx, const ir_func *f, const grad_reques
             if (ir_literal_get(ct, j) != 0)
                 sum += ir_literal_get(ct, j) * ir_literal_get(r, j);
     }
-    ir_arena_free(arena);
+    ir_arena_free(scratch);
     return sum;
 }
 
@@ -114,9 +103,8 @@ static inline double grad_moved(ir_ctx *ctx, const ir_func *f, const grad_reques
 static inline void grad_check(const char *what, const ir_func *f, const ir_func *joint, const grad_request *q, ir_literal *const *args, int most)
 {
     const double h = 1e-3;
-    ir_ctx *ctx = f->module->ctx;
-    ir_arena *arena = ir_arena_new(ctx);
-    ir_literal **results = grad_eval(arena, joint, args);
+    ir_arena *scratch = ir_arena_new(ctx);
+    ir_literal **results = grad_eval(scratch, joint, args);
     for (int i = 0; i < q->r.ninputs; i++) {
         const ir_literal *got = results[f->results.count + i];
         int p = q->inputs[i];
@@ -125,13 +113,13 @@ static inline void grad_check(const char *what, const ir_func *f, const ir_func 
         for (int64_t k = 0; k < n; k += step) {
             double d[4];
             for (int j = 0; j < 4; j++)
-                d[j] = grad_moved(ctx, f, q, args, p, k, h * (j < 2 ? j - 2 : j - 1));
+                d[j] = grad_moved(f, q, args, p, k, h * (j < 2 ? j - 2 : j - 1));
             double due = (d[0] - 8 * d[1] + 8 * d[2] - d[3]) / (12 * h), x = ir_literal_get(got, k);
             ck_assert_msg(fabs(x - due) <= 1e-7 * (1 + fabs(due)), "%s: the derivative for `%s`, element %d, is %.12g; %.12g by differences", what,
                           f->params.items[p].name, (int)k, x, due);
         }
     }
-    ir_arena_free(arena);
+    ir_arena_free(scratch);
 }
 
 /* First derivatives of f, and those of the joint function in turn, up to `order`. Numbers for f are in args already, or NULL; args
@@ -144,7 +132,7 @@ static inline ir_func *grad_check_orders(const char *what, ir_func *f, int order
         grad_request q;
         grad_all(&q, f, first);
         ir_func *joint = ad_joint(m, f, &q.r, ir_format(m->arena, "joint%d", k));
-        ck_assert_msg(joint != NULL, "%s: %s", what, grad_error);
+        ck_assert_msg(joint != NULL, "%s: %s", what, first_error);
         ir_verify(m);
         for (int i = 0; i < joint->params.count; i++)
             if (!args[i])
@@ -186,7 +174,6 @@ static inline void grad_survives_passes(const char *what, ir_func *f, ir_literal
 static inline void grad_compiled(const char *what, ir_func *f, ir_literal *const *args)
 {
     ir_module *m = f->module;
-    ir_ctx *ctx = m->ctx;
     ir_literal **due = grad_eval(m->arena, f, args);
     for (int i = m->funcs.count; i-- > 0;)
         if (m->funcs.items[i] != f && m->funcs.items[i]->params.count && m->funcs.items[i]->params.items[0].name)
@@ -209,7 +196,7 @@ static inline void grad_compiled(const char *what, ir_func *f, ir_literal *const
         pass_run_one(m, p, true);
     cg_object *o = cg_compile(ctx, m->arena, &(cg_request){.prefix = "t", .spec = &(cg_spec){.module = m}, .nspecs = 1, .level = 1});
     cg_jit *jit = o ? cg_jit_load(ctx, m->arena, o->bytes, o->size, NULL) : NULL;
-    ck_assert_msg(jit != NULL, "%s: %s", what, grad_error);
+    ck_assert_msg(jit != NULL, "%s: %s", what, first_error);
     gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *), (*forward)(gradc_rt_ctx *, const void *, const void *);
     *(void **)&init = cg_jit_symbol(jit, "t_init");
     *(void **)&forward = cg_jit_symbol(jit, "t_forward");

@@ -6,34 +6,11 @@
 #include "api/machine.h"
 #include "api/pipeline.h"
 #include "ir/kernels.h"
+#include "tests/context.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static ir_ctx *ctx;
-static ir_arena *arena;
-static char first_error[500];
-
-static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
-{
-    (void)user, (void)loc;
-    if (severity == IR_ERROR && !*first_error)
-        snprintf(first_error, sizeof first_error, "%s", text);
-}
-
-static void setup(void)
-{
-    *first_error = 0;
-    ctx = ir_ctx_new(sink, NULL);
-    arena = ir_arena_new(ctx);
-}
-
-static void teardown(void)
-{
-    ir_ctx_free(ctx);
-}
 
 /* ---- The functions ---- */
 
@@ -578,7 +555,7 @@ START_TEST(while_has_no_derivative)
               "entry @f(input %x : f64[]) {\n  %y, %t = scan %x body=@outer consts=0 carries=1 length=3 : f64[], i64[]\n  return (output \"y\" %y)\n}\n"), "f");
     int zero = 0;
     ck_assert_ptr_null(ad_joint(f->module, f, &(ad_request){.loss = 0, .inputs = &zero, .ninputs = 1}, "joint"));
-    ck_assert_str_eq(first_error, "no derivative rule for `while_loop`");
+    ck_assert_ptr_nonnull(strstr(first_error, ": no derivative rule for `while_loop`"));
     ir_verify(f->module);
 }
 END_TEST
@@ -623,7 +600,7 @@ int main(void)
     Suite *s = suite_create("grad_loop");
     TCase *c = tcase_create("grad_loop");
     tcase_set_timeout(c, 60);
-    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_checked_fixture(c, context_setup, context_teardown);
     tcase_add_loop_test(c, first_derivatives_are_right, 0, SAMPLES);
     tcase_add_loop_test(c, second_derivatives_are_right, 0, SAMPLES);
     tcase_add_loop_test(c, compiled_first_derivatives_agree, 0, SAMPLES);
@@ -636,9 +613,5 @@ int main(void)
     tcase_add_test(c, custom_derivatives_are_called);
     tcase_add_loop_test(c, what_would_be_saved_has_a_limit, 0, 2);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

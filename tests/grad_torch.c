@@ -5,7 +5,6 @@
 #include "tests/grad.h"
 
 typedef struct reader {
-    ir_arena *arena;
     FILE *file;
     int line;
 } reader;
@@ -16,7 +15,7 @@ static char *next(reader *r)
     char *line = NULL;
     size_t size;
     ssize_t n = getline(&line, &size, r->file);
-    char *copy = n > 0 ? ir_strndup(r->arena, line, (size_t)n - 1) : NULL;
+    char *copy = n > 0 ? ir_strndup(arena, line, (size_t)n - 1) : NULL;
     free(line);
     r->line++;
     return copy;
@@ -24,7 +23,7 @@ static char *next(reader *r)
 
 static ir_literal *numbers(reader *r, const ir_type *t)
 {
-    ir_literal *l = ir_literal_new(r->arena, t);
+    ir_literal *l = ir_literal_new(arena, t);
     char *at = next(r);
     for (int64_t i = 0; i < ir_count(t); i++) {
         char *end;
@@ -36,14 +35,14 @@ static ir_literal *numbers(reader *r, const ir_type *t)
     return l;
 }
 
-static void check_case(ir_ctx *ctx, reader *r, const char *name)
+static void check_case(reader *r, const char *name)
 {
     const char *params = next(r), *body = "", *line;
     while (strcmp(line = next(r), "."))
-        body = ir_format(r->arena, "%s %s\n", body, line);
-    const char *text = ir_format(r->arena, "gir 1\nmodule \"m\"\nfunc @f(%s) {\n%s return %%y\n}\n", params, body);
-    ir_module *m = ir_parse(ctx, r->arena, text, strlen(text), "test.gir", NULL);
-    ck_assert_msg(m != NULL, "%s: %s", name, grad_error);
+        body = ir_format(arena, "%s %s\n", body, line);
+    const char *text = ir_format(arena, "gir 1\nmodule \"m\"\nfunc @f(%s) {\n%s return %%y\n}\n", params, body);
+    ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
+    ck_assert_msg(m != NULL, "%s: %s", name, first_error);
     ir_func *f = m->funcs.items[0];
     f->entry = true;
     f->results.items[0].name = "y";
@@ -56,10 +55,10 @@ static void check_case(ir_ctx *ctx, reader *r, const char *name)
     grad_request q;
     grad_all(&q, f, 0);
     ir_func *joint = ad_joint(m, f, &q.r, "joint");
-    ck_assert_msg(joint != NULL, "%s: %s", name, grad_error);
-    ir_literal **results = grad_eval(r->arena, joint, args);
+    ck_assert_msg(joint != NULL, "%s: %s", name, first_error);
+    ir_literal **results = grad_eval(arena, joint, args);
     for (int i = 1; i < joint->results.count; i++)
-        grad_near(ir_format(r->arena, "%s, the gradient of %s", name, joint->results.items[i].name), results[i], numbers(r, &results[i]->type), 1e-12);
+        grad_near(ir_format(arena, "%s, the gradient of %s", name, joint->results.items[i].name), results[i], numbers(r, &results[i]->type), 1e-12);
     grad_survives_passes(name, joint, args);
     grad_compiled(name, joint, args);
 }
@@ -70,14 +69,14 @@ START_TEST(gradients_are_those_of_torch)
     ck_assert(file != NULL);
     int line = 0, cases = 0;
     for (bool more = true; more; cases += more) {
-        ir_ctx *ctx = ir_ctx_new(grad_sink, NULL);
-        reader r = {ir_arena_new(ctx), file, line};
+        context_setup();
+        reader r = {file, line};
         const char *name = next(&r);
         more = name != NULL;
         if (more)
-            check_case(ctx, &r, name);
+            check_case(&r, name);
         line = r.line;
-        ir_ctx_free(ctx);
+        context_teardown();
     }
     fclose(file);
     ck_assert_int_ge(cases, 80);
@@ -91,9 +90,5 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_test(c, gradients_are_those_of_torch);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -8,15 +8,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static ir_ctx *ctx;
-static ir_arena *arena;
 static char folder[64];
 
 static void setup(void)
 {
-    *tiny_error = 0;
-    ctx = ir_ctx_new(tiny_sink, NULL);
-    arena = ir_arena_new(ctx);
+    context_setup();
     strcpy(folder, "/tmp/gradc-header-XXXXXX");
     ck_assert(mkdtemp(folder));
 }
@@ -34,7 +30,7 @@ static int sh(const char *format, const char *a, const char *b)
 static void teardown(void)
 {
     ck_assert_int_eq(sh("rm -rf %s%s", folder, ""), 0);
-    ir_ctx_free(ctx);
+    context_teardown();
 }
 
 static void put(const char *name, const void *bytes, size_t size)
@@ -52,7 +48,7 @@ static void put_object(const cg_object *o)
 static cg_object *compile(const cg_request *r)
 {
     cg_object *o = cg_compile(ctx, arena, r);
-    ck_assert_msg(o != NULL, "%s", tiny_error);
+    ck_assert_msg(o != NULL, "%s", first_error);
     return o;
 }
 
@@ -193,11 +189,11 @@ START_TEST(bad_renames_are_refused)
     cg_rename renames[] = {{"x", "no name"}, {"nothing", "fine"}};
     cg_request r = {.prefix = "tiny", .spec = &spec, .nspecs = 1, .rename = renames, .nrenames = 1};
     ck_assert_ptr_null(cg_measure(ctx, arena, &r));
-    ck_assert_str_eq(tiny_error, "0: 'no name' is no name in C");
-    *tiny_error = 0;
+    ck_assert_str_eq(first_error, "0: 'no name' is no name in C");
+    *first_error = 0;
     r.rename = renames + 1;
     ck_assert_ptr_null(cg_measure(ctx, arena, &r));
-    ck_assert_str_eq(tiny_error, "0: no input or output is named 'nothing'");
+    ck_assert_str_eq(first_error, "0: no input or output is named 'nothing'");
 }
 END_TEST
 
@@ -214,9 +210,5 @@ int main(void)
     tcase_add_test(c, two_models_live_in_one_program);
     tcase_add_test(c, bad_renames_are_refused);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -11,9 +11,6 @@
 
 enum { SEEDS = 80, PARTS = 4 };
 
-static ir_ctx *ctx;
-static ir_arena *arena;
-
 static uint64_t state;
 
 static int64_t draw(int64_t n)
@@ -156,7 +153,7 @@ static ir_func *random_function(uint64_t seed)
         ir_dtype t = types[draw(5)];
         ir_value *v = draw(2) ? dot(&b, t) : convolved(&b, t);
         if (!v) { /* a window larger than what it slides over */
-            *tiny_error = 0;
+            *first_error = 0;
             continue;
         }
         after(&b, v);
@@ -174,9 +171,9 @@ static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t thr
     cg_spec spec = {f->module, NULL};
     cg_request r = {.prefix = "tiny", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .cpu = &cpu, .ncpus = cpu != NULL};
     cg_object *o = cg_compile(ctx, arena, &r);
-    ck_assert_msg(o != NULL, "%s", tiny_error);
+    ck_assert_msg(o != NULL, "%s", first_error);
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
-    ck_assert_msg(jit != NULL, "%s", tiny_error);
+    ck_assert_msg(jit != NULL, "%s", first_error);
     gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
     entry2 *entry;
     *(void **)&init = cg_jit_symbol(jit, "tiny_init");
@@ -202,9 +199,7 @@ static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t thr
 START_TEST(random_contractions_give_what_the_evaluator_gives)
 {
     for (uint64_t seed = (uint64_t)_i * SEEDS / PARTS; seed < (uint64_t)(_i + 1) * SEEDS / PARTS; seed++) {
-        *tiny_error = 0;
-        ctx = ir_ctx_new(tiny_sink, NULL);
-        arena = ir_arena_new(ctx);
+        context_setup();
         const ir_func *f = random_function(seed), *g = random_function(seed);
         ir_literal *arg[8], *due[8];
         for (int i = 0; i < f->params.count; i++)
@@ -216,7 +211,7 @@ START_TEST(random_contractions_give_what_the_evaluator_gives)
 #ifdef __x86_64__
         check(seed, g, seed % 4 ? "x86-64" : "x86-64-v2", 3 - 2 * (seed % 2), due);
 #endif
-        ir_ctx_free(ctx);
+        context_teardown();
     }
 }
 END_TEST
@@ -228,9 +223,5 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, random_contractions_give_what_the_evaluator_gives, 0, PARTS);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -6,8 +6,8 @@
  * The seed of a failure is in its message. */
 #include "api/machine.h"
 #include "api/pipeline.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -460,9 +460,5 @@ int main(void)
     tcase_add_test(c, derivatives_are_those_of_the_unrolled_loop);
     tcase_add_test(c, compiled_code_agrees);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -4,8 +4,8 @@
  * Elementary functions: compiled alone for this processor and for one without fused multiply-add, at several numbers of lanes, on
  * random and special arguments, against the C library in long double. With arguments, prints the errors: test_math measure N. */
 #include "codegen/target.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <fenv.h>
 #include <float.h>
 #include <math.h>
@@ -285,9 +285,5 @@ int main(int argc, char **argv)
     tcase_add_test(t, functions_without_fma);
 #endif
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

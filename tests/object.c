@@ -9,21 +9,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static ir_ctx *ctx;
-static ir_arena *arena;
-
-static void setup(void)
-{
-    *tiny_error = 0;
-    ctx = ir_ctx_new(tiny_sink, NULL);
-    arena = ir_arena_new(ctx);
-}
-
-static void teardown(void)
-{
-    ir_ctx_free(ctx);
-}
-
 static const cg_default lr = {"lr", 0.125};
 
 static cg_request request(const cg_spec *spec, int nspecs)
@@ -34,7 +19,7 @@ static cg_request request(const cg_spec *spec, int nspecs)
 static cg_object *compile(const cg_request *r)
 {
     cg_object *o = cg_compile(ctx, arena, r);
-    ck_assert_msg(o != NULL, "%s", tiny_error);
+    ck_assert_msg(o != NULL, "%s", first_error);
     return o;
 }
 
@@ -46,11 +31,11 @@ START_TEST(unknown_processors_are_refused_with_the_list)
     r.cpu = &cpu;
     r.ncpus = 1;
     ck_assert_ptr_null(cg_compile(ctx, arena, &r));
-    ck_assert(strstr(tiny_error, "pentium9") && strstr(tiny_error, "native, x86-64, x86-64-v2"));
-    *tiny_error = 0;
+    ck_assert(strstr(first_error, "pentium9") && strstr(first_error, "native, x86-64, x86-64-v2"));
+    *first_error = 0;
     r.triple = "vax-dec-ultrix";
     ck_assert_ptr_null(cg_compile(ctx, arena, &r));
-    ck_assert(strstr(tiny_error, "vax-dec-ultrix"));
+    ck_assert(strstr(first_error, "vax-dec-ultrix"));
 }
 END_TEST
 
@@ -153,7 +138,7 @@ static program load(const cg_request *r)
 {
     program p = {.o = compile(r)};
     p.jit = cg_jit_load(ctx, arena, p.o->bytes, p.o->size, NULL);
-    ck_assert_msg(p.jit != NULL, "%s", tiny_error);
+    ck_assert_msg(p.jit != NULL, "%s", first_error);
     gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
     *(void **)&init = cg_jit_symbol(p.jit, "tiny_init");
     ck_assert_msg(init != NULL, "no tiny_init");
@@ -302,12 +287,12 @@ START_TEST(without_training_entries_there_is_no_training_state)
     cg_request r = request(&spec, 1);
     r.entries = 1 << GRADC_RT_FORWARD;
     cg_object *o = cg_measure(ctx, arena, &r);
-    ck_assert_msg(o != NULL, "%s", tiny_error);
+    ck_assert_msg(o != NULL, "%s", first_error);
     ck_assert(!o->sizes.grads && !o->sizes.optimizer && !o->sizes.saved && o->sizes.params > 0);
     ck_assert_ptr_null(strstr(compile(&r)->header, "grad_block"));
     r.entries = 1 << GRADC_RT_STEP;
     ck_assert_ptr_null(cg_measure(ctx, arena, &r));
-    ck_assert(strstr(tiny_error, "step"));
+    ck_assert(strstr(first_error, "step"));
 }
 END_TEST
 
@@ -351,7 +336,7 @@ START_TEST(results_do_not_depend_on_threads)
     cg_request r = request(&spec, 1);
     cg_object *o = compile(&r);
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
-    ck_assert_msg(jit != NULL, "%s", tiny_error);
+    ck_assert_msg(jit != NULL, "%s", first_error);
     gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
     *(void **)&init = cg_jit_symbol(jit, "tiny_init");
     float *x = ir_array(arena, float, N), *t = ir_array(arena, float, N), *y = ir_array(arena, float, 3 * N), loss[3];
@@ -478,7 +463,7 @@ int main(void)
     Suite *s = suite_create("object");
     TCase *c = tcase_create("object");
     tcase_set_timeout(c, 60);
-    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_checked_fixture(c, context_setup, context_teardown);
     tcase_add_test(c, unknown_processors_are_refused_with_the_list);
     tcase_add_test(c, objects_are_of_the_target_asked_for);
     tcase_add_test(c, the_same_request_gives_the_same_bytes);
@@ -494,9 +479,5 @@ int main(void)
     tcase_add_test(c, failed_allocations_come_back);
     tcase_add_test(c, libraries_link);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -6,8 +6,8 @@
 #include "frontend/onnx/onnx.h"
 #include "ir/npy.h"
 #include "passes/passes.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -384,9 +384,5 @@ int main(int argc, char **argv)
     tcase_add_test(c, what_trains);
     tcase_add_test(c, the_table_is_whole);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -5,8 +5,8 @@
 #include "frontend/onnx/onnx.h"
 #include "ir/npy.h"
 #include "passes/passes.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,9 +78,5 @@ int main(void)
     TCase *c = tcase_create("onnx_grad");
     tcase_add_loop_test(c, gradients_agree_with_torch, 0, 5);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

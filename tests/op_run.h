@@ -19,8 +19,8 @@
 #include "codegen/codegen.h"
 #include "gradc_rt.h"
 #include "passes/passes.h"
+#include "tests/context.h"
 
-#include <check.h>
 #include <elf.h>
 #include <math.h>
 #include <stdlib.h>
@@ -62,7 +62,6 @@ typedef struct op_output {
 } op_output;
 
 typedef struct op_batch {
-    ir_ctx *ctx;
     ir_arena *arena;
     op_text params, body, funcs, results;
     IR_LIST(op_output) outputs;
@@ -73,15 +72,6 @@ typedef struct op_batch {
     uint64_t random;
 } op_batch;
 
-static char op_error[1000];
-
-static inline void op_sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
-{
-    (void)user, (void)severity;
-    if (!*op_error)
-        snprintf(op_error, sizeof op_error, "%d: %s: %s", loc ? loc->line : 0, text, loc && loc->source ? loc->source : "");
-}
-
 static inline uint64_t op_random(op_batch *b)
 {
     b->random ^= b->random << 13;
@@ -90,9 +80,9 @@ static inline uint64_t op_random(op_batch *b)
     return b->random;
 }
 
-static inline void op_open(op_batch *b, ir_ctx *ctx)
+static inline void op_open(op_batch *b)
 {
-    *b = (op_batch){.ctx = ctx, .arena = ir_arena_new(ctx), .random = 88172645463325252u};
+    *b = (op_batch){.arena = ir_arena_new(ctx), .random = 88172645463325252u};
     op_text *const all[] = {&b->params, &b->body, &b->funcs, &b->results};
     for (int i = 0; i < 4; i++)
         all[i]->file = open_memstream(&all[i]->bytes, &all[i]->size);
@@ -565,10 +555,10 @@ static inline gradc_rt_status op_call(op_program *p, const cg_object *o, cg_jit 
 
 static inline int op_run_on(op_batch *b, op_program *p, const cg_request *r, const char *cpu)
 {
-    cg_object *o = cg_compile(b->ctx, b->arena, r);
-    ck_assert_msg(o != NULL, "%s", op_error);
-    cg_jit *jit = cg_jit_load(b->ctx, b->arena, o->bytes, o->size, NULL);
-    ck_assert_msg(jit != NULL, "%s", op_error);
+    cg_object *o = cg_compile(ctx, b->arena, r);
+    ck_assert_msg(o != NULL, "%s", first_error);
+    cg_jit *jit = cg_jit_load(ctx, b->arena, o->bytes, o->size, NULL);
+    ck_assert_msg(jit != NULL, "%s", first_error);
     int wrong = op_undefined(o);
     for (uint32_t threads = 1; threads <= 2; threads++) {
         gradc_rt_status status = op_call(p, o, jit, threads, threads == 1 ? p->first : p->got);
@@ -594,8 +584,8 @@ static inline ir_module *op_module(op_batch *b)
         free(all[i]->bytes);
     if (getenv("GRADC_SHOW"))
         fputs(text, stderr);
-    ir_module *m = ir_parse(b->ctx, b->arena, text, strlen(text), "ops.gir", NULL);
-    ck_assert_msg(m != NULL, "%s", op_error);
+    ir_module *m = ir_parse(ctx, b->arena, text, strlen(text), "ops.gir", NULL);
+    ck_assert_msg(m != NULL, "%s", first_error);
     return m;
 }
 

@@ -7,19 +7,6 @@
 
 enum { MOST = 48 }; /* cases of a module */
 
-static ir_ctx *ctx;
-
-static void setup(void)
-{
-    *op_error = 0;
-    ctx = ir_ctx_new(op_sink, NULL);
-}
-
-static void teardown(void)
-{
-    ir_ctx_free(ctx);
-}
-
 /* Cases gather here, and run when they are many. */
 typedef struct collector {
     op_batch batch;
@@ -49,14 +36,14 @@ static void run(collector *c)
     c->seen += occurs(m, c->op);
     c->wrong += op_run(&c->batch, m, (unsigned)c->op + c->batches++);
     ir_ctx_free(ctx);
-    setup();
+    context_setup();
     c->batch.cases = 0;
 }
 
 static void add(collector *c, const op_case *made, ir_dtype t, unsigned kind)
 {
     if (!c->batch.cases)
-        op_open(&c->batch, ctx);
+        op_open(&c->batch);
     op_add(&c->batch, made, t, kind);
     if (c->batch.cases >= MOST)
         run(c);
@@ -217,7 +204,7 @@ START_TEST(bad_indices_are_noticed)
 {
     for (int k = 0; k < 4; k++) {
         op_batch b;
-        op_open(&b, ctx);
+        op_open(&b);
         const char *index = ir_format(b.arena, "%%i %s[3,1] %s", bad_indices[_i].type, bad_indices[_i].bounds);
         op_case made = {.op = k % 2 ? IR_OP_scatter : IR_OP_gather, .fill = FILL_SMALL};
         made.operands = ir_format(b.arena, k % 2 ? "%%x f32[7,9], %%u f32[3,9], %s" : "%%x f32[7,9], %s", index);
@@ -227,8 +214,8 @@ START_TEST(bad_indices_are_noticed)
         ir_module *m = op_module(&b);
         ck_assert_int_eq(op_run(&b, m, (unsigned)_i * 3), 0);
         ck_assert(b.bad);
-        teardown();
-        setup();
+        context_teardown();
+        context_setup();
     }
 }
 END_TEST
@@ -237,14 +224,10 @@ int main(void)
 {
     Suite *s = suite_create("ops");
     TCase *t = tcase_create("ops");
-    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_checked_fixture(t, context_setup, context_teardown);
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, as_the_evaluator, 0, IR_OPS);
     tcase_add_loop_test(t, bad_indices_are_noticed, 0, BAD_INDICES);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -7,33 +7,14 @@
  * `build/tests/test_passes --update` writes what the passes now give into the files: read the difference before committing. */
 #include "ir/path.h"
 #include "passes/passes.h"
+#include "tests/context.h"
 
-#include <check.h>
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 static bool update;
-static ir_ctx *ctx;
-static ir_arena *arena;
-
-static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
-{
-    (void)user, (void)severity;
-    fprintf(stderr, "%s:%d:%d: %s\n", loc && loc->file ? loc->file : "?", loc ? loc->line : 0, loc ? loc->column : 0, text);
-}
-
-static void setup(void)
-{
-    ctx = ir_ctx_new(sink, NULL);
-    arena = ir_arena_new(ctx);
-}
-
-static void teardown(void)
-{
-    ir_ctx_free(ctx);
-}
 
 static char *printed(const ir_module *m)
 {
@@ -145,7 +126,7 @@ static void check_file(const char *pass, const char *path)
     const char *text = ir_strndup(arena, (const char *)data.bytes, data.size), *cut = strstr(text, "\n---\n");
     size_t size = cut ? (size_t)(cut + 1 - text) : strlen(text);
     ir_module *before = ir_parse(ctx, arena, text, size, path, NULL), *after = ir_parse(ctx, arena, text, size, path, NULL);
-    ck_assert_msg(before && after, "%s does not parse", path);
+    ck_assert_msg(before && after, "%s: %s", path, first_error);
     run(after, pass);
     const char *got = printed(after);
     if (!strcmp(pass, "partition"))
@@ -191,12 +172,8 @@ int main(int argc, char **argv)
     update = argc > 1 && !strcmp(argv[1], "--update");
     Suite *s = suite_create("passes");
     TCase *c = tcase_create("passes");
-    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_checked_fixture(c, context_setup, context_teardown);
     tcase_add_loop_test(c, text_before_and_after, 0, (int)(sizeof folders / sizeof *folders));
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -4,6 +4,7 @@
  * Random functions, the same before and after the passes. All numbers are small integers in f64, so sums in any order are
  * exact and the results must be equal, not close. The seed of a failure is in its message. */
 #include "tests/random_function.h"
+#include "tests/suite.h"
 
 enum { SEEDS = 400 };
 
@@ -97,9 +98,5 @@ int main(void)
     tcase_add_test(c, passes_keep_the_meaning);
     tcase_add_test(c, halves_give_what_the_whole_gave);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -13,21 +13,6 @@
 
 enum { SEEDS = 60, STATES = 4 };
 
-static ir_ctx *ctx;
-static ir_arena *arena;
-
-static void setup(void)
-{
-    *tiny_error = 0;
-    ctx = ir_ctx_new(tiny_sink, NULL);
-    arena = ir_arena_new(ctx);
-}
-
-static void teardown(void)
-{
-    ir_ctx_free(ctx);
-}
-
 static void run_passes(ir_module *m)
 {
     for (const pass_info *p = passes; p->name; p++)
@@ -122,9 +107,9 @@ static void run_compiled(ir_module *m, ir_literal *const *args, ir_literal **out
     cg_spec spec = {m, NULL};
     cg_request r = {.prefix = "tiny", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .seed = 1};
     cg_object *o = cg_compile(ctx, arena, &r);
-    ck_assert_msg(o != NULL, "%s", tiny_error);
+    ck_assert_msg(o != NULL, "%s", first_error);
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
-    ck_assert_msg(jit != NULL, "%s", tiny_error);
+    ck_assert_msg(jit != NULL, "%s", first_error);
     gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
     *(void **)&init = cg_jit_symbol(jit, "tiny_init");
     entry2 *entry;
@@ -155,7 +140,7 @@ static void run_compiled(ir_module *m, ir_literal *const *args, ir_literal **out
 START_TEST(compiled_random_functions_give_what_the_evaluator_gives)
 {
     for (uint64_t seed = (uint64_t)_i * SEEDS / 4; seed < (uint64_t)(_i + 1) * SEEDS / 4; seed++) {
-        setup();
+        context_setup();
         ir_func *f = random_entry(seed), *g = random_entry(seed);
         ir_literal *args[64], *due[64], *got[64];
         inputs(arena, f, args);
@@ -167,7 +152,7 @@ START_TEST(compiled_random_functions_give_what_the_evaluator_gives)
         run_compiled(g->module, args, got, seed % 2 ? 1 : 3);
         for (int i = 0; i < f->results.count; i++)
             equal(seed, ir_format(arena, "result %d", i), due[i], got[i]);
-        teardown();
+        context_teardown();
     }
 }
 END_TEST
@@ -204,7 +189,7 @@ START_TEST(a_checked_index_may_be_saved)
         "  %l = mul %i, %o : i64[3,1]\n  %l2 = add %l, %a : i64[3,1]\n"
         "  return (output \"y\" %g, update \"i\" %i, update \"last\" %l2)\n}\n";
     ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
-    ck_assert_msg(m != NULL, "%s", tiny_error);
+    ck_assert_msg(m != NULL, "%s", first_error);
     run_passes(m);
     const ir_func *f = ir_func_by_name(m, "forward_train");
     for (int i = 0; i < f->results.count; i++)
@@ -224,7 +209,7 @@ START_TEST(a_function_may_have_nothing_to_do)
     ck_assert_int_eq(f->schedule->kernels.count, 0);
     const cg_spec spec = {m, NULL};
     const cg_request r = {.prefix = "t", .spec = &spec, .nspecs = 1, .level = 1};
-    ck_assert_msg(cg_compile(ctx, arena, &r) != NULL, "%s", tiny_error);
+    ck_assert_msg(cg_compile(ctx, arena, &r) != NULL, "%s", first_error);
 }
 END_TEST
 
@@ -236,14 +221,10 @@ int main(void)
     tcase_add_loop_test(c, compiled_random_functions_give_what_the_evaluator_gives, 0, 4);
     suite_add_tcase(s, c);
     c = tcase_create("nets");
-    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_checked_fixture(c, context_setup, context_teardown);
     tcase_add_test(c, the_sum_of_two_contractions_has_one_writer);
     tcase_add_test(c, a_checked_index_may_be_saved);
     tcase_add_test(c, a_function_may_have_nothing_to_do);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -4,8 +4,8 @@
  * The runtime's contexts, calls and workers, with a model written by hand. */
 #include "tests/fake_model.h"
 #include "tests/no_malloc.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <fenv.h>
 #include <pthread.h>
 #include <sys/wait.h>
@@ -503,9 +503,5 @@ int main(void)
     tcase_add_test(c, a_child_of_fork_is_told);
     tcase_add_test(c, calls_allocate_nothing);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

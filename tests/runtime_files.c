@@ -3,8 +3,8 @@
  *
  * The runtime's files: what is saved comes back, and nothing that a file can hold does harm. */
 #include "tests/fake_model.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -480,9 +480,5 @@ int main(void)
     tcase_add_test(c, the_order_of_storage_is_hidden);
     tcase_add_test(c, a_kill_leaves_the_old_file_or_the_new);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -10,21 +10,6 @@
 
 #include <math.h>
 
-static ir_ctx *ctx;
-static ir_arena *arena;
-
-static void setup(void)
-{
-    *tiny_error = 0;
-    ctx = ir_ctx_new(tiny_sink, NULL);
-    arena = ir_arena_new(ctx);
-}
-
-static void teardown(void)
-{
-    ir_ctx_free(ctx);
-}
-
 /* Parameters and the instructions of @forward, whose last line returns. */
 static const struct { const char *params, *body; } cases[] = {
     /* rows of a table, with slices; indices repeat, some are bad */
@@ -87,7 +72,7 @@ static void run(int c, uint32_t threads)
 {
     const char *text = ir_format(arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n  %s\n  return (output \"y\" %%y)\n}\n", cases[c].params, cases[c].body);
     ir_module *plain = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
-    ck_assert_msg(plain != NULL, "case %d: %s", c, tiny_error);
+    ck_assert_msg(plain != NULL, "case %d: %s", c, first_error);
     const ir_func *f = plain->funcs.items[0];
     ir_literal *arg[8], *want[8];
     const void *in[8];
@@ -101,9 +86,9 @@ static void run(int c, uint32_t threads)
     cg_spec spec = {tiny_planned(ctx, arena, text), NULL};
     cg_request r = {.prefix = "t", .spec = &spec, .nspecs = 1, .level = 2, .threads = threads};
     cg_object *o = cg_compile(ctx, arena, &r);
-    ck_assert_msg(o != NULL, "case %d: %s", c, tiny_error);
+    ck_assert_msg(o != NULL, "case %d: %s", c, first_error);
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
-    ck_assert_msg(jit != NULL, "case %d: %s", c, tiny_error);
+    ck_assert_msg(jit != NULL, "case %d: %s", c, first_error);
     gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
     entry2 *forward;
     *(void **)&init = cg_jit_symbol(jit, "t_init");
@@ -137,13 +122,9 @@ int main(void)
 {
     Suite *s = suite_create("single");
     TCase *t = tcase_create("single");
-    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_checked_fixture(t, context_setup, context_teardown);
     tcase_set_timeout(t, 30);
     tcase_add_loop_test(t, as_the_evaluator, 0, CASES);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -5,8 +5,8 @@
 #include "ir/lex.h"
 #include "ir/path.h"
 #include "ir/text.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <locale.h>
 #include <math.h>
 #include <signal.h>
@@ -598,9 +598,5 @@ int main(void)
     tcase_add_loop_test_raise_signal(c, broken_modules_are_bugs, SIGABRT, 0, n);
     tcase_add_test(c, one_instruction_prints);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

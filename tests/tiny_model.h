@@ -7,24 +7,15 @@
 
 #include "codegen/codegen.h"
 #include "passes/passes.h"
+#include "tests/context.h"
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
-static char tiny_error[1000];
-
-static inline void tiny_sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
-{
-    (void)user, (void)severity;
-    if (!*tiny_error)
-        snprintf(tiny_error, sizeof tiny_error, "%d: %s", loc ? loc->line : 0, text);
-}
-
 /* n: elements of all tensors. */
-static inline char *tiny_text(ir_arena *arena, int n)
+static inline char *tiny_text(ir_arena *a, int n)
 {
-    return ir_format(arena,
+    return ir_format(a,
         "gir 1\n"
         "module \"tiny\"\n"
         "param \"w\" : f32[%d] trainable init splat(2)\n"
@@ -52,12 +43,12 @@ static inline char *tiny_text(ir_arena *arena, int n)
 }
 
 /* State parameters in the text are named like their states: %saved and the like are put right here. */
-static inline char *tiny_named(ir_arena *arena, const char *text)
+static inline char *tiny_named(ir_arena *a, const char *text)
 {
     static const char *const names[][2] = {{"%saved", "%\"saved:0\""}, {"%g", "%\"grad:w\""}, {"%n", "%\"sum:w\""}};
     for (int i = 0; i < 3; i++) {
         size_t k = strlen(names[i][0]);
-        char *out = ir_alloc(arena, strlen(text) * 2 + 1), *to = out;
+        char *out = ir_alloc(a, strlen(text) * 2 + 1), *to = out;
         for (const char *at = text; *at;) {
             bool word = !strncmp(at, names[i][0], k) && strchr(" ,:", at[k]);
             const char *from = word ? names[i][1] : at;
@@ -71,18 +62,18 @@ static inline char *tiny_named(ir_arena *arena, const char *text)
     return (char *)text;
 }
 
-static inline ir_module *tiny_planned(ir_ctx *ctx, ir_arena *arena, const char *text)
+static inline ir_module *tiny_planned(ir_ctx *c, ir_arena *a, const char *text)
 {
-    ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
-    ck_assert_msg(m != NULL, "%s", tiny_error);
+    ir_module *m = ir_parse(c, a, text, strlen(text), "test.gir", NULL);
+    ck_assert_msg(m != NULL, "%s", first_error);
     for (const pass_info *p = passes; p->name; p++)
         pass_run_one(m, p, true);
     return m;
 }
 
-static inline ir_module *tiny_module(ir_ctx *ctx, ir_arena *arena, int n)
+static inline ir_module *tiny_module(ir_ctx *c, ir_arena *a, int n)
 {
-    return tiny_planned(ctx, arena, tiny_named(arena, tiny_text(arena, n)));
+    return tiny_planned(c, a, tiny_named(a, tiny_text(a, n)));
 }
 
 #endif

@@ -4,8 +4,8 @@
  * Tracing: every operation against torch, autograd's rules, errors, printing. */
 #include "api/trace.h"
 #include "ir/safetensors.h"
+#include "tests/suite.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -824,9 +824,5 @@ int main(void)
         tcase_add_test(rules, tests[i]);
     tcase_set_timeout(rules, 60);
     suite_add_tcase(s, rules);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -4,34 +4,11 @@
  * Training entries, run by the reference evaluator: optimizers against torch's numbers (tests/fixtures/make_optim.py), `step`
  * against forward_train, backward and update, accumulation over micro-batches, what trains and what does not. */
 #include "passes/passes.h"
+#include "tests/context.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static ir_ctx *ctx;
-static ir_arena *arena;
-static char first_error[300];
-
-static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
-{
-    (void)user, (void)severity;
-    if (!*first_error)
-        snprintf(first_error, sizeof first_error, "%d: %s", loc ? loc->line : 0, text);
-}
-
-static void setup(void)
-{
-    *first_error = 0;
-    ctx = ir_ctx_new(sink, NULL);
-    arena = ir_arena_new(ctx);
-}
-
-static void teardown(void)
-{
-    ir_ctx_free(ctx);
-}
 
 static ir_module *parse(const char *text)
 {
@@ -251,8 +228,8 @@ START_TEST(optimizers_follow_torch)
     ck_assert(f != NULL);
     for (int c; (c = fgetc(f)) != EOF;) {
         ungetc(c, f);
-        teardown();
-        setup();
+        context_teardown();
+        context_setup();
         check_case(f);
         while ((c = fgetc(f)) == '\n' || c == ' ')
             ;
@@ -524,7 +501,7 @@ int main(void)
 {
     Suite *s = suite_create("train");
     TCase *c = tcase_create("train");
-    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_checked_fixture(c, context_setup, context_teardown);
     tcase_add_test(c, optimizers_are_listed);
     tcase_add_test(c, optimizers_follow_torch);
     tcase_add_test(c, step_is_forward_backward_update);
@@ -534,9 +511,5 @@ int main(void)
     tcase_add_test(c, saved_is_what_backward_reads);
     tcase_add_test(c, a_step_needs_a_loss);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

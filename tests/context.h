@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * What most tests of the compiler work in: a context and an arena of the test's own, and the first diagnostic. */
+#ifndef TESTS_CONTEXT_H
+#define TESTS_CONTEXT_H
+
+#include "ir/arena.h"
+#include "tests/suite.h"
+
+#include <stdio.h>
+
+static ir_ctx *ctx;
+static ir_arena *arena;
+static char first_error[1000]; /* "LINE: text", 0 without a line; empty if there was none */
+
+static inline void first_error_sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+{
+    (void)user;
+    if (severity == IR_ERROR && !*first_error)
+        snprintf(first_error, sizeof first_error, "%d: %s", loc ? loc->line : 0, text);
+}
+
+/* A checked fixture; `tcase_add_checked_fixture(c, context_setup, context_teardown)`. */
+static inline void context_setup(void)
+{
+    *first_error = 0;
+    ctx = ir_ctx_new(first_error_sink, NULL);
+    arena = ir_arena_new(ctx);
+}
+
+static inline void context_teardown(void)
+{
+    ir_ctx_free(ctx);
+}
+
+#endif
