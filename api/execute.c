@@ -15,7 +15,7 @@
 /* ---- Inputs ---- */
 
 /* What the file holds as the type that is due: the same one, or f32 for f64 where everything is computed in double. */
-static void *fitting(api_session *s, const char *what, const char *name, const ir_literal *value, const ir_type *due)
+static void *fitting(api_session *s, const char *what, const char *name, const char *file, const ir_literal *value, const ir_type *due)
 {
     if (ir_type_eq(&value->type, due))
         return value->data;
@@ -27,7 +27,7 @@ static void *fitting(api_session *s, const char *what, const char *name, const i
             ((double *)wide->data)[i] = (double)((const float *)value->data)[i];
         return wide->data;
     }
-    api_error(s, "%s '%s' is %s, the file holds %s", what, name, ir_type_text(s->arena, due), ir_type_text(s->arena, &value->type));
+    api_error(s, "%s '%s' is %s, %s holds %s", what, name, ir_type_text(s->arena, due), file, ir_type_text(s->arena, &value->type));
     return NULL;
 }
 
@@ -59,7 +59,7 @@ static bool set_inputs(api_session *s, api_machine *m, bool fill)
     for (int i = 0; i < inputs->count; i++) {
         const cg_member *x = &inputs->items[i];
         const ir_literal *value = ir_tensor_by_name(&s->given, x->name);
-        void *data = value ? fitting(s, "input", x->name, value, member_type(x)) : fill ? made_up(s, member_type(x), &random) : NULL;
+        void *data = value ? fitting(s, "input", x->name, api_input_file(s, x->name), value, member_type(x)) : fill ? made_up(s, member_type(x), &random) : NULL;
         if (value || data)
             api_machine_set(m, CG_INPUTS, x->name, data);
         ok &= !value || data;
@@ -101,7 +101,7 @@ static bool set_cotangents(api_session *s, api_machine *m)
         for (int k = 0; k < p->count; k++) {
             if (strcmp(p->items[k].name, c->name))
                 continue;
-            void *data = fitting(s, "cotangent", c->name, value, member_type(&p->items[k]));
+            void *data = fitting(s, "cotangent", c->name, c->value, value, member_type(&p->items[k]));
             if (!data)
                 return false;
             api_machine_set(m, CG_COTANGENTS, c->name, data);

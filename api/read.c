@@ -18,18 +18,24 @@ static bool is_attached(const api_session *s, const char *name)
     return s->options.attach_loss && !strcmp(name, "label");
 }
 
-static bool has_name(const api_pairs *pairs, const char *name)
+static const char *value_of(const api_pairs *pairs, const char *name)
 {
     for (int i = 0; i < pairs->count; i++)
         if (!strcmp(pairs->items[i].name, name))
-            return true;
-    return false;
+            return pairs->items[i].value;
+    return NULL;
 }
 
 /* Its value is in the model: one in a file of inputs is passed over. */
 static bool is_baked(const api_session *s, const char *name)
 {
-    return has_name(&s->options.bake, name);
+    return value_of(&s->options.bake, name) != NULL;
+}
+
+const char *api_input_file(const api_session *s, const char *name)
+{
+    const char *own = value_of(&s->options.input, name);
+    return own ? own : s->options.inputs ? s->options.inputs : "memory";
 }
 
 /* ---- What the options say of shapes ---- */
@@ -92,7 +98,7 @@ static bool read_shapes(api_session *s, wishes *w)
         const api_pair *p = &s->options.bake.items[i];
         ir_literal *value = ir_npy_read_file(s->arena, p->value);
         if (value)
-            w->baked[w->nbaked++] = (onnx_input){p->name, value};
+            w->baked[w->nbaked++] = (onnx_input){p->name, value, p->value};
         ok &= value != NULL;
     }
     for (int i = 0; i < s->given.count; i++) {
@@ -100,9 +106,9 @@ static bool read_shapes(api_session *s, wishes *w)
         if (is_attached(s, s->given.items[i].name) || is_baked(s, s->given.items[i].name))
             continue;
         onnx_shape *x = &w->shape[w->nshapes++];
-        *x = (onnx_shape){.input = s->given.items[i].name, .rank = t->rank};
+        *x = (onnx_shape){.input = s->given.items[i].name, .rank = t->rank, .from = api_input_file(s, s->given.items[i].name)};
         memcpy(x->dim, t->dim, sizeof x->dim);
-        w->offered[w->noffered++] = (onnx_input){s->given.items[i].name, s->given.items[i].value};
+        w->offered[w->noffered++] = (onnx_input){s->given.items[i].name, s->given.items[i].value, x->from};
     }
     return ok;
 }
@@ -149,7 +155,8 @@ static bool bake(api_session *s, ir_func *f, const onnx_input *in)
         if (p->bind != IR_INPUT || !p->name || strcmp(p->name, in->name))
             continue;
         if (!ir_type_eq(&p->value->type, &in->value->type)) {
-            api_error(s, "--bake %s: the input is %s, the file holds %s", in->name, ir_type_text(s->arena, &p->value->type), ir_type_text(s->arena, &in->value->type));
+            api_error(s, "--bake %s: the input is %s, %s holds %s", in->name, ir_type_text(s->arena, &p->value->type), in->from,
+                      ir_type_text(s->arena, &in->value->type));
             return false;
         }
         ir_builder b = ir_builder_new(f);
@@ -239,7 +246,7 @@ static bool note_offers(api_session *s)
         if (is_input)
             continue;
         if (s->text) {
-            (has_name(&s->options.input, s->given.items[i].name) ? api_usage : api_error)(s, "%s: there is no input '%s'", s->path, s->given.items[i].name);
+            (value_of(&s->options.input, s->given.items[i].name) ? api_usage : api_error)(s, "%s: there is no input '%s'", s->path, s->given.items[i].name);
             return false;
         }
         api_note(s, "input '%s' decides a shape: its value is baked in", s->given.items[i].name);
@@ -250,9 +257,10 @@ static bool note_offers(api_session *s)
 /* A name that the model has not is the command line's fault, unless it comes from a file of inputs. */
 static void blame(api_session *s)
 {
+    const api_options *o = &s->options;
     for (int i = 0; i < s->facts.unknown.count; i++) {
         const char *name = s->facts.unknown.items[i];
-        s->usage |= has_name(&s->options.shape, name) || has_name(&s->options.bake, name) || has_name(&s->options.dim, name) || has_name(&s->options.input, name);
+        s->usage |= value_of(&o->shape, name) || value_of(&o->bake, name) || value_of(&o->dim, name) || value_of(&o->input, name);
     }
 }
 

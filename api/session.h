@@ -55,6 +55,9 @@ bool api_choose(api_session *s, const char *option, const api_names *patterns, c
 /* NAME.gir or -. */
 bool api_is_text(const char *path);
 
+/* The file that an input was given in, for messages. */
+const char *api_input_file(const api_session *s, const char *name);
+
 /* Training entries of module m, after its loss and trainable parameters are known. */
 bool api_train(api_session *s, ir_module *m);
 /* attach.c: adds the loss of --attach-loss to a function. */

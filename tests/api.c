@@ -265,14 +265,14 @@ END_TEST
 
 /* ---- --expect ---- */
 
-static bool judged(api_session *s, double x, double narrow, double wide, bool has_wide, char **text)
+static bool judged_as(api_session *s, double x, ir_dtype narrow_type, double narrow, ir_dtype wide_type, double wide, bool has_wide, char **text)
 {
     char path[] = "/tmp/gradc-expect-XXXXXX";
     int fd = mkstemp(path);
     ck_assert_int_ge(fd, 0);
     ck_assert(!close(fd));
     ir_tensors t = {0};
-    ir_tensor a = {"out/y", LIST(IR_F32, narrow, 0)}, b = {"out64/y", LIST(IR_F64, wide, 0)};
+    ir_tensor a = {"out/y", LIST(narrow_type, narrow, 0)}, b = {"out64/y", LIST(wide_type, wide, 0)};
     IR_PUSH(arena, &t, a);
     if (has_wide)
         IR_PUSH(arena, &t, b);
@@ -288,6 +288,23 @@ static bool judged(api_session *s, double x, double narrow, double wide, bool ha
     free(*text);
     return fine;
 }
+
+static bool judged(api_session *s, double x, double narrow, double wide, bool has_wide, char **text)
+{
+    return judged_as(s, x, IR_F32, narrow, IR_F64, wide, has_wide, text);
+}
+
+START_TEST(what_is_expected_has_the_results_type)
+{
+    api_session *s = api_session_in(ctx, arena);
+    char *text;
+    ck_assert(!judged_as(s, 1, IR_I64, 1, IR_F64, 1, true, &text));
+    ck_assert_msg(strstr(errors, "holds out/y as i64[2]; f32[2] is due"), "%s", errors);
+    ck_assert(!judged_as(s, 1, IR_F32, 1, IR_F32, 1, true, &text));
+    ck_assert_msg(strstr(errors, "holds out64/y as f32[2]; f64[2] is due"), "%s", errors);
+    ck_assert(strstr(errors, "/tmp/gradc-expect-"));
+}
+END_TEST
 
 START_TEST(distances_are_judged_by_the_files_own)
 {
@@ -320,6 +337,7 @@ int main(void)
     tcase_add_test(c, outputs_whose_inputs_are_missing_are_left_out);
     tcase_add_test(c, members_are_renamed_to_names_only);
     tcase_add_test(c, functions_that_double_are_refused_before_they_grow);
+    tcase_add_test(c, what_is_expected_has_the_results_type);
     tcase_add_test(c, distances_are_judged_by_the_files_own);
     suite_add_tcase(s, c);
     return suite_run(s);

@@ -234,6 +234,7 @@ START_TEST(data_at_fault_is_exit_1)
         ck_exit(1, wrong[i].shape);
         ck_says(wrong[i].say);
         ck_says(wrong[i].and);
+        ck_says("wrong.npy");
         ck_assert(!is_there("out"));
     }
     gradc("run", "small.gir");
@@ -245,6 +246,29 @@ START_TEST(data_at_fault_is_exit_1)
     gradc("run", "small.gir", "--inputs", "x.npy");
     ck_exit(1, "not an npz");
     ck_says("x.npy");
+}
+END_TEST
+
+/* The same of an ONNX file, whose reader looks at shapes. */
+START_TEST(what_does_not_fit_is_named_with_its_file)
+{
+    static const double zeros[8];
+    const char *model = ROOT "tests/fixtures/onnx/conv_script.onnx";
+    put_npy("wrong.npy", "<f4", "(2, 3)", zeros, 24);
+    gradc("run", model, "--input", "x=wrong.npy");
+    ck_exit(1, "a rank");
+    ck_says("input 'x' has rank 4, in wrong.npy it has rank 2");
+    put_npy("wrong.npy", "<f4", "(1, 1, 2, 3)", zeros, 24);
+    gradc("run", model, "--input", "x=wrong.npy");
+    ck_exit(1, "an extent");
+    ck_says("in wrong.npy it is");
+    put_npy("wrong.npy", "<f8", "(3,)", zeros, 24);
+    gradc("run", "small.gir", "--bake", "x=wrong.npy");
+    ck_exit(1, "a baked value");
+    ck_says("the input is f32[3], wrong.npy holds f64[3]");
+    gradc("run", "small.gir", "--input", "x=x.npy", "--grad", "--cotangent", "y=wrong.npy");
+    ck_exit(1, "a cotangent");
+    ck_says("cotangent 'y' is f32[3], wrong.npy holds f64[3]");
 }
 END_TEST
 
@@ -425,6 +449,7 @@ int main(void)
     tcase_add_test(c, other_forms_of_code_are_written_on_demand);
     tcase_add_test(c, run_writes_or_prints);
     tcase_add_test(c, data_at_fault_is_exit_1);
+    tcase_add_test(c, what_does_not_fit_is_named_with_its_file);
     tcase_add_test(c, a_bad_label_names_tensor_position_value_and_limit);
     tcase_add_test(c, a_text_error_has_a_place_and_a_caret);
     tcase_add_test(c, text_comes_from_stdin_too);

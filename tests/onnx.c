@@ -110,7 +110,7 @@ static bool agrees(const char *model, const char *npz, bool training, char *why,
             int n = 0;
             for (int i = 0; i < values.count; i++)
                 if (!strncmp(values.items[i].name, "in/", 3)) {
-                    offered[n] = (onnx_input){values.items[i].name + 3, values.items[i].value};
+                    offered[n] = (onnx_input){values.items[i].name + 3, values.items[i].value, NULL};
                     shapes[n] = (onnx_shape){.input = values.items[i].name + 3, .rank = values.items[i].value->type.rank};
                     memcpy(shapes[n].dim, values.items[i].value->type.dim, sizeof shapes[n].dim);
                     n++;
@@ -343,7 +343,7 @@ START_TEST(what_trains)
     facts = (onnx_facts){0};
     ck_assert_ptr_nonnull(onnx_read_file(ctx, arena, FOLDER "/conv_export.onnx", &(onnx_options){.facts = &facts}));
     ck_assert(!facts.has_training_ops && facts.torch_list && facts.merged_params.count == 0);
-    ck_assert_ptr_null(onnx_read_file(ctx, arena, FOLDER "/conv_export.onnx", &(onnx_options){.baked = &(onnx_input){"z", NULL}, .nbaked = 1}));
+    ck_assert_ptr_null(onnx_read_file(ctx, arena, FOLDER "/conv_export.onnx", &(onnx_options){.baked = &(onnx_input){"z", NULL, NULL}, .nbaked = 1}));
     ck_assert_str_eq(ir_ctx_why(ctx), "there is no input 'z' that could be baked");
     const char *const *names_ = onnx_shape_inputs(arena, FOLDER "/shape_input.onnx", &(onnx_options){.dims = &(onnx_dim){"batch", 2}, .ndims = 1});
     ck_assert(names_[0] && !strcmp(names_[0], "s") && !names_[1]);

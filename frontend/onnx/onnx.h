@@ -18,12 +18,14 @@ typedef struct onnx_shape {
     const char *input;
     int rank;
     int64_t dim[IR_MAX_RANK];
+    const char *from; /* who says so, for messages: a file's name; NULL: --shape */
 } onnx_shape;
 
 /* An input's value that is known when the model is compiled. */
 typedef struct onnx_input {
     const char *name;
     ir_literal *value;
+    const char *from; /* the file's name, or NULL */
 } onnx_input;
 
 /* A node of the main graph, for `check`; why it failed stands in the diagnostics with its index. */

@@ -201,6 +201,17 @@ static ir_literal *baked(const onnx_reader *r, const char *name)
     return ir_map_get_text(&r->used_offers, name);
 }
 
+/* Who says what shape an input has, for messages. */
+static const char *source(const onnx_reader *r, const char *name)
+{
+    const onnx_shape *s = shape_option(r, name);
+    const char *from = s ? s->from ? s->from : "--shape" : NULL;
+    for (int i = 0; i < r->options->nbaked && !from; i++)
+        if (!strcmp(r->options->baked[i].name, name))
+            from = r->options->baked[i].from;
+    return from ? from : "its baked value";
+}
+
 /* One dimension; false and reported if nothing says how large it is. */
 static bool input_dim(onnx_reader *r, const ir_loc *loc, const char *name, const Onnx__DimensionProto *d, int i, const onnx_shape *s, const ir_literal *known, int64_t *out)
 {
@@ -216,7 +227,7 @@ static bool input_dim(onnx_reader *r, const ir_loc *loc, const char *name, const
     else if (*out < 0)
         ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' has no value; give --shape %s=…", i, name, name);
     else if (given >= 0 && fixed >= 0 && given != fixed)
-        ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' is %lld, %lld was given", i, name, (long long)fixed, (long long)given);
+        ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' is %lld, in %s it is %lld", i, name, (long long)fixed, source(r, name), (long long)given);
     else
         return true;
     return false;
@@ -234,11 +245,16 @@ static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoP
     }
     if (!onnx_dtype(r, loc, t->elem_type, &dtype))
         return false;
-    size_t rank = t->shape ? t->shape->n_dim : s ? (size_t)s->rank : known ? (size_t)known->type.rank : 0;
-    if ((!t->shape && !s && !known) || rank > IR_MAX_RANK || (s && s->rank != (int)rank) || (known && known->type.rank != (int)rank)) {
-        ir_report(r->ctx, IR_ERROR, loc, !t->shape && !s ? "input '%s' has no shape; give --shape %s=…" : "input '%s' has rank %.0s%zu, which does not fit", in->name, in->name, rank);
+    int given = s ? s->rank : known ? known->type.rank : -1;
+    size_t rank = t->shape ? t->shape->n_dim : given < 0 ? 0 : (size_t)given;
+    if (!t->shape && given < 0)
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has no shape; give --shape %s=…", in->name, in->name);
+    else if (rank > IR_MAX_RANK)
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has rank %zu; %d is the limit", in->name, rank, IR_MAX_RANK);
+    else if (given >= 0 && given != (int)rank)
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has rank %zu, in %s it has rank %d", in->name, rank, source(r, in->name), given);
+    if (rank > IR_MAX_RANK || (given < 0 ? !t->shape : given != (int)rank))
         return false;
-    }
     *out = (ir_type){.dtype = dtype, .rank = (int)rank};
     bool ok = true;
     for (int i = 0; i < out->rank; i++)
@@ -248,7 +264,7 @@ static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoP
         return false;
     }
     if (ok && known && known->type.dtype != dtype) {
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is %s, its baked value is %s", in->name, ir_dtypes[dtype].name, ir_dtypes[known->type.dtype].name);
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is %s, in %s it is %s", in->name, ir_dtypes[dtype].name, source(r, in->name), ir_dtypes[known->type.dtype].name);
         return false;
     }
     return ok;
