@@ -210,48 +210,6 @@ static bool build_entries(api_session *s, ir_module *m, ir_func *f, unsigned wan
     return train_build(m, &o);
 }
 
-/* Every loop and branch gets code of its own, so functions that name each other twice, level by level, would double it each time. The
- * count of bodies and instructions is known before any of it is made. */
-typedef struct extent {
-    double bodies, insts;
-} extent;
-
-static extent extent_of(const ir_func *f, extent *known)
-{
-    extent *e = &known[f->id];
-    if (e->insts > 0)
-        return *e;
-    e->insts = 1;
-    IR_FOR (inst, f) {
-        ir_func *called[2];
-        int n = ir_called(inst, called, 2);
-        e->insts++;
-        for (int i = 0; i < n; i++) {
-            extent inner = extent_of(called[i], known);
-            e->bodies += inner.bodies + (inst->op != IR_OP_call);
-            e->insts += inner.insts;
-        }
-    }
-    return *e;
-}
-
-static bool is_bounded(api_session *s, const ir_module *m)
-{
-    enum { MOST_BODIES = 2000 };
-    extent *known = ir_array(s->arena, extent, m->funcs.count + 1);
-    for (int i = 0; i < m->funcs.count; i++)
-        m->funcs.items[i]->id = i;
-    for (int i = 0; i < m->funcs.count; i++) {
-        extent e = extent_of(m->funcs.items[i], known);
-        if (e.bodies <= MOST_BODIES && e.insts <= 4.0 * IR_MAX_NODES)
-            continue;
-        api_error(s, "%s: functions name each other into %.3g loops and branches and %.3g instructions; %d and %d are the limits", s->path, e.bodies, e.insts,
-                  MOST_BODIES, 4 * IR_MAX_NODES);
-        return false;
-    }
-    return true;
-}
-
 /* The first option given that says something of backward; NULL: none. */
 static const char *needs_backward(const api_options *o)
 {
@@ -262,8 +220,11 @@ bool api_train(api_session *s, ir_module *m)
 {
     ir_func *forward = ir_func_by_name(m, "forward"), *train = ir_func_by_name(m, "train");
     unsigned wanted;
-    if (!is_bounded(s, m))
+    const char *fault = ir_extent_fault(m, s->arena);
+    if (fault) {
+        api_error(s, "%s: %s", s->path, fault);
         return false;
+    }
     for (int k = 0; k < 2; k++) {
         ir_func *f = k ? train : forward;
         if (f && ((s->options.attach_loss && !api_attach_loss(s, f)) || !find_loss(s, f)))

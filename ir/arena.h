@@ -24,6 +24,8 @@ enum {
     IR_MAX_RANK = 16,
     IR_MAX_DEPTH = 100,        /* nesting of subgraphs, calls and types */
     IR_MAX_NODES = 1000000,    /* nodes, initializers, values of a file, each */
+    IR_MAX_INSTS = 4 * IR_MAX_NODES, /* of a function, those of the functions that it names among them, each time they are named */
+    IR_MAX_BODIES = 2000,      /* loops and branches, counted the same way: each gets code of its own */
     IR_MAX_NAME = 4096,        /* bytes of a name */
     IR_MAX_DIAGNOSTICS = 100,
 };

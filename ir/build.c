@@ -11,6 +11,11 @@ ir_builder ir_builder_new(ir_func *f)
     return (ir_builder){.func = f};
 }
 
+ir_builder ir_builder_before(ir_inst *inst)
+{
+    return (ir_builder){.func = inst->func, .at = inst, .loc = inst->loc, .phase = inst->phase, .primal = inst->primal};
+}
+
 void ir_built(const ir_builder *b)
 {
     if (b->failed)

@@ -322,6 +322,8 @@ struct ir_builder {
 };
 
 ir_builder ir_builder_new(ir_func *f);
+/* Inserts before inst, with its location, phase and primal. */
+ir_builder ir_builder_before(ir_inst *inst);
 void ir_built(const ir_builder *b);
 /* The general form. attrs is copied (shallow: arrays must live in the module's arena) and may be NULL for none. */
 ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs);
@@ -385,6 +387,9 @@ ir_value *ir_add_or(ir_builder *b, ir_value *x, ir_value *y);
 void ir_verify(const ir_module *m);
 /* The same, reported as the user's errors (for text that came in); false if there were any. */
 bool ir_verify_user(const ir_module *m);
+/* NULL, or in words which of IR_MAX_INSTS and IR_MAX_BODIES the functions go beyond by naming each other: each of a chain that name the
+ * next one twice doubles both, so this is to be asked before anything walks or inlines them. */
+const char *ir_extent_fault(const ir_module *m, ir_arena *arena);
 
 /* Text form; see docs/text-form.md. Constants and initial values above 64 elements go to `side` (a safetensors file made
  * beside the text) and the text names them; with side NULL they are printed as `large(name)` placeholders, for dumps. */

@@ -372,3 +372,43 @@ bool ir_verify_user(const ir_module *m)
 {
     return verify(m, true);
 }
+
+/* ---- How large a module is when every name is written out ---- */
+
+typedef struct extent {
+    double bodies, insts;
+} extent;
+
+/* Each function is counted once; ids are the functions' places in `known`. */
+static extent extent_of(const ir_func *f, extent *known)
+{
+    extent *e = &known[f->id];
+    if (e->insts > 0)
+        return *e;
+    e->insts = 1;
+    IR_FOR (inst, f) {
+        ir_func *called[2];
+        int n = ir_called(inst, called, 2);
+        e->insts++;
+        for (int i = 0; i < n; i++) {
+            extent inner = extent_of(called[i], known);
+            e->bodies += inner.bodies + (inst->op != IR_OP_call);
+            e->insts += inner.insts;
+        }
+    }
+    return *e;
+}
+
+const char *ir_extent_fault(const ir_module *m, ir_arena *arena)
+{
+    extent *known = ir_array(arena, extent, m->funcs.count + 1);
+    for (int i = 0; i < m->funcs.count; i++)
+        m->funcs.items[i]->id = i;
+    for (int i = 0; i < m->funcs.count; i++) {
+        extent e = extent_of(m->funcs.items[i], known);
+        if (e.bodies > IR_MAX_BODIES || e.insts > IR_MAX_INSTS)
+            return ir_format(arena, "functions name each other into %.3g loops and branches and %.3g instructions; %d and %d are the limits", e.bodies,
+                             e.insts, IR_MAX_BODIES, IR_MAX_INSTS);
+    }
+    return NULL;
+}

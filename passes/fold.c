@@ -60,20 +60,10 @@ static ir_literal *known(fold *s, const ir_value *v)
     return l;
 }
 
-static ir_builder at(ir_inst *inst)
-{
-    ir_builder b = ir_builder_new(inst->func);
-    b.at = inst;
-    b.loc = inst->loc;
-    b.phase = inst->phase;
-    b.primal = inst->primal;
-    return b;
-}
-
 /* A constant, or a repeated scalar if all elements are equal. */
 static ir_value *constant(ir_inst *where, ir_literal *l)
 {
-    ir_builder b = at(where);
+    ir_builder b = ir_builder_before(where);
     if (!l->type.rank || !ir_count(&l->type) || !ir_literal_is_splat(l))
         return ir_constant(&b, l);
     ir_type scalar = ir_scalar_type(l->type.dtype);
@@ -92,7 +82,7 @@ static bool fold_splat(ir_inst *inst)
     for (int i = 0; i < inst->noperands; i++)
         if (!match_splat(inst->operand[i], &operand[i]))
             return false;
-    ir_builder b = at(inst);
+    ir_builder b = ir_builder_before(inst);
     for (int i = 0; i < inst->noperands; i++) {
         ir_type t = ir_scalar_type(inst->operand[i]->type.dtype);
         ir_literal *one = ir_literal_new(inst->func->module->arena, &t);

@@ -6,8 +6,6 @@
  * grow without bound, a function beyond the limit of nodes is refused as the user's error. */
 #include "passes/local.h"
 
-enum { LIMIT = 4 * IR_MAX_NODES };
-
 void pass_inline(ir_func *f)
 {
     ir_arena *scratch = ir_arena_new(f->module->ctx);
@@ -32,11 +30,10 @@ void pass_inline(ir_func *f)
         const ir_func *callee = IR_ATTR(inst, call)->callee;
         IR_FOR (k, callee)
             size++;
-        if (size > LIMIT)
+        if (size > IR_MAX_INSTS)
             ir_throw(f->module->ctx, inst->loc, "functions call functions into more instructions than the limit");
         ir_value **out = ir_array(scratch, ir_value *, inst->nresults);
-        ir_builder b = ir_builder_new(f);
-        b.at = inst;
+        ir_builder b = ir_builder_before(inst);
         ir_inst *before = inst->previous;
         ir_inline(&b, callee, inst->operand, out);
         for (ir_inst *k = before ? before->next : f->first; k != inst; k = k->next) {

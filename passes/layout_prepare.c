@@ -84,16 +84,6 @@ static ir_value *padded(ir_builder *b, ir_arena *scratch, inst_list *pads, ir_va
     return v;
 }
 
-static ir_builder before(ir_inst *inst)
-{
-    ir_builder b = ir_builder_new(inst->func);
-    b.at = inst;
-    b.phase = inst->phase;
-    b.loc = inst->loc;
-    b.primal = inst->primal;
-    return b;
-}
-
 /* How one spatial dimension is padded: before and after the operand, and between its elements. */
 typedef struct padding {
     int64_t low, high, interior;
@@ -148,7 +138,7 @@ void layout_pad_convolutions(ir_func *f)
         }
         if (!any)
             continue;
-        ir_builder b = before(inst);
+        ir_builder b = ir_builder_before(inst);
         inst->operand[0] = padded(&b, scratch, &pads, inst->operand[0], low, high, interior);
         ir_attrs *attrs = ir_new(f->module->arena, ir_attrs);
         attrs->convolution = *at;
@@ -201,7 +191,7 @@ void layout_split_reductions(ir_func *f)
             first[i] = axes->v[i] + (axes->v[i] >= axis);
             second -= axes->v[i] < axis;
         }
-        ir_builder b = before(inst);
+        ir_builder b = ir_builder_before(inst);
         ir_value *x = ir_reduce(&b, IR_ATTR(inst, reduce)->combine, ir_reshape(&b, inst->operand[0], n, shape), axes->n, first);
         x = ir_reduce(&b, IR_ATTR(inst, reduce)->combine, x, 1, &second);
         ir_built(&b);

@@ -22,7 +22,8 @@ const pass_info *pass_by_name(const char *name)
     return NULL;
 }
 
-/* Appends the functions that f names, then f, each once. Modules have no recursion, and nesting has a limit. */
+/* Marks by their id the functions that f names and then f, each once, and appends them to the order (NULL: none is wanted). Modules have
+ * no recursion, and nesting has a limit. */
 static void after_callees(ir_func *f, ir_func **order, int *n)
 {
     if (f->id)
@@ -34,7 +35,8 @@ static void after_callees(ir_func *f, ir_func **order, int *n)
         for (int i = 0; i < k; i++)
             after_callees(called[i], order, n);
     }
-    order[(*n)++] = f;
+    if (order)
+        order[(*n)++] = f;
 }
 
 void pass_run_one(ir_module *m, const pass_info *pass, bool verify)
@@ -60,20 +62,6 @@ void pass_run_one(ir_module *m, const pass_info *pass, bool verify)
     ir_current_pass = before;
 }
 
-/* Marks what f names, f included. */
-static void mark(ir_func *f)
-{
-    if (f->id)
-        return;
-    f->id = 1;
-    ir_func *called[2];
-    IR_FOR (inst, f) {
-        int k = ir_called(inst, called, 2);
-        for (int i = 0; i < k; i++)
-            mark(called[i]);
-    }
-}
-
 /* Called functions have nameless ports. */
 static bool is_root(const ir_func *f)
 {
@@ -92,7 +80,7 @@ void pass_drop_functions(ir_module *m)
         m->funcs.items[i]->id = 0;
     for (int i = 0; i < m->funcs.count; i++)
         if (is_root(m->funcs.items[i])) {
-            mark(m->funcs.items[i]);
+            after_callees(m->funcs.items[i], NULL, NULL);
             roots++;
         }
     for (int i = 0; i < m->funcs.count && roots; i++)

@@ -12,6 +12,27 @@
  * its users (0: made in this sweep), so `id <= 1` says that a rewrite leaves no second user behind. */
 typedef bool rewrite_rule(ir_builder *b, ir_inst *inst, ir_value **out);
 
+#define RULE(name) bool name(ir_builder *b, ir_inst *inst, ir_value **out)
+#define X (inst->operand[0])
+#define R (&inst->result[0]->type)
+
+/* A rule's last word: v takes the place of the only result. */
+static inline bool give(ir_value **out, ir_value *v)
+{
+    out[0] = v;
+    return v != NULL;
+}
+
+/* Those of the axes along which t has more or less than one element, to out; how many. */
+static inline int rw_long_axes(ir_ints axes, const ir_type *t, int64_t out[IR_MAX_RANK])
+{
+    int n = 0;
+    for (int i = 0; i < axes.n; i++)
+        if (t->dim[axes.v[i]] != 1)
+            out[n++] = axes.v[i];
+    return n;
+}
+
 /* A new function named as f, without the number that made f's name unique (rewrite_loop.c). */
 ir_func *rw_body_like(const ir_func *f);
 

@@ -7,15 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#define RULE(name) bool name(ir_builder *b, ir_inst *inst, ir_value **out)
-#define X (inst->operand[0])
 #define Y (inst->operand[1])
-
-static bool give(ir_value **out, ir_value *v)
-{
-    out[0] = v;
-    return v != NULL;
-}
 
 static ir_value *negated(const ir_value *v)
 {

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#define RULE(name) bool name(ir_builder *b, ir_inst *inst, ir_value **out)
-
 enum { INLINE = 256 }; /* instructions of a body that is copied into its caller */
 
 static int size_of(const ir_func *f)

@@ -7,16 +7,6 @@
 
 #include <string.h>
 
-#define RULE(name) bool name(ir_builder *b, ir_inst *inst, ir_value **out)
-#define X (inst->operand[0])
-#define R (&inst->result[0]->type)
-
-static bool give(ir_value **out, ir_value *v)
-{
-    out[0] = v;
-    return v != NULL;
-}
-
 /* The splat of type t with l's first element. */
 static ir_value *splat_of(ir_builder *b, const ir_literal *l, const ir_type *t)
 {
@@ -391,10 +381,7 @@ RULE(rw_reverse)
 {
     const ir_ints axes = IR_ATTR(inst, reverse)->axes;
     int64_t left[IR_MAX_RANK];
-    int n = 0;
-    for (int i = 0; i < axes.n; i++)
-        if (R->dim[axes.v[i]] != 1)
-            left[n++] = axes.v[i];
+    int n = rw_long_axes(axes, R, left);
     if (n < axes.n)
         return give(out, ir_reverse(b, X, n, left));
     ir_inst *inner = match(X, IR_OP_reverse);

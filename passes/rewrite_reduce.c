@@ -6,16 +6,6 @@
 
 #include <string.h>
 
-#define RULE(name) bool name(ir_builder *b, ir_inst *inst, ir_value **out)
-#define X (inst->operand[0])
-#define R (&inst->result[0]->type)
-
-static bool give(ir_value **out, ir_value *v)
-{
-    out[0] = v;
-    return v != NULL;
-}
-
 static uint32_t mask_of(ir_ints axes)
 {
     uint32_t m = 0;
@@ -38,10 +28,7 @@ RULE(rw_reduce_unit)
 {
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
     int64_t left[IR_MAX_RANK];
-    int n = 0;
-    for (int i = 0; i < axes.n; i++)
-        if (X->type.dim[axes.v[i]] != 1)
-            left[n++] = axes.v[i];
+    int n = rw_long_axes(axes, &X->type, left);
     if (n == axes.n && n)
         return false;
     return give(out, ir_reshape(b, ir_reduce(b, IR_ATTR(inst, reduce)->combine, X, n, left), R->rank, R->dim));

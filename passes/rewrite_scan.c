@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-#define RULE(name) bool name(ir_builder *b, ir_inst *inst, ir_value **out)
-
 typedef struct work {
     ir_inst *inst;
     const struct ir_attrs_scan *a;

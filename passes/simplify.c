@@ -67,11 +67,7 @@ static void count_uses(ir_func *f)
 
 static bool try_rules(const index *x, ir_inst *inst, ir_value **out)
 {
-    ir_builder b = ir_builder_new(inst->func);
-    b.at = inst;
-    b.loc = inst->loc;
-    b.phase = inst->phase;
-    b.primal = inst->primal;
+    ir_builder b = ir_builder_before(inst);
     bool done = false;
     for (int i = x->first[inst->op]; i && !done; i = x->next[i - 1])
         done = rules[i - 1].rule(&b, inst, out);

@@ -183,7 +183,7 @@ static int limit_size(const ir_func *f, const ir_loc *loc)
 {
     int n = 0;
     IR_FOR (inst, f)
-        if (++n > 4 * IR_MAX_NODES)
+        if (++n > IR_MAX_INSTS)
             ir_throw(f->module->ctx, loc, "functions call functions into more instructions than the limit");
     return n;
 }

@@ -27,11 +27,8 @@ static void widen_type(ir_type *t)
 static void from_bits(ir_inst *inst)
 {
     ir_value *narrow = inst->result[0];
-    ir_builder b = ir_builder_new(inst->func);
+    ir_builder b = ir_builder_before(inst);
     b.at = inst->next;
-    b.loc = inst->loc;
-    b.phase = inst->phase;
-    b.primal = inst->primal;
     ir_value *wide = ir_convert(&b, narrow, IR_F64);
     ir_replace(narrow, wide);
     wide->def->operand[0] = narrow;
@@ -40,11 +37,7 @@ static void from_bits(ir_inst *inst)
 /* bitcast from f32: of the operand, converted back. */
 static void to_bits(ir_inst *inst)
 {
-    ir_builder b = ir_builder_new(inst->func);
-    b.at = inst;
-    b.loc = inst->loc;
-    b.phase = inst->phase;
-    b.primal = inst->primal;
+    ir_builder b = ir_builder_before(inst);
     inst->operand[0] = ir_convert(&b, inst->operand[0], IR_F32);
 }
 
