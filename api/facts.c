@@ -111,10 +111,10 @@ typedef struct gap { /* the first error at a node */
     int node;
 } gap;
 typedef struct gaps {
-    ir_arena *arena;
+    api_session *s;
     gap *items;
     int count, capacity;
-    const char *general; /* an error at no node */
+    bool general; /* there was an error at no node: reported at once */
 } gaps;
 
 static void note_gap(void *user, ir_severity severity, const ir_loc *loc, const char *text)
@@ -123,12 +123,12 @@ static void note_gap(void *user, ir_severity severity, const ir_loc *loc, const 
     if (severity != IR_ERROR)
         return;
     if (!loc || loc->node < 0) {
-        if (!g->general)
-            g->general = ir_strdup(g->arena, text);
+        g->general = true;
+        ir_report(g->s->ctx, IR_ERROR, &(ir_loc){.file = g->s->path, .node = -1}, "%s", text);
         return;
     }
-    gap one = {ir_strdup(g->arena, text), loc->node};
-    IR_PUSH(g->arena, g, one);
+    gap one = {ir_strdup(g->s->arena, text), loc->node};
+    IR_PUSH(g->s->arena, g, one);
 }
 
 static const char *reason(const gaps *g, int node)
@@ -140,9 +140,9 @@ static const char *reason(const gaps *g, int node)
 }
 
 /* Of a text: its instructions, all of which have a forward. */
-static bool check_text(api_session *s, const char *path, api_nodes *out)
+static bool check_text(api_session *s, api_nodes *out)
 {
-    ir_module *m = ir_read_file(s->ctx, s->arena, path);
+    ir_module *m = api_read_text(s);
     int index = 0;
     for (int k = 0; m && k < m->funcs.count; k++)
         IR_FOR (inst, m->funcs.items[k]) {
@@ -160,41 +160,35 @@ static void without_rule(gaps *g, const ir_module *m)
     for (int k = 0; k < m->funcs.count; k++)
         IR_FOR (inst, m->funcs.items[k])
             if (m->funcs.items[k]->entry && !ad_is_zero(inst->op) && !ad_rules[inst->op] && inst->loc && inst->loc->node >= 0) {
-                gap one = {ir_format(g->arena, "no derivative rule for `%s`", ir_ops[inst->op].name), inst->loc->node};
-                IR_PUSH(g->arena, g, one);
+                gap one = {ir_format(g->s->arena, "no derivative rule for `%s`", ir_ops[inst->op].name), inst->loc->node};
+                IR_PUSH(g->s->arena, g, one);
             }
 }
 
 /* The file is read once for the nodes, with its own diagnostics kept, in a context whose failures end there. */
 bool api_check(api_session *s, const char *path, api_nodes *out)
 {
-    gaps g = {.arena = s->arena};
-    if (api_is_text(path))
-        return check_text(s, path, out);
-    ir_ctx *ctx = ir_ctx_new(note_gap, &g);
+    gaps g = {.s = s};
+    if (!api_name_model(s, API_CHECK, path))
+        return false;
+    if (s->text)
+        return check_text(s, out);
+    onnx_options *o = api_onnx_options(s);
+    ir_ctx *ctx = o ? ir_ctx_new(note_gap, &g) : NULL;
     if (!ctx)
         return false;
-    onnx_facts facts = {0};
-    onnx_options o = {.facts = &facts, .training = s->options.train != NULL};
-    onnx_dim *dim = ir_array(s->arena, onnx_dim, s->options.dim.count + 1);
-    for (int i = 0; i < s->options.dim.count; i++) {
-        dim[i].name = s->options.dim.items[i].name;
-        if (!api_read_integer(s->options.dim.items[i].value, &dim[i].extent))
-            dim[i].extent = 1;
-    }
-    o.dims = dim;
-    o.ndims = s->options.dim.count;
     ir_try frame;
     if (!setjmp(ir_try_push(ctx, &frame))) {
-        const ir_module *m = onnx_read_file(ctx, ir_arena_new(ctx), path, &o);
+        const ir_module *m = onnx_read_file(ctx, ir_arena_new(ctx), path, o);
         if (m)
             without_rule(&g, m);
         ir_try_pop(ctx, &frame);
     } else if (!g.general) {
-        g.general = ir_strdup(s->arena, ir_ctx_why(ctx));
+        note_gap(&g, IR_ERROR, NULL, ir_ctx_why(ctx));
     }
-    for (int i = 0; i < facts.nodes.count; i++) {
-        const onnx_node_info *n = &facts.nodes.items[i];
+    api_blame(s);
+    for (int i = 0; i < s->facts.nodes.count; i++) {
+        const onnx_node_info *n = &s->facts.nodes.items[i];
         api_node x = {n->index, ir_strdup(s->arena, n->name), ir_strdup(s->arena, n->op), n->forward, strcmp(n->gradient, "no") != 0, NULL};
         x.why = reason(&g, n->index);
         x.backward &= !x.forward || !x.why;
@@ -205,9 +199,8 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
         x.backward &= x.forward;
         IR_PUSH(s->arena, out, x);
     }
+    s->facts = (onnx_facts){0}; /* lived in that context */
     ir_ctx_free(ctx);
-    if (g.general)
-        api_error(s, "%s: %s", path, g.general);
     return out->count > 0 || !g.general;
 }
 

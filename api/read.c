@@ -192,15 +192,14 @@ static ir_module *read_text(api_session *s, const wishes *w)
     return m;
 }
 
-static ir_module *read_onnx(api_session *s, const wishes *w, const int64_t *extent, bool first)
+static onnx_options *onnx_options_of(api_session *s, const wishes *w, const int64_t *extent, onnx_facts *facts)
 {
     onnx_dim *dim = ir_array(s->arena, onnx_dim, w->count + 1);
     for (int i = 0; i < w->count; i++)
-        dim[i] = (onnx_dim){w->items[i].name, extent[i]};
-    onnx_facts more = {0};
+        dim[i] = (onnx_dim){w->items[i].name, extent ? extent[i] : w->items[i].extent[0]};
     onnx_options o = {.dims = dim, .ndims = w->count, .shapes = w->shape, .nshapes = w->nshapes, .baked = w->baked, .nbaked = w->nbaked,
-                      .offered = w->offered, .noffered = w->noffered, .training = s->options.train != NULL, .facts = first ? &s->facts : &more};
-    return onnx_read_file(s->ctx, s->arena, s->path, &o);
+                      .offered = w->offered, .noffered = w->noffered, .training = s->options.train != NULL, .facts = facts};
+    return ir_memdup(s->arena, &o, sizeof o);
 }
 
 /* The options that are wrong whatever the model. */
@@ -230,11 +229,6 @@ static bool ends_with(const char *text, const char *end)
     return n >= k && !strcmp(text + n - k, end);
 }
 
-bool api_is_text(const char *path)
-{
-    return !strcmp(path, "-") || ends_with(path, ".gir");
-}
-
 /* What was given for inputs that decided a shape is in the module now. */
 static bool note_offers(api_session *s)
 {
@@ -252,16 +246,6 @@ static bool note_offers(api_session *s)
         api_note(s, "input '%s' decides a shape: its value is baked in", s->given.items[i].name);
     }
     return true;
-}
-
-/* A name that the model has not is the command line's fault, unless it comes from a file of inputs. */
-static void blame(api_session *s)
-{
-    const api_options *o = &s->options;
-    for (int i = 0; i < s->facts.unknown.count; i++) {
-        const char *name = s->facts.unknown.items[i];
-        s->usage |= value_of(&o->shape, name) || value_of(&o->bake, name) || value_of(&o->dim, name) || value_of(&o->input, name);
-    }
 }
 
 /* The name of a member of the header. */
@@ -294,17 +278,48 @@ static bool check_renames(api_session *s)
     return !s->usage;
 }
 
+/* A name that the model has not is the command line's fault, unless it comes from a file of inputs. */
+void api_blame(api_session *s)
+{
+    const api_options *o = &s->options;
+    for (int i = 0; i < s->facts.unknown.count; i++) {
+        const char *name = s->facts.unknown.items[i];
+        s->usage |= value_of(&o->shape, name) || value_of(&o->bake, name) || value_of(&o->dim, name) || value_of(&o->input, name);
+    }
+}
+
+/* What the options ask, of this verb and model; false and reported when they are at fault whatever the model. */
+static bool read_options(api_session *s, wishes *w)
+{
+    return check_words(s) && read_training(s) && read_given(s) && read_dims(s, w) && read_shapes(s, w);
+}
+
+onnx_options *api_onnx_options(api_session *s)
+{
+    wishes w = {0};
+    return read_options(s, &w) ? onnx_options_of(s, &w, NULL, &s->facts) : NULL;
+}
+
+ir_module *api_read_text(api_session *s)
+{
+    wishes w = {0};
+    return read_options(s, &w) ? read_text(s, &w) : NULL;
+}
+
+bool api_name_model(api_session *s, unsigned verb, const char *path)
+{
+    s->verb = verb;
+    s->path = path;
+    s->text = !strcmp(path, "-") || ends_with(path, ".gir");
+    if (!s->text && !ends_with(path, ".onnx"))
+        api_usage(s, "'%s': a model is a file NAME.onnx or NAME.gir, or - for text on standard input", path);
+    return s->text || !s->usage;
+}
+
 bool api_read(api_session *s, unsigned verb, const char *path)
 {
     wishes w = {0};
-    s->verb = verb;
-    s->path = path;
-    s->text = api_is_text(path);
-    if (!s->text && !ends_with(path, ".onnx")) {
-        api_usage(s, "'%s': a model is a file NAME.onnx or NAME.gir, or - for text on standard input", path);
-        return false;
-    }
-    if (!check_words(s) || !read_training(s) || !read_given(s) || !read_dims(s, &w) || !read_shapes(s, &w))
+    if (!api_name_model(s, verb, path) || !read_options(s, &w))
         return false;
     int total = 1;
     for (int i = 0; i < w.count; i++) {
@@ -329,8 +344,8 @@ bool api_read(api_session *s, unsigned verb, const char *path)
             if (w.items[i].n > 1)
                 chosen[--at] = extent[i];
         }
-        s->module[k] = s->text ? read_text(s, &w) : read_onnx(s, &w, extent, k == 0);
-        blame(s);
+        s->module[k] = s->text ? read_text(s, &w) : onnx_read_file(s->ctx, s->arena, s->path, onnx_options_of(s, &w, extent, k ? ir_new(s->arena, onnx_facts) : &s->facts));
+        api_blame(s);
         if (!s->module[k])
             return false;
         s->spec[k] = (cg_spec){s->module[k], chosen};

@@ -52,9 +52,14 @@ bool api_choose(api_session *s, const char *option, const api_names *patterns, c
 
 /* ---- read.c ---- */
 
-/* NAME.gir or -. */
-bool api_is_text(const char *path);
+/* The verb and the model's path, which says whether it is text; false and reported if it is no model's. */
+bool api_name_model(api_session *s, unsigned verb, const char *path);
 
+/* For `check`: what the options ask of an ONNX file (NULL and reported: they are at fault), with the first of several extents; and a text. */
+onnx_options *api_onnx_options(api_session *s);
+ir_module *api_read_text(api_session *s);
+/* The command line is at fault for names that the file has not: after reading it into s->facts. */
+void api_blame(api_session *s);
 /* The file that an input was given in, for messages. */
 const char *api_input_file(const api_session *s, const char *name);
 

@@ -354,6 +354,16 @@ START_TEST(info_and_check_know_the_model)
     gradc("check", ROOT "tests/fixtures/onnx/loop_while.onnx", "--train");
     ck_exit(1, "the same, to train");
     ck_assert_msg(strstr(said.out, "`while_loop`") != NULL, "'%s'", said.out);
+    gradc("check", SHAPED);
+    ck_exit(1, "check of a file with open shapes");
+    put_npy("s.npy", "<i8", "(2,)", (const int64_t[]){3, -1}, 16);
+    gradc("check", SHAPED, "--shape", "x=2x3", "--bake", "s=s.npy");
+    ck_exit(0, "check with --shape and --bake");
+    gradc("check", SHAPED, "--dim", "nothing=2", "--shape", "no=2x6", "--bake", "none=s.npy");
+    ck_exit(2, "check of names that are not there");
+    ck_says("'nothing'");
+    ck_says("'no'");
+    ck_says("'none'");
     gradc("bench", "small.gir", "--train=sgd", "--json");
     ck_exit(0, "bench");
     const char *due[] = {"\"forward\"", "\"forward_train\"", "\"backward\"", "\"step\"", "\"min_us\"",
