@@ -94,10 +94,18 @@ typedef struct api_tensors {
     api_tensor_info *items;
     int count, capacity;
 } api_tensors;
+/* A specialisation; there is one, without extents, when no dimension has several. */
+typedef struct api_variant {
+    const int64_t *extent;      /* of each dimension in api_facts.dim_name */
+    api_tensors inputs, outputs;
+    int64_t macs;               /* multiply-accumulates of forward */
+} api_variant;
 typedef struct api_facts {
     const char *name, *loss;    /* loss: the output's name, or NULL */
-    api_tensors inputs, outputs, params, stats, constants;
-    int64_t macs;               /* multiply-accumulates of forward */
+    const char *const *dim_name;
+    int ndims, nvariants;
+    const api_variant *variant;
+    api_tensors params, stats, constants;
     bool entry[5];              /* forward, forward_train, backward, update, step */
     struct {
         int64_t context, params, stats, optimizer, counters, grads, saved, scratch, arena;

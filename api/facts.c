@@ -49,12 +49,12 @@ static void add_tensor(api_session *s, api_tensors *list, const char *name, cons
     IR_PUSH(s->arena, list, t);
 }
 
-static void add_ports(api_session *s, api_facts *facts, const ir_func *f)
+static void add_ports(api_session *s, api_variant *v, const ir_func *f)
 {
     for (int i = 0; i < f->params.count + f->results.count; i++) {
         bool result = i >= f->params.count, known = false;
         const ir_port *p = result ? &f->results.items[i - f->params.count] : &f->params.items[i];
-        api_tensors *list = result ? &facts->outputs : &facts->inputs;
+        api_tensors *list = result ? &v->outputs : &v->inputs;
         if (p->bind != IR_INPUT || p->role != IR_DATA)
             continue;
         for (int k = 0; k < list->count; k++)
@@ -64,20 +64,29 @@ static void add_ports(api_session *s, api_facts *facts, const ir_func *f)
     }
 }
 
+static api_variant variant_of(api_session *s, int spec)
+{
+    const ir_module *m = s->module[spec];
+    const ir_func *forward = ir_func_by_name(m, "forward");
+    api_variant v = {.extent = s->spec[spec].dim, .macs = forward ? (int64_t)func_macs(forward) : 0};
+    for (int e = GRADC_RT_KINDS - 1; e >= 0; e--) { /* training entries have all inputs */
+        const ir_func *f = ir_func_by_name(m, api_entry_names[e]);
+        if (f)
+            add_ports(s, &v, f);
+    }
+    return v;
+}
+
 const api_facts *api_facts_of(api_session *s)
 {
     api_facts *facts = ir_new(s->arena, api_facts);
+    api_variant *v = ir_array(s->arena, api_variant, s->nspecs);
     const ir_module *m = s->module[0];
-    facts->name = m->name;
-    facts->loss = s->loss;
-    for (int e = GRADC_RT_KINDS - 1; e >= 0; e--) { /* training entries have all inputs */
-        const ir_func *f = ir_func_by_name(m, api_entry_names[e]);
-        facts->entry[e] = f;
-        if (f)
-            add_ports(s, facts, f);
-    }
-    const ir_func *f = ir_func_by_name(m, "forward");
-    facts->macs = f ? (int64_t)func_macs(f) : 0;
+    for (int k = 0; k < s->nspecs; k++)
+        v[k] = variant_of(s, k);
+    *facts = (api_facts){.name = m->name, .loss = s->loss, .dim_name = s->dim_name, .ndims = s->ndims, .variant = v, .nvariants = s->nspecs};
+    for (int e = 0; e < (int)GRADC_RT_KINDS; e++)
+        facts->entry[e] = ir_func_by_name(m, api_entry_names[e]) != NULL;
     for (int i = 0; i < m->states.count; i++) {
         const ir_state *x = m->states.items[i];
         if (x->kind <= IR_STAT)

@@ -47,6 +47,21 @@ static json_t *json_list(const api_tensors *list, bool states)
     return all;
 }
 
+static json_t *json_variants(const api_facts *f)
+{
+    json_t *all = json_array();
+    for (int k = 0; k < f->nvariants; k++) {
+        const api_variant *v = &f->variant[k];
+        json_t *dims = json_object();
+        for (int d = 0; d < f->ndims; d++)
+            json_object_set_new(dims, f->dim_name[d], json_integer(v->extent[d]));
+        json_array_append_new(all, json_pack("{s:o, s:o, s:o, s:I}", "dims", dims, "inputs", json_list(&v->inputs, false), "outputs",
+                                             json_list(&v->outputs, false), "macs", (json_int_t)v->macs));
+    }
+    return all;
+}
+
+/* Inputs, outputs and macs of the first specialisation, then of all. */
 static void print_json(const api_facts *f)
 {
     json_t *entries = json_array(), *bytes = json_object();
@@ -55,12 +70,21 @@ static void print_json(const api_facts *f)
             json_array_append_new(entries, json_string(api_entry_names[i]));
     for (int i = 0; i < ROWS; i++)
         json_object_set_new(bytes, rows[i].key, json_integer(bytes_of(f, i)));
-    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:o}", "name", f->name, "inputs", json_list(&f->inputs, false), "outputs",
-                            json_list(&f->outputs, false), "parameters", json_list(&f->params, true), "statistics", json_list(&f->stats, false), "constants",
-                            json_list(&f->constants, false), "entries", entries, "loss", f->loss, "macs", (json_int_t)f->macs, "bytes", bytes);
+    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:o}", "name", f->name, "inputs", json_list(&f->variant->inputs, false),
+                            "outputs", json_list(&f->variant->outputs, false), "specialisations", json_variants(f), "parameters", json_list(&f->params, true), "statistics", json_list(&f->stats, false), "constants",
+                            json_list(&f->constants, false), "entries", entries, "loss", f->loss, "macs", (json_int_t)f->variant->macs, "bytes", bytes);
     json_dumpf(all, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(all);
+}
+
+static void print_variant(api_session *s, const api_facts *f, const api_variant *v)
+{
+    for (int d = 0; d < f->ndims; d++)
+        printf("%s%s=%lld%s", d ? ", " : "specialisation ", api_shown(s, f->dim_name[d]), (long long)v->extent[d], d + 1 < f->ndims ? "" : "\n");
+    print_list(s, "inputs", &v->inputs, false);
+    print_list(s, "outputs", &v->outputs, false);
+    printf("multiply-accumulates of forward: %lld\n", (long long)v->macs);
 }
 
 void run_info(api_session *s, const char *model)
@@ -79,12 +103,12 @@ void run_info(api_session *s, const char *model)
         if (f->entry[i])
             printf(" %s", api_entry_names[i]);
     printf("\nloss: %s\n", f->loss ? api_shown(s, f->loss) : "none");
-    print_list(s, "inputs", &f->inputs, false);
-    print_list(s, "outputs", &f->outputs, false);
+    for (int k = 0; k < f->nvariants; k++)
+        print_variant(s, f, &f->variant[k]);
     print_list(s, "parameters", &f->params, true);
     print_list(s, "statistics", &f->stats, false);
     print_list(s, "constants", &f->constants, false);
-    printf("multiply-accumulates of forward: %lld\nbytes\n", (long long)f->macs);
+    printf("bytes\n");
     for (int i = 0; i < ROWS; i++)
         printf("  %-18s %14lld\n", rows[i].title, bytes_of(f, i));
 }

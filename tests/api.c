@@ -131,7 +131,7 @@ START_TEST(names_and_globs_choose_what_trains)
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(f->params.items[i].trainable, !strcmp(f->params.items[i].name, "scale"));
     ck_assert_str_eq(f->loss, "loss");
-    ck_assert_int_eq(f->macs, 12);
+    ck_assert_int_eq(f->variant->macs, 12);
     for (int e = 0; e < 5; e++)
         ck_assert(f->entry[e]);
     s = SESSION(API_INFO, net, "--train=sgd", "--attach-loss=mse", "--trainable=fc.weight", "--freeze=other*");

@@ -344,6 +344,12 @@ START_TEST(info_and_check_know_the_model)
     gradc("info", "small.gir", "--json");
     ck_exit(0, "info --json");
     ck_assert(said.out[0] == '{');
+    put_npy("s.npy", "<i8", "(2,)", (const int64_t[]){3, -1}, 16);
+    gradc("info", SHAPED, "--dim", "batch=2,32", "--bake", "s=s.npy");
+    ck_exit(0, "info of specialisations");
+    ck_assert_msg(strstr(said.out, "batch=2\n") && strstr(said.out, "f32[2,3]") && strstr(said.out, "batch=32\n") && strstr(said.out, "f32[32,3]"), "%s", said.out);
+    gradc("info", SHAPED, "--dim", "batch=2,32", "--bake", "s=s.npy", "--json");
+    ck_assert_msg(strstr(said.out, "\"batch\": 32") && strstr(said.out, "f32[32,3]"), "%s", said.out);
     gradc("check", "small.gir");
     ck_exit(0, "check");
     gradc("check", ROOT "tests/fixtures/onnx/wrong/operator.onnx");
@@ -356,7 +362,6 @@ START_TEST(info_and_check_know_the_model)
     ck_assert_msg(strstr(said.out, "`while_loop`") != NULL, "'%s'", said.out);
     gradc("check", SHAPED);
     ck_exit(1, "check of a file with open shapes");
-    put_npy("s.npy", "<i8", "(2,)", (const int64_t[]){3, -1}, 16);
     gradc("check", SHAPED, "--shape", "x=2x3", "--bake", "s=s.npy");
     ck_exit(0, "check with --shape and --bake");
     gradc("check", SHAPED, "--dim", "nothing=2", "--shape", "no=2x6", "--bake", "none=s.npy");
