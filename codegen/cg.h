@@ -85,5 +85,7 @@ LLVMValueRef cg_i64(const cg_unit *u, int64_t v);
 LLVMValueRef cg_splat(cg_unit *u, LLVMValueRef scalar, int lanes);
 LLVMValueRef cg_intrinsic(cg_unit *u, const char *name, LLVMTypeRef *overload, int noverload, LLVMValueRef *args, int nargs);
 LLVMValueRef cg_gep(cg_unit *u, LLVMValueRef base, LLVMValueRef byte_offset);
+enum { CG_WORKER_ID, CG_WORKER_THREADS }; /* words of gradc_rt_worker */
+LLVMValueRef cg_worker_word(cg_unit *u, LLVMValueRef worker, int word); /* as i64 */
 
 #endif

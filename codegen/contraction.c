@@ -210,7 +210,7 @@ cg_index cg_contract_task(cg_contraction *c, cg_loop *loop, int64_t tasks)
         lo = cg_intrinsic(u, "llvm.smax", &i64, 1, (LLVMValueRef[]){LLVMBuildNSWSub(u->b, lo, before, ""), cg_i64(u, 0)}, 2);
         hi = cg_intrinsic(u, "llvm.smin", &i64, 1, (LLVMValueRef[]){LLVMBuildNSWSub(u->b, hi, before, ""), cg_i64(u, tasks)}, 2);
     }
-    cg_loop_begin(e, loop, lo, hi, 1, false);
+    cg_loop_begin(e, loop, lo, hi, 1, !c->parts);
     return cg_of_var(cg_var_new(e, loop->i, tasks - 1));
 }
 

@@ -3,8 +3,8 @@
  *
  * Emitting expressions at an index.
  *
- * A kernel is an LLVM function (worker, storage pointers…, i64 lo, i64 hi[, scratch]) that does its tasks lo … hi-1. Inside, an emitter holds
- * where code goes. Values are emitted at a tuple of symbolic indices, for `lanes` neighbouring elements at once: the lane
+ * A kernel is an LLVM function (worker, storage pointers…[, scratch]) that does the worker's share of its tasks, lo … hi-1. Inside, an
+ * emitter holds where code goes. Values are emitted at a tuple of symbolic indices, for `lanes` neighbouring elements at once: the lane
  * variable counts them. A value that is the same in all lanes comes as a scalar, others as a vector; bool is i1, f16 and bf16 are
  * floats already rounded. So one rule an op serves scalar and vector code, broadcasts cost nothing, and what lies side by side
  * in storage is read at once. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Entries: a planned function becomes one LLVM function that every worker runs. It calls the kernels phase by phase, each worker
- * its share of the tasks; between phases the workers meet. Loops and branches stand in it as such, around the kernels of the
+ * Entries: a planned function becomes one LLVM function that every worker runs. It calls the kernels phase by phase, which
+ * take their share of the tasks each; between phases the workers meet. Loops and branches stand in it as such, around the kernels of the
  * functions that they name. */
 #include "codegen/emit.h"
 
@@ -25,7 +25,7 @@ typedef struct frame {
 
 typedef struct program {
     cg_unit *u;
-    LLVMValueRef function, worker, slot, wanted, id, threads;
+    LLVMValueRef function, worker, slot, wanted, id;
     LLVMTypeRef meet_type, failed_type;
     LLVMValueRef meet, failed;
     LLVMBasicBlockRef leave;
@@ -122,34 +122,19 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
     cg_call call = cg_kernel_function(u, k->kind == IR_KERNEL_CHECK ? &numbered : k, ir_format(u->arena, "%s_kernel%s", u->prefix, u->suffix), same_storage, &w);
     if (!call.tasks)
         return;
-    LLVMValueRef *arg = ir_array(u->arena, LLVMValueRef, call.nargs + 4);
+    LLVMValueRef *arg = ir_array(u->arena, LLVMValueRef, call.nargs + 2);
     arg[0] = p->worker;
     for (int i = 0; i < call.nargs; i++)
         arg[i + 1] = pointer(p, storage_of(p, f, call.arg[i]));
-    LLVMValueRef tasks = cg_i64(u, call.tasks), lo, hi;
-    if (call.tasks == 1) { /* the first worker's */
-        lo = cg_i64(u, 0);
-        hi = LLVMBuildZExt(u->b, is_first(p), u->i64, "");
-    } else {
-        lo = LLVMBuildUDiv(u->b, LLVMBuildMul(u->b, tasks, p->id, ""), p->threads, "");
-        hi = LLVMBuildUDiv(u->b, LLVMBuildMul(u->b, tasks, LLVMBuildAdd(u->b, p->id, cg_i64(u, 1), ""), ""), p->threads, "");
-    }
-    arg[call.nargs + 1] = lo;
-    arg[call.nargs + 2] = hi;
     if (call.scratch) {
         storage own = f->scratch;
         own.offset += k->scratch_at;
-        arg[call.nargs + 3] = pointer(p, own);
+        arg[call.nargs + 1] = pointer(p, own);
     }
-    LLVMBasicBlockRef run = block(p), next = block(p);
-    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntULT, lo, hi, ""), run, next);
-    LLVMPositionBuilderAtEnd(u->b, run);
     LLVMValueRef begin = u->profile ? cg_profile_begin(u) : NULL;
-    LLVMBuildCall2(u->b, call.type, call.function, arg, (unsigned)call.nargs + (call.scratch ? 4 : 3), "");
+    LLVMBuildCall2(u->b, call.type, call.function, arg, (unsigned)call.nargs + (call.scratch ? 2 : 1), "");
     if (begin)
         cg_profile_end(u, begin, cg_profile_place(u, k), is_first(p));
-    LLVMBuildBr(u->b, next);
-    LLVMPositionBuilderAtEnd(u->b, next);
 }
 
 static void barrier(program *p)
@@ -448,11 +433,6 @@ static void find_runtime(program *p)
     p->failed = external(u, "gradc_rt_failed", p->failed_type);
 }
 
-static LLVMValueRef word(program *p, int64_t offset, LLVMTypeRef type)
-{
-    return LLVMBuildLoad2(p->u->b, type, cg_gep(p->u, p->worker, cg_i64(p->u, offset)), "");
-}
-
 /* Kernels that all results need are not guarded one by one. */
 static void leave_if_unwanted(program *p, const ir_func *f)
 {
@@ -475,6 +455,11 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
     LLVMTypeRef param[3] = {u->ptr, u->ptr, u->i64};
     p->function = LLVMAddFunction(u->module, symbol, LLVMFunctionType(u->nothing, param, 3, 0));
     LLVMSetLinkage(p->function, LLVMInternalLinkage);
+    /* A long list of calls gains nothing from LLVM's passes, which would keep all its pointers in registers, that is on the stack. */
+    static const char *const plain[] = {"noinline", "optnone"};
+    for (int i = 0; i < 2; i++)
+        LLVMAddAttributeAtIndex(p->function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                                LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName(plain[i], strlen(plain[i])), 0));
     cg_debug_function(u, p->function, f->name, f->first ? f->first->loc : NULL);
     find_runtime(p);
     LLVMBasicBlockRef first = block(p);
@@ -485,8 +470,7 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
     p->worker = LLVMGetParam(p->function, 0);
     p->slot = LLVMGetParam(p->function, 1);
     p->wanted = LLVMGetParam(p->function, 2);
-    p->id = LLVMBuildZExt(u->b, word(p, 0, u->i32), u->i64, ""); /* gradc_rt_worker.id, .threads */
-    p->threads = LLVMBuildZExt(u->b, word(p, 4, u->i32), u->i64, "");
+    p->id = cg_worker_word(u, p->worker, CG_WORKER_ID);
     u->checks.count = 0;
     frame top = {.f = f, .guarded = true, .checks = add_checks(p, f)};
     top.param = ir_array(u->arena, storage, f->params.count + 1);

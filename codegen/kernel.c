@@ -151,24 +151,64 @@ static void add_attributes(cg_unit *u, LLVMValueRef f)
     LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
 }
 
+/* The object's function (worker, tasks) -> {lo, hi}: a worker's share of a kernel's tasks. A single task is the first worker's. */
+static LLVMValueRef share_function(cg_unit *u)
+{
+    const char *symbol = ir_format(u->arena, "%s_share%s", u->prefix, u->suffix);
+    LLVMValueRef f = LLVMGetNamedFunction(u->module, symbol), bound[2];
+    if (f)
+        return f;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
+    LLVMMetadataRef place = cg_debug_enter(u, NULL);
+    LLVMTypeRef param[] = {u->ptr, u->i64}, pair[] = {u->i64, u->i64};
+    f = LLVMAddFunction(u->module, symbol, LLVMFunctionType(LLVMStructTypeInContext(u->ll, pair, 2, 0), param, 2, 0));
+    LLVMSetLinkage(f, LLVMInternalLinkage);
+    add_attributes(u, f);
+    LLVMPositionBuilderAtEnd(u->b, LLVMAppendBasicBlockInContext(u->ll, f, ""));
+    LLVMValueRef id = cg_worker_word(u, LLVMGetParam(f, 0), CG_WORKER_ID), threads = cg_worker_word(u, LLVMGetParam(f, 0), CG_WORKER_THREADS);
+    LLVMValueRef up = LLVMBuildSub(u->b, threads, cg_i64(u, 1), "");
+    for (int i = 0; i < 2; i++) {
+        LLVMValueRef number = LLVMBuildAdd(u->b, id, cg_i64(u, i), "");
+        bound[i] = LLVMBuildUDiv(u->b, LLVMBuildAdd(u->b, LLVMBuildMul(u->b, LLVMGetParam(f, 1), number, ""), up, ""), threads, "");
+    }
+    LLVMBuildAggregateRet(u->b, bound, 2);
+    LLVMPositionBuilderAtEnd(u->b, before);
+    cg_debug_leave(u, place);
+    return f;
+}
+
 static void new_function(cg_emitter *e, cg_call *call, const char *symbol)
 {
     cg_unit *u = e->u;
-    LLVMTypeRef *param = ir_array(e->arena, LLVMTypeRef, call->nargs + 4);
-    for (int i = 0; i <= call->nargs; i++)
+    int n = call->nargs + (call->scratch ? 2 : 1);
+    LLVMTypeRef *param = ir_array(e->arena, LLVMTypeRef, n);
+    for (int i = 0; i < n; i++)
         param[i] = u->ptr;
-    param[call->nargs + 1] = param[call->nargs + 2] = u->i64;
-    param[call->nargs + 3] = u->ptr;
-    call->type = LLVMFunctionType(u->nothing, param, (unsigned)call->nargs + (call->scratch ? 4 : 3), 0);
+    call->type = LLVMFunctionType(u->nothing, param, (unsigned)n, 0);
     call->function = e->function = LLVMAddFunction(u->module, symbol, call->type);
     LLVMSetLinkage(e->function, LLVMInternalLinkage);
     add_attributes(u, e->function);
     for (int i = 1; i <= call->nargs; i++)
         LLVMAddAttributeAtIndex(e->function, (unsigned)i + 1, LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("noalias", 7), 0));
     e->worker = LLVMGetParam(e->function, 0);
-    e->lo = LLVMGetParam(e->function, (unsigned)call->nargs + 1);
-    e->hi = LLVMGetParam(e->function, (unsigned)call->nargs + 2);
-    e->scratch = call->scratch ? LLVMGetParam(e->function, (unsigned)call->nargs + 3) : NULL;
+    e->scratch = call->scratch ? LLVMGetParam(e->function, (unsigned)call->nargs + 1) : NULL;
+}
+
+/* Finds the worker's tasks, in the function's first block: code goes on where there are some. Returns the call, whose second operand is
+ * the number of tasks. */
+static LLVMValueRef ask_for_tasks(cg_emitter *e)
+{
+    cg_unit *u = e->u;
+    LLVMValueRef f = share_function(u), args[] = {e->worker, cg_i64(u, 0)};
+    LLVMValueRef share = LLVMBuildCall2(u->b, LLVMGlobalGetValueType(f), f, args, 2, "");
+    e->lo = LLVMBuildExtractValue(u->b, share, 0, "");
+    e->hi = LLVMBuildExtractValue(u->b, share, 1, "");
+    LLVMBasicBlockRef some = LLVMAppendBasicBlockInContext(u->ll, e->function, ""), none = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
+    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, e->lo, e->hi, ""), some, none);
+    LLVMPositionBuilderAtEnd(u->b, none);
+    LLVMBuildRetVoid(u->b);
+    LLVMPositionBuilderAtEnd(u->b, some);
+    return share;
 }
 
 /* Leaves that share storage share an argument, so all others can be promised not to overlap. */
@@ -203,7 +243,9 @@ static void emit(cg_emitter *e, cg_call *call, const char *symbol)
     LLVMBasicBlockRef first = LLVMAppendBasicBlockInContext(u->ll, e->function, ""), body = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
     LLVMPositionBuilderAtEnd(u->b, body);
     e->lanes = 1;
+    LLVMValueRef share = ask_for_tasks(e);
     call->tasks = emitters[e->kernel->kind](e);
+    LLVMSetOperand(share, 1, cg_i64(u, call->tasks));
     LLVMBuildRetVoid(u->b);
     LLVMPositionBuilderAtEnd(u->b, first);
     LLVMBuildBr(u->b, body);
@@ -513,7 +555,7 @@ int64_t cg_map_kernel(cg_emitter *e)
         outer *= m.extent[i];
     int64_t tasks = outer * m.chunks;
     cg_loop loop;
-    cg_loop_begin(e, &loop, e->lo, e->hi, 1, false);
+    cg_loop_begin(e, &loop, e->lo, e->hi, 1, true);
     cg_index task = cg_of_var(cg_var_new(e, loop.i, tasks - 1)), chunk = cg_of(0), x;
     if (m.chunks > 1)
         cg_divide(e, &task, m.chunks, &task, &chunk);
@@ -562,7 +604,7 @@ int64_t cg_check_kernel(cg_emitter *e)
     if (!report)
         report = LLVMAddFunction(u->module, "gradc_rt_bad_index", type);
     cg_loop loop;
-    cg_loop_begin(e, &loop, e->lo, e->hi, 1, false);
+    cg_loop_begin(e, &loop, e->lo, e->hi, 1, true);
     cg_index vector = cg_of_var(cg_var_new(e, loop.i, vectors - 1));
     for (int j = 0; j < dims.n; j++) {
         int64_t limit = core->operand[0]->type.dim[dims.v[j]];

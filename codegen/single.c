@@ -57,7 +57,7 @@ static void plan_parts(cg_emitter *e, parts *p, int64_t work)
 static void open_task(cg_emitter *e, parts *p, cg_loop *loop, cg_index *at)
 {
     cg_unit *u = e->u;
-    cg_loop_begin(e, loop, e->lo, e->hi, 1, false);
+    cg_loop_begin(e, loop, e->lo, e->hi, 1, true);
     cg_index task = cg_of_var(cg_var_new(e, loop->i, p->tasks - 1)), chunk = cg_of(0);
     if (p->chunks > 1)
         cg_divide(e, &task, p->chunks, &task, &chunk);
@@ -450,7 +450,7 @@ static int64_t sort_kernel(cg_emitter *e, const ir_inst *inst)
     cg_index at[IR_MAX_RANK];
     clear(at);
     cg_loop task, row;
-    cg_loop_begin(e, &task, e->lo, e->hi, 1, false);
+    cg_loop_begin(e, &task, e->lo, e->hi, 1, true);
     LLVMValueRef own = LLVMBuildMul(u->b, task.i, cg_i64(u, 2 * s.extent), "");
     s.buffer = LLVMBuildInBoundsGEP2(u->b, u->i64, e->scratch, &own, 1, "");
     /* Task i has rows i, i + tasks, … */

@@ -12,12 +12,13 @@
 #include <string.h>
 
 /* Costs an element, in additions. */
-enum { LOAD = 1, STORE = 2, MOST_ROOTS = 12, MOST_READS = 24, NEAR = 12, DEEP = 250 };
+enum { LOAD = 1, STORE = 2, MOST_ROOTS = 12, MOST_READS = 24, NEAR = 12, DEEP = 250, MOST_LOOPS = 8 };
 
 typedef struct fact { /* about a value, by its id */
     double evaluations;  /* how often it is computed if it stands inside its users */
     double cost;         /* of one, operands included */
     int users, depth;    /* depth: instructions on top of each other */
+    int loops;           /* that computing it runs, one after the other */
     bool memory, reduces, result, taken; /* taken: in a contraction's epilogue */
     ir_inst *only_user;
 } fact;
@@ -219,12 +220,13 @@ static bool reaches_loop(const fusing *u, const ir_value *v)
 }
 
 /* No loop inside a loop, which would do the inner one again and again: what is repeated goes to memory if it loops, and what stands under a
- * loop, or under views under one. And no expression too deep for those who walk it. */
+ * loop, or under views under one. And no expression too deep for those who walk it, and none of very many loops: a sum of sums is parted into
+ * kernels that workers can share. */
 static void part_loops(fusing *u)
 {
     IR_FOR (inst, u->f) {
         bool reduces = loops(inst);
-        int depth = 0;
+        int depth = 0, inside = reduces;
         ir_value *spread = inst->op == IR_OP_broadcast ? match_under_views(inst->operand[0]) : NULL;
         if (spread && count(inst->result[0]) > count(inst->operand[0]) && reaches_loop(u, spread))
             of(u, spread)->memory = true;
@@ -235,12 +237,14 @@ static void part_loops(fusing *u)
             fact *o = of(u, inst->operand[i]);
             reduces |= reaches_loop(u, inst->operand[i]);
             depth = !o->memory && o->depth + 1 > depth ? o->depth + 1 : depth;
+            inside += o->memory ? 0 : o->loops;
         }
         for (int r = 0; r < inst->nresults; r++) {
             fact *v = of(u, inst->result[r]);
             v->reduces = reduces;
             v->depth = depth;
-            v->memory |= depth >= DEEP;
+            v->loops = inside;
+            v->memory |= depth >= DEEP || inside >= MOST_LOOPS;
         }
     }
 }

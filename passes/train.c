@@ -94,6 +94,15 @@ static void make_slots(build *t)
     }
 }
 
+/* The sum of n values, as a tree: its parts can be computed side by side. NULL if there are none. Uses up v. */
+static ir_value *sum_in_pairs(ir_builder *b, ir_value **v, int n)
+{
+    for (; n > 1; n = (n + 1) / 2)
+        for (int i = 0; i < n; i += 2)
+            v[i / 2] = i + 1 < n ? ir_add(b, v[i], v[i + 1]) : v[i];
+    return n ? v[0] : NULL;
+}
+
 /* The factor of all gradients: grad_scale, and with clipping min(1, clip_norm / (norm + 1e-6)) times that. The norm needs all
  * gradients; so it stands in a branch that runs only if clip_norm > 0. */
 static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value *grad_scale, ir_value *clip_norm, ir_arena *scratch)
@@ -114,6 +123,7 @@ static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value 
         in.phase = IR_UPDATE;
         scale = ir_convert(&in, scale, type);
         limit = ir_convert(&in, limit, type);
+        ir_value **square = ir_array(scratch, ir_value *, n + 1);
         for (int i = 0; i < n; i++) {
             ir_value *x = ir_add_input(branch[k], NULL, &g[i]->type);
             if (k)
@@ -123,8 +133,10 @@ static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value 
                 axes[d] = d;
             x = ir_convert(&in, x, type);
             x = ir_mul(&in, x, ir_broadcast(&in, scale, x->type.rank, x->type.dim, NULL));
-            sum = ir_add_or(&in, sum, ir_reduce(&in, IR_SUM, ir_mul(&in, x, x), x->type.rank, axes));
+            square[i] = ir_reduce(&in, IR_SUM, ir_mul(&in, x, x), x->type.rank, axes);
         }
+        if (!k)
+            sum = sum_in_pairs(&in, square, n);
         if (sum) {
             ir_value *norm = ir_add(&in, ir_sqrt(&in, sum), ir_scalar(&in, type, 1e-6));
             scale = ir_mul(&in, scale, ir_min(&in, ir_div(&in, limit, norm), ir_scalar(&in, type, 1)));
