@@ -26,7 +26,7 @@ typedef struct cg_target {
     uint64_t cpu_bits;                   /* GRADC_RT_CPU_* that the code needs */
 } cg_target;
 
-/* One LLVM module on its way to an object file. */
+/* One LLVM module on its way to an object file, or to a part of one. */
 typedef struct cg_unit {
     ir_ctx *ctx;
     ir_arena *arena;
@@ -40,6 +40,10 @@ typedef struct cg_unit {
     bool debug;
     bool uses_blas;           /* set when a call was emitted */
     LLVMTypeRef ptr, i1, i8, i16, i32, i64, f32, f64, nothing;
+    struct cg_unit **part;      /* where the kernels of a large model go, so that several threads can work on them; they have no parts */
+    int nparts;                 /* 0: kernels stand here */
+    int64_t weight;             /* of a part: instructions in it */
+    int nkernels;               /* emitted so far */
     struct cg_kernels *kernels; /* emitted so far, by signature: identical ones are emitted once */
     struct cg_data *data;       /* constant data emitted so far */
     struct cg_debug *info;      /* debug.c; NULL before the first function */

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The way from planned modules to an object file: one LLVM module for all levels, specialisations and entries. */
+ * The way from planned modules to an object file: one LLVM module for all levels, specialisations and entries,
+ * and for a model of many kernels more modules, which hold the kernels. */
 #include "codegen/model.h"
 #include "codegen/target.h"
 
 #include <string.h>
+
+enum { PARTS = 8, KERNELS = 24 }; /* most modules beside the main one; kernels of one, at least about */
 
 struct cg_built {
     cg_unit unit;
@@ -56,14 +59,14 @@ static const cg_target **levels_of(ir_ctx *ctx, ir_arena *arena, const cg_reques
     return level;
 }
 
-static void open_unit(cg_unit *u, const cg_model *m, const cg_request *r, LLVMTargetMachineRef machine, const char *triple)
+static void open_unit(cg_unit *u, const cg_model *m, LLVMTargetMachineRef machine, const char *triple)
 {
     u->ctx = m->ctx;
     u->arena = m->arena;
     u->prefix = m->o->prefix;
-    u->blas = r->blas;
-    u->debug = r->debug;
-    u->profile = r->profile ? &m->o->profile : NULL;
+    u->blas = m->r->blas;
+    u->debug = m->r->debug;
+    u->profile = m->r->profile ? &m->o->profile : NULL;
     u->ll = LLVMContextCreate();
     ir_defer(u->ctx, dispose_context, u->ll);
     cg_catch_errors(u->ll);
@@ -86,6 +89,29 @@ static void open_unit(cg_unit *u, const cg_model *m, const cg_request *r, LLVMTa
     u->nothing = LLVMVoidTypeInContext(u->ll);
 }
 
+/* Kernels are counted as they are planned; those that are alike will be one. */
+static void open_parts(cg_unit *u, const cg_model *m, int nlevels, LLVMTargetMachineRef machine, const char *triple)
+{
+    int kernels = 0;
+    for (int i = 0; i < m->r->nspecs * CG_ENTRIES; i++)
+        kernels += m->entry[i].f && m->entry[i].f->schedule ? m->entry[i].f->schedule->kernels.count * nlevels : 0;
+    int n = kernels / KERNELS < PARTS ? kernels / KERNELS : PARTS;
+    if (n < 2)
+        return;
+    u->part = ir_array(u->arena, cg_unit *, n);
+    for (; u->nparts < n; u->nparts++)
+        open_unit(u->part[u->nparts] = ir_new(u->arena, cg_unit), m, machine, triple);
+}
+
+static void mark_functions(cg_unit *u)
+{
+    cg_mark_functions(u);
+    for (int i = 0; i < u->nparts; i++) {
+        u->part[i]->target = u->target;
+        cg_mark_functions(u->part[i]);
+    }
+}
+
 static void emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LLVMValueRef *body)
 {
     u->target = level;
@@ -100,7 +126,7 @@ static void emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LL
         e->nchecks = u->checks.count;
         e->check = ir_memdup(u->arena, u->checks.items, (size_t)u->checks.count * sizeof *e->check);
     }
-    cg_mark_functions(u);
+    mark_functions(u);
 }
 
 cg_object *cg_measure(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
@@ -121,19 +147,21 @@ cg_object *cg_compile(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
     built->machine = cg_machine(ctx, level[nlevels - 1], r->level);
     if (!built->machine)
         return NULL;
-    open_unit(u, m, r, built->machine, level[nlevels - 1]->triple);
+    open_unit(u, m, built->machine, level[nlevels - 1]->triple);
+    open_parts(u, m, nlevels, built->machine, level[nlevels - 1]->triple);
     int n = r->nspecs * CG_ENTRIES;
     LLVMValueRef *body = ir_array(arena, LLVMValueRef, nlevels * n);
     for (int l = 0; l < nlevels; l++)
         emit_level(u, m, level[l], body + l * n);
     cg_emit_model(u, m, level, nlevels, body);
     u->target = level[nlevels - 1];
-    cg_mark_functions(u);
+    mark_functions(u);
     cg_debug_close(u);
-    cg_optimise(u, built->machine, r->level);
+    for (int i = 0; i < u->nparts; i++)
+        cg_debug_close(u->part[i]);
     m->o->uses_blas = u->uses_blas;
     m->o->built = built;
-    m->o->bytes = cg_emit(u, built->machine, false, &m->o->size);
+    m->o->bytes = cg_emit_parts(u, u->target, built->machine, r->level, &m->o->size);
     m->o->header = cg_header(m);
     return m->o;
 }
@@ -141,8 +169,9 @@ cg_object *cg_compile(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
 const char *cg_text_of(cg_object *o, bool assembly, size_t *size)
 {
     cg_unit *u = &o->built->unit;
+    cg_link_parts(u);
     if (assembly)
-        return cg_emit(u, o->built->machine, true, size);
+        return cg_buffer(u->ctx, cg_emit(u, o->built->machine, true), size);
     const char *text = cg_message(u->ctx, LLVMPrintModuleToString(u->module));
     *size = strlen(text);
     return text;

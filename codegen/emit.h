@@ -165,6 +165,6 @@ typedef struct cg_call {
 } cg_call;
 /* The function for a kernel; an identical one that was emitted before is used again. same_storage(user, x, y): do two values share
  * storage. */
-cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, const char *symbol, bool (*same_storage)(void *user, const ir_value *x, const ir_value *y), void *user);
+cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, bool (*same_storage)(void *user, const ir_value *x, const ir_value *y), void *user);
 
 #endif

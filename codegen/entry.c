@@ -119,7 +119,7 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
     ir_kernel numbered = *k; /* checks are numbered across the functions of an entry */
     numbered.check += f->checks;
     where w = {p, f};
-    cg_call call = cg_kernel_function(u, k->kind == IR_KERNEL_CHECK ? &numbered : k, ir_format(u->arena, "%s_kernel%s", u->prefix, u->suffix), same_storage, &w);
+    cg_call call = cg_kernel_function(u, k->kind == IR_KERNEL_CHECK ? &numbered : k, same_storage, &w);
     if (!call.tasks)
         return;
     LLVMValueRef *arg = ir_array(u->arena, LLVMValueRef, call.nargs + 2);

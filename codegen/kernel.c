@@ -177,6 +177,22 @@ static LLVMValueRef share_function(cg_unit *u)
     return f;
 }
 
+/* Declared in the unit, if it is defined in a part of it. */
+static void declare(cg_unit *u, cg_call *call, const char *symbol, const cg_unit *part)
+{
+    if (part == u)
+        return;
+    int n = call->nargs + (call->scratch ? 2 : 1);
+    LLVMTypeRef *param = ir_array(u->arena, LLVMTypeRef, n);
+    for (int i = 0; i < n; i++)
+        param[i] = u->ptr;
+    LLVMSetVisibility(call->function, LLVMHiddenVisibility);
+    LLVMSetLinkage(call->function, LLVMExternalLinkage);
+    call->type = LLVMFunctionType(u->nothing, param, (unsigned)n, 0);
+    call->function = LLVMAddFunction(u->module, symbol, call->type);
+    LLVMSetVisibility(call->function, LLVMHiddenVisibility);
+}
+
 static void new_function(cg_emitter *e, cg_call *call, const char *symbol)
 {
     cg_unit *u = e->u;
@@ -254,7 +270,27 @@ static void emit(cg_emitter *e, cg_call *call, const char *symbol)
     cg_debug_leave(u, place);
 }
 
-cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, const char *symbol, bool (*same_storage)(void *user, const ir_value *x, const ir_value *y), void *user)
+/* Where the next kernel goes: the lightest part. */
+static cg_unit *part_for_kernel(cg_unit *u)
+{
+    cg_unit *part = u->nparts ? u->part[0] : u;
+    for (int i = 1; i < u->nparts; i++)
+        part = u->part[i]->weight < part->weight ? u->part[i] : part;
+    part->target = u->target;
+    part->suffix = u->suffix;
+    return part;
+}
+
+static int64_t weight_of(LLVMValueRef function)
+{
+    int64_t n = 0;
+    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(function); b; b = LLVMGetNextBasicBlock(b))
+        for (LLVMValueRef i = LLVMGetFirstInstruction(b); i; i = LLVMGetNextInstruction(i))
+            n++;
+    return n;
+}
+
+cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, bool (*same_storage)(void *user, const ir_value *x, const ir_value *y), void *user)
 {
     cg_emitter *e = ir_new(u->arena, cg_emitter);
     *e = (cg_emitter){.u = u, .arena = u->arena, .kernel = k};
@@ -278,7 +314,12 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, const char *symbol, b
             call.tasks = known->call.tasks;
             return call;
         }
+    const char *symbol = ir_format(u->arena, "%s_kernel%d%s", u->prefix, u->nkernels++, u->suffix);
+    e->u = part_for_kernel(u);
     emit(e, &call, symbol);
+    e->u->weight += weight_of(call.function);
+    u->uses_blas |= e->u->uses_blas;
+    declare(u, &call, symbol, e->u);
     known_kernel *known = ir_new(u->arena, known_kernel);
     *known = (known_kernel){u->kernels->first, &s->text, call, leaf_of_arg};
     u->kernels->first = known;

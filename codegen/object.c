@@ -68,12 +68,7 @@ void cg_optimise(cg_unit *u, LLVMTargetMachineRef machine, int level)
         BUG("LLVM's passes: %s", LLVMGetErrorMessage(error));
 }
 
-static void dispose_buffer(void *buffer)
-{
-    LLVMDisposeMemoryBuffer(buffer);
-}
-
-const void *cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly, size_t *size)
+LLVMMemoryBufferRef cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly)
 {
     char *message = NULL;
     LLVMMemoryBufferRef buffer = NULL;
@@ -81,7 +76,17 @@ const void *cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly, siz
     if (LLVMTargetMachineEmitToMemoryBuffer(machine, copy, assembly ? LLVMAssemblyFile : LLVMObjectFile, &message, &buffer))
         BUG("LLVM emits nothing: %s", message);
     LLVMDisposeModule(copy);
-    ir_defer(u->ctx, dispose_buffer, buffer);
+    return buffer;
+}
+
+static void dispose_buffer(void *buffer)
+{
+    LLVMDisposeMemoryBuffer(buffer);
+}
+
+const void *cg_buffer(ir_ctx *ctx, LLVMMemoryBufferRef buffer, size_t *size)
+{
+    ir_defer(ctx, dispose_buffer, buffer);
     *size = LLVMGetBufferSize(buffer);
     return LLVMGetBufferStart(buffer);
 }

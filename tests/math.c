@@ -123,7 +123,7 @@ static built *build(const char *cpu, int cases_from, int cases_to)
             add_function(&u, &cases[c], k & 1, lane_counts[k >> 1], ir_format(arena, "f_%d_%d_%d", c, k & 1, k >> 1));
     cg_optimise(&u, machine, 1);
     size_t size;
-    const void *object = cg_emit(&u, machine, false, &size);
+    const void *object = cg_buffer(ctx, cg_emit(&u, machine, false), &size);
     cg_jit *jit = cg_jit_load(ctx, arena, object, size, (cg_symbol[]){{NULL, NULL}});
     need(jit, ir_ctx_why(ctx));
     for (int c = cases_from; c < cases_to; c++)

@@ -5,6 +5,7 @@
 #include "gradc_rt.h"
 #include "tests/tiny_model.h"
 
+#include <elf.h>
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -113,6 +114,57 @@ START_TEST(debug_information_says_where_code_comes_from)
     ck_assert(strstr(assembly, ".loc\t") && strstr(assembly, "debug_line") && strstr(assembly, "Exp a \\\\\\\"\\\\x2a/"));
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
     ck_assert(jit && cg_jit_symbol(jit, "m_forward"));
+}
+END_TEST
+
+/* A function of `n` kernels, no two alike. */
+static cg_object *compile_many(int n)
+{
+    char *ports = ir_strdup(arena, ""), *body = ports, *results = ports;
+    for (int i = 0; i < n; i++) {
+        ports = ir_format(arena, "%s%sinput %%x%d : f32[%d]", ports, i ? ", " : "", i, i + 1);
+        body = ir_format(arena, "%s  %%y%d = exp %%x%d : f32[%d]\n", body, i, i, i + 1);
+        results = ir_format(arena, "%s%soutput \"y%d\" %%y%d", results, i ? ", " : "", i, i);
+    }
+    const char *text = ir_format(arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n%s  return (%s)\n}\n", ports, body, results);
+    cg_spec *spec = ir_new(arena, cg_spec);
+    *spec = (cg_spec){tiny_planned(ctx, arena, text), NULL};
+    cg_request *r = ir_new(arena, cg_request);
+    *r = (cg_request){.prefix = "m", .spec = spec, .nspecs = 1, .level = 2};
+    return compile(r);
+}
+
+/* Kernels of a large model are compiled side by side; the object has each once, shows none of them, and is the same every time. */
+START_TEST(many_kernels_make_one_object)
+{
+    enum { KERNELS = 100 };
+    const cg_object *o = compile_many(KERNELS), *again = compile_many(KERNELS);
+    ck_assert(o->size == again->size && !memcmp(o->bytes, again->bytes, o->size));
+    const char *bytes = o->bytes;
+    const Elf64_Ehdr *head = o->bytes;
+    const Elf64_Shdr *section = (const Elf64_Shdr *)(bytes + head->e_shoff);
+    int kernels = 0, tables = 0;
+    for (int s = 0; s < head->e_shnum; s++) {
+        const Elf64_Sym *symbol = (const Elf64_Sym *)(bytes + section[s].sh_offset);
+        tables += section[s].sh_type == SHT_SYMTAB;
+        for (uint32_t i = 0; section[s].sh_type == SHT_SYMTAB && i < section[s].sh_size / sizeof *symbol; i++) {
+            const char *name = bytes + section[section[s].sh_link].sh_offset + symbol[i].st_name;
+            bool global = ELF64_ST_BIND(symbol[i].st_info) != STB_LOCAL, kernel = strstr(name, "_kernel") != NULL;
+            ck_assert_int_eq(global, i >= section[s].sh_info);
+            ck_assert_msg(!global || (!kernel && symbol[i].st_other == STV_DEFAULT), "%s", name);
+            kernels += kernel;
+        }
+    }
+    ck_assert_int_eq(tables, 1);
+    ck_assert_int_eq(kernels, KERNELS);
+    cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
+    ck_assert(jit && cg_jit_symbol(jit, "m_forward"));
+    size_t size;
+    const char *text = cg_text_of(compile_many(KERNELS), true, &size);
+    for (int i = 0; i < KERNELS; i++) {
+        const char *label = ir_format(arena, "m_kernel%d_", i), *at = strstr(text, label);
+        ck_assert_msg(at != NULL, "%s", label);
+    }
 }
 END_TEST
 
@@ -469,6 +521,7 @@ int main(void)
     tcase_add_test(c, the_same_request_gives_the_same_bytes);
     tcase_add_test(c, code_of_a_level_keeps_to_it);
     tcase_add_test(c, debug_information_says_where_code_comes_from);
+    tcase_add_test(c, many_kernels_make_one_object);
     tcase_add_test(c, the_jit_runs_what_the_object_holds);
     tcase_add_test(c, training_entries_work_together);
     tcase_add_test(c, states_are_laid_out_and_filled);
