@@ -272,6 +272,26 @@ START_TEST(what_does_not_fit_is_named_with_its_file)
 }
 END_TEST
 
+/* What exporters leave behind is said, and followed no further; a symbolic dimension fits. */
+START_TEST(declared_shapes_that_contradict_are_warned_of)
+{
+    wire w = {0};
+    wire_value(&w, GRAPH_OUTPUT, "y", 2, (const int64_t[]){2, 4});
+    wire_value(&w, GRAPH_INPUT, "x", 2, (const int64_t[]){2, 3});
+    wire_node(&w, "Neg", "it", "x", "y");
+    wire_model(&w, "declared.onnx");
+    gradc("compile", "declared.onnx", "--train=none", "--cotangent=y");
+    ck_exit(0, "compile");
+    const char *due = "declared.onnx: warning: output 'y' is declared as f32[2,4], the graph makes f32[2,3]";
+    ck_says(due);
+    ck_assert(!strstr(strstr(said.err, due) + strlen(due), "declared as"));
+    put_npy("s.npy", "<i8", "(2,)", (const int64_t[]){3, 2}, 16);
+    gradc("compile", SHAPED, "--dim", "batch=2", "--bake", "s=s.npy");
+    ck_exit(0, "compile");
+    ck_assert(!strstr(said.err, "declared"));
+}
+END_TEST
+
 /* A classifier of the repository, trained with labels out of range: cross entropy's check speaks. */
 START_TEST(a_bad_label_names_tensor_position_value_and_limit)
 {
@@ -465,6 +485,7 @@ int main(void)
     tcase_add_test(c, run_writes_or_prints);
     tcase_add_test(c, data_at_fault_is_exit_1);
     tcase_add_test(c, what_does_not_fit_is_named_with_its_file);
+    tcase_add_test(c, declared_shapes_that_contradict_are_warned_of);
     tcase_add_test(c, a_bad_label_names_tensor_position_value_and_limit);
     tcase_add_test(c, a_text_error_has_a_place_and_a_caret);
     tcase_add_test(c, text_comes_from_stdin_too);

@@ -343,6 +343,46 @@ static void add_outputs(onnx_scope *s, int errors)
     r->main->loss = scalars == 1 && r->main->results.items[which].value->type.rank == 0 ? which : -1;
 }
 
+/* "f32[batch,10]", with "?" for what the file leaves open. */
+static const char *declared_text(onnx_reader *r, const Onnx__TensorTypeProto *t, const char *dtype)
+{
+    const char *text = ir_format(r->scratch, "%s%s", dtype, t->shape ? "[" : "");
+    for (size_t d = 0; t->shape && d < t->shape->n_dim; d++) {
+        const Onnx__DimensionProto *dim = t->shape->dim[d];
+        const char *symbol = dim->dim_param && *dim->dim_param ? dim->dim_param : "?", *comma = d ? "," : "";
+        text = dim->has_dim_value ? ir_format(r->scratch, "%s%s%lld", text, comma, (long long)dim->dim_value) : ir_format(r->scratch, "%s%s%s", text, comma, symbol);
+    }
+    return t->shape ? ir_format(r->scratch, "%s]", text) : text;
+}
+
+/* Another extent than the file declares, or another rank; what it leaves open fits. */
+static bool shape_differs(const Onnx__TensorShapeProto *shape, const ir_type *is)
+{
+    bool differs = shape && (int64_t)shape->n_dim != is->rank;
+    for (int d = 0; shape && d < is->rank && !differs; d++)
+        differs = shape->dim[d]->has_dim_value && shape->dim[d]->dim_value >= 0 && shape->dim[d]->dim_value != is->dim[d];
+    return differs;
+}
+
+/* What the file declares of its outputs. Another element type would be read wrongly by who believes the file: an error, as in other
+ * runtimes. Another shape is what some exporters leave behind: a warning. */
+static void check_outputs(onnx_reader *r)
+{
+    const Onnx__GraphProto *g = r->model->graph;
+    const ir_func *f = ir_func_by_name(r->m, "forward");
+    const ir_loc loc = {.file = r->file, .node = -1};
+    for (int i = 0; i < f->results.count; i++) { /* one for each output, in their order */
+        const ir_type *is = &f->results.items[i].value->type;
+        const Onnx__TensorTypeProto *t = g->output[i]->type ? g->output[i]->type->tensor_type : NULL;
+        int dtype;
+        const char *name = t ? onnx_dtype_name(t->elem_type, &dtype) : NULL;
+        bool wrong = t && t->elem_type && dtype != (int)is->dtype;
+        if (wrong || (t && shape_differs(t->shape, is)))
+            ir_report(r->ctx, wrong ? IR_ERROR : IR_WARNING, &loc, "output '%s' is declared as %s, the graph makes %s", f->results.items[i].name,
+                      declared_text(r, t, name), ir_type_text(r->scratch, is));
+    }
+}
+
 /* ---- Rounds ---- */
 
 static void build_main(onnx_reader *r, const char *name)
@@ -507,8 +547,10 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
     check_options(&r);
     bind_dims(&r);
     ir_module *m = rounds(&r);
-    if (m)
+    if (m) {
+        check_outputs(&r);
         name_trainables(&r);
+    }
     ir_arena_free(r.scratch);
     return ir_error_count(ctx) > errors ? NULL : m;
 }

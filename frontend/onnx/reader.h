@@ -123,8 +123,8 @@ ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorPr
 ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__SparseTensorProto *t);
 /* An ONNX element type; false and reported if we have none. */
 bool onnx_dtype(onnx_reader *r, const ir_loc *loc, int32_t data_type, ir_dtype *out);
-/* ONNX's number for ours. */
-int32_t onnx_type_number(ir_dtype t);
+/* The type in words, ours where we have it; *known as onnx_dtype gives it, or -1. */
+const char *onnx_dtype_name(int32_t data_type, int *known);
 
 /* fold.c: the value as a literal, if constants alone make it; NULL if not. */
 ir_literal *onnx_peek(onnx_reader *r, ir_value *v);

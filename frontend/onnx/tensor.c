@@ -29,12 +29,11 @@ bool onnx_dtype(onnx_reader *r, const ir_loc *loc, int32_t data_type, ir_dtype *
     return true;
 }
 
-int32_t onnx_type_number(ir_dtype t)
+const char *onnx_dtype_name(int32_t data_type, int *known)
 {
-    for (int i = 1; i < TYPES; i++)
-        if (types[i].dtype == (int)t)
-            return i;
-    BUG("no ONNX type for %s", ir_dtypes[t].name);
+    bool ours = data_type > 0 && data_type < TYPES;
+    *known = ours ? types[data_type].dtype : -1;
+    return *known >= 0 ? ir_dtypes[*known].name : ours ? types[data_type].name : "?";
 }
 
 static bool tensor_type(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t, ir_type *out)
