@@ -368,7 +368,7 @@ bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
         return false;
     }
     s->nspecs = 1;
-    s->module = ir_memdup(s->arena, &m, sizeof m);
+    s->module = ir_memdup(s->arena, &m, sizeof *s->module);
     s->spec = ir_memdup(s->arena, &(cg_spec){m, NULL}, sizeof *s->spec);
     return check_words(s) && read_training(s) && api_train(s, m) && check_renames(s);
 }

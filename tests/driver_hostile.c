@@ -21,8 +21,7 @@ static unsigned char *slurp(const char *path, size_t *size)
     ck_assert(f && !fseek(f, 0, SEEK_END));
     *size = (size_t)ftell(f);
     unsigned char *b = malloc(*size + 1);
-    rewind(f);
-    ck_assert(b && fread(b, 1, *size, f) == *size);
+    ck_assert(b && !fseek(f, 0, SEEK_SET) && fread(b, 1, *size, f) == *size);
     fclose(f);
     return b;
 }
@@ -194,7 +193,7 @@ END_TEST
 
 /* Names that would break a careless writer of headers, paths, terminals, DOT or JSON. */
 static const char *const names[] = {
-    "x; system(\"..\")", "*/ #include \"/etc/passwd\"", "\n#define x y", "int", "main", "malloc", "a/b", "a_b", "a-b", "9lives", "?" "?/", "%s%n%n%n",
+    "x; system(\"..\")", "*/ #include \"/etc/passwd\"", "\n#define x y", "int", "main", "malloc", "a/b", "a_b", "a-b", "9lives", ("?" "?/"), "%s%n%n%n",
     "\033[2J\033]0;evil\007", "<script>alert(1)</script>", "\"quoted\"\\", "line\nbreak\r", "../../../etc/passwd", "/etc/passwd", "..", ".", "grad", "\xe2\x80\xae rtl",
     
     "-rf", "~", "$(reboot)", "a.npy", "inputs", "hostile_inputs", "ctx",

@@ -10,7 +10,7 @@ const onnx_op onnx_ops[] = {
 #define ONNX_OP(name, domain, since, last, in_min, in_max, out_max, types, config, gradient, build, extra, attrs)                  \
     {#name, domain, since, last, in_min, in_max, out_max, types, config, gradient, onnx_build_##build, extra, attrs},
 #include "frontend/onnx/ops.def"
-    {NULL}
+    {.name = NULL}
 };
 
 bool onnx_op_at(int i, onnx_op_info *out)
