@@ -77,8 +77,10 @@ bool api_write(api_session *s, const api_file *files, int n);
 typedef struct api_outputs {
     api_file file[8];
     int n;
-    const char *shared, *link; /* the shared library, and what an application links, or NULL */
+    const char *link; /* what an application links, or NULL */
 } api_outputs;
+/* False and reported when the options do not say what and where; api_write_outputs would find it out late. */
+bool api_check_outputs(api_session *s);
 /* Writes them; after api_compile. */
 bool api_write_outputs(api_session *s, api_outputs *out);
 

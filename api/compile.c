@@ -6,6 +6,7 @@
 #include "ir/path.h"
 #include "ir/safetensors.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -150,12 +151,40 @@ const char *api_link_flags(api_session *s)
     return library ? ir_format(s->arena, "%s -pthread -lm%s", library, blas) : ir_format(s->arena, "$(pkg-config --libs gradc-rt)%s", blas);
 }
 
-bool api_link_shared(api_session *s, const char *object, const char *output)
+/* The linker works on files: they are in a folder of their own until the session ends. */
+typedef struct workshop {
+    char folder[64];
+    const char *object, *shared;
+} workshop;
+
+static void clean(void *user)
+{
+    const workshop *w = user;
+    unlink(w->object);
+    unlink(w->shared);
+    rmdir(w->folder);
+}
+
+const void *api_code_shared(api_session *s, const char *name, size_t *size)
 {
     const char *library = runtime_library(s);
+    workshop *w = ir_new(s->arena, workshop);
+    ir_data data;
     if (!library) {
         api_error(s, "libgradc_rt.a is not where this program looks for it: beside it in ../lib");
-        return false;
+        return NULL;
     }
-    return cg_link_shared(s->ctx, object, library, s->object->uses_blas, output);
+    strcpy(w->folder, "/tmp/gradc-link-XXXXXX");
+    if (!mkdtemp(w->folder)) {
+        api_error(s, "%s: the linker's folder cannot be made: %s", w->folder, strerror(errno));
+        return NULL;
+    }
+    w->object = ir_format(s->arena, "%s/.o", w->folder);
+    w->shared = ir_format(s->arena, "%s/%s", w->folder, name);
+    ir_defer(s->ctx, clean, w);
+    if (!ir_write_bytes(s->ctx, w->object, s->code.object, s->code.size) ||
+        !cg_link_shared(s->ctx, w->object, library, s->object->uses_blas, w->shared) || !ir_read_whole_file(s->arena, w->shared, INT64_MAX, &data))
+        return NULL;
+    *size = data.size;
+    return data.bytes;
 }

@@ -6,70 +6,19 @@
 
 #include <string.h>
 
-typedef struct outputs {
-    api_session *s;
-    const api_code *code;
-    const char *stem; /* the files' path without suffix */
-    api_outputs *out;
-} outputs;
-
-static const char *path(const outputs *o, const char *suffix)
-{
-    return api_format(o->s, "%s%s", o->stem, suffix);
-}
-
-static void add(outputs *o, const char *suffix, const void *bytes, size_t size)
-{
-    o->out->file[o->out->n++] = (api_file){path(o, suffix), bytes, size};
-}
-
-static void add_object(outputs *o)
-{
-    add(o, ".o", o->code->object, o->code->size);
-}
-
-static void add_assembly(outputs *o)
-{
-    size_t size;
-    const char *text = api_code_text(o->s, true, &size);
-    add(o, ".s", text, size);
-}
-
-static void add_llvm(outputs *o)
-{
-    size_t size;
-    const char *text = api_code_text(o->s, false, &size);
-    add(o, ".ll", text, size);
-}
-
-static const char *base_of(const char *name)
-{
-    const char *slash = strrchr(name, '/');
-    return slash ? slash + 1 : name;
-}
-
-/* Beside the object, in the form libNAME.a and libNAME.so. */
-static const char *library_path(const outputs *o, const char *suffix)
-{
-    const char *base = base_of(o->stem);
-    return api_format(o->s, "%.*slib%s%s", (int)(base - o->stem), o->stem, base, suffix);
-}
-
-static void add_library(outputs *o)
-{
-    size_t size;
-    const void *bytes = api_code_library(o->s, api_format(o->s, "%s.o", o->code->prefix), &size);
-    o->out->file[o->out->n++] = (api_file){library_path(o, ".a"), bytes, size};
-}
-
+typedef enum kind { OBJ, ASM, LLVM, LIB, SHARED, KINDS } kind;
 static const struct {
-    const char *name;
-    void (*add)(outputs *);
-} kinds[] = {{"obj", add_object}, {"asm", add_assembly}, {"llvm", add_llvm}, {"lib", add_library}, {"shared", add_object}};
-enum { KINDS = sizeof kinds / sizeof *kinds, SHARED = KINDS - 1 };
+    const char *name, *suffix;
+} kinds[KINDS] = {{"obj", ".o"}, {"asm", ".s"}, {"llvm", ".ll"}, {"lib", ".a"}, {"shared", ".so"}};
 
-/* The kinds asked for, each once; the object of `shared` is written too. */
-static bool choose_kinds(api_session *s, bool chosen[KINDS])
+/* What is asked for, and where it goes. */
+typedef struct wanted {
+    bool kind[KINDS];
+    int own;          /* the kind of -o, whose path is as it stands; KINDS without -o */
+    const char *stem; /* the files' path without suffix, and without the `lib` of libraries; NULL without -o */
+} wanted;
+
+static bool choose_kinds(api_session *s, wanted *w)
 {
     const api_options *o = &s->options;
     for (int i = 0; i < o->emit.count; i++) {
@@ -80,55 +29,103 @@ static bool choose_kinds(api_session *s, bool chosen[KINDS])
             api_usage(s, "--emit: '%s' is none of obj, asm, llvm, lib, shared", o->emit.items[i]);
             return false;
         }
-        chosen[k] = true;
+        w->kind[k] = true;
     }
-    if (!o->emit.count)
-        chosen[0] = true;
     return true;
 }
 
-static const char *stem_of(api_session *s, const char *prefix)
+static const char *base_of(const char *path)
 {
-    const char *file = s->options.file;
-    size_t n = file ? strlen(file) : 0;
-    static const char *const suffixes[] = {".o", ".s", ".ll", ".a", ".so"};
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        size_t k = strlen(suffixes[i]);
-        if (n > k && !strcmp(file + n - k, suffixes[i]))
-            return api_format(s, "%.*s", (int)(n - k), file);
-    }
-    return file ? file : prefix;
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
 }
 
-static void add_weights(outputs *o)
+/* -o FILE.o, or with the suffix of another kind, which is then the one that is meant. */
+static bool read_path(api_session *s, wanted *w)
 {
-    size_t size;
-    const void *bytes = api_weights(o->s, &size);
+    const char *file = s->options.file, *base = base_of(file), *dot = strrchr(base, '.');
+    int k = 0;
+    while (k < KINDS && (!dot || dot == base || strcmp(kinds[k].suffix, dot)))
+        k++;
+    if (k == KINDS) {
+        api_usage(s, "--output=%s: a name that ends in .o is due; or in .s, .ll, .a, .so for what --emit calls asm, llvm, lib, shared", file);
+        return false;
+    }
+    if (s->options.emit.count && !w->kind[k]) {
+        api_usage(s, "--output=%s: --emit does not name %s", file, kinds[k].name);
+        return false;
+    }
+    bool library = k >= LIB && !strncmp(base, "lib", 3) && dot > base + 3;
+    w->stem = api_format(s, "%.*s%.*s", (int)(base - file), file, (int)(dot - base) - (library ? 3 : 0), base + (library ? 3 : 0));
+    w->own = k;
+    w->kind[k] = true;
+    return true;
+}
+
+static bool read_wanted(api_session *s, wanted *w)
+{
+    *w = (wanted){.own = KINDS};
+    if (!choose_kinds(s, w) || (s->options.file && !read_path(s, w)))
+        return false;
+    w->kind[OBJ] |= !s->options.file && !s->options.emit.count;
+    if (!w->kind[SHARED] || !s->options.target)
+        return true;
+    api_usage(s, "--emit=shared links for this machine: leave out --target");
+    return false;
+}
+
+bool api_check_outputs(api_session *s)
+{
+    wanted w;
+    return read_wanted(s, &w);
+}
+
+/* Libraries are called libNAME. */
+static const char *path_of(api_session *s, const wanted *w, kind k)
+{
+    const char *base = base_of(w->stem);
+    if (w->own == (int)k)
+        return s->options.file;
+    return api_format(s, "%.*s%s%s%s", (int)(base - w->stem), w->stem, k >= LIB ? "lib" : "", base, kinds[k].suffix);
+}
+
+static const void *bytes_of(api_session *s, kind k, const char *path, size_t *size)
+{
+    switch (k) {
+    case OBJ: *size = s->code.size; return s->code.object;
+    case LIB: return api_code_library(s, api_format(s, "%s.o", s->code.prefix), size);
+    case SHARED: return api_code_shared(s, base_of(path), size);
+    default: return api_code_text(s, k == ASM, size);
+    }
+}
+
+static void add(api_outputs *out, const char *path, const void *bytes, size_t size)
+{
     if (bytes)
-        add(o, ".safetensors", bytes, size);
+        out->file[out->n++] = (api_file){path, bytes, size};
 }
 
 bool api_write_outputs(api_session *s, api_outputs *out)
 {
-    bool chosen[KINDS] = {false};
-    outputs o = {.s = s, .code = &s->code, .stem = stem_of(s, s->code.prefix), .out = out};
+    wanted w;
+    size_t size;
     *out = (api_outputs){0};
-    if (!choose_kinds(s, chosen))
+    if (!read_wanted(s, &w))
         return false;
-    if (chosen[SHARED] && s->options.target) {
-        api_usage(s, "--emit=shared links for this machine: leave out --target");
-        return false;
+    w.stem = w.stem ? w.stem : s->code.prefix;
+    for (kind k = OBJ; k < KINDS; k++) {
+        if (!w.kind[k])
+            continue;
+        const char *path = path_of(s, &w, k);
+        const void *bytes = bytes_of(s, k, path, &size);
+        add(out, path, bytes, size);
+        if (k != ASM && k != LLVM && !out->link)
+            out->link = path;
     }
-    chosen[0] |= chosen[SHARED];
-    for (int k = 0; k < SHARED; k++)
-        if (chosen[k])
-            kinds[k].add(&o);
-    add(&o, ".h", o.code->header, strlen(o.code->header));
-    if (s->options.weights && !strcmp(s->options.weights, "file"))
-        add_weights(&o);
-    if (ir_error_count(s->ctx) || !api_write(s, out->file, out->n))
-        return false;
-    out->shared = chosen[SHARED] ? library_path(&o, ".so") : NULL;
-    out->link = chosen[0] ? path(&o, ".o") : chosen[3] ? library_path(&o, ".a") : NULL;
-    return !out->shared || api_link_shared(s, out->link, out->shared);
+    add(out, api_format(s, "%s.h", w.stem), s->code.header, strlen(s->code.header));
+    if (s->options.weights && !strcmp(s->options.weights, "file")) {
+        const void *bytes = api_weights(s, &size);
+        add(out, api_format(s, "%s.safetensors", w.stem), bytes, size);
+    }
+    return !ir_error_count(s->ctx) && api_write(s, out->file, out->n);
 }

@@ -74,8 +74,8 @@ cg_request api_request(api_session *s);
 
 /* A static library of it. */
 const void *api_code_library(api_session *s, const char *member, size_t *size);
-/* Makes a shared library from the object file at `object`. */
-bool api_link_shared(api_session *s, const char *object, const char *output);
+/* A shared library of it, which messages call `name`; NULL and reported when the linker is not there or fails. */
+const void *api_code_shared(api_session *s, const char *name, size_t *size);
 /* The weights as a safetensors file's bytes. */
 const void *api_weights(api_session *s, size_t *size);
 

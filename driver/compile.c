@@ -28,8 +28,6 @@ static void print_summary(api_session *s, const api_outputs *o)
     }
     for (int i = 0; i < o->n; i++)
         printf("wrote %s, %zu bytes\n", o->file[i].path, o->file[i].size);
-    if (o->shared)
-        printf("wrote %s\n", o->shared);
     if (o->link && !api_options_of(s)->target) /* the runtime here is this machine's */
         printf("link: cc %s app.c %s %s\n", api_compile_flags(s), o->link, api_link_flags(s));
 }
@@ -37,6 +35,6 @@ static void print_summary(api_session *s, const api_outputs *o)
 void run_compile(api_session *s, const char *model)
 {
     api_outputs o;
-    if (api_read(s, API_COMPILE, model) && api_optimise(s, NULL, NULL) && api_compile(s) && api_write_outputs(s, &o))
+    if (api_check_outputs(s) && api_read(s, API_COMPILE, model) && api_optimise(s, NULL, NULL) && api_compile(s) && api_write_outputs(s, &o))
         print_summary(s, &o);
 }

@@ -83,6 +83,12 @@ static const struct { const char *line, *says; } misuse[] = {
     {"compile small.gir --target=z80-unknown-cpm", "z80-unknown-cpm"},
     {"compile small.gir --blas=maybe", "maybe"},
     {"compile small.gir --emit=obj,exe", "exe"},
+    {"compile small.gir -o /dev/null", "ends in .o"},
+    {"compile small.gir -o .", "ends in .o"},
+    {"compile small.gir -o ./", "ends in .o"},
+    {"compile small.gir -o .o", "ends in .o"},
+    {"compile small.gir -o small.obj", "ends in .o"},
+    {"compile small.gir -o small.so --emit=obj", "--emit does not name shared"},
     {"compile small.gir --weights=cloud", "cloud"},
     {"compile small.gir --entries=sideways", "sideways"},
     {"compile small.gir -O9", "9"},
@@ -182,6 +188,40 @@ START_TEST(other_forms_of_code_are_written_on_demand)
     for (size_t i = 0; i < sizeof due / sizeof *due; i++)
         ck_assert_msg(is_there(due[i]), "%s is not there", due[i]);
     ck_assert_int_eq(file_count("."), 2 + (int)(sizeof due / sizeof *due));
+}
+END_TEST
+
+static void check_files(const char *const *due, int n)
+{
+    for (int i = 0; i < n; i++)
+        ck_assert_msg(is_there(due[i]), "%s is not there", due[i]);
+    ck_assert_int_eq(file_count("."), 2 + n);
+    for (int i = 0; i < n; i++)
+        ck_assert(!unlink(due[i]));
+}
+
+START_TEST(the_suffix_says_what_is_written)
+{
+    static const struct { const char *line, *due[4]; int n; } cases[] = {
+        {"compile small.gir -o other.s", {"other.s", "other.h"}, 2},
+        {"compile small.gir -o other.so", {"other.so", "other.h"}, 2},
+        {"compile small.gir -o libzz.so --emit=shared,obj", {"libzz.so", "zz.o", "zz.h"}, 3},
+        {"compile small.gir -o libzz.o --emit=obj,lib", {"libzz.o", "liblibzz.a", "libzz.h"}, 3},
+        {"compile small.gir --emit=shared", {"libsmall.so", "small.h"}, 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gradc_line(cases[i].line, NULL);
+        ck_exit(0, cases[i].line);
+        check_files(cases[i].due, cases[i].n);
+    }
+    char *path = strdup(getenv("PATH"));
+    ck_assert(path && !setenv("PATH", "/nowhere", 1));
+    gradc("compile", "small.gir", "--emit=shared,obj", "--weights=file");
+    ck_assert(!setenv("PATH", path, 1));
+    free(path);
+    ck_exit(1, "no linker");
+    ck_says("cc cannot be run");
+    check_files(NULL, 0);
 }
 END_TEST
 
@@ -482,6 +522,7 @@ int main(void)
     tcase_add_test(c, a_compiled_model_is_an_object_and_a_header);
     tcase_add_test(c, the_same_input_gives_the_same_bytes);
     tcase_add_test(c, other_forms_of_code_are_written_on_demand);
+    tcase_add_test(c, the_suffix_says_what_is_written);
     tcase_add_test(c, run_writes_or_prints);
     tcase_add_test(c, data_at_fault_is_exit_1);
     tcase_add_test(c, what_does_not_fit_is_named_with_its_file);
