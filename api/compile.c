@@ -54,7 +54,7 @@ bool api_optimise(api_session *s, api_stage *stage, void *user)
 cg_request api_request(api_session *s)
 {
     const api_options *o = &s->options;
-    cg_request r = {.prefix = o->prefix, .spec = s->spec, .nspecs = s->nspecs, .dim_name = s->dim_name, .ndims = s->ndims, .triple = o->target,
+    cg_request r = {.prefix = o->prefix ? o->prefix : s->stem, .spec = s->spec, .nspecs = s->nspecs, .dim_name = s->dim_name, .ndims = s->ndims, .triple = o->target,
                     .cpu = (const char *const *)o->cpu.items, .ncpus = o->cpu.count, .level = o->level < 0 ? 2 : (int)o->level,
                     .blas = !o->blas || strcmp(o->blas, "none"), .debug = o->debug, .profile = o->profile, .embed = !o->weights || !strcmp(o->weights, "embed"),
                     .hyper = s->hyper.items, .nhyper = s->hyper.count, .threads = o->threads < 1 ? 1 : (uint32_t)o->threads,

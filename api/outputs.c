@@ -40,7 +40,8 @@ static const char *base_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* -o FILE.o, or with the suffix of another kind, which is then the one that is meant. */
+/* -o FILE.o, or with the suffix of another kind, which is then the one that is meant. FILE.o names all files, also where --emit leaves
+ * the object out. */
 static bool read_path(api_session *s, wanted *w)
 {
     const char *file = s->options.file, *base = base_of(file), *dot = strrchr(base, '.');
@@ -51,14 +52,15 @@ static bool read_path(api_session *s, wanted *w)
         api_usage(s, "--output=%s: a name that ends in .o is due; or in .s, .ll, .a, .so for what --emit calls asm, llvm, lib, shared", file);
         return false;
     }
-    if (s->options.emit.count && !w->kind[k]) {
+    bool named = !s->options.emit.count || w->kind[k];
+    if (!named && k != OBJ) {
         api_usage(s, "--output=%s: --emit does not name %s", file, kinds[k].name);
         return false;
     }
     bool library = k >= LIB && !strncmp(base, "lib", 3) && dot > base + 3;
     w->stem = api_format(s, "%.*s%.*s", (int)(base - file), file, (int)(dot - base) - (library ? 3 : 0), base + (library ? 3 : 0));
-    w->own = k;
-    w->kind[k] = true;
+    w->own = named ? k : KINDS;
+    w->kind[k] = named;
     return true;
 }
 

@@ -4,6 +4,7 @@
  * From a file and the options to modules whose entries are complete: one module for each choice of the dimensions. */
 #include "api/session.h"
 #include "codegen/names.h"
+#include "ir/path.h"
 #include "ir/text.h"
 
 #include <float.h>
@@ -313,6 +314,8 @@ bool api_name_model(api_session *s, unsigned verb, const char *path)
     s->text = !strcmp(path, "-") || ends_with(path, ".gir");
     if (!s->text && !ends_with(path, ".onnx"))
         api_usage(s, "'%s': a model is a file NAME.onnx or NAME.gir, or - for text on standard input", path);
+    const char *base = ir_base_name(path), *dot = strrchr(base, '.');
+    s->stem = dot ? ir_strndup(s->arena, base, (size_t)(dot - base)) : NULL;
     return s->text || !s->usage;
 }
 

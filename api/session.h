@@ -21,6 +21,7 @@ struct api_session {
     /* read.c */
     unsigned verb;
     const char *path;       /* of the model */
+    const char *stem;       /* the file's name without folder and suffix; NULL: it comes from no file */
     bool text;              /* it is a .gir */
     onnx_facts facts;       /* of an ONNX file */
     ir_tensors given;       /* inputs from files, by raw name */

@@ -159,6 +159,15 @@ START_TEST(a_compiled_model_is_an_object_and_a_header)
     ck_exit(0, "--prefix");
     read_all("sub/third.h", header, sizeof header);
     ck_assert(strstr(header, "mine_forward("));
+    ck_assert(!rename("small.gir", "2 of.them.gir"));
+    gradc("compile", "2 of.them.gir");
+    ck_exit(0, "the file's name is the prefix");
+    read_all("model_2_of_them.h", header, sizeof header);
+    ck_assert(strstr(header, "model_2_of_them_forward("));
+    gradc_line("compile - -o sub/in.o", "2 of.them.gir");
+    ck_exit(0, "of standard input the module's name");
+    read_all("sub/in.h", header, sizeof header);
+    ck_assert(strstr(header, "small_forward("));
 }
 END_TEST
 
@@ -207,6 +216,7 @@ START_TEST(the_suffix_says_what_is_written)
         {"compile small.gir -o other.so", {"other.so", "other.h"}, 2},
         {"compile small.gir -o libzz.so --emit=shared,obj", {"libzz.so", "zz.o", "zz.h"}, 3},
         {"compile small.gir -o libzz.o --emit=obj,lib", {"libzz.o", "liblibzz.a", "libzz.h"}, 3},
+        {"compile small.gir -o other.o --emit=asm,lib", {"other.s", "libother.a", "other.h"}, 3},
         {"compile small.gir --emit=shared", {"libsmall.so", "small.h"}, 2},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
