@@ -77,6 +77,7 @@ gradc *gradc_new(void);
 void gradc_free(gradc *g);
 /* The first error since the context was made or cleared; NULL if there was none. Lives until cleared. */
 const char *gradc_error(const gradc *g);
+/* Forgets it; the next one is kept again. */
 void gradc_clear_error(gradc *g);
 
 /* A mark in time. gradc_release frees every tensor made since, and their graph; older tensors stay valid, with what was assigned
@@ -94,6 +95,7 @@ void gradc_manual_seed(gradc *g, uint64_t seed);
 
 /* A leaf with a copy of data: row-major, no gradient. */
 gradc_tensor *gradc_from(gradc *g, gradc_dtype dtype, gradc_shape shape, const void *data);
+/* Every element is value, 1 or 0. */
 gradc_tensor *gradc_full(gradc *g, gradc_dtype dtype, gradc_shape shape, double value);
 gradc_tensor *gradc_ones(gradc *g, gradc_dtype dtype, gradc_shape shape);
 gradc_tensor *gradc_zeros(gradc *g, gradc_dtype dtype, gradc_shape shape);
@@ -109,7 +111,7 @@ gradc_tensor *gradc_eye(gradc *g, gradc_dtype dtype, int64_t rows, int64_t colum
 gradc_tensor *gradc_rand(gradc *g, gradc_dtype dtype, gradc_shape shape);
 gradc_tensor *gradc_randn(gradc *g, gradc_dtype dtype, gradc_shape shape);
 gradc_tensor *gradc_randint(gradc *g, gradc_dtype dtype, gradc_shape shape, int64_t low, int64_t high);
-/* The shape and dtype of x. */
+/* The same five with the shape and dtype of x, which is not read. */
 gradc_tensor *gradc_full_like(gradc *g, gradc_tensor *x, double value);
 gradc_tensor *gradc_ones_like(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_zeros_like(gradc *g, gradc_tensor *x);
@@ -128,15 +130,15 @@ gradc_tensor *gradc_input(gradc *g, const char *name, gradc_dtype dtype, gradc_s
 /* ==== Questions ======================================================================================================== */
 
 /* Of a NULL tensor: rank, size, numel 0, dtype GRADC_F32, "None", 0. */
-int gradc_rank(const gradc_tensor *x);
-int64_t gradc_size(const gradc_tensor *x, int dim); /* 0 if there is no such dimension */
+int gradc_rank(const gradc_tensor *x);              /* dimensions */
+int64_t gradc_size(const gradc_tensor *x, int dim); /* extent of one; 0 if there is no such dimension */
 gradc_shape gradc_shape_of(const gradc_tensor *x);
-int64_t gradc_numel(const gradc_tensor *x);
-size_t gradc_bytes(const gradc_tensor *x);
+int64_t gradc_numel(const gradc_tensor *x);         /* elements */
+size_t gradc_bytes(const gradc_tensor *x);          /* of the elements, as gradc_copy_out writes them */
 gradc_dtype gradc_dtype_of(const gradc_tensor *x);
 const char *gradc_dtype_name(gradc_dtype dtype); /* "f32" */
-int gradc_requires_grad(const gradc_tensor *x);
-int gradc_is_leaf(const gradc_tensor *x);
+int gradc_requires_grad(const gradc_tensor *x); /* 1: backward leads through it */
+int gradc_is_leaf(const gradc_tensor *x);       /* 1: no recorded operation made it */
 /* The operation that made x as torch calls it, "AddBackward0"; "None" for a leaf or without gradient. */
 const char *gradc_grad_fn(const gradc_tensor *x);
 /* Of a parameter, buffer or input; else NULL. */
@@ -150,7 +152,7 @@ const void *gradc_data(gradc *g, gradc_tensor *x);
 int gradc_copy_out(gradc *g, gradc_tensor *x, void *dst);
 /* The only element. 0 on failure; f16 and bf16 as their value. */
 double gradc_item(gradc *g, gradc_tensor *x);
-int64_t gradc_item_int(gradc *g, gradc_tensor *x);
+int64_t gradc_item_int(gradc *g, gradc_tensor *x); /* exact for 64-bit integers; floats are truncated */
 /* As torch prints a tensor: four digits, dots for what is in the middle of a large one. 0, or -1 on failure. */
 int gradc_print(gradc *g, FILE *out, gradc_tensor *x);
 /* Runs all of these at once, so that what they share is computed once. 0, or -1. */
@@ -173,7 +175,7 @@ int gradc_backward(gradc *g, gradc_tensor *loss, gradc_tensor *cotangent, unsign
 int gradc_gradients(gradc *g, gradc_tensor *y, gradc_tensor *cotangent, gradc_tensor *const *x, int n, unsigned flags, gradc_tensor **grad);
 /* What backward added up; NULL if nothing was. The same tensor each time, as long as x lives. */
 gradc_tensor *gradc_grad(gradc *g, gradc_tensor *x);
-/* Empties the grad of x, or of all tensors. */
+/* Empties the grad of x, or of all tensors of the context. */
 void gradc_zero_grad(gradc *g, gradc_tensor *x);
 void gradc_zero_grads(gradc *g);
 /* Backward leaves x's gradient in its grad although it is no leaf. 0, or -1. */
@@ -197,6 +199,8 @@ int gradc_compile(gradc *g, const gradc_output *outputs, int n, const char *path
 
 /* ==== Operations ======================================================================================================= */
 
+/* Each means what torch's function of its name means; beside it stands what the name does not say. */
+
 /* ---- Elementwise: types promote, shapes broadcast; integers become f32 where the result is no integer by nature ---- */
 
 gradc_tensor *gradc_add(gradc *g, gradc_tensor *x, gradc_tensor *y);
@@ -209,7 +213,7 @@ gradc_tensor *gradc_fmod(gradc *g, gradc_tensor *x, gradc_tensor *y);         /*
 gradc_tensor *gradc_pow(gradc *g, gradc_tensor *x, gradc_tensor *y);
 gradc_tensor *gradc_maximum(gradc *g, gradc_tensor *x, gradc_tensor *y); /* NaN if either is; ties share the gradient */
 gradc_tensor *gradc_minimum(gradc *g, gradc_tensor *x, gradc_tensor *y);
-gradc_tensor *gradc_atan2(gradc *g, gradc_tensor *y, gradc_tensor *x);
+gradc_tensor *gradc_atan2(gradc *g, gradc_tensor *y, gradc_tensor *x); /* angle of the point (x, y) */
 /* The same with a number. */
 gradc_tensor *gradc_add_scalar(gradc *g, gradc_tensor *x, double y);
 gradc_tensor *gradc_sub_scalar(gradc *g, gradc_tensor *x, double y);
@@ -220,7 +224,7 @@ gradc_tensor *gradc_floor_divide_scalar(gradc *g, gradc_tensor *x, double y);
 gradc_tensor *gradc_remainder_scalar(gradc *g, gradc_tensor *x, double y);
 gradc_tensor *gradc_fmod_scalar(gradc *g, gradc_tensor *x, double y);
 gradc_tensor *gradc_pow_scalar(gradc *g, gradc_tensor *x, double y);
-/* bool[…] */
+/* Comparisons, bool[…]; NaN is equal to nothing. */
 gradc_tensor *gradc_eq(gradc *g, gradc_tensor *x, gradc_tensor *y);
 gradc_tensor *gradc_ne(gradc *g, gradc_tensor *x, gradc_tensor *y);
 gradc_tensor *gradc_lt(gradc *g, gradc_tensor *x, gradc_tensor *y);
@@ -236,6 +240,7 @@ gradc_tensor *gradc_ge_scalar(gradc *g, gradc_tensor *x, double y);
 gradc_tensor *gradc_isnan(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_isinf(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_isfinite(gradc *g, gradc_tensor *x);
+/* Of what is not zero, bool[…]. */
 gradc_tensor *gradc_logical_and(gradc *g, gradc_tensor *x, gradc_tensor *y);
 gradc_tensor *gradc_logical_or(gradc *g, gradc_tensor *x, gradc_tensor *y);
 gradc_tensor *gradc_logical_xor(gradc *g, gradc_tensor *x, gradc_tensor *y);
@@ -255,25 +260,25 @@ gradc_tensor *gradc_masked_fill(gradc *g, gradc_tensor *x, gradc_tensor *mask, d
 gradc_tensor *gradc_clamp(gradc *g, gradc_tensor *x, double low, double high);
 gradc_tensor *gradc_lerp(gradc *g, gradc_tensor *x, gradc_tensor *y, double weight); /* x + weight (y - x) */
 
-gradc_tensor *gradc_neg(gradc *g, gradc_tensor *x);
+gradc_tensor *gradc_neg(gradc *g, gradc_tensor *x); /* -x */
 gradc_tensor *gradc_abs(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_sign(gradc *g, gradc_tensor *x);
+gradc_tensor *gradc_sign(gradc *g, gradc_tensor *x); /* -1, 0 or 1 */
 gradc_tensor *gradc_floor(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_ceil(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_round(gradc *g, gradc_tensor *x); /* halves to even */
-gradc_tensor *gradc_trunc(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_frac(gradc *g, gradc_tensor *x);
+gradc_tensor *gradc_trunc(gradc *g, gradc_tensor *x); /* towards zero */
+gradc_tensor *gradc_frac(gradc *g, gradc_tensor *x); /* x - trunc(x) */
 gradc_tensor *gradc_square(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_sqrt(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_rsqrt(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_reciprocal(gradc *g, gradc_tensor *x);
+gradc_tensor *gradc_rsqrt(gradc *g, gradc_tensor *x); /* 1/sqrt(x) */
+gradc_tensor *gradc_reciprocal(gradc *g, gradc_tensor *x); /* 1/x */
 gradc_tensor *gradc_exp(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_exp2(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_expm1(gradc *g, gradc_tensor *x);
+gradc_tensor *gradc_exp2(gradc *g, gradc_tensor *x); /* 2^x */
+gradc_tensor *gradc_expm1(gradc *g, gradc_tensor *x); /* exp(x) - 1, accurate near 0 */
 gradc_tensor *gradc_log(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_log2(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_log10(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_log1p(gradc *g, gradc_tensor *x);
+gradc_tensor *gradc_log1p(gradc *g, gradc_tensor *x); /* log(1 + x), accurate near 0 */
 gradc_tensor *gradc_sin(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_cos(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_tan(gradc *g, gradc_tensor *x);
@@ -287,33 +292,33 @@ gradc_tensor *gradc_asinh(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_acosh(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_atanh(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_erf(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_erfc(gradc *g, gradc_tensor *x);
+gradc_tensor *gradc_erfc(gradc *g, gradc_tensor *x); /* 1 - erf(x) */
 
 /* ---- Activations ---- */
 
-gradc_tensor *gradc_relu(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_relu6(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_leaky_relu(gradc *g, gradc_tensor *x, double slope);
+gradc_tensor *gradc_relu(gradc *g, gradc_tensor *x); /* max(x, 0) */
+gradc_tensor *gradc_relu6(gradc *g, gradc_tensor *x); /* min(max(x, 0), 6) */
+gradc_tensor *gradc_leaky_relu(gradc *g, gradc_tensor *x, double slope); /* slope x below 0 */
 gradc_tensor *gradc_prelu(gradc *g, gradc_tensor *x, gradc_tensor *slope); /* slope: [1], or one a channel (dimension 1) */
-gradc_tensor *gradc_elu(gradc *g, gradc_tensor *x, double alpha);
-gradc_tensor *gradc_celu(gradc *g, gradc_tensor *x, double alpha);
-gradc_tensor *gradc_selu(gradc *g, gradc_tensor *x);
+gradc_tensor *gradc_elu(gradc *g, gradc_tensor *x, double alpha); /* alpha (exp(x) - 1) below 0 */
+gradc_tensor *gradc_celu(gradc *g, gradc_tensor *x, double alpha); /* alpha (exp(x/alpha) - 1) below 0 */
+gradc_tensor *gradc_selu(gradc *g, gradc_tensor *x); /* elu scaled by torch's constants */
 gradc_tensor *gradc_gelu(gradc *g, gradc_tensor *x, int by_tanh); /* by erf, or torch's approximate="tanh" */
-gradc_tensor *gradc_silu(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_mish(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_sigmoid(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_logsigmoid(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_hardsigmoid(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_hardswish(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_hardtanh(gradc *g, gradc_tensor *x, double low, double high);
-gradc_tensor *gradc_hardshrink(gradc *g, gradc_tensor *x, double lambda);
-gradc_tensor *gradc_softshrink(gradc *g, gradc_tensor *x, double lambda);
-gradc_tensor *gradc_tanhshrink(gradc *g, gradc_tensor *x);
+gradc_tensor *gradc_silu(gradc *g, gradc_tensor *x); /* x sigmoid(x) */
+gradc_tensor *gradc_mish(gradc *g, gradc_tensor *x); /* x tanh(softplus(x)) */
+gradc_tensor *gradc_sigmoid(gradc *g, gradc_tensor *x); /* 1/(1 + exp(-x)) */
+gradc_tensor *gradc_logsigmoid(gradc *g, gradc_tensor *x); /* log(sigmoid(x)) */
+gradc_tensor *gradc_hardsigmoid(gradc *g, gradc_tensor *x); /* relu6(x + 3)/6 */
+gradc_tensor *gradc_hardswish(gradc *g, gradc_tensor *x); /* x relu6(x + 3)/6 */
+gradc_tensor *gradc_hardtanh(gradc *g, gradc_tensor *x, double low, double high); /* x within low and high */
+gradc_tensor *gradc_hardshrink(gradc *g, gradc_tensor *x, double lambda); /* 0 where |x| <= lambda */
+gradc_tensor *gradc_softshrink(gradc *g, gradc_tensor *x, double lambda); /* x nearer to 0 by lambda */
+gradc_tensor *gradc_tanhshrink(gradc *g, gradc_tensor *x); /* x - tanh(x) */
 gradc_tensor *gradc_softplus(gradc *g, gradc_tensor *x, double beta, double threshold); /* torch: 1, 20 */
-gradc_tensor *gradc_softsign(gradc *g, gradc_tensor *x);
+gradc_tensor *gradc_softsign(gradc *g, gradc_tensor *x); /* x/(1 + |x|) */
 gradc_tensor *gradc_threshold(gradc *g, gradc_tensor *x, double threshold, double value); /* x above threshold, else value */
-gradc_tensor *gradc_softmax(gradc *g, gradc_tensor *x, int dim);
-gradc_tensor *gradc_log_softmax(gradc *g, gradc_tensor *x, int dim);
+gradc_tensor *gradc_softmax(gradc *g, gradc_tensor *x, int dim); /* sums to 1 along dim */
+gradc_tensor *gradc_log_softmax(gradc *g, gradc_tensor *x, int dim); /* its logarithm, without overflow */
 
 /* ---- Reductions over dims; keepdim: they stay with extent 1. No dims: all ---- */
 
@@ -324,7 +329,7 @@ gradc_tensor *gradc_amax(gradc *g, gradc_tensor *x, gradc_shape dims, int keepdi
 gradc_tensor *gradc_amin(gradc *g, gradc_tensor *x, gradc_shape dims, int keepdim);
 gradc_tensor *gradc_any(gradc *g, gradc_tensor *x, gradc_shape dims, int keepdim);  /* bool */
 gradc_tensor *gradc_all(gradc *g, gradc_tensor *x, gradc_shape dims, int keepdim);
-gradc_tensor *gradc_logsumexp(gradc *g, gradc_tensor *x, gradc_shape dims, int keepdim);
+gradc_tensor *gradc_logsumexp(gradc *g, gradc_tensor *x, gradc_shape dims, int keepdim); /* without overflow */
 /* Divided by count - correction; torch's default is 1. */
 gradc_tensor *gradc_var(gradc *g, gradc_tensor *x, gradc_shape dims, int64_t correction, int keepdim);
 gradc_tensor *gradc_std(gradc *g, gradc_tensor *x, gradc_shape dims, int64_t correction, int keepdim);
@@ -333,8 +338,10 @@ gradc_tensor *gradc_norm(gradc *g, gradc_tensor *x, double p, gradc_shape dims, 
 /* Largest or smallest along dim; its position (i64) to *indices, unless that is NULL. Of equals the first; NaN wins. */
 gradc_tensor *gradc_max(gradc *g, gradc_tensor *x, int dim, int keepdim, gradc_tensor **indices);
 gradc_tensor *gradc_min(gradc *g, gradc_tensor *x, int dim, int keepdim, gradc_tensor **indices);
+/* The position alone. */
 gradc_tensor *gradc_argmax(gradc *g, gradc_tensor *x, int dim, int keepdim);
 gradc_tensor *gradc_argmin(gradc *g, gradc_tensor *x, int dim, int keepdim);
+/* Running sum and product along dim. */
 gradc_tensor *gradc_cumsum(gradc *g, gradc_tensor *x, int dim);
 gradc_tensor *gradc_cumprod(gradc *g, gradc_tensor *x, int dim);
 /* In order along dim, equals in the order they had; positions to *indices unless NULL. */
@@ -348,36 +355,37 @@ gradc_tensor *gradc_topk(gradc *g, gradc_tensor *x, int64_t k, int dim, int larg
 /* One extent may be -1: what is left. view is reshape: whether elements are copied is not seen. */
 gradc_tensor *gradc_reshape(gradc *g, gradc_tensor *x, gradc_shape shape);
 gradc_tensor *gradc_view(gradc *g, gradc_tensor *x, gradc_shape shape);
-gradc_tensor *gradc_flatten(gradc *g, gradc_tensor *x, int first, int last);
-gradc_tensor *gradc_permute(gradc *g, gradc_tensor *x, gradc_shape dims);
-gradc_tensor *gradc_transpose(gradc *g, gradc_tensor *x, int dim0, int dim1);
+gradc_tensor *gradc_flatten(gradc *g, gradc_tensor *x, int first, int last); /* dimensions first to last become one */
+gradc_tensor *gradc_permute(gradc *g, gradc_tensor *x, gradc_shape dims); /* dimension i is dims[i] of x */
+gradc_tensor *gradc_transpose(gradc *g, gradc_tensor *x, int dim0, int dim1); /* the two exchanged */
 gradc_tensor *gradc_t(gradc *g, gradc_tensor *x);                           /* of rank 2 or less */
 gradc_tensor *gradc_squeeze(gradc *g, gradc_tensor *x, gradc_shape dims);   /* those of dims that are 1 */
-gradc_tensor *gradc_unsqueeze(gradc *g, gradc_tensor *x, int dim);
+gradc_tensor *gradc_unsqueeze(gradc *g, gradc_tensor *x, int dim); /* a new one of extent 1 there */
 gradc_tensor *gradc_expand(gradc *g, gradc_tensor *x, gradc_shape shape);   /* -1: as it is */
-gradc_tensor *gradc_narrow(gradc *g, gradc_tensor *x, int dim, int64_t start, int64_t length);
+gradc_tensor *gradc_narrow(gradc *g, gradc_tensor *x, int dim, int64_t start, int64_t length); /* length elements from start on */
 gradc_tensor *gradc_slice(gradc *g, gradc_tensor *x, int dim, int64_t start, int64_t end, int64_t step); /* as x[start:end:step] */
-gradc_tensor *gradc_select(gradc *g, gradc_tensor *x, int dim, int64_t index);
-gradc_tensor *gradc_flip(gradc *g, gradc_tensor *x, gradc_shape dims);
-gradc_tensor *gradc_roll(gradc *g, gradc_tensor *x, int64_t shift, int dim);
-gradc_tensor *gradc_repeat(gradc *g, gradc_tensor *x, gradc_shape times);
+gradc_tensor *gradc_select(gradc *g, gradc_tensor *x, int dim, int64_t index); /* that element of dim, which goes */
+gradc_tensor *gradc_flip(gradc *g, gradc_tensor *x, gradc_shape dims); /* in reverse along dims */
+gradc_tensor *gradc_roll(gradc *g, gradc_tensor *x, int64_t shift, int dim); /* what leaves at the end comes in at the start */
+gradc_tensor *gradc_repeat(gradc *g, gradc_tensor *x, gradc_shape times); /* so many times along each dimension */
 gradc_tensor *gradc_tril(gradc *g, gradc_tensor *x, int64_t diagonal); /* [.., r, c]: zero above the diagonal */
-gradc_tensor *gradc_triu(gradc *g, gradc_tensor *x, int64_t diagonal);
+gradc_tensor *gradc_triu(gradc *g, gradc_tensor *x, int64_t diagonal); /* zero below it */
 /* pads: (low, high) of the last dimension, then of the one before, … as torch's; negative ones crop. */
 gradc_tensor *gradc_pad(gradc *g, gradc_tensor *x, gradc_shape pads, double value);
-gradc_tensor *gradc_cat(gradc *g, gradc_tensor *const *x, int n, int dim);
-gradc_tensor *gradc_stack(gradc *g, gradc_tensor *const *x, int n, int dim);
+gradc_tensor *gradc_cat(gradc *g, gradc_tensor *const *x, int n, int dim); /* one after the other along dim */
+gradc_tensor *gradc_stack(gradc *g, gradc_tensor *const *x, int n, int dim); /* along a new dimension */
 /* Pieces of this size along dim (the last may be smaller), or so many of equal size; into out, which has room for max. How many, -1 on
  * failure (too little room too). */
 int gradc_split(gradc *g, gradc_tensor *x, int64_t size, int dim, gradc_tensor **out, int max);
 int gradc_chunk(gradc *g, gradc_tensor *x, int64_t chunks, int dim, gradc_tensor **out, int max);
-gradc_tensor *gradc_clone(gradc *g, gradc_tensor *x);
-gradc_tensor *gradc_to(gradc *g, gradc_tensor *x, gradc_dtype dtype);
+gradc_tensor *gradc_clone(gradc *g, gradc_tensor *x); /* x, recorded */
+gradc_tensor *gradc_to(gradc *g, gradc_tensor *x, gradc_dtype dtype); /* of another element type */
 
 /* ---- Indices: i64 or i32, 0 to extent - 1; others are an error when the graph is run ---- */
 
 gradc_tensor *gradc_index_select(gradc *g, gradc_tensor *x, int dim, gradc_tensor *index); /* index [n] */
 gradc_tensor *gradc_gather(gradc *g, gradc_tensor *x, int dim, gradc_tensor *index);       /* result has index's shape */
+/* x, with from (index's shape, or larger) put, or added, at index along dim; of equal indices the last is put. */
 gradc_tensor *gradc_scatter(gradc *g, gradc_tensor *x, int dim, gradc_tensor *index, gradc_tensor *from);
 gradc_tensor *gradc_scatter_add(gradc *g, gradc_tensor *x, int dim, gradc_tensor *index, gradc_tensor *from);
 gradc_tensor *gradc_embedding(gradc *g, gradc_tensor *weight, gradc_tensor *index); /* weight [n, d], index […]: […, d] */
@@ -386,8 +394,8 @@ gradc_tensor *gradc_one_hot(gradc *g, gradc_tensor *index, int64_t classes);    
 /* ---- Layers ---- */
 
 gradc_tensor *gradc_matmul(gradc *g, gradc_tensor *x, gradc_tensor *y); /* rank 1 counts as a row, a column; the rest broadcasts */
-gradc_tensor *gradc_outer(gradc *g, gradc_tensor *x, gradc_tensor *y);
-gradc_tensor *gradc_einsum(gradc *g, const char *equation, gradc_tensor *const *x, int n);
+gradc_tensor *gradc_outer(gradc *g, gradc_tensor *x, gradc_tensor *y); /* of rank 1 each */
+gradc_tensor *gradc_einsum(gradc *g, const char *equation, gradc_tensor *const *x, int n); /* "bij,bjk->bik" */
 gradc_tensor *gradc_linear(gradc *g, gradc_tensor *x, gradc_tensor *weight, gradc_tensor *bias); /* […, i], [o, i], [o] or NULL */
 /* x [N, C, …] (or [C, …]), weight [O, C/groups, k…], bias [O] or NULL. stride, padding, dilation: one for all, or one a dimension;
  * GRADC_DIMS() is 1, 0, 1. */
@@ -440,11 +448,14 @@ gradc_tensor *gradc_scaled_dot_product_attention(gradc *g, gradc_tensor *q, grad
 /* ---- Losses ---- */
 
 enum { GRADC_NONE, GRADC_MEAN, GRADC_SUM }; /* how a loss is reduced */
+/* Of an element with the difference d to its target: d^2; |d|; d^2/(2 beta) below beta, then |d| - beta/2; huber_loss is that times
+ * beta, which it calls delta. */
 gradc_tensor *gradc_mse_loss(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction);
 gradc_tensor *gradc_l1_loss(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction);
 gradc_tensor *gradc_smooth_l1_loss(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction, double beta);
 gradc_tensor *gradc_huber_loss(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction, double delta);
-gradc_tensor *gradc_kl_div(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction); /* x: logarithms */
+gradc_tensor *gradc_kl_div(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction); /* target (log target - x); x: logarithms */
+/* -(target log x + (1 - target) log(1 - x)), of probabilities x or of their logits. */
 gradc_tensor *gradc_binary_cross_entropy(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction);
 gradc_tensor *gradc_binary_cross_entropy_with_logits(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction);
 /* x [N, C, …] (or [C]), of scores, or of logarithms of probabilities for nll_loss; target: classes [N, …], where -100 is left out of the sum

@@ -1,3 +1,7 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Trains examples/link/gate.onnx to be an exclusive or; the README shows and explains it. */
 #include "gate.h"
 #include <stdio.h>
 
