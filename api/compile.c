@@ -64,6 +64,8 @@ cg_request api_request(api_session *s)
         rename[i] = (cg_rename){o->rename.items[i].name, o->rename.items[i].value};
     r.rename = rename;
     r.nrenames = o->rename.count;
+    r.range = s->ranges.items;
+    r.nranges = s->ranges.count;
     return r;
 }
 

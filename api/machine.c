@@ -115,17 +115,39 @@ gradc_rt_status api_machine_call(api_machine *m, int entry, bool cotangents)
                          m->part[CG_INPUT_GRADS]);
 }
 
+/* The number beside 0 to limit - 1 that the input takes, NULL if there is none. */
+static const int64_t *exception(const api_machine *m, const gradc_rt_error *e)
+{
+    const cg_part *p = &m->o->part[CG_INPUTS];
+    for (int i = 0; i < p->count && e->tensor; i++) {
+        const cg_taken *r = p->items[i].range;
+        if (r && !strcmp(r->name, e->tensor) && r->has_other && r->high == e->limit - 1)
+            return &r->other;
+    }
+    return NULL;
+}
+
+static void report_index(api_machine *m, int entry, const gradc_rt_error *e)
+{
+    const int64_t *other = exception(m, e);
+    const char *name = e->tensor ? e->tensor : "?";
+    long long at = e->at, value = e->value, last = e->limit - 1;
+    if (other)
+        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s' holds %lld at element %lld; 0 to %lld, or %lld, are due", cg_entry_names[entry], name, value, at, last,
+                  (long long)*other);
+    else
+        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s' holds %lld at element %lld; 0 to %lld are in range", cg_entry_names[entry], name, value, at, last);
+}
+
 bool api_machine_ok(api_machine *m, int entry, gradc_rt_status status)
 {
     if (!status)
         return true;
     const gradc_rt_error *e = gradc_rt_last_error(m->rt);
-    const char *name = e->tensor ? e->tensor : "?";
     if (status == GRADC_RT_E_INDEX)
-        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s' holds %lld at element %lld; 0 to %lld are in range", cg_entry_names[entry], name, (long long)e->value,
-                  (long long)e->at, (long long)e->limit - 1);
+        report_index(m, entry, e);
     else if (e->tensor)
-        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s': %s", cg_entry_names[entry], name, gradc_rt_status_text(status));
+        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s': %s", cg_entry_names[entry], e->tensor, gradc_rt_status_text(status));
     else
         ir_report(m->ctx, IR_ERROR, NULL, "%s: %s", cg_entry_names[entry], gradc_rt_status_text(status));
     return false;

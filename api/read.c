@@ -358,6 +358,7 @@ bool api_read(api_session *s, unsigned verb, const char *path)
     for (int k = 0; k < total; k++)
         if (!api_train(s, s->module[k]))
             return false;
+    api_find_ranges(s);
     return check_renames(s);
 }
 
@@ -373,7 +374,10 @@ bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
     s->nspecs = 1;
     s->module = ir_memdup(s->arena, &m, sizeof *s->module);
     s->spec = ir_memdup(s->arena, &(cg_spec){m, NULL}, sizeof *s->spec);
-    return check_words(s) && read_training(s) && api_train(s, m) && check_renames(s);
+    if (!check_words(s) || !read_training(s) || !api_train(s, m))
+        return false;
+    api_find_ranges(s);
+    return check_renames(s);
 }
 
 /* ---- --train=OPT:NAME=VALUE,… ---- */

@@ -34,6 +34,7 @@ struct api_session {
     const train_optimizer *optimizer;
     IR_LIST(cg_default) hyper;
     bool trains;            /* there are training entries */
+    IR_LIST(cg_taken) ranges; /* range.c: of inputs that are indices */
 
     /* compile.c */
     cg_object *object;
@@ -68,6 +69,8 @@ const char *api_input_file(const api_session *s, const char *name);
 bool api_train(api_session *s, ir_module *m);
 /* attach.c: adds the loss of --attach-loss to a function. */
 bool api_attach_loss(api_session *s, ir_func *f);
+/* range.c: fills s->ranges from the entries as they come in. */
+void api_find_ranges(api_session *s);
 /* The request of codegen that the options make. */
 cg_request api_request(api_session *s);
 

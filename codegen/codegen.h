@@ -14,6 +14,13 @@ typedef struct cg_spec {
     const int64_t *dim; /* [ndims] */
 } cg_spec;
 
+/* The integers that an input takes: low to high, and perhaps one more. */
+typedef struct cg_taken {
+    const char *name; /* raw */
+    int64_t low, high, other;
+    bool has_other;
+} cg_taken;
+
 typedef struct cg_rename {
     const char *from, *to; /* a raw name, and the member's name */
 } cg_rename;
@@ -46,6 +53,8 @@ typedef struct cg_request {
     uint64_t seed;
     const cg_rename *rename;
     int nrenames;
+    const cg_taken *range;        /* of inputs, as far as they are known */
+    int nranges;
 } cg_request;
 
 /* A member of one of the header's structs. */
@@ -55,6 +64,7 @@ typedef struct cg_member {
     const char *const *dim_names; /* of each dimension or NULL; may be NULL */
     bool loss;                    /* the loss, or its cotangent */
     double value;                 /* of a hyper-parameter: its default */
+    const cg_taken *range;        /* of an input of integers, or NULL */
 } cg_member;
 
 enum { CG_INPUTS, CG_COTANGENTS, CG_HYPER, CG_OUTPUTS, CG_INPUT_GRADS, CG_PARTS }; /* structs, in the order of gradc_rt.h */

@@ -76,6 +76,10 @@ static void print_struct(cg_text *t, const cg_model *m, int part)
         cg_print(t, "    %s%s *%s; /* \"%s\" %s ", part == CG_INPUTS || part == CG_COTANGENTS ? "const " : "", c_types[type], x->field, quoted,
                  ir_dtypes[type].name);
         print_shape(t, m, x);
+        if (x->range)
+            cg_print(t, ", %lld..%lld", (long long)x->range->low, (long long)x->range->high);
+        if (x->range && x->range->has_other)
+            cg_print(t, " or %lld", (long long)x->range->other);
         cg_print(t, "%s */\n", x->loss ? ", the loss" : "");
     }
     for (int d = 0; d < dims; d++) {

@@ -55,6 +55,9 @@ static bool add_member(cg_model *m, int spec, const ir_port *p, bool result)
             return false;
         }
         cg_member member = {.name = p->name, .type = ir_array(m->arena, const ir_type *, m->r->nspecs), .dim_names = p->dim_names};
+        for (int k = 0; k < m->r->nranges && part == &m->o->part[CG_INPUTS]; k++)
+            if (!strcmp(m->r->range[k].name, p->name))
+                member.range = &m->r->range[k];
         i = part->count;
         IR_PUSH(m->arena, part, member);
     }

@@ -356,8 +356,30 @@ START_TEST(a_bad_label_names_tensor_position_value_and_limit)
         ck_says("'y'");
         ck_says("17");
         ck_says(i ? "-3" : "10");
+        ck_says("0 to 9, or -100, are due");
         ck_assert(!is_there("out"));
     }
+}
+END_TEST
+
+/* Labels, and indices that count from the end where they are negative. */
+START_TEST(the_header_says_which_indices_are_taken)
+{
+    static char header[1 << 16];
+    gradc("compile", ROOT "examples/fashion/cnn.onnx", "--train");
+    ck_exit(0, "compile");
+    read_all("cnn.h", header, sizeof header);
+    ck_assert_msg(strstr(header, "const int64_t *y; /* \"y\" i64 [64], 0..9 or -100 */"), "%s", header);
+    gradc("compile", ROOT "tests/fixtures/onnx/text_script.onnx");
+    ck_exit(0, "compile");
+    read_all("text_script.h", header, sizeof header);
+    ck_assert_msg(strstr(header, ", -7..6 */"), "%s", header);
+    put_text("labelled.gir", "gir 1\nmodule \"m\"\nparam \"w\" : f32[5] trainable init [1, 2, 3, 4, 5]\nentry @forward(input %x : f32[2,5], state %w : f32[5]) {\n"
+                             "  %b = broadcast %w shape=[2,5] dims=[1] : f32[2,5]\n  %y = mul %x, %b : f32[2,5]\n  return (output \"y\" %y)\n}\n");
+    gradc("compile", "labelled.gir", "--train", "--attach-loss=softmax_cross_entropy");
+    ck_exit(0, "compile");
+    read_all("labelled.h", header, sizeof header);
+    ck_assert_msg(strstr(header, "const int64_t *label; /* \"label\" i64 [2], 0..4 */"), "%s", header);
 }
 END_TEST
 
@@ -538,6 +560,7 @@ int main(void)
     tcase_add_test(c, what_does_not_fit_is_named_with_its_file);
     tcase_add_test(c, declared_shapes_that_contradict_are_warned_of);
     tcase_add_test(c, a_bad_label_names_tensor_position_value_and_limit);
+    tcase_add_test(c, the_header_says_which_indices_are_taken);
     tcase_add_test(c, a_text_error_has_a_place_and_a_caret);
     tcase_add_test(c, text_comes_from_stdin_too);
     tcase_add_test(c, dump_shows_each_form);
