@@ -78,33 +78,65 @@ static const cg_target *host(ir_ctx *ctx, ir_arena *arena, const char *triple)
     return best ? target_of(arena, triple, best, cg_message(ctx, LLVMGetHostCPUName())) : NULL;
 }
 
+/* ARCHITECTURE[-VENDOR]-linux[-LIBRARY], all of which make ELF objects with one calling convention an architecture. */
+static bool is_linux(const char *triple)
+{
+    static const char *const libraries[] = {"", "-gnu", "-musl", "-android"};
+    const char *os = strstr(triple, "-linux");
+    const char *vendor = strchr(triple, '-');
+    if (!os || (vendor != os && strchr(vendor + 1, '-') != os))
+        return false;
+    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++)
+        if (!strcmp(os + strlen("-linux"), libraries[i]))
+            return true;
+    return false;
+}
+
+static bool is_of(const char *triple, const char *architecture)
+{
+    size_t n = strlen(architecture);
+    return !strncmp(triple, architecture, n) && triple[n] == '-';
+}
+
+static bool same_architecture(const char *x, const char *y)
+{
+    size_t n = strcspn(x, "-");
+    return n == strcspn(y, "-") && !strncmp(x, y, n);
+}
+
+/* Why there is no such target or processor; `list`: the processors of the architecture. */
+static void refuse(ir_ctx *ctx, const char *triple, const char *cpu, const char *list, bool native)
+{
+    if (!*list || !is_linux(triple))
+        ir_report(ctx, IR_ERROR, NULL, "no code is generated for the target %s; x86_64-linux-gnu and aarch64-linux-gnu (or -musl, -android) are supported", triple);
+    else if (native)
+        ir_report(ctx, IR_ERROR, NULL, "the processor native is this machine's, which the target %s is not; known there: %s", triple, list);
+    else
+        ir_report(ctx, IR_ERROR, NULL, "unknown processor %s; known for %s: %s", cpu ? cpu : "", triple, list);
+}
+
 const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *cpu)
 {
     LLVMInitializeX86TargetInfo(), LLVMInitializeX86Target(), LLVMInitializeX86TargetMC(), LLVMInitializeX86AsmPrinter(), LLVMInitializeX86AsmParser();
     LLVMInitializeAArch64TargetInfo(), LLVMInitializeAArch64Target(), LLVMInitializeAArch64TargetMC(), LLVMInitializeAArch64AsmPrinter();
-    const char *own = cg_message(ctx, LLVMGetDefaultTargetTriple());
+    const char *own = cg_message(ctx, LLVMGetDefaultTargetTriple()), *name = triple ? ir_strdup(arena, triple) : own;
     bool native = cpu ? !strcmp(cpu, "native") : !triple;
-    if (native && (!triple || !strcmp(triple, own))) {
-        const cg_target *t = host(ctx, arena, own);
+    char *list = ir_strdup(arena, native || !same_architecture(name, own) ? "" : "native");
+    if (native && is_linux(name) && same_architecture(name, own)) {
+        const cg_target *t = host(ctx, arena, name);
         if (!t)
-            ir_report(ctx, IR_ERROR, NULL, "no code is generated for the target %s", own);
+            refuse(ctx, own, NULL, "", true);
         return t;
     }
-    const char *name = triple ? ir_strdup(arena, triple) : own;
-    char *list = ir_strdup(arena, "");
     for (int i = 0; i < CPUS; i++) {
         const cpu_row *c = &cpus[i];
-        if (strncmp(name, c->architecture, strlen(c->architecture)))
+        if (!is_of(name, c->architecture))
             continue;
-        list = ir_format(arena, "%s%s%s", list, *list ? ", " : "native, ", c->name);
-        if (cpu && strcmp(cpu, c->name))
-            continue;
-        return target_of(arena, name, c, c->llvm);
+        list = ir_format(arena, "%s%s%s", list, *list ? ", " : "", c->name);
+        if (is_linux(name) && (!cpu || !strcmp(cpu, c->name)))
+            return target_of(arena, name, c, c->llvm);
     }
-    if (!*list)
-        ir_report(ctx, IR_ERROR, NULL, "no code is generated for the target %s", name);
-    else
-        ir_report(ctx, IR_ERROR, NULL, "unknown processor %s; known for %s: %s", cpu ? cpu : "", name, list);
+    refuse(ctx, name, cpu, list, native);
     return NULL;
 }
 

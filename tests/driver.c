@@ -60,6 +60,11 @@ START_TEST(every_verb_has_help)
 }
 END_TEST
 
+#ifdef __x86_64__ /* a machine that this is not */
+#define OTHER "aarch64-linux-gnu"
+#else
+#define OTHER "x86_64-linux-gnu"
+#endif
 #define SHAPED ROOT "tests/fixtures/onnx/shape_input.onnx"
 
 /* Command lines at fault: exit 2 and a word of what is wrong. */
@@ -81,6 +86,12 @@ static const struct { const char *line, *says; } misuse[] = {
     {"compile small.gir --seed=1.5", "seed"},
     {"compile small.gir --cpu=z80", "x86-64"},
     {"compile small.gir --target=z80-unknown-cpm", "z80-unknown-cpm"},
+    {"compile small.gir --target=x86_64-pc-windows-msvc", "x86_64-linux-gnu and aarch64-linux-gnu"},
+    {"compile small.gir --target=x86_64-apple-darwin", "x86_64-linux-gnu and aarch64-linux-gnu"},
+    {"compile small.gir --target=aarch64_be-linux-gnu", "x86_64-linux-gnu and aarch64-linux-gnu"},
+    {"compile small.gir --target=x86_64-linux-gnux32", "x86_64-linux-gnu and aarch64-linux-gnu"},
+    {"compile small.gir --target=x86_64", "x86_64-linux-gnu and aarch64-linux-gnu"},
+    {"compile small.gir --target=" OTHER " --cpu=native", "native is this machine's, which the target " OTHER " is not"},
     {"compile small.gir --blas=maybe", "maybe"},
     {"compile small.gir --emit=obj,exe", "exe"},
     {"compile small.gir -o /dev/null", "ends in .o"},
