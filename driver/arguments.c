@@ -10,7 +10,14 @@
 
 const char driver_version[] = GRADC_VERSION;
 
-enum { LONG = 1000 }; /* keys of options without a letter: this and their row */
+enum { LONG = 1000, USAGE = LONG - 1 }; /* keys of options without a letter: this and their row */
+
+/* In place of argp's own, which do not notice that what they print does not arrive. */
+static const struct argp_option common[] = {
+    {"help", '?', NULL, 0, "prints this list", -1}, {"usage", USAGE, NULL, 0, "prints a short usage message", -1},
+    {"version", 'V', NULL, 0, "prints the version", -1}, {0},
+};
+enum { COMMON = sizeof common / sizeof *common };
 
 typedef struct parsing {
     api_session *s;
@@ -33,6 +40,12 @@ static error_t parse(int key, char *value, struct argp_state *state)
             argp_error(state, "a model is due");
         return 0;
     }
+    if (key == '?' || key == USAGE)
+        argp_state_help(state, stdout, (unsigned)(key == '?' ? ARGP_HELP_STD_HELP : ARGP_HELP_USAGE) & ~(unsigned)ARGP_HELP_EXIT_OK);
+    else if (key == 'V')
+        printf("gradc %s\n", driver_version);
+    if (key == '?' || key == USAGE || key == 'V')
+        exit(driver_close_output(0));
     for (const api_option_info *i = api_option_table; i->name; i++)
         if (key == (i->key ? i->key : LONG + (int)(i - api_option_table)) && i->verbs & p->verb->bit) {
             p->failed |= !api_set_option(p->s, p->verb->bit, i->name, value);
@@ -46,12 +59,13 @@ static struct argp_option *options_of(api_session *s, const verb *v)
     int n = 0, rows = 0;
     while (api_option_table[rows].name)
         rows++;
-    struct argp_option *o = api_alloc(s, (size_t)(rows + 1) * sizeof *o);
+    struct argp_option *o = api_alloc(s, (size_t)(rows + COMMON) * sizeof *o);
     for (int i = 0; i < rows; i++) {
         const api_option_info *x = &api_option_table[i];
         if (x->verbs & v->bit)
             o[n++] = (struct argp_option){x->name, x->key ? x->key : LONG + i, x->argument, x->kind == API_WORD ? OPTION_ARG_OPTIONAL : 0, x->doc, 0};
     }
+    memcpy(o + n, common, sizeof common);
     return o;
 }
 
@@ -60,8 +74,7 @@ const char *driver_arguments(api_session *s, const verb *v, int argc, char **arg
     parsing p = {.s = s, .verb = v};
     struct argp argp = {options_of(s, v), parse, v->model, v->doc, NULL, NULL, NULL};
     argp_err_exit_status = 2;
-    argp_program_version = api_format(s, "gradc %s", driver_version);
     argv[0] = api_format(s, "gradc %s", v->name);
-    argp_parse(&argp, argc, argv, 0, NULL, &p);
+    argp_parse(&argp, argc, argv, ARGP_NO_HELP, NULL, &p);
     return p.failed ? NULL : p.model;
 }

@@ -45,8 +45,7 @@ static void run(api_session *s, void *user)
         c->verb->run(s, model);
 }
 
-/* What was printed has arrived. */
-static int close_output(int status)
+int driver_close_output(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
@@ -59,11 +58,11 @@ int main(int argc, char **argv)
     const char *first = argc > 1 ? argv[1] : "";
     if (!strcmp(first, "--help") || !strcmp(first, "-h") || !strcmp(first, "help")) {
         help(stdout);
-        return close_output(0);
+        return driver_close_output(0);
     }
-    if (!strcmp(first, "--version")) {
+    if (!strcmp(first, "--version") || !strcmp(first, "-V")) {
         printf("gradc %s\n", driver_version);
-        return close_output(0);
+        return driver_close_output(0);
     }
     command c = {.argc = argc - 1, .argv = argv + 1};
     for (const verb *v = verbs; v->name && !c.verb; v++)
@@ -80,7 +79,7 @@ int main(int argc, char **argv)
         fputs("gradc: error: out of memory\n", stderr);
         return 1;
     }
-    int status = close_output(api_run(s, run, &c));
+    int status = driver_close_output(api_run(s, run, &c));
     api_close(s);
     return status;
 }

@@ -49,6 +49,23 @@ START_TEST(help_and_version_go_to_stdout)
 }
 END_TEST
 
+/* A disk that is full. */
+START_TEST(what_does_not_arrive_is_an_error)
+{
+    static const char *const lines[] = {"--help", "--version", "-V", "--list-ops", "compile --help", "compile --usage", "compile -V", "dump small.gir", "opt --list-passes",
+                                        "info small.gir", "run small.gir -i x=x.npy"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char command[400];
+        snprintf(command, sizeof command, "%s %s >/dev/full", GRADC_COMMAND, lines[i]);
+        run_program((const char *const[]){"sh", "-c", command, NULL}, NULL);
+        ck_exit(1, lines[i]);
+        ck_says("standard output cannot be written");
+        gradc_line(lines[i], NULL);
+        ck_exit(0, lines[i]);
+    }
+}
+END_TEST
+
 START_TEST(every_verb_has_help)
 {
     gradc(verbs[_i], "--help");
@@ -560,6 +577,7 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_checked_fixture(c, small, command_teardown);
     tcase_add_test(c, help_and_version_go_to_stdout);
+    tcase_add_test(c, what_does_not_arrive_is_an_error);
     tcase_add_loop_test(c, every_verb_has_help, 0, VERBS);
     tcase_add_loop_test(c, misuse_is_exit_2, 0, MISUSES);
     tcase_add_test(c, a_compiled_model_is_an_object_and_a_header);
