@@ -45,9 +45,11 @@ const char *api_shown(api_session *s, const char *text);
 /* Reads the model (NAME.onnx, NAME.gir, or - for text) as the options say: dimensions, baked inputs, loss, what trains; then, when the
  * options or the verb (a bit) ask for it, the training entries. */
 bool api_read(api_session *s, unsigned verb, const char *path);
-/* Runs the passes. `stage`, if not NULL, is called with each stage's name after it, `read` first. */
+/* Runs the passes. */
+bool api_optimise(api_session *s);
+/* From then on `stage` is called after each stage with its name: `read`, then `train` where there are training entries, then each pass. */
 typedef void api_stage(void *user, const char *name);
-bool api_optimise(api_session *s, api_stage *stage, void *user);
+void api_watch(api_session *s, api_stage *stage, void *user);
 /* The module as it stands, of the first specialisation, as text or for Graphviz; false on a write error. */
 bool api_print(api_session *s, FILE *out, const char *format);
 

@@ -11,17 +11,22 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef struct stages {
-    api_stage *stage;
-    void *user;
-} stages;
+void api_watch(api_session *s, api_stage *stage, void *user)
+{
+    s->stage = stage;
+    s->stage_user = user;
+}
+
+void api_note_stage(api_session *s, const char *name)
+{
+    if (s->stage)
+        s->stage(s->stage_user, name);
+}
 
 static void watch(void *user, const pass_info *pass, const ir_module *m)
 {
-    const stages *w = user;
     (void)m;
-    if (w->stage)
-        w->stage(w->user, pass->name);
+    api_note_stage(user, pass->name);
 }
 
 /* What lies in one state block lies the same way for all specialisations. */
@@ -37,13 +42,10 @@ static void share_orders(const ir_module *from, ir_module *to)
     }
 }
 
-bool api_optimise(api_session *s, api_stage *stage, void *user)
+bool api_optimise(api_session *s)
 {
-    stages w = {stage, user};
-    if (stage)
-        stage(user, s->trains ? "train" : "read");
     for (int k = 0; k < s->nspecs; k++) {
-        api_pipeline p = {.verify = s->options.verify_each, .watch = k ? NULL : watch, .user = &w, .limit = -1};
+        api_pipeline p = {.verify = s->options.verify_each, .watch = k ? NULL : watch, .user = s, .limit = -1};
         if (k)
             share_orders(s->module[0], s->module[k]);
         api_run_passes(s->module[k], &p);

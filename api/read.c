@@ -319,6 +319,19 @@ bool api_name_model(api_session *s, unsigned verb, const char *path)
     return s->text || !s->usage;
 }
 
+/* What was read gets its training entries. */
+static bool complete(api_session *s)
+{
+    api_note_stage(s, "read");
+    for (int k = 0; k < s->nspecs; k++)
+        if (!api_train(s, s->module[k]))
+            return false;
+    if (s->trains)
+        api_note_stage(s, "train");
+    api_find_ranges(s);
+    return check_renames(s);
+}
+
 bool api_read(api_session *s, unsigned verb, const char *path)
 {
     wishes w = {0};
@@ -353,13 +366,7 @@ bool api_read(api_session *s, unsigned verb, const char *path)
             return false;
         s->spec[k] = (cg_spec){s->module[k], chosen};
     }
-    if (!note_offers(s))
-        return false;
-    for (int k = 0; k < total; k++)
-        if (!api_train(s, s->module[k]))
-            return false;
-    api_find_ranges(s);
-    return check_renames(s);
+    return note_offers(s) && complete(s);
 }
 
 bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
@@ -374,10 +381,7 @@ bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
     s->nspecs = 1;
     s->module = ir_memdup(s->arena, &m, sizeof *s->module);
     s->spec = ir_memdup(s->arena, &(cg_spec){m, NULL}, sizeof *s->spec);
-    if (!check_words(s) || !read_training(s) || !api_train(s, m))
-        return false;
-    api_find_ranges(s);
-    return check_renames(s);
+    return check_words(s) && read_training(s) && complete(s);
 }
 
 /* ---- --train=OPT:NAME=VALUE,… ---- */

@@ -18,6 +18,9 @@ struct api_session {
     bool colour, usage; /* usage: the command line was at fault */
     api_options options;
 
+    api_stage *stage;       /* who watches, or NULL */
+    void *stage_user;
+
     /* read.c */
     unsigned verb;
     const char *path;       /* of the model */
@@ -65,6 +68,8 @@ void api_blame(api_session *s);
 /* The file that an input was given in, for messages. */
 const char *api_input_file(const api_session *s, const char *name);
 
+/* compile.c: tells who watches that a stage is done. */
+void api_note_stage(api_session *s, const char *name);
 /* Training entries of module m, after its loss and trainable parameters are known. */
 bool api_train(api_session *s, ir_module *m);
 /* attach.c: adds the loss of --attach-loss to a function. */

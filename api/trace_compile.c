@@ -43,7 +43,7 @@ static bool compile(compiling *w)
         if (!api_option_string(s, API_COMPILE, *o))
             return false;
     api_outputs written;
-    return api_take(s, API_COMPILE, m, w->path) && api_optimise(s, NULL, NULL) && api_compile(s) && api_write_outputs(s, &written);
+    return api_take(s, API_COMPILE, m, w->path) && api_optimise(s) && api_compile(s) && api_write_outputs(s, &written);
 }
 
 static bool guarded(compiling *w)

@@ -54,7 +54,7 @@ void run_bench(api_session *s, const char *model)
 {
     enum { SECONDS = 2 };
     double start = now();
-    if (!api_read(s, API_BENCH, model) || !api_optimise(s, NULL, NULL) || !api_compile(s))
+    if (!api_read(s, API_BENCH, model) || !api_optimise(s) || !api_compile(s))
         return;
     double compile_s = now() - start;
     const api_facts *f = api_facts_of(s);

@@ -109,7 +109,8 @@ void run_dump(api_session *s, const char *model)
         api_error(s, "%s: the folder cannot be made: %s", o->folder, strerror(errno));
         return;
     }
-    if (!api_read(s, API_DUMP, model) || !api_optimise(s, on_stage, &d))
+    api_watch(s, on_stage, &d);
+    if (!api_read(s, API_DUMP, model) || !api_optimise(s))
         return;
     if (!strcmp(d.format, "llvm") || !strcmp(d.format, "asm")) {
         size_t size;

@@ -89,7 +89,7 @@ static void print_variant(api_session *s, const api_facts *f, const api_variant 
 
 void run_info(api_session *s, const char *model)
 {
-    if (!api_read(s, API_INFO, model) || !api_optimise(s, NULL, NULL))
+    if (!api_read(s, API_INFO, model) || !api_optimise(s))
         return;
     const api_facts *f = api_facts_of(s);
     if (!f)

@@ -6,6 +6,6 @@
 
 void run_run(api_session *s, const char *model)
 {
-    if (api_read(s, API_RUN, model) && api_optimise(s, NULL, NULL) && api_compile(s))
+    if (api_read(s, API_RUN, model) && api_optimise(s) && api_compile(s))
         api_execute(s, stdout);
 }

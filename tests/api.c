@@ -109,7 +109,7 @@ static api_session *session(unsigned verb, const char *text, const char *const *
     ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
     ck_assert_msg(m != NULL, "%s", errors);
     if (api_take(s, verb, m, "test.gir"))
-        api_optimise(s, NULL, NULL);
+        api_optimise(s);
     return s;
 }
 #define SESSION(verb, text, ...) session(verb, text, (const char *const[]){__VA_ARGS__, NULL})

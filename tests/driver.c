@@ -450,6 +450,19 @@ START_TEST(dump_shows_each_form)
         ck_exit(0, format);
         ck_assert_msg(strstr(said.out, forms[i].shows), "%s: %.500s", format, said.out);
     }
+    gradc("dump", "small.gir", "--train=adam", "--after=read");
+    ck_exit(0, "--after=read");
+    ck_assert_msg(strstr(said.out, "@forward") && !strstr(said.out, "@step"), "%s", said.out);
+    gradc("dump", "small.gir", "--train=adam", "--after=train");
+    ck_exit(0, "--after=train");
+    ck_assert(strstr(said.out, "@step"));
+    gradc("dump", "small.gir", "--after=train");
+    ck_exit(1, "--after=train without training");
+    gradc("dump", ROOT "tests/fixtures/onnx/conv_script.onnx", "--train", "--after=read");
+    ck_exit(0, "--after=read of a file with training");
+    put_text("read.gir", said.out);
+    gradc("opt", "read.gir", "--passes=dce");
+    ck_exit(0, "what was dumped is a text");
     gradc("dump", "small.gir", "--train=adam", "--after-all", "-o", "stages");
     ck_exit(0, "--after-all");
     ck_assert_int_gt(file_count("stages"), 5);
