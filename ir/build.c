@@ -107,7 +107,8 @@ ir_value *ir_broadcast(ir_builder *b, ir_value *x, int rank, const int64_t *shap
 {
     if (has_shape(x, rank, shape))
         return x;
-    return ir_build1(b, IR_OP_broadcast, &x, 1, &(ir_attrs){.broadcast = {.shape = ir_ints_of(b, rank, shape), .dims = ir_ints_of(b, x ? x->type.rank : 0, dims)}});
+    return ir_build1(b, IR_OP_broadcast, &x, 1,
+                     &(ir_attrs){.broadcast = {.shape = ir_ints_of(b, rank, shape), .dims = ir_ints_of(b, x ? x->type.rank : 0, dims)}});
 }
 
 ir_value *ir_broadcast_to(ir_builder *b, ir_value *x, int rank, const int64_t *shape)
@@ -165,7 +166,9 @@ ir_value *ir_slice(ir_builder *b, ir_value *x, const int64_t *start, const int64
     }
     return all ? x
                : ir_build1(b, IR_OP_slice, &x, 1,
-                           &(ir_attrs){.slice = {.start = ir_ints_of(b, n, start), .limit = ir_ints_of(b, n, limit), .stride = ir_ints_of(b, n, stride ? stride : ones)}});
+                           &(ir_attrs){.slice = {.start = ir_ints_of(b, n, start),
+                                                 .limit = ir_ints_of(b, n, limit),
+                                                 .stride = ir_ints_of(b, n, stride ? stride : ones)}});
 }
 
 ir_value *ir_slice_axis(ir_builder *b, ir_value *x, int axis, int64_t start, int64_t limit)
@@ -184,7 +187,9 @@ ir_value *ir_pad(ir_builder *b, ir_value *x, ir_value *v, const int64_t *low, co
     static const int64_t zeros[IR_MAX_RANK];
     int n = x ? x->type.rank : 0;
     return ir_build1(b, IR_OP_pad, (ir_value *[]){x, v}, 2,
-                     &(ir_attrs){.pad = {.low = ir_ints_of(b, n, low), .high = ir_ints_of(b, n, high), .interior = ir_ints_of(b, n, interior ? interior : zeros)}});
+                     &(ir_attrs){.pad = {.low = ir_ints_of(b, n, low),
+                                         .high = ir_ints_of(b, n, high),
+                                         .interior = ir_ints_of(b, n, interior ? interior : zeros)}});
 }
 
 ir_value *ir_concat(ir_builder *b, ir_value *const *x, int n, int axis)
@@ -229,8 +234,10 @@ ir_value *ir_dot_general(ir_builder *b, ir_value *x, ir_value *y, int nbatch, co
                          const int64_t *xcontract, const int64_t *ycontract)
 {
     return ir_build1(b, IR_OP_dot_general, (ir_value *[]){x, y}, 2,
-                     &(ir_attrs){.dot_general = {.lhs_batch = ir_ints_of(b, nbatch, xbatch), .rhs_batch = ir_ints_of(b, nbatch, ybatch),
-                                                 .lhs_contract = ir_ints_of(b, ncontract, xcontract), .rhs_contract = ir_ints_of(b, ncontract, ycontract)}});
+                     &(ir_attrs){.dot_general = {.lhs_batch = ir_ints_of(b, nbatch, xbatch),
+                                                 .rhs_batch = ir_ints_of(b, nbatch, ybatch),
+                                                 .lhs_contract = ir_ints_of(b, ncontract, xcontract),
+                                                 .rhs_contract = ir_ints_of(b, ncontract, ycontract)}});
 }
 
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y)

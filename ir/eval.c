@@ -491,7 +491,8 @@ RULE(select)
     (void)e, (void)inst;
     int64_t n = ir_count(&result[0]->type), size = ir_dtypes[result[0]->type.dtype].bytes;
     for (int64_t i = 0; i < n; i++)
-        memcpy((char *)result[0]->data + i * size, (const char *)operand[((const uint8_t *)operand[0]->data)[i] ? 1 : 2]->data + i * size, (size_t)size);
+        memcpy((char *)result[0]->data + i * size, (const char *)operand[((const uint8_t *)operand[0]->data)[i] ? 1 : 2]->data + i * size,
+               (size_t)size);
 }
 
 /* ---- For reductions ---- */

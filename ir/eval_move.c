@@ -148,7 +148,8 @@ RULE(concat)
  * gather, and skips the pair for scatter (`put`). */
 typedef void pair(void *user, int64_t whole, int64_t part);
 
-static void indexed(ir_evaluation *e, const ir_type *whole, const ir_literal *index, const ir_type *part, ir_ints dims, int batch, bool put, pair *f, void *user)
+static void indexed(ir_evaluation *e, const ir_type *whole, const ir_literal *index, const ir_type *part, ir_ints dims, int batch, bool put, pair *f,
+                    void *user)
 {
     int selected = index->type.rank - 1;
     int64_t at[IR_MAX_RANK] = {0}, n = ir_count(part), s[IR_MAX_RANK], is[IR_MAX_RANK];

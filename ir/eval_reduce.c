@@ -150,7 +150,8 @@ static void arg_tap(void *user, int64_t at, int64_t number, int64_t element)
 RULE(arg_window)
 {
     const struct ir_attrs_arg_window *a = IR_ATTR(inst, arg_window);
-    windowing w = {.x = ir_wide_of(e->arena, operand[0]), .r = identities(e->arena, &result[0]->type, a->combine), .c = a->combine, .position = result[1]};
+    windowing w = {
+        .x = ir_wide_of(e->arena, operand[0]), .r = identities(e->arena, &result[0]->type, a->combine), .c = a->combine, .position = result[1]};
     for (int64_t i = 0; i < w.r.n; i++)
         ((int32_t *)result[1]->data)[i] = -1;
     for_windows(&(window){a->window, a->stride, a->low, a->window_dilation, NULL}, &operand[0]->type, &result[0]->type, arg_tap, &w);
@@ -246,7 +247,8 @@ RULE(sort)
             order[i] = start + i * inner;
         for (int64_t run = 1; run < extent; run *= 2) { /* stable: the left one unless the right one must come first */
             for (int64_t left = 0; left < extent; left += 2 * run) {
-                int64_t middle = left + run < extent ? left + run : extent, right = left + 2 * run < extent ? left + 2 * run : extent, i = left, j = middle;
+                int64_t middle = left + run < extent ? left + run : extent, right = left + 2 * run < extent ? left + 2 * run : extent, i = left,
+                        j = middle;
                 for (int64_t o = left; o < right; o++)
                     other[o] = j >= right || (i < middle && !before(&x, order[j], order[i], a->descending != 0)) ? order[i++] : order[j++];
             }
@@ -325,7 +327,8 @@ RULE(dot_general)
         for (int d = 0; d < operand[o]->type.rank; d++)
             if (!used[o][d])
                 step[o][next++] = s[o][d];
-    ir_wide x = ir_wide_of(e->arena, operand[0]), y = ir_wide_of(e->arena, operand[1]), r = ir_wide_new(e->arena, result[0]->type.dtype, ir_count(&result[0]->type));
+    ir_wide x = ir_wide_of(e->arena, operand[0]), y = ir_wide_of(e->arena, operand[1]),
+            r = ir_wide_new(e->arena, result[0]->type.dtype, ir_count(&result[0]->type));
     for (int64_t k = 0; k < r.n; k++) {
         int64_t i = 0, j = 0;
         for (int d = 0; d < result[0]->type.rank; d++) {

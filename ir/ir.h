@@ -363,7 +363,8 @@ bool ir_broadcast_both(ir_builder *b, ir_value **x, ir_value **y);
 ir_value *ir_transpose(ir_builder *b, ir_value *x, const int64_t *perm); /* x itself if it is the identity */
 ir_value *ir_slice(ir_builder *b, ir_value *x, const int64_t *start, const int64_t *limit, const int64_t *stride); /* stride NULL: ones */
 ir_value *ir_slice_axis(ir_builder *b, ir_value *x, int axis, int64_t start, int64_t limit);
-ir_value *ir_pad(ir_builder *b, ir_value *x, ir_value *v, const int64_t *low, const int64_t *high, const int64_t *interior); /* interior NULL: zeros */
+/* interior NULL: zeros. */
+ir_value *ir_pad(ir_builder *b, ir_value *x, ir_value *v, const int64_t *low, const int64_t *high, const int64_t *interior);
 ir_value *ir_concat(ir_builder *b, ir_value *const *x, int n, int axis);
 ir_value *ir_reverse(ir_builder *b, ir_value *x, int n, const int64_t *axes);
 ir_value *ir_gather(ir_builder *b, ir_value *x, ir_value *index, int ndims, const int64_t *dims, int batch);

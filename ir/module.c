@@ -374,6 +374,6 @@ uint64_t ir_hash(const ir_inst *inst)
 
 bool ir_same(const ir_inst *a, const ir_inst *b)
 {
-    return a->op == b->op && a->noperands == b->noperands && (!a->noperands || !memcmp(a->operand, b->operand, (size_t)a->noperands * sizeof *a->operand)) &&
-           ir_attrs_eq(a->op, a->attrs, b->attrs);
+    return a->op == b->op && a->noperands == b->noperands &&
+           (!a->noperands || !memcmp(a->operand, b->operand, (size_t)a->noperands * sizeof *a->operand)) && ir_attrs_eq(a->op, a->attrs, b->attrs);
 }

@@ -212,7 +212,9 @@ ir_literal *ir_npy_read(ir_arena *arena, const ir_loc *loc, ir_data data)
     if (!ir_type_ok(&h.type))
         return refuse(arena, loc, "the array is above the limit of 2^40 bytes");
     if ((int64_t)(data.size - fixed - n) != ir_bytes(&h.type))
-        return refuse(arena, loc, ir_format(arena, "%zu bytes of data; %s takes %lld", data.size - fixed - n, ir_type_text(arena, &h.type), (long long)ir_bytes(&h.type)));
+        return refuse(arena, loc,
+                      ir_format(arena, "%zu bytes of data; %s takes %lld", data.size - fixed - n, ir_type_text(arena, &h.type),
+                                (long long)ir_bytes(&h.type)));
     return elements(arena, &h, data.bytes + fixed + n, swap);
 }
 
@@ -376,7 +378,8 @@ ir_literal *ir_idx_read(ir_arena *arena, const ir_loc *loc, ir_data data)
         return refuse(arena, loc, wrong);
     size_t head = 4 + 4 * (size_t)t.rank;
     if ((int64_t)(data.size - head) != ir_bytes(&t))
-        return refuse(arena, loc, ir_format(arena, "%zu bytes of data; %s takes %lld", data.size - head, ir_type_text(arena, &t), (long long)ir_bytes(&t)));
+        return refuse(arena, loc,
+                      ir_format(arena, "%zu bytes of data; %s takes %lld", data.size - head, ir_type_text(arena, &t), (long long)ir_bytes(&t)));
     header h = {.type = t};
     return elements(arena, &h, data.bytes + head, ir_dtypes[t.dtype].bytes > 1);
 }

@@ -281,7 +281,8 @@ static void put_member(zip *z, const ir_tensor *t, member *m)
     uint32_t crc = (uint32_t)crc32_z(0, pieces[0].bytes, pieces[0].size);
     crc = pieces[1].size ? (uint32_t)crc32_z(crc, pieces[1].bytes, pieces[1].size) : crc;
     ir_arena *scratch = ir_arena_new(ir_arena_ctx(z->arena));
-    *m = (member){.name = ir_format(z->arena, "%s.npy", t->name), .crc = crc, .size = pieces[0].size + pieces[1].size, .at = z->at, .method = z->deflate ? 8 : 0};
+    *m = (member){.name = ir_format(z->arena, "%s.npy", t->name), .crc = crc, .at = z->at, .method = z->deflate ? 8 : 0};
+    m->size = pieces[0].size + pieces[1].size;
     int n = 2;
     if (z->deflate) {
         pieces[0] = pack(scratch, pieces, 2);
@@ -292,7 +293,8 @@ static void put_member(zip *z, const ir_tensor *t, member *m)
     size_t name = strlen(m->name);
     /* version, flags (names are UTF-8), method, time and date (the first that there is), checksum, sizes, lengths */
     put_numbers(z, "42222244422",
-                (uint64_t[]){LOCAL, wide ? 45 : 20, 1 << 11, (uint64_t)m->method, 0, 33, crc, narrow(wide, m->packed), narrow(wide, m->size), name, wide ? 20 : 0});
+                (uint64_t[]){LOCAL, wide ? 45 : 20, 1 << 11, (uint64_t)m->method, 0, 33, crc, narrow(wide, m->packed), narrow(wide, m->size), name,
+                             wide ? 20 : 0});
     put(z, m->name, name);
     if (wide)
         put_numbers(z, "2288", (uint64_t[]){ZIP64_EXTRA, 16, m->size, m->packed});

@@ -335,8 +335,8 @@ static bool same_text(const char *a, const char *b)
 static const ir_loc *keep_loc(ir_parser *p, const ir_loc *loc)
 {
     const ir_loc *o = p->loc;
-    if (!o || o->node != loc->node || o->line != loc->line || o->column != loc->column || !same_text(o->file, loc->file) || !same_text(o->name, loc->name) ||
-        !same_text(o->op, loc->op))
+    if (!o || o->node != loc->node || o->line != loc->line || o->column != loc->column || !same_text(o->file, loc->file) ||
+        !same_text(o->name, loc->name) || !same_text(o->op, loc->op))
         p->loc = ir_memdup(p->arena, loc, sizeof *loc);
     return p->loc;
 }
@@ -346,7 +346,8 @@ static ir_inst *build_line(ir_parser *p, ir_body *b, line *l)
 {
     ir_builder builder = ir_builder_new(b->func);
     char source[IR_SOURCE_BYTES + 1];
-    ir_loc at = {.file = p->file, .node = -1, .line = l->op_token.line, .column = l->op_token.column, .source = ir_source_line(p, &l->op_token, source)};
+    ir_loc at = {.file = p->file, .node = -1, .line = l->op_token.line, .column = l->op_token.column,
+                 .source = ir_source_line(p, &l->op_token, source)};
     builder.phase = l->phase;
     builder.loc = &at;
     ir_inst *inst = ir_build(&builder, l->op, l->operands.items, l->operands.count, &l->attrs);
@@ -356,7 +357,8 @@ static ir_inst *build_line(ir_parser *p, ir_body *b, line *l)
     inst->loc = keep_loc(p, l->has_loc ? &l->loc : &at);
     bool ok = inst->nresults == l->labels.count && inst->nresults == l->types.count;
     if (!ok)
-        ir_parse_error(p, &l->op_token, "`%s` has %d results here; %d are named, with %d types", ir_ops[l->op].name, inst->nresults, l->labels.count, l->types.count);
+        ir_parse_error(p, &l->op_token, "`%s` has %d results here; %d are named, with %d types", ir_ops[l->op].name, inst->nresults, l->labels.count,
+                       l->types.count);
     for (int i = 0; ok && i < inst->nresults; i++)
         if (!ir_type_eq(&inst->result[i]->type, &l->types.items[i])) {
             ok = ir_parse_error(p, &l->type_token, "result %d is %s, found %s", i, ir_type_text(p->scratch, &inst->result[i]->type),
@@ -490,7 +492,8 @@ static bool read_result(ir_parser *p, ir_body *b)
     if (!need_value(p, b, &port.value))
         return false;
     if (update && port.value && !ir_type_eq(&port.state->type, &port.value->type))
-        return ir_parse_error(p, &where, "the state is %s, found %s", ir_type_text(p->scratch, &port.state->type), ir_type_text(p->scratch, &port.value->type));
+        return ir_parse_error(p, &where, "the state is %s, found %s", ir_type_text(p->scratch, &port.state->type),
+                              ir_type_text(p->scratch, &port.value->type));
     if (ir_is_a(p, "loss") && b->func->loss >= 0)
         return ir_parse_error(p, TOKEN, "there is a loss already");
     if (ir_take_word(p, "loss"))
@@ -704,7 +707,8 @@ static bool read_version(ir_parser *p)
     if (!ir_take_word(p, "gir"))
         return ir_parse_error(p, TOKEN, "not gradc's text form: its first line is `gir %d`", IR_TEXT_VERSION);
     const ir_token at = *TOKEN;
-    return ir_need_int(p, &version) && (version == IR_TEXT_VERSION || ir_parse_error(p, &at, "version %lld of the text form; this program knows %d", (long long)version, IR_TEXT_VERSION));
+    return ir_need_int(p, &version) && (version == IR_TEXT_VERSION || ir_parse_error(p, &at, "version %lld of the text form; this program knows %d",
+                                                                                     (long long)version, IR_TEXT_VERSION));
 }
 
 static ir_module *parse(ir_parser *p, const char *text, size_t size)

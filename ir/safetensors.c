@@ -82,7 +82,8 @@ static bool read_tensor(reader *r, const char *name, const json_t *entry)
         return refuse(r, "the entry of tensor '%s' does not consist of dtype, shape and data_offsets", name);
     if (!read_type(r, name, entry, &type))
         return false;
-    if (json_array_size(offsets) != 2 || !need_count(json_array_get(offsets, 0), &begin) || !need_count(json_array_get(offsets, 1), &end) || end < begin || end > r->size)
+    if (json_array_size(offsets) != 2 || !need_count(json_array_get(offsets, 0), &begin) || !need_count(json_array_get(offsets, 1), &end) ||
+        end < begin || end > r->size)
         return refuse(r, "the data of tensor '%s' lies outside the file", name);
     if (end - begin != ir_bytes(&type))
         return refuse(r, "tensor '%s' has %lld bytes of data; its type takes %lld", name, (long long)(end - begin), (long long)ir_bytes(&type));

@@ -165,7 +165,8 @@ RULE(slice)
     for (int i = 0; i < result->rank; i++) {
         int64_t start = a->start.v[i], limit = a->limit.v[i], stride = a->stride.v[i];
         if (start < 0 || limit < start || limit > TYPE(0)->dim[i] || stride < 1)
-            return ir_format(arena, "slice %lld:%lld:%lld is outside dimension %d of %s", (long long)start, (long long)limit, (long long)stride, i, TEXT(0));
+            return ir_format(arena, "slice %lld:%lld:%lld is outside dimension %d of %s", (long long)start, (long long)limit, (long long)stride, i,
+                             TEXT(0));
         result->dim[i] = limit == start ? 0 : (limit - start - 1) / stride + 1;
     }
     return NULL;
@@ -184,7 +185,8 @@ RULE(pad)
     for (int i = 0; i < result->rank; i++) {
         int64_t d = TYPE(0)->dim[i], gaps, n;
         if (too_far(a->low.v[i]) || too_far(a->high.v[i]) || too_far(a->interior.v[i]))
-            return ir_format(arena, "padding %lld, %lld, interior %lld is too large", (long long)a->low.v[i], (long long)a->high.v[i], (long long)a->interior.v[i]);
+            return ir_format(arena, "padding %lld, %lld, interior %lld is too large", (long long)a->low.v[i], (long long)a->high.v[i],
+                             (long long)a->interior.v[i]);
         if (a->interior.v[i] < 0 ||
             !ir_size_mul(d ? d - 1 : 0, a->interior.v[i], &gaps) || !ir_size_add(d, gaps, &n) || too_far(n) || (n += a->low.v[i] + a->high.v[i]) < 0)
             return ir_format(arena, "padding %lld, %lld, interior %lld leaves no valid size for dimension %d of %s", (long long)a->low.v[i],
@@ -313,8 +315,8 @@ static bool windows(int64_t extent, int64_t window, int64_t stride, int64_t low,
 {
     int64_t span, n;
     if (extent < 0 || window < 1 || stride < 1 || base < 1 || dilation < 1 || too_far(stride) || too_far(low) || too_far(high) || too_far(base) ||
-        too_far(dilation) || !ir_size_mul(extent ? extent - 1 : 0, base, &n) || !ir_size_add(n, extent != 0, &n) || too_far(n) || (n += low + high) < 0 ||
-        !ir_size_mul(window - 1, dilation, &span) || too_far(span))
+        too_far(dilation) || !ir_size_mul(extent ? extent - 1 : 0, base, &n) || !ir_size_add(n, extent != 0, &n) || too_far(n) ||
+        (n += low + high) < 0 || !ir_size_mul(window - 1, dilation, &span) || too_far(span))
         return false;
     span++;
     *out = n < span ? 0 : (n - span) / stride + 1;
@@ -324,7 +326,8 @@ static bool windows(int64_t extent, int64_t window, int64_t stride, int64_t low,
 static const char *window_result(ir_arena *arena, const ir_type *x, ir_ints window, ir_ints stride, ir_ints low, ir_ints high, const ir_ints *base,
                                  ir_ints dilation, ir_type *out)
 {
-    const struct { const char *name; ir_ints v; } all[] = {{"window", window}, {"stride", stride}, {"low", low}, {"high", high}, {"window_dilation", dilation}};
+    const struct { const char *name; ir_ints v; } all[] = {
+        {"window", window}, {"stride", stride}, {"low", low}, {"high", high}, {"window_dilation", dilation}};
     for (int i = 0; i < 5; i++)
         TRY(check_count(arena, all[i].name, all[i].v, x->rank));
     if (base)
@@ -582,7 +585,8 @@ RULE(scan)
     }
     const ir_type boolean = ir_scalar_type(IR_BOOL);
     int yielded = f->results.count - live;
-    if (yielded < a->carries || (live && (!ir_type_eq(TYPE(noperands - 1), &boolean) || !ir_type_eq(&f->results.items[yielded].value->type, &boolean))))
+    if (yielded < a->carries ||
+        (live && (!ir_type_eq(TYPE(noperands - 1), &boolean) || !ir_type_eq(&f->results.items[yielded].value->type, &boolean))))
         return ir_format(arena, "@%s yields too little", f->name);
     for (int i = 0; i < yielded; i++) {
         result[i] = f->results.items[i].value->type;

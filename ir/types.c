@@ -143,7 +143,9 @@ float ir_bf16_to_f32(uint16_t h)
 float ir_f16_to_f32(uint16_t h)
 {
     int exponent = h >> 10 & 31, fraction = h & 1023;
-    float x = exponent == 31 ? (fraction ? NAN : INFINITY) : exponent ? ldexpf((float)(fraction | 1024), exponent - 25) : ldexpf((float)fraction, -24);
+    float x = exponent == 31 ? (fraction ? NAN : INFINITY)
+              : exponent     ? ldexpf((float)(fraction | 1024), exponent - 25)
+                             : ldexpf((float)fraction, -24);
     return h >> 15 ? -x : x;
 }
 

@@ -92,7 +92,8 @@ static bool check_vjp(verifier *v, const ir_inst *inst)
         return true;
     int n = inst->noperands, r = inst->nresults;
     if (f->params.count != n + 2 * r || f->results.count != n)
-        return wrong(v, "the derivative @%s takes %d values and gives %d; %d and %d are due", f->name, f->params.count, f->results.count, n + 2 * r, n);
+        return wrong(v, "the derivative @%s takes %d values and gives %d; %d and %d are due", f->name, f->params.count, f->results.count,
+                     n + 2 * r, n);
     for (int i = 0; i < n + 2 * r; i++) {
         const ir_type *due = i < n ? &inst->operand[i]->type : &inst->result[(i - n) % r]->type, *found = &f->params.items[i].value->type;
         if (!ir_type_eq(due, found))
@@ -407,8 +408,8 @@ const char *ir_extent_fault(const ir_module *m, ir_arena *arena)
     for (int i = 0; i < m->funcs.count; i++) {
         extent e = extent_of(m->funcs.items[i], known);
         if (e.bodies > IR_MAX_BODIES || e.insts > IR_MAX_INSTS)
-            return ir_format(arena, "functions name each other into %.3g loops and branches and %.3g instructions; %d and %d are the limits", e.bodies,
-                             e.insts, IR_MAX_BODIES, IR_MAX_INSTS);
+            return ir_format(arena, "functions name each other into %.3g loops and branches and %.3g instructions; %d and %d are the limits",
+                             e.bodies, e.insts, IR_MAX_BODIES, IR_MAX_INSTS);
     }
     return NULL;
 }

@@ -105,7 +105,8 @@ static bool view_step(const ir_inst *inst, ir_view *v)
 
 static bool is_view(const ir_inst *inst)
 {
-    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice || inst->op == IR_OP_broadcast || inst->op == IR_OP_reverse;
+    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice || inst->op == IR_OP_broadcast ||
+           inst->op == IR_OP_reverse;
 }
 
 bool ir_view_of(ir_value *v, ir_view *out)

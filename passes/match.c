@@ -60,7 +60,8 @@ bool match_unit_reshape(const ir_type *from, const ir_type *to)
 
 bool match_is_view(const ir_inst *inst)
 {
-    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice || inst->op == IR_OP_broadcast || inst->op == IR_OP_reverse;
+    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice || inst->op == IR_OP_broadcast ||
+           inst->op == IR_OP_reverse;
 }
 
 ir_value *match_under_views(ir_value *v)

@@ -94,8 +94,8 @@ static void ask_results(ir_func *f)
         else if (inst->op == IR_OP_select && match(inst->operand[0], IR_OP_compare)) {
             const ir_inst *c = inst->operand[0]->def;
             int above = IR_ATTR(c, compare)->relation == IR_GT ? 1 : 2; /* the operand that is x */
-            if ((above == 1 || IR_ATTR(c, compare)->relation == IR_LE) && c->operand[0] == inst->operand[above] && match_is(inst->operand[3 - above], 0) &&
-                match_is(c->operand[1], 0))
+            if ((above == 1 || IR_ATTR(c, compare)->relation == IR_LE) && c->operand[0] == inst->operand[above] &&
+                match_is(inst->operand[3 - above], 0) && match_is(c->operand[1], 0))
                 x = c->operand[0];
         }
         if (x && !result[x->id])

@@ -10,7 +10,8 @@
 #include "passes/passes.def"
 
 const pass_info passes[] = {
-#define PASS(name_, function, needs_, sets_, breaks_, doc_) {.name = #name_, .doc = doc_, .run = function, .needs = needs_, .sets = sets_, .breaks = breaks_},
+#define PASS(name_, function, needs_, sets_, breaks_, doc_) \
+    {.name = #name_, .doc = doc_, .run = function, .needs = needs_, .sets = sets_, .breaks = breaks_},
 #include "passes/passes.def"
     {0}};
 

@@ -104,7 +104,10 @@ RULE(rw_cond_operands)
         if (keep[i])
             operand[n++] = inst->operand[1 + i];
     }
-    ir_inst *cond = !less ? NULL : ir_build(b, IR_OP_cond, operand, n, &(ir_attrs){.cond = {.then_body = some_params(a->then_body, keep), .else_body = some_params(a->else_body, keep)}});
+    ir_inst *cond = NULL;
+    if (less)
+        cond = ir_build(b, IR_OP_cond, operand, n,
+                        &(ir_attrs){.cond = {.then_body = some_params(a->then_body, keep), .else_body = some_params(a->else_body, keep)}});
     for (int i = 0; i < inst->nresults && cond; i++)
         out[i] = cond->result[i];
     ir_arena_free(scratch);
@@ -195,7 +198,8 @@ RULE(rw_cond_known)
 {
     const struct ir_attrs_cond *a = IR_ATTR(inst, cond);
     ir_arena *scratch = ir_arena_new(b->func->module->ctx);
-    ir_func *f = with_known(a->then_body, inst->operand + 1, inst->noperands - 1, scratch), *g = with_known(a->else_body, inst->operand + 1, inst->noperands - 1, scratch);
+    ir_func *f = with_known(a->then_body, inst->operand + 1, inst->noperands - 1, scratch),
+            *g = with_known(a->else_body, inst->operand + 1, inst->noperands - 1, scratch);
     if (f || g)
         with_attrs(b, inst, &(ir_attrs){.cond = {.then_body = f ? f : a->then_body, .else_body = g ? g : a->else_body}}, out);
     ir_arena_free(scratch);
@@ -329,7 +333,9 @@ static void rebuild(ir_builder *b, ir_inst *inst, const plan *p, ir_arena *scrat
         if (i == inst->nresults - 1)
             out[i] = less->result[k];
         else
-            out[i] = p->result[i] == KEEP ? less->result[k++] : i < a->carries && p->param[a->consts + i] == FIXED ? inst->operand[a->consts + i] : NULL;
+            out[i] = p->result[i] == KEEP                                 ? less->result[k++]
+                     : i < a->carries && p->param[a->consts + i] == FIXED ? inst->operand[a->consts + i]
+                                                                          : NULL;
 }
 
 RULE(rw_scan_unused)

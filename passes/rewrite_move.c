@@ -125,7 +125,8 @@ static bool transpose_dot(ir_builder *b, ir_inst *inst, ir_value **out)
     for (int i = 0; i < perm.n; i++)
         if (perm.v[i] != (i < nb ? i : i < nb + n ? i + m : i - n))
             return false;
-    return give(out, ir_dot_general(b, d->operand[1], d->operand[0], nb, a->rhs_batch.v, a->lhs_batch.v, a->lhs_contract.n, a->rhs_contract.v, a->lhs_contract.v));
+    return give(out, ir_dot_general(b, d->operand[1], d->operand[0], nb, a->rhs_batch.v, a->lhs_batch.v, a->lhs_contract.n, a->rhs_contract.v,
+                                    a->lhs_contract.v));
 }
 
 RULE(rw_transpose)
@@ -226,7 +227,8 @@ RULE(rw_slice)
 {
     if (ir_shape_eq(&X->type, R))
         return give(out, X);
-    return move_splat(b, inst, out) || slice_slice(b, inst, out) || slice_concat(b, inst, out) || slice_pad(b, inst, out) || slice_broadcast(b, inst, out);
+    return move_splat(b, inst, out) || slice_slice(b, inst, out) || slice_concat(b, inst, out) || slice_pad(b, inst, out) ||
+           slice_broadcast(b, inst, out);
 }
 
 /* ---- pad and concat ---- */
@@ -420,7 +422,8 @@ RULE(rw_scatter)
     const struct ir_attrs_scatter *a = IR_ATTR(inst, scatter);
     ir_value *index = inst->operand[1], *update = inst->operand[2];
     int batch = (int)a->batch;
-    if (a->combine != IR_SUM || !match_is(X, 0) || a->dims.n != 1 || index->type.rank != batch + 1 || !inst->primal || inst->primal->op != IR_OP_gather)
+    if (a->combine != IR_SUM || !match_is(X, 0) || a->dims.n != 1 || index->type.rank != batch + 1 || !inst->primal ||
+        inst->primal->op != IR_OP_gather)
         return false;
     int axis = (int)a->dims.v[0];
     if (ir_dtypes[index->type.dtype].bytes < 4 && R->dim[axis] > 127)

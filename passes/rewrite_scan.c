@@ -64,7 +64,8 @@ static ir_value *varying(const work *w, const ir_inst *dot)
 /* Rows that each iteration takes from a constant, by an index of its own. All iterations run, so no index is checked for nothing. */
 static const ir_value *looked_up_by(const work *w, const ir_inst *k)
 {
-    bool plain = k->op == IR_OP_gather && !w->a->live && !IR_ATTR(k, gather)->batch && w->all.constant[k->operand[0]->id] && !w->all.constant[k->operand[1]->id];
+    bool plain = k->op == IR_OP_gather && !w->a->live && !IR_ATTR(k, gather)->batch && w->all.constant[k->operand[0]->id] &&
+                 !w->all.constant[k->operand[1]->id];
     return plain && fits(w, k->result[0]) && fits(w, k->operand[1]) ? k->operand[1] : NULL;
 }
 

@@ -19,7 +19,8 @@ ir_type sequence_type(const sequence *s, const ir_type *t)
         all.rank++;
     }
     if (t->rank == IR_MAX_RANK || !ir_type_ok(&all))
-        ir_throw(s->b->func->module->ctx, s->loc, "the values of all iterations of a loop, which its derivative needs, are too large or of too high a rank");
+        ir_throw(s->b->func->module->ctx, s->loc,
+                 "the values of all iterations of a loop, which its derivative needs, are too large or of too high a rank");
     return all;
 }
 
@@ -138,7 +139,8 @@ static ir_value *build(sequence *s, ir_value *v)
         return NULL;
     ir_value *operand[3];
     if (looks_up(s, k))
-        return ir_gather(s->b, s->constant[k->operand[0]->id], sequence_of(s, k->operand[1]), IR_ATTR(k, gather)->dims.n, IR_ATTR(k, gather)->dims.v, 0);
+        return ir_gather(s->b, s->constant[k->operand[0]->id], sequence_of(s, k->operand[1]), IR_ATTR(k, gather)->dims.n, IR_ATTR(k, gather)->dims.v,
+                         0);
     for (int i = 0; i < k->noperands; i++)
         operand[i] = sequence_of(s, k->operand[i]);
     return ir_build1(s->b, k->op, operand, k->noperands, k->attrs);

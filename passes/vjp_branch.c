@@ -125,7 +125,8 @@ static void build_backward(branches *s, ir_builder *b, ir_value *const *ct, ir_v
         halves_backward(h, &inside[side]);
         for (int i = 0; i < s->params; i++)
             if (s->h[0].gradient[i] || s->h[1].gradient[i])
-                ir_add_output(f[side], NULL, h->gradient[i] ? h->gradient[i]->aux : ir_splat(&inside[side], &h->primal->params.items[i].value->type, 0));
+                ir_add_output(f[side], NULL,
+                              h->gradient[i] ? h->gradient[i]->aux : ir_splat(&inside[side], &h->primal->params.items[i].value->type, 0));
         ir_built(&inside[side]);
         pass_dce(f[side]);
     }
@@ -205,7 +206,8 @@ static void joint(ir_builder *b, const ir_inst *inst, ir_func *callee, ir_value 
     for (int i = 0; i < n; i++)
         if (want[i])
             input[nwant++] = i;
-    ir_func *f = ad_joint(m, callee, &(ad_request){.loss = -1, .cotangents = given, .ncotangents = nct, .inputs = input, .ninputs = nwant}, callee->name);
+    ir_func *f =
+        ad_joint(m, callee, &(ad_request){.loss = -1, .cotangents = given, .ncotangents = nct, .inputs = input, .ninputs = nwant}, callee->name);
     if (f) {
         ir_builder before = ad_before(inst);
         ir_inst *last = inst->previous, *next;

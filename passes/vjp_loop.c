@@ -68,7 +68,8 @@ static bool find_active(loop *l, ir_value *const *ct, const bool *want)
 {
     const ir_func *body = l->a->body;
     int n = body->results.count, carries = (int)l->a->carries, consts = (int)l->a->consts;
-    bool *from = ir_array(l->scratch, bool, l->params), *depends = ir_array(l->scratch, bool, n), *reached = ir_array(l->scratch, bool, l->params), any = false;
+    bool *from = ir_array(l->scratch, bool, l->params), *depends = ir_array(l->scratch, bool, n), *reached = ir_array(l->scratch, bool, l->params),
+         any = false;
     l->want = ir_array(l->scratch, bool, l->params);
     l->has_ct = ir_array(l->scratch, bool, n);
     memcpy(from, want, (size_t)l->params * sizeof *from);
@@ -237,7 +238,8 @@ static void begin_after(loop *l)
     l->after.loc = l->inst->loc;
     l->after.primal = l->forward;
     l->totals = ir_array(l->scratch, ir_value *, values);
-    l->all = (sequence){.b = &l->after, .loc = l->inst->loc, .length = l->a->length, .exact = l->a->live, .outside = outside, .stack = stack, .user = l};
+    l->all =
+        (sequence){.b = &l->after, .loc = l->inst->loc, .length = l->a->length, .exact = l->a->live, .outside = outside, .stack = stack, .user = l};
     l->all.stacked = ir_array(l->scratch, ir_value *, values);
     l->all.constant = ir_array(l->scratch, ir_value *, values);
     for (int i = 0; i < l->consts.count; i++)

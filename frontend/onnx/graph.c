@@ -276,7 +276,8 @@ static void bind_outputs(onnx_node *n)
         const char *name = n->proto->output[i];
         if (!*name)
             continue;
-        onnx_entry *old = ir_map_get_text(&n->scope->names, name), e = n->failed ? poison : n->out_entry[i].sequence ? n->out_entry[i] : (onnx_entry){.value = n->out[i]};
+        onnx_entry *old = ir_map_get_text(&n->scope->names, name);
+        onnx_entry e = n->failed ? poison : n->out_entry[i].sequence ? n->out_entry[i] : (onnx_entry){.value = n->out[i]};
         if (old && !(old->value == NULL && !old->init && !old->sequence)) {
             onnx_error(n, "output '%s' is a name that stands already for something else", name);
             continue;
@@ -298,8 +299,11 @@ static void build_node(onnx_node *n)
     const char *domain = n->proto->domain ? n->proto->domain : "", *name = n->proto->op_type ? n->proto->op_type : "";
     if (!strcmp(domain, "ai.onnx"))
         domain = "";
-    const Onnx__FunctionProto *f = n->r->model->n_functions ? ir_map_get_text(&n->r->functions, ir_format(n->r->scratch, "%s:%s:%s", domain, name,
-                                                                                                          n->proto->overload ? n->proto->overload : "")) : NULL;
+    const Onnx__FunctionProto *f = NULL;
+    if (n->r->model->n_functions) {
+        const char *key = ir_format(n->r->scratch, "%s:%s:%s", domain, name, n->proto->overload ? n->proto->overload : "");
+        f = ir_map_get_text(&n->r->functions, key);
+    }
     n->opset = onnx_opset(n->scope, domain);
     if (!n->opset && !f) {
         onnx_error(n, "domain '%s' is not imported with a version above 0", domain);
@@ -348,7 +352,8 @@ static bool one_node(onnx_scope *s, const Onnx__NodeProto *p, int index)
     build_node(&n);
     bind_outputs(&n);
     if (!s->depth && !r->training) {
-        onnx_node_info info = {index, n.loc->name ? n.loc->name : "", n.loc->op, ir_strdup(r->arena, p->domain ? p->domain : ""), !n.failed, n.op ? n.op->gradient : n.failed ? "no" : "yes"};
+        const char *domain = ir_strdup(r->arena, p->domain ? p->domain : ""), *gradient = n.op ? n.op->gradient : n.failed ? "no" : "yes";
+        onnx_node_info info = {index, n.loc->name ? n.loc->name : "", n.loc->op, domain, !n.failed, gradient};
         IR_PUSH(r->arena, &r->facts->nodes, info);
     }
     n.b->loc = before;

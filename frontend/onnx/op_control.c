@@ -140,7 +140,8 @@ BUILD(if)
 }
 
 /* Parameters of a body that runs in a scan: captured, then its own; operands likewise. */
-static ir_inst *build_scan(onnx_node *n, onnx_body *body, ir_value *const *own, ir_value *const *own_param, int nown, int carries, int64_t length, ir_value *go)
+static ir_inst *build_scan(onnx_node *n, onnx_body *body, ir_value *const *own, ir_value *const *own_param, int nown, int carries, int64_t length,
+                           ir_value *go)
 {
     int consts = body->captured.count, m = consts + nown;
     ir_value **order = ir_array(n->r->scratch, ir_value *, m + 1), **operand = ir_array(n->r->scratch, ir_value *, m + 2);
@@ -150,7 +151,8 @@ static ir_inst *build_scan(onnx_node *n, onnx_body *body, ir_value *const *own, 
     }
     order_params(body->b.func, order, m);
     operand[m] = go;
-    return ir_build(n->b, IR_OP_scan, operand, m + (go != NULL), &(ir_attrs){.scan = {.body = body->b.func, .consts = consts, .carries = carries, .length = length, .live = go != NULL}});
+    return ir_build(n->b, IR_OP_scan, operand, m + (go != NULL),
+                    &(ir_attrs){.scan = {.body = body->b.func, .consts = consts, .carries = carries, .length = length, .live = go != NULL}});
 }
 
 static bool body_inputs(onnx_node *n, const Onnx__GraphProto *g, int due)
@@ -248,7 +250,8 @@ static ir_inst *build_while(onnx_loop *l)
     for (int i = 0; i < m; i++)
         ir_add_input(test, NULL, &order[i]->type);
     ir_value *go = test->params.items[fixed].value;
-    ir_add_output(test, NULL, l->most ? ir_and(&tb, go, ir_compare(&tb, IR_LT, test->params.items[fixed + 1].value, test->params.items[consts].value)) : go);
+    ir_add_output(test, NULL,
+                  l->most ? ir_and(&tb, go, ir_compare(&tb, IR_LT, test->params.items[fixed + 1].value, test->params.items[consts].value)) : go);
     return ir_build(b, IR_OP_while_loop, operand, m, &(ir_attrs){.while_loop = {.test = test, .body = body, .consts = fixed, .limit = l->length}});
 }
 

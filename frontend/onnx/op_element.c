@@ -290,7 +290,8 @@ BUILD(dynamic_quantize)
     for (int i = 0; i < X->type.rank; i++)
         axes[i] = i;
     ir_value *zero = ir_scalar(b, X->type.dtype, 0);
-    ir_value *low = ir_min(b, ir_reduce(b, IR_MIN, X, X->type.rank, axes), zero), *high = ir_max(b, ir_reduce(b, IR_MAX, X, X->type.rank, axes), zero);
+    ir_value *low = ir_min(b, ir_reduce(b, IR_MIN, X, X->type.rank, axes), zero);
+    ir_value *high = ir_max(b, ir_reduce(b, IR_MAX, X, X->type.rank, axes), zero);
     ir_value *scale = ir_sub(b, high, low);
     scale = ir_div(b, scale, onnx_like(n, scale, 255));
     ir_value *point = ir_convert(b, ir_round(b, ir_neg(b, ir_div(b, low, scale))), IR_U8); /* saturates */

@@ -197,8 +197,10 @@ BUILD(reverse_sequence)
 {
     ir_builder *b = n->b;
     int64_t t = onnx_int(n, "time_axis", 0), a = onnx_int(n, "batch_axis", 1), one = 1;
-    if (X->type.rank < 2 || t < 0 || t > 1 || a < 0 || a > 1 || t == a || Y->type.rank != 1 || Y->type.dim[0] != X->type.dim[a] || !ir_is_int(Y->type.dtype)) {
-        onnx_error(n, "time axis %lld, batch axis %lld and lengths %s do not fit %s", (long long)t, (long long)a, onnx_type_text(n, Y), onnx_type_text(n, X));
+    if (X->type.rank < 2 || t < 0 || t > 1 || a < 0 || a > 1 || t == a || Y->type.rank != 1 || Y->type.dim[0] != X->type.dim[a] ||
+        !ir_is_int(Y->type.dtype)) {
+        onnx_error(n, "time axis %lld, batch axis %lld and lengths %s do not fit %s", (long long)t, (long long)a, onnx_type_text(n, Y),
+                   onnx_type_text(n, X));
         return;
     }
     ir_value *x = t == 0 ? onnx_move_axis(b, X, 1, 0) : X; /* [B, T, rest] */

@@ -22,7 +22,8 @@ void onnx_build_cross_entropy(onnx_node *n)
     if (way < 0)
         return;
     if (!fits || !ir_is_int(y->type.dtype) || (weights && (weights->type.rank != 1 || weights->type.dim[0] != x->type.dim[1]))) {
-        onnx_error(n, "scores [N, C, …], integer labels [N, …] and weights [C] are due; found %s, %s, %s", onnx_type_text(n, x), onnx_type_text(n, y), onnx_type_text(n, weights));
+        onnx_error(n, "scores [N, C, …], integer labels [N, …] and weights [C] are due; found %s, %s, %s", onnx_type_text(n, x), onnx_type_text(n, y),
+                   onnx_type_text(n, weights));
         return;
     }
     ir_value *logs = n->op->extra ? x : onnx_softmax_last(b, x, 1, true);

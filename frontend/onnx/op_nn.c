@@ -56,7 +56,8 @@ static bool read_window(onnx_node *n, int spatial, const int64_t *kernel, window
     w->way = onnx_choice(n, "auto_pad", "NOTSET", ways);
     if (w->way < 0 || spatial < 0)
         return false;
-    if (!onnx_ints_n(n, "strides", spatial, 1, w->stride) || !onnx_ints_n(n, "dilations", spatial, 1, w->dilation) || !onnx_ints_n(n, "pads", 2 * spatial, 0, pads))
+    if (!onnx_ints_n(n, "strides", spatial, 1, w->stride) || !onnx_ints_n(n, "dilations", spatial, 1, w->dilation) ||
+        !onnx_ints_n(n, "pads", 2 * spatial, 0, pads))
         return false;
     if (onnx_has(n, "kernel_shape") ? !onnx_ints_n(n, "kernel_shape", spatial, 1, w->size) : !kernel) {
         onnx_error(n, "kernel_shape is missing");
@@ -72,10 +73,10 @@ static bool read_window(onnx_node *n, int spatial, const int64_t *kernel, window
         w->low[i] = w->way == NOTSET ? pads[i] : 0;
         w->high[i] = w->way == NOTSET ? pads[spatial + i] : 0;
         const int64_t limit = 1 << 30;
-        if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->size[i] > limit || w->stride[i] > limit || w->dilation[i] > limit || w->low[i] < -limit ||
-            w->low[i] > limit || w->high[i] < -limit || w->high[i] > limit) {
-            onnx_error(n, "kernel %lld, stride %lld, dilation %lld, pads %lld, %lld in spatial dimension %d", (long long)w->size[i], (long long)w->stride[i],
-                       (long long)w->dilation[i], (long long)w->low[i], (long long)w->high[i], i);
+        if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->size[i] > limit || w->stride[i] > limit || w->dilation[i] > limit ||
+            w->low[i] < -limit || w->low[i] > limit || w->high[i] < -limit || w->high[i] > limit) {
+            onnx_error(n, "kernel %lld, stride %lld, dilation %lld, pads %lld, %lld in spatial dimension %d", (long long)w->size[i],
+                       (long long)w->stride[i], (long long)w->dilation[i], (long long)w->low[i], (long long)w->high[i], i);
             return false;
         }
     }
@@ -117,9 +118,16 @@ static ir_value *convolve(onnx_node *n, ir_value *x, ir_value *w, const window *
     ir_builder *b = n->b;
     ir_ints o = ir_ints_of(b, k->spatial + 2, order);
     return ir_build1(b, IR_OP_convolution, (ir_value *[]){x, w}, 2,
-                     &(ir_attrs){.convolution = {.lhs = o, .rhs = o, .out = o, .stride = ir_ints_of(b, k->spatial, k->stride), .low = ir_ints_of(b, k->spatial, k->low),
-                                                 .high = ir_ints_of(b, k->spatial, k->high), .lhs_dilation = ir_ints_of(b, k->spatial, lhs_dilation ? lhs_dilation : ones),
-                                                 .rhs_dilation = ir_ints_of(b, k->spatial, k->dilation), .feature_groups = groups, .batch_groups = 1}});
+                     &(ir_attrs){.convolution = {.lhs = o,
+                                                 .rhs = o,
+                                                 .out = o,
+                                                 .stride = ir_ints_of(b, k->spatial, k->stride),
+                                                 .low = ir_ints_of(b, k->spatial, k->low),
+                                                 .high = ir_ints_of(b, k->spatial, k->high),
+                                                 .lhs_dilation = ir_ints_of(b, k->spatial, lhs_dilation ? lhs_dilation : ones),
+                                                 .rhs_dilation = ir_ints_of(b, k->spatial, k->dilation),
+                                                 .feature_groups = groups,
+                                                 .batch_groups = 1}});
 }
 
 static bool conv_ok(onnx_node *n)
@@ -219,8 +227,13 @@ static ir_value *window_sum(onnx_node *n, ir_value *x, const window *w)
     static const int64_t ones[IR_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     int s = w->spatial;
     return ir_build1(n->b, IR_OP_reduce_window, &x, 1,
-                     &(ir_attrs){.reduce_window = {.combine = IR_SUM, .window = ir_spatial_ints(n->b, s, w->size, 1), .stride = ir_spatial_ints(n->b, s, w->stride, 1), .low = ir_spatial_ints(n->b, s, w->low, 0),
-                                                   .high = ir_spatial_ints(n->b, s, w->high, 0), .base_dilation = ir_spatial_ints(n->b, s, ones, 1), .window_dilation = ir_spatial_ints(n->b, s, w->dilation, 1)}});
+                     &(ir_attrs){.reduce_window = {.combine = IR_SUM,
+                                                   .window = ir_spatial_ints(n->b, s, w->size, 1),
+                                                   .stride = ir_spatial_ints(n->b, s, w->stride, 1),
+                                                   .low = ir_spatial_ints(n->b, s, w->low, 0),
+                                                   .high = ir_spatial_ints(n->b, s, w->high, 0),
+                                                   .base_dilation = ir_spatial_ints(n->b, s, ones, 1),
+                                                   .window_dilation = ir_spatial_ints(n->b, s, w->dilation, 1)}});
 }
 
 /* Position in the tensor of the element that each window chose, as MaxPool's second output counts. */
@@ -249,7 +262,8 @@ static ir_value *flat_positions(onnx_node *n, ir_value *inside, const window *w,
         c = ir_mul(b, c, onnx_like(n, at, (double)place[i]));
         sum = sum ? ir_add(b, sum, c) : c;
     }
-    ir_value *image = ir_add(b, ir_mul(b, ir_iota(b, IR_I64, t->rank, t->dim, 0), onnx_like(n, at, (double)X->type.dim[1])), ir_iota(b, IR_I64, t->rank, t->dim, 1));
+    ir_value *image = ir_mul(b, ir_iota(b, IR_I64, t->rank, t->dim, 0), onnx_like(n, at, (double)X->type.dim[1]));
+    image = ir_add(b, image, ir_iota(b, IR_I64, t->rank, t->dim, 1));
     return ir_add(b, sum, ir_mul(b, image, onnx_like(n, at, (double)spatial)));
 }
 
@@ -261,8 +275,12 @@ BUILD(max_pool)
         return;
     int s = w.spatial;
     ir_inst *inst = ir_build(n->b, IR_OP_arg_window, &X, 1,
-                             &(ir_attrs){.arg_window = {.combine = IR_MAX, .window = ir_spatial_ints(n->b, s, w.size, 1), .stride = ir_spatial_ints(n->b, s, w.stride, 1), .low = ir_spatial_ints(n->b, s, w.low, 0),
-                                                        .high = ir_spatial_ints(n->b, s, w.high, 0), .window_dilation = ir_spatial_ints(n->b, s, w.dilation, 1)}});
+                             &(ir_attrs){.arg_window = {.combine = IR_MAX,
+                                                        .window = ir_spatial_ints(n->b, s, w.size, 1),
+                                                        .stride = ir_spatial_ints(n->b, s, w.stride, 1),
+                                                        .low = ir_spatial_ints(n->b, s, w.low, 0),
+                                                        .high = ir_spatial_ints(n->b, s, w.high, 0),
+                                                        .window_dilation = ir_spatial_ints(n->b, s, w.dilation, 1)}});
     if (!inst)
         return;
     int64_t from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK];
@@ -325,7 +343,9 @@ BUILD(average_pool)
     if (n->op->extra)
         n->out[0] = p == 2 ? ir_sqrt(n->b, y) : ir_pow(n->b, y, onnx_like(n, y, 1 / p));
     else
-        n->out[0] = y ? ir_div(n->b, y, window_counts(n, &w, w.way == NOTSET ? pads + w.spatial : w.high, &y->type, onnx_int(n, "count_include_pad", 0) != 0)) : NULL;
+        n->out[0] =
+            y ? ir_div(n->b, y, window_counts(n, &w, w.way == NOTSET ? pads + w.spatial : w.high, &y->type, onnx_int(n, "count_include_pad", 0) != 0))
+              : NULL;
 }
 
 BUILD(global_pool)

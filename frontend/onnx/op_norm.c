@@ -213,8 +213,12 @@ BUILD(lrn)
     high[1] = size - 1 - low[1];
     ir_value *square = ir_mul(b, X, X);
     ir_value *s = ir_build1(b, IR_OP_reduce_window, &square, 1,
-                            &(ir_attrs){.reduce_window = {.combine = IR_SUM, .window = ir_ints_of(b, RANK, window), .stride = ir_ints_of(b, RANK, ones),
-                                                          .low = ir_ints_of(b, RANK, low), .high = ir_ints_of(b, RANK, high), .base_dilation = ir_ints_of(b, RANK, ones),
+                            &(ir_attrs){.reduce_window = {.combine = IR_SUM,
+                                                          .window = ir_ints_of(b, RANK, window),
+                                                          .stride = ir_ints_of(b, RANK, ones),
+                                                          .low = ir_ints_of(b, RANK, low),
+                                                          .high = ir_ints_of(b, RANK, high),
+                                                          .base_dilation = ir_ints_of(b, RANK, ones),
                                                           .window_dilation = ir_ints_of(b, RANK, ones)}});
     if (!s)
         return;
@@ -253,7 +257,8 @@ BUILD(dropout)
     int stream;
     if (!onnx_random(n, &seed, &calls, &stream))
         return;
-    ir_value *bits = ir_build1(b, IR_OP_random_bits, (ir_value *[]){seed, calls}, 2, &(ir_attrs){.random_bits = {.shape = ir_ints_of(b, t.rank, t.dim), .stream = stream}});
+    ir_value *bits = ir_build1(b, IR_OP_random_bits, (ir_value *[]){seed, calls}, 2,
+                               &(ir_attrs){.random_bits = {.shape = ir_ints_of(b, t.rank, t.dim), .stream = stream}});
     ir_value *keep = bits ? ir_compare(b, IR_GE, bits, onnx_like(n, bits, (double)(uint32_t)(ratio * 4294967296.0))) : NULL;
     n->out[0] = ir_select(b, keep, ir_mul(b, X, onnx_like(n, X, 1 / (1 - ratio))), onnx_like(n, X, 0));
     n->out[1] = keep;

@@ -69,8 +69,9 @@ BUILD(arg_reduce)
     if (!onnx_axis(n, onnx_int(n, "axis", 0), X->type.rank, &axis))
         return;
     bool keep = onnx_int(n, "keepdims", 1) != 0;
-    ir_inst *inst = ir_build(n->b, IR_OP_arg_reduce, &X, 1,
-                             &(ir_attrs){.arg_reduce = {.combine = (ir_combine)n->op->extra, .axis = axis, .last = onnx_int(n, "select_last_index", 0) != 0}});
+    ir_inst *inst =
+        ir_build(n->b, IR_OP_arg_reduce, &X, 1,
+                 &(ir_attrs){.arg_reduce = {.combine = (ir_combine)n->op->extra, .axis = axis, .last = onnx_int(n, "select_last_index", 0) != 0}});
     if (!inst)
         return;
     ir_type t = X->type;

@@ -68,7 +68,8 @@ static ir_value *nearest_axis(onnx_node *n, const resize *z, ir_value *x, int64_
     for (int64_t i = 0; i < m; i++) {
         double p = position(z, i, d, m, scale), low = floor(p);
         bool half = p - low == 0.5;
-        index[i] = clamp(z->nearest == FLOOR ? low : z->nearest == CEIL ? ceil(p) : half ? (z->nearest == ROUND_PREFER_CEIL ? low + 1 : low) : floor(p + 0.5), d);
+        double to = half ? (z->nearest == ROUND_PREFER_CEIL ? low + 1 : low) : floor(p + 0.5);
+        index[i] = clamp(z->nearest == FLOOR ? low : z->nearest == CEIL ? ceil(p) : to, d);
     }
     ir_value *at = ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 2, (int64_t[]){m, 1}, index));
     return onnx_move_axis(n->b, ir_gather(n->b, x, at, 1, &axis, 0), 0, (int)axis);
@@ -112,7 +113,8 @@ static bool targets(onnx_node *n, const int64_t *axis, int count, int64_t *size,
         int i = sized ? 3 : at;
         l = i < n->nin && n->in[i] ? onnx_demand(n->r, n->in[i], &why) : NULL;
         if (!l || ir_count(&l->type) != count)
-            onnx_error(n, l ? "the %s do not fit the axes%.0s" : "the %s decide a shape and must be a constant; they depend on %s", sized ? "sizes" : "scales", why);
+            onnx_error(n, l ? "the %s do not fit the axes%.0s" : "the %s decide a shape and must be a constant; they depend on %s",
+                       sized ? "sizes" : "scales", why);
     }
     for (int i = 0; !n->failed && i < count; i++) {
         double d = (double)x->type.dim[axis[i]];
@@ -141,12 +143,15 @@ static void same_scale(int policy, const ir_value *x, const int64_t *axis, int c
 
 void onnx_build_resize(onnx_node *n)
 {
-    static const char *const modes[] = {"nearest", "linear", "cubic", NULL}, *const nearests[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL};
+    static const char *const modes[] = {"nearest", "linear", "cubic", NULL};
+    static const char *const nearests[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL};
     static const char *const places[] = {"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric", NULL};
     static const char *const policies[] = {"stretch", "not_larger", "not_smaller", NULL};
     bool old = n->op->extra != 1;
-    resize z = {.mode = onnx_choice(n, "mode", "nearest", modes), .place = old ? ASYMMETRIC : onnx_choice(n, "coordinate_transformation_mode", "half_pixel", places),
-                .nearest = old ? FLOOR : onnx_choice(n, "nearest_mode", "round_prefer_floor", nearests), .a = onnx_float(n, "cubic_coeff_a", -0.75),
+    resize z = {.mode = onnx_choice(n, "mode", "nearest", modes),
+                .place = old ? ASYMMETRIC : onnx_choice(n, "coordinate_transformation_mode", "half_pixel", places),
+                .nearest = old ? FLOOR : onnx_choice(n, "nearest_mode", "round_prefer_floor", nearests),
+                .a = onnx_float(n, "cubic_coeff_a", -0.75),
                 .exclude_outside = onnx_int(n, "exclude_outside", 0) != 0};
     int policy = onnx_choice(n, "keep_aspect_ratio_policy", "stretch", policies), count = n->in[0]->type.rank;
     int64_t axis[IR_MAX_RANK], size[IR_MAX_RANK];

@@ -161,7 +161,8 @@ static bool direction(cell *k, ir_value *x, ir_value *valid, int d, bool reverse
     ir_value *operand[8], *zero = ir_splat(b, &(ir_type){.dtype = x->type.dtype, .rank = 2, .dim = {k->batch, H}}, 0);
     int m = 0;
     k->rb = k->p = k->valid = NULL;
-    ir_value *p = lstm && n->nin > 7 ? part(n, n->in[7], d) : NULL, *h0 = n->nin > 5 ? part(n, n->in[5], d) : NULL, *c0 = lstm && n->nin > 6 ? part(n, n->in[6], d) : NULL;
+    ir_value *p = lstm && n->nin > 7 ? part(n, n->in[7], d) : NULL, *h0 = n->nin > 5 ? part(n, n->in[5], d) : NULL,
+             *c0 = lstm && n->nin > 6 ? part(n, n->in[6], d) : NULL;
     ir_value **slot[8];
 #define TAKE(value, where)                                                                                                        \
     do {                                                                                                                          \
@@ -197,7 +198,8 @@ static bool direction(cell *k, ir_value *x, ir_value *valid, int d, bool reverse
     }
     if (!finish_step(k, f))
         return false;
-    ir_inst *scan = ir_build(b, IR_OP_scan, operand, m, &(ir_attrs){.scan = {.body = f, .consts = consts, .carries = fixed - consts, .length = k->steps, .reverse = reverse}});
+    ir_inst *scan = ir_build(b, IR_OP_scan, operand, m,
+                             &(ir_attrs){.scan = {.body = f, .consts = consts, .carries = fixed - consts, .length = k->steps, .reverse = reverse}});
     if (!scan)
         return false;
     *h = scan->result[0];
@@ -269,9 +271,9 @@ void onnx_build_rnn(onnx_node *n)
     k.batch = x->type.dim[1];
     k.hidden = n->in[2]->type.dim[2];
     int64_t wide = k.gates * k.hidden, I = x->type.dim[2], state[3] = {batch_first ? k.batch : D, batch_first ? D : k.batch, k.hidden};
-    if (onnx_int(n, "hidden_size", k.hidden) != k.hidden || !has_type(n, 1, 3, (int64_t[]){D, wide, I}) || !has_type(n, 2, 3, (int64_t[]){D, wide, k.hidden}) ||
-        !has_type(n, 3, 2, (int64_t[]){D, 2 * wide}) || !has_type(n, 4, 1, &k.batch) || !has_type(n, 5, 3, state) || !has_type(n, 6, 3, state) ||
-        !has_type(n, 7, 2, (int64_t[]){D, 3 * k.hidden})) {
+    if (onnx_int(n, "hidden_size", k.hidden) != k.hidden || !has_type(n, 1, 3, (int64_t[]){D, wide, I}) ||
+        !has_type(n, 2, 3, (int64_t[]){D, wide, k.hidden}) || !has_type(n, 3, 2, (int64_t[]){D, 2 * wide}) || !has_type(n, 4, 1, &k.batch) ||
+        !has_type(n, 5, 3, state) || !has_type(n, 6, 3, state) || !has_type(n, 7, 2, (int64_t[]){D, 3 * k.hidden})) {
         onnx_error(n, "the operands do not fit a hidden size of %lld", (long long)k.hidden);
         return;
     }

@@ -187,7 +187,8 @@ BUILD(slice)
     int64_t from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK], stride[IR_MAX_RANK], flip[IR_MAX_RANK];
     int flips = 0;
     uint32_t seen = 0;
-    bool ok = n->op->extra ? onnx_const_ints(n, 1, "starts", &start) && onnx_const_ints(n, 2, "ends", &end) : onnx_ints(n, "starts", &start) && onnx_ints(n, "ends", &end);
+    bool ok = n->op->extra ? onnx_const_ints(n, 1, "starts", &start) && onnx_const_ints(n, 2, "ends", &end)
+                           : onnx_ints(n, "starts", &start) && onnx_ints(n, "ends", &end);
     bool has_axes = n->op->extra ? n->nin > 3 && n->in[3] : onnx_ints(n, "axes", &axes), has_step = n->op->extra && n->nin > 4 && n->in[4];
     if (!ok || (n->op->extra && has_axes && !onnx_const_ints(n, 3, "axes", &axes)) || (has_step && !onnx_const_ints(n, 4, "steps", &step))) {
         if (!n->failed)
@@ -344,7 +345,8 @@ BUILD(pad)
     if (mode < 0 || !pads_of(n, low, high))
         return;
     if (mode == PAD_CONSTANT) {
-        ir_value *v = n->op->extra && n->nin > 2 && n->in[2] ? n->in[2] : ir_scalar(n->b, X->type.dtype, n->op->extra ? 0 : onnx_float(n, "value", 0));
+        ir_value *v = n->op->extra && n->nin > 2 && n->in[2] ? n->in[2]
+                                                             : ir_scalar(n->b, X->type.dtype, n->op->extra ? 0 : onnx_float(n, "value", 0));
         n->out[0] = v && ir_count(&v->type) == 1 ? ir_pad(n->b, X, ir_reshape(n->b, v, 0, NULL), low, high, NULL) : NULL;
         return;
     }
@@ -464,7 +466,8 @@ BUILD(trilu)
         onnx_error(n, "a matrix is due, and a constant k");
         return;
     }
-    ir_value *d = diagonal(n, RANK, DIM), *limit = d ? ir_broadcast(n->b, ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 0, NULL, &k)), RANK, DIM, NULL) : NULL;
+    ir_value *d = diagonal(n, RANK, DIM),
+             *limit = d ? ir_broadcast(n->b, ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 0, NULL, &k)), RANK, DIM, NULL) : NULL;
     n->out[0] = d ? ir_select(n->b, ir_compare(n->b, upper ? IR_GE : IR_LE, d, limit), X, onnx_like(n, X, 0)) : NULL;
 }
 
@@ -484,7 +487,8 @@ BUILD(range)
     }
     ir_value *x = ir_iota(n->b, IR_I64, 1, &dim, 0);
     x = ir_convert(n->b, x, X->type.dtype);
-    ir_value *step = ir_broadcast(n->b, ir_reshape(n->b, n->in[2], 0, NULL), 1, &dim, NULL), *start = ir_broadcast(n->b, ir_reshape(n->b, X, 0, NULL), 1, &dim, NULL);
+    ir_value *step = ir_broadcast(n->b, ir_reshape(n->b, n->in[2], 0, NULL), 1, &dim, NULL),
+             *start = ir_broadcast(n->b, ir_reshape(n->b, X, 0, NULL), 1, &dim, NULL);
     n->out[0] = ir_add(n->b, ir_mul(n->b, x, step), start);
 }
 
@@ -529,7 +533,8 @@ BUILD(split_to_sequence)
         onnx_error(n, "the sizes of the parts must be a constant");
         return;
     }
-    int64_t chunk = l && l->type.rank == 0 ? ir_literal_get_int(l, 0) : 1, extent = DIM[axis], count = l && l->type.rank ? ir_count(&l->type) : 0, at = 0;
+    int64_t chunk = l && l->type.rank == 0 ? ir_literal_get_int(l, 0) : 1, extent = DIM[axis], count = l && l->type.rank ? ir_count(&l->type) : 0,
+            at = 0;
     if (!count && chunk > 0)
         count = (extent + chunk - 1) / chunk;
     if (chunk < 1 || count > 65536) {

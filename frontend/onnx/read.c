@@ -97,8 +97,8 @@ static void read_signature(onnx_reader *r)
     for (int i = 0; i < names.count; i++)
         if (!ir_map_get_text(&found, names.items[i])) {
             IR_PUSH(r->arena, &r->facts->merged_params, names.items[i]);
-            ir_report(r->ctx, IR_WARNING, &(ir_loc){.file = r->file, .node = -1}, "the parameter '%s' that the exporter lists was merged away and does not train",
-                      names.items[i]);
+            ir_report(r->ctx, IR_WARNING, &(ir_loc){.file = r->file, .node = -1},
+                      "the parameter '%s' that the exporter lists was merged away and does not train", names.items[i]);
         }
 }
 
@@ -213,7 +213,8 @@ static const char *source(const onnx_reader *r, const char *name)
 }
 
 /* One dimension; false and reported if nothing says how large it is. */
-static bool input_dim(onnx_reader *r, const ir_loc *loc, const char *name, const Onnx__DimensionProto *d, int i, const onnx_shape *s, const ir_literal *known, int64_t *out)
+static bool input_dim(onnx_reader *r, const ir_loc *loc, const char *name, const Onnx__DimensionProto *d, int i, const onnx_shape *s,
+                      const ir_literal *known, int64_t *out)
 {
     const char *symbol = d && d->dim_param && *d->dim_param ? d->dim_param : NULL;
     intptr_t bound = symbol ? (intptr_t)ir_map_get_text(&r->dims, symbol) : 0;
@@ -227,7 +228,8 @@ static bool input_dim(onnx_reader *r, const ir_loc *loc, const char *name, const
     else if (*out < 0)
         ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' has no value; give --shape %s=…", i, name, name);
     else if (given >= 0 && fixed >= 0 && given != fixed)
-        ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' is %lld, in %s it is %lld", i, name, (long long)fixed, source(r, name), (long long)given);
+        ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' is %lld, in %s it is %lld", i, name, (long long)fixed, source(r, name),
+                  (long long)given);
     else
         return true;
     return false;
@@ -264,7 +266,8 @@ static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoP
         return false;
     }
     if (ok && known && known->type.dtype != dtype) {
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is %s, in %s it is %s", in->name, ir_dtypes[dtype].name, source(r, in->name), ir_dtypes[known->type.dtype].name);
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is %s, in %s it is %s", in->name, ir_dtypes[dtype].name, source(r, in->name),
+                  ir_dtypes[known->type.dtype].name);
         return false;
     }
     return ok;
@@ -350,7 +353,8 @@ static const char *declared_text(onnx_reader *r, const Onnx__TensorTypeProto *t,
     for (size_t d = 0; t->shape && d < t->shape->n_dim; d++) {
         const Onnx__DimensionProto *dim = t->shape->dim[d];
         const char *symbol = dim->dim_param && *dim->dim_param ? dim->dim_param : "?", *comma = d ? "," : "";
-        text = dim->has_dim_value ? ir_format(r->scratch, "%s%s%lld", text, comma, (long long)dim->dim_value) : ir_format(r->scratch, "%s%s%s", text, comma, symbol);
+        text = dim->has_dim_value ? ir_format(r->scratch, "%s%s%lld", text, comma, (long long)dim->dim_value)
+                                  : ir_format(r->scratch, "%s%s%s", text, comma, symbol);
     }
     return t->shape ? ir_format(r->scratch, "%s]", text) : text;
 }
@@ -518,7 +522,8 @@ static ir_module *rounds(onnx_reader *r)
     return r->m;
 }
 
-ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, size_t size, const char *file, const char *folder, const onnx_options *options)
+ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, size_t size, const char *file, const char *folder,
+                            const onnx_options *options)
 {
     static const onnx_options none;
     onnx_facts unused = {0};

@@ -63,7 +63,8 @@ static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto 
         while (k < 4 && strcmp(keys[k], key))
             k++;
         if (k == 4 || value[k] || !t->external_data[i]->value) {
-            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': external data key '%s' is %s", t->name, key, k == 4 ? "not known" : "given twice or empty");
+            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': external data key '%s' is %s", t->name, key,
+                      k == 4 ? "not known" : "given twice or empty");
             return false;
         }
         value[k] = t->external_data[i]->value;
@@ -81,7 +82,8 @@ static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto 
         }
     }
     if (!value[0] || number[2] != bytes) {
-        ir_report(r->ctx, IR_ERROR, loc, value[0] ? "tensor '%s': external data of %lld bytes, %lld are due" : "tensor '%s': external data without a location", t->name,
+        ir_report(r->ctx, IR_ERROR, loc,
+                  value[0] ? "tensor '%s': external data of %lld bytes, %lld are due" : "tensor '%s': external data without a location", t->name,
                   (long long)number[2], (long long)bytes);
         return false;
     }
@@ -155,13 +157,15 @@ ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorPr
         return NULL;
     } else if (t->has_raw_data) {
         if (t->raw_data.len != (size_t)bytes || t->n_float_data + t->n_int32_data + t->n_int64_data + t->n_double_data + t->n_uint64_data) {
-            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' holds %zu raw bytes, %s needs %lld", name, t->raw_data.len, ir_type_text(r->scratch, &l.type), (long long)bytes);
+            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' holds %zu raw bytes, %s needs %lld", name, t->raw_data.len,
+                      ir_type_text(r->scratch, &l.type), (long long)bytes);
             return NULL;
         }
         from_bytes(r, &l, t->raw_data.data);
     } else {
         if (!from_fields(t, &l)) {
-            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' does not hold the %lld elements of %s", name, (long long)ir_count(&l.type), ir_type_text(r->scratch, &l.type));
+            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' does not hold the %lld elements of %s", name, (long long)ir_count(&l.type),
+                      ir_type_text(r->scratch, &l.type));
             return NULL;
         }
         l.data = ir_alloc(r->arena, (size_t)bytes);

@@ -80,10 +80,10 @@ static bool window_ok(trace_call *c, const window *w)
 {
     const int64_t limit = 1 << 30;
     for (int i = 0; i < w->spatial; i++)
-        if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->low[i] < 0 || w->size[i] > limit || w->stride[i] > limit || w->dilation[i] > limit ||
-            w->low[i] > limit) {
-            trace_wrong(c, "kernel %lld, stride %lld, padding %lld, dilation %lld in spatial dimension %d", (long long)w->size[i], (long long)w->stride[i],
-                        (long long)w->low[i], (long long)w->dilation[i], i);
+        if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->low[i] < 0 || w->size[i] > limit || w->stride[i] > limit ||
+            w->dilation[i] > limit || w->low[i] > limit) {
+            trace_wrong(c, "kernel %lld, stride %lld, padding %lld, dilation %lld in spatial dimension %d", (long long)w->size[i],
+                        (long long)w->stride[i], (long long)w->low[i], (long long)w->dilation[i], i);
             return false;
         }
     return true;
@@ -127,9 +127,16 @@ static ir_value *convolve(trace_call *c, ir_value *x, ir_value *w, const window 
     ir_builder *b = c->b;
     ir_ints o = ir_ints_of(b, s + 2, order);
     return ir_build1(b, IR_OP_convolution, (ir_value *[]){x, w}, 2,
-                     &(ir_attrs){.convolution = {.lhs = o, .rhs = o, .out = o, .stride = ir_ints_of(b, s, k->stride), .low = ir_ints_of(b, s, k->low),
-                                                 .high = ir_ints_of(b, s, k->high), .lhs_dilation = ir_ints_of(b, s, lhs_dilation ? lhs_dilation : ones),
-                                                 .rhs_dilation = ir_ints_of(b, s, k->dilation), .feature_groups = groups, .batch_groups = 1}});
+                     &(ir_attrs){.convolution = {.lhs = o,
+                                                 .rhs = o,
+                                                 .out = o,
+                                                 .stride = ir_ints_of(b, s, k->stride),
+                                                 .low = ir_ints_of(b, s, k->low),
+                                                 .high = ir_ints_of(b, s, k->high),
+                                                 .lhs_dilation = ir_ints_of(b, s, lhs_dilation ? lhs_dilation : ones),
+                                                 .rhs_dilation = ir_ints_of(b, s, k->dilation),
+                                                 .feature_groups = groups,
+                                                 .batch_groups = 1}});
 }
 
 /* x with its batch, and the window that the weights and s[0..2], stride, padding, dilation, say; NULL and reported if they do not fit. */
@@ -229,7 +236,8 @@ static ir_value *read_pool(trace_call *c, window *w, gradc_shape dilation, bool 
     for (int i = 0; i < s; i++) {
         int64_t extent = x->type.dim[2 + i], room = extent + 2 * w->low[i] - span_of(w, i), step = w->stride[i];
         if (w->low[i] > w->size[i] / 2 || room < 0) {
-            trace_wrong(c, "a kernel of %lld with padding %lld in spatial dimension %d of %s", (long long)w->size[i], (long long)w->low[i], i, trace_text(c, X));
+            trace_wrong(c, "a kernel of %lld with padding %lld in spatial dimension %d of %s", (long long)w->size[i], (long long)w->low[i], i,
+                        trace_text(c, X));
             return NULL;
         }
         out[i] = (room + (ceil ? step - 1 : 0)) / step + 1;
@@ -261,8 +269,12 @@ TRACE_BUILD(max_pool)
     if (!x)
         return;
     int s = w.spatial;
-    ir_attrs attrs = {.arg_window = {.combine = IR_MAX, .window = ir_spatial_ints(c->b, s, w.size, 1), .stride = ir_spatial_ints(c->b, s, w.stride, 1),
-                                     .low = ir_spatial_ints(c->b, s, w.low, 0), .high = ir_spatial_ints(c->b, s, w.high, 0), .window_dilation = ir_spatial_ints(c->b, s, w.dilation, 1)}};
+    ir_attrs attrs = {.arg_window = {.combine = IR_MAX,
+                                     .window = ir_spatial_ints(c->b, s, w.size, 1),
+                                     .stride = ir_spatial_ints(c->b, s, w.stride, 1),
+                                     .low = ir_spatial_ints(c->b, s, w.low, 0),
+                                     .high = ir_spatial_ints(c->b, s, w.high, 0),
+                                     .window_dilation = ir_spatial_ints(c->b, s, w.dilation, 1)}};
     ir_inst *inst = ir_build(c->b, IR_OP_arg_window, &x, 1, &attrs);
     OUT = inst ? unbatched(c, first_windows(c, inst->result[0], out), added) : NULL;
 }
@@ -274,8 +286,13 @@ static ir_value *window_sum(trace_call *c, ir_value *x, const window *w)
     for (int i = 0; i < s; i++)
         ones[i] = 1;
     ir_ints one = ir_spatial_ints(c->b, s, ones, 1);
-    ir_attrs attrs = {.reduce_window = {.combine = IR_SUM, .window = ir_spatial_ints(c->b, s, w->size, 1), .stride = ir_spatial_ints(c->b, s, w->stride, 1),
-                                        .low = ir_spatial_ints(c->b, s, w->low, 0), .high = ir_spatial_ints(c->b, s, w->high, 0), .base_dilation = one, .window_dilation = one}};
+    ir_attrs attrs = {.reduce_window = {.combine = IR_SUM,
+                                        .window = ir_spatial_ints(c->b, s, w->size, 1),
+                                        .stride = ir_spatial_ints(c->b, s, w->stride, 1),
+                                        .low = ir_spatial_ints(c->b, s, w->low, 0),
+                                        .high = ir_spatial_ints(c->b, s, w->high, 0),
+                                        .base_dilation = one,
+                                        .window_dilation = one}};
     return ir_build1(c->b, IR_OP_reduce_window, &x, 1, &attrs);
 }
 
