@@ -69,7 +69,8 @@ def main():
     a.gradc = os.path.abspath(a.gradc)
     peers, rows = a.peers.split(","), []
     export_missing("script", a.zoo, a.models.split(","))
-    print(f"{a.threads} threads, µs: least / median; then how many times gradc's least and median\n{'':16s} {'gradc':>19s}" + "".join(f"  {p:>19s} {'×':>11s}" for p in peers))
+    print(f"{a.threads} threads, µs: least / median; then how many times gradc's least and median\n{'':16s} {'gradc':>19s}" +
+          "".join(f"  {p:>19s} {'×':>11s}" for p in peers))
     for model in a.models.split(","):
         best = measure(a, model)
         for kind in ("infer", "train"):

@@ -120,7 +120,8 @@ class Zoo:
 def export_missing(exporter, folder, names):
     missing = [n for n in names if not all(os.path.exists(f"{folder}/{n}.{kind}.{ext}") for kind in ("infer", "train") for ext in ("onnx", "npz"))]
     if missing:
-        subprocess.run([sys.executable, "-W", "ignore", EXPORTERS[exporter], folder, *missing], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-W", "ignore", EXPORTERS[exporter], folder, *missing], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def main():
@@ -144,7 +145,8 @@ def main():
             zoo.seconds = np.inf if name == "gpt2" else a.seconds
             for kind in ("train",) if name == "gpt2" else ("infer", "train"):
                 title = f"{name}.{kind}" + (" (dynamo)" if exporter == "dynamo" else "")
-                zoo.check(title, f"{folder}/{name}.{kind}", trainable if os.path.exists(trainable) else None, (False,) if name == "gpt2" else (False, True))
+                zoo.check(title, f"{folder}/{name}.{kind}", trainable if os.path.exists(trainable) else None,
+                          (False,) if name == "gpt2" else (False, True))
     print(f"{zoo.rows - zoo.bad} of {zoo.rows} agree")
     return zoo.bad > 0 or not zoo.rows
 

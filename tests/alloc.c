@@ -75,8 +75,8 @@ static void load(way *w)
         w->m = NULL;
 }
 
-/* few: it has few allocations, all of them when the code is there already, so a small model does. every: where many allocations are behind it, the next that fails is further away, by their number over this; 0, or GRADC_FAIL_EACH=1
- * in the environment: each one fails. */
+/* few: it has few allocations, all of them when the code is there already, so a small model does. every: where many allocations are
+ * behind it, the next that fails is further away, by their number over this; 0, or GRADC_FAIL_EACH=1 in the environment: each one fails. */
 static const struct { const char *name; void (*run)(way *); int every; bool few; } steps[] = {
     {"read", read_file, 60, false}, {"training", make_training, 15, false}, {"widen", widen, 0, false}, {"passes", run_passes, 12, false},
     {"compile", compile, 7, false}, {"texts", write_texts, 0, true},        {"load", load, 0, true},
@@ -115,7 +115,8 @@ static bool go(int file, int step, int64_t n, bool stay)
         ir_try_pop(w->ctx, &frame);
         done = true;
     } else {
-        ck_assert_msg(ir_ctx_out_of_memory(w->ctx), "%s, %s, allocation %lld: %s", files[file].file, steps[step].name, (long long)n, ir_ctx_why(w->ctx));
+        ck_assert_msg(ir_ctx_out_of_memory(w->ctx), "%s, %s, allocation %lld: %s", files[file].file, steps[step].name, (long long)n,
+                      ir_ctx_why(w->ctx));
         ck_assert_str_eq(ir_ctx_why(w->ctx), "out of memory");
     }
     ir_ctx_free(w->ctx);

@@ -86,13 +86,16 @@ START_TEST(tensors_print_as_torch_prints_them)
            "[[[0.0000, 0.1429, 0.2857, 0.4286],\n         [0.5714, 0.7143, 0.8571, 1.0000],\n         [1.1429, 1.2857, 1.4286, 1.5714]],\n\n"
            "        [[1.7143, 1.8571, 2.0000, 2.1429],\n         [2.2857, 2.4286, 2.5714, 2.7143],\n         [2.8571, 3.0000, 3.1429, 3.2857]]]");
     prints(numbers(IR_F32, DIMS(30), 0, 1.0 / 29),
-           "[0.0000, 0.0345, 0.0690, 0.1034, 0.1379, 0.1724, 0.2069, 0.2414, 0.2759,\n        0.3103, 0.3448, 0.3793, 0.4138, 0.4483, 0.4828, 0.5172, 0.5517, 0.5862,\n"
+           "[0.0000, 0.0345, 0.0690, 0.1034, 0.1379, 0.1724, 0.2069, 0.2414, 0.2759,\n"
+           "        0.3103, 0.3448, 0.3793, 0.4138, 0.4483, 0.4828, 0.5172, 0.5517, 0.5862,\n"
            "        0.6207, 0.6552, 0.6897, 0.7241, 0.7586, 0.7931, 0.8276, 0.8621, 0.8966,\n        0.9310, 0.9655, 1.0000]");
     prints(numbers(IR_I64, DIMS(2, 1000), 0, 1), "[[   0,    1,    2,  ...,  997,  998,  999],\n        [1000, 1001, 1002,  ..., 1997, 1998, 1999]]");
     prints(numbers(IR_F32, DIMS(40, 30), 0, 1),
-           "[[0.0000e+00, 1.0000e+00, 2.0000e+00,  ..., 2.7000e+01, 2.8000e+01,\n         2.9000e+01],\n        [3.0000e+01, 3.1000e+01, 3.2000e+01,  ..., 5.7000e+01, 5.8000e+01,\n"
+           "[[0.0000e+00, 1.0000e+00, 2.0000e+00,  ..., 2.7000e+01, 2.8000e+01,\n         2.9000e+01],\n"
+           "        [3.0000e+01, 3.1000e+01, 3.2000e+01,  ..., 5.7000e+01, 5.8000e+01,\n"
            "         5.9000e+01],\n        [6.0000e+01, 6.1000e+01, 6.2000e+01,  ..., 8.7000e+01, 8.8000e+01,\n         8.9000e+01],\n        ...,\n"
-           "        [1.1100e+03, 1.1110e+03, 1.1120e+03,  ..., 1.1370e+03, 1.1380e+03,\n         1.1390e+03],\n        [1.1400e+03, 1.1410e+03, 1.1420e+03,  ..., 1.1670e+03, 1.1680e+03,\n"
+           "        [1.1100e+03, 1.1110e+03, 1.1120e+03,  ..., 1.1370e+03, 1.1380e+03,\n         1.1390e+03],\n"
+           "        [1.1400e+03, 1.1410e+03, 1.1420e+03,  ..., 1.1670e+03, 1.1680e+03,\n"
            "         1.1690e+03],\n        [1.1700e+03, 1.1710e+03, 1.1720e+03,  ..., 1.1970e+03, 1.1980e+03,\n         1.1990e+03]]");
 }
 END_TEST
@@ -115,7 +118,8 @@ static api_session *session(unsigned verb, const char *text, const char *const *
 #define SESSION(verb, text, ...) session(verb, text, (const char *const[]){__VA_ARGS__, NULL})
 
 static const char net[] =
-    "gir 1\nmodule \"net\"\nparam \"fc.weight\" : f32[3,2] trainable init [[0.5, -0.25], [1, 0.75], [-0.5, 0.125]]\nparam \"fc.bias\" : f32[2] trainable init [0.1, -0.2]\n"
+    "gir 1\nmodule \"net\"\nparam \"fc.weight\" : f32[3,2] trainable init [[0.5, -0.25], [1, 0.75], [-0.5, 0.125]]\n"
+    "param \"fc.bias\" : f32[2] trainable init [0.1, -0.2]\n"
     "param \"scale\" : f32[] trainable init 1\n"
     "entry @forward(input %x : f32[2,3], state %fc.weight : f32[3,2], state %fc.bias : f32[2], state %scale : f32[]) {\n"
     "  %m = dot_general %x, %fc.weight lhs_contract=[1] rhs_contract=[0] : f32[2,2]\n  %b = broadcast %fc.bias shape=[2,2] dims=[1] : f32[2,2]\n"
@@ -142,14 +146,18 @@ END_TEST
 START_TEST(wrong_options_are_faults_of_the_command_line)
 {
     static const char *const wrong[][2] = {
-        {"--train=sdg", "adam"}, {"--train=adam:beta3=1", "beta3"}, {"--train=adam:lr=nan", "lr=nan"}, {"--train=adam:lr=1e39", "lr=1e39"}, {"--train=none:lr=1", "none"}, {"--blas=perhaps", "auto or none"}, {"-O4", "0 to 3"},
-        {"--threads=0", "1 to"}, {"--cpu=pentium9", "pentium9"}, {"--loss=z", "no output 'z'"}, {"--wrt=q", "'q'"}, {"--attach-loss=hinge", "softmax_cross_entropy"},
-        {"--nonsense", "no option"}, {"--threads=two", "whole number"}, {"--rename=a", "NAME=VALUE"}, {"--freeze=a,,b", "empty name"}, {"threads", "no option"},
+        {"--train=sdg", "adam"}, {"--train=adam:beta3=1", "beta3"}, {"--train=adam:lr=nan", "lr=nan"}, {"--train=adam:lr=1e39", "lr=1e39"},
+        {"--train=none:lr=1", "none"}, {"--blas=perhaps", "auto or none"}, {"-O4", "0 to 3"},
+        {"--threads=0", "1 to"}, {"--cpu=pentium9", "pentium9"}, {"--loss=z", "no output 'z'"}, {"--wrt=q", "'q'"},
+        {"--attach-loss=hinge", "softmax_cross_entropy"},
+        {"--nonsense", "no option"}, {"--threads=two", "whole number"}, {"--rename=a", "NAME=VALUE"}, {"--freeze=a,,b", "empty name"},
+        {"threads", "no option"},
         {"--entries=step", "--train"}, {"--no-decay=scale", "about backward"}, {"--cotangents=y", "no option"}, {"--grad", "no option"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         *errors = 0;
-        api_session *s = SESSION(API_COMPILE, net, wrong[i][0], strstr(wrong[i][0], "loss=z") || strstr(wrong[i][0], "wrt") ? "--train=none" : "--seed=1");
+        api_session *s =
+            SESSION(API_COMPILE, net, wrong[i][0], strstr(wrong[i][0], "loss=z") || strstr(wrong[i][0], "wrt") ? "--train=none" : "--seed=1");
         ck_assert_msg(s->usage && strstr(errors, wrong[i][1]), "%s: %s", wrong[i][0], errors);
     }
 }
@@ -211,7 +219,8 @@ END_TEST
 /* An input that was not given is named, and what goes without it is computed. */
 START_TEST(outputs_whose_inputs_are_missing_are_left_out)
 {
-    static const char two[] = "gir 1\nmodule \"m\"\nentry @forward(input %a : f32[2], input %b : f32[2]) {\n  %x = neg %a : f32[2]\n  %s = add %a, %b : f32[2]\n"
+    static const char two[] = "gir 1\nmodule \"m\"\nentry @forward(input %a : f32[2], input %b : f32[2]) {\n  %x = neg %a : f32[2]\n"
+                              "  %s = add %a, %b : f32[2]\n"
                               "  %y = reduce %s combine=sum axes=[0] : f32[]\n  return (output \"y\" %y, output \"x\" %x)\n}\n";
     for (int given = 0; given < 2; given++) {
         *errors = 0;

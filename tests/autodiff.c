@@ -61,7 +61,8 @@ static char *printed(const ir_func *f)
 START_TEST(ports_are_as_asked)
 {
     ir_func *f = parse(STATES "entry @f(input %x : f32[2], state %w : f32[2]) {\n"
-                              "  %y = mul %x, %w : f32[2]\n  %l = reduce %y combine=sum axes=[0] : f32[]\n  return (output \"y\" %y, output \"l\" %l loss)\n}\n");
+                              "  %y = mul %x, %w : f32[2]\n  %l = reduce %y combine=sum axes=[0] : f32[]\n"
+                              "  return (output \"y\" %y, output \"l\" %l loss)\n}\n");
     ir_module *m = f->module;
     ir_state *states[] = {m->states.items[1], m->states.items[0]};
     const char *before = printed(f);
@@ -79,7 +80,8 @@ START_TEST(ports_are_as_asked)
         static const char *const names[] = {"y", "l", "v", "w", "x"};
         ck_assert_int_eq(j->results.count, 5);
         for (int i = 0; i < 5; i++)
-            ck_assert(!strcmp(result(j, i)->name, names[i]) && result(j, i)->role == (i < 2 ? IR_DATA : IR_GRADIENT) && result(j, i)->bind == IR_INPUT);
+            ck_assert(!strcmp(result(j, i)->name, names[i]) && result(j, i)->role == (i < 2 ? IR_DATA : IR_GRADIENT) &&
+                      result(j, i)->bind == IR_INPUT);
         ck_assert(match_is(result(j, 2)->value, 0) && !match_is(result(j, 3)->value, 0) && ir_type_eq(&result(j, 2)->value->type, &states[0]->type));
         int ones = 0;
         IR_FOR (inst, j)
@@ -105,7 +107,8 @@ START_TEST(backward_names_what_it_differentiates)
             ck_assert(inst->primal->func == j && inst->primal->phase == IR_FORWARD && inst->primal->loc == inst->loc && inst->loc);
     }
     ck_assert_int_eq(count(j, IR_BACKWARD, IR_OP_add), 1); /* two ways to a */
-    ir_func *k = ad_joint(f->module, j, &(ad_request){.loss = -1, .cotangents = (int[]){1}, .ncotangents = 1, .inputs = (int[]){0}, .ninputs = 1}, "twice");
+    ir_func *k =
+        ad_joint(f->module, j, &(ad_request){.loss = -1, .cotangents = (int[]){1}, .ncotangents = 1, .inputs = (int[]){0}, .ninputs = 1}, "twice");
     ir_verify(f->module);
     ck_assert_int_gt(count(k, IR_FORWARD, -1), count(j, IR_FORWARD, -1));
     IR_FOR (inst, k)
@@ -127,7 +130,8 @@ static const char *const nowhere[] = {
 
 START_TEST(zeros_stay_symbolic)
 {
-    ir_func *j = joint_of(parse(ir_format(arena, "gir 1\nmodule \"m\"\nentry @f(input %%x : f32[3], input %%other : f32[3]) {\n %s\n return (output \"y\" %%y)\n}\n", nowhere[_i])));
+    ir_func *j = joint_of(parse(ir_format(arena, "gir 1\nmodule \"m\"\nentry @f(input %%x : f32[3], input %%other : f32[3]) {\n %s\n"
+                                                 " return (output \"y\" %%y)\n}\n", nowhere[_i])));
     ck_assert(match_is(result(j, 1)->value, 0));
     if (!strstr(nowhere[_i], "other"))
         ck_assert_int_eq(count(j, IR_BACKWARD, -1), 4); /* two times a zero, repeated */
@@ -137,8 +141,10 @@ END_TEST
 START_TEST(cotangents_have_the_operands_type)
 {
     ir_func *f = parse("gir 1\nmodule \"m\"\nentry @f(input %x : bf16[2], input %h : f16[2], input %d : f64[2], input %e : f32[0,2]) {\n"
-                       "  %a = convert %x to=f32 : f32[2]\n  %b = convert %h to=f32 : f32[2]\n  %c = convert %d to=f32 : f32[2]\n  %s = mul %a, %b : f32[2]\n"
-                       "  %t = mul %s, %c : f32[2]\n  %n = reduce %e combine=sum axes=[0] : f32[2]\n  %u = add %t, %n : f32[2]\n  %y = convert %u to=f16 : f16[2]\n"
+                       "  %a = convert %x to=f32 : f32[2]\n  %b = convert %h to=f32 : f32[2]\n  %c = convert %d to=f32 : f32[2]\n"
+                       "  %s = mul %a, %b : f32[2]\n"
+                       "  %t = mul %s, %c : f32[2]\n  %n = reduce %e combine=sum axes=[0] : f32[2]\n  %u = add %t, %n : f32[2]\n"
+                       "  %y = convert %u to=f16 : f16[2]\n"
                        "  return (output \"y\" %y)\n}\n");
     ir_func *j = joint_of(f);
     for (int i = 0; i < 4; i++)
@@ -149,7 +155,8 @@ START_TEST(cotangents_have_the_operands_type)
 END_TEST
 
 #define LOOP                                                                                                                     \
-    "gir 1\nmodule \"m\"\nfunc @test(%x : f32[]) {\n  %c = constant value=9 : f32[]\n  %t = compare %x, %c relation=lt : bool[]\n  return %t\n}\n"          \
+    "gir 1\nmodule \"m\"\nfunc @test(%x : f32[]) {\n  %c = constant value=9 : f32[]\n"                                           \
+    "  %t = compare %x, %c relation=lt : bool[]\n  return %t\n}\n"                                                              \
     "func @body(%x : f32[]) {\n  %y = add %x, %x : f32[]\n  return %y\n}\n"
 
 START_TEST(what_is_missing_is_named)
@@ -162,7 +169,8 @@ START_TEST(what_is_missing_is_named)
     ck_assert_str_eq(first_error, "14: no derivative rule for `while_loop`");
     ck_assert_int_eq(f->module->funcs.count, funcs);
     *first_error = 0; /* nothing that is wanted goes through it */
-    ck_assert_ptr_nonnull(ad_joint(f->module, f, &(ad_request){.loss = -1, .cotangents = (int[]){1}, .ncotangents = 1, .inputs = (int[]){0}, .ninputs = 1}, "joint"));
+    ck_assert_ptr_nonnull(
+        ad_joint(f->module, f, &(ad_request){.loss = -1, .cotangents = (int[]){1}, .ncotangents = 1, .inputs = (int[]){0}, .ninputs = 1}, "joint"));
     ck_assert_ptr_nonnull(ad_joint(f->module, f, &(ad_request){.loss = -1, .cotangents = (int[]){0}, .ncotangents = 1}, "joint"));
     ck_assert_str_eq(first_error, "");
 }
@@ -177,16 +185,20 @@ START_TEST(rank_16)
         {"%x : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,2,3,1]", "%y = cumulative %x combine=prod axis=13 : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,2,3,1]", NULL},
         {"%x : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,2,3,1]", "%y = reduce %x combine=prod axes=[13,14] : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1]", NULL},
         {"%x : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,2,3]",
-         "%y = reduce_window %x combine=prod window=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,2,2] stride=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] low=[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0] "
+         "%y = reduce_window %x combine=prod window=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,2,2] stride=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] "
+         "low=[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0] "
          "high=[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0] base_dilation=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] window_dilation=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] : "
          "f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]", NULL},
         {"%x : f64[1,4,1,1,1,1,1,1,1,1,1,1,1,1,1,1], %w : f64[2,2,1,1,1,1,1,1,1,1,1,1,1,1,1,1]",
-         "%y = convolution %x, %w lhs=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15] rhs=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15] out=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15] "
-         "stride=[1,1,1,1,1,1,1,1,1,1,1,1,1,1] low=[0,0,0,0,0,0,0,0,0,0,0,0,0,0] high=[0,0,0,0,0,0,0,0,0,0,0,0,0,0] lhs_dilation=[1,1,1,1,1,1,1,1,1,1,1,1,1,1] "
+         "%y = convolution %x, %w lhs=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15] rhs=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15] "
+         "out=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15] "
+         "stride=[1,1,1,1,1,1,1,1,1,1,1,1,1,1] low=[0,0,0,0,0,0,0,0,0,0,0,0,0,0] high=[0,0,0,0,0,0,0,0,0,0,0,0,0,0] "
+         "lhs_dilation=[1,1,1,1,1,1,1,1,1,1,1,1,1,1] "
          "rhs_dilation=[1,1,1,1,1,1,1,1,1,1,1,1,1,1] feature_groups=2 batch_groups=1 : f64[1,2,1,1,1,1,1,1,1,1,1,1,1,1,1,1]",
          "4: no derivative rule for `convolution` of rank 16 in groups"},
     };
-    ir_func *j = joint_of(parse(ir_format(arena, "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n return (output \"y\" %%y)\n}\n", all[_i].params, all[_i].body)));
+    ir_func *j = joint_of(parse(ir_format(arena, "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n"
+                                                 " return (output \"y\" %%y)\n}\n", all[_i].params, all[_i].body)));
     ck_assert_msg((j == NULL) == (all[_i].error != NULL), "%s", first_error);
     if (all[_i].error)
         ck_assert_str_eq(first_error, all[_i].error);
@@ -200,22 +212,29 @@ static const char *const large[][2] = {
     {"%x : f16[2,200000000000]", "%y = cumulative %x combine=min axis=0 : f16[2,200000000000]"},
     {"%x : f16[400000000000], %i : i64[3,1], %u : f16[3]", "%y = scatter %x, %i, %u combine=set dims=[0] batch=0 : f16[400000000000]"},
     {"%x : f16[400000000000], %i : i64[3,1], %u : f16[3]", "%y = scatter %x, %i, %u combine=prod dims=[0] batch=0 : f16[400000000000]"},
-    {"%x : f16[400000000000]", "%y = reduce_window %x combine=max window=[1] stride=[1] low=[0] high=[0] base_dilation=[1] window_dilation=[1] : f16[400000000000]"},
-    {"%x : f32[3]", "%y = reduce_window %x combine=min window=[1] stride=[999999999999] low=[0] high=[0] base_dilation=[999999999999] window_dilation=[1] : f32[3]"},
-    {"%x : f32[3]", "%y = reduce_window %x combine=prod window=[1] stride=[999999999999] low=[0] high=[0] base_dilation=[999999999999] window_dilation=[1] : f32[3]"},
+    {"%x : f16[400000000000]", "%y = reduce_window %x combine=max window=[1] stride=[1] low=[0] high=[0] base_dilation=[1] window_dilation=[1] : "
+                               "f16[400000000000]"},
+    {"%x : f32[3]", "%y = reduce_window %x combine=min window=[1] stride=[999999999999] low=[0] high=[0] base_dilation=[999999999999] "
+                    "window_dilation=[1] : f32[3]"},
+    {"%x : f32[3]", "%y = reduce_window %x combine=prod window=[1] stride=[999999999999] low=[0] high=[0] base_dilation=[999999999999] "
+                    "window_dilation=[1] : f32[3]"},
     {"%x : f32[200000000000]",
      "%y = reduce_window %x combine=prod window=[9] stride=[1] low=[4] high=[4] base_dilation=[1] window_dilation=[1] : f32[200000000000]"},
     {"%x : f32[1,2000000000]",
-     "%y = reduce_window %x combine=prod window=[1,2000000000] stride=[1,1] low=[0,0] high=[999,0] base_dilation=[1,1] window_dilation=[1,1] : f32[1000,1]"},
-    {"%x : f32[3]", "%y = reduce_window %x combine=sum window=[1] stride=[1] low=[-99999999999999999] high=[99999999999999999] base_dilation=[1] window_dilation=[1] : f32[3]"},
+     "%y = reduce_window %x combine=prod window=[1,2000000000] stride=[1,1] low=[0,0] high=[999,0] base_dilation=[1,1] window_dilation=[1,1] : "
+     "f32[1000,1]"},
+    {"%x : f32[3]", "%y = reduce_window %x combine=sum window=[1] stride=[1] low=[-99999999999999999] high=[99999999999999999] base_dilation=[1] "
+                    "window_dilation=[1] : f32[3]"},
     {"%x : f32[1,1,3], %w : f32[1,1,2]",
-     "%y = convolution %x, %w lhs=[0,1,2] rhs=[0,1,2] out=[0,1,2] stride=[1] low=[99999999999999999] high=[-99999999999999998] lhs_dilation=[1] rhs_dilation=[1] "
+     "%y = convolution %x, %w lhs=[0,1,2] rhs=[0,1,2] out=[0,1,2] stride=[1] low=[99999999999999999] high=[-99999999999999998] lhs_dilation=[1] "
+     "rhs_dilation=[1] "
      "feature_groups=1 batch_groups=1 : f32[1,1,3]"},
 };
 
 START_TEST(what_is_too_large_is_refused)
 {
-    ck_assert_ptr_null(joint_of(parse(ir_format(arena, "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n return (output \"y\" %%y)\n}\n", large[_i][0], large[_i][1]))));
+    ck_assert_ptr_null(joint_of(parse(ir_format(arena, "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n"
+                                                       " return (output \"y\" %%y)\n}\n", large[_i][0], large[_i][1]))));
     ck_assert_msg(strstr(first_error, "is too large") && !strncmp(first_error, "4: the derivative of this `", 27), "%s", first_error);
 }
 END_TEST
@@ -223,18 +242,22 @@ END_TEST
 START_TEST(all_cropped_away)
 {
     ir_func *j = joint_of(parse("gir 1\nmodule \"m\"\nentry @f(input %x : f32[3]) {\n %v = constant value=1 : f32[]\n"
-                                " %y = pad %x, %v low=[-99999999999999999] high=[99999999999999999] interior=[7] : f32[17]\n return (output \"y\" %y)\n}\n"));
+                                " %y = pad %x, %v low=[-99999999999999999] high=[99999999999999999] interior=[7] : f32[17]\n"
+                                " return (output \"y\" %y)\n}\n"));
     ck_assert(match_is(result(j, 1)->value, 0));
 }
 END_TEST
 
 /* Instructions of backward after the passes; constants and repeats cost nothing. None compares again, or computes its function again. */
 static const struct { const char *body; int most; } costs[] = {
-    {"%y = tanh %x : f32[8]", 3}, {"%y = exp %x : f32[8]", 1}, {"%y = logistic %x : f32[8]", 3}, {"%y = sqrt %x : f32[8]", 2}, {"%y = neg %x : f32[8]", 1},
+    {"%y = tanh %x : f32[8]", 3}, {"%y = exp %x : f32[8]", 1}, {"%y = logistic %x : f32[8]", 3}, {"%y = sqrt %x : f32[8]", 2},
+    {"%y = neg %x : f32[8]", 1},
     {"%y = mul %x, %x : f32[8]", 2}, {"%k = constant value=splat(2) : f32[8]\n %y = pow %x, %k : f32[8]", 2},
-    {"%k = constant value=splat(3) : f32[8]\n %y = pow %x, %k : f32[8]", 3}, {"%k = constant value=splat(0.25) : f32[8]\n %y = mul %x, %k : f32[8]", 1},
+    {"%k = constant value=splat(3) : f32[8]\n %y = pow %x, %k : f32[8]", 3},
+    {"%k = constant value=splat(0.25) : f32[8]\n %y = mul %x, %k : f32[8]", 1},
     {"%z = constant value=splat(0) : f32[8]\n %c = compare %x, %z relation=gt : bool[8]\n %y = select %c, %x, %z : f32[8]", 1},
-    {"%y = reduce %x combine=sum axes=[0] : f32[]", 0}, {"%y = reverse %x axes=[0] : f32[8]", 1}, {"%y = slice %x start=[2] limit=[6] stride=[1] : f32[4]", 1},
+    {"%y = reduce %x combine=sum axes=[0] : f32[]", 0}, {"%y = reverse %x axes=[0] : f32[8]", 1},
+    {"%y = slice %x start=[2] limit=[6] stride=[1] : f32[4]", 1},
     {"%y = copy %x : f32[8]", 0}, {"%z = constant value=splat(3) : f32[8]\n %y = sub %z, %x : f32[8]", 1},
 };
 
@@ -249,7 +272,8 @@ START_TEST(derivatives_are_cheap)
     pass_simplify(j);
     cse_across(j);
     pass_dce(j);
-    int n = count(j, IR_BACKWARD, -1) - count(j, IR_BACKWARD, IR_OP_constant) - count(j, IR_BACKWARD, IR_OP_broadcast) - count(j, IR_BACKWARD, IR_OP_reshape);
+    int n = count(j, IR_BACKWARD, -1) - count(j, IR_BACKWARD, IR_OP_constant) - count(j, IR_BACKWARD, IR_OP_broadcast) -
+            count(j, IR_BACKWARD, IR_OP_reshape);
     ck_assert_msg(n <= costs[_i].most, "%s: %d instructions\n%s", costs[_i].body, n, printed(j));
     ck_assert(!count(j, IR_BACKWARD, IR_OP_compare));
     ck_assert(op == IR_OP_neg || op == IR_OP_mul || op == IR_OP_select || op == IR_OP_reverse || !count(j, IR_BACKWARD, op));
@@ -276,8 +300,10 @@ static int saved(const char *params, const char *body)
 START_TEST(softmax_saves_its_result)
 {
     ck_assert_int_eq(saved("input %x : f32[8,9], input %w : f32[9,5]",
-                           "%m = reduce %x combine=max axes=[1] : f32[8]\n %b = broadcast %m shape=[8,9] dims=[0] : f32[8,9]\n %s = stop_gradient %b : f32[8,9]\n"
-                           " %d = sub %x, %s : f32[8,9]\n %e = exp %d : f32[8,9]\n %t = reduce %e combine=sum axes=[1] : f32[8]\n %u = reshape %t shape=[8,1] : f32[8,1]\n"
+                           "%m = reduce %x combine=max axes=[1] : f32[8]\n %b = broadcast %m shape=[8,9] dims=[0] : f32[8,9]\n"
+                           " %s = stop_gradient %b : f32[8,9]\n"
+                           " %d = sub %x, %s : f32[8,9]\n %e = exp %d : f32[8,9]\n %t = reduce %e combine=sum axes=[1] : f32[8]\n"
+                           " %u = reshape %t shape=[8,1] : f32[8,1]\n"
                            " %c = broadcast %u shape=[8,9] dims=[0,1] : f32[8,9]\n %p = div %e, %c : f32[8,9]\n"
                            " %y = dot_general %p, %w lhs_contract=[1] rhs_contract=[0] : f32[8,5]"), 1);
 }
@@ -290,8 +316,10 @@ START_TEST(batch_normalisation_sums_thrice)
                        " %k = constant value=splat(0.02) : f32[3]\n %s = reduce %x combine=sum axes=[0,2] : f32[3]\n %m = mul %s, %k : f32[3]\n"
                        " %mb = broadcast %m shape=[6,3,8] dims=[1] : f32[6,3,8]\n %d = sub %x, %mb : f32[6,3,8]\n %q = mul %d, %d : f32[6,3,8]\n"
                        " %qs = reduce %q combine=sum axes=[0,2] : f32[3]\n %var = mul %qs, %k : f32[3]\n %r = rsqrt %var : f32[3]\n"
-                       " %rb = broadcast %r shape=[6,3,8] dims=[1] : f32[6,3,8]\n %n = mul %d, %rb : f32[6,3,8]\n %wb = broadcast %w shape=[6,3,8] dims=[1] : f32[6,3,8]\n"
-                       " %a = mul %n, %wb : f32[6,3,8]\n %vb = broadcast %v shape=[6,3,8] dims=[1] : f32[6,3,8]\n %y = add %a, %vb : f32[6,3,8]\n return (output \"y\" %y)\n}\n");
+                       " %rb = broadcast %r shape=[6,3,8] dims=[1] : f32[6,3,8]\n %n = mul %d, %rb : f32[6,3,8]\n"
+                       " %wb = broadcast %w shape=[6,3,8] dims=[1] : f32[6,3,8]\n"
+                       " %a = mul %n, %wb : f32[6,3,8]\n %vb = broadcast %v shape=[6,3,8] dims=[1] : f32[6,3,8]\n %y = add %a, %vb : f32[6,3,8]\n"
+                       " return (output \"y\" %y)\n}\n");
     ir_func *j = joint_of(f);
     pass_fold(j);
     cse_across(j);

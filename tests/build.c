@@ -86,7 +86,8 @@ START_TEST(builder_infers_and_refuses)
     ir_arena *arena = ir_arena_new(ctx);
     ir_module *m = ir_module_new(ctx, arena, "m");
     ir_func *f = ir_func_new(m, "f");
-    ir_type a = ir_type_of(IR_F32, 3, (int64_t[]){7, 3, 4}), w = ir_type_of(IR_F32, 2, (int64_t[]){4, 5}), i = ir_type_of(IR_I64, 2, (int64_t[]){2, 1});
+    ir_type a = ir_type_of(IR_F32, 3, (int64_t[]){7, 3, 4}), w = ir_type_of(IR_F32, 2, (int64_t[]){4, 5});
+    ir_type i = ir_type_of(IR_I64, 2, (int64_t[]){2, 1});
     ir_value *x = ir_add_input(f, "x", &a), *y = ir_add_input(f, "y", &w), *k = ir_add_input(f, "k", &i);
     ir_builder b = ir_builder_new(f);
     ck_assert_str_eq(ir_type_text(arena, &ir_matmul(&b, x, y)->type), "f32[7,3,5]");

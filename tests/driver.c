@@ -480,7 +480,8 @@ START_TEST(info_and_check_know_the_model)
     put_npy("s.npy", "<i8", "(2,)", (const int64_t[]){3, -1}, 16);
     gradc("info", SHAPED, "--dim", "batch=2,32", "--bake", "s=s.npy");
     ck_exit(0, "info of specialisations");
-    ck_assert_msg(strstr(said.out, "batch=2\n") && strstr(said.out, "f32[2,3]") && strstr(said.out, "batch=32\n") && strstr(said.out, "f32[32,3]"), "%s", said.out);
+    ck_assert_msg(strstr(said.out, "batch=2\n") && strstr(said.out, "f32[2,3]") && strstr(said.out, "batch=32\n") && strstr(said.out, "f32[32,3]"),
+                  "%s", said.out);
     gradc("info", SHAPED, "--dim", "batch=2,32", "--bake", "s=s.npy", "--json");
     ck_assert_msg(strstr(said.out, "\"batch\": 32") && strstr(said.out, "f32[32,3]"), "%s", said.out);
     gradc("check", "small.gir");

@@ -151,7 +151,8 @@ static void one_node(const char *op, int rank, const int64_t *dim)
 
 START_TEST(dimensions_that_overflow_are_refused)
 {
-    static const int64_t dim[][3] = {{INT64_MAX, 2, 1}, {1ll << 40, 1ll << 40, 1}, {1ll << 32, 1ll << 30, 4}, {-5, 2, 2}, {1ll << 38, 4, 1}, {1, INT64_MAX, 0}};
+    static const int64_t dim[][3] = {{INT64_MAX, 2, 1}, {1ll << 40, 1ll << 40, 1}, {1ll << 32, 1ll << 30, 4}, {-5, 2, 2}, {1ll << 38, 4, 1},
+                                     {1, INT64_MAX, 0}};
     for (size_t i = 0; i < sizeof dim / sizeof *dim; i++) {
         one_node("Neg", 3, dim[i]);
         refused("one.onnx", "an overflowing dimension");
@@ -169,7 +170,8 @@ END_TEST
 START_TEST(external_data_stays_in_the_folder)
 {
     size_t size, weights_size;
-    unsigned char *b = slurp(ROOT "tests/fixtures/onnx/external.onnx", &size), *weights = slurp(ROOT "tests/fixtures/onnx/external.bin", &weights_size);
+    unsigned char *b = slurp(ROOT "tests/fixtures/onnx/external.onnx", &size);
+    unsigned char *weights = slurp(ROOT "tests/fixtures/onnx/external.bin", &weights_size);
     ck_assert(!mkdir("in", 0700) && !mkdir("out", 0700));
     put("in/external.onnx", b, size);
     put("out/external.bin", weights, weights_size);
@@ -193,8 +195,10 @@ END_TEST
 
 /* Names that would break a careless writer of headers, paths, terminals, DOT or JSON. */
 static const char *const names[] = {
-    "x; system(\"..\")", "*/ #include \"/etc/passwd\"", "\n#define x y", "int", "main", "malloc", "a/b", "a_b", "a-b", "9lives", ("?" "?/"), "%s%n%n%n",
-    "\033[2J\033]0;evil\007", "<script>alert(1)</script>", "\"quoted\"\\", "line\nbreak\r", "../../../etc/passwd", "/etc/passwd", "..", ".", "grad", "\xe2\x80\xae rtl",
+    "x; system(\"..\")", "*/ #include \"/etc/passwd\"", "\n#define x y", "int", "main", "malloc", "a/b", "a_b", "a-b", "9lives", ("?" "?/"),
+    "%s%n%n%n",
+    "\033[2J\033]0;evil\007", "<script>alert(1)</script>", "\"quoted\"\\", "line\nbreak\r", "../../../etc/passwd", "/etc/passwd", "..", ".", "grad",
+    "\xe2\x80\xae rtl",
     
     "-rf", "~", "$(reboot)", "a.npy", "inputs", "hostile_inputs", "ctx",
 };

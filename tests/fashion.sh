@@ -11,10 +11,23 @@ cd "$to"
 
 # images NAME COUNT, labels NAME COUNT [LABEL]: IDX files; the pictures are bytes of a file that is there.
 images() {
-  { printf '\0\0\010\003\0\0\0'; printf "\\$(printf %o "$2")"; printf '\0\0\0\034\0\0\0\034'; tail -c +1000 "$here/examples/fashion/cnn.onnx" | head -c $((784 * $2)); } | gzip >"$1"
+  {
+    printf '\0\0\010\003\0\0\0'
+    printf "\\$(printf %o "$2")"
+    printf '\0\0\0\034\0\0\0\034'
+    tail -c +1000 "$here/examples/fashion/cnn.onnx" | head -c $((784 * $2))
+  } | gzip >"$1"
 }
 labels() {
-  { printf '\0\0\010\001\0\0\0'; printf "\\$(printf %o "$2")"; i=0; while [ $i -lt "$2" ]; do printf "\\$(printf %o "${3:-$((i % 10))}")"; i=$((i + 1)); done; } | gzip >"$1"
+  {
+    printf '\0\0\010\001\0\0\0'
+    printf "\\$(printf %o "$2")"
+    i=0
+    while [ $i -lt "$2" ]; do
+      printf "\\$(printf %o "${3:-$((i % 10))}")"
+      i=$((i + 1))
+    done
+  } | gzip >"$1"
 }
 images train-images-idx3-ubyte.gz 192
 labels train-labels-idx1-ubyte.gz 192
@@ -22,7 +35,8 @@ images t10k-images-idx3-ubyte.gz 100
 labels t10k-labels-idx1-ubyte.gz 100
 
 "$build/gradc" compile "$here/examples/fashion/cnn.onnx" --train=adam --entries=forward,step >/dev/null
-cc -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -I"$here/include" -I. "$here/examples/fashion/train.c" cnn.o "$build/runtime/libgradc_rt.a" -pthread -lm -lz -s -o train
+cc -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -I"$here/include" -I. "$here/examples/fashion/train.c" cnn.o "$build/runtime/libgradc_rt.a" \
+  -pthread -lm -lz -s -o train
 [ "$(stat -c %s train)" -lt 2000000 ]
 
 ./train -e 2 -t 1 -o one.safetensors . >one

@@ -123,7 +123,8 @@ START_TEST(reading_stays_in_the_folder)
         REFUSED(ir_read_beneath(arena, NULL, model, refused[i].name, 0, -1, &d), refused[i].why);
     REFUSED(ir_read_beneath(arena, NULL, "/dev", "null", 0, -1, &d), "not a regular file");
     REFUSED(ir_read_beneath(arena, NULL, "/proc/self", "exe", 0, -1, &d), "symbolic link");
-    const struct { int64_t offset, length; } pieces[] = {{8, -1}, {0, 8}, {7, 1}, {-1, 1}, {-1, -1}, {0, -2}, {1, INT64_MAX}, {INT64_MAX, INT64_MAX}, {INT64_MIN, -1}};
+    const struct { int64_t offset, length; } pieces[] = {{8, -1}, {0, 8}, {7, 1}, {-1, 1}, {-1, -1}, {0, -2}, {1, INT64_MAX}, {INT64_MAX, INT64_MAX},
+                                                         {INT64_MIN, -1}};
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
         REFUSED(ir_read_beneath(arena, NULL, model, "w", pieces[i].offset, pieces[i].length, &d), "outside");
     char *longest = memset(ir_alloc(arena, 5001), 'a', 5000);
@@ -138,7 +139,8 @@ START_TEST(without_openat2_too)
     put(in("sub/w"), "w");
     ck_assert_int_eq(symlink("sub", in("folder")), 0);
     ck_assert_int_eq(symlink("sub/w", in("link")), 0);
-    const struct { const char *name; bool opens; } cases[] = {{"sub/w", true}, {"./sub//w", true}, {"folder/w", false}, {"link", false}, {"sub/w/x", false}, {"sub/../sub/w", false}, {"none/w", false}};
+    const struct { const char *name; bool opens; } cases[] = {{"sub/w", true}, {"./sub//w", true}, {"folder/w", false}, {"link", false},
+                                                              {"sub/w/x", false}, {"sub/../sub/w", false}, {"none/w", false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int way = 0; way < 2; way++) {
             int fd = ir_open_beneath(folder, cases[i].name, way);
@@ -298,13 +300,15 @@ static ir_literal *npy(const char *header)
 
 START_TEST(hostile_npy)
 {
-    expect_counted(npy("{ \"shape\" : ( 0, ) , 'fortran_order':True,'descr':'|u1'}") ? NULL : ir_npy_read_file(arena, "tests/fixtures/version1.npy"), "f32", "[2,3]");
+    expect_counted(npy("{ \"shape\" : ( 0, ) , 'fortran_order':True,'descr':'|u1'}") ? NULL : ir_npy_read_file(arena, "tests/fixtures/version1.npy"),
+                   "f32", "[2,3]");
     ck_assert_ptr_nonnull(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n"));
     static const char *const bad[] = {
         "", "{", "{}", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)} x", "{'descr': '<f4', 'fortran_order': 1, 'shape': (2, 3)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3)}", "{'descr': '<f4', 'fortran_order': False, 'shape': 6}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4)}", "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387905, 4)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 99999999999999999999)}", "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 9223372036854775807, 8)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 99999999999999999999)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 9223372036854775807, 8)}",
         "{'descr': '', 'fortran_order': False, 'shape': (6)}", "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (6)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,6)}", "{'descr': '<f4', 'x': False, 'shape': (6)}",
         "{'descr': '|V1', 'fortran_order': False, 'shape': (24)}", "{'descr': '<f4', 'fortran_order': False, 'shape': (6",
@@ -440,9 +444,12 @@ START_TEST(hostile_safetensors)
     ck_assert(header_of("{}", 0));
     static const struct { const char *json; size_t data; const char *why; } bad[] = {
         {"", 0, "JSON"}, {"[]", 0, "JSON"}, {"{", 0, "JSON"}, {"{}x", 0, "JSON"}, {" {}", 0, "JSON"}, {"{}", 4, "belong to no tensor"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "JSON"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12, "overlap"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "overlap"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8,
+         "JSON"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12,
+         "overlap"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8,
+         "overlap"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12, "hole"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 7, "outside"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", 8, "outside"},

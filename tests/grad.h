@@ -149,7 +149,8 @@ static inline void grad_near(const char *what, const ir_literal *a, const ir_lit
     ck_assert(ir_type_eq(&a->type, &b->type));
     for (int64_t i = 0; i < ir_count(&a->type); i++) {
         double x = ir_literal_get(a, i), y = ir_literal_get(b, i);
-        ck_assert_msg(x == y || (x != x && y != y) || fabs(x - y) <= limit * (1 + fabs(y)), "%s: element %d is %.17g, %.17g is due", what, (int)i, x, y);
+        ck_assert_msg(x == y || (x != x && y != y) || fabs(x - y) <= limit * (1 + fabs(y)), "%s: element %d is %.17g, %.17g is due", what, (int)i, x,
+                      y);
     }
 }
 

@@ -17,9 +17,11 @@
 /* Bodies that the functions below share. */
 #define CELL /* h' = tanh(x + h R) */                                                                                            \
     "func @cell(%r : f64[3,3], %h : f64[2,3], %x : f64[2,3]) {\n"                                                               \
-    "  %d = dot_general %h, %r lhs_contract=[1] rhs_contract=[0] : f64[2,3]\n  %s = add %d, %x : f64[2,3]\n  %n = tanh %s : f64[2,3]\n  return %n, %n\n}\n"
+    "  %d = dot_general %h, %r lhs_contract=[1] rhs_contract=[0] : f64[2,3]\n  %s = add %d, %x : f64[2,3]\n  %n = tanh %s : f64[2,3]\n" \
+    "  return %n, %n\n}\n"
 #define SMOOTH /* x / (1 + x^2) */                                                                                               \
-    "func @smooth(%x : f64[3]) {\n  %q = mul %x, %x : f64[3]\n  %l = log1p %q : f64[3]\n  %s = sin %x : f64[3]\n  %m = mul %s, %l : f64[3]\n  return %m\n}\n"
+    "func @smooth(%x : f64[3]) {\n  %q = mul %x, %x : f64[3]\n  %l = log1p %q : f64[3]\n  %s = sin %x : f64[3]\n  %m = mul %s, %l : f64[3]\n" \
+    "  return %m\n}\n"
 
 typedef struct sample {
     const char *name, *text;
@@ -52,41 +54,53 @@ static const sample samples[] = {
           "  return (output \"c\" %c)\n}\n"},
     {"weights, bias and peephole inside",
      "func @cell(%w : f64[4,6], %r : f64[3,6], %b : f64[6], %p : f64[3], %h : f64[2,3], %c : f64[2,3], %x : f64[2,4]) {\n"
-     "  %xw = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f64[2,6]\n  %hr = dot_general %h, %r lhs_contract=[1] rhs_contract=[0] : f64[2,6]\n"
+     "  %xw = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f64[2,6]\n  %hr = dot_general %h, %r lhs_contract=[1] rhs_contract=[0] : "
+     "f64[2,6]\n"
      "  %bb = broadcast %b shape=[2,6] dims=[1] : f64[2,6]\n  %s1 = add %xw, %hr : f64[2,6]\n  %s = add %s1, %bb : f64[2,6]\n"
      "  %f_ = slice %s start=[0,0] limit=[2,3] stride=[1,1] : f64[2,3]\n  %g_ = slice %s start=[0,3] limit=[2,6] stride=[1,1] : f64[2,3]\n"
      "  %pb = broadcast %p shape=[2,3] dims=[1] : f64[2,3]\n  %pc = mul %pb, %c : f64[2,3]\n  %fp = add %f_, %pc : f64[2,3]\n"
      "  %f = logistic %fp : f64[2,3]\n  %g = tanh %g_ : f64[2,3]\n  %fc = mul %f, %c : f64[2,3]\n  %d = add %fc, %g : f64[2,3]\n"
      "  %t = tanh %d : f64[2,3]\n  %n = mul %t, %f : f64[2,3]\n  return %n, %d, %n\n}\n"
-     "entry @f(input %w : f64[4,6], input %r : f64[3,6], input %b : f64[6], input %p : f64[3], input %h : f64[2,3], input %c : f64[2,3], input %x : f64[5,2,4]) {\n"
-     "  %a, %d, %y, %t = scan %w, %r, %b, %p, %h, %c, %x body=@cell consts=4 carries=2 length=5 reverse=0 live=0 : f64[2,3], f64[2,3], f64[5,2,3], i64[]\n"
+     "entry @f(input %w : f64[4,6], input %r : f64[3,6], input %b : f64[6], input %p : f64[3], input %h : f64[2,3], input %c : f64[2,3], input %x : "
+     "f64[5,2,4]) {\n"
+     "  %a, %d, %y, %t = scan %w, %r, %b, %p, %h, %c, %x body=@cell consts=4 carries=2 length=5 reverse=0 live=0 : f64[2,3], f64[2,3], f64[5,2,3], "
+     "i64[]\n"
      "  return (output \"h\" %a, output \"c\" %d, output \"y\" %y)\n}\n"},
     {"constants used twice, operands used outside too",
      "func @body(%k : f64[3], %c : f64[3], %d : f64[3], %x : f64[3]) {\n"
-     "  %a = mul %k, %c : f64[3]\n  %s = sin %x : f64[3]\n  %n = add %a, %s : f64[3]\n  %e = mul %d, %k : f64[3]\n  %m = mul %e, %n : f64[3]\n  %q = mul %m, %m : f64[3]\n  return %n, %m, %q, %s\n}\n"
+     "  %a = mul %k, %c : f64[3]\n  %s = sin %x : f64[3]\n  %n = add %a, %s : f64[3]\n  %e = mul %d, %k : f64[3]\n  %m = mul %e, %n : f64[3]\n"
+     "  %q = mul %m, %m : f64[3]\n  return %n, %m, %q, %s\n}\n"
      "entry @f(input %k : f64[3], input %c : f64[3], input %x : f64[4,3]) {\n"
-     "  %a, %b, %q, %s, %t = scan %k, %c, %c, %x body=@body consts=1 carries=2 length=4 reverse=0 live=0 : f64[3], f64[3], f64[4,3], f64[4,3], i64[]\n"
+     "  %a, %b, %q, %s, %t = scan %k, %c, %c, %x body=@body consts=1 carries=2 length=4 reverse=0 live=0 : f64[3], f64[3], f64[4,3], f64[4,3], "
+     "i64[]\n"
      "  %z = mul %q, %x : f64[4,3]\n  %k2 = mul %k, %a : f64[3]\n  return (output \"z\" %z, output \"a\" %k2, output \"b\" %b)\n}\n"},
     {"carries that nothing needs, that stay, that change places, and integers",
      "func @body(%k : f64[], %a : f64[], %b : f64[], %c : f64[], %n : i64[], %u : f64[], %x : f64[]) {\n"
-     "  %one = constant value=1 : i64[]\n  %m = add %n, %one : i64[]\n  %f = convert %m to=f64 : f64[]\n  %p = mul %a, %b : f64[]\n  %q = mul %p, %f : f64[]\n"
-     "  %r = add %q, %x : f64[]\n  %v = mul %u, %k : f64[]\n  %ck = mul %c, %k : f64[]\n  %y = mul %r, %ck : f64[]\n  return %b, %r, %c, %m, %v, %y\n}\n"
+     "  %one = constant value=1 : i64[]\n  %m = add %n, %one : i64[]\n  %f = convert %m to=f64 : f64[]\n  %p = mul %a, %b : f64[]\n"
+     "  %q = mul %p, %f : f64[]\n"
+     "  %r = add %q, %x : f64[]\n  %v = mul %u, %k : f64[]\n  %ck = mul %c, %k : f64[]\n  %y = mul %r, %ck : f64[]\n  return %b, %r, %c, %m, %v, %y\n"
+     "}\n"
      "entry @f(input %k : f64[], input %a : f64[], input %b : f64[], input %c : f64[], input %n : i64[], input %u : f64[], input %x : f64[3]) {\n"
-     "  %a2, %b2, %c2, %n2, %u2, %y, %t = scan %k, %a, %b, %c, %n, %u, %x body=@body consts=1 carries=5 length=3 reverse=0 live=0 : f64[], f64[], f64[], i64[], f64[], f64[3], i64[]\n"
+     "  %a2, %b2, %c2, %n2, %u2, %y, %t = scan %k, %a, %b, %c, %n, %u, %x body=@body consts=1 carries=5 length=3 reverse=0 live=0 : f64[], f64[], "
+     "f64[], i64[], f64[], f64[3], i64[]\n"
      "  return (output \"a\" %a2, output \"b\" %b2, output \"c\" %c2, output \"y\" %y)\n}\n"},
     {"an early exit",
      "func @body(%k : f64[3], %c : f64[3], %x : f64[3]) {\n"
-     "  %one = constant value=splat(1) : f64[3]\n  %i = div %one, %x : f64[3]\n  %l = log %x : f64[3]\n  %a = mul %c, %k : f64[3]\n  %b = mul %a, %l : f64[3]\n  %n = add %b, %i : f64[3]\n"
-     "  %s = reduce %n combine=sum axes=[0] : f64[]\n  %most = constant value=3 : f64[]\n  %go = compare %s, %most relation=lt : bool[]\n  %y = mul %n, %i : f64[3]\n  return %n, %y, %go\n}\n"
+     "  %one = constant value=splat(1) : f64[3]\n  %i = div %one, %x : f64[3]\n  %l = log %x : f64[3]\n  %a = mul %c, %k : f64[3]\n"
+     "  %b = mul %a, %l : f64[3]\n  %n = add %b, %i : f64[3]\n"
+     "  %s = reduce %n combine=sum axes=[0] : f64[]\n  %most = constant value=3 : f64[]\n  %go = compare %s, %most relation=lt : bool[]\n"
+     "  %y = mul %n, %i : f64[3]\n  return %n, %y, %go\n}\n"
      "entry @f(input %k : f64[3], input %c : f64[3], input %x_ : f64[6,3]) {\n"
      "  %x = exp %x_ : f64[6,3]\n  %go = constant value=true : bool[]\n"
      "  %a, %y, %t = scan %k, %c, %x, %go body=@body consts=1 carries=1 length=6 reverse=0 live=1 : f64[3], f64[6,3], i64[]\n"
      "  return (output \"a\" %a, output \"y\" %y, output \"trips\" %t)\n}\n"},
     {"an early exit running backward, with contractions",
      "func @body(%w : f64[3,3], %c : f64[3], %x : f64[3]) {\n"
-     "  %one = constant value=splat(1) : f64[3]\n  %i = div %one, %x : f64[3]\n  %d = dot_general %c, %w lhs_contract=[0] rhs_contract=[1] : f64[3]\n  %e = dot_general %w, %x lhs_contract=[1] rhs_contract=[0] : f64[3]\n"
+     "  %one = constant value=splat(1) : f64[3]\n  %i = div %one, %x : f64[3]\n  %d = dot_general %c, %w lhs_contract=[0] rhs_contract=[1] : f64[3]\n"
+     "  %e = dot_general %w, %x lhs_contract=[1] rhs_contract=[0] : f64[3]\n"
      "  %n_ = add %d, %e : f64[3]\n  %n = mul %n_, %i : f64[3]\n"
-     "  %s = reduce %n combine=sum axes=[0] : f64[]\n  %most = constant value=2 : f64[]\n  %go = compare %s, %most relation=lt : bool[]\n  %y = mul %n, %i : f64[3]\n  return %n, %y, %go\n}\n"
+     "  %s = reduce %n combine=sum axes=[0] : f64[]\n  %most = constant value=2 : f64[]\n  %go = compare %s, %most relation=lt : bool[]\n"
+     "  %y = mul %n, %i : f64[3]\n  return %n, %y, %go\n}\n"
      "entry @f(input %w : f64[3,3], input %c : f64[3], input %x_ : f64[6,3]) {\n"
      "  %x = exp %x_ : f64[6,3]\n  %go = constant value=true : bool[]\n"
      "  %a, %y, %t = scan %w, %c, %x, %go body=@body consts=1 carries=1 length=6 reverse=1 live=1 : f64[3], f64[6,3], i64[]\n"
@@ -100,7 +114,8 @@ static const sample samples[] = {
      "  return (output \"a\" %a, output \"y\" %y)\n}\n"},
     {"a scan in a scan",
      "func @inner(%k : f64[3], %o : f64[], %c : f64[3], %x : f64[3]) {\n"
-     "  %p = mul %c, %k : f64[3]\n  %ob = broadcast %o shape=[3] dims=[] : f64[3]\n  %q = mul %x, %ob : f64[3]\n  %n = add %p, %q : f64[3]\n  %s = sin %n : f64[3]\n  return %s, %n\n}\n"
+     "  %p = mul %c, %k : f64[3]\n  %ob = broadcast %o shape=[3] dims=[] : f64[3]\n  %q = mul %x, %ob : f64[3]\n  %n = add %p, %q : f64[3]\n"
+     "  %s = sin %n : f64[3]\n  return %s, %n\n}\n"
      "func @outer(%k : f64[3], %o : f64[], %x : f64[2,3]) {\n"
      "  %z = sin %k : f64[3]\n  %c, %y, %t = scan %k, %o, %z, %x body=@inner consts=2 carries=1 length=2 reverse=1 live=0 : f64[3], f64[2,3], i64[]\n"
      "  %s = reduce %c combine=sum axes=[0] : f64[]\n  %p = mul %s, %o : f64[]\n  return %p, %y\n}\n"
@@ -118,40 +133,57 @@ static const sample samples[] = {
      "entry @f(input %a : f64[3], input %b : f64[3]) {\n  %c = constant value=false : bool[]\n"
      "  %x, %y = cond %c, %a, %b then_body=@then else_body=@else : f64[3], f64[3]\n  return (output \"x\" %x, output \"y\" %y)\n}\n"},
     {"a cond in a scan, contractions in its branches",
-     "func @then(%w : f64[3,3], %h : f64[2,3], %x : f64[2,3]) {\n  %d = dot_general %h, %w lhs_contract=[1] rhs_contract=[0] : f64[2,3]\n  %s = sin %d : f64[2,3]\n  %n = add %s, %x : f64[2,3]\n  return %n\n}\n"
-     "func @else(%w : f64[3,3], %h : f64[2,3], %x : f64[2,3]) {\n  %d = dot_general %x, %w lhs_contract=[1] rhs_contract=[1] : f64[2,3]\n  %m = mul %d, %h : f64[2,3]\n  return %m\n}\n"
+     "func @then(%w : f64[3,3], %h : f64[2,3], %x : f64[2,3]) {\n  %d = dot_general %h, %w lhs_contract=[1] rhs_contract=[0] : f64[2,3]\n"
+     "  %s = sin %d : f64[2,3]\n  %n = add %s, %x : f64[2,3]\n  return %n\n}\n"
+     "func @else(%w : f64[3,3], %h : f64[2,3], %x : f64[2,3]) {\n  %d = dot_general %x, %w lhs_contract=[1] rhs_contract=[1] : f64[2,3]\n"
+     "  %m = mul %d, %h : f64[2,3]\n  return %m\n}\n"
      "func @body(%w : f64[3,3], %h : f64[2,3], %n : i64[], %x : f64[2,3]) {\n"
-     "  %two = constant value=2 : i64[]\n  %odd = rem %n, %two : i64[]\n  %zero = constant value=0 : i64[]\n  %c = compare %odd, %zero relation=ne : bool[]\n  %one = constant value=1 : i64[]\n  %n1 = add %n, %one : i64[]\n"
+     "  %two = constant value=2 : i64[]\n  %odd = rem %n, %two : i64[]\n  %zero = constant value=0 : i64[]\n"
+     "  %c = compare %odd, %zero relation=ne : bool[]\n  %one = constant value=1 : i64[]\n  %n1 = add %n, %one : i64[]\n"
      "  %r = cond %c, %w, %h, %x then_body=@then else_body=@else : f64[2,3]\n  return %r, %n1, %r\n}\n"
      "entry @f(input %w : f64[3,3], input %h : f64[2,3], input %x : f64[4,2,3]) {\n  %n = constant value=0 : i64[]\n"
-     "  %c, %n2, %y, %t = scan %w, %h, %n, %x body=@body consts=1 carries=2 length=4 reverse=0 live=0 : f64[2,3], i64[], f64[4,2,3], i64[]\n  return (output \"c\" %c, output \"y\" %y)\n}\n"},
+     "  %c, %n2, %y, %t = scan %w, %h, %n, %x body=@body consts=1 carries=2 length=4 reverse=0 live=0 : f64[2,3], i64[], f64[4,2,3], i64[]\n"
+     "  return (output \"c\" %c, output \"y\" %y)\n}\n"},
     {"a scan in a cond",
      CELL "func @then(%r : f64[3,3], %h : f64[2,3], %x : f64[4,2,3]) {\n"
           "  %c, %y, %t = scan %r, %h, %x body=@cell consts=1 carries=1 length=4 reverse=0 live=0 : f64[2,3], f64[4,2,3], i64[]\n  return %c, %y\n}\n"
-          "func @else(%r : f64[3,3], %h : f64[2,3], %x : f64[4,2,3]) {\n  %h2 = mul %h, %h : f64[2,3]\n  %x2 = mul %x, %x : f64[4,2,3]\n  return %h2, %x2\n}\n"
-          "entry @f(input %r : f64[3,3], input %h : f64[2,3], input %x : f64[4,2,3]) {\n  %p = constant value=true : bool[]\n  %q = constant value=false : bool[]\n"
-          "  %c, %y = cond %p, %r, %h, %x then_body=@then else_body=@else : f64[2,3], f64[4,2,3]\n  %c2, %y2 = cond %q, %r, %c, %y then_body=@then else_body=@else : f64[2,3], f64[4,2,3]\n"
+          "func @else(%r : f64[3,3], %h : f64[2,3], %x : f64[4,2,3]) {\n  %h2 = mul %h, %h : f64[2,3]\n  %x2 = mul %x, %x : f64[4,2,3]\n"
+          "  return %h2, %x2\n}\n"
+          "entry @f(input %r : f64[3,3], input %h : f64[2,3], input %x : f64[4,2,3]) {\n  %p = constant value=true : bool[]\n"
+          "  %q = constant value=false : bool[]\n"
+          "  %c, %y = cond %p, %r, %h, %x then_body=@then else_body=@else : f64[2,3], f64[4,2,3]\n"
+          "  %c2, %y2 = cond %q, %r, %c, %y then_body=@then else_body=@else : f64[2,3], f64[4,2,3]\n"
           "  return (output \"c\" %c2, output \"y\" %y2)\n}\n"},
     {"calls",
-     SMOOTH "func @twice(%x : f64[3], %y : f64[3]) {\n  %a = call %x callee=@smooth : f64[3]\n  %p = mul %a, %y : f64[3]\n  %b = call %p callee=@smooth : f64[3]\n  return %b, %a\n}\n"
-            "entry @f(input %x : f64[3], input %y : f64[3]) {\n  %a, %b = call %x, %y callee=@twice : f64[3], f64[3]\n  %c, %d = call %b, %a callee=@twice : f64[3], f64[3]\n"
+     SMOOTH "func @twice(%x : f64[3], %y : f64[3]) {\n  %a = call %x callee=@smooth : f64[3]\n  %p = mul %a, %y : f64[3]\n"
+            "  %b = call %p callee=@smooth : f64[3]\n  return %b, %a\n}\n"
+            "entry @f(input %x : f64[3], input %y : f64[3]) {\n  %a, %b = call %x, %y callee=@twice : f64[3], f64[3]\n"
+            "  %c, %d = call %b, %a callee=@twice : f64[3], f64[3]\n"
             "  return (output \"c\" %c, output \"d\" %d, output \"a\" %a)\n}\n"},
     {"a call in a scan",
-     SMOOTH "func @body(%k : f64[3], %c : f64[3]) {\n  %m = mul %k, %c : f64[3]\n  %s = call %m callee=@smooth : f64[3]\n  %n = add %s, %k : f64[3]\n  return %n\n}\n"
-            "entry @f(input %k : f64[3], input %c : f64[3]) {\n  %a, %t = scan %k, %c body=@body consts=1 carries=1 length=3 reverse=0 live=0 : f64[3], i64[]\n  return (output \"a\" %a)\n}\n"},
+     SMOOTH "func @body(%k : f64[3], %c : f64[3]) {\n  %m = mul %k, %c : f64[3]\n  %s = call %m callee=@smooth : f64[3]\n  %n = add %s, %k : f64[3]\n"
+            "  return %n\n}\n"
+            "entry @f(input %k : f64[3], input %c : f64[3]) {\n  %a, %t = scan %k, %c body=@body consts=1 carries=1 length=3 reverse=0 live=0 : "
+            "f64[3], i64[]\n  return (output \"a\" %a)\n}\n"},
     {"nothing carried",
-     "func @body(%w : f64[3,2], %k : f64[2], %x : f64[3]) {\n  %d = dot_general %x, %w lhs_contract=[0] rhs_contract=[0] : f64[2]\n  %s = tanh %d : f64[2]\n  %m = mul %s, %k : f64[2]\n  return %m\n}\n"
+     "func @body(%w : f64[3,2], %k : f64[2], %x : f64[3]) {\n  %d = dot_general %x, %w lhs_contract=[0] rhs_contract=[0] : f64[2]\n"
+     "  %s = tanh %d : f64[2]\n  %m = mul %s, %k : f64[2]\n  return %m\n}\n"
      "entry @f(input %w : f64[3,2], input %k : f64[2], input %x : f64[4,3]) {\n"
      "  %y, %t = scan %w, %k, %x body=@body consts=2 carries=0 length=4 reverse=0 live=0 : f64[4,2], i64[]\n  return (output \"y\" %y)\n}\n"},
     {"contractions with batch dimensions, and moves around them",
      "func @body(%w : f64[2,3,2], %q : f64[3,3], %h : f64[2,3], %x : f64[2,3,2]) {\n"
-     "  %wt = transpose %w perm=[0,2,1] : f64[2,2,3]\n  %d = dot_general %x, %wt lhs_batch=[0] rhs_batch=[0] lhs_contract=[2] rhs_contract=[1] : f64[2,3,3]\n"
-     "  %e = dot_general %q, %d lhs_contract=[1] rhs_contract=[1] : f64[3,2,3]\n  %s = reduce %e combine=sum axes=[0] : f64[2,3]\n  %n_ = mul %s, %h : f64[2,3]\n  %n = sin %n_ : f64[2,3]\n"
-     "  %qs = slice %q start=[0,0] limit=[1,3] stride=[1,1] : f64[1,3]\n  %qr = reshape %qs shape=[3] : f64[3]\n  %y = dot_general %qr, %n lhs_contract=[0] rhs_contract=[1] : f64[2]\n  return %n, %y\n}\n"
+     "  %wt = transpose %w perm=[0,2,1] : f64[2,2,3]\n  %d = dot_general %x, %wt lhs_batch=[0] rhs_batch=[0] lhs_contract=[2] rhs_contract=[1] : "
+     "f64[2,3,3]\n"
+     "  %e = dot_general %q, %d lhs_contract=[1] rhs_contract=[1] : f64[3,2,3]\n  %s = reduce %e combine=sum axes=[0] : f64[2,3]\n"
+     "  %n_ = mul %s, %h : f64[2,3]\n  %n = sin %n_ : f64[2,3]\n"
+     "  %qs = slice %q start=[0,0] limit=[1,3] stride=[1,1] : f64[1,3]\n  %qr = reshape %qs shape=[3] : f64[3]\n"
+     "  %y = dot_general %qr, %n lhs_contract=[0] rhs_contract=[1] : f64[2]\n  return %n, %y\n}\n"
      "entry @f(input %w : f64[2,3,2], input %q : f64[3,3], input %h : f64[2,3], input %x : f64[3,2,3,2]) {\n"
-     "  %c, %y, %t = scan %w, %q, %h, %x body=@body consts=2 carries=1 length=3 reverse=0 live=0 : f64[2,3], f64[3,2], i64[]\n  return (output \"c\" %c, output \"y\" %y)\n}\n"},
+     "  %c, %y, %t = scan %w, %q, %h, %x body=@body consts=2 carries=1 length=3 reverse=0 live=0 : f64[2,3], f64[3,2], i64[]\n"
+     "  return (output \"c\" %c, output \"y\" %y)\n}\n"},
     {"rows of a table",
-     "func @body(%table : f64[5,3], %c : f64[3], %i : i64[2,1]) {\n  %g = gather %table, %i dims=[0] batch=0 : f64[2,3]\n  %s = reduce %g combine=sum axes=[0] : f64[3]\n  %m = mul %s, %c : f64[3]\n  %n = sin %m : f64[3]\n  return %n\n}\n"
+     "func @body(%table : f64[5,3], %c : f64[3], %i : i64[2,1]) {\n  %g = gather %table, %i dims=[0] batch=0 : f64[2,3]\n"
+     "  %s = reduce %g combine=sum axes=[0] : f64[3]\n  %m = mul %s, %c : f64[3]\n  %n = sin %m : f64[3]\n  return %n\n}\n"
      "entry @f(input %table : f64[5,3], input %c : f64[3], input %i : i64[3,2,1]) {\n"
      "  %a, %t = scan %table, %c, %i body=@body consts=1 carries=1 length=3 reverse=0 live=0 : f64[3], i64[]\n  return (output \"a\" %a)\n}\n"},
 };
@@ -247,7 +279,8 @@ static void check_gradients(const char *name, const ir_func *f, int from, const 
             double below = weighed(f, from, args, ct);
             ir_literal_set(args[i], k, x);
             double due = (above - below) / (2 * step), is = ir_literal_get(gradient, k);
-            ck_assert_msg(fabs(due - is) <= 2e-7 * (1 + fabs(due)), "%s: gradient of input %d [%d] is %.10g, %.10g by differences", name, i, (int)k, is, due);
+            ck_assert_msg(fabs(due - is) <= 2e-7 * (1 + fabs(due)), "%s: gradient of input %d [%d] is %.10g, %.10g by differences", name, i, (int)k,
+                          is, due);
         }
     }
 }
@@ -300,7 +333,8 @@ static api_machine *machine_of(ir_module *m, uint32_t threads)
     cg_default hyper[8];
     for (int i = 0; i < train_hyper_count(momentum); i++)
         hyper[i] = (cg_default){train_hyper_name(momentum, i), train_hyper_default(momentum, i)};
-    const cg_request request = {.prefix = "m", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .hyper = hyper, .nhyper = train_hyper_count(momentum)};
+    const cg_request request = {.prefix = "m", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .hyper = hyper,
+                                .nhyper = train_hyper_count(momentum)};
     const cg_object *o = cg_compile(ctx, arena, &request);
     ck_assert_msg(o != NULL, "%s", first_error);
     api_machine *x = api_machine_new(ctx, arena, o, &(api_machine_options){.threads = threads});
@@ -357,11 +391,15 @@ static const char lstm_text[] =
     "  %i_ = slice %s start=[0,0] limit=[$m,$n] stride=[1,1] : f64[$m,$n]\n  %o_ = slice %s start=[0,$n] limit=[$m,$2] stride=[1,1] : f64[$m,$n]\n"
     "  %f_ = slice %s start=[0,$2] limit=[$m,$3] stride=[1,1] : f64[$m,$n]\n  %g_ = slice %s start=[0,$3] limit=[$m,$g] stride=[1,1] : f64[$m,$n]\n"
     "  %i = logistic %i_ : f64[$m,$n]\n  %o = logistic %o_ : f64[$m,$n]\n  %f = logistic %f_ : f64[$m,$n]\n  %g = tanh %g_ : f64[$m,$n]\n"
-    "  %fc = mul %f, %c : f64[$m,$n]\n  %ig = mul %i, %g : f64[$m,$n]\n  %d = add %fc, %ig : f64[$m,$n]\n  %t = tanh %d : f64[$m,$n]\n  %n = mul %o, %t : f64[$m,$n]\n  return %n, %d, %n\n}\n"
+    "  %fc = mul %f, %c : f64[$m,$n]\n  %ig = mul %i, %g : f64[$m,$n]\n  %d = add %fc, %ig : f64[$m,$n]\n  %t = tanh %d : f64[$m,$n]\n"
+    "  %n = mul %o, %t : f64[$m,$n]\n  return %n, %d, %n\n}\n"
     "entry @forward(input %x : f64[5,$m,4], input %h : f64[$m,$n], state %w : f64[$g,4], state %r : f64[$g,$n], state %b : f64[$g]) {\n"
-    "  %xw = dot_general %x, %w lhs_contract=[2] rhs_contract=[1] : f64[5,$m,$g]\n  %bb = broadcast %b shape=[5,$m,$g] dims=[2] : f64[5,$m,$g]\n  %p = add %xw, %bb : f64[5,$m,$g]\n"
-    "  %r2 = add %r, %r : f64[$g,$n]\n  %hn, %cn, %y, %t = scan %r2, %h, %h, %p body=@cell consts=1 carries=2 length=5 : f64[$m,$n], f64[$m,$n], f64[5,$m,$n], i64[]\n"
-    "  %y2 = mul %y, %y : f64[5,$m,$n]\n  %l1 = reduce %y2 combine=sum axes=[0,1,2] : f64[]\n  %l2 = reduce %cn combine=sum axes=[0,1] : f64[]\n  %loss = add %l1, %l2 : f64[]\n"
+    "  %xw = dot_general %x, %w lhs_contract=[2] rhs_contract=[1] : f64[5,$m,$g]\n  %bb = broadcast %b shape=[5,$m,$g] dims=[2] : f64[5,$m,$g]\n"
+    "  %p = add %xw, %bb : f64[5,$m,$g]\n"
+    "  %r2 = add %r, %r : f64[$g,$n]\n  %hn, %cn, %y, %t = scan %r2, %h, %h, %p body=@cell consts=1 carries=2 length=5 : f64[$m,$n], f64[$m,$n], "
+    "f64[5,$m,$n], i64[]\n"
+    "  %y2 = mul %y, %y : f64[5,$m,$n]\n  %l1 = reduce %y2 combine=sum axes=[0,1,2] : f64[]\n  %l2 = reduce %cn combine=sum axes=[0,1] : f64[]\n"
+    "  %loss = add %l1, %l2 : f64[]\n"
     "  return (output \"loss\" %loss loss, output \"y\" %y)\n}\n";
 
 static const char *lstm_of(int m, int n)
@@ -550,9 +588,11 @@ END_TEST
 START_TEST(while_has_no_derivative)
 {
     const ir_func *f = ir_func_by_name(
-        parse("func @test(%x : f64[]) {\n  %m = constant value=9 : f64[]\n  %c = compare %x, %m relation=lt : bool[]\n  return %c\n}\nfunc @body(%x : f64[]) {\n  %y = mul %x, %x : f64[]\n  return %y\n}\n"
+        parse("func @test(%x : f64[]) {\n  %m = constant value=9 : f64[]\n  %c = compare %x, %m relation=lt : bool[]\n  return %c\n}\n"
+              "func @body(%x : f64[]) {\n  %y = mul %x, %x : f64[]\n  return %y\n}\n"
               "func @outer(%c : f64[]) {\n  %y = while_loop %c test=@test body=@body consts=0 limit=5 : f64[]\n  return %y\n}\n"
-              "entry @f(input %x : f64[]) {\n  %y, %t = scan %x body=@outer consts=0 carries=1 length=3 : f64[], i64[]\n  return (output \"y\" %y)\n}\n"), "f");
+              "entry @f(input %x : f64[]) {\n  %y, %t = scan %x body=@outer consts=0 carries=1 length=3 : f64[], i64[]\n  return (output \"y\" %y)\n"
+              "}\n"), "f");
     int zero = 0;
     ck_assert_ptr_null(ad_joint(f->module, f, &(ad_request){.loss = 0, .inputs = &zero, .ninputs = 1}, "joint"));
     ck_assert_ptr_nonnull(strstr(first_error, ": no derivative rule for `while_loop`"));
@@ -564,9 +604,11 @@ START_TEST(what_would_be_saved_has_a_limit)
 {
     static const char *const texts[] = {
         "func @body(%c : f64[1000,1000]) {\n  %n = sin %c : f64[1000,1000]\n  return %n\n}\n"
-        "entry @f(input %x : f64[1000,1000]) {\n  %y, %t = scan %x body=@body consts=0 carries=1 length=200000 : f64[1000,1000], i64[]\n  return (output \"y\" %y)\n}\n",
+        "entry @f(input %x : f64[1000,1000]) {\n  %y, %t = scan %x body=@body consts=0 carries=1 length=200000 : f64[1000,1000], i64[]\n"
+        "  return (output \"y\" %y)\n}\n",
         "func @body(%c : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]) {\n  %n = sin %c : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]\n  return %n\n}\n"
-        "entry @f(input %x : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]) {\n  %y, %t = scan %x body=@body consts=0 carries=1 length=2 : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2], i64[]\n"
+        "entry @f(input %x : f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]) {\n  %y, %t = scan %x body=@body consts=0 carries=1 length=2 : "
+        "f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2], i64[]\n"
         "  return (output \"y\" %y)\n}\n"};
     const ir_func *f = ir_func_by_name(parse(texts[_i]), "f");
     ir_try frame;
@@ -583,9 +625,11 @@ END_TEST
 START_TEST(custom_derivatives_are_called)
 {
     ir_module *m = parse("func @sin(%x : f64[], %n : i64[]) {\n  %y = sin %x : f64[]\n  return %y, %y\n}\n"
-                         "func @one(%x : f64[], %n : i64[], %y : f64[], %y2 : f64[], %c : f64[], %c2 : f64[]) {\n  %a = mul %c, %x : f64[]\n  %b = add %a, %c2 : f64[]\n  return %b, %n\n}\n"
+                         "func @one(%x : f64[], %n : i64[], %y : f64[], %y2 : f64[], %c : f64[], %c2 : f64[]) {\n  %a = mul %c, %x : f64[]\n"
+                         "  %b = add %a, %c2 : f64[]\n  return %b, %n\n}\n"
                          "func @body(%c : f64[], %n : i64[]) {\n  %y, %z = call %c, %n callee=@sin vjp=@one : f64[], f64[]\n  return %y, %n\n}\n"
-                         "entry @f(input %x : f64[], input %n : i64[]) {\n  %y, %k, %t = scan %x, %n body=@body consts=0 carries=2 length=2 : f64[], i64[], i64[]\n  return (output \"y\" %y)\n}\n");
+                         "entry @f(input %x : f64[], input %n : i64[]) {\n  %y, %k, %t = scan %x, %n body=@body consts=0 carries=2 length=2 : f64[], "
+                         "i64[], i64[]\n  return (output \"y\" %y)\n}\n");
     ir_func *joint = joint_of(ir_func_by_name(m, "f"), 0, "joint"), *twice = joint_of(joint, 1, "twice");
     ir_literal **args = inputs_of(twice);
     double x = ir_literal_get(args[0], 0), c = ir_literal_get(args[2], 0), c2 = ir_literal_get(args[3], 0);

@@ -150,7 +150,8 @@ static ir_value *indexed(gen *g)
 }
 
 typedef ir_value *make(gen *g);
-static const struct { make *f; int seeds, order; } kinds[] = {{convolution, 250, 2}, {window, 150, 2}, {contraction, 150, 2}, {moves, 150, 2}, {indexed, 200, 1}};
+static const struct { make *f; int seeds, order; } kinds[] = {{convolution, 250, 2}, {window, 150, 2}, {contraction, 150, 2}, {moves, 150, 2},
+                                                              {indexed, 200, 1}};
 
 START_TEST(derivatives_are_those_of_differences)
 {

@@ -56,7 +56,8 @@ static const struct { const char *raw, *clean; } cleaned[] = {
     {"x", "x"}, {"fc.weight", "fc_weight"}, {"/conv1/Conv_output_0", "_conv1_Conv_output_0"}, {"a -- b", "a_b"}, {"a__b", "a_b"}, {"9", "in_9"},
     {"9lives", "in_9lives"}, {"", "in_x"}, {"***", "in_x"}, {"\xcf\x80", "in_x"}, {"int", "int_"}, {"class", "class_"}, {"and", "and_"},
     {"linux", "linux_"}, {"unix", "unix_"}, {"NULL", "NULL_"}, {"I", "I_"}, {"EOF", "EOF_"}, {"stdin", "stdin_"}, {"INT64_MAX", "INT64_MAX_"},
-    {"_LP64", "_LP64_"}, {"int64_t", "int64_t_"}, {"M_PI", "M_PI_"}, {"PRId64", "PRId64_"}, {"PRIX64", "PRIX64_"}, {"Int", "Int"}, {"x:0", "x_0"}, {"_Relu", "_Relu"},
+    {"_LP64", "_LP64_"}, {"int64_t", "int64_t_"}, {"M_PI", "M_PI_"}, {"PRId64", "PRId64_"}, {"PRIX64", "PRIX64_"}, {"Int", "Int"}, {"x:0", "x_0"},
+    {"_Relu", "_Relu"},
     {"integer", "integer"}, {"E", "E"}, {"a\nb", "a_b"}, {"*/ evil", "_evil"},
 };
 
@@ -97,10 +98,14 @@ END_TEST
 
 /* Names that would break a careless writer of headers. */
 static const char *const hostile[] = {
-    "int", "class", "linux", "NULL", "a.b/c", "a b c", "a_b_c", "9lives", "*/ int evil; /*", "?" "?/", "?" "?= ?" "?'", "\"quoted\"", "back\\slash\\", "new\nline",
-    "\xcf\x80", "_LP64", "__x", "INT64_MAX", "EOF", "stdin", "unsigned char", "// comment", "%s%n", "inputs", "hostile_inputs", "gradc_rt_status", "size_t",
-    "int64_t", "float", "uint8_t", "I", "complex", "errno", "true", "this", "operator", "co_await", "x", "X", "y\r#error", "\xe2\x80\xae rtl", "batch", "main",
-    "ctx", "bool", "noreturn", "alignas", "M_PI", "a:0", "a_0", "-", "--", "a;b", "}", "#define x y", "$", "@", "`", "\t", "\x7f", "static_assert", "assert",
+    "int", "class", "linux", "NULL", "a.b/c", "a b c", "a_b_c", "9lives", "*/ int evil; /*", "?" "?/", "?" "?= ?" "?'", "\"quoted\"", "back\\slash\\",
+    "new\nline",
+    "\xcf\x80", "_LP64", "__x", "INT64_MAX", "EOF", "stdin", "unsigned char", "// comment", "%s%n", "inputs", "hostile_inputs", "gradc_rt_status",
+    "size_t",
+    "int64_t", "float", "uint8_t", "I", "complex", "errno", "true", "this", "operator", "co_await", "x", "X", "y\r#error", "\xe2\x80\xae rtl",
+    "batch", "main",
+    "ctx", "bool", "noreturn", "alignas", "M_PI", "a:0", "a_0", "-", "--", "a;b", "}", "#define x y", "$", "@", "`", "\t", "\x7f", "static_assert",
+    "assert",
 };
 enum { HOSTILE = sizeof hostile / sizeof *hostile };
 
@@ -133,7 +138,8 @@ static void check_compiles(const char *source)
 {
     put("main.c", source, strlen(source));
     for (size_t i = 0; i < sizeof compilers / sizeof *compilers; i++)
-        ck_assert_msg(!sh(ir_format(arena, "%s -Wall -Wextra -Wpedantic -Werror -Wshadow -I%s -c %%s/main.c -o %%s/main.o", compilers[i], GRADC_INCLUDE), folder, folder),
+        ck_assert_msg(!sh(ir_format(arena, "%s -Wall -Wextra -Wpedantic -Werror -Wshadow -I%s -c %%s/main.c -o %%s/main.o", compilers[i],
+                                    GRADC_INCLUDE), folder, folder),
                       "%s", compilers[i]);
 }
 
@@ -151,9 +157,11 @@ START_TEST(hostile_names_compile_everywhere)
     for (const char *at = o->header; *at; at++)
         ck_assert(*at == '\n' || (*at >= ' ' && *at <= '~'));
     put_object(o);
-    check_compiles("#include <complex.h>\n#include <errno.h>\n#include <math.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <limits.h>\n#include <assert.h>\n"
+    check_compiles("#include <complex.h>\n#include <errno.h>\n#include <math.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <limits.h>\n"
+                   "#include <assert.h>\n"
                    "#include \"hostile.h\"\n#include \"hostile.h\"\n"
-                   "int main(void)\n{\n    gradc_rt_options options = HOSTILE_OPTIONS;\n    hostile_inputs in;\n    (void)in;\n    return (int)(options.size + HOSTILE_ARENA_BYTES);\n}\n");
+                   "int main(void)\n{\n    gradc_rt_options options = HOSTILE_OPTIONS;\n    hostile_inputs in;\n    (void)in;\n"
+                   "    return (int)(options.size + HOSTILE_ARENA_BYTES);\n}\n");
 }
 END_TEST
 

@@ -60,7 +60,8 @@ static int64_t extent(void)
 /* [batch], rows in one or two dimensions, contracted in one or two, columns: in any order of dimensions. */
 static ir_value *dot(ir_builder *b, ir_dtype t)
 {
-    int64_t batch = draw(3) ? 0 : 1 + draw(3), rows[2] = {extent(), draw(2) ? 1 + draw(5) : 1}, k[2] = {extent() * (1 + draw(9)), draw(3) ? 1 : 2 + draw(4)}, columns = extent();
+    int64_t batch = draw(3) ? 0 : 1 + draw(3), rows[2] = {extent(), draw(2) ? 1 + draw(5) : 1};
+    int64_t k[2] = {extent() * (1 + draw(9)), draw(3) ? 1 : 2 + draw(4)}, columns = extent();
     if (rows[0] * rows[1] * k[0] * k[1] * columns > 600000)
         k[0] = 5;
     if (draw(3) == 0) { /* many products, of which a block takes a part */
@@ -89,7 +90,8 @@ static ir_value *dot(ir_builder *b, ir_dtype t)
 
 static ir_value *convolved(ir_builder *b, ir_dtype t)
 {
-    int64_t n = 1 + draw(3), groups = draw(4) ? 1 : 2 + draw(8), each_in = groups > 1 ? 1 + draw(2) : extent(), each_out = groups > 1 ? 1 + draw(2) : extent();
+    int64_t n = 1 + draw(3), groups = draw(4) ? 1 : 2 + draw(8), each_in = groups > 1 ? 1 + draw(2) : extent(),
+            each_out = groups > 1 ? 1 + draw(2) : extent();
     int64_t h = 4 + draw(9), w = 4 + draw(9), taps[2] = {1 + draw(3), 1 + draw(3)};
     bool by_batch = groups > 1 && draw(2);
     if (each_in * each_out * h * w * taps[0] * taps[1] > 200000)
@@ -188,8 +190,10 @@ static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t thr
     for (int i = 0; i < f->results.count; i++) {
         const ir_literal got = {f->results.items[i].value->type, out[i]};
         for (int64_t k = 0; k < ir_count(&got.type); k++)
-            ck_assert_msg(ir_literal_get(&got, k) == ir_literal_get(due[i], k), "seed %llu, %s, %u threads: element %lld of %s %s is %g and should be %g",
-                          (unsigned long long)seed, cpu ? cpu : "native", threads, (long long)k, f->results.items[i].name, ir_type_text(arena, &got.type),
+            ck_assert_msg(ir_literal_get(&got, k) == ir_literal_get(due[i], k),
+                          "seed %llu, %s, %u threads: element %lld of %s %s is %g and should be %g",
+                          (unsigned long long)seed, cpu ? cpu : "native", threads, (long long)k, f->results.items[i].name,
+                          ir_type_text(arena, &got.type),
                           ir_literal_get(&got, k), ir_literal_get(due[i], k));
     }
     gradc_rt_fini(rt);

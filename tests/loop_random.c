@@ -211,7 +211,8 @@ static ir_type any_type(gen *g)
 /* The body carries, last, an integer that counts, which with `live` ends the loop. Bodies nest once. */
 static loop random_loop(gen *g, ir_module *m, int depth)
 {
-    loop l = {.m = m, .consts = (int)draw(g, 4), .carries = (int)draw(g, 3) + 1, .xs = (int)draw(g, 3), .ys = (int)draw(g, 3), .reverse = draw(g, 2), .live = draw(g, 3) == 0};
+    loop l = {.m = m, .consts = (int)draw(g, 4), .carries = (int)draw(g, 3) + 1, .xs = (int)draw(g, 3), .ys = (int)draw(g, 3), .reverse = draw(g, 2),
+              .live = draw(g, 3) == 0};
     l.length = draw(g, 6) ? 1 + draw(g, 4) : 0;
     l.trips = l.live ? draw(g, (uint32_t)l.length + 1) : l.length;
     l.body = ir_func_new(m, "body");
@@ -249,7 +250,8 @@ static loop random_loop(gen *g, ir_module *m, int depth)
         }
         if (inner.live)
             operand[k++] = ir_scalar(&in.b, IR_BOOL, inner.trips > 0);
-        ir_inst *scan = ir_build(&in.b, IR_OP_scan, operand, k, &(ir_attrs){.scan = {.body = inner.body, .consts = inner.consts, .carries = inner.carries, .length = inner.length, .reverse = inner.reverse, .live = inner.live}});
+        ir_inst *scan = ir_build(&in.b, IR_OP_scan, operand, k, &(ir_attrs){.scan = {.body = inner.body, .consts = inner.consts,
+            .carries = inner.carries, .length = inner.length, .reverse = inner.reverse, .live = inner.live}});
         ir_built(&in.b);
         for (int i = 0; i < scan->nresults; i++)
             if (ir_is_float(scan->result[i]->type.dtype) && ir_count(&scan->result[i]->type) && ir_count(&scan->result[i]->type) < 100)
@@ -287,7 +289,8 @@ static ir_func *rolled(const loop *l)
     }
     if (l->live)
         operand[n++] = ir_scalar(&b, IR_BOOL, l->trips > 0);
-    ir_inst *scan = ir_build(&b, IR_OP_scan, operand, n, &(ir_attrs){.scan = {.body = l->body, .consts = l->consts, .carries = l->carries, .length = l->length, .reverse = l->reverse, .live = l->live}});
+    ir_inst *scan = ir_build(&b, IR_OP_scan, operand, n, &(ir_attrs){.scan = {.body = l->body, .consts = l->consts, .carries = l->carries,
+        .length = l->length, .reverse = l->reverse, .live = l->live}});
     ir_built(&b);
     for (int i = 0; i < scan->nresults - 1; i++)
         ir_add_output(f, NULL, scan->result[i]);
@@ -371,7 +374,8 @@ static void close_to(uint64_t seed, int order, int result, const ir_literal *got
     ck_assert(ir_type_eq(&got->type, &due->type));
     for (int64_t i = 0; i < ir_count(&due->type); i++) {
         double x = ir_literal_get(got, i), y = ir_literal_get(due, i);
-        ck_assert_msg(fabs(x - y) <= 1e-9 * (1 + fabs(y)), "seed %d, derivative %d: result %d [%d] is %.12g, %.12g is due", (int)seed, order, result, (int)i, x, y);
+        ck_assert_msg(fabs(x - y) <= 1e-9 * (1 + fabs(y)), "seed %d, derivative %d: result %d [%d] is %.12g, %.12g is due", (int)seed, order, result,
+                      (int)i, x, y);
     }
 }
 
@@ -399,7 +403,8 @@ START_TEST(derivatives_are_those_of_the_unrolled_loop)
             ir_arena *arena = ir_arena_new(ctx);
             ir_func *f = random_function(ctx, arena, seed, true, order), *u = random_function(ctx, arena, seed, false, order);
             ck_assert_int_eq(f->results.count, u->results.count);
-            ir_literal **args = inputs_of(arena, f), **got = ir_array(arena, ir_literal *, f->results.count + 1), **due = ir_array(arena, ir_literal *, f->results.count + 1);
+            ir_literal **args = inputs_of(arena, f), **got = ir_array(arena, ir_literal *, f->results.count + 1),
+                       **due = ir_array(arena, ir_literal *, f->results.count + 1);
             ir_eval(arena, f, args, got, NULL);
             ir_eval(arena, u, args, due, NULL);
             for (int i = 0; i < f->results.count; i++)
@@ -430,7 +435,8 @@ START_TEST(compiled_code_agrees)
             f->params.items[i] = (ir_port){.value = f->params.items[i].value, .name = ir_format(arena, "in%d", i)};
         for (int i = 0; i < f->results.count; i++)
             f->results.items[i] = (ir_port){.value = f->results.items[i].value, .name = ir_format(arena, "out%d", i)};
-        ir_literal **args = inputs_of(arena, plain), **got = ir_array(arena, ir_literal *, f->results.count + 1), **due = ir_array(arena, ir_literal *, f->results.count + 1);
+        ir_literal **args = inputs_of(arena, plain), **got = ir_array(arena, ir_literal *, f->results.count + 1),
+                   **due = ir_array(arena, ir_literal *, f->results.count + 1);
         ir_eval(arena, plain, args, due, NULL);
         api_run_passes(f->module, NULL);
         cg_spec spec = {f->module, NULL};

@@ -112,7 +112,8 @@ static built *build(const char *cpu, int cases_from, int cases_to)
     LLVMContextRef ll = LLVMContextCreate();
     cg_unit u = {.ctx = ctx, .arena = arena, .ll = ll, .module = LLVMModuleCreateWithNameInContext("math", ll), .b = LLVMCreateBuilderInContext(ll),
                  .target = target, .prefix = "t", .suffix = "", .ptr = LLVMPointerTypeInContext(ll, 0), .i1 = LLVMInt1TypeInContext(ll),
-                 .i8 = LLVMInt8TypeInContext(ll), .i16 = LLVMInt16TypeInContext(ll), .i32 = LLVMInt32TypeInContext(ll), .i64 = LLVMInt64TypeInContext(ll),
+                 .i8 = LLVMInt8TypeInContext(ll), .i16 = LLVMInt16TypeInContext(ll), .i32 = LLVMInt32TypeInContext(ll),
+                 .i64 = LLVMInt64TypeInContext(ll),
                  .f32 = LLVMFloatTypeInContext(ll), .f64 = LLVMDoubleTypeInContext(ll), .nothing = LLVMVoidTypeInContext(ll)};
     LLVMTargetMachineRef machine = cg_machine(ctx, target, 1);
     LLVMSetTarget(u.module, target->triple);
@@ -152,8 +153,41 @@ static double uniform(uint64_t *s)
     return (double)(next_random(s) >> 11) * 0x1p-53;
 }
 
-static const double special[] = {0.0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3, -3, INFINITY, -INFINITY, NAN, 1e300, -1e300, 3e38, -3e38, 1e-300, -1e-300, 1e-37, 1.3e-38, -2.5e-308, 88.7,
-                                 -87.3, 709.7, -708.3, 710.4, 1e22, 2.5, 0x1p53, 0x1p54 - 1, 3.141592653589793, 6381956970095103.0 * 0x1p797, 0.7071067811865476, 1.4142135623730951};
+static const double special[] = {0.0,
+                                 -0.0,
+                                 1,
+                                 -1,
+                                 0.5,
+                                 -0.5,
+                                 2,
+                                 -2,
+                                 3,
+                                 -3,
+                                 INFINITY,
+                                 -INFINITY,
+                                 NAN,
+                                 1e300,
+                                 -1e300,
+                                 3e38,
+                                 -3e38,
+                                 1e-300,
+                                 -1e-300,
+                                 1e-37,
+                                 1.3e-38,
+                                 -2.5e-308,
+                                 88.7,
+                                 -87.3,
+                                 709.7,
+                                 -708.3,
+                                 710.4,
+                                 1e22,
+                                 2.5,
+                                 0x1p53,
+                                 0x1p54 - 1,
+                                 3.141592653589793,
+                                 6381956970095103.0 * 0x1p797,
+                                 0.7071067811865476,
+                                 1.4142135623730951};
 enum { SPECIALS = sizeof special / sizeof *special };
 
 static double argument(const math_case *c, bool wide, uint64_t *s)
@@ -208,7 +242,8 @@ static void try_lanes(const built *all, int c, bool wide, int which, uint64_t *s
         for (int i = 0; i < lane_counts[which]; i++) {
             x[k][i] = argument(&cases[c], wide, seed);
             if (cases[c].op == IR_OP_pow && next_random(seed) % 4)
-                x[k][i] = k ? (next_random(seed) % 2 ? round(uniform(seed) * 40 - 20) : uniform(seed) * 1400 / log(x[0][i]) - 700 / log(x[0][i])) : x[0][i];
+                x[k][i] =
+                    k ? (next_random(seed) % 2 ? round(uniform(seed) * 40 - 20) : uniform(seed) * 1400 / log(x[0][i]) - 700 / log(x[0][i])) : x[0][i];
             if (cases[c].op == IR_OP_pow && !k && next_random(seed) % 4 == 0)
                 x[k][i] = next_random(seed) % 2 ? -x[k][i] : 1 + (uniform(seed) - 0.5) * 1e-3;
             if (fabs(x[k][i]) < (wide ? DBL_MIN : FLT_MIN) || (!wide && fabsf((float)x[k][i]) < FLT_MIN))
@@ -247,9 +282,11 @@ static void measure(const char *cpu, int samples, bool print)
         const char *name = ir_ops[cases[c].op].name;
         for (int wide = 0; wide < 2; wide++) {
             if (print)
-                printf("| %s | %s | %.2f | %.17g, %.17g: %.17g instead of %.17Lg |\n", name, wide ? "f64" : "f32", w[wide].ulps, w[wide].x, w[wide].y, w[wide].got, w[wide].want);
+                printf("| %s | %s | %.2f | %.17g, %.17g: %.17g instead of %.17Lg |\n", name, wide ? "f64" : "f32", w[wide].ulps, w[wide].x, w[wide].y,
+                       w[wide].got, w[wide].want);
             else
-                ck_assert_msg(w[wide].ulps <= cases[c].bound[wide], "%s of %s: %.2f ulps at %.17g, %.17g: %.17g instead of %.17Lg", name, wide ? "f64" : "f32",
+                ck_assert_msg(w[wide].ulps <= cases[c].bound[wide], "%s of %s: %.2f ulps at %.17g, %.17g: %.17g instead of %.17Lg", name,
+                              wide ? "f64" : "f32",
                               w[wide].ulps, w[wide].x, w[wide].y, w[wide].got, w[wide].want);
         }
         ir_ctx_free(all->ctx);

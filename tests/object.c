@@ -323,7 +323,8 @@ START_TEST(states_are_laid_out_and_filled)
     ck_assert_str_eq(param(2)->name, "mean");
     ck_assert_int_eq(param(2)->rank, 0);
     cg_sizes *z = &p.o->sizes;
-    ck_assert_int_eq(z->arena, z->context + z->params + z->stats + z->optimizer + z->counters + (z->grads + 63) / 64 * 64 + z->saved + (z->scratch + 63) / 64 * 64);
+    ck_assert_int_eq(z->arena, z->context + z->params + z->stats + z->optimizer + z->counters + (z->grads + 63) / 64 * 64 + z->saved +
+                                   (z->scratch + 63) / 64 * 64);
     unload(&p);
     r.embed = false;
     p = load(&r);
@@ -354,9 +355,11 @@ START_TEST(specialisations_are_chosen_by_the_dimension)
     /* The parameter has the shape of the batch here, so two specialisations must differ in what has not. */
     cg_spec spec[2];
     for (int i = 0; i < 2; i++) {
-        const char *text = "gir 1\nmodule \"m\"\nparam \"w\" : f32[] trainable init 2\nentry @forward(input %%x : f32[%d] dims(batch), input %%t : f32[%d], state %%w : f32[]) {\n"
+        const char *text = "gir 1\nmodule \"m\"\nparam \"w\" : f32[] trainable init 2\nentry @forward(input %%x : f32[%d] dims(batch), input %%t : "
+                           "f32[%d], state %%w : f32[]) {\n"
                            "%%b = broadcast %%w shape=[%d] dims=[] : f32[%d]\n%%y = mul %%x, %%b : f32[%d]\n%%d = sub %%y, %%t : f32[%d]\n"
-                           "%%s = mul %%d, %%d : f32[%d]\n%%l = reduce %%s combine=sum axes=[0] : f32[]\nreturn (output \"y\" %%y, output \"loss\" %%l loss)\n}\n";
+                           "%%s = mul %%d, %%d : f32[%d]\n%%l = reduce %%s combine=sum axes=[0] : f32[]\n"
+                           "return (output \"y\" %%y, output \"loss\" %%l loss)\n}\n";
         char buffer[1000];
         int n = (int)dims[i];
 #pragma GCC diagnostic push
@@ -415,12 +418,14 @@ START_TEST(bad_indices_are_named_and_change_nothing)
 {
     const char *text =
         "gir 1\nmodule \"m\"\nparam \"w\" : f32[8] trainable init [0,1,2,3,4,5,6,7]\nstat \"sum\" : f32[]\n"
-        "func @body(%c : f32[], %table : f32[8], %i : i64[1]) {\n  %g = gather %table, %i dims=[0] batch=0 : f32[]\n  %n = add %c, %g : f32[]\n  return %n\n}\n"
+        "func @body(%c : f32[], %table : f32[8], %i : i64[1]) {\n  %g = gather %table, %i dims=[0] batch=0 : f32[]\n  %n = add %c, %g : f32[]\n"
+        "  return %n\n}\n"
         "entry @forward_train(input %a : i64[3,1], input %b : i64[2,1], state %w : f32[8], state %sum : f32[]) {\n"
         "  %x = gather %w, %a dims=[0] batch=0 : f32[3]\n  %s = reduce %x combine=sum axes=[0] : f32[]\n"
         "  %r, %t = scan %w, %s, %b body=@loop consts=1 carries=1 length=2 reverse=0 live=0 : f32[], i64[]\n"
         "  %k = add %r, %sum : f32[]\n  return (output \"y\" %r, update \"sum\" %k)\n}\n"
-        "func @loop(%table : f32[8], %c : f32[], %i : i64[1]) {\n  %g = gather %table, %i dims=[0] batch=0 : f32[]\n  %n = add %c, %g : f32[]\n  return %n\n}\n";
+        "func @loop(%table : f32[8], %c : f32[], %i : i64[1]) {\n  %g = gather %table, %i dims=[0] batch=0 : f32[]\n  %n = add %c, %g : f32[]\n"
+        "  return %n\n}\n";
     cg_spec spec = {tiny_planned(ctx, arena, text), NULL};
     cg_request r = request(&spec, 1);
     program p = load(&r);
@@ -493,10 +498,12 @@ START_TEST(libraries_link)
     ck_assert(cg_link_shared(ctx, ir_format(arena, "%s/tiny.o", folder), GRADC_RT_LIBRARY, false, ir_format(arena, "%s/libtiny.so", folder)));
     static const char program_text[] =
         "#include \"tiny.h\"\n#include <stdlib.h>\n"
-        "int main(void)\n{\n    static const tiny_hyper h = TINY_HYPER;\n    gradc_rt_options options = TINY_OPTIONS;\n    void *arena = aligned_alloc(64, TINY_ARENA_BYTES);\n"
+        "int main(void)\n{\n    static const tiny_hyper h = TINY_HYPER;\n    gradc_rt_options options = TINY_OPTIONS;\n"
+        "    void *arena = aligned_alloc(64, TINY_ARENA_BYTES);\n"
         "    tiny_ctx *ctx;\n    if (tiny_init(&ctx, arena, TINY_ARENA_BYTES, &options))\n        return 1;\n"
         "    float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, y[8];\n    tiny_inputs in = {x, NULL};\n    tiny_outputs out = {y, NULL};\n"
-        "    if (tiny_forward(ctx, &in, &out) || y[7] != 16 || h.lr != 0.125f)\n        return 2;\n    tiny_fini(ctx);\n    free(arena);\n    return 0;\n}\n";
+        "    if (tiny_forward(ctx, &in, &out) || y[7] != 16 || h.lr != 0.125f)\n        return 2;\n    tiny_fini(ctx);\n    free(arena);\n"
+        "    return 0;\n}\n";
     FILE *f = fopen(ir_format(arena, "%s/main.c", folder), "wb");
     ck_assert(f && fputs(program_text, f) >= 0 && !fclose(f));
     snprintf(command, sizeof command, "cd %s && cc -std=c11 -I%s -Wall -Wextra -Wpedantic -Werror main.c -L. -l:libtiny.a %s -pthread -o a && ./a &&"

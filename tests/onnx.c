@@ -26,7 +26,8 @@ static void sink(void *user, ir_severity severity, const ir_loc *loc, const char
     if (l->used + 4500 > sizeof l->text || severity == IR_NOTE)
         return;
     if (loc && loc->node >= 0)
-        l->used += (size_t)snprintf(l->text + l->used, 300, "node %d '%.100s' (%.100s): ", loc->node, loc->name ? loc->name : "", loc->op ? loc->op : "");
+        l->used +=
+            (size_t)snprintf(l->text + l->used, 300, "node %d '%.100s' (%.100s): ", loc->node, loc->name ? loc->name : "", loc->op ? loc->op : "");
     l->used += (size_t)snprintf(l->text + l->used, 4000, "%s\n", text);
 }
 
@@ -86,7 +87,8 @@ static bool compare(const ir_func *f, const ir_tensors *values, const char *pref
         const ir_literal *due = values->items[i].value, *got = p ? results[p - f->results.items] : NULL;
         double d = got && ir_type_eq(&got->type, &due->type) ? apart(got, due) : INFINITY;
         if (!(d <= tolerance)) {
-            snprintf(why, room, "%s%s is %s, %g apart from %s", prefix, name, got ? ir_type_text(arena, &got->type) : "not there", d, ir_type_text(arena, &due->type));
+            snprintf(why, room, "%s%s is %s, %g apart from %s", prefix, name, got ? ir_type_text(arena, &got->type) : "not there", d,
+                     ir_type_text(arena, &due->type));
             return false;
         }
         compared++;
@@ -115,7 +117,8 @@ static bool agrees(const char *model, const char *npz, bool training, char *why,
                     memcpy(shapes[n].dim, values.items[i].value->type.dim, sizeof shapes[n].dim);
                     n++;
                 }
-            ir_module *m = onnx_read_file(ctx, arena, model, &(onnx_options){.offered = offered, .noffered = n, .shapes = shapes, .nshapes = n, .training = training});
+            ir_module *m = onnx_read_file(ctx, arena, model,
+                                          &(onnx_options){.offered = offered, .noffered = n, .shapes = shapes, .nshapes = n, .training = training});
             if (m) {
                 ir_verify(m);
                 ok = compare(ir_func_by_name(m, "forward"), &values, "out/", 2e-5, why, room);
@@ -174,7 +177,8 @@ START_TEST(fixtures_agree)
         char why[1000] = "";
         bool training = strstr(all.items[i], "_script") || strstr(all.items[i], "_export");
         const char *stem = ir_format(arena, FOLDER "/%s", all.items[i]);
-        ck_assert_msg(agrees(ir_format(arena, "%s.onnx", stem), ir_format(arena, "%s.npz", stem), training, why, sizeof why), "%s: %s", all.items[i], why);
+        ck_assert_msg(agrees(ir_format(arena, "%s.onnx", stem), ir_format(arena, "%s.npz", stem), training, why, sizeof why), "%s: %s", all.items[i],
+                      why);
     }
     ir_ctx_free(ctx);
 }
@@ -211,10 +215,12 @@ START_TEST(wrong_files_are_refused)
         static report said;
         ir_data model, message;
         const char *stem = ir_format(arena, FOLDER "/wrong/%s", all.items[i]);
-        ck_assert(ir_read_whole_file(arena, ir_format(arena, "%s.onnx", stem), 1 << 20, &model) && ir_read_whole_file(arena, ir_format(arena, "%s.txt", stem), 1 << 20, &message));
+        ck_assert(ir_read_whole_file(arena, ir_format(arena, "%s.onnx", stem), 1 << 20, &model) &&
+                  ir_read_whole_file(arena, ir_format(arena, "%s.txt", stem), 1 << 20, &message));
         message.bytes[strcspn((char *)message.bytes, "\n")] = 0;
         const char *text = refusal(model.bytes, model.size, &said);
-        ck_assert_msg(text && *text && strstr(text, (char *)message.bytes), "%s: '%s' is due, found '%s'", all.items[i], (char *)message.bytes, text ? text : "no error");
+        ck_assert_msg(text && *text && strstr(text, (char *)message.bytes), "%s: '%s' is due, found '%s'", all.items[i], (char *)message.bytes,
+                      text ? text : "no error");
     }
     ir_ctx_free(ctx);
 }

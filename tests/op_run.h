@@ -263,7 +263,8 @@ static inline void op_strided(op_batch *b, const op_case *c, const char *name, c
 static inline void op_picked(op_batch *b, const op_case *c, const char *name, const ir_type *t, const double *bound)
 {
     op_input(b, c, name, "_wide", &(ir_type){t->dtype, 1, {5}}, bound);
-    fprintf(b->body.file, "  %%c%d_%s_one = slice %%c%d_%s_wide start=[3] limit=[4] stride=[1] : %s[1]\n", b->cases, name, b->cases, name, ir_dtypes[t->dtype].name);
+    fprintf(b->body.file, "  %%c%d_%s_one = slice %%c%d_%s_wide start=[3] limit=[4] stride=[1] : %s[1]\n", b->cases, name, b->cases, name,
+            ir_dtypes[t->dtype].name);
     fprintf(b->body.file, "  %%c%d_%s = reshape %%c%d_%s_one shape=[]", b->cases, name, b->cases, name);
 }
 
@@ -278,7 +279,11 @@ static inline void op_view(op_batch *b, const op_case *c, const char *name, cons
     if (kind == REPEATED)
         from = ir_type_of(t->dtype, t->rank - 1, t->dim + 1);
     op_input(b, c, name, "_wide", &from, bound);
-    fprintf(b->body.file, "  %%c%d_%s = %s %%c%d_%s_wide", b->cases, name, kind == TRANSPOSED ? "transpose" : kind == REPEATED ? "broadcast" : "reverse", b->cases, name);
+    fprintf(b->body.file, "  %%c%d_%s = %s %%c%d_%s_wide", b->cases, name,
+            kind == TRANSPOSED ? "transpose"
+            : kind == REPEATED ? "broadcast"
+                               : "reverse",
+            b->cases, name);
     if (kind == REPEATED)
         op_list(b->body.file, "shape", t->rank, t->dim);
     op_list(b->body.file, kind == TRANSPOSED ? "perm" : kind == REPEATED ? "dims" : "axes", kind == REPEATED ? t->rank - 1 : t->rank, dims);
@@ -300,7 +305,8 @@ static inline void op_operand(op_batch *b, const op_case *c, const char *name, c
         op_input(b, c, name, "_choice", &choice, (double[]){NAN, NAN});
         op_input(b, c, name, "_wide", t, bound);
         op_input(b, c, name, "_more", t, bound);
-        fprintf(b->body.file, "  %%c%d_%s = select %%c%d_%s_choice, %%c%d_%s_wide, %%c%d_%s_more", b->cases, name, b->cases, name, b->cases, name, b->cases, name);
+        fprintf(b->body.file, "  %%c%d_%s = select %%c%d_%s_choice, %%c%d_%s_wide, %%c%d_%s_more", b->cases, name, b->cases, name, b->cases, name,
+                b->cases, name);
     } else if (t->rank == 0) {
         op_picked(b, c, name, t, bound);
     } else if (kind == STRIDED) {
@@ -405,7 +411,10 @@ static inline bool near(ir_dtype t, double want, double got, const op_case *c)
     if (want == got)
         return signbit(want) == signbit(got) || c->error > 0;
     if (isinf(want) || isinf(got)) /* overflow one unit sooner or later */
-        return c->ulps > 0 && isinf(want) && fabs(got) > 0 && signbit(got) == signbit(want) && unit_of(t, got) > ldexp(1, t == IR_F64 ? 970 : t == IR_F16 ? 4 : 103) ;
+        return c->ulps > 0 && isinf(want) && fabs(got) > 0 && signbit(got) == signbit(want) &&
+               unit_of(t, got) > ldexp(1, t == IR_F64   ? 970
+                                          : t == IR_F16 ? 4
+                                                        : 103);
     return fabs(want - got) <= c->ulps * unit_of(t, want) + c->error * unit_of(t, 1);
 }
 
@@ -422,13 +431,16 @@ static inline bool op_same(const ir_literal *want, const ir_literal *want_flushe
     return near(t, a, g, c) || near(t, flushed(t, a), flushed(t, g), c) || near(t, flushed(t, b), flushed(t, g), c);
 }
 
-static inline int op_compare(const op_output *o, const ir_literal *want, const ir_literal *want_flushed, const ir_literal *got, const char *cpu, uint32_t threads)
+static inline int op_compare(const op_output *o, const ir_literal *want, const ir_literal *want_flushed, const ir_literal *got, const char *cpu,
+                             uint32_t threads)
 {
     int wrong = 0;
     for (int64_t i = 0; i < ir_count(&got->type); i++)
         if (!op_same(want, want_flushed, got, i, o->of) && wrong++ < 3)
-            fprintf(stderr, "%s, %s, %u threads: %s of\n%s | %s\nelement %lld is %.17g (%lld), not %.17g (%lld)\n", cpu, ir_dtypes[o->dtype].name, threads, o->name,
-                    o->of->operands, o->of->body, (long long)i, ir_literal_get(got, i), (long long)ir_literal_get_int(got, i), ir_literal_get(want, i),
+            fprintf(stderr, "%s, %s, %u threads: %s of\n%s | %s\nelement %lld is %.17g (%lld), not %.17g (%lld)\n", cpu, ir_dtypes[o->dtype].name,
+                    threads, o->name,
+                    o->of->operands, o->of->body, (long long)i, ir_literal_get(got, i), (long long)ir_literal_get_int(got, i),
+                    ir_literal_get(want, i),
                     (long long)ir_literal_get_int(want, i));
     return wrong;
 }
@@ -483,7 +495,8 @@ static inline bool op_runs_here(const char *cpu)
     if (!strcmp(cpu, "x86-64-v3"))
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
     if (!strcmp(cpu, "x86-64-v4"))
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
 #endif
     (void)cpu;
     return true;
@@ -601,7 +614,8 @@ static inline int op_run(op_batch *b, ir_module *m, unsigned number)
     const cg_spec spec = {m, NULL};
     for (unsigned i = 0; i < OP_LEVELS; i++) {
         const char *cpu = op_levels[i].cpu;
-        const cg_request r = {.prefix = "t", .spec = &spec, .nspecs = 1, .level = op_levels[i].level, .threads = 2, .blas = (number + i) % 2, .cpu = &cpu, .ncpus = 1};
+        const cg_request r = {.prefix = "t", .spec = &spec, .nspecs = 1, .level = op_levels[i].level, .threads = 2, .blas = (number + i) % 2,
+                              .cpu = &cpu, .ncpus = 1};
         if (op_runs_here(cpu) && (getenv("GRADC_OPS_ALL") || (number + i) % (unsigned)op_levels[i].every == 0))
             wrong += op_run_on(b, &p, &r, cpu);
     }

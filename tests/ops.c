@@ -51,14 +51,23 @@ static void add(collector *c, const op_case *made, ir_dtype t, unsigned kind)
 
 /* ---- Elementwise ---- */
 
-static const char *const shapes[] = {"", "1", "3", "7", "8", "9", "15", "16", "17", "31", "33", "100", "0", "5,3", "4,33", "2,3,17", "2,0,3", "6,1,8"};
+static const char *const shapes[] = {"", "1", "3", "7", "8", "9", "15", "16", "17", "31", "33", "100", "0", "5,3", "4,33", "2,3,17", "2,0,3",
+                                     "6,1,8"};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 static double ulps_of(int op, ir_dtype t)
 {
     switch (op) {
     case IR_OP_rsqrt: return t == IR_F16 || t == IR_BF16 ? 1 : 2;
-    case IR_OP_exp: case IR_OP_expm1: case IR_OP_log: case IR_OP_log1p: case IR_OP_sin: case IR_OP_cos: case IR_OP_tan: case IR_OP_asin: case IR_OP_acos:
+    case IR_OP_exp:
+    case IR_OP_expm1:
+    case IR_OP_log:
+    case IR_OP_log1p:
+    case IR_OP_sin:
+    case IR_OP_cos:
+    case IR_OP_tan:
+    case IR_OP_asin:
+    case IR_OP_acos:
     case IR_OP_atan: case IR_OP_sinh: case IR_OP_cosh: case IR_OP_asinh: case IR_OP_acosh: case IR_OP_atanh: case IR_OP_tanh: case IR_OP_erf:
     case IR_OP_logistic: case IR_OP_pow: case IR_OP_atan2:
         return t == IR_F16 || t == IR_BF16 ? 1 : 5; /* the bounds themselves are tested in tests/math.c */
@@ -103,7 +112,8 @@ static void elementwise_grid(collector *c, const elementwise *e)
         return;
     }
     const char *choice = ir_ops[e->op].operands == 3 ? ", %c bool[31]" : "";
-    const char *body = ir_format(c->arena, "%%p = broadcast %%a shape=[31,31] dims=[0] : $[31,31]\n  %%q = broadcast %%b shape=[31,31] dims=[1] : $[31,31]\n%s  %s",
+    const char *body = ir_format(c->arena, "%%p = broadcast %%a shape=[31,31] dims=[0] : $[31,31]\n"
+                                           "  %%q = broadcast %%b shape=[31,31] dims=[1] : $[31,31]\n%s  %s",
                                  *choice ? "  %d = broadcast %c shape=[31,31] dims=[1] : bool[31,31]\n" : "",
                                  instruction(c->arena, e->op, "%y", *choice ? "%d, %p, %q" : "%p, %q", e->attributes, e->to, "31,31"));
     op_case *made = elementwise_case(c->arena, e, ir_format(c->arena, "%%a $[31], %%b $[31]%s", choice), body);
@@ -117,7 +127,8 @@ static void elementwise_consumers(collector *c, const elementwise *e)
     static const char *const names[] = {NULL, "%a", "%a, %b", "%c, %a, %b"};
     static const char *const operands[] = {NULL, "%a $[5,9]", "%a $[5,9], %b $[5,9]", "%c bool[5,9], %a $[5,9], %b $[5,9]"};
     int n = ir_ops[e->op].operands;
-    const char *body = ir_format(c->arena, "%s\n  %%y2 = transpose %%y1 perm=[1,0] : %s[9,5]\n  %%r = reverse %%y1 axes=[1] : %s[5,9]\n  %%y3 = max %%r, %%y1 : %s[5,9]",
+    const char *body = ir_format(c->arena, "%s\n  %%y2 = transpose %%y1 perm=[1,0] : %s[9,5]\n  %%r = reverse %%y1 axes=[1] : %s[5,9]\n"
+                                           "  %%y3 = max %%r, %%y1 : %s[5,9]",
                                  instruction(c->arena, e->op, "%y1", names[n], e->attributes, e->to, "5,9"), e->to, e->to, e->to);
     add(c, elementwise_case(c->arena, e, operands[n], body), e->t, c->turn++);
 }
@@ -194,7 +205,8 @@ END_TEST
 
 /* An index of each type that is below, above, and above what its type's signed twin holds. */
 static const struct { const char *type, *bounds; } bad_indices[] = {
-    {"i8", "-1:-1"}, {"i8", "7:7"}, {"u8", "255:255"}, {"i16", "-32768:-32768"}, {"u16", "65535:65535"}, {"i32", "-2147483648:-2147483648"}, {"u32", "7:7"},
+    {"i8", "-1:-1"}, {"i8", "7:7"}, {"u8", "255:255"}, {"i16", "-32768:-32768"}, {"u16", "65535:65535"}, {"i32", "-2147483648:-2147483648"},
+    {"u32", "7:7"},
     {"u32", "4294967295:4294967295"}, {"i64", "-1:-1"}, {"i64", "9e18:9e18"}, {"u64", "7:7"}, {"u64", "9223372036854775808:9223372036854775808"},
     {"u64", "18446744073709551615:18446744073709551615"},
 };

@@ -48,7 +48,8 @@ static void same_numbers(const char *where, const ir_literal *a, const ir_litera
         double x = ir_literal_get(a, i), y = ir_literal_get(b, i), limit = a->type.dtype == IR_F64 ? 1e-12 : 1e-5;
         if (x == y || (x != x && y != y))
             continue;
-        ck_assert_msg(ir_is_float(a->type.dtype) && fabs(x - y) <= limit * (1 + fabs(x)), "%s: element %d is %g after, %g before", where, (int)i, y, x);
+        ck_assert_msg(ir_is_float(a->type.dtype) && fabs(x - y) <= limit * (1 + fabs(x)), "%s: element %d is %g after, %g before", where, (int)i, y,
+                      x);
     }
 }
 

@@ -16,7 +16,8 @@ static ir_func *random_function(ir_ctx *ctx, uint64_t seed, bool phases)
     ir_func *f = ir_func_new(m, phases ? "joint" : "f");
     f->entry = true;
     gen g = {.random = seed * 2 + 1, .b = ir_builder_new(f)};
-    const ir_type types[] = {ir_type_of(IR_F64, 2, (int64_t[]){3, 4}), ir_type_of(IR_F64, 1, (int64_t[]){4}), ir_type_of(IR_F64, 3, (int64_t[]){2, 1, 3}),
+    const ir_type types[] = {ir_type_of(IR_F64, 2, (int64_t[]){3, 4}), ir_type_of(IR_F64, 1, (int64_t[]){4}),
+                             ir_type_of(IR_F64, 3, (int64_t[]){2, 1, 3}),
                              ir_type_of(IR_F64, 0, NULL)};
     for (int i = 0; i < 4; i++)
         g.pool[g.n++] = ir_add_input(f, ir_format(arena, "x%d", i), &types[i]);

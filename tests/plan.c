@@ -35,7 +35,8 @@ static ir_value *convolved(gen *g)
     ir_value *w = ir_convert(&g->b, ir_iota(&g->b, IR_I32, 3, shape, (int)draw(g, 3)), IR_F64);
     if (draw(g, 2))
         w = ir_sub(&g->b, w, ir_broadcast(&g->b, ir_convert(&g->b, ir_iota(&g->b, IR_I32, 1, &k, 0), IR_F64), 3, shape, &last));
-    int64_t logical[] = {0, 1, 2}, stride = 1 + draw(g, 2), low = (int64_t)draw(g, 3), high = draw(g, 2), spread = 1 + draw(g, 2), taps = 1 + draw(g, 2);
+    int64_t logical[] = {0, 1, 2}, stride = 1 + draw(g, 2), low = (int64_t)draw(g, 3), high = draw(g, 2), spread = 1 + draw(g, 2),
+    taps = 1 + draw(g, 2);
     ir_attrs a = {.convolution = {.lhs = ir_ints_of(&g->b, 3, logical), .rhs = ir_ints_of(&g->b, 3, logical), .out = ir_ints_of(&g->b, 3, logical),
                                   .stride = ir_ints_of(&g->b, 1, &stride), .low = ir_ints_of(&g->b, 1, &low), .high = ir_ints_of(&g->b, 1, &high),
                                   .lhs_dilation = ir_ints_of(&g->b, 1, &spread), .rhs_dilation = ir_ints_of(&g->b, 1, &taps),
@@ -168,7 +169,8 @@ static const ir_func *planned(const char *params, const char *body)
 START_TEST(the_sum_of_two_contractions_has_one_writer)
 {
     const ir_func *f = planned("input %x : f32[4,5], input %w : f32[5,6], input %u : f32[5,6]",
-                               "%a = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n  %b = dot_general %x, %u lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n"
+                               "%a = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n"
+                               "  %b = dot_general %x, %u lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n"
                                "  %s = add %a, %b : f32[4,6]\n  %y = neg %s : f32[4,6]");
     const ir_schedule *s = f->schedule;
     ck_assert_int_eq(s->kernels.count, 2);

@@ -195,7 +195,8 @@ static inline ir_value *contracted(gen *g)
     for (int tries = 0; tries < 8; tries++) {
         if (!x->type.rank || !y->type.rank || x->type.rank + y->type.rank > 6)
             return x;
-        int64_t i = draw(g, (uint32_t)x->type.rank), j = draw(g, (uint32_t)y->type.rank), p = draw(g, (uint32_t)x->type.rank), q = draw(g, (uint32_t)y->type.rank);
+        int64_t i = draw(g, (uint32_t)x->type.rank), j = draw(g, (uint32_t)y->type.rank), p = draw(g, (uint32_t)x->type.rank),
+                q = draw(g, (uint32_t)y->type.rank);
         if (x->type.dim[i] != y->type.dim[j])
             continue;
         int batch = p != i && q != j && x->type.dim[p] == y->type.dim[q] && draw(g, 2);

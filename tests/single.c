@@ -22,12 +22,14 @@ static const struct { const char *params, *body; } cases[] = {
     {"input %x : f32[9,7], input %i : i64[5,8,2], input %u : f32[5,8]", "%y = scatter %x, %i, %u combine=prod dims=[0,1] batch=0 : f32[9,7]"},
     /* batches; a slice outside the selected dimension; large enough for many tasks */
     {"input %x : f32[6,10,4], input %i : i64[6,3,1], input %u : f32[6,3,4]", "%y = scatter %x, %i, %u combine=sum dims=[1] batch=1 : f32[6,10,4]"},
-    {"input %x : f32[40,30,35], input %i : i64[40,11,1], input %u : f32[40,11,30]", "%y = scatter %x, %i, %u combine=sum dims=[2] batch=1 : f32[40,30,35]"},
+    {"input %x : f32[40,30,35], input %i : i64[40,11,1], input %u : f32[40,11,30]",
+     "%y = scatter %x, %i, %u combine=sum dims=[2] batch=1 : f32[40,30,35]"},
     {"input %x : f32[30,1000], input %i : i64[25,1], input %u : f32[25,1000]", "%y = scatter %x, %i, %u combine=sum dims=[0] batch=0 : f32[30,1000]"},
     {"input %x : f32[4,9000], input %i : i64[4,1], input %u : f32[4,4]", "%y = scatter %x, %i, %u combine=sum dims=[1] batch=0 : f32[4,9000]"},
     /* operands that are expressions (and good indices, else the entry ends before the sum), and a bool */
     {"input %i : u32[40,1], input %u : f32[40,19]",
-     "%z = constant value=splat(0) : f32[50,19]\n  %n = neg %u : f32[40,19]\n  %s = scatter %z, %i, %n combine=sum dims=[0] batch=0 : f32[50,19]\n  %y = add %s, %s : f32[50,19]"},
+     "%z = constant value=splat(0) : f32[50,19]\n  %n = neg %u : f32[40,19]\n  %s = scatter %z, %i, %n combine=sum dims=[0] batch=0 : f32[50,19]\n"
+     "  %y = add %s, %s : f32[50,19]"},
     {"input %x : bool[70], input %i : i64[30,1], input %u : bool[30]", "%y = scatter %x, %i, %u combine=or dims=[0] batch=0 : bool[70]"},
     /* running values along each axis */
     {"input %x : f32[13,29]", "%y = cumulative %x combine=sum axis=0 reverse=0 exclusive=0 : f32[13,29]"},
@@ -43,7 +45,8 @@ static const struct { const char *params, *body; } cases[] = {
     {"input %x : f32[57], input %p : i32[57]", "%k, %y = sort %x, %p axis=0 descending=0 : f32[57], i32[57]"},
     {"input %x : f32[57], input %p : i32[57]", "%k, %y = sort %x, %p axis=0 descending=1 : f32[57], i32[57]"},
     {"input %x : f32[57], input %p : i32[57]", "%y, %k = sort %x, %p axis=0 descending=1 : f32[57], i32[57]"},
-    {"input %x : i32[12,8,9], input %p : f64[12,8,9]", "%n = neg %x : i32[12,8,9]\n  %k, %y = sort %n, %p axis=1 descending=0 : i32[12,8,9], f64[12,8,9]"},
+    {"input %x : i32[12,8,9], input %p : f64[12,8,9]", "%n = neg %x : i32[12,8,9]\n  %k, %y = sort %n, %p axis=1 descending=0 : i32[12,8,9], "
+                                                       "f64[12,8,9]"},
     {"input %x : u64[70,64]", "%y = sort %x axis=1 descending=0 : u64[70,64]"},
     {"input %x : f32[5,1]", "%y = sort %x axis=1 descending=0 : f32[5,1]"},
 };
@@ -70,7 +73,8 @@ typedef gradc_rt_status entry2(gradc_rt_ctx *, const void *, const void *);
 /* The text is parsed twice: the passes change a module. */
 static void run(int c, uint32_t threads)
 {
-    const char *text = ir_format(arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n  %s\n  return (output \"y\" %%y)\n}\n", cases[c].params, cases[c].body);
+    const char *text = ir_format(arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n  %s\n  return (output \"y\" %%y)\n}\n", cases[c].params,
+                                 cases[c].body);
     ir_module *plain = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
     ck_assert_msg(plain != NULL, "case %d: %s", c, first_error);
     const ir_func *f = plain->funcs.items[0];

@@ -168,7 +168,8 @@ START_TEST(elements_are_short_and_checked)
 {
     const struct { ir_dtype t; double v; const char *text; } shown[] = {
         {IR_F32, 0.1f, "0.1"}, {IR_F64, 0.1, "0.1"}, {IR_F32, 16777216, "16777216"}, {IR_F32, 1e20, "1e20"}, {IR_F64, 1.5e-7, "1.5e-7"},
-        {IR_F64, -0.00012, "-0.00012"}, {IR_F64, -0.0, "-0"}, {IR_F64, 123456.75, "123456.75"}, {IR_F16, 65504, "65500"}, {IR_F64, 1e15, "1000000000000000"},
+        {IR_F64, -0.00012, "-0.00012"}, {IR_F64, -0.0, "-0"}, {IR_F64, 123456.75, "123456.75"}, {IR_F16, 65504, "65500"},
+        {IR_F64, 1e15, "1000000000000000"},
         {IR_F64, NAN, "nan"}, {IR_F32, -INFINITY, "-inf"}, {IR_BOOL, 1, "true"}, {IR_I8, -128, "-128"},
     };
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
@@ -181,15 +182,19 @@ START_TEST(elements_are_short_and_checked)
     }
     const struct { ir_dtype t; const char *text; bool ok; } read[] = {
         {IR_I8, "127", true}, {IR_I8, "128", false}, {IR_I8, "-128", true}, {IR_I8, "-129", false}, {IR_U8, "-1", false}, {IR_U8, "-0", true},
-        {IR_U64, "18446744073709551615", true}, {IR_U64, "18446744073709551616", false}, {IR_I64, "9223372036854775808", false}, {IR_I64, "-9223372036854775808", true},
-        {IR_I32, "0x7fffffff", true}, {IR_I32, "0x80000000", false}, {IR_I32, "1.5", false}, {IR_I32, "", false}, {IR_I32, "-", false}, {IR_I32, "1e3", false},
+        {IR_U64, "18446744073709551615", true}, {IR_U64, "18446744073709551616", false}, {IR_I64, "9223372036854775808", false},
+        {IR_I64, "-9223372036854775808", true},
+        {IR_I32, "0x7fffffff", true}, {IR_I32, "0x80000000", false}, {IR_I32, "1.5", false}, {IR_I32, "", false}, {IR_I32, "-", false},
+        {IR_I32, "1e3", false},
         {IR_F32, "1e39", false}, {IR_F16, "65519", true}, {IR_F16, "65520", false}, {IR_F32, "0x7f800001", true}, {IR_F32, "0x17f800001", false},
-        {IR_F32, "0x", false}, {IR_F32, "1e", false}, {IR_F32, ".", false}, {IR_F32, ".5", true}, {IR_F32, "5.", true}, {IR_F32, "1,5", false}, {IR_F32, "0x1p3", false},
+        {IR_F32, "0x", false}, {IR_F32, "1e", false}, {IR_F32, ".", false}, {IR_F32, ".5", true}, {IR_F32, "5.", true}, {IR_F32, "1,5", false},
+        {IR_F32, "0x1p3", false},
         {IR_F32, "infinity", false}, {IR_F32, "nan(1)", false}, {IR_F64, "1e-400", true}, {IR_BOOL, "1", false}, {IR_BOOL, "true", true},
     };
     for (size_t i = 0; i < sizeof read / sizeof *read; i++) {
         uint64_t element;
-        ck_assert_msg(!ir_read_element(read[i].t, read[i].text, strlen(read[i].text), &element) == read[i].ok, "%s as %s", read[i].text, ir_dtypes[read[i].t].name);
+        ck_assert_msg(!ir_read_element(read[i].t, read[i].text, strlen(read[i].text), &element) == read[i].ok, "%s as %s", read[i].text,
+                      ir_dtypes[read[i].t].name);
     }
 }
 END_TEST
@@ -267,8 +272,10 @@ static const struct {
     {BODY("    %1 = constant : f32[3]"), 6, 10, "lacks the attribute `value`"},
     {BODY("    %1 = constant value=[1, 2] : f32[3]"), 6, 30, "expected `,`, found `]`"},
     {BODY("    %1 = constant value=[1, x, 2] : f32[3]"), 6, 29, "`x` is not a number (f32)"},
-    {BODY("    %v = constant value=0 : f32[]\n %1 = pad %x, %v low=[-9000000000000000000,0] high=[9000000000000000000,0] interior=[0,0] : f32[2,3]"), 7, 7, "too large"},
-    {BODY("    %1 = reduce_window %x combine=sum window=[1,1] stride=[1,1] low=[-9000000000000000000,0] high=[9000000000000000000,0] base_dilation=[1,1] "
+    {BODY("    %v = constant value=0 : f32[]\n %1 = pad %x, %v low=[-9000000000000000000,0] high=[9000000000000000000,0] interior=[0,0] : f32[2,3]"),
+     7, 7, "too large"},
+    {BODY("    %1 = reduce_window %x combine=sum window=[1,1] stride=[1,1] low=[-9000000000000000000,0] high=[9000000000000000000,0] "
+          "base_dilation=[1,1] "
           "window_dilation=[1,1] : f32[2,3]"), 6, 10, "a number out of range"},
     {BODY("    %1 = constant value=1 : f32[], f32[]"), 6, 10, "one result and its type"},
     {BODY("    %1 = call %x callee=@none : f32[2,3]"), 6, 25, "no function `@none`"},
@@ -286,8 +293,10 @@ static const struct {
     {HEAD "entry @f(input %x : f32[2]) {\nreturn (output \"a\" %x, output \"a\" %x)\n}\n", 0, 0, "two outputs are called 'a'"},
     {HEAD "entry @f(input %x : f32[2]) {\nreturn %x %x\n}\n", 6, 11, "expected `,` or the end of the line"},
     {HEAD "entry @f(input %x : f32[2]) {\nreturn %x\n%1 = neg %x : f32[2]\n}\n", 7, 1, "expected `}` after the return"},
-    {HEAD "func @g(%x : f32[3]) {\nreturn update \"v\" %x\n}\nentry @f(input %x : f32[3]) {\n%1 = call %x callee=@g : f32[3]\nreturn %1\n}\n", 0, 0, "and is called"},
-    {HEAD "func @g(%x : f32[3]) {\nreturn %x\n}\nentry @f(input %x : f32[3]) {\n%1 = call %x callee=@g vjp=@g : f32[3]\nreturn %1\n}\n", 9, 0, "the derivative @g takes 1 values"},
+    {HEAD "func @g(%x : f32[3]) {\nreturn update \"v\" %x\n}\nentry @f(input %x : f32[3]) {\n%1 = call %x callee=@g : f32[3]\nreturn %1\n}\n", 0, 0,
+     "and is called"},
+    {HEAD "func @g(%x : f32[3]) {\nreturn %x\n}\nentry @f(input %x : f32[3]) {\n%1 = call %x callee=@g vjp=@g : f32[3]\nreturn %1\n}\n", 9, 0,
+     "the derivative @g takes 1 values"},
 };
 
 START_TEST(errors_have_their_place)
@@ -297,8 +306,10 @@ START_TEST(errors_have_their_place)
         setup();
         ir_module *m = parse(errors[i].text);
         const report *r = &seen.items[0];
-        if (m || seen.count != 1 || r->line != errors[i].line || (errors[i].column && r->column != errors[i].column) || !strstr(r->text, errors[i].why))
-            ck_abort_msg("case %d: %d errors, first %d:%d %s; %d:%d %s is due in\n%s", (int)i, seen.count, r->line, r->column, r->text, errors[i].line,
+        if (m || seen.count != 1 || r->line != errors[i].line || (errors[i].column && r->column != errors[i].column) ||
+            !strstr(r->text, errors[i].why))
+            ck_abort_msg("case %d: %d errors, first %d:%d %s; %d:%d %s is due in\n%s", (int)i, seen.count, r->line, r->column, r->text,
+                         errors[i].line,
                          errors[i].column, errors[i].why, errors[i].text);
     }
 }
@@ -306,7 +317,8 @@ END_TEST
 
 START_TEST(all_errors_in_one_run)
 {
-    ck_assert_ptr_null(parse(BODY("    %1 = add %x, %y : f32[2,3]\n    %2 = neg %1 : f32[2,3]\n    %3 = neg %w, : f32[2,3]\n    %4 = exp %w : f32[1]\n    %5 = mul %4, %2 : f32[2,3]")));
+    ck_assert_ptr_null(parse(BODY("    %1 = add %x, %y : f32[2,3]\n    %2 = neg %1 : f32[2,3]\n    %3 = neg %w, : f32[2,3]\n"
+                                  "    %4 = exp %w : f32[1]\n    %5 = mul %4, %2 : f32[2,3]")));
     ck_assert_int_eq(seen.count, 3); /* what uses a refused value is not refused again */
     ck_assert_int_eq(seen.items[0].line, 6);
     ck_assert_int_eq(seen.items[1].line, 8);
@@ -401,7 +413,8 @@ static const char small[] =
     "func @g( %0 : f32[2] ) {\n    %1 = add %0, %0 : f32[2]\n    return %1\n}\n\n"
     "entry @f(\n    input %x : f32[2] dims(n),\n    state %w : f32[2]\n) {\n    %2 = constant value=splat(0.5) : f32[5]\n"
     "    %3 \"x\" = call %x callee=@g : f32[2]  ! backward of @g %1 node 3 op \"Add\" name \"n\" line 3:4\n"
-    "    %4 = reduce %3 combine=sum axes=[0] : f32[]\n    return (\n        output \"y\" %3,\n        output \"loss\" %4 loss,\n        update \"w\" %w\n    )\n}\n";
+    "    %4 = reduce %3 combine=sum axes=[0] : f32[]\n    return (\n        output \"y\" %3,\n        output \"loss\" %4 loss,\n"
+    "        update \"w\" %w\n    )\n}\n";
 
 START_TEST(damaged_text)
 {
@@ -542,7 +555,8 @@ static void removed_function(ir_module *m)
     ir_func_remove(g);
 }
 
-static void (*const breakers[])(ir_module *) = {swap_order, change_type, drop_used, foreign_operand, foreign_result, wrong_loss, same_names, no_such_combine, removed_function};
+static void (*const breakers[])(ir_module *) = {swap_order, change_type, drop_used, foreign_operand, foreign_result, wrong_loss, same_names,
+                                                no_such_combine, removed_function};
 
 START_TEST(broken_modules_are_refused)
 {

@@ -81,7 +81,8 @@ static void check_value(const char *name, const char *what, gradc_tensor *x, con
 {
     check_no_error(name);
     ck_assert_msg(x != NULL, "%s: no %s", name, what);
-    ck_assert_msg(ir_type_eq(&x->type, &due->type), "%s: %s is %s, torch has %s", name, what, ir_type_text(arena, &x->type), ir_type_text(arena, &due->type));
+    ck_assert_msg(ir_type_eq(&x->type, &due->type), "%s: %s is %s, torch has %s", name, what, ir_type_text(arena, &x->type),
+                  ir_type_text(arena, &due->type));
     const void *data = gradc_data(g, x);
     check_no_error(name);
     ir_literal mine = {x->type, (void *)(uintptr_t)data};
@@ -744,7 +745,8 @@ static void make_net(gradc_output outputs[2])
 {
     gradc_tensor *t = gradc_input(g, "t", GRADC_I64, GRADC_SHAPE(4)), *x = gradc_input(g, "x", GRADC_F32, GRADC_SHAPE(4, 3));
     gradc_tensor *w = gradc_parameter(g, "w", gradc_randn(g, GRADC_F32, GRADC_SHAPE(5, 3)));
-    gradc_tensor *mean = gradc_buffer(g, "mean", gradc_zeros(g, GRADC_F32, GRADC_SHAPE(5))), *var = gradc_buffer(g, "var", gradc_ones(g, GRADC_F32, GRADC_SHAPE(5)));
+    gradc_tensor *mean = gradc_buffer(g, "mean", gradc_zeros(g, GRADC_F32, GRADC_SHAPE(5))),
+                 *var = gradc_buffer(g, "var", gradc_ones(g, GRADC_F32, GRADC_SHAPE(5)));
     gradc_tensor *h = gradc_batch_norm(g, gradc_linear(g, x, w, NULL), mean, var, NULL, NULL, 1, 0.1, 1e-5);
     h = gradc_dropout(g, gradc_relu(g, h), 0.5, 1);
     gradc_tensor *loss = gradc_cross_entropy(g, h, t, GRADC_MEAN);
@@ -780,7 +782,8 @@ START_TEST(a_net_compiles_for_training)
     gradc_output outputs[2];
     make_net(outputs);
     ck_assert_msg(!gradc_compile(g, outputs, 2, path, options), "%s", gradc_error(g));
-    snprintf(command, sizeof command, "test -s %s.o && grep -q 'net_step(' %s.h && grep -q 'const int64_t \\*t;' %s.h && cc -std=c99 -I" GRADC_INCLUDE " -fsyntax-only %s.h && rm -r %s",
+    snprintf(command, sizeof command, "test -s %s.o && grep -q 'net_step(' %s.h && grep -q 'const int64_t \\*t;' %s.h && cc -std=c99 "
+                                      "-I" GRADC_INCLUDE " -fsyntax-only %s.h && rm -r %s",
              path, path, path, path, folder);
     ck_assert_msg(!system(command), "%s", command);
 }
@@ -788,12 +791,14 @@ END_TEST
 
 START_TEST(the_header_is_c99_and_cxx17)
 {
-    static const char *const compilers[] = {"cc -std=c99 -x c", "cc -std=gnu99 -x c", "cc -std=c17 -x c", "c++ -std=c++17 -x c++", "c++ -std=gnu++17 -x c++"};
+    static const char *const compilers[] = {"cc -std=c99 -x c", "cc -std=gnu99 -x c", "cc -std=c17 -x c", "c++ -std=c++17 -x c++",
+                                            "c++ -std=gnu++17 -x c++"};
     static const char program[] = "#include \\\"gradc.h\\\"\\nvoid f(gradc *g, int n, gradc_tensor *x) "
                                   "{ gradc_ones(g, GRADC_F32, GRADC_SHAPE(n, 4)); gradc_sum(g, x, GRADC_ALL, 0); }";
     for (size_t i = 0; i < sizeof compilers / sizeof *compilers; i++) {
         char command[1000];
-        snprintf(command, sizeof command, "printf \"%s\\n\" | %s -Wall -Wextra -Wpedantic -Werror -I" GRADC_INCLUDE " -fsyntax-only -", program, compilers[i]);
+        snprintf(command, sizeof command, "printf \"%s\\n\" | %s -Wall -Wextra -Wpedantic -Werror -I" GRADC_INCLUDE " -fsyntax-only -", program,
+                 compilers[i]);
         ck_assert_msg(!system(command), "%s", compilers[i]);
     }
 }
@@ -812,10 +817,12 @@ int main(void)
     TCase *rules = tcase_create("rules");
     tcase_add_checked_fixture(rules, setup, teardown);
     const TTest *const tests[] = {
-        the_tutorial_to_the_digit, no_grad_and_detach_cut_the_graph, backward_needs_a_start, a_shared_part_is_released_too, retained_grads_of_inner_tensors,
+        the_tutorial_to_the_digit, no_grad_and_detach_cut_the_graph, backward_needs_a_start, a_shared_part_is_released_too,
+        retained_grads_of_inner_tensors,
         gradients_and_gradients_of_gradients, gradients_where_nothing_flows, integers_have_no_gradient, assignment_leaves_older_graphs_alone,
         an_update_that_fails_is_given_up, a_loop_compiles_once_and_frees_what_it_made, old_code_is_forgotten, corners_of_shapes,
-        every_float_type_runs, a_deep_graph_needs_no_stack, many_leaves_have_a_limit_that_is_told, equal_shapes_other_numbers_are_compiled_once, batch_norm_moves_its_buffers, dropout_scales_what_stays,
+        every_float_type_runs, a_deep_graph_needs_no_stack, many_leaves_have_a_limit_that_is_told, equal_shapes_other_numbers_are_compiled_once,
+        batch_norm_moves_its_buffers, dropout_scales_what_stays,
         random_numbers_follow_the_seed, errors_name_function_and_shapes_and_stick, a_null_left_out_counts_while_an_error_stands,
         a_bad_index_is_an_error_when_it_runs, contexts_do_not_mix, an_error_a_thousand_times_is_told_each_time, memory_runs_out, inputs_have_no_value,
         models_that_cannot_be_compiled, a_module_of_inputs, a_net_compiles_for_training, the_header_is_c99_and_cxx17,

@@ -261,7 +261,8 @@ END_TEST
 static const char network[] =
     "gir 1\n"
     "module \"network\"\n"
-    "param \"w\" : f32[4,6] trainable init [[0.5, -0.25, 0.75, 1, -1, 0.125], [1, 0.25, -0.5, 0.5, 0.5, -0.75], [-1, 0.5, 0.25, -0.125, 1, 0.5], [0.25, 1, "
+    "param \"w\" : f32[4,6] trainable init [[0.5, -0.25, 0.75, 1, -1, 0.125], [1, 0.25, -0.5, 0.5, 0.5, -0.75], [-1, 0.5, 0.25, -0.125, 1, 0.5], "
+    "[0.25, 1, "
     "-1, 0.5, -0.5, 1]]\n"
     "param \"v\" : f32[6,3] trainable init [[1, -1, 0.5], [0.25, 0.5, -0.5], [-0.75, 1, 0.125], [0.5, 0.5, -1], [1, -0.5, 0.25], [-0.25, 0.75, 1]]\n"
     "stat \"mean\" : f32[6]\n"
@@ -491,7 +492,8 @@ END_TEST
 START_TEST(a_step_needs_a_loss)
 {
     ir_module *m = parse("gir 1\nmodule \"m\"\nparam \"w\" : f32[2] trainable\n"
-                         "entry @forward( state %w : f32[2], input %x : f32[2] ) {\n    %0 = mul %x, %w : f32[2]\n    return ( output \"y\" %0 )\n}\n");
+                         "entry @forward( state %w : f32[2], input %x : f32[2] ) {\n    %0 = mul %x, %w : f32[2]\n    return ( output \"y\" %0 )\n"
+                         "}\n");
     ck_assert(!build(m, "sgd", NULL, 0, 0));
     ck_assert_ptr_nonnull(strstr(first_error, "needs a loss"));
 }

@@ -89,7 +89,8 @@ def export(name, folder):
     loss, logits, grads = gradients(model, xy)
     loss64, logits64, grads64 = gradients(copy.deepcopy(model).double(), double(xy))
     np.savez(f"{folder}/{name}.train.npz", **{"in/x": xy[0].numpy(), "in/y": xy[1].numpy(), "out/loss": loss, "out/logits": logits,
-             "out64/loss": loss64, "out64/logits": logits64}, **{f"grad/{k}": g for k, g in grads.items()}, **{f"grad64/{k}": g for k, g in grads64.items()})
+             "out64/loss": loss64, "out64/logits": logits64}, **{f"grad/{k}": g for k, g in grads.items()},
+             **{f"grad64/{k}": g for k, g in grads64.items()})
     with open(f"{folder}/{name}.trainable.txt", "w") as f:
         f.writelines(k + "\n" for k, _ in model.named_parameters())
 

@@ -5,7 +5,8 @@
     python time_peers.py [--peers torch,inductor,ort,jax] [--models mlp,gpt] [--threads 2] [--seconds 2] [--json FILE]
 
 One line a measurement: peer, model, infer or train, minimum and median in µs. A training step is forward, backward and
-an SGD update (gpt2, made only when named: AdamW). Figures are comparable only within one run on one machine; run the compiler's own `bench` between peers.
+an SGD update (gpt2, made only when named: AdamW). Figures are comparable only within one run on one machine; run the compiler's own
+`bench` between peers.
 Needs torch==2.13.0, onnxruntime, jax, numpy; ort reads the files that export.py wrote (--zoo DIR).
 """
 import argparse, json, os, sys, time

@@ -53,7 +53,8 @@ class ResNet18(nn.Module):
 class DWBlock(nn.Module):
     def __init__(s,i,o,st,e=6):
         super().__init__(); h=i*e; s.res=st==1 and i==o
-        s.n=nn.Sequential(nn.Conv2d(i,h,1,bias=False),nn.BatchNorm2d(h),nn.ReLU6(),nn.Conv2d(h,h,3,st,1,groups=h,bias=False),nn.BatchNorm2d(h),nn.ReLU6(),nn.Conv2d(h,o,1,bias=False),nn.BatchNorm2d(o))
+        s.n=nn.Sequential(nn.Conv2d(i,h,1,bias=False),nn.BatchNorm2d(h),nn.ReLU6(),
+                          nn.Conv2d(h,h,3,st,1,groups=h,bias=False),nn.BatchNorm2d(h),nn.ReLU6(),nn.Conv2d(h,o,1,bias=False),nn.BatchNorm2d(o))
     def forward(s,x): return x+s.n(x) if s.res else s.n(x)
 class MobileNet(nn.Module):
     """MobileNetV2 at 96x96, width 0.35 (the visual-wake-words size)."""
@@ -72,7 +73,8 @@ class GPT(nn.Module):
     def __init__(s,L=4,H=4,D=128,T=64,V=65):
         super().__init__(); s.H=H; s.T=T
         s.te=nn.Embedding(V,D); s.pe=nn.Parameter(torch.randn(T,D)*.02)
-        s.bl=nn.ModuleList(nn.ModuleDict(dict(n1=nn.LayerNorm(D),qkv=nn.Linear(D,3*D),o=nn.Linear(D,D),n2=nn.LayerNorm(D),f1=nn.Linear(D,4*D),f2=nn.Linear(4*D,D))) for _ in range(L))
+        s.bl=nn.ModuleList(nn.ModuleDict(dict(n1=nn.LayerNorm(D),qkv=nn.Linear(D,3*D),o=nn.Linear(D,D),
+                                              n2=nn.LayerNorm(D),f1=nn.Linear(D,4*D),f2=nn.Linear(4*D,D))) for _ in range(L))
         s.nf=nn.LayerNorm(D); s.h=nn.Linear(D,V,bias=False)
         s.register_buffer("mask",torch.triu(torch.full((T,T),-1e9),1))
     def predict(s,x):

@@ -29,7 +29,9 @@ def lenet():
         return jax.nn.relu(x@p["f1"]+p["g1"])@p["f2"]+p["g2"]
     return p,f,lambda p,x,y:ce(f(p,x),y),(r(1,1,28,28),),(r(32,1,28,28),jnp.array(R.randint(0,10,32)))
 def gpt(L=4,H=4,D=128,T=64,V=65):
-    p=dict(te=r(V,D),pe=r(T,D),nf=(jnp.ones(D),jnp.zeros(D)),h=r(D,V),bl=[dict(n1=(jnp.ones(D),jnp.zeros(D)),qkv=r(D,3*D),bq=r(3*D),o=r(D,D),bo=r(D),n2=(jnp.ones(D),jnp.zeros(D)),f1=r(D,4*D),g1=r(4*D),f2=r(4*D,D),g2=r(D)) for _ in range(L)])
+    p=dict(te=r(V,D),pe=r(T,D),nf=(jnp.ones(D),jnp.zeros(D)),h=r(D,V),
+           bl=[dict(n1=(jnp.ones(D),jnp.zeros(D)),qkv=r(D,3*D),bq=r(3*D),o=r(D,D),bo=r(D),
+                    n2=(jnp.ones(D),jnp.zeros(D)),f1=r(D,4*D),g1=r(4*D),f2=r(4*D,D),g2=r(D)) for _ in range(L)])
     mask=jnp.triu(jnp.full((T,T),-1e9),1)
     def ln(x,g): m=x.mean(-1,keepdims=True); v=((x-m)**2).mean(-1,keepdims=True); return (x-m)*lax.rsqrt(v+1e-5)*g[0]+g[1]
     def f(p,x):
@@ -46,7 +48,8 @@ def lstm(V=64,D=64,H=128):
     def f(p,x):
         x=p["e"][x]@p["wi"]+p["b"]
         def st(c,xt):
-            h,c=c; i,g,ff,o=jnp.split(xt+h@p["wh"],4,-1); c=jax.nn.sigmoid(ff)*c+jax.nn.sigmoid(i)*jnp.tanh(g); h=jax.nn.sigmoid(o)*jnp.tanh(c); return (h,c),h
+            h,c=c; i,g,ff,o=jnp.split(xt+h@p["wh"],4,-1)
+            c=jax.nn.sigmoid(ff)*c+jax.nn.sigmoid(i)*jnp.tanh(g); h=jax.nn.sigmoid(o)*jnp.tanh(c); return (h,c),h
         B=x.shape[0]; _,h=lax.scan(st,(jnp.zeros((B,H)),jnp.zeros((B,H))),x.swapaxes(0,1)); return h.swapaxes(0,1)@p["f"]+p["g"]
     return p,f,lambda p,x,y:ce(f(p,x),y),(jnp.array(R.randint(0,64,(1,32))),),(jnp.array(R.randint(0,64,(16,32))),jnp.array(R.randint(0,64,(16,32))))
 
