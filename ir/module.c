@@ -207,7 +207,8 @@ ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperan
     const char *wrong = ir_infer(m->arena, op, attrs, operand, noperands, &type, &nresults);
     if (wrong) {
         b->failed = true;
-        ir_report(m->ctx, IR_ERROR, b->loc, "%s: %s", ir_ops[op].name, wrong);
+        bool known = b->loc && b->loc->op; /* what users wrote is named, not what it is made of */
+        ir_report(m->ctx, IR_ERROR, b->loc, "%s%s%s", known ? "" : ir_ops[op].name, known ? "" : ": ", wrong);
         return NULL;
     }
     return inst_new(b, op, operand, noperands, attrs, type, nresults);
