@@ -163,6 +163,19 @@ static bool compile(running *r)
     return r->program->machine != NULL;
 }
 
+/* What goes in and out of a program is handed over at each call, in room that the runtime limits. */
+static bool has_room(running *r)
+{
+    int n = r->cut.f->params.count + (r->run->cotangent != NULL) + r->out.count;
+    for (int i = 0; i < r->cut.inputs.count; i++)
+        n += r->cut.inputs.items[i].tensor != NULL;
+    if (n <= (int)GRADC_RT_MAX_PORTS)
+        return true;
+    trace_error(r->g, r->run->function, "%d leaves, values asked for and gradients belong to what is to run; %u in all are the limit, which parameters of "
+                "what gradc_compile makes do not count to", n, GRADC_RT_MAX_PORTS);
+    return false;
+}
+
 /* In the new context: an old program that serves, or a new one in r->program. False if nothing can. */
 static bool prepare(running *r)
 {
@@ -175,6 +188,8 @@ static bool prepare(running *r)
         trace_error(r->g, r->run->function, "the value depends on the input '%s', which has none", r->cut.without->name);
         return false;
     }
+    if (!has_room(r))
+        return false;
     r->program = find_program(all, &key);
     if (r->program)
         return true;
