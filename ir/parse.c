@@ -11,7 +11,7 @@
 /* Reading on would only cost time. */
 static bool too_many(const ir_parser *p)
 {
-    return ir_error_count(p->ctx) - p->errors_before >= IR_MAX_DIAGNOSTICS;
+    return p->wrong.count >= IR_MAX_DIAGNOSTICS;
 }
 
 /* ---- Values --------------------------------------------------------------------------------------------------------- */
@@ -713,7 +713,7 @@ static bool read_version(ir_parser *p)
 
 static ir_module *parse(ir_parser *p, const char *text, size_t size)
 {
-    p->errors_before = ir_error_count(p->ctx);
+    int errors = ir_error_count(p->ctx);
     p->m = ir_module_new(p->ctx, p->arena, "");
     p->states = p->funcs = p->side = ir_map_new(p->scratch);
     p->lex = ir_lex_start(text, size);
@@ -726,7 +726,7 @@ static ir_module *parse(ir_parser *p, const char *text, size_t size)
     }
     for (int i = 0; i < p->later.count; i++)
         resolve(p, &p->later.items[i]);
-    return ir_error_count(p->ctx) == p->errors_before && ir_verify_user(p->m) ? p->m : NULL;
+    return !p->wrong.count && ir_error_count(p->ctx) == errors && ir_verify_user(p->m) ? p->m : NULL;
 }
 
 ir_module *ir_parse(ir_ctx *ctx, ir_arena *arena, const char *text, size_t size, const char *file, const char *folder)
@@ -737,6 +737,7 @@ ir_module *ir_parse(ir_ctx *ctx, ir_arena *arena, const char *text, size_t size,
     }
     ir_parser p = {.ctx = ctx, .arena = arena, .scratch = ir_arena_new(ctx), .file = ir_strdup(arena, file), .folder = folder};
     ir_module *m = parse(&p, text, size);
+    ir_parse_report(&p);
     ir_arena_free(p.scratch);
     return m;
 }

@@ -17,18 +17,32 @@ const char *ir_source_line(const ir_parser *p, const ir_token *t, char out[IR_SO
 
 bool ir_parse_error(ir_parser *p, const ir_token *t, const char *format, ...)
 {
-    char source[IR_SOURCE_BYTES + 1];
-    const ir_loc loc = {.file = p->file, .node = -1, .line = t->line, .column = t->column, .source = ir_source_line(p, t, source)};
     va_list args;
     va_start(args, format);
-    ir_vreport(p->ctx, IR_ERROR, &loc, format, args);
+    ir_fault f = {*t, ir_vformat(p->scratch, format, args)};
     va_end(args);
+    int i = p->wrong.count;
+    IR_PUSH(p->scratch, &p->wrong, f);
+    for (; i > 0 && (p->wrong.items[i - 1].at.line > t->line || (p->wrong.items[i - 1].at.line == t->line && p->wrong.items[i - 1].at.column > t->column)); i--)
+        p->wrong.items[i] = p->wrong.items[i - 1];
+    p->wrong.items[i] = f;
     return false;
+}
+
+void ir_parse_report(ir_parser *p)
+{
+    for (int i = 0; i < p->wrong.count; i++) {
+        const ir_token *t = &p->wrong.items[i].at;
+        char source[IR_SOURCE_BYTES + 1];
+        const ir_loc loc = {.file = p->file, .node = -1, .line = t->line, .column = t->column, .source = ir_source_line(p, t, source)};
+        ir_report(p->ctx, IR_ERROR, &loc, "%s", p->wrong.items[i].text);
+    }
 }
 
 void ir_parse_limit(ir_parser *p, const ir_token *t, const char *message)
 {
     ir_parse_error(p, t, "%s", message);
+    ir_parse_report(p);
     ir_throw(p->ctx, NULL, NULL);
 }
 

@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * The parser of the text form, inside: its state, and the small parts (tokens, types, literals) that parse.c is made of.
- * Functions that return bool have reported when they return false, and mostly stand at the token that is wrong. */
+ * Functions that return bool have noted what is wrong when they return false, and mostly stand at the token that is wrong. */
 #ifndef GRADC_IR_PARSER_H
 #define GRADC_IR_PARSER_H
 
@@ -30,6 +30,11 @@ typedef struct ir_later { /* a reference that is resolved when everything was re
     ir_token func, name;
 } ir_later;
 
+typedef struct ir_fault {
+    ir_token at;
+    const char *text;
+} ir_fault;
+
 typedef struct ir_parser {
     ir_ctx *ctx;
     ir_arena *arena;   /* the module's */
@@ -42,7 +47,7 @@ typedef struct ir_parser {
     ir_map side;       /* name -> literal of the side file */
     bool side_read, side_failed;
     int depth, insts;
-    int errors_before; /* in the context, of others */
+    IR_LIST(ir_fault) wrong; /* found so far: what is read first is not what comes first */
     int64_t splat_bytes;
     const ir_loc *loc; /* the last instruction's, shared while it stays the same */
 } ir_parser;
@@ -54,7 +59,9 @@ typedef struct ir_parser {
 enum { IR_SOURCE_BYTES = 400 };
 /* The line that a token stands in, cut to fit, into a buffer; returns it. */
 const char *ir_source_line(const ir_parser *p, const ir_token *t, char out[IR_SOURCE_BYTES + 1]);
-/* Report at a token; false. */
+/* Reports what was found wrong, in the order of the text. */
+void ir_parse_report(ir_parser *p);
+/* Something is wrong at a token; false. */
 bool ir_parse_error(ir_parser *p, const ir_token *t, const char *format, ...) __attribute__((format(printf, 3, 4)));
 bool ir_expected(ir_parser *p, const char *what); /* … found: the current token */
 _Noreturn void ir_parse_limit(ir_parser *p, const ir_token *t, const char *message);

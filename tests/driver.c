@@ -422,6 +422,16 @@ START_TEST(a_text_error_has_a_place_and_a_caret)
     ck_says("frob");
     ck_says("^");
     ck_assert(!strchr(said.err, '\033'));
+    put_text("bad.gir", "gir 1\nmodule \"bad\"\nentry @forward( input %x : f32[3] ) {\n    %y = neg %x : f32[4]\n    %q = call %x callee=@later : f32[3]\n    return ( output \"y\" %y )\n}\n"
+                        "func @later( %x : f32[3] ) {\n    %y = frob %x : f32[3]\n    return %y\n}\nfunc @later( %x : f32[3] ) {\n    return %x\n}\n");
+    gradc("check", "bad.gir");
+    ck_exit(1, "bad.gir");
+    const char *at = said.err;
+    for (int i = 0; i < 3; i++) {
+        static const char *const places[] = {"bad.gir:4:", "bad.gir:9:", "bad.gir:12:"};
+        at = strstr(at, places[i]);
+        ck_assert_msg(at != NULL, "%s is out of order in %s", places[i], said.err);
+    }
 }
 END_TEST
 
