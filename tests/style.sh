@@ -1,0 +1,25 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# style.sh: what holds for every file, also where tables stand aligned by hand and no formatter looks: lines of at most 150 characters (rows of
+# Markdown tables aside, which cannot be broken), no tabs, no blanks at line ends, a licence line at the head, at most 1000 lines of code.
+set -eu
+export LC_ALL=C.UTF-8
+cd "$(dirname "$0")/.."
+files() {
+  find . \( -name .git -o -name .venv -o -path './build*' \) -prune -o -type f \( "$@" \) -print | sed 's|^\./||' | sort
+}
+code=$(files -name '*.[ch]' -o -name '*.def' -o -name '*.py' -o -name '*.sh' -o -name CMakeLists.txt -o -path ./run -o -path ./.ci/run)
+pages=$(files -name '*.md')
+
+# A line for each fault.
+faults() {
+  grep -nHE '^.{151}' $code | sed 's/^\([^:]*:[0-9]*\):.*/\1: longer than 150 characters/'
+  grep -nHE '^[^|].{150}' $pages | sed 's/^\([^:]*:[0-9]*\):.*/\1: longer than 150 characters/'
+  grep -nHE "$(printf '\t')|[[:space:]]$" $code $pages | sed 's/^\([^:]*:[0-9]*\):.*/\1: a tab, or blanks at the end/'
+  for f in $code $pages; do
+    head -n 3 "$f" | grep -q 'SPDX-License-Identifier: MIT' || echo "$f: no licence line"
+  done
+  wc -l $code | awk '$1 > 1000 && $2 != "total" { print $2 ": " $1 " lines, 1000 are the limit" }'
+}
+found=$(faults)
+[ -z "$found" ] || { echo "$found"; exit 1; }
