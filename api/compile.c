@@ -56,10 +56,22 @@ bool api_optimise(api_session *s)
 cg_request api_request(api_session *s)
 {
     const api_options *o = &s->options;
-    cg_request r = {.prefix = o->prefix ? o->prefix : s->stem, .spec = s->spec, .nspecs = s->nspecs, .dim_name = s->dim_name, .ndims = s->ndims, .triple = o->target,
-                    .cpu = (const char *const *)o->cpu.items, .ncpus = o->cpu.count, .level = o->level < 0 ? 2 : (int)o->level,
-                    .blas = !o->blas || strcmp(o->blas, "none"), .debug = o->debug, .profile = o->profile, .embed = !o->weights || !strcmp(o->weights, "embed"),
-                    .hyper = s->hyper.items, .nhyper = s->hyper.count, .threads = o->threads < 1 ? 1 : (uint32_t)o->threads,
+    cg_request r = {.prefix = o->prefix ? o->prefix : s->stem,
+                    .spec = s->spec,
+                    .nspecs = s->nspecs,
+                    .dim_name = s->dim_name,
+                    .ndims = s->ndims,
+                    .triple = o->target,
+                    .cpu = (const char *const *)o->cpu.items,
+                    .ncpus = o->cpu.count,
+                    .level = o->level < 0 ? 2 : (int)o->level,
+                    .blas = !o->blas || strcmp(o->blas, "none"),
+                    .debug = o->debug,
+                    .profile = o->profile,
+                    .embed = !o->weights || !strcmp(o->weights, "embed"),
+                    .hyper = s->hyper.items,
+                    .nhyper = s->hyper.count,
+                    .threads = o->threads < 1 ? 1 : (uint32_t)o->threads,
                     .seed = o->seed < 0 ? 0 : (uint64_t)o->seed};
     cg_rename *rename = ir_array(s->arena, cg_rename, o->rename.count + 1);
     for (int i = 0; i < o->rename.count; i++)
@@ -137,8 +149,8 @@ static const char *beside_program(api_session *s, const char *const *places)
 
 static const char *runtime_library(api_session *s)
 {
-    static const char *const places[] = {"runtime/libgradc_rt.a", "../lib/libgradc_rt.a", "../lib64/libgradc_rt.a", "../lib/x86_64-linux-gnu/libgradc_rt.a",
-                                         "../lib/aarch64-linux-gnu/libgradc_rt.a", NULL};
+    static const char *const places[] = {"runtime/libgradc_rt.a", "../lib/libgradc_rt.a", "../lib64/libgradc_rt.a",
+                                         "../lib/x86_64-linux-gnu/libgradc_rt.a", "../lib/aarch64-linux-gnu/libgradc_rt.a", NULL};
     return beside_program(s, places);
 }
 

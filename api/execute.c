@@ -59,7 +59,9 @@ static bool set_inputs(api_session *s, api_machine *m, bool fill)
     for (int i = 0; i < inputs->count; i++) {
         const cg_member *x = &inputs->items[i];
         const ir_literal *value = ir_tensor_by_name(&s->given, x->name);
-        void *data = value ? fitting(s, "input", x->name, api_input_file(s, x->name), value, member_type(x)) : fill ? made_up(s, member_type(x), &random) : NULL;
+        void *data = value  ? fitting(s, "input", x->name, api_input_file(s, x->name), value, member_type(x))
+                     : fill ? made_up(s, member_type(x), &random)
+                            : NULL;
         if (value || data)
             api_machine_set(m, CG_INPUTS, x->name, data);
         ok &= !value || data;
@@ -259,7 +261,8 @@ bool api_execute(api_session *s, FILE *out)
     if (s->options.expect)
         return api_judge(s, &r, out);
     for (int i = 0; i < r.count && !s->options.output; i++) {
-        fprintf(out, "%s%s %s\n", r.items[i].grad ? "grad/" : "", api_file_name(s->arena, r.items[i].name), ir_type_text(s->arena, &r.items[i].value->type));
+        fprintf(out, "%s%s %s\n", r.items[i].grad ? "grad/" : "", api_file_name(s->arena, r.items[i].name),
+                ir_type_text(s->arena, &r.items[i].value->type));
         api_print_tensor(out, r.items[i].value, 0);
         fputc('\n', out);
     }

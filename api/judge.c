@@ -123,8 +123,8 @@ bool api_judge(api_session *s, const api_results *r, FILE *out)
         }
         verdict v = judge(s, x, narrow, wide);
         bool fine = v.distance <= v.limit;
-        fprintf(out, "%-4s %s/%s: distance %.3g to %s, limit %.3g%s\n", fine ? "ok" : "FAR", kind, api_file_name(s->arena, name), v.distance, v.against, v.limit,
-                v.theirs > 0 ? ir_format(s->arena, ", the file's own %.3g", v.theirs) : "");
+        fprintf(out, "%-4s %s/%s: distance %.3g to %s, limit %.3g%s\n", fine ? "ok" : "FAR", kind, api_file_name(s->arena, name), v.distance,
+                v.against, v.limit, v.theirs > 0 ? ir_format(s->arena, ", the file's own %.3g", v.theirs) : "");
         wrong += !fine;
     }
     for (int i = 0; i < file.count; i++) { /* what the file has and the model has not */

@@ -133,10 +133,11 @@ static void report_index(api_machine *m, int entry, const gradc_rt_error *e)
     const char *name = e->tensor ? e->tensor : "?";
     long long at = e->at, value = e->value, last = e->limit - 1;
     if (other)
-        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s' holds %lld at element %lld; 0 to %lld, or %lld, are due", cg_entry_names[entry], name, value, at, last,
-                  (long long)*other);
+        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s' holds %lld at element %lld; 0 to %lld, or %lld, are due", cg_entry_names[entry], name, value, at,
+                  last, (long long)*other);
     else
-        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s' holds %lld at element %lld; 0 to %lld are in range", cg_entry_names[entry], name, value, at, last);
+        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s' holds %lld at element %lld; 0 to %lld are in range", cg_entry_names[entry], name, value, at,
+                  last);
 }
 
 bool api_machine_ok(api_machine *m, int entry, gradc_rt_status status)

@@ -113,7 +113,8 @@ bool api_set_option(api_session *s, unsigned verb, const char *name, const char 
             continue;
         const char *wrong = set(s, i, (char *)&s->options + i->offset, value);
         if (wrong)
-            api_usage(s, "--%s%s%s: %s%s%s", name, value ? "=" : "", value ? value : "", wrong, i->argument ? "; as in " : "", i->argument ? i->argument : "");
+            api_usage(s, "--%s%s%s: %s%s%s", name, value ? "=" : "", value ? value : "", wrong, i->argument ? "; as in " : "",
+                      i->argument ? i->argument : "");
         return !wrong;
     }
     api_usage(s, "there is no option --%s here", name);

@@ -26,7 +26,8 @@ static const ir_value *source(const ir_value *v)
 {
     for (int i = 0; i < DEEP && v->def; i++) {
         ir_op op = v->def->op;
-        if (op != IR_OP_reshape && op != IR_OP_broadcast && op != IR_OP_transpose && (op != IR_OP_convert || !ir_is_int(v->def->operand[0]->type.dtype)))
+        if (op != IR_OP_reshape && op != IR_OP_broadcast && op != IR_OP_transpose &&
+            (op != IR_OP_convert || !ir_is_int(v->def->operand[0]->type.dtype)))
             break;
         v = v->def->operand[0];
     }
@@ -36,7 +37,8 @@ static const ir_value *source(const ir_value *v)
 static bool is_compared(const ir_value *cond, ir_relation relation, const ir_value *with, int64_t *number)
 {
     const ir_inst *c = source(cond)->def;
-    return c && c->op == IR_OP_compare && IR_ATTR(c, compare)->relation == (int64_t)relation && source(c->operand[0]) == with && is_number(c->operand[1], number);
+    return c && c->op == IR_OP_compare && IR_ATTR(c, compare)->relation == (int64_t)relation && source(c->operand[0]) == with &&
+           is_number(c->operand[1], number);
 }
 
 /* The input that v is, with `range` telling what it may hold so that v is within [0, limit); NULL: it is none. */

@@ -241,7 +241,8 @@ static bool note_offers(api_session *s)
         if (is_input)
             continue;
         if (s->text) {
-            (value_of(&s->options.input, s->given.items[i].name) ? api_usage : api_error)(s, "%s: there is no input '%s'", s->path, s->given.items[i].name);
+            const char *name = s->given.items[i].name;
+            (value_of(&s->options.input, name) ? api_usage : api_error)(s, "%s: there is no input '%s'", s->path, name);
             return false;
         }
         api_note(s, "input '%s' decides a shape: its value is baked in", s->given.items[i].name);
@@ -360,7 +361,8 @@ bool api_read(api_session *s, unsigned verb, const char *path)
             if (w.items[i].n > 1)
                 chosen[--at] = extent[i];
         }
-        s->module[k] = s->text ? read_text(s, &w) : onnx_read_file(s->ctx, s->arena, s->path, onnx_options_of(s, &w, extent, k ? ir_new(s->arena, onnx_facts) : &s->facts));
+        onnx_facts *facts = k && !s->text ? ir_new(s->arena, onnx_facts) : &s->facts;
+        s->module[k] = s->text ? read_text(s, &w) : onnx_read_file(s->ctx, s->arena, s->path, onnx_options_of(s, &w, extent, facts));
         api_blame(s);
         if (!s->module[k])
             return false;

@@ -98,7 +98,8 @@ bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path);
 
 /* ---- execute.c ---- */
 
-/* A machine of the session's code whose inputs point to what is given; those not given are random floats or zero integers if `fill`, else an error. */
+/* A machine of the session's code whose inputs point to what is given; those not given are random floats or zero integers if `fill`, else an
+ * error. */
 api_machine *api_start(api_session *s, bool fill);
 
 #endif

@@ -201,7 +201,8 @@ int gradc_assign(gradc *g, gradc_tensor *x, gradc_tensor *from)
     bool fits = ir_shape_eq(&x->type, &from->type);
     if (x->value || x->role == TRACE_INPUT || from->symbolic || !fits) {
         trace_error(g, row.name, "%s",
-                    x->value || x->role == TRACE_INPUT ? "the tensor is no leaf with a value" : fits ? "the value depends on an input" : "shapes differ");
+                    x->value || x->role == TRACE_INPUT ? "the tensor is no leaf with a value" :
+                    fits ? "the value depends on an input" : "shapes differ");
         return -1;
     }
     if (x->update && x->requires_grad && !trace_execute(g, &(trace_run){.function = row.name}))

@@ -171,8 +171,10 @@ static bool has_room(running *r)
         n += r->cut.inputs.items[i].tensor != NULL;
     if (n <= (int)GRADC_RT_MAX_PORTS)
         return true;
-    trace_error(r->g, r->run->function, "%d leaves, values asked for and gradients belong to what is to run; %u in all are the limit, which parameters of "
-                "what gradc_compile makes do not count to", n, GRADC_RT_MAX_PORTS);
+    trace_error(r->g, r->run->function,
+                "%d leaves, values asked for and gradients belong to what is to run; %u in all are the limit, which parameters of "
+                "what gradc_compile makes do not count to",
+                n, GRADC_RT_MAX_PORTS);
     return false;
 }
 

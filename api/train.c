@@ -126,8 +126,9 @@ static void warn(api_session *s, const ir_module *m)
             ir_report(s->ctx, IR_WARNING, NULL, "'%s' trains, but does not look like a weight; --freeze keeps it as it is", x->name);
     }
     if (s->facts.torch_list && !s->facts.has_training_ops && s->options.train)
-        ir_report(s->ctx, IR_WARNING, NULL, "%s: neither BatchNormalization nor Dropout is in the file; torch's exporter folds them away, even in training mode, "
-                                            "unless it is told optimize=False", s->path);
+        ir_report(s->ctx, IR_WARNING, NULL,
+                  "%s: neither BatchNormalization nor Dropout is in the file; torch's exporter folds them away, even in training mode, "
+                  "unless it is told optimize=False", s->path);
 }
 
 /* ---- Entries ---- */
@@ -181,7 +182,8 @@ static bool choose_outputs(api_session *s, const ir_func *f, int *out, int *n)
     if (f->loss >= 0)
         out[(*n)++] = f->loss;
     for (int k = 0; k < named; k++) {
-        const char *name = k < s->options.cotangent.count ? s->options.cotangent.items[k].name : s->options.cotangents.items[k - s->options.cotangent.count];
+        const char *name =
+            k < s->options.cotangent.count ? s->options.cotangent.items[k].name : s->options.cotangents.items[k - s->options.cotangent.count];
         int i = find_output(f, name);
         if (i < 0 || !ir_is_float(f->results.items[i].value->type.dtype)) {
             api_usage(s, i < 0 ? "--cotangent: there is no output '%s'" : "--cotangent: the output '%s' does not hold floats", name);

@@ -227,7 +227,8 @@ static void pack_step(packing *p, LLVMValueRef from, const cg_index *step)
     } else {
         v = LLVMGetPoison(cg_type(c->e, c->dtype, p->lanes));
         for (int i = 0; i < p->lanes; i++)
-            v = LLVMBuildInsertElement(u->b, v, cg_operand_load(c, b->vector, from, i * stride, 1), LLVMConstInt(u->i32, (unsigned long long)i, 0), "");
+            v = LLVMBuildInsertElement(u->b, v, cg_operand_load(c, b->vector, from, i * stride, 1),
+                                       LLVMConstInt(u->i32, (unsigned long long)i, 0), "");
     }
     put(p, step, 0, widened(u, v, b->lanes));
 }
@@ -311,7 +312,8 @@ static void pack(blocks *b, const int64_t *extent, LLVMValueRef from)
         if (!last && rest && b->lane->blocks == 1)
             continue;
         if (rest && b->lane->blocks > 1)
-            cg_if(c->e, &branch, LLVMBuildICmp(c->e->u->b, last ? LLVMIntEQ : LLVMIntNE, cg_scalar_part(c->e, &b->lane->block), cg_i64(c->e->u, b->lane->blocks - 1), ""));
+            cg_if(c->e, &branch, LLVMBuildICmp(c->e->u->b, last ? LLVMIntEQ : LLVMIntNE, cg_scalar_part(c->e, &b->lane->block),
+                                               cg_i64(c->e->u, b->lane->blocks - 1), ""));
         pack_axis(&p, b->split, from, &zero);
         if (rest && b->lane->blocks > 1)
             cg_endif(c->e, &branch);
@@ -511,7 +513,8 @@ static void finish(blocks *b)
     }
     for (int last = 0; last < 2; last++) {
         cg_branch branch;
-        cg_if(e, &branch, LLVMBuildICmp(e->u->b, last ? LLVMIntEQ : LLVMIntNE, cg_scalar_part(e, &b->lane->block), cg_i64(e->u, b->lane->blocks - 1), ""));
+        cg_if(e, &branch,
+              LLVMBuildICmp(e->u->b, last ? LLVMIntEQ : LLVMIntNE, cg_scalar_part(e, &b->lane->block), cg_i64(e->u, b->lane->blocks - 1), ""));
         finish_rows(b, last ? rest : b->lanes);
         cg_endif(e, &branch);
     }

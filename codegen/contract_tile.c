@@ -66,7 +66,8 @@ static LLVMValueRef load(tile *t, int side, LLVMValueRef pointer, int64_t offset
     if (t->lanes == 1)
         return cg_operand_load(c, side, pointer, offset, 1);
     for (int i = 0; i < t->lanes; i++)
-        all = LLVMBuildInsertElement(u->b, all, cg_operand_load(c, side, pointer, offset + i * stride, 1), LLVMConstInt(u->i32, (unsigned long long)i, 0), "");
+        all = LLVMBuildInsertElement(u->b, all, cg_operand_load(c, side, pointer, offset + i * stride, 1),
+                                     LLVMConstInt(u->i32, (unsigned long long)i, 0), "");
     return all;
 }
 
@@ -147,7 +148,8 @@ static void finish_in_loop(tile *t, const cg_index *lane)
     LLVMTypeRef all = LLVMArrayType2(t->type, (uint64_t)t->rows);
     LLVMValueRef sums = cg_local(e, all), zero = cg_i64(u, 0);
     for (int r = 0; r < t->rows; r++)
-        LLVMBuildStore(u->b, LLVMBuildLoad2(u->b, t->type, t->acc[r], ""), LLVMBuildInBoundsGEP2(u->b, all, sums, (LLVMValueRef[]){zero, cg_i64(u, r)}, 2, ""));
+        LLVMBuildStore(u->b, LLVMBuildLoad2(u->b, t->type, t->acc[r], ""),
+                       LLVMBuildInBoundsGEP2(u->b, all, sums, (LLVMValueRef[]){zero, cg_i64(u, r)}, 2, ""));
     cg_loop loop;
     cg_index part[CG_AXES] = {{0}}, at[IR_MAX_RANK], row = cg_loop_count(e, &loop, t->rows);
     for (int i = 0; i < c->nrows; i++)

@@ -55,7 +55,8 @@ typedef struct phase {
 static phase phase_of(const ir_inst *conv, int spatial, int64_t r)
 {
     const struct ir_attrs_convolution *at = IR_ATTR(conv, convolution);
-    int64_t taps = conv->operand[1]->type.dim[at->rhs.v[2 + spatial]], d = at->lhs_dilation.v[spatial], apart = at->rhs_dilation.v[spatial], low = at->low.v[spatial];
+    int64_t taps = conv->operand[1]->type.dim[at->rhs.v[2 + spatial]], d = at->lhs_dilation.v[spatial], apart = at->rhs_dilation.v[spatial],
+            low = at->low.v[spatial];
     phase p = {.r = r, .each = d};
     for (int64_t k = d - 1; k > 0; k--)
         p.each = k * apart % d == 0 ? k : p.each;

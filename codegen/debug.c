@@ -43,8 +43,8 @@ static void open_unit(cg_unit *u, const char *name)
     ir_defer(u->ctx, dispose, d->di);
     d->name = name;
     d->file = file_of(d, name);
-    LLVMDIBuilderCreateCompileUnit(d->di, LLVMDWARFSourceLanguageC99, d->file, producer, sizeof producer - 1, 1, "", 0, 0, "", 0, LLVMDWARFEmissionFull, 0, 0, 0, "", 0,
-                                   "", 0);
+    LLVMDIBuilderCreateCompileUnit(d->di, LLVMDWARFSourceLanguageC99, d->file, producer, sizeof producer - 1, 1, "", 0, 0, "", 0,
+                                   LLVMDWARFEmissionFull, 0, 0, 0, "", 0, "", 0);
     d->type = LLVMDIBuilderCreateSubroutineType(d->di, d->file, NULL, 0, LLVMDIFlagZero);
     LLVMValueRef version = LLVMConstInt(u->i32, LLVMDebugMetadataVersion(), 0), dwarf = LLVMConstInt(u->i32, 4, 0);
     LLVMAddModuleFlag(u->module, LLVMModuleFlagBehaviorWarning, "Debug Info Version", 18, LLVMValueAsMetadata(version));
@@ -69,7 +69,8 @@ void cg_debug_function(cg_unit *u, LLVMValueRef function, const char *what, cons
     size_t n;
     const char *symbol = LLVMGetValueName2(function, &n);
     LLVMMetadataRef where = strcmp(file, d->name) ? file_of(d, file) : d->file;
-    LLVMMetadataRef scope = LLVMDIBuilderCreateFunction(d->di, where, name, strlen(name), symbol, n, where, line_of(loc), d->type, 1, 1, line_of(loc), LLVMDIFlagZero, 1);
+    LLVMMetadataRef scope =
+        LLVMDIBuilderCreateFunction(d->di, where, name, strlen(name), symbol, n, where, line_of(loc), d->type, 1, 1, line_of(loc), LLVMDIFlagZero, 1);
     LLVMSetSubprogram(function, scope);
     LLVMSetCurrentDebugLocation2(u->b, LLVMDIBuilderCreateDebugLocation(u->ll, line_of(loc), 0, scope, NULL));
 }
@@ -80,7 +81,8 @@ LLVMMetadataRef cg_debug_enter(cg_unit *u, const ir_loc *loc)
     if (before && loc) {
         LLVMMetadataRef scope = LLVMGetSubprogram(LLVMGetBasicBlockParent(LLVMGetInsertBlock(u->b)));
         if (scope)
-            LLVMSetCurrentDebugLocation2(u->b, LLVMDIBuilderCreateDebugLocation(u->ll, line_of(loc), loc->line > 0 ? (unsigned)loc->column : 0, scope, NULL));
+            LLVMSetCurrentDebugLocation2(u->b, LLVMDIBuilderCreateDebugLocation(u->ll, line_of(loc), loc->line > 0 ? (unsigned)loc->column : 0,
+                                                                                scope, NULL));
     }
     return before;
 }

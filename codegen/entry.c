@@ -326,10 +326,13 @@ static void run_scan(program *p, const frame *f, const ir_kernel *k)
     frame inner = frame_of(p, f, k, body);
     for (int i = 0; i < body->params.count; i++) {
         storage s = storage_of(p, f, scan->operand[i]);
-        inner.param[i] = i < l.consts ? s : i < fixed ? (storage){l.now[i - l.consts], 0} : slice(p, s, number, ir_bytes(&body->params.items[i].value->type));
+        inner.param[i] = i < l.consts ? s
+                         : i < fixed  ? (storage){l.now[i - l.consts], 0}
+                                      : slice(p, s, number, ir_bytes(&body->params.items[i].value->type));
     }
     for (int i = 0; i < ys; i++)
-        inner.result[i] = i < l.carries ? (storage){l.to[i], 0} : slice(p, storage_of(p, f, scan->result[i]), number, ir_bytes(&body->results.items[i].value->type));
+        inner.result[i] = i < l.carries ? (storage){l.to[i], 0}
+                                        : slice(p, storage_of(p, f, scan->result[i]), number, ir_bytes(&body->results.items[i].value->type));
     if (live)
         inner.result[ys] = go;
     run(p, &inner);

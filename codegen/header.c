@@ -121,7 +121,8 @@ static void print_macros(cg_text *t, const cg_model *m)
              (long long)z->context, (long long)z->params, (long long)z->stats, (long long)z->optimizer, (long long)z->counters, (long long)z->grads,
              (long long)z->saved, (long long)z->scratch);
     print_upper(t, m->o->prefix);
-    cg_print(t, "_ARENA_BYTES ((size_t)%lld)\n/* An initialiser: model, size, threads, seed, pool, spin_us, flags. */\n#define ", (long long)z->arena);
+    cg_print(t, "_ARENA_BYTES ((size_t)%lld)\n/* An initialiser: model, size, threads, seed, pool, spin_us, flags. */\n#define ",
+             (long long)z->arena);
     print_upper(t, m->o->prefix);
     cg_print(t, "_OPTIONS {UINT64_C(0x%016llx), (uint32_t)sizeof(gradc_rt_options), %u, UINT64_C(%llu), NULL, 50, 0}\n", (unsigned long long)m->o->id,
              m->r->threads ? m->r->threads : 1, (unsigned long long)m->r->seed);

@@ -173,8 +173,13 @@ static void renumber(joining *j)
 static void *write_object(joining *j, size_t *size)
 {
     uint32_t names_at = (uint32_t)j->section.count + 1;
-    Elf64_Shdr symbols = {.sh_name = add_name(j, ".symtab"), .sh_type = SHT_SYMTAB, .sh_size = (size_t)j->symbol.count * sizeof(Elf64_Sym), .sh_link = names_at,
-                          .sh_info = j->locals, .sh_addralign = 8, .sh_entsize = sizeof(Elf64_Sym)};
+    Elf64_Shdr symbols = {.sh_name = add_name(j, ".symtab"),
+                          .sh_type = SHT_SYMTAB,
+                          .sh_size = (size_t)j->symbol.count * sizeof(Elf64_Sym),
+                          .sh_link = names_at,
+                          .sh_info = j->locals,
+                          .sh_addralign = 8,
+                          .sh_entsize = sizeof(Elf64_Sym)};
     Elf64_Shdr names = {.sh_name = add_name(j, ".strtab"), .sh_type = SHT_STRTAB, .sh_size = (size_t)j->names.count, .sh_addralign = 1};
     add_section(j, &symbols, (const char *)j->symbol.items);
     add_section(j, &names, j->names.items);

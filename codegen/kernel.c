@@ -142,13 +142,17 @@ struct cg_kernels {
 static void add_attributes(cg_unit *u, LLVMValueRef f)
 {
     const struct { const char *name, *value; } texts[] = {
-        {"target-cpu", u->target->cpu}, {"target-features", u->target->features},
-        {"prefer-vector-width", u->target->vector_bytes == 64 ? "512" : "256"}, {"min-legal-vector-width", u->target->vector_bytes == 64 ? "512" : "256"},
+        {"target-cpu", u->target->cpu},
+        {"target-features", u->target->features},
+        {"prefer-vector-width", u->target->vector_bytes == 64 ? "512" : "256"},
+        {"min-legal-vector-width", u->target->vector_bytes == 64 ? "512" : "256"},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                                LLVMCreateStringAttribute(u->ll, texts[i].name, (unsigned)strlen(texts[i].name), texts[i].value, (unsigned)strlen(texts[i].value)));
-    LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
+                                LLVMCreateStringAttribute(u->ll, texts[i].name, (unsigned)strlen(texts[i].name), texts[i].value,
+                                                          (unsigned)strlen(texts[i].value)));
+    LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
 }
 
 /* The object's function (worker, tasks) -> {lo, hi}: a worker's share of a kernel's tasks. A single task is the first worker's. */
@@ -298,7 +302,8 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, bool (*same_storage)(
     s->e = e;
     write_signature(s);
     int *leaf_of_arg = ir_array(u->arena, int, e->leaf.count + 1);
-    cg_call call = {.nargs = number_arguments(e, leaf_of_arg, same_storage, user), .scratch = k->kind == IR_KERNEL_SINGLE && ir_single_scratch(k->core)};
+    cg_call call = {.nargs = number_arguments(e, leaf_of_arg, same_storage, user),
+                    .scratch = k->kind == IR_KERNEL_SINGLE && ir_single_scratch(k->core)};
     for (int i = 0; i < e->leaf.count; i++)
         put_int(s, e->argument.items[i]);
     put(s, u->suffix, strlen(u->suffix));

@@ -6,7 +6,8 @@
 
 #define RULE(name) LLVMValueRef cg_lower_##name(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at)
 
-static void accumulate(cg_emitter *e, const ir_inst *inst, const cg_index *x, const cg_index *y, LLVMValueRef inside, LLVMValueRef acc, LLVMTypeRef type)
+static void accumulate(cg_emitter *e, const ir_inst *inst, const cg_index *x, const cg_index *y, LLVMValueRef inside, LLVMValueRef acc,
+                       LLVMTypeRef type)
 {
     LLVMBuilderRef b = e->u->b;
     ir_dtype t = inst->operand[0]->type.dtype;

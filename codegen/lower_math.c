@@ -355,7 +355,8 @@ LLVMValueRef cg_identity(cg_emitter *e, ir_combine c, ir_dtype t)
     case IR_MAX:
         return ir_is_float(t) ? cg_number(e, t, -__builtin_inf()) : cg_integer(e, t, t == IR_BOOL || !is_signed ? 0 : (int64_t)(-1ull << (bits - 1)));
     case IR_MIN:
-        return ir_is_float(t) ? cg_number(e, t, __builtin_inf()) : cg_integer(e, t, t == IR_BOOL || !is_signed ? -1 : (int64_t)~(-1ull << (bits - 1)));
+        return ir_is_float(t) ? cg_number(e, t, __builtin_inf())
+                              : cg_integer(e, t, t == IR_BOOL || !is_signed ? -1 : (int64_t)~(-1ull << (bits - 1)));
     case IR_AND: return cg_integer(e, t, -1);
     default: return cg_number(e, t, 0);
     }

@@ -108,7 +108,8 @@ static bool same_architecture(const char *x, const char *y)
 static void refuse(ir_ctx *ctx, const char *triple, const char *cpu, const char *list, bool native)
 {
     if (!*list || !is_linux(triple))
-        ir_report(ctx, IR_ERROR, NULL, "no code is generated for the target %s; x86_64-linux-gnu and aarch64-linux-gnu (or -musl, -android) are supported", triple);
+        ir_report(ctx, IR_ERROR, NULL,
+                  "no code is generated for the target %s; x86_64-linux-gnu and aarch64-linux-gnu (or -musl, -android) are supported", triple);
     else if (native)
         ir_report(ctx, IR_ERROR, NULL, "the processor native is this machine's, which the target %s is not; known there: %s", triple, list);
     else
@@ -117,7 +118,8 @@ static void refuse(ir_ctx *ctx, const char *triple, const char *cpu, const char 
 
 const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *cpu)
 {
-    LLVMInitializeX86TargetInfo(), LLVMInitializeX86Target(), LLVMInitializeX86TargetMC(), LLVMInitializeX86AsmPrinter(), LLVMInitializeX86AsmParser();
+    LLVMInitializeX86TargetInfo(), LLVMInitializeX86Target(), LLVMInitializeX86TargetMC(), LLVMInitializeX86AsmPrinter();
+    LLVMInitializeX86AsmParser();
     LLVMInitializeAArch64TargetInfo(), LLVMInitializeAArch64Target(), LLVMInitializeAArch64TargetMC(), LLVMInitializeAArch64AsmPrinter();
     const char *own = cg_message(ctx, LLVMGetDefaultTargetTriple()), *name = triple ? ir_strdup(arena, triple) : own;
     bool native = cpu ? !strcmp(cpu, "native") : !triple;

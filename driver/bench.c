@@ -24,7 +24,8 @@ static void print_json(const api_timing *t, const bool *has, double compile_s, i
     json_t *o = json_object();
     for (int i = 0; i < SHOWN; i++)
         if (has[i])
-            json_object_set_new(o, api_entry_names[shown[i]], json_pack("{s:f, s:f, s:f}", "min_us", t[i].min_us, "median_us", t[i].median_us, "p90_us", t[i].p90_us));
+            json_object_set_new(o, api_entry_names[shown[i]],
+                                json_pack("{s:f, s:f, s:f}", "min_us", t[i].min_us, "median_us", t[i].median_us, "p90_us", t[i].p90_us));
     json_object_set_new(o, "compile_s", json_real(compile_s));
     json_object_set_new(o, "arena_bytes", json_integer(arena));
     json_object_set_new(o, "cpu", json_string(cpu));

@@ -22,8 +22,8 @@ void run_check(api_session *s, const char *model)
         forward += !n->forward;
         backward += n->forward && !n->backward;
         if (o->json)
-            json_array_append_new(list, json_pack("{s:i, s:s%, s:s%, s:b, s:b, s:s?}", "node", n->index, "name", n->name, strlen(n->name), "op", n->op, strlen(n->op),
-                                                  "forward", n->forward, "backward", n->backward, "why", n->why));
+            json_array_append_new(list, json_pack("{s:i, s:s%, s:s%, s:b, s:b, s:s?}", "node", n->index, "name", n->name, strlen(n->name), "op",
+                                                  n->op, strlen(n->op), "forward", n->forward, "backward", n->backward, "why", n->why));
         else
             printf("%-6d %-24s %-8s %-8s %s%s%s\n", n->index, api_shown(s, n->op), n->forward ? "yes" : "no", n->backward ? "yes" : "no",
                    api_shown(s, n->name), n->why ? "; " : "", n->why ? api_shown(s, n->why) : "");

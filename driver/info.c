@@ -70,9 +70,11 @@ static void print_json(const api_facts *f)
             json_array_append_new(entries, json_string(api_entry_names[i]));
     for (int i = 0; i < ROWS; i++)
         json_object_set_new(bytes, rows[i].key, json_integer(bytes_of(f, i)));
-    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:o}", "name", f->name, "inputs", json_list(&f->variant->inputs, false),
-                            "outputs", json_list(&f->variant->outputs, false), "specialisations", json_variants(f), "parameters", json_list(&f->params, true), "statistics", json_list(&f->stats, false), "constants",
-                            json_list(&f->constants, false), "entries", entries, "loss", f->loss, "macs", (json_int_t)f->variant->macs, "bytes", bytes);
+    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:o}", "name", f->name, "inputs",
+                            json_list(&f->variant->inputs, false), "outputs", json_list(&f->variant->outputs, false), "specialisations",
+                            json_variants(f), "parameters", json_list(&f->params, true), "statistics", json_list(&f->stats, false), "constants",
+                            json_list(&f->constants, false), "entries", entries, "loss", f->loss, "macs",
+                            (json_int_t)f->variant->macs, "bytes", bytes);
     json_dumpf(all, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(all);

@@ -21,10 +21,12 @@ const verb verbs[] = {
 static void help(FILE *out)
 {
     fputs("Usage: gradc VERB MODEL [OPTION...]\n"
-          "An ahead-of-time compiler for neural networks, training included. MODEL is NAME.onnx, NAME.gir, or - for text on standard input.\n\n", out);
+          "An ahead-of-time compiler for neural networks, training included. MODEL is NAME.onnx, NAME.gir, or - for text on standard "
+          "input.\n\n", out);
     for (const verb *v = verbs; v->name; v++)
         fprintf(out, "  %-10s %s\n", v->name, v->doc);
-    fputs("\n  gradc VERB --help shows a verb's options\n  gradc --list-ops  prints the primitives and the ONNX operators\n  gradc --version   prints the version\n", out);
+    fputs("\n  gradc VERB --help shows a verb's options\n  gradc --list-ops  prints the primitives and the ONNX operators\n"
+          "  gradc --version   prints the version\n", out);
 }
 
 typedef struct command {

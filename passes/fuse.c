@@ -151,11 +151,7 @@ static void own_results(ir_func *f)
 /* Replaces operand i of inst by a copy, in memory. */
 static ir_value *copy_operand(ir_inst *inst, int i)
 {
-    ir_builder b = ir_builder_new(inst->func);
-    b.at = inst;
-    b.phase = inst->phase;
-    b.loc = inst->loc;
-    b.primal = inst->primal;
+    ir_builder b = ir_builder_before(inst);
     ir_value *c = ir_unary(&b, IR_OP_copy, inst->operand[i]);
     ir_built(&b);
     inst->operand[i] = c;
@@ -383,7 +379,8 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
         if (contraction && ir_in_pieces(from->roots.items[i]))
             return false;
     const ir_value *x = ir_space(into->roots.items[0]), *y = ir_space(from->roots.items[0]);
-    if (!ir_same_storage(x, y) || into->roots.count + from->roots.count > MOST_ROOTS || (contraction ? reduces_inside(u, y) : reduces_inside(u, x) != reduces_inside(u, y)))
+    if (!ir_same_storage(x, y) || into->roots.count + from->roots.count > MOST_ROOTS ||
+        (contraction ? reduces_inside(u, y) : reduces_inside(u, x) != reduces_inside(u, y)))
         return false;
     int common = 0, more = 0;
     for (int i = 0; i < from->reads.count; i++) {
@@ -500,7 +497,8 @@ static bool bounds(const ir_value *v, int64_t *low, int64_t *high, int depth)
         *high = h > *high ? h : *high;
         return true;
     case IR_OP_min: case IR_OP_max: {
-        bool first = bounds(inst->operand[0], low, high, depth - 1), second = bounds(inst->operand[1], &l, &h, depth - 1), least = inst->op == IR_OP_min;
+        bool first = bounds(inst->operand[0], low, high, depth - 1), second = bounds(inst->operand[1], &l, &h, depth - 1),
+             least = inst->op == IR_OP_min;
         if (first && second) {
             *low = (l < *low) == least ? l : *low;
             *high = (h < *high) == least ? h : *high;
@@ -592,7 +590,10 @@ static void make_kernels(fusing *u)
             add_root(u, new_kernel(u, IR_KERNEL_CONTRACTION, inst), root);
         } else if (first && !first->kernel) {
             bool own = is_single(inst) || structured;
-            ir_kernel_kind kind = is_single(inst) ? IR_KERNEL_SINGLE : !structured ? IR_KERNEL_MAP : inst->op == IR_OP_cond ? IR_KERNEL_BRANCH : IR_KERNEL_LOOP;
+            ir_kernel_kind kind = is_single(inst)          ? IR_KERNEL_SINGLE
+                                  : !structured            ? IR_KERNEL_MAP
+                                  : inst->op == IR_OP_cond ? IR_KERNEL_BRANCH
+                                                           : IR_KERNEL_LOOP;
             ir_kernel *k = new_kernel(u, kind, own ? inst : NULL);
             for (int i = 0; i < inst->nresults; i++)
                 if (own || of(u, inst->result[i])->memory)

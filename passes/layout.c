@@ -289,7 +289,9 @@ static bool side_by_side(const ir_inst *inst, int s, int d)
 static choice judge(const ir_inst *inst, const layout_lane *lane, const ir_ints *wish)
 {
     const ir_type *t = &inst->result[0]->type;
-    double extent = (double)t->dim[lane->out], full = extent < LANES ? (extent < LANES / 2 ? extent : LANES / 2) / LANES : extent / (double)((int64_t)(extent + LANES - 1) / LANES * LANES);
+    double extent = (double)t->dim[lane->out], full = extent / (double)((int64_t)(extent + LANES - 1) / LANES * LANES);
+    if (extent < LANES)
+        full = (extent < LANES / 2 ? extent : LANES / 2) / LANES;
     choice c = {.lane = *lane, .cost = work(inst) / full, .wish = wish && innermost(t, wish) == lane->out};
     for (int s = 0; s < 2; s++)
         if (lane->dim[s] >= 0 && !side_by_side(inst, s, lane->dim[s])) {

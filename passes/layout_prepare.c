@@ -68,7 +68,8 @@ bool layout_packs(const ir_inst *inst, const layout_lane *lane)
 typedef IR_LIST(ir_inst *) inst_list;
 
 /* A pad of x as in attrs, one that is there already if it can be. */
-static ir_value *padded(ir_builder *b, ir_arena *scratch, inst_list *pads, ir_value *x, const int64_t *low, const int64_t *high, const int64_t *interior)
+static ir_value *padded(ir_builder *b, ir_arena *scratch, inst_list *pads, ir_value *x, const int64_t *low, const int64_t *high,
+                        const int64_t *interior)
 {
     for (int i = 0; i < pads->count; i++) {
         const ir_inst *p = pads->items[i];
@@ -93,7 +94,8 @@ typedef struct padding {
 static padding padding_of(const ir_inst *inst, int spatial, bool spreads)
 {
     const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
-    int64_t d = at->lhs_dilation.v[spatial], low = at->low.v[spatial], high = at->high.v[spatial], n = inst->operand[0]->type.dim[at->lhs.v[2 + spatial]];
+    int64_t d = at->lhs_dilation.v[spatial], low = at->low.v[spatial], high = at->high.v[spatial],
+            n = inst->operand[0]->type.dim[at->lhs.v[2 + spatial]];
     if (d == 1 || !spreads)
         return (padding){low, high, d - 1};
     int64_t last = (n - 1) * d + high; /* that a window covers, counted from the operand's first element */
@@ -123,7 +125,8 @@ void layout_pad_convolutions(ir_func *f)
         if (inst->op != IR_OP_convolution)
             continue;
         const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
-        int64_t low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0}, interior[IR_MAX_RANK] = {0}, new_low[IR_MAX_RANK], new_high[IR_MAX_RANK], spread[IR_MAX_RANK];
+        int64_t low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0}, interior[IR_MAX_RANK] = {0}, new_low[IR_MAX_RANK], new_high[IR_MAX_RANK],
+                spread[IR_MAX_RANK];
         bool any = false, by_kernel = spreads(inst);
         for (int i = 0; i < at->low.n; i++) {
             padding p = padding_of(inst, i, by_kernel);

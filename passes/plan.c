@@ -470,7 +470,8 @@ static double work_of(const ir_kernel *k)
             for (int i = 0; i < IR_ATTR(k->core, dot_general)->lhs_contract.n; i++)
                 each *= (double)k->core->operand[0]->type.dim[IR_ATTR(k->core, dot_general)->lhs_contract.v[i]];
         else
-            each = (double)ir_count(&k->core->operand[1]->type) / (double)(k->core->operand[1]->type.dim[IR_ATTR(k->core, convolution)->rhs.v[0]] + 1);
+            each = (double)ir_count(&k->core->operand[1]->type) /
+                   (double)(k->core->operand[1]->type.dim[IR_ATTR(k->core, convolution)->rhs.v[0]] + 1);
         w += 2 * each * (double)ir_count(&k->core->result[0]->type);
     }
     if (k->kind == IR_KERNEL_LOOP) {
@@ -516,9 +517,11 @@ static void verify_overlap(const ir_func *f, const ir_value *x, const ir_value *
     if (apart || never)
         return;
     const ir_value *first = x->kernel->phase < y->kernel->phase ? x : y, *second = first == x ? y : x;
-    if (last[first->id] == second->kernel->phase && x->offset == y->offset && reads(second->kernel, first) && reads_only_in_place(second->kernel, first, stamp))
+    if (last[first->id] == second->kernel->phase && x->offset == y->offset && reads(second->kernel, first) &&
+        reads_only_in_place(second->kernel, first, stamp))
         return;
-    BUG("@%s: two values share scratch while both are needed (phases %d-%d and %d-%d)", f->name, x->kernel->phase, last[x->id], y->kernel->phase, last[y->id]);
+    BUG("@%s: two values share scratch while both are needed (phases %d-%d and %d-%d)", f->name, x->kernel->phase, last[x->id], y->kernel->phase,
+        last[y->id]);
 }
 
 void plan_verify(const ir_func *f)

@@ -52,7 +52,8 @@ END_TEST
 /* A disk that is full. */
 START_TEST(what_does_not_arrive_is_an_error)
 {
-    static const char *const lines[] = {"--help", "--version", "-V", "--list-ops", "compile --help", "compile --usage", "compile -V", "dump small.gir", "opt --list-passes",
+    static const char *const lines[] = {"--help", "--version", "-V", "--list-ops", "compile --help", "compile --usage", "compile -V",
+                                        "dump small.gir", "opt --list-passes",
                                         "info small.gir", "run small.gir -i x=x.npy"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         char command[400];
@@ -402,7 +403,8 @@ START_TEST(the_header_says_which_indices_are_taken)
     ck_exit(0, "compile");
     read_all("text_script.h", header, sizeof header);
     ck_assert_msg(strstr(header, ", -7..6 */"), "%s", header);
-    put_text("labelled.gir", "gir 1\nmodule \"m\"\nparam \"w\" : f32[5] trainable init [1, 2, 3, 4, 5]\nentry @forward(input %x : f32[2,5], state %w : f32[5]) {\n"
+    put_text("labelled.gir", "gir 1\nmodule \"m\"\nparam \"w\" : f32[5] trainable init [1, 2, 3, 4, 5]\n"
+                             "entry @forward(input %x : f32[2,5], state %w : f32[5]) {\n"
                              "  %b = broadcast %w shape=[2,5] dims=[1] : f32[2,5]\n  %y = mul %x, %b : f32[2,5]\n  return (output \"y\" %y)\n}\n");
     gradc("compile", "labelled.gir", "--train", "--attach-loss=softmax_cross_entropy");
     ck_exit(0, "compile");

@@ -199,7 +199,6 @@ static const char *const names[] = {
     "%s%n%n%n",
     "\033[2J\033]0;evil\007", "<script>alert(1)</script>", "\"quoted\"\\", "line\nbreak\r", "../../../etc/passwd", "/etc/passwd", "..", ".", "grad",
     "\xe2\x80\xae rtl",
-    
     "-rf", "~", "$(reboot)", "a.npy", "inputs", "hostile_inputs", "ctx",
 };
 enum { NAMES = sizeof names / sizeof *names };
