@@ -15,6 +15,11 @@ const char *ir_source_line(const ir_parser *p, const ir_token *t, char out[IR_SO
     return out;
 }
 
+static bool stands_before(const ir_token *a, const ir_token *b)
+{
+    return a->line < b->line || (a->line == b->line && a->column < b->column);
+}
+
 bool ir_parse_error(ir_parser *p, const ir_token *t, const char *format, ...)
 {
     va_list args;
@@ -23,7 +28,7 @@ bool ir_parse_error(ir_parser *p, const ir_token *t, const char *format, ...)
     va_end(args);
     int i = p->wrong.count;
     IR_PUSH(p->scratch, &p->wrong, f);
-    for (; i > 0 && (p->wrong.items[i - 1].at.line > t->line || (p->wrong.items[i - 1].at.line == t->line && p->wrong.items[i - 1].at.column > t->column)); i--)
+    for (; i > 0 && stands_before(t, &p->wrong.items[i - 1].at); i--)
         p->wrong.items[i] = p->wrong.items[i - 1];
     p->wrong.items[i] = f;
     return false;

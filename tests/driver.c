@@ -424,8 +424,10 @@ START_TEST(a_text_error_has_a_place_and_a_caret)
     ck_says("frob");
     ck_says("^");
     ck_assert(!strchr(said.err, '\033'));
-    put_text("bad.gir", "gir 1\nmodule \"bad\"\nentry @forward( input %x : f32[3] ) {\n    %y = neg %x : f32[4]\n    %q = call %x callee=@later : f32[3]\n    return ( output \"y\" %y )\n}\n"
-                        "func @later( %x : f32[3] ) {\n    %y = frob %x : f32[3]\n    return %y\n}\nfunc @later( %x : f32[3] ) {\n    return %x\n}\n");
+    put_text("bad.gir", "gir 1\nmodule \"bad\"\nentry @forward( input %x : f32[3] ) {\n    %y = neg %x : f32[4]\n"
+                        "    %q = call %x callee=@later : f32[3]\n    return ( output \"y\" %y )\n}\n"
+                        "func @later( %x : f32[3] ) {\n    %y = frob %x : f32[3]\n    return %y\n}\nfunc @later( %x : f32[3] ) {\n    return %x\n"
+                        "}\n");
     gradc("check", "bad.gir");
     ck_exit(1, "bad.gir");
     const char *at = said.err;
