@@ -27,6 +27,7 @@ typedef struct fusing {
     ir_func *f;
     ir_arena *scratch;
     fact *fact;
+    uint64_t *wanted;    /* match_wanted */
     uintptr_t walks; /* for match_reads_moved */
 } fusing;
 
@@ -369,6 +370,26 @@ static bool reduces_inside(const fusing *u, const ir_value *root)
     return of(u, root)->reduces;
 }
 
+static uint64_t wanted_by(const fusing *u, const ir_kernel *k)
+{
+    uint64_t bits = 0;
+    for (int i = 0; i < k->roots.count; i++)
+        bits |= u->wanted[k->roots.items[i]->id];
+    return bits;
+}
+
+/* Would a result for which x is computed need something that only y reads? What is there in any case (bit 63) may be read by all. Of
+ * other functions than entries all results are wanted always. */
+static bool burdens(const fusing *u, const ir_kernel *x, const ir_kernel *y)
+{
+    for (int i = 0; u->f->entry && i < y->reads.count; i++) {
+        uint64_t there = u->wanted[y->reads.items[i]->id];
+        if (!(there >> 63) && (wanted_by(u, x) & ~there))
+            return true;
+    }
+    return false;
+}
+
 /* May `from` be merged into the earlier `into`, as far as the two themselves go, and does that save reading? */
 static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
 {
@@ -391,7 +412,7 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
         common += shared && ir_count(&r->type) * 2 > ir_count(&x->type);
         more += !shared;
     }
-    return common && into->reads.count + more <= MOST_READS;
+    return common && into->reads.count + more <= MOST_READS && !burdens(u, into, from) && !burdens(u, from, into);
 }
 
 /* Kernel `from` merged into the earlier `into`, if that is right and saves reading. */
@@ -624,6 +645,8 @@ void pass_fuse(ir_func *f)
             epilogue(&u, inst->result[0]);
     costs(&u);
     make_kernels(&u);
+    u.wanted = ir_array(u.scratch, uint64_t, ir_number(f) + 1);
+    match_wanted(f, u.wanted);
     merge_siblings(&u);
     ir_arena_free(u.scratch);
 }

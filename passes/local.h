@@ -35,6 +35,8 @@ bool match_contraction(const ir_inst *inst);
 /* Inside k, v is read at another index than the root's own, on some path: one with an instruction that is not elementwise.
  * *stamp: 0 at first, when the aux of all values must be NULL, then left alone. */
 bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp);
+/* For which results each value is computed, by its number: bits as those of ir_kernel.wanted, added to what is there. */
+void match_wanted(const ir_func *f, uint64_t *wanted);
 
 /* ---- The parts of a pipeline that train_build runs itself ---- */
 

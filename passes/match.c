@@ -115,3 +115,22 @@ bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp)
     }
     return false;
 }
+
+void match_wanted(const ir_func *f, uint64_t *wanted)
+{
+    for (int i = 0, output = 0; i < f->results.count; i++) {
+        const ir_port *r = &f->results.items[i];
+        int bit = r->bind == IR_STATE || output >= 63 ? 63 : output;
+        output += r->bind != IR_STATE;
+        wanted[r->value->id] |= (uint64_t)1 << bit;
+    }
+    IR_FOR_REVERSE (inst, f) {
+        uint64_t bits = 0;
+        for (int i = 0; i < inst->nresults; i++)
+            bits |= wanted[inst->result[i]->id];
+        for (int i = 0; i < inst->noperands; i++)
+            wanted[inst->operand[i]->id] |= bits;
+        for (int i = 0; i < inst->nresults && inst->nresults > 1; i++)
+            wanted[inst->result[i]->id] = bits;
+    }
+}

@@ -43,21 +43,7 @@ typedef struct planning {
 
 static void find_wanted(planning *p)
 {
-    for (int i = 0, output = 0; i < p->f->results.count; i++) {
-        const ir_port *r = &p->f->results.items[i];
-        int bit = r->bind == IR_STATE || output >= 63 ? 63 : output;
-        output += r->bind != IR_STATE;
-        p->wanted[r->value->id] |= (uint64_t)1 << bit;
-    }
-    IR_FOR_REVERSE (inst, p->f) {
-        uint64_t bits = 0;
-        for (int i = 0; i < inst->nresults; i++)
-            bits |= p->wanted[inst->result[i]->id];
-        for (int i = 0; i < inst->noperands; i++)
-            p->wanted[inst->operand[i]->id] |= bits;
-        for (int i = 0; i < inst->nresults && inst->nresults > 1; i++)
-            p->wanted[inst->result[i]->id] = bits;
-    }
+    match_wanted(p->f, p->wanted);
     for (int i = 0; i < p->s->kernels.count; i++) {
         ir_kernel *k = p->s->kernels.items[i];
         k->wanted = 0;

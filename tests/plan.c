@@ -5,7 +5,7 @@
  * evaluator gives, on one thread and on three; plans that are broken on purpose are caught; and small nets are cut, laid out
  * and placed as they should be. */
 #include "gradc_rt.h"
-#include "ir/kernels.h"
+#include "passes/local.h"
 #include "tests/random_function.h"
 #include "tests/tiny_model.h"
 
@@ -158,6 +158,28 @@ START_TEST(compiled_random_functions_give_what_the_evaluator_gives)
 }
 END_TEST
 
+/* Whatever shares a kernel: a call that does not want a result need not give what only that result reads. */
+START_TEST(no_result_needs_what_it_does_not_read)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        context_setup();
+        ir_func *f = random_entry(seed);
+        run_passes(f->module);
+        uint64_t *wanted = ir_array(arena, uint64_t, ir_number(f) + 1);
+        match_wanted(f, wanted);
+        for (int i = 0; i < f->schedule->kernels.count; i++) {
+            const ir_kernel *k = f->schedule->kernels.items[i];
+            for (int r = 0; r < k->reads.count; r++) {
+                uint64_t due = wanted[k->reads.items[r]->id];
+                ck_assert_msg(due >> 63 || !(k->wanted & ~due), "seed %d: kernel %d for %llx reads what is for %llx", (int)seed, i,
+                              (unsigned long long)k->wanted, (unsigned long long)due);
+            }
+        }
+        context_teardown();
+    }
+}
+END_TEST
+
 /* ---- Small nets ---- */
 
 static const ir_func *planned(const char *params, const char *body)
@@ -221,6 +243,7 @@ int main(void)
     TCase *c = tcase_create("random");
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, compiled_random_functions_give_what_the_evaluator_gives, 0, 4);
+    tcase_add_test(c, no_result_needs_what_it_does_not_read);
     suite_add_tcase(s, c);
     c = tcase_create("nets");
     tcase_add_checked_fixture(c, context_setup, context_teardown);
