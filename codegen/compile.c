@@ -64,7 +64,7 @@ static void open_unit(cg_unit *u, const cg_model *m, LLVMTargetMachineRef machin
     u->ctx = m->ctx;
     u->arena = m->arena;
     u->prefix = m->o->prefix;
-    u->blas = m->r->blas;
+    u->blas = m->r->blas && !m->r->triple; /* another machine may have none */
     u->debug = m->r->debug;
     u->profile = m->r->profile ? &m->o->profile : NULL;
     u->ll = LLVMContextCreate();

@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * Contraction kernels: what is a loop over what, and the end of each row: the roots' expressions. The loops themselves are in
- * contract_tile.c and contract_block.c. */
+ * contract_tile.c, contract_block.c and contract_blas.c. */
 #include "codegen/contraction.h"
 
 #include <stdlib.h>
@@ -219,6 +219,8 @@ static int64_t emit_part(cg_contraction c)
 {
     divide_axes(&c);
     order_contracted(&c);
+    if (cg_contract_wants_blas(&c))
+        return cg_contract_blas(&c);
     return cg_contract_wants_blocks(&c) ? cg_contract_blocks(&c) : cg_contract_tiles(&c);
 }
 

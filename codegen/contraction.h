@@ -56,5 +56,8 @@ int64_t cg_contract_tiles(cg_contraction *c);
 /* contract_block.c: a task is a block of rows, the products are added up a part of the contracted axes at a time. */
 bool cg_contract_wants_blocks(const cg_contraction *c);
 int64_t cg_contract_blocks(cg_contraction *c);
+/* contract_blas.c: a task is a call of OpenBLAS for a piece of the result. */
+bool cg_contract_wants_blas(cg_contraction *c);
+int64_t cg_contract_blas(cg_contraction *c);
 
 #endif

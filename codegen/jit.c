@@ -2,9 +2,11 @@
  * Copyright (c) The gradc authors
  *
  * Loads an object file into this process: the very bytes that users link. */
+#define _GNU_SOURCE /* memmem */
 #include "codegen/target.h"
 #include "include/gradc_rt.h"
 
+#include <dlfcn.h>
 #include <llvm-c/LLJIT.h>
 #include <string.h>
 
@@ -19,6 +21,10 @@ static const cg_symbol runtime[] = {
 };
 enum { RUNTIME = sizeof runtime / sizeof *runtime };
 
+/* Functions of OpenBLAS, which is loaded for objects that name one. */
+static const char *const blas[] = {"cblas_sgemm", "cblas_dgemm"};
+enum { BLAS = sizeof blas / sizeof *blas };
+
 struct cg_jit {
     LLVMOrcLLJITRef jit;
 };
@@ -26,6 +32,29 @@ struct cg_jit {
 static void dispose(void *jit)
 {
     LLVMConsumeError(LLVMOrcDisposeLLJIT(jit));
+}
+
+static void close_library(void *library)
+{
+    dlclose(library);
+}
+
+/* The functions of OpenBLAS that the object names, appended to pair; how many. */
+static int find_blas(ir_ctx *ctx, LLVMOrcLLJITRef jit, const void *object, size_t size, LLVMOrcCSymbolMapPair *pair)
+{
+    int n = 0;
+    void *library = NULL;
+    for (int i = 0; i < BLAS; i++) {
+        if (!memmem(object, size, blas[i], strlen(blas[i]) + 1))
+            continue;
+        if (!library && (library = dlopen("libopenblas.so.0", RTLD_LAZY | RTLD_LOCAL)))
+            ir_defer(ctx, close_library, library);
+        void *address = library ? dlsym(library, blas[i]) : NULL;
+        if (address)
+            pair[n++] = (LLVMOrcCSymbolMapPair){LLVMOrcLLJITMangleAndIntern(jit, blas[i]),
+                                                {(LLVMOrcJITTargetAddress)(uintptr_t)address, {LLVMJITSymbolGenericFlagsExported, 0}}};
+    }
+    return n;
 }
 
 static bool failed(ir_ctx *ctx, LLVMErrorRef error)
@@ -47,13 +76,14 @@ cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t siz
     int more = 0;
     while (symbols && symbols[more].name)
         more++;
-    LLVMOrcCSymbolMapPair *pair = ir_array(arena, LLVMOrcCSymbolMapPair, more + RUNTIME);
+    LLVMOrcCSymbolMapPair *pair = ir_array(arena, LLVMOrcCSymbolMapPair, more + RUNTIME + BLAS);
     int n = more + RUNTIME;
     for (int i = 0; i < n; i++) {
         const cg_symbol *s = i < RUNTIME ? &runtime[i] : &symbols[i - RUNTIME];
         pair[i] = (LLVMOrcCSymbolMapPair){LLVMOrcLLJITMangleAndIntern(j->jit, s->name),
                                           {(LLVMOrcJITTargetAddress)(uintptr_t)s->address, {LLVMJITSymbolGenericFlagsExported, 0}}};
     }
+    n += find_blas(ctx, j->jit, object, size, pair + n);
     LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(j->jit);
     LLVMOrcMaterializationUnitRef known = LLVMOrcAbsoluteSymbols(pair, (size_t)n);
     LLVMErrorRef error = LLVMOrcJITDylibDefine(library, known);

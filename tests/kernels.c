@@ -168,10 +168,11 @@ static ir_func *random_function(uint64_t seed)
 
 typedef gradc_rt_status entry2(gradc_rt_ctx *, const void *, const void *);
 
-static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t threads, ir_literal *const *due)
+/* Runs it; returns whether it calls OpenBLAS. */
+static bool check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t threads, ir_literal *const *due)
 {
     cg_spec spec = {f->module, NULL};
-    cg_request r = {.prefix = "tiny", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .cpu = &cpu, .ncpus = cpu != NULL};
+    cg_request r = {.prefix = "tiny", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .cpu = &cpu, .ncpus = cpu != NULL, .blas = true};
     cg_object *o = cg_compile(ctx, arena, &r);
     ck_assert_msg(o != NULL, "%s", first_error);
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
@@ -198,6 +199,7 @@ static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t thr
     }
     gradc_rt_fini(rt);
     free(memory);
+    return o->uses_blas;
 }
 
 START_TEST(random_contractions_give_what_the_evaluator_gives)
@@ -220,12 +222,63 @@ START_TEST(random_contractions_give_what_the_evaluator_gives)
 }
 END_TEST
 
+#ifdef __x86_64__
+/* As large as it must be for OpenBLAS, and a little larger; operands lie either way, alone or in a batch. */
+static ir_func *large_function(int number)
+{
+    bool turned[2] = {number & 1, number & 2}, batched = number == 3, wide = number == 2;
+    int64_t lhs[] = {2, 133, 645}, rhs[] = {2, 645, 531};
+    ir_builder b = ir_builder_new(ir_func_new(ir_module_new(ctx, arena, "large"), "forward"));
+    b.func->entry = true;
+    ir_value *v[2];
+    for (int s = 0; s < 2; s++) {
+        int64_t *dim = s ? rhs : lhs, shape[3] = {dim[0], dim[1 + turned[s]], dim[2 - turned[s]]};
+        ir_type t = ir_type_of(wide ? IR_F64 : IR_F32, batched ? 3 : 2, shape + !batched);
+        ir_state *x = ir_state_new(b.func->module, s ? "w" : "x", IR_PARAM, &t);
+        x->init = ir_literal_new(arena, &t);
+        for (int64_t i = 0; i < ir_count(&t); i++)
+            ir_literal_set(x->init, i, (double)(draw(5) - 2));
+        v[s] = ir_add_state(b.func, x);
+    }
+    int64_t zero = 0, k[2] = {batched + !turned[0], batched + turned[1]};
+    after(&b, ir_dot_general(&b, v[0], v[1], batched, &zero, &zero, 1, &k[0], &k[1]));
+    ir_built(&b);
+    return b.func;
+}
+
+START_TEST(large_products_are_left_to_openblas)
+{
+    for (int number = 0; number < 4; number++) {
+        context_setup();
+        ir_func *f[2];
+        for (int i = 0; i < 2; i++) {
+            state = (uint64_t)number * 77 + 5;
+            f[i] = large_function(number);
+        }
+        ir_literal *arg[8], *due[8];
+        for (int i = 0; i < f[0]->params.count; i++)
+            arg[i] = f[0]->params.items[i].state->init;
+        ir_eval(arena, f[0], arg, due, NULL);
+        for (const pass_info *p = passes; p->name; p++)
+            pass_run_one(f[1]->module, p, true);
+        for (uint32_t threads = 1; threads <= 3; threads += 2)
+            ck_assert_msg(check((uint64_t)number, f[1], "x86-64-v3", threads, due), "product %d is done without OpenBLAS", number);
+        ck_assert(!check((uint64_t)number, f[1], "x86-64", 2, due)); /* of that level it was not measured */
+        context_teardown();
+    }
+}
+END_TEST
+#endif
+
 int main(void)
 {
     Suite *s = suite_create("kernels");
     TCase *c = tcase_create("contractions");
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, random_contractions_give_what_the_evaluator_gives, 0, PARTS);
+#ifdef __x86_64__
+    tcase_add_test(c, large_products_are_left_to_openblas);
+#endif
     suite_add_tcase(s, c);
     return suite_run(s);
 }
