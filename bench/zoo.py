@@ -8,11 +8,13 @@
 is run in f32 and in double, with one thread and with two, which must give the same bytes. A line shows the tensor that comes nearest to
 its limit: its distance to torch's f64 value in the L2 norm, relative to the norm of that value, beside the distance that torch's own f32
 value has. The limit is max(1e-5, ten times torch's own), in double 1e-7; where the true value is zero (largest below 1e-10), 1e-5
-absolute. gpt2, only when named: one training step in f32. Exits 1 when a tensor is beyond its limit or missing, threads
+absolute. A training file is also compiled with SGD and linked; one step, on two threads, must take the gradients from the parameters
+("step"). gpt2, only when named: in f32. Exits 1 when a tensor is beyond its limit or missing, threads
 differ, or compiling takes more processor time than --seconds.
 """
 import argparse, filecmp, os, resource, subprocess, sys, tempfile
 import numpy as np
+import step
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEFAULT = "seed,mlp,lenet,resnet18,mobilenet,gpt,lstm"
@@ -115,6 +117,21 @@ class Zoo:
                         why = f"EXIT {status}"
                         print(said)
                 self.row(title, "f64" if double else "f32", compare(out[0], data, double), same_files(*out), seconds, why)
+            if train:
+                self.check_step(title, model, data, options[1:], where)
+
+    def check_step(self, title, model, data, options, where):
+        worst, why = (-1.0, "", 0.0, 0.0, 0.0), ""
+        try:
+            got = step.gradients(self.gradc, model, data, options, 2, where)
+            for key in data.files:
+                if key.startswith("grad/"):
+                    allowed, true, own = limit(key, data, False)
+                    d = distance(got.get(key[5:]), true)
+                    worst = max(worst, (d / allowed, key[5:], d, own, allowed))
+        except (RuntimeError, subprocess.CalledProcessError) as e:
+            why = str(e)
+        self.row(title, "step", worst, True, 0, why)
 
 
 def export_missing(exporter, folder, names):
