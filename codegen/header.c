@@ -16,6 +16,22 @@ static const char *const c_types[IR_DTYPES] = {
 };
 static const char *const part_names[CG_PARTS] = {"inputs", "cotangents", "hyper", "outputs", "input_grads"};
 
+/* What the structs are for. */
+static const char *const part_docs[CG_PARTS] = {
+    "Row-major tensors of the caller's, read by a call. What only outputs that are not wanted need may be NULL.",
+    "Gradients with respect to outputs, read by backward. NULL: zeros.",
+    "Read at each call.",
+    "Where a call writes, row-major, memory of the caller's that overlaps nothing. NULL: not wanted.",
+    "Where backward writes gradients with respect to inputs (it does not add). NULL: not wanted.",
+};
+/* Hyper-parameters that optimizers have, in words. */
+static const struct { const char *name, *doc; } hyper_docs[] = {
+    {"lr", "learning rate, how far a step goes"}, {"momentum", "share of the last step that is kept"}, {"beta1", "decay of the first moment"},
+    {"beta2", "decay of the second moment"}, {"alpha", "decay of the mean of squared gradients"}, {"rho", "decay of the mean of squared gradients"},
+    {"eps", "added to what is divided by"}, {"weight_decay", "pull of the weights to zero"}, {"lr_decay", "decay of the learning rate"},
+    {"grad_scale", "factor on the gradients, before clip_norm"}, {"clip_norm", "largest L2 norm of all gradients together; 0: any"},
+};
+
 static const ir_type *any_type(const cg_model *m, const cg_member *x)
 {
     for (int s = 0; s < m->r->nspecs; s++)
@@ -53,6 +69,15 @@ static bool is_used(const cg_model *m, int part)
     }
 }
 
+static void print_hyper(cg_text *t, const cg_member *x)
+{
+    const char *doc = cg_quoted(t->arena, x->name);
+    for (size_t i = 0; i < sizeof hyper_docs / sizeof *hyper_docs; i++)
+        if (!strcmp(hyper_docs[i].name, x->name))
+            doc = hyper_docs[i].doc;
+    cg_print(t, "    float %s; /* %s */\n", x->field, doc);
+}
+
 static void print_struct(cg_text *t, const cg_model *m, int part)
 {
     const char *prefix = m->o->prefix;
@@ -61,16 +86,16 @@ static void print_struct(cg_text *t, const cg_model *m, int part)
     if (!is_used(m, part))
         return;
     if (!p->count && !dims) {
-        cg_print(t, "typedef struct %s_%s %s_%s; /* has no members: pass NULL */\n", prefix, part_names[part], prefix, part_names[part]);
+        cg_print(t, "/* Has no members: pass NULL. */\ntypedef struct %s_%s %s_%s;\n", prefix, part_names[part], prefix, part_names[part]);
         return;
     }
-    cg_print(t, "typedef struct %s_%s {\n", prefix, part_names[part]);
+    cg_print(t, "/* %s */\ntypedef struct %s_%s {\n", part_docs[part], prefix, part_names[part]);
     for (int i = 0; i < p->count; i++) {
         const cg_member *x = &p->items[i];
         const char *quoted = cg_quoted(t->arena, x->name);
         ir_dtype type = any_type(m, x)->dtype;
         if (part == CG_HYPER) {
-            cg_print(t, "    float %s; /* \"%s\" */\n", x->field, quoted);
+            print_hyper(t, x);
             continue;
         }
         cg_print(t, "    %s%s *%s; /* \"%s\" %s ", part == CG_INPUTS || part == CG_COTANGENTS ? "const " : "", c_types[type], x->field, quoted,
@@ -83,10 +108,10 @@ static void print_struct(cg_text *t, const cg_model *m, int part)
         cg_print(t, "%s */\n", x->loss ? ", the loss" : "");
     }
     for (int d = 0; d < dims; d++) {
-        cg_print(t, "    int64_t %s; /* the dimension \"%s\": ", m->o->dim_field[d], cg_quoted(t->arena, m->r->dim_name[d]));
+        cg_print(t, "    int64_t %s; /* chooses the extent of the dimension \"%s\": ", m->o->dim_field[d], cg_quoted(t->arena, m->r->dim_name[d]));
         for (int s = 0; s < m->r->nspecs; s++)
             cg_print(t, "%s%lld", s ? ", " : "", (long long)m->r->spec[s].dim[d]);
-        cg_print(t, " */\n");
+        cg_print(t, "; else GRADC_RT_E_DIMENSION */\n");
     }
     cg_print(t, "} %s_%s;\n", prefix, part_names[part]);
 }
@@ -121,15 +146,15 @@ static void print_macros(cg_text *t, const cg_model *m)
              (long long)z->context, (long long)z->params, (long long)z->stats, (long long)z->optimizer, (long long)z->counters, (long long)z->grads,
              (long long)z->saved, (long long)z->scratch);
     print_upper(t, m->o->prefix);
-    cg_print(t, "_ARENA_BYTES ((size_t)%lld)\n/* An initialiser: model, size, threads, seed, pool, spin_us, flags. */\n#define ",
-             (long long)z->arena);
+    cg_print(t, "_ARENA_BYTES ((size_t)%lld)\n", (long long)z->arena);
+    cg_print(t, "/* What init takes, an initialiser of gradc_rt_options: model, size, threads, seed, pool, spin_us, flags. */\n#define ");
     print_upper(t, m->o->prefix);
     cg_print(t, "_OPTIONS {UINT64_C(0x%016llx), (uint32_t)sizeof(gradc_rt_options), %u, UINT64_C(%llu), NULL, 50, 0}\n", (unsigned long long)m->o->id,
              m->r->threads ? m->r->threads : 1, (unsigned long long)m->r->seed);
     const cg_part *hyper = &m->o->part[CG_HYPER];
     if (!hyper->count || !is_used(m, CG_HYPER))
         return;
-    cg_print(t, "/* The default hyper-parameters, also those of NULL. */\n#define ");
+    cg_print(t, "/* The default hyper-parameters, an initialiser; what NULL means. */\n#define ");
     print_upper(t, m->o->prefix);
     cg_print(t, "_HYPER {");
     for (int i = 0; i < hyper->count; i++)
@@ -139,30 +164,48 @@ static void print_macros(cg_text *t, const cg_model *m)
 
 /* Each function of the header; $ is the prefix. */
 static const struct { int entry; const char *text; } functions[] = {
-    {-1, "/* Lays a context into a 64-aligned arena of $_ARENA_BYTES. */\n"
+    {-1, "/* Functions that give a status leave parameters, statistics, gradients and optimizer state as they were when it is not GRADC_RT_OK;\n"
+         "   $_error then says more. Pointers are aligned to their element, and the memory behind them is the caller's. One thread at a time uses\n"
+         "   a context. */\n\n"
+         "/* Lays a context into a 64-aligned arena of at least $_ARENA_BYTES, with the initial parameters, and starts options->threads - 1\n"
+         "   workers. The arena belongs to the context until $_fini. GRADC_RT_E_ARENA, GRADC_RT_E_MODEL (options that are not $_OPTIONS),\n"
+         "   GRADC_RT_E_CPU, GRADC_RT_E_THREADS. */\n"
          "gradc_rt_status $_init($_ctx **ctx, void *arena, size_t bytes, const gradc_rt_options *options);\n"
-         "/* Joins the workers; the arena is the caller's again. */\n"
+         "/* Joins the workers; the arena is the caller's again. NULL is allowed. */\n"
          "void $_fini($_ctx *ctx);\n"},
-    {GRADC_RT_FORWARD, "gradc_rt_status $_forward($_ctx *ctx, const $_inputs *inputs, const $_outputs *outputs);\n"},
-    {GRADC_RT_FORWARD_TRAIN, "gradc_rt_status $_forward_train($_ctx *ctx, const $_inputs *inputs, const $_outputs *outputs);\n"},
-    {GRADC_RT_BACKWARD, "/* After forward_train, whose inputs must still be there. Adds into the gradients. */\n"
+    {GRADC_RT_FORWARD, "/* Outputs from inputs; no state moves. GRADC_RT_E_ARGUMENT (an input that a wanted output needs is NULL),\n"
+                       "   GRADC_RT_E_INDEX (a number in an input of integers is out of range). */\n"
+                       "gradc_rt_status $_forward($_ctx *ctx, const $_inputs *inputs, const $_outputs *outputs);\n"},
+    {GRADC_RT_FORWARD_TRAIN, "/* The same as in training: keeps what backward needs, moves running statistics. Inputs stay where and as\n"
+                             "   they are until backward has returned. Errors as of forward. */\n"
+                             "gradc_rt_status $_forward_train($_ctx *ctx, const $_inputs *inputs, const $_outputs *outputs);\n"},
+    {GRADC_RT_BACKWARD, "/* Adds the gradients of the parameters into the gradient block, writes those of inputs. cotangents NULL: 1 for\n"
+                        "   the loss; a NULL member: zeros. Once after each forward_train, else GRADC_RT_E_ORDER. */\n"
                         "gradc_rt_status $_backward($_ctx *ctx, const $_cotangents *cotangents, const $_input_grads *input_grads);\n"},
-    {GRADC_RT_UPDATE, "/* The optimizer, on the gradient block. */\n"
+    {GRADC_RT_UPDATE, "/* The optimizer: moves the parameters by the gradient block, which stays as it is. hyper NULL: the defaults. */\n"
                       "gradc_rt_status $_update($_ctx *ctx, const $_hyper *hyper);\n"},
-    {GRADC_RT_STEP, "/* forward_train, backward from zero and update in one; the gradient block is left alone. */\n"
+    {GRADC_RT_STEP, "/* One step of training: forward_train, backward from zero and update in one; the gradient block is neither read nor written.\n"
+                    "   hyper NULL: the defaults; outputs NULL: none wanted. Errors as of forward_train. */\n"
                     "gradc_rt_status $_step($_ctx *ctx, const $_inputs *inputs, const $_hyper *hyper, const $_outputs *outputs);\n"},
-    {-2, "gradc_rt_status $_zero_grad($_ctx *ctx);\n"
-         "/* Row-major, tensor i at its grad_at; *count elements. */\n"
+    {-2, "/* Sets the gradient block to zero. */\n"
+         "gradc_rt_status $_zero_grad($_ctx *ctx);\n"
+         "/* The gradients, in the arena: row-major, those of parameter i from its grad_at on; *count elements in all. */\n"
          "float *$_grad_block($_ctx *ctx, size_t *count);\n"},
-    {-1, "/* What the last call that failed found. */\n"
+    {-1, "/* What the last call that failed found; never NULL, lives as long as the context. */\n"
          "const gradc_rt_error *$_error(const $_ctx *ctx);\n"
-         "/* Parameters and statistics; NULL from $_param_count() on. */\n"
+         "/* How many parameters and statistics there are. */\n"
          "size_t $_param_count(void);\n"
+         "/* Name, type and size of number i, constant data; NULL from $_param_count() on. */\n"
          "const gradc_rt_tensor *$_param(size_t i);\n"
+         "/* Copies number i to dst, row-major, $_param(i)->bytes of them. GRADC_RT_E_ARGUMENT when there is no number i. */\n"
          "gradc_rt_status $_param_get($_ctx *ctx, size_t i, void *dst);\n"
+         "/* The same from src. Ends the readiness for backward. */\n"
          "gradc_rt_status $_param_set($_ctx *ctx, size_t i, const void *src);\n"
-         "/* A safetensors file; with_state: optimizer state and counters too. */\n"
+         "/* Writes parameters and statistics as a safetensors file, with_state: optimizer state and counters too; a file of that name is replaced\n"
+         "   whole or not at all. GRADC_RT_E_FILE, GRADC_RT_E_MEMORY. */\n"
          "gradc_rt_status $_save($_ctx *ctx, const char *path, int with_state);\n"
+         "/* Reads such a file, or another one with all parameters, by name, type and shape; all or nothing. GRADC_RT_E_FILE, GRADC_RT_E_FORMAT,\n"
+         "   GRADC_RT_E_MODEL (state of another model), GRADC_RT_E_MEMORY. */\n"
          "gradc_rt_status $_load($_ctx *ctx, const char *path);\n"},
 };
 
@@ -175,7 +218,7 @@ static void print_functions(cg_text *t, const cg_model *m)
         for (const char *at = functions[i].text; *at; at++) {
             if (*at != '$')
                 IR_PUSH(t->arena, t, *at);
-            else if (!strncmp(at, "$_ARENA", 7))
+            else if (at[2] >= 'A' && at[2] <= 'Z') /* a macro's */
                 print_upper(t, m->o->prefix);
             else
                 cg_print(t, "%s", m->o->prefix);
@@ -191,7 +234,8 @@ const char *cg_header(const cg_model *m)
     cg_print(&t, "%s. */\n", m->o->uses_blas ? ", and with OpenBLAS (-lopenblas), which the object calls" : "");
     cg_print(&t, "#ifndef GRADC_MODEL_%s_H\n#define GRADC_MODEL_%s_H\n\n#include \"gradc_rt.h\"\n\n", prefix, prefix);
     print_macros(&t, m);
-    cg_print(&t, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\ntypedef struct %s_ctx %s_ctx;\n", prefix, prefix);
+    cg_print(&t, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
+                 "/* A model in an arena: parameters, optimizer state, workers. */\ntypedef struct %s_ctx %s_ctx;\n\n", prefix, prefix);
     for (int part = 0; part < CG_PARTS; part++)
         print_struct(&t, m, part);
     cg_print(&t, "\n");

@@ -391,6 +391,29 @@ START_TEST(a_bad_label_names_tensor_position_value_and_limit)
 }
 END_TEST
 
+/* Each member on its line, each function on the lines before. */
+START_TEST(the_header_says_what_everything_is_for)
+{
+    static char header[1 << 16];
+    gradc("compile", ROOT "examples/fashion/cnn.onnx", "--train=adamw", "--wrt=x");
+    ck_exit(0, "compile");
+    read_all("cnn.h", header, sizeof header);
+    int members = 0, functions = 0;
+    char *before = header;
+    for (char *line = strtok(header, "\n"); line; before = line, line = strtok(NULL, "\n")) {
+        size_t n = strlen(line);
+        bool member = !strncmp(line, "    ", 4), function = n > 2 && !strcmp(line + n - 2, ");") && *line != ' ';
+        const char *comment = member ? strstr(line, "; /* ") : before + strlen(before) - 2;
+        ck_assert_msg((!member && !function) || (comment && strstr(comment, "*/")), "no comment: %s", line);
+        members += member;
+        functions += function;
+        ck_assert_msg(!strstr(line, "cnn_OPTIONS") && !strchr(line, '$'), "%s", line);
+    }
+    ck_assert_int_eq(members, 2 + 1 + 7 + 2 + 1);
+    ck_assert_int_eq(functions, 16);
+}
+END_TEST
+
 /* Labels, and indices that count from the end where they are negative. */
 START_TEST(the_header_says_which_indices_are_taken)
 {
@@ -617,6 +640,7 @@ int main(void)
     tcase_add_test(c, what_does_not_fit_is_named_with_its_file);
     tcase_add_test(c, declared_shapes_that_contradict_are_warned_of);
     tcase_add_test(c, a_bad_label_names_tensor_position_value_and_limit);
+    tcase_add_test(c, the_header_says_what_everything_is_for);
     tcase_add_test(c, the_header_says_which_indices_are_taken);
     tcase_add_test(c, a_text_error_has_a_place_and_a_caret);
     tcase_add_test(c, text_comes_from_stdin_too);
