@@ -334,16 +334,19 @@ ir_ints ir_ints_of(ir_builder *b, int n, const int64_t *v); /* a copy in the mod
 /* An attribute of windows over all dimensions: `first` for batch and feature, then a number a spatial dimension. */
 ir_ints ir_spatial_ints(ir_builder *b, int spatial, const int64_t *v, int64_t first);
 
-/* ir_neg(b, x), ir_add(b, x, y) … for each elementwise op without attributes. */
 ir_value *ir_unary(ir_builder *b, ir_op op, ir_value *x);
 ir_value *ir_binary(ir_builder *b, ir_op op, ir_value *x, ir_value *y);
-#define IR_UNARY(name) static inline ir_value *ir_##name(ir_builder *b, ir_value *x) { return ir_unary(b, IR_OP_##name, x); }
-#define IR_BINARY(name) static inline ir_value *ir_##name(ir_builder *b, ir_value *x, ir_value *y) { return ir_binary(b, IR_OP_##name, x, y); }
-IR_UNARY(neg) IR_UNARY(abs) IR_UNARY(sign) IR_UNARY(floor) IR_UNARY(ceil) IR_UNARY(round) IR_UNARY(sqrt) IR_UNARY(rsqrt)
-IR_UNARY(exp) IR_UNARY(expm1) IR_UNARY(log) IR_UNARY(log1p) IR_UNARY(sin) IR_UNARY(cos) IR_UNARY(tan) IR_UNARY(tanh) IR_UNARY(erf)
-IR_UNARY(logistic) IR_UNARY(not) IR_UNARY(is_nan) IR_UNARY(stop_gradient) IR_UNARY(copy)
-IR_BINARY(add) IR_BINARY(sub) IR_BINARY(mul) IR_BINARY(div) IR_BINARY(rem) IR_BINARY(pow) IR_BINARY(max) IR_BINARY(min)
-IR_BINARY(and) IR_BINARY(or) IR_BINARY(xor) IR_BINARY(shl) IR_BINARY(shr)
+/* ir_neg(b, x), ir_add(b, x, y) … for each row of the table whose shape rule is `same`: elementwise, without attributes. */
+#define IR_FORM_1(name) static inline ir_value *ir_##name(ir_builder *b, ir_value *x) { return ir_unary(b, IR_OP_##name, x); }
+#define IR_FORM_2(name) static inline ir_value *ir_##name(ir_builder *b, ir_value *x, ir_value *y) { return ir_binary(b, IR_OP_##name, x, y); }
+#define IR_FORMED(in, name) IR_FORM_##in(name)
+#define IR_UNFORMED(in, name)
+#define IR_SHAPE_same , /* moves what follows it by one place, so that the third argument is another one */
+#define IR_THIRD(a, b, c, ...) c
+#define IR_CHOOSE(...) IR_THIRD(__VA_ARGS__)
+#define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc) IR_CHOOSE(IR_SHAPE_##shape, IR_FORMED, IR_UNFORMED, )(in, name)
+#include "ir/ops.def"
+IR_FORM_1(is_nan)
 ir_value *ir_compare(ir_builder *b, ir_relation relation, ir_value *x, ir_value *y);
 ir_value *ir_select(ir_builder *b, ir_value *which, ir_value *yes, ir_value *no);
 ir_value *ir_convert(ir_builder *b, ir_value *x, ir_dtype to); /* x itself if it has the type */
