@@ -141,7 +141,8 @@ static void multiply(product *p, const LLVMValueRef operand[2], LLVMValueRef res
     LLVMValueRef f = LLVMGetNamedFunction(u->module, name);
     f = f ? f : LLVMAddFunction(u->module, name, type);
     LLVMValueRef m = LLVMBuildTrunc(u->b, rows, u->i32, ""), n = LLVMBuildTrunc(u->b, lanes, u->i32, "");
-    LLVMValueRef args[] = {number(u, ROW_MAJOR), number(u, turned[0] ? TRANSPOSED : PLAIN), number(u, turned[1] ? TRANSPOSED : PLAIN), m, n, number(u, p->steps),
+    LLVMValueRef args[] = {number(u, ROW_MAJOR), number(u, turned[0] ? TRANSPOSED : PLAIN), number(u, turned[1] ? TRANSPOSED : PLAIN),
+                           m, n, number(u, p->steps),
                            LLVMConstReal(real, 1), operand[p->scalar], number(u, apart[0]), operand[p->vector], number(u, apart[1]),
                            LLVMConstReal(real, 0), result, number(u, p->row_out)};
     LLVMBuildCall2(u->b, type, f, args, sizeof args / sizeof *args, "");
