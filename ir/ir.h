@@ -35,8 +35,6 @@ extern const ir_dtype_info ir_dtypes[IR_DTYPES];
 static inline bool ir_is_float(ir_dtype t) { return ir_dtypes[t].class == IR_CLASS_F; }
 static inline bool ir_is_int(ir_dtype t) { return (ir_dtypes[t].class & IR_CLASS_I) != 0; }
 static inline bool ir_is_signed(ir_dtype t) { return (ir_dtypes[t].class & (IR_CLASS_S | IR_CLASS_F)) != 0; }
-/* By text name; false if there is none. */
-bool ir_dtype_by_name(const char *name, ir_dtype *out);
 
 /* Element type and shape; dimensions beyond rank are 0. Copied by value. */
 typedef struct ir_type {
@@ -73,12 +71,9 @@ void ir_literal_set_int(ir_literal *l, int64_t i, int64_t v);
 /* True when all elements have the same bits. */
 bool ir_literal_is_splat(const ir_literal *l);
 
-/* f16/bf16 bit patterns, round to nearest even; integer operations only. */
-uint16_t ir_f16_from_f32(float x);
+/* f16/bf16 bit patterns, round to nearest even (double without rounding twice); integer operations only. */
 float ir_f16_to_f32(uint16_t h);
-uint16_t ir_bf16_from_f32(float x);
 float ir_bf16_to_f32(uint16_t h);
-/* double to the 16-bit types without double rounding. */
 uint16_t ir_f16_from_f64(double x);
 uint16_t ir_bf16_from_f64(double x);
 

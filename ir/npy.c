@@ -263,11 +263,6 @@ bool ir_npy_write(FILE *f, ir_ctx *ctx, const ir_literal *l)
     return write_npy(f, &(writing){ctx, l});
 }
 
-bool ir_npy_write_file(ir_ctx *ctx, const char *path, const ir_literal *l)
-{
-    return ir_write_atomically(ctx, &(ir_output){path, write_npy, &(writing){ctx, l}}, 1);
-}
-
 /* ---- Inflating ------------------------------------------------------------------------------------------------------ */
 
 static void *inflate_alloc(void *arena, unsigned n, unsigned size)

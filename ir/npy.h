@@ -14,7 +14,6 @@ ir_literal *ir_npy_read(ir_arena *arena, const ir_loc *loc, ir_data data);
 ir_literal *ir_npy_read_file(ir_arena *arena, const char *path);
 /* Row-major, version 1.0; false on a write error. */
 bool ir_npy_write(FILE *f, ir_ctx *ctx, const ir_literal *l);
-bool ir_npy_write_file(ir_ctx *ctx, const char *path, const ir_literal *l);
 
 /* The members called NAME.npy, by NAME, in the file's order; others are passed over. No name twice. */
 bool ir_npz_read(ir_arena *arena, const ir_loc *loc, ir_data data, ir_tensors *out);

@@ -231,16 +231,6 @@ bool ir_read_beneath(ir_arena *arena, const ir_loc *loc, const char *folder, con
     return ok;
 }
 
-bool ir_exists_beneath(const char *folder, const char *name)
-{
-    int fd = ir_open_beneath(folder, name, false);
-    struct stat st;
-    bool ok = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode);
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
 const char *ir_base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');

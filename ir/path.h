@@ -27,8 +27,6 @@ bool ir_read_whole_file(ir_arena *arena, const char *path, int64_t limit, ir_dat
 bool ir_read_beneath(ir_arena *arena, const ir_loc *loc, const char *folder, const char *name, int64_t offset, int64_t length, ir_data *out);
 /* The descriptor alone (still to be checked by fstat), or -1 and errno; by_component: the way without openat2. */
 int ir_open_beneath(const char *folder, const char *name, bool by_component);
-/* True when `name` exists there as a file; reports nothing. */
-bool ir_exists_beneath(const char *folder, const char *name);
 
 /* The part of path up to its last slash, "." if there is none, and the part after it. */
 const char *ir_folder_of(ir_arena *arena, const char *path);

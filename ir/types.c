@@ -13,16 +13,6 @@ const ir_dtype_info ir_dtypes[IR_DTYPES] = {
 #undef DTYPE
 };
 
-bool ir_dtype_by_name(const char *name, ir_dtype *out)
-{
-    for (int t = 0; t < IR_DTYPES; t++)
-        if (!strcmp(ir_dtypes[t].name, name)) {
-            *out = (ir_dtype)t;
-            return true;
-        }
-    return false;
-}
-
 ir_type ir_type_of(ir_dtype dtype, int rank, const int64_t *dim)
 {
     BUG_UNLESS(rank >= 0 && rank <= IR_MAX_RANK);
@@ -129,8 +119,6 @@ static uint16_t narrow(double x, int mantissa, int bias)
 
 uint16_t ir_f16_from_f64(double x) { return narrow(x, 10, 15); }
 uint16_t ir_bf16_from_f64(double x) { return narrow(x, 7, 127); }
-uint16_t ir_f16_from_f32(float x) { return narrow((double)x, 10, 15); }
-uint16_t ir_bf16_from_f32(float x) { return narrow((double)x, 7, 127); }
 
 float ir_bf16_to_f32(uint16_t h)
 {

@@ -14,17 +14,17 @@ START_TEST(sixteen_bit_floats_round_to_nearest_even)
     for (int h = 0; h < 65536; h++) {
         float x = ir_f16_to_f32((uint16_t)h), y = ir_bf16_to_f32((uint16_t)h);
         if (x == x)
-            ck_assert_int_eq(ir_f16_from_f32(x), h);
+            ck_assert_int_eq(ir_f16_from_f64(x), h);
         if (y == y)
-            ck_assert_int_eq(ir_bf16_from_f32(y), h);
+            ck_assert_int_eq(ir_bf16_from_f64(y), h);
     }
-    ck_assert_int_eq(ir_f16_from_f32(65519.0f), 0x7bff);
-    ck_assert_int_eq(ir_f16_from_f32(65520.0f), 0x7c00);
-    ck_assert_int_eq(ir_f16_from_f32(0x1p-25f), 0);
-    ck_assert_int_eq(ir_f16_from_f32(0x1.8p-25f), 1);
-    ck_assert_int_eq(ir_f16_from_f32(1.0f + 0x1p-11f), 0x3c00);
-    ck_assert_int_eq(ir_f16_from_f32(1.0f + 0x1.8p-10f), 0x3c02);
-    ck_assert(isnan(ir_f16_to_f32(ir_f16_from_f32(NAN))));
+    ck_assert_int_eq(ir_f16_from_f64(65519.0f), 0x7bff);
+    ck_assert_int_eq(ir_f16_from_f64(65520.0f), 0x7c00);
+    ck_assert_int_eq(ir_f16_from_f64(0x1p-25f), 0);
+    ck_assert_int_eq(ir_f16_from_f64(0x1.8p-25f), 1);
+    ck_assert_int_eq(ir_f16_from_f64(1.0f + 0x1p-11f), 0x3c00);
+    ck_assert_int_eq(ir_f16_from_f64(1.0f + 0x1.8p-10f), 0x3c02);
+    ck_assert(isnan(ir_f16_to_f32(ir_f16_from_f64(NAN))));
 }
 END_TEST
 

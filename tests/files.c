@@ -129,7 +129,6 @@ START_TEST(reading_stays_in_the_folder)
         REFUSED(ir_read_beneath(arena, NULL, model, "w", pieces[i].offset, pieces[i].length, &d), "outside");
     char *longest = memset(ir_alloc(arena, 5001), 'a', 5000);
     REFUSED(ir_read_beneath(arena, NULL, model, longest, 0, -1, &d), "too long");
-    ck_assert(ir_exists_beneath(model, "w") && !ir_exists_beneath(model, "link") && !ir_exists_beneath(model, "../secret"));
 }
 END_TEST
 
@@ -263,7 +262,8 @@ START_TEST(npy_files_of_numpy)
     REFUSED(ir_npy_read_file(arena, "tests/fixtures/record.npy"), "record");
     REFUSED(ir_npy_read_file(arena, "tests/fixtures/text.npy"), "'<U2' is not supported");
     ir_literal *l = ir_npy_read_file(arena, "tests/fixtures/version1.npy");
-    ck_assert(ir_npy_write_file(ctx, in("x.npy"), l));
+    FILE *f = fopen(in("x.npy"), "wb");
+    ck_assert(f && ir_npy_write(f, ctx, l) && !fclose(f));
     ir_data ours = load(in("x.npy")), numpys = load("tests/fixtures/version1.npy");
     ck_assert(ours.size == numpys.size && !memcmp(ours.bytes, numpys.bytes, ours.size));
 }

@@ -333,6 +333,16 @@ static inline void op_outputs(op_batch *b, const op_case *c, ir_dtype t)
     }
 }
 
+static inline bool dtype_by_name(const char *name, ir_dtype *out)
+{
+    for (int t = 0; t < IR_DTYPES; t++)
+        if (!strcmp(ir_dtypes[t].name, name)) {
+            *out = (ir_dtype)t;
+            return true;
+        }
+    return false;
+}
+
 /* Adds a case with an element type; kind: how the first operand comes about, the next ones are of the next kinds. */
 static inline void op_add(op_batch *b, const op_case *c, ir_dtype t, unsigned kind)
 {
@@ -343,7 +353,7 @@ static inline void op_add(op_batch *b, const op_case *c, ir_dtype t, unsigned ki
         ck_assert_msg(sscanf(at, " %%%63[a-z0-9] %15[a-z0-9$][%n", word, type, &read) == 2 && read, "operands: %s", at);
         ir_type full = {.dtype = t};
         if (*type != '$')
-            ck_assert_msg(ir_dtype_by_name(type, &full.dtype), "type: %s", type);
+            ck_assert_msg(dtype_by_name(type, &full.dtype), "type: %s", type);
         for (at += read; *at != ']'; at += *at == ',')
             full.dim[full.rank++] = strtoll(at, (char **)&at, 10);
         at++;

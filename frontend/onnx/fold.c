@@ -37,10 +37,6 @@ static ir_literal *of_param(onnx_reader *r, ir_value *v, const char **why)
         return NULL;
     }
     *why = ir_format(r->scratch, "the input '%s', which can be baked", name);
-    if (!ir_map_get_text(&r->wanted, name)) {
-        ir_map_put_text(&r->wanted, name, v);
-        IR_PUSH(r->arena, &r->facts->shape_inputs, ir_strdup(r->arena, name));
-    }
     for (int i = 0; i < r->options->noffered; i++)
         if (!strcmp(r->options->offered[i].name, name)) {
             ir_literal *l = r->options->offered[i].value;

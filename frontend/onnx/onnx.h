@@ -43,7 +43,6 @@ typedef struct onnx_constant_info {
 
 /* What reading found out beside the module; lists live in the arena. */
 typedef struct onnx_facts {
-    IR_LIST(const char *) shape_inputs;  /* inputs without a baked value that decide a shape */
     IR_LIST(const char *) merged_params; /* parameters that the exporter lists, found nowhere in the file */
     IR_LIST(const char *) dim_names;     /* symbolic dimensions of the inputs, each once */
     IR_LIST(const char *) unknown;       /* what the options name, as input or dimension, and the file has not: reported */
@@ -73,10 +72,6 @@ ir_module *onnx_read_file(ir_ctx *ctx, ir_arena *arena, const char *path, const 
 /* The same for bytes; `file` names them in messages, `folder` (may be NULL: none) holds external data. */
 ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, size_t size, const char *file, const char *folder,
                             const onnx_options *options);
-
-/* Names of the inputs that decide a shape under these options, without reporting anything; what `offered` holds is used to
- * look behind the first of them. The list is in the arena and ends with NULL. */
-const char *const *onnx_shape_inputs(ir_arena *arena, const char *path, const onnx_options *options);
 
 /* A row of the operator table, for lists. */
 typedef struct onnx_op_info {

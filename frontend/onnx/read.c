@@ -539,7 +539,7 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
         ir_report(ctx, IR_ERROR, loc, "not an ONNX model: it has no graph");
         return NULL;
     }
-    r.used_offers = r.wanted = r.dims = ir_map_new(r.scratch);
+    r.used_offers = r.dims = ir_map_new(r.scratch);
     if (!opsets_ok(&r, loc))
         return NULL;
     if (r.model->n_training_info)
@@ -566,25 +566,4 @@ ir_module *onnx_read_file(ir_ctx *ctx, ir_arena *arena, const char *path, const 
     if (!ir_read_whole_file(arena, path, (int64_t)INT32_MAX + 1, &data))
         return NULL;
     return onnx_read_memory(ctx, arena, data.bytes, data.size, ir_strdup(arena, path), strcmp(path, "-") ? ir_folder_of(arena, path) : NULL, options);
-}
-
-const char *const *onnx_shape_inputs(ir_arena *arena, const char *path, const onnx_options *options)
-{
-    onnx_facts facts = {0};
-    onnx_options mine = options ? *options : (onnx_options){0};
-    mine.facts = &facts;
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    const char **names = NULL;
-    ir_try frame;
-    if (ctx) {
-        if (!setjmp(ir_try_push(ctx, &frame))) {
-            onnx_read_file(ctx, ir_arena_new(ctx), path, &mine);
-            ir_try_pop(ctx, &frame);
-        }
-        names = ir_array(arena, const char *, facts.shape_inputs.count + 1);
-        for (int i = 0; i < facts.shape_inputs.count; i++)
-            names[i] = ir_strdup(arena, facts.shape_inputs.items[i]);
-    }
-    ir_ctx_free(ctx);
-    return names ? names : ir_array(arena, const char *, 1);
 }

@@ -107,7 +107,6 @@ struct onnx_reader {
     ir_map known;         /* value -> its literal */
     ir_map outer_of;      /* captured parameter -> the value outside */
     ir_map used_offers;   /* input name -> its literal, baked because it decides a shape */
-    ir_map wanted;        /* input names in facts->shape_inputs */
     ir_map dims;          /* symbolic dimension -> extent + 1 */
     ir_map updated;       /* state -> its new value in `train` */
     int64_t fold_left, nodes;
@@ -128,8 +127,8 @@ const char *onnx_dtype_name(int32_t data_type, int *known);
 
 /* fold.c: the value as a literal, if constants alone make it; NULL if not. */
 ir_literal *onnx_peek(onnx_reader *r, ir_value *v);
-/* The same where a constant is due: initializers and offered inputs on the way become constants (in the next round), other
- * inputs are noted. NULL if it cannot be; *why (may be NULL) then says on what it depends. */
+/* The same where a constant is due: initializers and offered inputs on the way become constants (in the next round). NULL if it cannot be;
+ * *why (may be NULL) then says on what it depends. */
 ir_literal *onnx_demand(onnx_reader *r, ir_value *v, const char **why);
 
 /* graph.c */
