@@ -8,7 +8,7 @@
 
 #include "ir/ir.h"
 
-#define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc) ir_eval_rule ir_eval_##eval;
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) ir_eval_rule ir_eval_##eval;
 #include "ir/ops.def"
 
 /* A literal's elements, wide. Integers keep their bits; u64 above the range of int64_t is told by `is_unsigned`. */

@@ -101,19 +101,19 @@ typedef ir_func *ir_attr_func;      /* may be NULL (call's vjp) */
 typedef ir_literal *ir_attr_literal;
 
 /* `struct ir_attrs_slice { ir_ints start, limit, stride; }` and so on, one an op; empty ones hold one unused byte. */
-#define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc)                                                    \
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc)                                              \
     struct ir_attrs_##name {                                                                                                      \
         attrs char end_;                                                                                                          \
     };
 #define A(op, kind, field) ir_attr_##kind field;
 #include "ir/ops.def"
 typedef union ir_attrs {
-#define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc) struct ir_attrs_##name name;
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) struct ir_attrs_##name name;
 #include "ir/ops.def"
 } ir_attrs;
 
 typedef enum ir_op {
-#define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc) IR_OP_##name,
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) IR_OP_##name,
 #include "ir/ops.def"
     IR_OPS
 } ir_op;
@@ -145,7 +145,7 @@ typedef void ir_eval_rule(ir_evaluation *e, const ir_inst *inst, ir_literal *con
 typedef struct ir_op_info {
     const char *name, *doc;
     int operands, results; /* -1: any */
-    int classes, traits, nattrs;
+    int classes, traits, cost, nattrs;
     const ir_attr_info *attr;
     ir_shape_rule *shape;
 } ir_op_info;
@@ -339,7 +339,8 @@ ir_value *ir_binary(ir_builder *b, ir_op op, ir_value *x, ir_value *y);
 #define IR_SHAPE_same , /* moves what follows it by one place, so that the third argument is another one */
 #define IR_THIRD(a, b, c, ...) c
 #define IR_CHOOSE(...) IR_THIRD(__VA_ARGS__)
-#define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc) IR_CHOOSE(IR_SHAPE_##shape, IR_FORMED, IR_UNFORMED, )(in, name)
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc)                                              \
+    IR_CHOOSE(IR_SHAPE_##shape, IR_FORMED, IR_UNFORMED, )(in, name)
 #include "ir/ops.def"
 IR_FORM_1(is_nan)
 ir_value *ir_compare(ir_builder *b, ir_relation relation, ir_value *x, ir_value *y);

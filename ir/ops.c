@@ -13,7 +13,7 @@ const char *const ir_state_kind_names[] = {"param", "stat", "slot", "counter", "
 const char *const ir_role_names[] = {"data", "gradient", "hyper", NULL};
 const char *const ir_phase_names[] = {"forward", "backward", "update", NULL};
 
-#define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc)                                                    \
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc)                                              \
     static const ir_attr_info attrs_of_##name[] = {attrs{NULL, IR_ATTR_int, 0}};
 #define A(op, kind, field) {#field, IR_ATTR_##kind, offsetof(struct ir_attrs_##op, field)},
 #include "ir/ops.def"
@@ -23,8 +23,8 @@ enum { B = IR_CLASS_B, I = IR_CLASS_I, F = IR_CLASS_F, N = IR_CLASS_N, ANY = IR_
 enum { E = IR_ELEMENTWISE, C = IR_COMMUTATIVE, M = IR_MOVES, S = IR_STRUCTURED, Z = IR_NULLARY, K = IR_CHECKED };
 
 const ir_op_info ir_ops[IR_OPS] = {
-#define OP(name_, in, out, types, attrs, traits_, shape_, eval, vjp, lower, doc_)                                                \
-    [IR_OP_##name_] = {#name_, doc_, in, out, types, traits_, (int)(sizeof attrs_of_##name_ / sizeof *attrs_of_##name_) - 1,      \
+#define OP(name_, in, out, types, attrs, traits_, cost_, shape_, eval, vjp, lower, doc_)                                         \
+    [IR_OP_##name_] = {#name_, doc_, in, out, types, traits_, cost_, (int)(sizeof attrs_of_##name_ / sizeof *attrs_of_##name_) - 1, \
                        attrs_of_##name_, ir_shape_##shape_},
 #include "ir/ops.def"
 };

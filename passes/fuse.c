@@ -92,27 +92,6 @@ static bool loops(const ir_inst *inst)
     }
 }
 
-/* An instruction's own cost for one result element. */
-static double own_cost(const ir_inst *inst)
-{
-    switch (inst->op) {
-    case IR_OP_constant: case IR_OP_iota: case IR_OP_reshape: case IR_OP_broadcast: case IR_OP_transpose: case IR_OP_slice: case IR_OP_reverse:
-    case IR_OP_copy: case IR_OP_stop_gradient: case IR_OP_bitcast:
-        return 0;
-    case IR_OP_div: case IR_OP_sqrt: case IR_OP_rsqrt: case IR_OP_gather: case IR_OP_pad: case IR_OP_concat:
-        return 4;
-    case IR_OP_exp: case IR_OP_expm1: case IR_OP_log: case IR_OP_log1p: case IR_OP_tanh: case IR_OP_logistic: case IR_OP_erf:
-        return 12;
-    case IR_OP_sin: case IR_OP_cos: case IR_OP_tan: case IR_OP_pow: case IR_OP_atan2: case IR_OP_rem: case IR_OP_asin: case IR_OP_acos:
-    case IR_OP_atan: case IR_OP_sinh: case IR_OP_cosh: case IR_OP_asinh: case IR_OP_acosh: case IR_OP_atanh:
-        return 24;
-    case IR_OP_random_bits:
-        return 40;
-    default:
-        return 1;
-    }
-}
-
 /* How often operand i is evaluated for one evaluation of the result. */
 static double operand_share(const fusing *u, const ir_inst *inst, int i)
 {
@@ -251,7 +230,7 @@ static void costs(fusing *u)
     IR_FOR (inst, u->f)
         for (int r = 0; r < inst->nresults; r++) {
             fact *v = of(u, inst->result[r]);
-            v->cost = own_cost(inst) * (loops(inst) ? reads_each(inst) : 1);
+            v->cost = ir_ops[inst->op].cost * (loops(inst) ? reads_each(inst) : 1);
             v->reduces = loops(inst);
             for (int i = 0; i < inst->noperands; i++) {
                 fact *o = of(u, inst->operand[i]);

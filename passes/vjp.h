@@ -14,7 +14,7 @@
 
 #include "passes/local.h"
 
-#define OP(name, in, out, types, attrs, traits, shape, eval, vjp, lower, doc) ad_rule ad_vjp_##vjp;
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) ad_rule ad_vjp_##vjp;
 #include "ir/ops.def"
 
 #define AD_RULE(name) void ad_vjp_##name(ir_builder *b, const ir_inst *inst, ir_value *const *ct, ir_value **out, const bool *want)
