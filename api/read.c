@@ -64,6 +64,11 @@ static bool read_extents(api_session *s, const api_pair *p, char separator, int6
             api_usage(s, "'%s=%s': %s", p->name, p->value, *n == most ? "too many numbers" : "numbers are due");
             return false;
         }
+        for (int i = 0; i < *n && separator == ','; i++)
+            if (out[i] == out[*n]) {
+                api_usage(s, "'%s=%s': %lld is given twice", p->name, p->value, (long long)out[i]);
+                return false;
+            }
         ++*n;
     }
     return true;

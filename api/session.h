@@ -72,6 +72,8 @@ const char *api_input_file(const api_session *s, const char *name);
 void api_note_stage(api_session *s, const char *name);
 /* Training entries of module m, after its loss and trainable parameters are known. */
 bool api_train(api_session *s, ir_module *m);
+/* For `check`: what options about training name is in the module; else false and reported. */
+bool api_check_names(api_session *s, ir_module *m);
 /* attach.c: adds the loss of --attach-loss to a function. */
 bool api_attach_loss(api_session *s, ir_func *f);
 /* range.c: fills s->ranges from the entries as they come in. */

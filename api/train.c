@@ -218,6 +218,18 @@ static const char *needs_backward(const api_options *o)
     return o->wrt.count ? "wrt" : o->cotangent.count || o->cotangents.count ? "cotangent" : o->no_decay.count ? "no-decay" : NULL;
 }
 
+bool api_check_names(api_session *s, ir_module *m)
+{
+    ir_func *f = ir_func_by_name(m, "forward");
+    bool *unused = ir_array(s->arena, bool, m->states.count + 1);
+    int *index = ir_array(s->arena, int, f->params.count + f->results.count + 1), n;
+    bool ok = choose_states(s, "trainable", &s->options.trainable, m, unused);
+    ok &= choose_states(s, "freeze", &s->options.freeze, m, unused);
+    ok &= choose_states(s, "no-decay", &s->options.no_decay, m, unused);
+    ok &= choose_inputs(s, f, index, &n);
+    return (s->options.attach_loss || (find_loss(s, f) && choose_outputs(s, f, index, &n))) && ok; /* it adds an output */
+}
+
 bool api_train(api_session *s, ir_module *m)
 {
     ir_func *forward = ir_func_by_name(m, "forward"), *train = ir_func_by_name(m, "train");

@@ -128,6 +128,7 @@ static const struct { const char *line, *says; } misuse[] = {
     {"compile small.gir --train --wrt=nothing", "nothing"},
     {"compile small.gir --dim batch", "batch"},
     {"compile small.gir --dim batch=none", "none"},
+    {"compile " SHAPED " --dim batch=2,3,2", "2 is given twice"},
     {"compile small.gir --shape x=3y4", "3y4"},
     {"run small.gir --input x", "x"},
     {"run small.gir --input nothing=x.npy", "nothing"},
@@ -535,6 +536,12 @@ START_TEST(info_and_check_know_the_model)
     ck_exit(1, "check of a file with open shapes");
     gradc("check", SHAPED, "--shape", "x=2x3", "--bake", "s=s.npy");
     ck_exit(0, "check with --shape and --bake");
+    static const char *const typos[] = {"--freeze=typo", "--trainable=typo", "--no-decay=typo", "--wrt=typo", "--cotangent=typo", "--loss=typo"};
+    for (size_t i = 0; i < 2 * sizeof typos / sizeof *typos; i++) {
+        gradc("check", i % 2 ? "small.gir" : ROOT "tests/fixtures/onnx/conv_script.onnx", typos[i / 2], "--train");
+        ck_exit(2, typos[i / 2]);
+        ck_says("'typo'");
+    }
     gradc("check", SHAPED, "--dim", "nothing=2", "--shape", "no=2x6", "--bake", "none=s.npy");
     ck_exit(2, "check of names that are not there");
     ck_says("'nothing'");
