@@ -12,10 +12,10 @@
 #include <string.h>
 
 enum {
-    LEAST_ROWS = 128, LEAST_STEPS = 640, LEAST_LANES = 512, /* what is smaller is faster in blocks */
-    PIECE_ROWS = 256, PIECE_LANES = 1024,                   /* of a task, about; less lanes where there are few tasks */
+    LEAST_ROWS = 128, LEAST_STEPS = 768, LEAST_LANES = 512, LEAST_RESULTS = 1 << 19, /* what is smaller is as fast in blocks */
+    PIECE_ROWS = 256, PIECE_LANES = 1024, /* of a task, about; less lanes where there are few tasks */
     LEAST_PIECE = 128, FEW_TASKS = 8,
-    ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112,         /* cblas.h */
+    ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112, /* cblas.h */
 };
 
 /* A matrix product: the row axes, the lanes' axis and the contracted ones as one dimension each. */
@@ -112,7 +112,7 @@ bool cg_contract_wants_blas(cg_contraction *c)
     product p;
     if (!u->blas || c->parts || u->target->vector_bytes != 32 || (c->dtype != IR_F32 && c->dtype != IR_F64) || c->root->type.dtype != c->dtype)
         return false;
-    if (!find_product(c, &p) || p.rows < LEAST_ROWS || p.steps < LEAST_STEPS || p.lanes < LEAST_LANES)
+    if (!find_product(c, &p) || p.rows < LEAST_ROWS || p.steps < LEAST_STEPS || p.lanes < LEAST_LANES || p.rows * p.lanes < LEAST_RESULTS)
         return false;
     if (p.lanes > INT32_MAX || p.steps > INT32_MAX || p.row_out < p.lanes || p.row_out > INT32_MAX || !is_free(c->e, c->root) ||
         !is_matrix(p.row, p.step[p.scalar], p.rows, p.steps) || !is_matrix(p.step[p.vector], p.lane, p.steps, p.lanes))
