@@ -170,7 +170,7 @@ void cg_store(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef
 
 /* ---- Values ---- */
 
-static bool is_leaf(const cg_emitter *e, const ir_value *v)
+bool cg_is_leaf(const cg_emitter *e, const ir_value *v)
 {
     if (!v->def || (v->kernel && v->kernel != e->kernel))
         return true;
@@ -206,7 +206,7 @@ LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at)
     LLVMValueRef emitted = cg_known(e, v, at);
     if (emitted)
         return emitted;
-    if (is_leaf(e, v)) {
+    if (cg_is_leaf(e, v)) {
         cg_index where = cg_element(e, v, at);
         emitted = cg_load_element(e, v, &where);
     } else {

@@ -3,7 +3,7 @@
  *
  * Emitting expressions at an index.
  *
- * A kernel is an LLVM function (worker, storage pointers…[, scratch]) that does the worker's share of its tasks, lo … hi-1. Inside, an
+ * A kernel is an LLVM function (worker, storage pointers…[, scratch or extent]) that does the worker's share of its tasks, lo … hi-1. Inside, an
  * emitter holds where code goes. Values are emitted at a tuple of symbolic indices, for `lanes` neighbouring elements at once: the lane
  * variable counts them. A value that is the same in all lanes comes as a scalar, others as a vector; bool is i1, f16 and bf16 are
  * floats already rounded. So one rule an op serves scalar and vector code, broadcasts cost nothing, and what lies side by side
@@ -44,6 +44,8 @@ typedef struct cg_emitter {
     ir_arena *arena;          /* lives as long as the kernel is emitted */
     const ir_kernel *kernel;
     LLVMValueRef function, worker, lo, hi, scratch; /* scratch: NULL unless ir_single_scratch asks for some */
+    int any_extent;           /* not 0: a flat map whose code serves all numbers of elements that are a multiple of these lanes, … */
+    LLVMValueRef extent;      /* … and this one, the last argument, i64 */
     int lanes;
     int vars;                 /* made so far */
     IR_LIST(cg_memo) memo;
@@ -58,6 +60,8 @@ typedef struct cg_emitter {
 typedef LLVMValueRef cg_rule(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at);
 extern cg_rule *const cg_rules[IR_OPS];
 
+/* v lies in storage: no expression of this kernel. */
+bool cg_is_leaf(const cg_emitter *e, const ir_value *v);
 /* v at an index: from storage, from what was emitted before, or by the rule of its instruction. */
 LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at);
 /* What cg_at gave before for v at this index; NULL if it was not asked, or that was forgotten. */
@@ -147,6 +151,10 @@ void cg_forget(cg_emitter *e, int mark);
 /* Emits the kernel's code between lo and hi; returns the number of tasks. */
 typedef int64_t cg_kernel_emitter(cg_emitter *e);
 cg_kernel_emitter cg_map_kernel, cg_check_kernel, cg_contraction_kernel, cg_single_kernel;
+/* map.c: whether the kernel is a map whose code need not know its number of elements, only that it is a multiple of so many lanes (0: it
+ * is not); then how many tasks e->extent makes. */
+int cg_map_serves_any_extent(cg_emitter *e);
+LLVMValueRef cg_map_tasks(cg_emitter *e);
 /* The dimension of v that is innermost in storage (extents of 1 aside); -1 if there is none. */
 int cg_fastest(const ir_value *v);
 /* The dimension of v along which what it stands on lies side by side: through views, also of what is not in memory; -1: none. */
@@ -161,7 +169,8 @@ typedef struct cg_call {
     int64_t tasks;
     int nargs;
     const ir_value **arg;
-    bool scratch; /* after lo and hi: where ir_kernel.scratch_at is */
+    bool scratch;   /* after the storage: where ir_kernel.scratch_at is, or … */
+    int64_t extent; /* … the number of elements; 0: the code knows it */
 } cg_call;
 /* The function for a kernel; an identical one that was emitted before is used again. same_storage(user, x, y): do two values share
  * storage. */

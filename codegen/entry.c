@@ -131,8 +131,10 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
         own.offset += k->scratch_at;
         arg[call.nargs + 1] = pointer(p, own);
     }
+    if (call.extent)
+        arg[call.nargs + 1] = cg_i64(u, call.extent);
     LLVMValueRef begin = u->profile ? cg_profile_begin(u) : NULL;
-    LLVMBuildCall2(u->b, call.type, call.function, arg, (unsigned)call.nargs + (call.scratch ? 2 : 1), "");
+    LLVMBuildCall2(u->b, call.type, call.function, arg, (unsigned)call.nargs + (call.scratch || call.extent ? 2 : 1), "");
     if (begin)
         cg_profile_end(u, begin, cg_profile_place(u, k), is_first(p));
 }

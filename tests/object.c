@@ -117,13 +117,13 @@ START_TEST(debug_information_says_where_code_comes_from)
 }
 END_TEST
 
-/* A function of `n` kernels, no two alike. */
-static cg_object *compile_many(int n)
+/* A function of `n` maps of first, first + step, … elements. */
+static cg_object *compile_many(int n, int first, int step)
 {
     char *ports = ir_strdup(arena, ""), *body = ports, *results = ports;
     for (int i = 0; i < n; i++) {
-        ports = ir_format(arena, "%s%sinput %%x%d : f32[%d]", ports, i ? ", " : "", i, i + 1);
-        body = ir_format(arena, "%s  %%y%d = exp %%x%d : f32[%d]\n", body, i, i, i + 1);
+        ports = ir_format(arena, "%s%sinput %%x%d : f32[%d]", ports, i ? ", " : "", i, first + i * step);
+        body = ir_format(arena, "%s  %%y%d = exp %%x%d : f32[%d]\n", body, i, i, first + i * step);
         results = ir_format(arena, "%s%soutput \"y%d\" %%y%d", results, i ? ", " : "", i, i);
     }
     const char *text = ir_format(arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n%s  return (%s)\n}\n", ports, body, results);
@@ -138,7 +138,7 @@ static cg_object *compile_many(int n)
 START_TEST(many_kernels_make_one_object)
 {
     enum { KERNELS = 100 };
-    const cg_object *o = compile_many(KERNELS), *again = compile_many(KERNELS);
+    const cg_object *o = compile_many(KERNELS, 1, 2), *again = compile_many(KERNELS, 1, 2);
     ck_assert(o->size == again->size && !memcmp(o->bytes, again->bytes, o->size));
     const char *bytes = o->bytes;
     const Elf64_Ehdr *head = o->bytes;
@@ -160,11 +160,20 @@ START_TEST(many_kernels_make_one_object)
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
     ck_assert(jit && cg_jit_symbol(jit, "m_forward"));
     size_t size;
-    const char *text = cg_text_of(compile_many(KERNELS), true, &size);
+    const char *text = cg_text_of(compile_many(KERNELS, 1, 2), true, &size);
     for (int i = 0; i < KERNELS; i++) {
         const char *label = ir_format(arena, "m_kernel%d_", i), *at = strstr(text, label);
         ck_assert_msg(at != NULL, "%s", label);
     }
+}
+END_TEST
+
+/* Maps whose elements fill registers are one kernel, however many elements there are. */
+START_TEST(maps_of_any_extent_share_their_code)
+{
+    size_t size;
+    const char *text = cg_text_of(compile_many(20, 64, 640), true, &size);
+    ck_assert(strstr(text, "m_kernel0_") && !strstr(text, "m_kernel1_"));
 }
 END_TEST
 
@@ -529,6 +538,7 @@ int main(void)
     tcase_add_test(c, code_of_a_level_keeps_to_it);
     tcase_add_test(c, debug_information_says_where_code_comes_from);
     tcase_add_test(c, many_kernels_make_one_object);
+    tcase_add_test(c, maps_of_any_extent_share_their_code);
     tcase_add_test(c, the_jit_runs_what_the_object_holds);
     tcase_add_test(c, training_entries_work_together);
     tcase_add_test(c, states_are_laid_out_and_filled);
