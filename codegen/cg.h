@@ -36,7 +36,8 @@ typedef struct cg_unit {
     const cg_target *target;  /* the level being emitted */
     const char *prefix;       /* of all symbols, clean */
     const char *suffix;       /* of internal functions' names of this level, e.g. "_v1" */
-    bool blas;                /* may call OpenBLAS */
+    bool blas;                /* may call OpenBLAS, if … */
+    int blas_found;           /* … it is there: 1, -1, or 0 while nobody asked */
     bool debug;
     bool uses_blas;           /* set when a call was emitted */
     LLVMTypeRef ptr, i1, i8, i16, i32, i64, f32, f64, nothing;

@@ -117,7 +117,9 @@ bool cg_contract_wants_blas(cg_contraction *c)
     if (p.lanes > INT32_MAX || p.steps > INT32_MAX || p.row_out < p.lanes || p.row_out > INT32_MAX || !is_free(c->e, c->root) ||
         !is_matrix(p.row, p.step[p.scalar], p.rows, p.steps) || !is_matrix(p.step[p.vector], p.lane, p.steps, p.lanes))
         return false;
-    return is_installed();
+    if (!u->blas_found)
+        u->blas_found = is_installed() ? 1 : -1;
+    return u->blas_found > 0;
 }
 
 /* ---- A task ---- */

@@ -26,7 +26,7 @@ static void dispose(void *di)
 
 static LLVMMetadataRef file_of(struct cg_debug *d, const char *name)
 {
-    return LLVMDIBuilderCreateFile(d->di, name, strlen(name), ".", 1);
+    return LLVMDIBuilderCreateFile(d->di, name, strlen(name), "", 0); /* a folder is what GNU as does not take with DWARF 4 */
 }
 
 static unsigned line_of(const ir_loc *loc)

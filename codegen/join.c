@@ -53,7 +53,8 @@ static void open_input(input *in, ir_arena *arena, const char *bytes)
     in->head = (const Elf64_Ehdr *)bytes;
     BUG_UNLESS(!memcmp(in->head->e_ident, ELFMAG, SELFMAG) && in->head->e_ident[EI_CLASS] == ELFCLASS64 && in->head->e_ident[EI_DATA] == ELFDATA2LSB);
     in->section = (const Elf64_Shdr *)(bytes + in->head->e_shoff);
-    in->nsections = in->head->e_shnum ? in->head->e_shnum : (uint32_t)in->section[0].sh_size;
+    BUG_UNLESS(in->head->e_shnum && in->head->e_shstrndx < in->head->e_shnum); /* fewer sections than would be numbered otherwise */
+    in->nsections = in->head->e_shnum;
     in->names = bytes + in->section[in->head->e_shstrndx].sh_offset;
     in->section_to = ir_array(arena, uint32_t, in->nsections);
     for (uint32_t i = 0; i < in->nsections; i++) {

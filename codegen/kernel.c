@@ -133,7 +133,6 @@ typedef struct known_kernel {
     struct known_kernel *next;
     const bytes *text;
     cg_call call;
-    const int *leaf_of_arg;
 } known_kernel;
 struct cg_kernels {
     known_kernel *first;
@@ -332,7 +331,7 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, bool (*same_storage)(
     u->uses_blas |= e->u->uses_blas;
     declare(u, &call, symbol, e->u);
     known_kernel *known = ir_new(u->arena, known_kernel);
-    *known = (known_kernel){u->kernels->first, &s->text, call, leaf_of_arg};
+    *known = (known_kernel){u->kernels->first, &s->text, call};
     u->kernels->first = known;
     return call;
 }

@@ -260,13 +260,14 @@ static void print_places(const printer *p, const ir_inst *inst)
 {
     static const char *const places[] = {"", "scratch", "parameter", "result", "data"};
     const char *before = "  //";
+    bool planned = inst->func->schedule && inst->func->schedule->phases;
     for (int i = 0; i < inst->nresults; i++) {
         const ir_value *v = inst->result[i];
         if (v->place == IR_NOWHERE && !v->kernel && !v->order.n)
             continue;
         fputs(before, p->f);
         if (v->kernel)
-            fprintf(p->f, " %s %d phase %d", ir_kernel_kind_names[v->kernel->kind], v->kernel->index, v->kernel->phase);
+            fprintf(p->f, planned ? " %s %d phase %d" : " %s %d", ir_kernel_kind_names[v->kernel->kind], v->kernel->index, v->kernel->phase);
         if (v->place != IR_NOWHERE)
             fprintf(p->f, v->shift ? " at %s %lld+%lld" : " at %s %lld", places[v->place], (long long)v->offset, (long long)v->shift);
         print_order(p->f, &v->order);
@@ -276,8 +277,10 @@ static void print_places(const printer *p, const ir_inst *inst)
 
 static void print_schedule(FILE *f, const ir_schedule *s)
 {
-    if (s)
+    if (s && (s->phases || !s->kernels.count))
         fprintf(f, "    // %d kernels in %d phases, scratch %lld bytes\n", s->kernels.count, s->phases, (long long)s->scratch);
+    else if (s) /* not planned yet */
+        fprintf(f, "    // %d kernels\n", s->kernels.count);
 }
 
 static void print_core(printer *p, const ir_inst *inst)

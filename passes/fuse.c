@@ -446,6 +446,8 @@ static void merge_siblings(fusing *u)
             s->kernels.items[kept++] = k;
     }
     s->kernels.count = kept;
+    for (int i = 0; i < kept; i++)
+        s->kernels.items[i]->index = i;
     int *readers = ir_array(u->scratch, int, ir_number(u->f) + 1);
     for (int i = 0; i < kept; i++)
         for (int r = 0; r < s->kernels.items[i]->reads.count; r++)
@@ -566,9 +568,11 @@ static void add_check(fusing *u, ir_inst *inst)
     if (in_range(inst))
         return;
     ir_kernel *k = new_kernel(u, IR_KERNEL_CHECK, inst);
-    const char *name = index_name(inst->operand[1], 64);
+    const char *name = index_name(inst->operand[1], 64), *node = inst->loc ? inst->loc->name : NULL;
+    if (!name) /* a constant: at least whose it is */
+        name = node && *node ? ir_format(u->f->module->arena, "index of %s", node) : "an index";
     k->check = s->checks.count;
-    IR_PUSH(u->f->module->arena, &s->checks, name ? name : "an index");
+    IR_PUSH(u->f->module->arena, &s->checks, name);
 }
 
 /* ---- The pass ---- */

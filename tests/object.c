@@ -111,6 +111,7 @@ START_TEST(debug_information_says_where_code_comes_from)
     r.debug = true;
     cg_object *o = compile(&r);
     const char *assembly = cg_text_of(o, true, &size);
+    ck_assert_msg(strstr(assembly, ".file\t1 \"model\"\n"), "GNU as takes a file's name alone with DWARF 4");
     ck_assert(strstr(assembly, ".loc\t") && strstr(assembly, "debug_line") && strstr(assembly, "Exp a \\\\\\\"\\\\x2a/"));
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
     ck_assert(jit && cg_jit_symbol(jit, "m_forward"));
