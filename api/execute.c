@@ -129,11 +129,6 @@ static void take_gradients(api_session *s, api_machine *m, api_results *r)
     }
 }
 
-static bool is_given(api_session *s, const char *name)
-{
-    return ir_tensor_by_name(&s->given, name) != NULL;
-}
-
 /* The type of an input, for a message. */
 static const char *input_type(api_session *s, const char *name)
 {
@@ -144,12 +139,29 @@ static const char *input_type(api_session *s, const char *name)
     return "?";
 }
 
+/* The input for want of which an entry did nothing; NULL: that was not why. */
+static const char *missing_input(api_session *s, api_machine *m, gradc_rt_status status)
+{
+    const char *name = status == GRADC_RT_E_ARGUMENT ? gradc_rt_last_error(api_machine_ctx(m))->tensor : NULL;
+    const cg_part *p = &s->object->part[CG_INPUTS];
+    for (int i = 0; i < p->count && name; i++)
+        if (!strcmp(p->items[i].name, name))
+            return ir_tensor_by_name(&s->given, name) ? NULL : name;
+    return NULL;
+}
+
+static bool report_missing(api_session *s, const char *name)
+{
+    api_error(s, "input '%s' (%s) is not given; --input %s=FILE.npy", name, input_type(s, name), name);
+    return false;
+}
+
 /* Calls an entry. An output that needs an input which was not given is left out, as long as another one is left. */
 static bool call_with_what_is_given(api_session *s, api_machine *m, int entry, api_results *r)
 {
     gradc_rt_status status = api_machine_call(m, entry, false);
-    const char *missing = status == GRADC_RT_E_ARGUMENT ? gradc_rt_last_error(api_machine_ctx(m))->tensor : NULL;
-    if (!missing || is_given(s, missing))
+    const char *missing = missing_input(s, m, status);
+    if (!missing)
         return api_machine_ok(m, entry, status);
     int kept = 0;
     for (int i = 0; i < r->count; i++)
@@ -164,10 +176,8 @@ static bool call_with_what_is_given(api_session *s, api_machine *m, int entry, a
             return api_machine_ok(m, entry, status);
     }
     r->count = kept;
-    if (!kept || s->options.grad) {
-        api_error(s, "input '%s' (%s) is not given; --input %s=FILE.npy", missing, input_type(s, missing), missing);
-        return false;
-    }
+    if (!kept)
+        return report_missing(s, missing);
     api_note(s, "input '%s' is not given: outputs that need it are left out", missing);
     for (int i = 0; i < kept; i++)
         api_machine_set(m, CG_OUTPUTS, r->items[i].name, r->items[i].value->data);
@@ -187,6 +197,9 @@ static bool call(api_session *s, api_machine *m, api_results *r)
         return false;
     make_results(s, m, CG_INPUT_GRADS, r, true);
     gradc_rt_status status = api_machine_call(m, GRADC_RT_BACKWARD, s->options.cotangent.count > 0);
+    const char *missing = missing_input(s, m, status);
+    if (missing)
+        return report_missing(s, missing);
     if (!api_machine_ok(m, GRADC_RT_BACKWARD, status))
         return false;
     take_gradients(s, m, r);

@@ -174,12 +174,12 @@ static bool choose_inputs(api_session *s, const ir_func *f, int *out, int *n)
     return true;
 }
 
-/* Results with a cotangent: the loss, and those named. */
+/* Results with a cotangent: the loss, unless backward starts elsewhere, and those named. */
 static bool choose_outputs(api_session *s, const ir_func *f, int *out, int *n)
 {
     int named = s->options.cotangent.count + s->options.cotangents.count;
     *n = 0;
-    if (f->loss >= 0)
+    if (f->loss >= 0 && !s->options.cotangent.count)
         out[(*n)++] = f->loss;
     for (int k = 0; k < named; k++) {
         const char *name =
@@ -207,6 +207,8 @@ static bool build_entries(api_session *s, ir_module *m, ir_func *f, unsigned wan
     if (!choose_inputs(s, f, wrt, &o.nwrt) || !choose_outputs(s, f, cotangents, &o.ncotangents) ||
         !choose_states(s, "no-decay", &s->options.no_decay, m, no_decay))
         return false;
+    if (s->options.cotangent.count) /* of `run`: the loss is one of those named or nothing here, and what only it needs may be missing */
+        f->loss = -1;
     if (f->loss < 0 && ((s->optimizer && step) || !o.ncotangents))
         return miss_loss(s, f);
     return train_build(m, &o);

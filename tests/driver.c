@@ -300,6 +300,42 @@ START_TEST(run_writes_or_prints)
 }
 END_TEST
 
+/* Where backward starts at another output than the loss, what only the loss needs may be missing; else it is named. */
+START_TEST(a_cotangent_goes_without_the_labels)
+{
+    put_text("labelled.gir", "gir 1\nmodule \"labelled\"\nparam \"w\" : f32[3] trainable init [1, 2, 3]\n"
+                             "entry @forward(input %x : f32[3], input %t : f32[3], state %w : f32[3]) {\n"
+                             "    %y = mul %x, %w : f32[3]\n"
+                             "    %d = sub %y, %t : f32[3]\n"
+                             "    %q = mul %d, %d : f32[3]\n"
+                             "    %loss = reduce %q combine=sum axes=[0] : f32[]\n"
+                             "    return (output \"y\" %y, output \"loss\" %loss loss)\n"
+                             "}\n");
+    put_npy("g.npy", "<f4", "(3,)", (const float[]){10, 0, 1}, 12);
+    put_npy("one.npy", "<f4", "()", (const float[]){1}, 4);
+    gradc("run", "labelled.gir", "-i", "x=x.npy", "--grad", "--cotangent", "y=g.npy", "--wrt=x", "-o", "out");
+    ck_exit(0, "no labels");
+    check_npy("out/y.npy", (const float[]){1, 4, 9}, 3);
+    check_npy("out/grad/x.npy", (const float[]){10, 0, 3}, 3);
+    ck_assert(!is_there("out/loss.npy"));
+    gradc("run", "labelled.gir", "-i", "x=x.npy", "-i", "t=x.npy", "--grad", "--cotangent", "y=g.npy", "-o", "all");
+    ck_exit(0, "labels");
+    check_npy("all/loss.npy", (const float[]){40}, 1);
+    check_npy("all/grad/x.npy", (const float[]){10, 0, 3}, 3);
+    gradc("run", "labelled.gir", "-i", "x=x.npy", "-i", "t=x.npy", "--grad", "--cotangent", "y=g.npy", "--cotangent", "loss=one.npy", "-o", "both");
+    ck_exit(0, "both");
+    check_npy("both/grad/x.npy", (const float[]){10, 8, 39}, 3);
+    static const char *const lines[] = {"", "--cotangent loss=one.npy", "--cotangent y=g.npy --cotangent loss=one.npy"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char line[200];
+        snprintf(line, sizeof line, "run labelled.gir -i x=x.npy --grad %s", lines[i]);
+        gradc_line(line, NULL);
+        ck_exit(1, line);
+        ck_says("input 't' (f32[3]) is not given");
+    }
+}
+END_TEST
+
 START_TEST(data_at_fault_is_exit_1)
 {
     static const double wide[3];
@@ -643,6 +679,7 @@ int main(void)
     tcase_add_test(c, other_forms_of_code_are_written_on_demand);
     tcase_add_test(c, the_suffix_says_what_is_written);
     tcase_add_test(c, run_writes_or_prints);
+    tcase_add_test(c, a_cotangent_goes_without_the_labels);
     tcase_add_test(c, data_at_fault_is_exit_1);
     tcase_add_test(c, what_does_not_fit_is_named_with_its_file);
     tcase_add_test(c, declared_shapes_that_contradict_are_warned_of);
