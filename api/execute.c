@@ -71,10 +71,6 @@ static bool set_inputs(api_session *s, api_machine *m, bool fill)
 
 api_machine *api_start(api_session *s, bool fill)
 {
-    if (s->nspecs > 1) {
-        api_usage(s, "one extent a dimension is due here");
-        return NULL;
-    }
     api_machine_options o = {s->options.threads < 1 ? 1 : (uint32_t)s->options.threads, s->options.seed < 0 ? 0 : (uint64_t)s->options.seed};
     api_machine *m = api_machine_new(s->ctx, s->arena, s->object, &o);
     return m && set_inputs(s, m, fill) ? m : NULL;

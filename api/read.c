@@ -349,6 +349,10 @@ bool api_read(api_session *s, unsigned verb, const char *path)
             s->dim_name = s->dim_name ? s->dim_name : ir_array(s->arena, const char *, w.count);
             s->dim_name[s->ndims++] = w.items[i].name;
         }
+        if (w.items[i].n > 1 && verb & (API_RUN | API_BENCH)) {
+            api_usage(s, "--dim %s has %d extents: one is due here; compile and info take several", w.items[i].name, w.items[i].n);
+            return false;
+        }
         total *= w.items[i].n;
         if (total > MAX_SPECS) {
             api_usage(s, "--dim asks for more than %d specialisations", MAX_SPECS);

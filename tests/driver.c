@@ -129,6 +129,8 @@ static const struct { const char *line, *says; } misuse[] = {
     {"compile small.gir --dim batch", "batch"},
     {"compile small.gir --dim batch=none", "none"},
     {"compile " SHAPED " --dim batch=2,3,2", "2 is given twice"},
+    {"run " SHAPED " --dim batch=2,3", "2 extents: one is due here"},
+    {"bench " SHAPED " --dim batch=2,3", "2 extents: one is due here"},
     {"compile small.gir --shape x=3y4", "3y4"},
     {"run small.gir --input x", "x"},
     {"run small.gir --input nothing=x.npy", "nothing"},
