@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -66,6 +67,7 @@ int main(int argc, char **argv)
         printf("gradc %s\n", driver_version);
         return driver_close_output(0);
     }
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows too large fails as any other does, and is cleared away */
     command c = {.argc = argc - 1, .argv = argv + 1};
     for (const verb *v = verbs; v->name && !c.verb; v++)
         c.verb = strcmp(v->name, first) ? NULL : v;

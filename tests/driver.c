@@ -617,6 +617,18 @@ START_TEST(nothing_is_written_on_failure)
 }
 END_TEST
 
+/* A limit of file sizes that the object does not keep. */
+START_TEST(a_file_too_large_leaves_nothing)
+{
+    char command[400];
+    snprintf(command, sizeof command, "ulimit -f 1; exec %s compile small.gir --train=adam", GRADC_COMMAND);
+    run_program((const char *const[]){"sh", "-c", command, NULL}, NULL);
+    ck_exit(1, "ulimit -f");
+    ck_says("File too large");
+    ck_assert_int_eq(file_count("."), 2);
+}
+END_TEST
+
 /* Every ONNX fixture with inputs and values of another implementation: run must agree, and must notice when a value is not right. */
 static void each_fixture(void (*f)(const char *model, const char *data))
 {
@@ -693,6 +705,7 @@ int main(void)
     tcase_add_test(c, dump_shows_each_form);
     tcase_add_test(c, info_and_check_know_the_model);
     tcase_add_test(c, nothing_is_written_on_failure);
+    tcase_add_test(c, a_file_too_large_leaves_nothing);
     tcase_add_test(c, fixtures_agree);
     tcase_add_test(c, a_wrong_value_is_noticed);
     tcase_add_test(c, quiet_hides_notes);
