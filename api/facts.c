@@ -176,6 +176,16 @@ static void without_rule(gaps *g, const ir_module *m)
             }
 }
 
+/* The model as a whole is at fault (a dimension has no value, a file of weights is missing): of nodes that were not built for want of what
+ * they read, and not for anything of their own, there is nothing to say. */
+static bool nothing_known(const gaps *g, const onnx_facts *facts)
+{
+    bool built = true;
+    for (int i = 0; i < facts->nodes.count; i++)
+        built &= facts->nodes.items[i].forward;
+    return g->general && !g->count && !built;
+}
+
 /* The file is read once for the nodes, with its own diagnostics kept, in a context whose failures end there. */
 bool api_check(api_session *s, const char *path, api_nodes *out)
 {
@@ -200,7 +210,7 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
         note_gap(&g, IR_ERROR, NULL, ir_ctx_why(ctx));
     }
     api_blame(s);
-    for (int i = 0; i < s->facts.nodes.count; i++) {
+    for (int i = 0; i < s->facts.nodes.count && !nothing_known(&g, &s->facts); i++) {
         const onnx_node_info *n = &s->facts.nodes.items[i];
         api_node x = {n->index, ir_strdup(s->arena, n->name), ir_strdup(s->arena, n->op), n->forward, strcmp(n->gradient, "no") != 0, NULL};
         x.why = reason(&g, n->index);

@@ -572,6 +572,8 @@ START_TEST(info_and_check_know_the_model)
     ck_assert_msg(strstr(said.out, "`while_loop`") != NULL, "'%s'", said.out);
     gradc("check", SHAPED);
     ck_exit(1, "check of a file with open shapes");
+    ck_says("give --dim batch=N");
+    ck_assert_msg(!*said.out && !strstr(said.err, "not supported"), "the missing --dim is all that is wrong: %s%s", said.out, said.err);
     gradc("check", SHAPED, "--shape", "x=2x3", "--bake", "s=s.npy");
     ck_exit(0, "check with --shape and --bake");
     static const char *const typos[] = {"--freeze=typo", "--trainable=typo", "--no-decay=typo", "--wrt=typo", "--cotangent=typo", "--loss=typo"};
