@@ -24,14 +24,15 @@ static bool run(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g)
     return true;
 }
 
-/* Output i of a graph that was run; reported if there is none. */
+/* Output i of a graph that was run; reported if there is none, unless that follows from what was reported. */
 static ir_value *output(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, size_t i)
 {
     const char *name = i < g->n_output && g->output[i]->name ? g->output[i]->name : "";
     onnx_entry *e = onnx_find(s, name);
     ir_value *v = e && !e->sequence ? onnx_value_of(s, e) : NULL;
-    if (!v && !n->failed)
+    if (!v && !n->failed && (!e || ir_error_count(n->r->ctx) == n->r->errors))
         onnx_error(n, "output '%s' of a subgraph is not made", name);
+    n->failed |= !v;
     return v;
 }
 

@@ -311,7 +311,7 @@ static void add_inputs(onnx_scope *s)
     }
 }
 
-static void add_outputs(onnx_scope *s, int errors)
+static void add_outputs(onnx_scope *s)
 {
     onnx_reader *r = s->r;
     const Onnx__GraphProto *g = r->model->graph;
@@ -333,7 +333,7 @@ static void add_outputs(onnx_scope *s, int errors)
         if (!v) {
             if (e->sequence)
                 ir_report(r->ctx, IR_ERROR, loc, "output '%s' is a sequence, which is not supported", name);
-            else if (ir_error_count(r->ctx) == errors)
+            else if (ir_error_count(r->ctx) == r->errors) /* else it follows from one of those */
                 ir_report(r->ctx, IR_ERROR, loc, "output '%s' was not made", name);
             continue;
         }
@@ -406,7 +406,7 @@ static void build_main(onnx_reader *r, const char *name)
     onnx_scope_init(&s, r, NULL, &body, 0);
     add_inputs(&s);
     onnx_run_graph(&s, r->model->graph);
-    add_outputs(&s, errors);
+    add_outputs(&s);
     if (ir_error_count(r->ctx) > errors)
         return;
     if (r->training)
@@ -531,7 +531,7 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
     *loc = (ir_loc){.file = file, .node = -1};
     onnx_reader r = {.ctx = ctx, .arena = arena, .scratch = ir_arena_new(ctx), .options = options ? options : &none, .file = file, .folder = folder};
     r.facts = r.options->facts ? r.options->facts : &unused;
-    int errors = ir_error_count(ctx);
+    r.errors = ir_error_count(ctx);
     r.model = onnx_unpack(arena, loc, bytes, size);
     if (!r.model)
         return NULL;
@@ -557,7 +557,7 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
         name_trainables(&r);
     }
     ir_arena_free(r.scratch);
-    return ir_error_count(ctx) > errors ? NULL : m;
+    return ir_error_count(ctx) > r.errors ? NULL : m;
 }
 
 ir_module *onnx_read_file(ir_ctx *ctx, ir_arena *arena, const char *path, const onnx_options *options)

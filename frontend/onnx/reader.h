@@ -97,6 +97,7 @@ struct onnx_reader {
     onnx_facts *facts;
     const Onnx__ModelProto *model;
     const char *file, *folder;
+    int errors;        /* in the context before this file */
     ir_module *m;
     ir_func *main;        /* the function that is being built */
     bool training;        /* building `train` */
