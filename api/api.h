@@ -74,6 +74,8 @@ typedef struct api_file {
     size_t size;
 } api_file;
 bool api_write(api_session *s, const api_file *files, int n);
+/* A folder, and those on the way to it; what is there already stays. */
+bool api_make_folder(api_session *s, const char *path);
 
 /* What compile writes, as --emit, -o, --prefix and --weights say. */
 typedef struct api_outputs {

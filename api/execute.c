@@ -6,10 +6,8 @@
 #include "ir/path.h"
 #include "api/execute.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 /* ---- Inputs ---- */
@@ -215,22 +213,6 @@ const char *api_file_name(ir_arena *arena, const char *raw)
     return out;
 }
 
-static bool make_folder(api_session *s, const char *path)
-{
-    char *part = ir_strdup(s->arena, path);
-    for (char *slash = part + 1; *slash; slash++) /* the folders on the way */
-        if (*slash == '/') {
-            *slash = 0;
-            mkdir(part, 0777);
-            *slash = '/';
-        }
-    if (mkdir(part, 0777) && errno != EEXIST) {
-        api_error(s, "%s: the folder cannot be made: %s", path, strerror(errno));
-        return false;
-    }
-    return true;
-}
-
 typedef struct array_file {
     ir_ctx *ctx;
     const ir_literal *value;
@@ -245,7 +227,7 @@ static bool write_array(FILE *f, void *user)
 static bool write_results(api_session *s, const api_results *r)
 {
     const char *folder = s->options.output;
-    if (!make_folder(s, folder) || (s->options.grad && !make_folder(s, ir_format(s->arena, "%s/grad", folder))))
+    if (!api_make_folder(s, folder) || (s->options.grad && !api_make_folder(s, ir_format(s->arena, "%s/grad", folder))))
         return false;
     ir_output *out = ir_array(s->arena, ir_output, r->count + 1);
     for (int i = 0; i < r->count; i++) {

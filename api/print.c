@@ -86,6 +86,11 @@ bool api_print(api_session *s, FILE *out, const char *format)
 
 bool api_opt(api_session *s, const char *path, FILE *out)
 {
+    const char *dot = strrchr(path, '.');
+    if (dot && !strcmp(dot, ".onnx")) {
+        api_usage(s, "'%s': opt takes a text, NAME.gir or - for standard input; gradc dump --after=read makes one of an ONNX file", path);
+        return false;
+    }
     s->path = path;
     ir_module *m = ir_read_file(s->ctx, s->arena, path);
     if (!m)

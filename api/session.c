@@ -5,8 +5,10 @@
 #include "api/session.h"
 #include "ir/text.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *paint(const api_session *s, const char *code)
 {
@@ -221,4 +223,20 @@ bool api_write(api_session *s, const api_file *files, int n)
             }
     }
     return ir_write_atomically(s->ctx, out, n);
+}
+
+bool api_make_folder(api_session *s, const char *path)
+{
+    char *part = ir_strdup(s->arena, path);
+    for (char *slash = part + 1; *slash; slash++) /* the folders on the way */
+        if (*slash == '/') {
+            *slash = 0;
+            mkdir(part, 0777);
+            *slash = '/';
+        }
+    struct stat st;
+    if (!mkdir(part, 0777) || (errno == EEXIST && !stat(part, &st) && S_ISDIR(st.st_mode)))
+        return true;
+    api_error(s, "%s: the folder cannot be made: %s", path, strerror(errno));
+    return false;
 }

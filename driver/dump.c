@@ -4,17 +4,15 @@
  * `dump`: the graph between stages. */
 #include "driver/driver.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef struct dumping {
     api_session *s;
     const api_options *o;
     const char *format, *wanted, *previous; /* wanted: the stage to print; previous: text of the stage before, for --changed */
     int number;
-    bool found;
+    bool found, failed; /* failed: a stage could not be written, the others are not tried */
 } dumping;
 
 static const char *graph_text(dumping *d, const char *format)
@@ -36,18 +34,20 @@ static void write_stage(dumping *d, const char *name)
     const char *text = graph_text(d, "text"), *shown = strcmp(d->format, "text") ? graph_text(d, d->format) : text;
     bool changed = !d->previous || !text || strcmp(text, d->previous);
     d->previous = text;
-    if (!text || !shown || (d->o->changed && !changed))
+    d->failed = !text || !shown;
+    if (d->failed || (d->o->changed && !changed))
         return;
     const char *suffix = strcmp(d->format, "text") ? "dot" : "gir";
     api_file file = {api_format(d->s, "%s/%02d-%s.%s", d->o->folder, d->number, name, suffix), shown, strlen(shown)};
-    api_write(d->s, &file, 1);
+    d->failed = !api_write(d->s, &file, 1);
 }
 
 static void on_stage(void *user, const char *name)
 {
     dumping *d = user;
     if (d->o->after_all) {
-        write_stage(d, name);
+        if (!d->failed)
+            write_stage(d, name);
         d->number++;
         return;
     }
@@ -85,6 +85,8 @@ static bool check_options(api_session *s, const api_options *o, const char *form
         api_usage(s, "--format=%s: text, dot, llvm or asm", format);
     else if ((o->after && !is_stage(o->after, true)) || (o->before && !is_stage(o->before, false)))
         api_usage(s, "there is no pass '%s'; gradc opt --list-passes shows them", o->after && !is_stage(o->after, true) ? o->after : o->before);
+    else if (o->after && !strcmp(o->after, "train") && !o->train)
+        api_usage(s, "--after=train: there is that stage with --train");
     else if ((o->after != NULL) + (o->before != NULL) + o->after_all > 1)
         api_usage(s, "one of --after, --before and --after-all is enough");
     else if (o->after_all && !o->folder)
@@ -105,10 +107,8 @@ void run_dump(api_session *s, const char *model)
     if (!check_options(s, o, d.format))
         return;
     d.wanted = o->before ? stage_before(o, o->before) : o->after;
-    if (o->after_all && mkdir(o->folder, 0777) && errno != EEXIST) {
-        api_error(s, "%s: the folder cannot be made: %s", o->folder, strerror(errno));
+    if (o->after_all && !api_make_folder(s, o->folder))
         return;
-    }
     api_watch(s, on_stage, &d);
     if (!api_read(s, API_DUMP, model) || !api_optimise(s))
         return;

@@ -154,6 +154,8 @@ static const struct { const char *line, *says; } misuse[] = {
     {"compile small.gir --train=adam:lr=1,lr=2", "'lr' is given twice"},
     {"dump small.gir --after=sleep", "sleep"},
     {"dump small.gir --format=pdf", "pdf"},
+    {"dump small.gir --after=train", "--train"},
+    {"opt " SHAPED, "opt takes a text"},
     {"opt small.gir --passes=sleep", "sleep"},
 };
 enum { MISUSES = sizeof misuse / sizeof *misuse };
@@ -532,8 +534,6 @@ START_TEST(dump_shows_each_form)
     gradc("dump", "small.gir", "--train=adam", "--after=train");
     ck_exit(0, "--after=train");
     ck_assert(strstr(said.out, "@step"));
-    gradc("dump", "small.gir", "--after=train");
-    ck_exit(1, "--after=train without training");
     gradc("dump", ROOT "tests/fixtures/onnx/conv_script.onnx", "--train", "--after=read");
     ck_exit(0, "--after=read of a file with training");
     put_text("read.gir", said.out);
@@ -541,6 +541,10 @@ START_TEST(dump_shows_each_form)
     ck_exit(0, "what was dumped is a text");
     gradc("dump", "small.gir", "--train=adam", "--after-all", "-o", "stages");
     ck_exit(0, "--after-all");
+    gradc("dump", "small.gir", "--after-all", "-o", "x.npy");
+    ck_exit(1, "a file where the folder is due");
+    ck_says("x.npy: the folder cannot be made");
+    ck_assert_msg(strchr(said.err, '\n') == strrchr(said.err, '\n'), "one error is enough: %s", said.err);
     ck_assert_int_gt(file_count("stages"), 5);
 }
 END_TEST
