@@ -99,7 +99,7 @@ static const char *set(api_session *s, const api_option_info *i, void *field, co
         return "a value is due";
     switch (i->kind) {
     case API_TEXT: *(const char **)field = ir_strdup(s->arena, value); return NULL;
-    case API_NUMBER: return api_read_integer(value, field) ? NULL : "a whole number is due";
+    case API_NUMBER: return api_read_integer(value, field) ? NULL : "a whole number from 0 to 9223372036854775807 is due";
     case API_NAMES: return add_names(s, field, value);
     case API_FILES: return add_files(s, field, value);
     default: return add_pair(s, field, value);

@@ -102,6 +102,7 @@ static const struct { const char *line, *says; } misuse[] = {
     {"compile small.gir --threads=-1", "-1"},
     {"compile small.gir --threads=99999999999999999999", "threads"},
     {"compile small.gir --seed=1.5", "seed"},
+    {"compile small.gir --seed=9223372036854775808", "from 0 to 9223372036854775807"},
     {"compile small.gir --cpu=z80", "x86-64"},
     {"compile small.gir --target=z80-unknown-cpm", "z80-unknown-cpm"},
     {"compile small.gir --target=x86_64-pc-windows-msvc", "x86_64-linux-gnu and aarch64-linux-gnu"},
