@@ -167,9 +167,9 @@ const char *api_link_flags(api_session *s)
     return library ? ir_format(s->arena, "%s -pthread -lm%s", library, blas) : ir_format(s->arena, "$(pkg-config --libs gradc-rt)%s", blas);
 }
 
-/* The linker works on files: they are in a folder of their own until the session ends. */
+/* The linker works on files: they are in a folder of their own, below TMPDIR, until the session ends. */
 typedef struct workshop {
-    char folder[64];
+    char *folder;
     const char *object, *shared;
 } workshop;
 
@@ -183,14 +183,14 @@ static void clean(void *user)
 
 const void *api_code_shared(api_session *s, const char *name, size_t *size)
 {
-    const char *library = runtime_library(s);
+    const char *library = runtime_library(s), *place = getenv("TMPDIR");
     workshop *w = ir_new(s->arena, workshop);
     ir_data data;
     if (!library) {
         api_error(s, "libgradc_rt.a is not where this program looks for it: beside it in ../lib");
         return NULL;
     }
-    strcpy(w->folder, "/tmp/gradc-link-XXXXXX");
+    w->folder = ir_format(s->arena, "%s/gradc-link-XXXXXX", place && *place ? place : "/tmp");
     if (!mkdtemp(w->folder)) {
         api_error(s, "%s: the linker's folder cannot be made: %s", w->folder, strerror(errno));
         return NULL;

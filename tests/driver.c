@@ -235,6 +235,20 @@ START_TEST(other_forms_of_code_are_written_on_demand)
 }
 END_TEST
 
+START_TEST(the_linker_works_below_tmpdir)
+{
+    ck_assert(!mkdir("spare", 0700) && !setenv("TMPDIR", "spare/none", 1));
+    gradc("compile", "small.gir", "--emit=shared");
+    ck_exit(1, "TMPDIR is not there");
+    ck_says("spare/none/gradc-link-");
+    ck_assert_int_eq(file_count("."), 3);
+    ck_assert(!setenv("TMPDIR", "spare", 1));
+    gradc("compile", "small.gir", "--emit=shared");
+    ck_exit(0, "TMPDIR");
+    ck_assert(is_there("libsmall.so") && file_count("spare") == 0);
+}
+END_TEST
+
 static void check_files(const char *const *due, int n)
 {
     for (int i = 0; i < n; i++)
@@ -698,6 +712,7 @@ int main(void)
     tcase_add_test(c, a_compiled_model_is_an_object_and_a_header);
     tcase_add_test(c, the_same_input_gives_the_same_bytes);
     tcase_add_test(c, other_forms_of_code_are_written_on_demand);
+    tcase_add_test(c, the_linker_works_below_tmpdir);
     tcase_add_test(c, the_suffix_says_what_is_written);
     tcase_add_test(c, run_writes_or_prints);
     tcase_add_test(c, a_cotangent_goes_without_the_labels);
