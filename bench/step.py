@@ -4,7 +4,7 @@
 import ctypes, json, os, re, struct, subprocess
 import numpy as np
 
-RATE = 1024.0  # so large that what is lost in subtracting from the parameter does not count
+RATE = 2.0**40  # so large that what is lost in subtracting from the parameter does not count, of gradients of 1e-10 neither
 
 
 class Options(ctypes.Structure):  # gradc_rt_options
