@@ -6,26 +6,14 @@
  * The seed of a failure is in its message. */
 #include "api/machine.h"
 #include "api/pipeline.h"
+#include "tests/gen.h"
 #include "tests/suite.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEEDS = 400, COMPILED = 12, POOL = 64, MOST = 8 };
-
-typedef struct gen {
-    uint64_t random;
-    ir_builder b;
-    ir_value *pool[POOL];
-    int n;
-} gen;
-
-static uint32_t draw(gen *g, uint32_t below)
-{
-    g->random = g->random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(g->random >> 33) % below;
-}
+enum { SEEDS = 400, COMPILED = 12, MOST = 8 };
 
 static void more(gen *g, ir_value *v)
 {

@@ -6,25 +6,13 @@
 #define TESTS_RANDOM_FUNCTION_H
 
 #include "passes/passes.h"
+#include "tests/gen.h"
 
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS = 40, POOL = 64 };
-
-typedef struct gen {
-    uint64_t random;
-    ir_builder b;
-    ir_value *pool[POOL];
-    int n;
-} gen;
-
-static inline uint32_t draw(gen *g, uint32_t below)
-{
-    g->random = g->random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(g->random >> 33) % below;
-}
+enum { STEPS = 40 };
 
 /* Values stay small: their magnitude is cut after what may grow. */
 static inline ir_value *cut(gen *g, ir_value *x)
