@@ -68,7 +68,9 @@ typedef struct ir_view {
 void ir_storage_strides(const ir_value *v, int64_t stride[IR_MAX_RANK]);
 /* Two values of one shape lie in storage alike. */
 bool ir_same_storage(const ir_value *x, const ir_value *y);
-/* Follows reshape, transpose, slice, broadcast and reverse from v down to storage. False if v is not such a view. */
+/* Reshape, transpose, slice, broadcast, reverse: no elements of their own. */
+bool ir_is_view(const ir_inst *inst);
+/* Follows them from v down to storage. False if v is not such a view. */
 bool ir_view_of(ir_value *v, ir_view *out);
 /* The same down to the first value that is no view, in memory or not: as if it lay in its order. */
 bool ir_view_over(ir_value *v, ir_view *out);

@@ -103,7 +103,7 @@ static bool view_step(const ir_inst *inst, ir_view *v)
     }
 }
 
-static bool is_view(const ir_inst *inst)
+bool ir_is_view(const ir_inst *inst)
 {
     return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice || inst->op == IR_OP_broadcast ||
            inst->op == IR_OP_reverse;
@@ -116,12 +116,12 @@ bool ir_view_of(ir_value *v, ir_view *out)
         ir_storage_strides(v, out->stride);
         return !ir_is_immediate(v);
     }
-    return is_view(v->def) && ir_view_of(v->def->operand[0], out) && view_step(v->def, out);
+    return ir_is_view(v->def) && ir_view_of(v->def->operand[0], out) && view_step(v->def, out);
 }
 
 bool ir_view_over(ir_value *v, ir_view *out)
 {
-    if (!v->def || v->kernel || !is_view(v->def)) {
+    if (!v->def || v->kernel || !ir_is_view(v->def)) {
         *out = (ir_view){.base = v};
         ir_storage_strides(v, out->stride);
         return true;

@@ -160,7 +160,7 @@ static void copy_operands(ir_func *f)
         } else if (inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop) {
             for (int i = 0; i < inst->noperands; i++) {
                 const ir_inst *def = inst->operand[i]->def;
-                if ((inst->operand[i]->order.n && !lies_alike(inst, i)) || (def && (match_is_view(def) || ir_is_immediate(inst->operand[i]))))
+                if ((inst->operand[i]->order.n && !lies_alike(inst, i)) || (def && (ir_is_view(def) || ir_is_immediate(inst->operand[i]))))
                     copy_operand(inst, i);
             }
         }
@@ -250,7 +250,7 @@ static void choose(fusing *u)
             fact *v = of(u, inst->result[r]);
             double n = count(inst->result[r]), inside = v->evaluations * v->cost;
             double written = n * (v->cost + STORE) + v->evaluations * LOAD;
-            bool moves = match_is_view(inst) || inst->op == IR_OP_constant || inst->op == IR_OP_iota;
+            bool moves = ir_is_view(inst) || inst->op == IR_OP_constant || inst->op == IR_OP_iota;
             if (!v->memory && !moves && v->users && (inside > 1.25 * written || (v->reduces && v->evaluations > 1.5 * n)))
                 v->memory = true;
             times = v->memory ? (n > times ? n : times) : v->evaluations > times ? v->evaluations : times;

@@ -68,7 +68,7 @@ static bool is_structured(const ir_inst *inst)
 static bool flexible(const ir_value *v)
 {
     const ir_inst *inst = v->def;
-    if (!inst || match_is_view(inst) || match_contraction(inst) || is_structured(inst))
+    if (!inst || ir_is_view(inst) || match_contraction(inst) || is_structured(inst))
         return false;
     switch (inst->op) {
     case IR_OP_scatter: case IR_OP_sort: case IR_OP_cumulative: case IR_OP_iota: case IR_OP_random_bits:
@@ -141,7 +141,7 @@ static bool order_beside(layout *l, const ir_inst *inst, ir_ints *out)
                 continue;
             if (pass == 0)
                 *out = v->order;
-            else if (match_is_view(v->def) || v->def->op == IR_OP_constant || !order_of(l, v, out, &weight))
+            else if (ir_is_view(v->def) || v->def->op == IR_OP_constant || !order_of(l, v, out, &weight))
                 continue;
             return true;
         }
@@ -186,7 +186,7 @@ static void move(ir_value *v, const ir_ints *order)
 static ir_value *reordered(layout *l, ir_value *v, ir_inst *at, const ir_ints *order)
 {
     if (v->order.n == 0 ? order->n == 0 : layout_same(&v->type, &v->order, order))
-        if (!v->def || !match_is_view(v->def)) {
+        if (!v->def || !ir_is_view(v->def)) {
             of(v)->open = false;
             return v;
         }
@@ -422,7 +422,7 @@ static void structured(layout *l, ir_inst *inst)
     for (int i = 0; i < inst->noperands; i++) {
         const ir_value *inside = loop_constant(inst, i);
         const ir_ints *order = inside ? &inside->order : &row_major;
-        bool view = inst->operand[i]->def && match_is_view(inst->operand[i]->def); /* fusion copies it */
+        bool view = inst->operand[i]->def && ir_is_view(inst->operand[i]->def); /* fusion copies it */
         if (adapts && i && !view)
             continue;
         if (inst->operand[i]->order.n || order->n)
@@ -479,7 +479,7 @@ static void results(layout *l)
             r->state->order = order;
             r->state->ordered = true;
         }
-        bool view = v->def && match_is_view(v->def);
+        bool view = v->def && ir_is_view(v->def);
         if (view && uses(v) == 1)
             v->order = order;
         else if (view ? order.n > 0 : !layout_same(&v->type, &v->order, &order))

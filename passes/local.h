@@ -24,8 +24,6 @@ bool match_is(const ir_value *v, double number);
 /* A reshape that only adds or removes dimensions of extent 1. */
 bool match_unit_reshape(const ir_type *from, const ir_type *to);
 
-/* Reshape, transpose, slice, broadcast, reverse: no elements of their own. */
-bool match_is_view(const ir_inst *inst);
 /* The value that a chain of views stands on; v itself if it is none. */
 ir_value *match_under_views(ir_value *v);
 /* ir_view_of, as it will be when what v stands on is in memory. */

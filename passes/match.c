@@ -58,15 +58,9 @@ bool match_unit_reshape(const ir_type *from, const ir_type *to)
     }
 }
 
-bool match_is_view(const ir_inst *inst)
-{
-    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice || inst->op == IR_OP_broadcast ||
-           inst->op == IR_OP_reverse;
-}
-
 ir_value *match_under_views(ir_value *v)
 {
-    while (v->def && match_is_view(v->def))
+    while (v->def && ir_is_view(v->def))
         v = v->def->operand[0];
     return v;
 }
