@@ -26,6 +26,9 @@ typedef struct cg_target {
     uint64_t cpu_bits;                   /* GRADC_RT_CPU_* that the code needs */
 } cg_target;
 
+/* What is asked whether OpenBLAS is here, and gives its functions to the JIT. */
+#define CG_BLAS_LIBRARY "libopenblas.so.0"
+
 /* One LLVM module on its way to an object file, or to a part of one. */
 typedef struct cg_unit {
     ir_ctx *ctx;

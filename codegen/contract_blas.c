@@ -60,8 +60,6 @@ static bool find_product(cg_contraction *c, product *p)
         return false;
     p->row = stride[p->scalar];
     p->row_out = stride[2];
-    for (int i = 0; i < c->nk; i++)
-        c->k[i].c = 0;
     if (!as_one(k, c->nk, &p->steps, stride))
         return false;
     memcpy(p->step, stride, sizeof p->step);
@@ -90,7 +88,7 @@ static bool is_free(const cg_emitter *e, const ir_value *root)
 /* The serial OpenBLAS of this machine, with kernels of the level that was measured, or a better one. */
 static bool is_installed(void)
 {
-    void *library = dlopen("libopenblas.so.0", RTLD_LAZY | RTLD_LOCAL);
+    void *library = dlopen(CG_BLAS_LIBRARY, RTLD_LAZY | RTLD_LOCAL);
     if (!library)
         return false;
     int (*parallel)(void);
@@ -178,12 +176,7 @@ static void finish(product *p, const cg_index *first, LLVMValueRef rows, LLVMVal
     cg_index part[CG_AXES] = {{0}};
     cg_loop_begin(e, &outer, cg_i64(u, 0), rows, 1, true);
     cg_index r = cg_of_var(cg_var_new(e, outer.i, p->piece_rows - 1)), row = cg_add(e, first, &r, 1);
-    for (int i = 0; i < c->nrows; i++) {
-        if (i == c->nrows - 1)
-            part[c->row[i]] = row;
-        else
-            cg_divide(e, &row, c->axis[c->row[i]].extent, &row, &part[c->row[i]]);
-    }
+    cg_row_parts(c, 0, row, part);
     LLVMValueRef whole = LLVMBuildAnd(u->b, lanes, cg_i64(u, -(int64_t)wide), "");
     cg_loop_begin(e, &inner, cg_i64(u, 0), whole, wide, false);
     finish_lanes(p, part, inner.i, p->piece_lanes - 1, wide);
@@ -192,12 +185,6 @@ static void finish(product *p, const cg_index *first, LLVMValueRef rows, LLVMVal
     finish_lanes(p, part, rest.i, p->piece_lanes - 1, 1);
     cg_loop_end(e, &rest);
     cg_loop_end(e, &outer);
-}
-
-static LLVMValueRef least(cg_emitter *e, LLVMValueRef x, int64_t y)
-{
-    LLVMTypeRef i64 = e->u->i64;
-    return cg_intrinsic(e->u, "llvm.smin", &i64, 1, (LLVMValueRef[]){x, cg_i64(e->u, y)}, 2);
 }
 
 static int64_t piece(int64_t extent, int64_t about, int64_t unit)
@@ -223,27 +210,19 @@ int64_t cg_contract_blas(cg_contraction *c)
     for (int i = 0; i < c->n; i++)
         tasks *= i == c->lane || !c->axis[i].move[p.vector] ? 1 : c->axis[i].extent;
     cg_loop loop;
-    cg_index task = cg_contract_task(c, &loop, tasks), group, start[3] = {cg_of(c->view[0].offset), cg_of(c->view[1].offset), cg_of(0)};
+    cg_index task = cg_contract_task(c, &loop, tasks), group, start[3];
     cg_divide(e, &task, lane->blocks, &task, &lane->block);
     cg_divide(e, &task, cg_ceil_div(p.rows, p.piece_rows), &task, &group);
     cg_index first = cg_scaled(&group, p.piece_rows);
     lane->base = cg_scaled(&lane->block, p.piece_lanes);
-    for (int i = 0; i < c->n; i++) {
-        cg_axis *x = &c->axis[i];
-        if (x != lane)
-            x->base = cg_of(0);
-        if (x != lane && x->move[p.vector])
-            cg_divide(e, &task, x->extent, &task, &x->base);
-        for (int s = 0; s < 3; s++)
-            start[s] = cg_add(e, &start[s], &x->base, s < 2 ? x->move[s] : x->c);
-    }
+    cg_contract_start(c, task, start);
     start[p.scalar] = cg_add(e, &start[p.scalar], &first, p.row);
     start[2] = cg_add(e, &start[2], &first, p.row_out);
     LLVMValueRef operand[2];
     for (int s = 0; s < 2; s++)
         operand[s] = cg_operand_pointer(c, s, cg_storage(e, c->view[s].base), cg_scalar_part(e, &start[s]));
-    LLVMValueRef rows = least(e, LLVMBuildNSWSub(u->b, cg_i64(u, p.rows), cg_scalar_part(e, &first), ""), p.piece_rows);
-    LLVMValueRef lanes = least(e, LLVMBuildNSWSub(u->b, cg_i64(u, p.lanes), cg_scalar_part(e, &lane->base), ""), p.piece_lanes);
+    LLVMValueRef rows = cg_min(e, LLVMBuildNSWSub(u->b, cg_i64(u, p.rows), cg_scalar_part(e, &first), ""), cg_i64(u, p.piece_rows));
+    LLVMValueRef lanes = cg_min(e, LLVMBuildNSWSub(u->b, cg_i64(u, p.lanes), cg_scalar_part(e, &lane->base), ""), cg_i64(u, p.piece_lanes));
     multiply(&p, operand, cg_operand_pointer(c, p.vector, cg_storage(e, c->root), cg_scalar_part(e, &start[2])), rows, lanes);
     if (c->root != e->kernel->core->result[0] || e->kernel->roots.count > 1)
         finish(&p, &first, rows, lanes);

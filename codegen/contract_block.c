@@ -386,7 +386,7 @@ static void multiply_tiles(blocks *b, const int64_t *extent, LLVMValueRef scalar
     cg_loop_begin(e, &loop, cg_i64(u, 0), b->tiles, 1, true);
     LLVMValueRef first_slot = LLVMBuildNSWMul(u->b, loop.i, cg_i64(u, b->rows), "");
     LLVMValueRef row = LLVMBuildNSWAdd(u->b, cg_scalar_part(e, &b->first), first_slot, "");
-    row = cg_intrinsic(u, "llvm.smin", &i64, 1, (LLVMValueRef[]){row, cg_i64(u, b->all_rows - b->rows)}, 2);
+    row = cg_min(e, row, cg_i64(u, b->all_rows - b->rows));
     for (int r = 0; r < b->rows; r++) {
         LLVMValueRef here = LLVMBuildNSWAdd(u->b, first_slot, cg_i64(u, r), ""), place;
         if (b->affine)
@@ -486,12 +486,7 @@ static void finish_rows(blocks *b, int lanes)
     cg_index q = cg_of_var(cg_var_new(e, outer.i, b->group / run - 1)), row = cg_scaled(&q, run);
     row = cg_add(e, &b->first, &row, 1);
     cg_divide(e, &row, run, &row, &part[c->row[0]]); /* no remainder: groups begin with a run */
-    for (int i = run > 1; i < c->nrows; i++) {
-        if (i == c->nrows - 1)
-            part[c->row[i]] = row;
-        else
-            cg_divide(e, &row, c->axis[c->row[i]].extent, &row, &part[c->row[i]]);
-    }
+    cg_row_parts(c, run > 1, row, part);
     LLVMValueRef local = LLVMBuildNSWMul(u->b, outer.i, cg_i64(u, run), "");
     if (run > 1) {
         part[c->row[0]] = cg_loop_count(e, &inner, run);
@@ -533,16 +528,12 @@ static void find_places(blocks *b)
     cg_loop_begin(e, &tiles, cg_i64(u, 0), b->tiles, 1, true);
     LLVMValueRef first_slot = LLVMBuildNSWMul(u->b, tiles.i, cg_i64(u, b->rows), "");
     LLVMValueRef start = LLVMBuildNSWAdd(u->b, cg_scalar_part(e, &b->first), first_slot, "");
-    start = cg_intrinsic(u, "llvm.smin", &i64, 1, (LLVMValueRef[]){start, cg_i64(u, b->all_rows - b->rows)}, 2);
-    cg_index r = cg_loop_count(e, &rows, b->rows), place = cg_of(0), part;
+    start = cg_min(e, start, cg_i64(u, b->all_rows - b->rows));
+    cg_index r = cg_loop_count(e, &rows, b->rows), place = cg_of(0), part[CG_AXES];
     cg_index row = cg_opaque(e, LLVMBuildNSWAdd(u->b, start, cg_scalar_part(e, &r), ""), b->all_rows - 1);
-    for (int i = 0; i < c->nrows; i++) {
-        const cg_axis *x = &c->axis[c->row[i]];
-        part = row;
-        if (i < c->nrows - 1)
-            cg_divide(e, &row, x->extent, &row, &part);
-        place = cg_add(e, &place, &part, x->move[b->scalar]);
-    }
+    cg_row_parts(c, 0, row, part);
+    for (int i = 0; i < c->nrows; i++)
+        place = cg_add(e, &place, &part[c->row[i]], c->axis[c->row[i]].move[b->scalar]);
     LLVMBuildStore(u->b, cg_scalar_part(e, &place), slot(b, i64, b->places, LLVMBuildNSWAdd(u->b, first_slot, rows.i, "")));
     cg_loop_end(e, &rows);
     cg_loop_end(e, &tiles);
@@ -563,30 +554,21 @@ static void open_task(blocks *b, cg_index task)
     cg_contraction *c = b->c;
     cg_emitter *e = c->e;
     cg_unit *u = e->u;
-    LLVMTypeRef i64 = u->i64;
-    cg_index start[2] = {cg_of(c->view[0].offset), cg_of(c->view[1].offset)}, group;
+    cg_index start[3], group;
     cg_divide(e, &task, b->lane->blocks, &task, &b->lane->block);
     cg_divide(e, &task, b->groups, &task, &group);
     b->lane->base = cg_scaled(&b->lane->block, b->lanes);
-    for (int i = 0; i < c->n; i++) {
-        cg_axis *x = &c->axis[i];
-        if (x != b->lane)
-            x->base = cg_of(0);
-        if (x != b->lane && x->move[b->vector])
-            cg_divide(e, &task, x->extent, &task, &x->base);
-        for (int s = 0; s < 2; s++)
-            start[s] = cg_add(e, &start[s], &x->base, x->move[s]);
-    }
+    cg_contract_start(c, task, start);
     for (int s = 0; s < 2; s++)
         b->base[s] = cg_operand_pointer(c, s, cg_storage(e, c->view[s].base), cg_scalar_part(e, &start[s]));
     b->first = cg_scaled(&group, b->group);
     LLVMValueRef first = cg_scalar_part(e, &b->first), rows = cg_i64(u, b->rows);
     b->count = LLVMBuildNSWSub(u->b, cg_i64(u, b->all_rows), first, "");
-    b->count = cg_intrinsic(u, "llvm.smin", &i64, 1, (LLVMValueRef[]){b->count, cg_i64(u, b->group)}, 2);
+    b->count = cg_min(e, b->count, cg_i64(u, b->group));
     b->tiles = LLVMBuildUDiv(u->b, LLVMBuildNSWAdd(u->b, b->count, cg_i64(u, b->rows - 1), ""), rows, "");
     LLVMValueRef last = LLVMBuildNSWAdd(u->b, first, LLVMBuildNSWMul(u->b, LLVMBuildNSWSub(u->b, b->tiles, cg_i64(u, 1), ""), rows, ""), "");
     LLVMValueRef back = LLVMBuildNSWSub(u->b, last, cg_i64(u, b->all_rows - b->rows), "");
-    b->shift = cg_intrinsic(u, "llvm.smax", &i64, 1, (LLVMValueRef[]){back, cg_i64(u, 0)}, 2);
+    b->shift = cg_max(e, back, cg_i64(u, 0));
 }
 
 static blocks plan(cg_contraction *c)

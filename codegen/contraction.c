@@ -204,15 +204,40 @@ cg_index cg_contract_task(cg_contraction *c, cg_loop *loop, int64_t tasks)
 {
     cg_emitter *e = c->e;
     cg_unit *u = e->u;
-    LLVMTypeRef i64 = u->i64;
     LLVMValueRef lo = e->lo, hi = e->hi;
     if (c->parts) { /* what is this part's of lo … hi */
         LLVMValueRef before = cg_i64(u, c->tasks_before);
-        lo = cg_intrinsic(u, "llvm.smax", &i64, 1, (LLVMValueRef[]){LLVMBuildNSWSub(u->b, lo, before, ""), cg_i64(u, 0)}, 2);
-        hi = cg_intrinsic(u, "llvm.smin", &i64, 1, (LLVMValueRef[]){LLVMBuildNSWSub(u->b, hi, before, ""), cg_i64(u, tasks)}, 2);
+        lo = cg_max(e, LLVMBuildNSWSub(u->b, lo, before, ""), cg_i64(u, 0));
+        hi = cg_min(e, LLVMBuildNSWSub(u->b, hi, before, ""), cg_i64(u, tasks));
     }
     cg_loop_begin(e, loop, lo, hi, 1, !c->parts);
     return cg_of_var(cg_var_new(e, loop->i, tasks - 1));
+}
+
+void cg_contract_start(cg_contraction *c, cg_index task, cg_index start[3])
+{
+    start[0] = cg_of(c->view[0].offset);
+    start[1] = cg_of(c->view[1].offset);
+    start[2] = cg_of(0);
+    for (int i = 0; i < c->n; i++) {
+        cg_axis *x = &c->axis[i];
+        if (i != c->lane)
+            x->base = cg_of(0);
+        if (i != c->lane && x->move[c->vector])
+            cg_divide(c->e, &task, x->extent, &task, &x->base);
+        for (int s = 0; s < 3; s++)
+            start[s] = cg_add(c->e, &start[s], &x->base, s < 2 ? x->move[s] : x->c);
+    }
+}
+
+void cg_row_parts(cg_contraction *c, int from, cg_index row, cg_index *part)
+{
+    for (int i = from; i < c->nrows; i++) {
+        if (i == c->nrows - 1)
+            part[c->row[i]] = row;
+        else
+            cg_divide(c->e, &row, c->axis[c->row[i]].extent, &row, &part[c->row[i]]);
+    }
 }
 
 static int64_t emit_part(cg_contraction c)

@@ -41,6 +41,12 @@ typedef struct cg_contraction {
 /* The loop over this part's tasks, which are `tasks` of the kernel's from tasks_before on. */
 cg_index cg_contract_task(cg_contraction *c, cg_loop *loop, int64_t tasks);
 
+/* Where a task of all rows from the first on begins, its lanes' block taken off and the base of their axis set: the other axes that are no
+ * rows get what is left of its number, and all their bases. start: element of the operands, and of the result's storage. */
+void cg_contract_start(cg_contraction *c, cg_index task, cg_index start[3]);
+/* A number of row axes `from`, …, counted as one, as an index of each. */
+void cg_row_parts(cg_contraction *c, int from, cg_index row, cg_index *part);
+
 int64_t cg_ceil_div(int64_t x, int64_t y);
 /* base + element, of operand `side`. */
 LLVMValueRef cg_operand_pointer(cg_contraction *c, int side, LLVMValueRef base, LLVMValueRef element);

@@ -91,6 +91,15 @@ LLVMValueRef cg_literal_at(cg_emitter *e, const ir_literal *l, int64_t i);
 /* x combined with y; f16 and bf16 are not rounded. The identity of a combination. */
 LLVMValueRef cg_combine(cg_emitter *e, ir_combine c, ir_dtype t, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef cg_identity(cg_emitter *e, ir_combine c, ir_dtype t);
+/* The smaller and the larger of two i64. */
+static inline LLVMValueRef cg_min(cg_emitter *e, LLVMValueRef x, LLVMValueRef y)
+{
+    return cg_combine(e, IR_MIN, IR_I64, x, y);
+}
+static inline LLVMValueRef cg_max(cg_emitter *e, LLVMValueRef x, LLVMValueRef y)
+{
+    return cg_combine(e, IR_MAX, IR_I64, x, y);
+}
 /* All lanes of x combined into one. */
 LLVMValueRef cg_across(cg_emitter *e, ir_combine c, ir_dtype t, LLVMValueRef x);
 /* f16 and bf16: rounded to the type, as floats; others unchanged. */

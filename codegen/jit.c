@@ -47,7 +47,7 @@ static int find_blas(ir_ctx *ctx, LLVMOrcLLJITRef jit, const void *object, size_
     for (int i = 0; i < BLAS; i++) {
         if (!memmem(object, size, blas[i], strlen(blas[i]) + 1))
             continue;
-        if (!library && (library = dlopen("libopenblas.so.0", RTLD_LAZY | RTLD_LOCAL)))
+        if (!library && (library = dlopen(CG_BLAS_LIBRARY, RTLD_LAZY | RTLD_LOCAL)))
             ir_defer(ctx, close_library, library);
         void *address = library ? dlsym(library, blas[i]) : NULL;
         if (address)

@@ -174,8 +174,7 @@ static void emit_lanes(cg_emitter *e, const map_loops *m, const ir_value *root, 
     if (m->chunks > 1) {
         start = LLVMBuildMul(u->b, cg_scalar_part(e, chunk), cg_i64(u, m->chunk), "");
         LLVMValueRef next = LLVMBuildAdd(u->b, start, cg_i64(u, m->chunk), "");
-        LLVMTypeRef i64 = u->i64;
-        end = cg_intrinsic(u, "llvm.smin", &i64, 1, (LLVMValueRef[]){next, end}, 2);
+        end = cg_min(e, next, end);
     }
     if (whole) {
         cg_loop loop;
@@ -276,18 +275,19 @@ LLVMValueRef cg_map_tasks(cg_emitter *e)
 }
 
 /* A task is a chunk of all elements. */
-static void emit_any_extent(cg_emitter *e, const ir_value *root, cg_index *at)
+static void emit_any_extent(cg_emitter *e)
 {
     cg_unit *u = e->u;
-    LLVMTypeRef i64 = u->i64;
+    cg_index at[IR_MAX_RANK] = {{0}};
+    e->lanes = e->any_extent;
     cg_loop task, loop;
     cg_loop_begin(e, &task, e->lo, e->hi, 1, true);
     LLVMValueRef start = LLVMBuildNSWMul(u->b, task.i, cg_i64(u, CHUNK), ""), next = LLVMBuildNSWAdd(u->b, start, cg_i64(u, CHUNK), "");
-    LLVMValueRef end = cg_intrinsic(u, "llvm.smin", &i64, 1, (LLVMValueRef[]){next, e->extent}, 2);
+    LLVMValueRef end = cg_min(e, next, e->extent);
     cg_loop_begin(e, &loop, start, end, e->lanes, true);
     cg_var *v = cg_var_new(e, loop.i, IR_MAX_TENSOR_BYTES);
-    v->lane = e->lanes > 1;
-    at[cg_fastest(root)] = cg_of_var(v);
+    v->lane = true;
+    at[cg_fastest(e->kernel->roots.items[0])] = cg_of_var(v);
     emit_element(e, at);
     cg_loop_end(e, &loop);
     cg_loop_end(e, &task);
@@ -298,6 +298,10 @@ int64_t cg_map_kernel(cg_emitter *e)
     const ir_value *root = ir_space(e->kernel->roots.items[0]);
     if (ir_count(&root->type) == 0)
         return 0;
+    if (e->any_extent) {
+        emit_any_extent(e);
+        return 1;
+    }
     shape_of_work s = {.e = e, .flat = true, .work = 1};
     for (int i = 0; i < e->kernel->roots.count; i++) {
         study_root(&s, root, e->kernel->roots.items[i]);
@@ -308,10 +312,6 @@ int64_t cg_map_kernel(cg_emitter *e)
     cg_index at[IR_MAX_RANK];
     for (int d = 0; d < IR_MAX_RANK; d++)
         at[d] = cg_of(0);
-    if (e->extent) {
-        emit_any_extent(e, root, at);
-        return 1;
-    }
     int64_t outer = 1;
     for (int i = 0; i < m.outer; i++)
         outer *= m.extent[i];

@@ -53,8 +53,8 @@ const void *cg_emit_parts(cg_unit *u, const cg_target *t, LLVMTargetMachineRef m
         w.job[i] = (job){i < u->nparts ? u->part[i] : u, i < u->nparts ? cg_machine(u->ctx, t, level) : machine, NULL};
     const void **object = ir_array(u->arena, const void *, w.n);
     pthread_t thread[MOST_THREADS];
-    int started = 0;
-    while (started < helpers_for(w.n) && !pthread_create(&thread[started], NULL, do_jobs, &w))
+    int started = 0, helpers = helpers_for(w.n);
+    while (started < helpers && !pthread_create(&thread[started], NULL, do_jobs, &w))
         started++;
     do_jobs(&w);
     for (int i = 0; i < started; i++)

@@ -71,10 +71,9 @@ static void open_task(cg_emitter *e, parts *p, cg_loop *loop, cg_index *at)
     p->end = cg_i64(u, whole);
     p->last = NULL;
     if (p->chunks > 1) {
-        LLVMTypeRef i64 = u->i64;
         LLVMValueRef number = cg_scalar_part(e, &chunk);
         p->start = LLVMBuildMul(u->b, number, cg_i64(u, p->chunk), "");
-        p->end = cg_intrinsic(u, "llvm.smin", &i64, 1, (LLVMValueRef[]){LLVMBuildAdd(u->b, p->start, cg_i64(u, p->chunk), ""), p->end}, 2);
+        p->end = cg_min(e, LLVMBuildAdd(u->b, p->start, cg_i64(u, p->chunk), ""), p->end);
         p->last = LLVMBuildICmp(u->b, LLVMIntEQ, number, cg_i64(u, p->chunks - 1), "");
     }
 }
@@ -369,12 +368,6 @@ static LLVMValueRef stands_before(cg_emitter *e, const sorting *s, LLVMValueRef 
     return LLVMBuildOr(b, LLVMBuildFCmp(b, LLVMRealOLT, x, y, ""), only_y, "");
 }
 
-static LLVMValueRef smaller(cg_emitter *e, LLVMValueRef x, LLVMValueRef y)
-{
-    LLVMTypeRef i64 = e->u->i64;
-    return cg_intrinsic(e->u, "llvm.smin", &i64, 1, (LLVMValueRef[]){x, y}, 2);
-}
-
 /* Numbers left … middle-1 and middle … right-1 of buffer `from`, both in order, go to the other one in order. */
 static void merge(cg_emitter *e, const sorting *s, LLVMValueRef from, LLVMValueRef left, LLVMValueRef middle, LLVMValueRef right)
 {
@@ -388,7 +381,7 @@ static void merge(cg_emitter *e, const sorting *s, LLVMValueRef from, LLVMValueR
     cg_loop_begin(e, &loop, left, right, 1, true);
     for (int k = 0; k < 2; k++) {
         i[k] = LLVMBuildLoad2(b, u->i64, next[k], "");
-        number[k] = LLVMBuildLoad2(b, u->i64, number_at(e, s, from, smaller(e, i[k], last)), "");
+        number[k] = LLVMBuildLoad2(b, u->i64, number_at(e, s, from, cg_min(e, i[k], last)), "");
         key[k] = key_of(e, s, number[k]);
     }
     /* The left one, unless it is used up or the right one must stand before it. */
@@ -421,7 +414,7 @@ static void sort_row(cg_emitter *e, void *user, cg_index *at)
     LLVMValueRef count = LLVMBuildUDiv(u->b, LLVMBuildAdd(u->b, extent, LLVMBuildSub(u->b, twice, cg_i64(u, 1), ""), ""), twice, "");
     cg_loop_begin(e, &merges, zero, count, 1, true);
     LLVMValueRef left = LLVMBuildMul(u->b, merges.i, twice, "");
-    merge(e, s, from, left, smaller(e, LLVMBuildAdd(u->b, left, run, ""), extent), smaller(e, LLVMBuildAdd(u->b, left, twice, ""), extent));
+    merge(e, s, from, left, cg_min(e, LLVMBuildAdd(u->b, left, run, ""), extent), cg_min(e, LLVMBuildAdd(u->b, left, twice, ""), extent));
     cg_loop_end(e, &merges);
     cg_loop_end(e, &loop);
     cg_index i = cg_loop_count(e, &loop, s->extent), source[IR_MAX_RANK];
