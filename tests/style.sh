@@ -5,11 +5,13 @@
 set -eu
 export LC_ALL=C.UTF-8
 cd "$(dirname "$0")/.."
+# files PATTERN: those that are in git or could be (what the README's commands write here is ignored); without git, all.
 files() {
-  find . \( -name .git -o -name .venv -o -path './build*' \) -prune -o -type f \( "$@" \) -print | sed 's|^\./||' | sort
+  { git ls-files --cached --others --exclude-standard 2>/dev/null || find . \( -name .venv -o -path './build*' \) -prune -o -type f -print; } |
+    sed 's|^\./||' | grep -E "$1" | sort | while read -r f; do [ ! -f "$f" ] || echo "$f"; done
 }
-code=$(files -name '*.[ch]' -o -name '*.def' -o -name '*.py' -o -name '*.sh' -o -name CMakeLists.txt -o -path ./run -o -path ./.ci/run)
-pages=$(files -name '*.md')
+code=$(files '\.([ch]|def|py|sh)$|(^|/)CMakeLists\.txt$|^(run|\.ci/run)$')
+pages=$(files '\.md$')
 
 # A line for each fault.
 faults() {
