@@ -7,7 +7,8 @@ export LC_ALL=C.UTF-8
 cd "$(dirname "$0")/.."
 # files PATTERN: those that are in git or could be (what the README's commands write here is ignored); without git, all.
 files() {
-  { git ls-files --cached --others --exclude-standard 2>/dev/null || find . \( -name .venv -o -path './build*' \) -prune -o -type f -print; } |
+  { git ls-files --cached --others --exclude-standard 2>/dev/null ||
+    find . \( -name .git -o -name .venv -o -path './build*' \) -prune -o -type f -print; } |
     sed 's|^\./||' | grep -E "$1" | sort | while read -r f; do [ ! -f "$f" ] || echo "$f"; done
 }
 code=$(files '\.([ch]|def|py|sh)$|(^|/)CMakeLists\.txt$|^(run|\.ci/run)$')
