@@ -12,7 +12,7 @@ import copy, logging, os, sys, warnings
 import numpy as np, torch
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers"))
-from export import LossAndLogits, Predict, double, gradients
+from export import LossAndLogits, Predict, double, gradients, yardstick
 from zoo import ZOO
 
 warnings.filterwarnings("ignore")
@@ -35,7 +35,9 @@ def export(name, folder):
     np.savez(f"{folder}/{name}.infer.npz", **{"in/x": x[0].numpy(), "out/logits": y.numpy(), "out64/logits": y64.numpy()})
     onnx_file(LossAndLogits(copy.deepcopy(model).train()), xy, ["x", "y"], ["loss", "logits"], f"{folder}/{name}.train.onnx", False)
     values = {"in/x": xy[0].numpy(), "in/y": xy[1].numpy()}
-    for width, (loss, logits, grads) in (("", gradients(model, xy)), ("64", gradients(double_model, double(xy)))):
+    single, exact = gradients(model, xy), gradients(double_model, double(xy))
+    single = (*single[:2], yardstick(model, xy, single[2], exact[2]))
+    for width, (loss, logits, grads) in (("", single), ("64", exact)):
         values.update({f"out{width}/loss": loss, f"out{width}/logits": logits}, **{f"grad{width}/model.{k}": g for k, g in grads.items()})
     np.savez(f"{folder}/{name}.train.npz", **values)
 

@@ -2,7 +2,7 @@
 # Copyright (c) The gradc authors
 """Time gradc and the systems a user would pick instead, in one run, taking turns.
 
-    python bench/speed.py --zoo DIR [--gradc build/gradc] [--models mlp,gpt] [--peers torch,ort,jax] [--threads 2] [--seconds 2] [--rounds 2]
+    python bench/speed.py --zoo DIR [--gradc build/gradc] [--models mlp,gpt] [--peers torch,ort,openvino,jax] [--threads 2] [--seconds 2] [--rounds 2]
 
 For each model, each system runs in a process of its own, gradc between them: peers through peers/time_peers.py, gradc through
 `gradc bench --json` on the files that peers/export.py wrote to DIR (missing ones are exported). Inference is one call of forward; a training step
@@ -60,7 +60,7 @@ def main():
     ap.add_argument("--gradc", default="build/gradc")
     ap.add_argument("--zoo", required=True)
     ap.add_argument("--models", default=MODELS)
-    ap.add_argument("--peers", default="torch,ort,jax")
+    ap.add_argument("--peers", default="torch,ort,openvino,jax")
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--seconds", type=float, default=2, help="for each measurement of a peer")
     ap.add_argument("--rounds", type=int, default=2)

@@ -2,12 +2,12 @@
 # Copyright (c) The gradc authors
 """Time the zoo in the systems a user would pick instead, on this machine, now.
 
-    python time_peers.py [--peers torch,inductor,ort,jax] [--models mlp,gpt] [--threads 2] [--seconds 2] [--json FILE]
+    python time_peers.py [--peers torch,inductor,ort,openvino,jax] [--models mlp,gpt] [--threads 2] [--seconds 2] [--json FILE]
 
 One line a measurement: peer, model, infer or train, minimum and median in µs. A training step is forward, backward and
 an SGD update (gpt2, made only when named: AdamW). Figures are comparable only within one run on one machine; run the compiler's own
 `bench` between peers.
-Needs torch==2.13.0, onnxruntime, jax, numpy; ort reads the files that export.py wrote (--zoo DIR).
+Needs torch==2.13.0, onnxruntime, openvino, jax, numpy; ort and openvino read the files that export.py wrote (--zoo DIR).
 """
 import argparse, json, os, sys, time
 import numpy as np
@@ -73,6 +73,16 @@ def ort_cases(names, threads, zoo):
         yield name, "infer", lambda: session.run(None, feeds)
 
 
+def openvino_cases(names, threads, zoo):
+    import openvino as ov
+    core = ov.Core()
+    options = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    for name in names:
+        request = core.compile_model(f"{zoo}/{name}.infer.onnx", "CPU", options).create_infer_request()
+        request.set_tensor("x", ov.Tensor(np.load(f"{zoo}/{name}.infer.npz")["in/x"]))
+        yield name, "infer", request.infer
+
+
 def jax_cases(names, threads):
     os.environ["JAX_PLATFORMS"] = "cpu"
     if threads == 1:
@@ -109,7 +119,8 @@ def main():
     names, rows = a.models.split(","), []
     for peer in a.peers.split(","):
         cases = {"torch": lambda: torch_cases(names, a.threads, False), "inductor": lambda: torch_cases(names, a.threads, True),
-                 "ort": lambda: ort_cases(names, a.threads, a.zoo), "jax": lambda: jax_cases(names, a.threads)}[peer]
+                 "ort": lambda: ort_cases(names, a.threads, a.zoo), "openvino": lambda: openvino_cases(names, a.threads, a.zoo),
+                 "jax": lambda: jax_cases(names, a.threads)}[peer]
         for name, kind, f in cases():
             first = time.perf_counter()
             f()
