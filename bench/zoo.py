@@ -7,9 +7,9 @@
 --script and --dynamo are folders that peers/export.py and export_dynamo.py wrote; files that are missing are exported. Each file
 is run in f32 and in double, with one thread and with two, which must give the same bytes. A line shows the tensor that comes nearest to
 its limit: its distance to torch's f64 value in the L2 norm, relative to the norm of that value, beside the distance that torch's own f32
-value has (of gradients, the farthest of four runs). The limit is max(1e-5, ten times torch's own), in double 1e-7; where the true value is
-zero (largest below 1e-10), 1e-5 absolute. A training file is also compiled with SGD and linked; one step, on two threads, must take the gradients from the parameters
-("step"). gpt2, only when named: in f32. Exits 1 when a tensor is beyond its limit or missing, threads
+value has (of gradients, the farthest of four runs). The limit is max(1e-5, ten times torch's own), in double 1e-7; where the true value
+is zero (largest below 1e-10), 1e-5 absolute. A training file is also compiled with SGD and linked; one step, on two threads, must take
+the gradients from the parameters ("step"). gpt2, only when named: in f32. Exits 1 when a tensor is beyond its limit or missing, threads
 differ, or compiling takes longer than --seconds.
 """
 import argparse, filecmp, os, subprocess, sys, tempfile, time
