@@ -2,14 +2,17 @@
  * Copyright (c) The gradc authors
  *
  * Resize and Upsample. Each axis in turn: nearest is a gather by known indices; linear and cubic are a contraction with a known
- * matrix of weights, so their derivatives are contractions too. */
+ * matrix of weights, so their derivatives are contractions too.
+ *
+ * A scale is an f32 number, and extents and positions follow from it in f32, as in onnxruntime: in more precision another element
+ * would be the nearest where a position is next to a whole or a half. */
 #include "frontend/onnx/reader.h"
 
 #include <math.h>
 
 enum { NEAREST, LINEAR, CUBIC };
 enum { HALF_PIXEL, ASYMMETRIC, ALIGN_CORNERS, PYTORCH_HALF_PIXEL, HALF_PIXEL_SYMMETRIC };
-enum { ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, FLOOR, CEIL };
+enum { ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, FLOOR, CEIL, OUTWARD }; /* the last, of old files: floor to enlarge, ceil to shrink */
 
 typedef struct resize {
     int mode, place, nearest;
@@ -18,18 +21,15 @@ typedef struct resize {
 } resize;
 
 /* Where output i of m lies among the inputs of d. */
-static double position(const resize *z, int64_t i, int64_t d, int64_t m, double scale)
+static float position(const resize *z, int64_t i, int64_t d, int64_t m, float scale)
 {
-    double x = (double)i;
+    float x = (float)i, from = (float)d, to = (float)m;
     switch (z->place) {
     case ASYMMETRIC: return x / scale;
-    case ALIGN_CORNERS: return scale * (double)d == 1 ? 0 : x * (double)(d - 1) / (scale * (double)d - 1);
-    case PYTORCH_HALF_PIXEL: return m == 1 ? 0 : (x + 0.5) / scale - 0.5;
-    case HALF_PIXEL_SYMMETRIC: {
-        double exact = scale * (double)d, centre = (double)d / 2, shift = centre * (1 - (double)m / exact);
-        return shift + (x + 0.5) / scale - 0.5;
-    }
-    default: return (x + 0.5) / scale - 0.5;
+    case ALIGN_CORNERS: return m == 1 ? 0 : x * (from - 1) / (to - 1);
+    case PYTORCH_HALF_PIXEL: return m == 1 ? 0 : (x + 0.5f) / scale - 0.5f;
+    case HALF_PIXEL_SYMMETRIC: return from / 2 * (1 - to / (scale * from)) + (x + 0.5f) / scale - 0.5f;
+    default: return (x + 0.5f) / scale - 0.5f;
     }
 }
 
@@ -62,20 +62,21 @@ static void weights(const resize *z, double x, int64_t d, double *row)
         row[k] /= sum;
 }
 
-static ir_value *nearest_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m, double scale)
+static ir_value *nearest_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m, float scale)
 {
     int64_t d = x->type.dim[axis], *index = ir_array(n->r->scratch, int64_t, m + 1);
     for (int64_t i = 0; i < m; i++) {
-        double p = position(z, i, d, m, scale), low = floor(p);
+        double p = (double)position(z, i, d, m, scale), low = floor(p);
         bool half = p - low == 0.5;
         double to = half ? (z->nearest == ROUND_PREFER_CEIL ? low + 1 : low) : floor(p + 0.5);
-        index[i] = clamp(z->nearest == FLOOR ? low : z->nearest == CEIL ? ceil(p) : to, d);
+        int way = z->nearest != OUTWARD ? z->nearest : scale < 1 ? CEIL : FLOOR;
+        index[i] = clamp(way == FLOOR ? low : way == CEIL ? ceil(p) : to, d);
     }
     ir_value *at = ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 2, (int64_t[]){m, 1}, index));
     return onnx_move_axis(n->b, ir_gather(n->b, x, at, 1, &axis, 0), 0, (int)axis);
 }
 
-static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m, double scale)
+static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m, float scale)
 {
     int64_t d = x->type.dim[axis], one = 1;
     ir_type t = ir_type_of(IR_F64, 2, (int64_t[]){m, d});
@@ -85,7 +86,7 @@ static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64
     }
     ir_literal *l = ir_literal_new(n->r->arena, &t);
     for (int64_t i = 0; i < m; i++)
-        weights(z, position(z, i, d, m, scale), d, (double *)l->data + i * d);
+        weights(z, (double)position(z, i, d, m, scale), d, (double *)l->data + i * d);
     ir_type narrow = t;
     narrow.dtype = x->type.dtype;
     ir_literal *w = ir_literal_new(n->r->arena, &narrow);
@@ -96,7 +97,7 @@ static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64
 }
 
 /* New extents and scales a listed axis; false and reported. */
-static bool targets(onnx_node *n, const int64_t *axis, int count, int64_t *size, double *scale)
+static bool targets(onnx_node *n, const int64_t *axis, int count, int64_t *size, float *scale)
 {
     ir_value *x = n->in[0];
     int way = n->op->extra, at = way == 1 ? 2 : 1;
@@ -117,12 +118,15 @@ static bool targets(onnx_node *n, const int64_t *axis, int count, int64_t *size,
                        sized ? "sizes" : "scales", why);
     }
     for (int i = 0; !n->failed && i < count; i++) {
-        double d = (double)x->type.dim[axis[i]];
+        float d = (float)x->type.dim[axis[i]];
         if (l && !sized)
-            scale[i] = ir_literal_get(l, i);
-        size[i] = sized ? ir_literal_get_int(l, i) : (int64_t)floor(fmin(d * scale[i], 1e15));
+            scale[i] = (float)ir_literal_get(l, i);
         if (sized)
-            scale[i] = d ? (double)size[i] / d : 1;
+            size[i] = ir_literal_get_int(l, i);
+        else
+            size[i] = scale[i] == 1 ? x->type.dim[axis[i]] : (int64_t)floorf(fminf(d * scale[i], 1e15f));
+        if (sized)
+            scale[i] = d > 0 ? (float)size[i] / d : 1;
         if (!(scale[i] > 0) || size[i] < 0 || (d == 0 && size[i] > 0))
             onnx_error(n, "axis %lld cannot become %lld long", (long long)axis[i], (long long)size[i]);
     }
@@ -130,14 +134,14 @@ static bool targets(onnx_node *n, const int64_t *axis, int count, int64_t *size,
 }
 
 /* keep_aspect_ratio_policy: one scale for all axes. */
-static void same_scale(int policy, const ir_value *x, const int64_t *axis, int count, int64_t *size, double *scale)
+static void same_scale(int policy, const ir_value *x, const int64_t *axis, int count, int64_t *size, float *scale)
 {
-    double s = scale[0];
+    float s = scale[0];
     for (int i = 1; i < count; i++)
-        s = policy == 1 ? fmin(s, scale[i]) : fmax(s, scale[i]);
+        s = policy == 1 ? fminf(s, scale[i]) : fmaxf(s, scale[i]);
     for (int i = 0; i < count; i++) {
         scale[i] = s;
-        size[i] = (int64_t)floor(s * (double)x->type.dim[axis[i]] + 0.5);
+        size[i] = (int64_t)floorf(s * (float)x->type.dim[axis[i]] + 0.5f);
     }
 }
 
@@ -150,12 +154,12 @@ void onnx_build_resize(onnx_node *n)
     bool old = n->op->extra != 1;
     resize z = {.mode = onnx_choice(n, "mode", "nearest", modes),
                 .place = old ? ASYMMETRIC : onnx_choice(n, "coordinate_transformation_mode", "half_pixel", places),
-                .nearest = old ? FLOOR : onnx_choice(n, "nearest_mode", "round_prefer_floor", nearests),
+                .nearest = old ? OUTWARD : onnx_choice(n, "nearest_mode", "round_prefer_floor", nearests),
                 .a = onnx_float(n, "cubic_coeff_a", -0.75),
                 .exclude_outside = onnx_int(n, "exclude_outside", 0) != 0};
     int policy = onnx_choice(n, "keep_aspect_ratio_policy", "stretch", policies), count = n->in[0]->type.rank;
     int64_t axis[IR_MAX_RANK], size[IR_MAX_RANK];
-    double scale[IR_MAX_RANK];
+    float scale[IR_MAX_RANK];
     ir_ints axes;
     for (int i = 0; i < count; i++)
         axis[i] = i;
