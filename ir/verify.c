@@ -327,6 +327,8 @@ static void check_states(verifier *v)
             wrong(v, "the state '%s' belongs to no parameter", s->name);
         if (s->init && !ir_type_eq(&s->init->type, &s->type))
             wrong(v, "the state '%s' is %s, its initial value is %s", s->name, type_text(v, &s->type), type_text(v, &s->init->type));
+        if (s->init && !s->init->data)
+            wrong(v, "the state '%s' has an initial value without data", s->name);
         if (s->trainable && !ir_is_float(s->type.dtype))
             wrong(v, "the state '%s' is %s and cannot train", s->name, type_text(v, &s->type));
     }

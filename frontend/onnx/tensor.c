@@ -94,10 +94,11 @@ static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto 
     return ir_read_beneath(r->arena, loc, r->folder, value[0], number[1], bytes, out);
 }
 
+/* bytes may be NULL when there are none; a literal's data never is. */
 static bool from_bytes(onnx_reader *r, ir_literal *l, void *bytes)
 {
     int64_t n = ir_bytes(&l->type);
-    if ((uintptr_t)bytes % 16 == 0) {
+    if (bytes && (uintptr_t)bytes % 16 == 0) {
         l->data = bytes;
     } else {
         l->data = ir_alloc(r->arena, (size_t)n);
