@@ -213,7 +213,7 @@ static void end(cg_unit *u, LLVMTypeRef result, const char *callee, LLVMValueRef
 /* PREFIX_name(…) is gradc_rt_callee(…). types: a letter a parameter (p pointer, s size, i int), the result's first (v: nothing). */
 static void forward_to(cg_unit *u, const cg_model *m, const char *name, const char *callee, const char *types)
 {
-    LLVMTypeRef type[8];
+    LLVMTypeRef type[8] = {u->nothing};
     int n = (int)strlen(types);
     for (int i = 0; i < n; i++)
         type[i] = types[i] == 'p' ? u->ptr : types[i] == 's' ? u->i64 : types[i] == 'i' ? u->i32 : u->nothing;

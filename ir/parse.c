@@ -50,6 +50,7 @@ static bool define(ir_parser *p, ir_body *b, const ir_token *t, ir_value *v)
 /* A value that is in scope, or NULL in *out if its instruction was refused. */
 static bool need_value(ir_parser *p, const ir_body *b, ir_value **out)
 {
+    *out = NULL;
     if (TOKEN->kind != IR_TOK_VALUE)
         return ir_expected(p, "a value");
     const ir_named *n = find_label(p, b, TOKEN);

@@ -19,7 +19,7 @@ static int64_t draw(gen *g, int64_t low, int64_t high)
 
 static ir_ints draws(gen *g, int n, int64_t low, int64_t high)
 {
-    int64_t v[IR_MAX_RANK];
+    int64_t v[IR_MAX_RANK] = {0};
     for (int i = 0; i < n; i++)
         v[i] = draw(g, low, high);
     return ir_ints_of(&g->b, n, v);
@@ -27,7 +27,7 @@ static ir_ints draws(gen *g, int n, int64_t low, int64_t high)
 
 static ir_ints order(gen *g, int n)
 {
-    int64_t v[IR_MAX_RANK];
+    int64_t v[IR_MAX_RANK] = {0};
     for (int i = 0; i < n; i++) {
         int64_t j = draw(g, 0, i);
         v[i] = v[j];

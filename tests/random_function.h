@@ -87,7 +87,7 @@ static inline ir_value *reshaped(gen *g, ir_value *x)
 
 static inline ir_value *repeated(gen *g, ir_value *x)
 {
-    int64_t shape[IR_MAX_RANK], dims[IR_MAX_RANK];
+    int64_t shape[IR_MAX_RANK] = {0}, dims[IR_MAX_RANK] = {0};
     int n = 0;
     for (int i = 0; i < x->type.rank; i++) {
         if (n < 4 && draw(g, 3) == 0)
