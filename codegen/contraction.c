@@ -240,8 +240,25 @@ void cg_row_parts(cg_contraction *c, int from, cg_index row, cg_index *part)
     }
 }
 
+/* No product of the part reads outside what its operand stands on. */
+static void prove_extents(const cg_contraction *c)
+{
+    for (int s = 0; s < 2; s++) {
+        int64_t extent[2 * CG_AXES], move[2 * CG_AXES];
+        int n = 0;
+        for (int i = 0; i < c->n + c->nk; i++) {
+            const cg_axis *x = i < c->n ? &c->axis[i] : &c->k[i - c->n];
+            extent[n] = x->extent;
+            move[n++] = x->move[s];
+        }
+        if (!ir_inside(c->view[s].offset, n, extent, move, ir_count(&c->view[s].base->type)))
+            BUG("operand %d of a contraction is read outside its storage", s);
+    }
+}
+
 static int64_t emit_part(cg_contraction c)
 {
+    prove_extents(&c);
     divide_axes(&c);
     order_contracted(&c);
     if (cg_contract_wants_blas(&c))

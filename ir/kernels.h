@@ -70,10 +70,12 @@ void ir_storage_strides(const ir_value *v, int64_t stride[IR_MAX_RANK]);
 bool ir_same_storage(const ir_value *x, const ir_value *y);
 /* Reshape, transpose, slice, broadcast, reverse: no elements of their own. */
 bool ir_is_view(const ir_inst *inst);
-/* Follows them from v down to storage. False if v is not such a view. */
+/* Follows them from v down to storage. False if v is not such a view. BUG when an element would lie outside the storage. */
 bool ir_view_of(ir_value *v, ir_view *out);
 /* The same down to the first value that is no view, in memory or not: as if it lay in its order. */
 bool ir_view_over(ir_value *v, ir_view *out);
+/* True when all of `offset + sum(i_d * stride[d])`, i_d from 0 to extent[d] - 1 in n dimensions, are at least 0 and below count. */
+bool ir_inside(int64_t offset, int n, const int64_t *extent, const int64_t *stride, int64_t count);
 /* A contraction of so many rows (result elements for one place in the operand that the lanes move along), products of a sum, and lanes is
  * done in blocks: the operand that the lanes move along is packed, so it may lie anyhow. */
 static inline bool ir_contracts_in_blocks(int64_t rows, int64_t steps, int64_t lanes)

@@ -49,13 +49,15 @@ static bool reshape_strides(const ir_type *from, const int64_t *s, const ir_type
         while (j < to->rank && to->dim[j] == 1)
             j++;
         int64_t unit = 0, next = 0; /* stride of the run's innermost dimension; what the next one out must have */
+        bool innermost = true;
         for (int d = i - 1; d >= i0; d--) {
             if (from->dim[d] == 1)
                 continue;
-            if (!next)
+            if (innermost)
                 unit = s[d];
             else if (s[d] != next)
                 return false;
+            innermost = false;
             next = s[d] * from->dim[d];
         }
         for (int d = j - 1; d >= j0; d--) {
@@ -109,24 +111,49 @@ bool ir_is_view(const ir_inst *inst)
            inst->op == IR_OP_reverse;
 }
 
+bool ir_inside(int64_t offset, int n, const int64_t *extent, const int64_t *stride, int64_t count)
+{
+    int64_t low = offset, high = offset;
+    for (int d = 0; d < n; d++) {
+        int64_t reach = (extent[d] - 1) * stride[d];
+        if (extent[d] < 1)
+            return true;
+        *(reach < 0 ? &low : &high) += reach;
+    }
+    return low >= 0 && high < count;
+}
+
+enum { MOST_VIEWS = 64 }; /* on top of each other; what stands on more is no view */
+
+/* v as a view of what its chain of views stands on, which is not asked whether it lies in memory. */
+static bool view_down(ir_value *v, ir_view *out)
+{
+    const ir_inst *step[MOST_VIEWS];
+    ir_value *base = v;
+    int n = 0;
+    for (; base->def && !base->kernel && ir_is_view(base->def); base = base->def->operand[0]) {
+        if (n == MOST_VIEWS)
+            return false;
+        step[n++] = base->def;
+    }
+    *out = (ir_view){.base = base};
+    ir_storage_strides(base, out->stride);
+    while (n)
+        if (!view_step(step[--n], out))
+            return false;
+    if (!ir_inside(out->offset, v->type.rank, v->type.dim, out->stride, ir_count(&base->type)))
+        BUG("a view of %%%s reaches outside it", base->name ? base->name : "");
+    return true;
+}
+
 bool ir_view_of(ir_value *v, ir_view *out)
 {
-    if (!v->def || v->kernel || v->def->op == IR_OP_constant) {
-        *out = (ir_view){.base = v};
-        ir_storage_strides(v, out->stride);
-        return !ir_is_immediate(v);
-    }
-    return ir_is_view(v->def) && ir_view_of(v->def->operand[0], out) && view_step(v->def, out);
+    return view_down(v, out) && (!out->base->def || out->base->kernel || out->base->def->op == IR_OP_constant) && !ir_is_immediate(out->base);
 }
 
 bool ir_view_over(ir_value *v, ir_view *out)
 {
-    if (!v->def || v->kernel || !ir_is_view(v->def)) {
-        *out = (ir_view){.base = v};
-        ir_storage_strides(v, out->stride);
-        return true;
-    }
-    return ir_view_over(v->def->operand[0], out) && view_step(v->def, out);
+    return view_down(v, out);
 }
 
 enum { MOST_PIECES = 8, LANES = 8 };

@@ -43,6 +43,11 @@ static double count(const ir_value *v)
 
 /* ---- What instructions are ---- */
 
+static bool is_structured(const ir_inst *inst)
+{
+    return inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
+}
+
 static bool is_single(const ir_inst *inst)
 {
     return inst->op == IR_OP_scatter || inst->op == IR_OP_sort || inst->op == IR_OP_cumulative;
@@ -106,16 +111,28 @@ static double operand_share(const fusing *u, const ir_inst *inst, int i)
 
 /* ---- Which values are in memory ---- */
 
-/* A result needs a kernel of its own: copies stand where it is a parameter or constant, another result too, or moved about. */
-static void own_results(ir_func *f)
+/* Uses of v as an operand, by its number. */
+static int *count_operands(ir_func *f, ir_arena *scratch)
+{
+    int *uses = ir_array(scratch, int, ir_number(f) + 1);
+    IR_FOR (inst, f)
+        for (int i = 0; i < inst->noperands; i++)
+            uses[inst->operand[i]->id]++;
+    return uses;
+}
+
+/* A result needs a kernel of its own: copies stand where it is a parameter or constant, another result too, or a view that others look
+ * through, as match_view does: views are in memory only where nothing else stands on them. */
+static void own_results(ir_func *f, ir_arena *scratch)
 {
     ir_builder b = ir_builder_new(f);
+    const int *uses = count_operands(f, scratch);
+    bool *taken = ir_array(scratch, bool, ir_number(f) + 1);
     for (int i = 0; i < f->results.count; i++) {
         ir_port *r = &f->results.items[i];
-        bool shared = !r->value->def || r->value->def->op == IR_OP_constant || r->value->def->op == IR_OP_scan || r->value->def->op == IR_OP_cond ||
-                      r->value->def->op == IR_OP_while_loop;
-        for (int j = 0; j < i && !shared; j++)
-            shared = f->results.items[j].value == r->value;
+        const ir_inst *def = r->value->def;
+        bool shared = !def || def->op == IR_OP_constant || is_structured(def) || taken[r->value->id] || (ir_is_view(def) && uses[r->value->id]);
+        taken[r->value->id] = true;
         if (!shared)
             continue;
         b.phase = r->value->def ? r->value->def->phase : IR_FORWARD;
@@ -157,7 +174,7 @@ static void copy_operands(ir_func *f)
             for (int i = 0; i < 2; i++)
                 if (!match_view(inst->operand[i], &view))
                     copy_operand(inst, i);
-        } else if (inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop) {
+        } else if (is_structured(inst)) {
             for (int i = 0; i < inst->noperands; i++) {
                 const ir_inst *def = inst->operand[i]->def;
                 if ((inst->operand[i]->order.n && !lies_alike(inst, i)) || (def && (ir_is_view(def) || ir_is_immediate(inst->operand[i]))))
@@ -170,7 +187,7 @@ static void copy_operands(ir_func *f)
 static void require(fusing *u)
 {
     IR_FOR (inst, u->f) {
-        bool structured = inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
+        bool structured = is_structured(inst);
         for (int i = 0; i < inst->nresults; i++)
             of(u, inst->result[i])->memory = match_contraction(inst) || is_single(inst) || structured;
         for (int i = 0; i < inst->noperands; i++) {
@@ -581,7 +598,7 @@ static void make_kernels(fusing *u)
 {
     IR_FOR (inst, u->f) {
         ir_value *first = NULL;
-        bool structured = inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
+        bool structured = is_structured(inst);
         if (inst->op == IR_OP_gather || inst->op == IR_OP_scatter)
             add_check(u, inst);
         for (int i = 0; i < inst->nresults && !first; i++)
@@ -606,11 +623,21 @@ static void make_kernels(fusing *u)
     }
 }
 
+/* Contractions read their operands through views of what lies in memory. */
+static void check_operands(const ir_func *f)
+{
+    ir_view view;
+    IR_FOR (inst, f)
+        for (int i = 0; i < 2 && match_contraction(inst); i++)
+            if (!ir_view_of(inst->operand[i], &view))
+                BUG("@%s: operand %d of a %s is no view", f->name, i, ir_ops[inst->op].name);
+}
+
 void pass_fuse(ir_func *f)
 {
     fusing u = {.f = f, .scratch = ir_arena_new(f->module->ctx)};
     f->schedule = ir_new(f->module->arena, ir_schedule);
-    own_results(f);
+    own_results(f, u.scratch);
     copy_operands(f);
     int n = ir_number(f);
     u.fact = ir_array(u.scratch, fact, n + 1);
@@ -631,5 +658,6 @@ void pass_fuse(ir_func *f)
     u.wanted = ir_array(u.scratch, uint64_t, ir_number(f) + 1);
     match_wanted(f, u.wanted);
     merge_siblings(&u);
+    check_operands(f);
     ir_arena_free(u.scratch);
 }

@@ -37,7 +37,7 @@ static ir_ints shuffled(ir_builder *b, int n, int from)
 }
 
 /* A parameter stored in any order. */
-static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim)
+static ir_value *stored(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim)
 {
     ir_type type = ir_type_of(t, rank, dim);
     ir_state *s = ir_state_new(b->func->module, name, IR_PARAM, &type);
@@ -48,6 +48,61 @@ static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, 
     s->ordered = true;
     ir_value *v = ir_add_state(b->func, s);
     return draw(3) ? v : ir_neg(b, v);
+}
+
+static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim, int views);
+
+/* Dimension d in `times` repetitions, between others or inside it. */
+static ir_value *repeated(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim, int d, int views)
+{
+    int64_t times = dim[d], base[IR_MAX_RANK], wide[IR_MAX_RANK], place[IR_MAX_RANK];
+    int inside = (int)draw(2);
+    for (int64_t k = 2; k < dim[d]; k++)
+        times = dim[d] % k == 0 && draw(2) ? k : times;
+    memcpy(base, dim, (size_t)rank * sizeof *base);
+    base[d] /= times;
+    for (int i = 0, k = 0; i < rank + 1; i++) {
+        wide[i] = i == d + inside ? times : base[k];
+        if (i != d + inside)
+            place[k++] = i;
+    }
+    ir_value *v = ir_broadcast(b, operand(b, name, t, rank, base, views), rank + 1, wide, place);
+    return ir_reshape(b, v, rank, dim);
+}
+
+/* A value of this shape, which a random chain of views makes of something stored: repeated, reversed, cut out, turned. */
+static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim, int views)
+{
+    int64_t d = draw(rank ? rank : 1), base[IR_MAX_RANK], zero[IR_MAX_RANK] = {0}, step[IR_MAX_RANK];
+    if (!views || !rank || draw(3) == 0)
+        return stored(b, name, t, rank, dim);
+    for (int i = 0; i < rank; i++) {
+        base[i] = dim[i];
+        step[i] = 1;
+    }
+    switch (draw(4)) {
+    case 0: return repeated(b, name, t, rank, dim, (int)d, views - 1);
+    case 1: return ir_reverse(b, operand(b, name, t, rank, dim, views - 1), 1, &d);
+    case 2:
+        step[d] = 1 + draw(2);
+        base[d] = dim[d] * step[d];
+        return ir_slice(b, operand(b, name, t, rank, base, views - 1), zero, base, step);
+    default: {
+        ir_ints perm = shuffled(b, rank, 0);
+        for (int i = 0; i < rank; i++)
+            base[perm.v[i]] = dim[i];
+        return ir_transpose(b, operand(b, name, t, rank, base, views - 1), perm.v);
+    }
+    }
+}
+
+/* Some of what the contraction stands on is a result too, so that it lies in memory. */
+static void also_results(ir_func *f)
+{
+    int n = 0;
+    IR_FOR (inst, f)
+        if (draw(4) == 0 && n < 3) /* one each of these names */
+            ir_add_output(f, (const char *[]){"v0", "v1", "v2"}[n++], inst->result[0]);
 }
 
 /* Extents around what kernels cut at, mostly small. */
@@ -83,7 +138,7 @@ static ir_value *dot(ir_builder *b, ir_dtype t)
                 at[s][role[s][order.v[i]]] = n;
                 shape[n++] = dims[s][order.v[i]];
             }
-        v[s] = operand(b, s ? "w" : "x", t, n, shape);
+        v[s] = operand(b, s ? "w" : "x", t, n, shape, 4);
     }
     return ir_dot_general(b, v[0], v[1], batch != 0, &at[0][0], &at[1][0], 2, &at[0][2], &at[1][2]);
 }
@@ -113,7 +168,7 @@ static ir_value *convolved(ir_builder *b, ir_dtype t)
         low[i] = small[i] - (draw(8) == 0);
         high[i] = big[i];
     }
-    ir_value *x = operand(b, "x", t, 4, shape[0]), *y = operand(b, "w", t, 4, shape[1]);
+    ir_value *x = operand(b, "x", t, 4, shape[0], 4), *y = operand(b, "w", t, 4, shape[1], 4);
     ir_attrs a = {.convolution = {.lhs = order[0], .rhs = order[1], .out = order[2], .stride = ir_ints_of(b, 2, stride), .low = ir_ints_of(b, 2, low),
                                   .high = ir_ints_of(b, 2, high), .lhs_dilation = ir_ints_of(b, 2, spread), .rhs_dilation = ir_ints_of(b, 2, apart),
                                   .feature_groups = by_batch ? 1 : groups, .batch_groups = by_batch ? groups : 1}};
@@ -127,7 +182,7 @@ static void after(ir_builder *b, ir_value *v)
     ir_type t = v->type;
     if (draw(2)) {
         int64_t d = draw(t.rank ? t.rank : 1);
-        ir_value *bias = operand(b, "b", t.dtype, t.rank > 0, t.rank ? &t.dim[d] : NULL);
+        ir_value *bias = stored(b, "b", t.dtype, t.rank > 0, t.rank ? &t.dim[d] : NULL);
         v = ir_add(b, v, ir_broadcast(b, bias, t.rank, t.dim, &d));
     }
     if (draw(3) == 0)
@@ -158,6 +213,8 @@ static ir_func *random_function(uint64_t seed)
             *first_error = 0;
             continue;
         }
+        if (draw(2))
+            also_results(f);
         after(&b, v);
         ir_built(&b);
         return f;
@@ -183,7 +240,7 @@ static bool run(const ir_func *f, const char *cpu, bool blas, uint32_t threads, 
     *(void **)&entry = cg_jit_symbol(jit, "tiny_forward");
     gradc_rt_ctx *rt;
     gradc_rt_options options = {o->id, sizeof options, threads, 1, NULL, 10, 0};
-    void *memory = aligned_alloc(64, (size_t)o->sizes.arena), *data[2];
+    void *memory = aligned_alloc(64, (size_t)o->sizes.arena), *data[8];
     ck_assert_int_eq(init(&rt, memory, (size_t)o->sizes.arena, &options), GRADC_RT_OK);
     for (int i = 0; i < f->results.count; i++) {
         out[i] = ir_literal_new(arena, &f->results.items[i].value->type);
@@ -206,7 +263,7 @@ static void equal(uint64_t seed, const ir_func *f, const char *how, ir_literal *
 
 static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t threads, ir_literal *const *due)
 {
-    ir_literal *got[2];
+    ir_literal *got[8];
     run(f, cpu, true, threads, got);
     equal(seed, f, ir_format(arena, "%s, %u threads", cpu ? cpu : "native", threads), due, got);
 }
@@ -216,7 +273,7 @@ START_TEST(random_contractions_give_what_the_evaluator_gives)
     for (uint64_t seed = (uint64_t)_i * SEEDS / PARTS; seed < (uint64_t)(_i + 1) * SEEDS / PARTS; seed++) {
         context_setup();
         const ir_func *f = random_function(seed), *g = random_function(seed);
-        ir_literal *arg[8], *due[8];
+        ir_literal *arg[8], *due[8]; /* results: sum, y, and three views */
         for (int i = 0; i < f->params.count; i++)
             arg[i] = f->params.items[i].state->init;
         ir_eval(arena, f, arg, due, NULL);
