@@ -168,7 +168,17 @@ static bool is_kept(const ir_port *result)
     return result->bind == IR_STATE && result->state->kind != IR_SAVED;
 }
 
-/* Writers of states after their readers and after the index checks. */
+/* Can k find an index out of range: by itself, or in a function that it runs? */
+static bool may_fail(const ir_kernel *k)
+{
+    ir_func *called[2];
+    bool fails = k->kind == IR_KERNEL_CHECK;
+    for (int c = 0, n = k->kind >= IR_KERNEL_LOOP ? ir_called(k->core, called, 2) : 0; c < n; c++)
+        fails |= called[c]->schedule->checked_phase >= 0;
+    return fails;
+}
+
+/* Writers of states after their readers and after what may fail. */
 static void state_edges(planning *p, edge_list *edges)
 {
     for (int i = 0; i < p->f->results.count; i++) {
@@ -179,7 +189,7 @@ static void state_edges(planning *p, edge_list *edges)
         const ir_value *old = state_param(p->f, r->state);
         for (int k = 0; k < p->s->kernels.count; k++) {
             const ir_kernel *other = p->s->kernels.items[k];
-            if ((old && reads(other, old)) || (is_kept(r) && other->kind == IR_KERNEL_CHECK))
+            if ((old && reads(other, old)) || (is_kept(r) && may_fail(other)))
                 add_edge(p, edges, k, writer);
         }
     }
@@ -248,7 +258,8 @@ static int last_reader(const planning *p, int upto, const ir_value *param)
 
 static void cut_phases(planning *p)
 {
-    int phase = 0, checked = -1;
+    int phase = 0;
+    p->s->checked_phase = -1;
     for (int i = 0; i < p->s->kernels.count; i++) {
         ir_kernel *k = p->s->kernels.items[i];
         int least = 0; /* the first phase in which all that it needs is there */
@@ -263,7 +274,7 @@ static void cut_phases(planning *p)
             const ir_state *s = p->f->results.items[port].state;
             int last = last_reader(p, i, state_param(p->f, s));
             least = last + 1 > least ? last + 1 : least;
-            least = is_kept(&p->f->results.items[port]) && checked + 1 > least ? checked + 1 : least;
+            least = is_kept(&p->f->results.items[port]) && p->s->checked_phase + 1 > least ? p->s->checked_phase + 1 : least;
         }
         bool alone = k->kind == IR_KERNEL_LOOP || k->kind == IR_KERNEL_BRANCH; /* they have barriers of their own */
         bool after_alone = i > 0 && p->s->kernels.items[i - 1]->phase == phase &&
@@ -271,20 +282,10 @@ static void cut_phases(planning *p)
         if (i > 0 && (least > phase || alone || after_alone))
             phase++;
         k->phase = phase;
-        if (k->kind == IR_KERNEL_CHECK || alone)
-            checked = phase;
+        if (may_fail(k))
+            p->s->checked_phase = phase;
     }
     p->s->phases = p->s->kernels.count ? phase + 1 : 0;
-    p->s->checked_phase = -1;
-    for (int i = 0; i < p->s->kernels.count; i++) {
-        const ir_kernel *k = p->s->kernels.items[i];
-        bool checks = k->kind == IR_KERNEL_CHECK;
-        ir_func *called[2];
-        for (int c = 0, n = k->kind >= IR_KERNEL_LOOP ? ir_called(k->core, called, 2) : 0; c < n; c++)
-            checks |= called[c]->schedule->checked_phase >= 0;
-        if (checks)
-            p->s->checked_phase = k->phase;
-    }
 }
 
 /* ---- Memory ---- */

@@ -222,6 +222,35 @@ START_TEST(a_checked_index_may_be_saved)
 }
 END_TEST
 
+/* What a call may find out of range inside a branch or a loop, in a function in a function too, it finds before a state changes. */
+START_TEST(a_state_is_written_after_checks_in_bodies)
+{
+    static const char *const run[] = {
+        "%g, %n = cond %c, %w, %i then_body=@take else_body=@leave : f32[3], i64[3,1]",
+        "%n, %g, %t = scan %w, %i body=@turn consts=1 carries=1 length=2 reverse=0 live=0 : i64[3,1], f32[2,3], i64[]",
+        "%n, %g = while_loop %w, %i, %z test=@test body=@step consts=1 limit=3 : i64[3,1], f32[3]",
+        "%g, %n = cond %c, %w, %i then_body=@inner else_body=@leave : f32[3], i64[3,1]",
+    };
+    const char *text = ir_format(arena,
+        "gir 1\nmodule \"m\"\nparam \"w\" : f32[8]\nstat \"mean\" : f32[8]\n"
+        "func @take(%%w : f32[8], %%i : i64[3,1]) {\n  %%g = gather %%w, %%i dims=[0] batch=0 : f32[3]\n  return %%g, %%i\n}\n"
+        "func @leave(%%w : f32[8], %%i : i64[3,1]) {\n  %%g = constant value=splat(0) : f32[3]\n  return %%g, %%i\n}\n"
+        "func @inner(%%w : f32[8], %%i : i64[3,1]) {\n  %%c = constant value=true : bool[]\n"
+        "  %%g, %%n = cond %%c, %%w, %%i then_body=@take else_body=@leave : f32[3], i64[3,1]\n  return %%g, %%n\n}\n"
+        "func @turn(%%w : f32[8], %%i : i64[3,1]) {\n  %%g = gather %%w, %%i dims=[0] batch=0 : f32[3]\n  %%n = add %%i, %%i : i64[3,1]\n"
+        "  return %%n, %%g\n}\n"
+        "func @test(%%w : f32[8], %%i : i64[3,1], %%z : f32[3]) {\n  %%c = constant value=true : bool[]\n  return %%c\n}\n"
+        "func @step(%%w : f32[8], %%i : i64[3,1], %%z : f32[3]) {\n  %%g = gather %%w, %%i dims=[0] batch=0 : f32[3]\n"
+        "  %%n = add %%i, %%i : i64[3,1]\n  return %%n, %%g\n}\n"
+        "entry @forward_train(input %%c : bool[], input %%i : i64[3,1], input %%z : f32[3], state %%w : f32[8], state %%mean : f32[8]) {\n"
+        "  %%m = add %%mean, %%mean : f32[8]\n  %s\n  return (output \"g\" %%g, output \"n\" %%n, update \"mean\" %%m)\n}\n",
+        run[_i]);
+    const ir_func *f = ir_func_by_name(tiny_planned(ctx, arena, text), "forward_train");
+    ck_assert_int_ge(f->schedule->checked_phase, 0);
+    ck_assert_int_gt(f->results.items[2].value->kernel->phase, f->schedule->checked_phase);
+}
+END_TEST
+
 /* No kernel at all: nothing is sorted, copied or placed. */
 START_TEST(a_function_may_have_nothing_to_do)
 {
@@ -249,6 +278,7 @@ int main(void)
     tcase_add_checked_fixture(c, context_setup, context_teardown);
     tcase_add_test(c, the_sum_of_two_contractions_has_one_writer);
     tcase_add_test(c, a_checked_index_may_be_saved);
+    tcase_add_loop_test(c, a_state_is_written_after_checks_in_bodies, 0, 4);
     tcase_add_test(c, a_function_may_have_nothing_to_do);
     suite_add_tcase(s, c);
     return suite_run(s);
