@@ -34,6 +34,16 @@ void api_usage(api_session *s, const char *format, ...) __attribute__((format(pr
 /* Reports an error, or a note that --quiet hides. */
 void api_error(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void api_note(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The warnings that were reported so far, with --json: `text` as a terminal may see it, node -1 where it is of none. */
+typedef struct api_warning {
+    const char *name, *text;
+    int node;
+} api_warning;
+typedef struct api_warnings {
+    api_warning *items;
+    int count, capacity;
+} api_warnings;
+const api_warnings *api_warnings_of(const api_session *s);
 /* Memory of the session, zeroed. */
 void *api_alloc(api_session *s, size_t bytes);
 char *api_format(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -167,6 +177,7 @@ typedef struct api_op_row {
 bool api_primitive(api_session *s, int i, api_op_row *out);
 bool api_onnx_operator(api_session *s, int i, api_op_row *out);
 bool api_pass(int i, const char **name, const char **doc);
+bool api_warning_at(int i, const char **name, const char **doc);
 
 /* opt: reads text, runs passes, gives text. */
 bool api_opt(api_session *s, const char *path, FILE *out);

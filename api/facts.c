@@ -126,17 +126,19 @@ typedef struct gaps {
     bool general; /* there was an error at no node: reported at once */
 } gaps;
 
-static void note_gap(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+static void note_gap(void *user, const ir_diagnostic *d)
 {
     gaps *g = user;
-    if (severity != IR_ERROR)
+    if (d->warning) /* the session knows whether it is one */
+        ir_warn(g->s->ctx, (ir_warning)(d->warning - ir_warnings), d->loc, "%s", d->text);
+    if (d->severity != IR_ERROR)
         return;
-    if (!loc || loc->node < 0) {
+    if (!d->loc || d->loc->node < 0) {
         g->general = true;
-        ir_report(g->s->ctx, IR_ERROR, &(ir_loc){.file = g->s->path, .node = -1}, "%s", text);
+        ir_report(g->s->ctx, IR_ERROR, &(ir_loc){.file = g->s->path, .node = -1}, "%s", d->text);
         return;
     }
-    gap one = {ir_strdup(g->s->arena, text), loc->node};
+    gap one = {ir_strdup(g->s->arena, d->text), d->loc->node};
     IR_PUSH(g->s->arena, g, one);
 }
 
@@ -207,7 +209,7 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
         }
         ir_try_pop(ctx, &frame);
     } else if (!g.general) {
-        note_gap(&g, IR_ERROR, NULL, ir_ctx_why(ctx));
+        note_gap(&g, &(ir_diagnostic){.severity = IR_ERROR, .text = ir_ctx_why(ctx)});
     }
     api_blame(s);
     for (int i = 0; i < s->facts.nodes.count && !nothing_known(&g, &s->facts); i++) {

@@ -92,8 +92,9 @@ bool api_opt(api_session *s, const char *path, FILE *out)
         return false;
     }
     s->path = path;
+    api_set_warnings(s);
     ir_module *m = ir_read_file(s->ctx, s->arena, path);
-    if (!m)
+    if (!m || !api_sound(s))
         return false;
     int64_t left = s->options.pass_limit;
     for (int i = 0; i < s->options.passes.count; i++) {

@@ -317,6 +317,7 @@ bool api_name_model(api_session *s, unsigned verb, const char *path)
 {
     s->verb = verb;
     s->path = path;
+    api_set_warnings(s);
     s->text = !strcmp(path, "-") || ends_with(path, ".gir");
     if (!s->text && !ends_with(path, ".onnx"))
         api_usage(s, "'%s': a model is a file NAME.onnx or NAME.gir, or - for text on standard input", path);
@@ -335,7 +336,7 @@ static bool complete(api_session *s)
     if (s->trains)
         api_note_stage(s, "train");
     api_find_ranges(s);
-    return check_renames(s);
+    return check_renames(s) && api_sound(s);
 }
 
 bool api_read(api_session *s, unsigned verb, const char *path)
@@ -385,6 +386,7 @@ bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
     s->verb = verb;
     s->path = path;
     s->text = true;
+    api_set_warnings(s);
     if (s->options.dim.count || s->options.shape.count || s->options.bake.count) {
         api_usage(s, "--dim, --shape and --bake are for files");
         return false;

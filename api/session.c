@@ -90,21 +90,33 @@ static void print_source(FILE *f, const ir_loc *loc)
     fprintf(f, "    %s\n    %*s^\n", line, (int)(column - from), "");
 }
 
-static void report(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+/* For JSON, as a terminal may see it. */
+static void keep_warning(api_session *s, const ir_diagnostic *d)
+{
+    api_warning w = {d->warning->name, api_shown(s, d->text), d->loc ? d->loc->node : -1};
+    IR_PUSH(s->arena, &s->warned, w);
+}
+
+static void report(void *user, const ir_diagnostic *d)
 {
     api_session *s = user;
+    const ir_loc *loc = d->loc;
     static const char *const words[] = {"note", "warning", "error"}, *const colours[] = {"\033[1;36m", "\033[1;35m", "\033[1;31m"};
-    if (!s->err || (severity != IR_ERROR && s->options.quiet))
+    if (!s->err || (d->severity == IR_NOTE && s->options.quiet))
         return;
     if (loc && (loc->file || loc->op))
         print_place(s->err, loc);
     else
         fputs("gradc: ", s->err);
-    fprintf(s->err, "%s%s:%s ", paint(s, colours[severity]), words[severity], paint(s, "\033[0m"));
-    print_safe(s->err, text);
+    fprintf(s->err, "%s%s:%s ", paint(s, colours[d->severity]), words[d->severity], paint(s, "\033[0m"));
+    print_safe(s->err, d->text);
+    if (d->warning)
+        fprintf(s->err, " [%s-W%s]", d->severity == IR_ERROR ? "-Werror," : "", d->warning->name);
     fputc('\n', s->err);
     if (loc && loc->line > 0 && loc->source)
         print_source(s->err, loc);
+    if (d->warning && s->options.json)
+        keep_warning(s, d);
 }
 
 static bool make_arena(api_session *s)
@@ -155,7 +167,7 @@ int api_run(api_session *s, void (*f)(api_session *, void *), void *user)
         f(s, user);
         ir_try_pop(s->ctx, &frame);
     } else if (!ir_error_count(s->ctx)) {
-        report(s, IR_ERROR, NULL, ir_ctx_why(s->ctx));
+        report(s, &(ir_diagnostic){.severity = IR_ERROR, .text = ir_ctx_why(s->ctx)});
         return 1;
     }
     return s->usage ? 2 : ir_error_count(s->ctx) ? 1 : 0;
@@ -164,6 +176,37 @@ int api_run(api_session *s, void (*f)(api_session *, void *), void *user)
 const api_options *api_options_of(const api_session *s)
 {
     return &s->options;
+}
+
+void api_set_warnings(api_session *s)
+{
+    const api_names *names = &s->options.warnings;
+    s->errors = ir_error_count(s->ctx);
+    bool *known = ir_array(s->arena, bool, names->count + 1);
+    for (int i = 0; i < names->count; i++)
+        known[i] = ir_set_warning(s->ctx, names->items[i]);
+    for (int i = 0; i < names->count; i++)
+        if (!known[i])
+            ir_warn(s->ctx, IR_W_unknown_warning_option, NULL, "unknown warning option '-W%s'; --help lists the known", names->items[i]);
+}
+
+bool api_sound(const api_session *s)
+{
+    return ir_error_count(s->ctx) == s->errors;
+}
+
+const api_warnings *api_warnings_of(const api_session *s)
+{
+    return &s->warned;
+}
+
+bool api_warning_at(int i, const char **name, const char **doc)
+{
+    if (i >= IR_WARNINGS)
+        return false;
+    *name = ir_warnings[i].name;
+    *doc = ir_warnings[i].doc;
+    return true;
 }
 
 /* One severity and the words. */

@@ -18,6 +18,9 @@ struct api_session {
     bool colour, usage; /* usage: the command line was at fault */
     api_options options;
 
+    api_warnings warned;    /* with --json */
+    int errors;             /* in the context before this session's work */
+
     api_stage *stage;       /* who watches, or NULL */
     void *stage_user;
 
@@ -46,6 +49,10 @@ struct api_session {
 };
 
 void api_options_reset(api_options *o);
+/* What the options say of warnings, once they are all known. */
+void api_set_warnings(api_session *s);
+/* Nothing since then was an error: a warning may be one. */
+bool api_sound(const api_session *s);
 /* A decimal number of at most 19 digits. */
 bool api_read_integer(const char *text, int64_t *out);
 

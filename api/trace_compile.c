@@ -19,14 +19,14 @@ typedef struct compiling {
 } compiling;
 
 /* Errors are this function's, unless an operation of the record made them. */
-static void sink(void *g, ir_severity severity, const ir_loc *loc, const char *text)
+static void sink(void *g, const ir_diagnostic *d)
 {
-    if (severity != IR_ERROR)
+    const ir_loc *loc = d->loc;
+    const char *name = d->warning ? d->warning->name : NULL;
+    if (d->severity != IR_ERROR)
         return;
-    if (loc && loc->file)
-        trace_error(g, function, "%s: %s", loc->file, text);
-    else
-        trace_error(g, loc && loc->op ? loc->op : function, "%s", text);
+    trace_error(g, loc && !loc->file && loc->op ? loc->op : function, "%s%s%s%s%s%s", loc && loc->file ? loc->file : "", loc && loc->file ? ": " : "",
+                d->text, name ? " [-Werror,-W" : "", name ? name : "", name ? "]" : "");
 }
 
 static bool compile(compiling *w)

@@ -123,12 +123,13 @@ static void warn(api_session *s, const ir_module *m)
     for (int i = 0; i < m->states.count; i++) {
         const ir_state *x = m->states.items[i];
         if (x->kind == IR_PARAM && x->trainable && !s->options.trainable.count && !s->facts.torch_list && looks_odd(x))
-            ir_report(s->ctx, IR_WARNING, NULL, "'%s' trains, but does not look like a weight; --freeze keeps it as it is", x->name);
+            ir_warn(s->ctx, IR_W_odd_parameter, NULL, "'%s' trains, but does not look like a weight; --freeze keeps it as it is", x->name);
     }
     if (s->facts.torch_list && !s->facts.has_training_ops && s->options.train)
-        ir_report(s->ctx, IR_WARNING, NULL,
-                  "%s: neither BatchNormalization nor Dropout is in the file; torch's exporter folds them away, even in training mode, "
-                  "unless it is told optimize=False", s->path);
+        ir_warn(s->ctx, IR_W_folded_layers, NULL,
+                "%s: neither BatchNormalization nor Dropout is in the file; torch's exporter folds them away, even in training mode, "
+                "unless it is told optimize=False",
+                s->path);
 }
 
 /* ---- Entries ---- */

@@ -69,10 +69,19 @@ static struct argp_option *options_of(api_session *s, const verb *v)
     return o;
 }
 
+/* The verb's own text, then what stands behind the options. */
+static const char *text_of(api_session *s, const verb *v)
+{
+    const char *text = api_format(s, "%s\vWarnings, for -W:\n", v->doc), *name, *doc;
+    for (int i = 0; api_warning_at(i, &name, &doc); i++)
+        text = api_format(s, "%s  %-22s %s\n", text, name, doc);
+    return text;
+}
+
 const char *driver_arguments(api_session *s, const verb *v, int argc, char **argv)
 {
     parsing p = {.s = s, .verb = v};
-    struct argp argp = {options_of(s, v), parse, v->model, v->doc, NULL, NULL, NULL};
+    struct argp argp = {options_of(s, v), parse, v->model, text_of(s, v), NULL, NULL, NULL};
     argp_err_exit_status = 2;
     argv[0] = api_format(s, "gradc %s", v->name);
     argp_parse(&argp, argc, argv, ARGP_NO_HELP, NULL, &p);

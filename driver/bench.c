@@ -19,7 +19,7 @@ static double now(void)
 static const int shown[] = {0, 1, 2, 4}; /* forward, forward_train, backward, step */
 enum { SHOWN = sizeof shown / sizeof *shown };
 
-static void print_json(const api_timing *t, const bool *has, double compile_s, int64_t arena, const char *cpu)
+static void print_json(api_session *s, const api_timing *t, const bool *has, double compile_s, int64_t arena, const char *cpu)
 {
     json_t *o = json_object();
     for (int i = 0; i < SHOWN; i++)
@@ -29,6 +29,7 @@ static void print_json(const api_timing *t, const bool *has, double compile_s, i
     json_object_set_new(o, "compile_s", json_real(compile_s));
     json_object_set_new(o, "arena_bytes", json_integer(arena));
     json_object_set_new(o, "cpu", json_string(cpu));
+    json_object_set_new(o, "warnings", driver_json_warnings(s));
     json_dumpf(o, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(o);
@@ -73,7 +74,7 @@ void run_bench(api_session *s, const char *model)
     if (!f)
         return;
     if (api_options_of(s)->json) {
-        print_json(t, has, compile_s, f->bytes.arena, api_cpu(s));
+        print_json(s, t, has, compile_s, f->bytes.arena, api_cpu(s));
         return;
     }
     printf("%-14s %12s %12s %12s %8s\n", "entry", "min us", "median us", "p90 us", "calls");

@@ -29,7 +29,8 @@ void run_check(api_session *s, const char *model)
                    api_shown(s, n->name), n->why ? "; " : "", n->why ? api_shown(s, n->why) : "");
     }
     if (o->json) {
-        json_t *all = json_pack("{s:o, s:i, s:i}", "nodes", list, "forward_gaps", forward, "backward_gaps", backward);
+        json_t *all =
+            json_pack("{s:o, s:i, s:i, s:o}", "nodes", list, "forward_gaps", forward, "backward_gaps", backward, "warnings", driver_json_warnings(s));
         json_dumpf(all, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(all);

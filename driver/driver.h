@@ -22,6 +22,9 @@ extern const verb verbs[]; /* name NULL at the end */
 const char *driver_arguments(api_session *s, const verb *v, int argc, char **argv);
 /* Flushes stdout: the status, or 1 and reported if not all that was printed has arrived. */
 int driver_close_output(int status);
+struct json_t;
+/* The warnings so far, as a list for what --json prints. */
+struct json_t *driver_json_warnings(api_session *s);
 /* --list-ops. */
 void driver_list_ops(api_session *s);
 extern const char driver_version[];

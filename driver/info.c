@@ -62,7 +62,7 @@ static json_t *json_variants(const api_facts *f)
 }
 
 /* Inputs, outputs and macs of the first specialisation, then of all. */
-static void print_json(const api_facts *f)
+static void print_json(api_session *s, const api_facts *f)
 {
     json_t *entries = json_array(), *bytes = json_object();
     for (int i = 0; api_entry_names[i]; i++)
@@ -70,11 +70,11 @@ static void print_json(const api_facts *f)
             json_array_append_new(entries, json_string(api_entry_names[i]));
     for (int i = 0; i < ROWS; i++)
         json_object_set_new(bytes, rows[i].key, json_integer(bytes_of(f, i)));
-    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:o}", "name", f->name, "inputs",
-                            json_list(&f->variant->inputs, false), "outputs", json_list(&f->variant->outputs, false), "specialisations",
-                            json_variants(f), "parameters", json_list(&f->params, true), "statistics", json_list(&f->stats, false), "constants",
-                            json_list(&f->constants, false), "entries", entries, "loss", f->loss, "macs",
-                            (json_int_t)f->variant->macs, "bytes", bytes);
+    json_t *all =
+        json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:o, s:o}", "name", f->name, "inputs", json_list(&f->variant->inputs, false),
+                  "outputs", json_list(&f->variant->outputs, false), "specialisations", json_variants(f), "parameters", json_list(&f->params, true),
+                  "statistics", json_list(&f->stats, false), "constants", json_list(&f->constants, false), "entries", entries, "loss", f->loss,
+                  "macs", (json_int_t)f->variant->macs, "bytes", bytes, "warnings", driver_json_warnings(s));
     json_dumpf(all, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(all);
@@ -97,7 +97,7 @@ void run_info(api_session *s, const char *model)
     if (!f)
         return;
     if (api_options_of(s)->json) {
-        print_json(f);
+        print_json(s, f);
         return;
     }
     printf("model %s, entries", api_shown(s, f->name));

@@ -33,8 +33,13 @@ struct ir_ctx {
     size_t bytes;
     int64_t fail_at; /* allocations until one fails; 0: never */
     bool fail_stays, out_of_memory;
-    int errors, passed_on;
+    int errors, passed_on[2]; /* others, errors */
     char first[512];
+    bool warnings_are_errors;
+    struct {
+        bool off;
+        enum { AS_THE_OTHERS, AN_ERROR, NO_ERROR } error;
+    } warning[IR_WARNINGS];
 };
 
 _Thread_local const char *ir_current_pass;
@@ -275,16 +280,22 @@ bool ir_size_align(int64_t n, int64_t align, int64_t *out)
     return true;
 }
 
-void ir_vreport(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char *format, va_list args)
+static void report(ir_ctx *ctx, ir_severity severity, const ir_warning_info *warning, const ir_loc *loc, const char *format, va_list args)
 {
     char text[4096];
+    int *passed_on = &ctx->passed_on[severity == IR_ERROR];
     vsnprintf(text, sizeof text, format, args);
     if (severity == IR_ERROR && ctx->errors++ == 0)
         snprintf(ctx->first, sizeof ctx->first, "%.500s", text);
-    if (ctx->sink && ctx->passed_on < IR_MAX_DIAGNOSTICS) {
-        ctx->passed_on++;
-        ctx->sink(ctx->user, severity, loc, text);
+    if (ctx->sink && *passed_on < IR_MAX_DIAGNOSTICS) {
+        ++*passed_on;
+        ctx->sink(ctx->user, &(ir_diagnostic){severity, warning, loc, text});
     }
+}
+
+void ir_vreport(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char *format, va_list args)
+{
+    report(ctx, severity, NULL, loc, format, args);
 }
 
 void ir_report(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char *format, ...)
@@ -293,6 +304,51 @@ void ir_report(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char 
     va_start(args, format);
     ir_vreport(ctx, severity, loc, format, args);
     va_end(args);
+}
+
+/* ---- Warnings ---- */
+
+const ir_warning_info ir_warnings[IR_WARNINGS] = {
+#define WARNING(identifier, name, doc) {name, doc},
+#include "ir/warnings.def"
+};
+
+void ir_warn(ir_ctx *ctx, ir_warning which, const ir_loc *loc, const char *format, ...)
+{
+    va_list args;
+    if (ctx->warning[which].off)
+        return;
+    bool error = ctx->warning[which].error ? ctx->warning[which].error == AN_ERROR : ctx->warnings_are_errors;
+    va_start(args, format);
+    report(ctx, error ? IR_ERROR : IR_WARNING, &ir_warnings[which], loc, format, args);
+    va_end(args);
+}
+
+/* The text behind a prefix, or NULL. */
+static const char *behind(const char *text, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return strncmp(text, prefix, n) ? NULL : text + n;
+}
+
+bool ir_set_warning(ir_ctx *ctx, const char *option)
+{
+    const char *rest = behind(option, "no-"), *name = rest ? rest : option, *error = behind(name, "error=");
+    bool off = rest != NULL, found = false;
+    if (!strcmp(name, "error")) {
+        ctx->warnings_are_errors = !off;
+        return true;
+    }
+    for (int i = 0; i < IR_WARNINGS; i++) {
+        if (strcmp(error ? error : name, ir_warnings[i].name) && (error || strcmp(name, "everything")))
+            continue;
+        found = true;
+        if (error)
+            ctx->warning[i].error = off ? NO_ERROR : AN_ERROR;
+        if (!error || !off)
+            ctx->warning[i].off = off;
+    }
+    return found;
 }
 
 int ir_error_count(const ir_ctx *ctx)
@@ -313,7 +369,7 @@ bool ir_ctx_out_of_memory(const ir_ctx *ctx)
 void ir_forget_errors(ir_ctx *ctx)
 {
     ctx->out_of_memory = false;
-    ctx->errors = ctx->passed_on = 0;
+    ctx->errors = ctx->passed_on[0] = ctx->passed_on[1] = 0;
     *ctx->first = 0;
 }
 

@@ -35,6 +35,16 @@ enum {
 
 typedef enum { IR_NOTE, IR_WARNING, IR_ERROR } ir_severity;
 
+typedef enum ir_warning {
+#define WARNING(identifier, name, doc) IR_W_##identifier,
+#include "ir/warnings.def"
+    IR_WARNINGS
+} ir_warning;
+typedef struct ir_warning_info {
+    const char *name, *doc;
+} ir_warning_info;
+extern const ir_warning_info ir_warnings[IR_WARNINGS];
+
 /* Where something comes from. Any part may be absent (NULL, or node < 0, or line 0). */
 typedef struct ir_loc {
     const char *file; /* as the user named it */
@@ -45,8 +55,15 @@ typedef struct ir_loc {
     const char *source; /* that line, for a caret, or NULL; a sink may read it only while it runs */
 } ir_loc;
 
-/* Called for each diagnostic. `text` has no newline at the end and is raw: the sink escapes control characters. */
-typedef void ir_sink(void *user, ir_severity severity, const ir_loc *loc, const char *text);
+typedef struct ir_diagnostic {
+    ir_severity severity;           /* IR_ERROR too of a warning that counts as one */
+    const ir_warning_info *warning; /* a row of ir_warnings, or NULL: none */
+    const ir_loc *loc;              /* may be NULL */
+    const char *text;               /* without a newline at the end, and raw: the sink escapes control characters */
+} ir_diagnostic;
+
+/* Called for each diagnostic. */
+typedef void ir_sink(void *user, const ir_diagnostic *d);
 
 /* A new context, or NULL when out of memory. sink may be NULL (diagnostics are then only counted and the first error kept). */
 ir_ctx *ir_ctx_new(ir_sink *sink, void *user);
@@ -110,9 +127,15 @@ bool ir_size_add(int64_t a, int64_t b, int64_t *out);
 /* n rounded up to a multiple of align (a power of two). */
 bool ir_size_align(int64_t n, int64_t align, int64_t *out);
 
-/* Diagnostics: the user's errors (law 4). loc may be NULL. At most IR_MAX_DIAGNOSTICS are passed on; all are counted. */
+/* Diagnostics: the user's errors (law 4) and notes; warnings go through ir_warn. loc may be NULL. Of errors and of others at most
+ * IR_MAX_DIAGNOSTICS each are passed on; all errors are counted. */
 void ir_report(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void ir_vreport(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char *format, va_list args);
+/* A warning, or an error or nothing, as ir_set_warning says. */
+void ir_warn(ir_ctx *ctx, ir_warning which, const ir_loc *loc, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* What stands behind -W: NAME and no-NAME (NAME may be `everything`), error and no-error, error=NAME and no-error=NAME, which mean what they
+ * mean to clang. False if there is no such name. */
+bool ir_set_warning(ir_ctx *ctx, const char *option);
 int ir_error_count(const ir_ctx *ctx);
 /* The first error's text, or "" if there was none; "out of memory" when that is what happened. */
 const char *ir_ctx_why(const ir_ctx *ctx);

@@ -15,11 +15,11 @@ static ir_ctx *ctx;
 static ir_arena *arena;
 static char errors[4000];
 
-static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+static void sink(void *user, const ir_diagnostic *d)
 {
-    (void)user, (void)loc;
+    (void)user;
     size_t used = strlen(errors);
-    snprintf(errors + used, sizeof errors - used, "%s%s\n", severity == IR_ERROR ? "" : "(note) ", text);
+    snprintf(errors + used, sizeof errors - used, "%s%s\n", d->severity == IR_ERROR ? "" : "(note) ", d->text);
 }
 
 static void setup(void)

@@ -73,11 +73,11 @@ END_TEST
 static int reports;
 static char last[512];
 
-static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+static void sink(void *user, const ir_diagnostic *d)
 {
-    (void)user, (void)severity, (void)loc;
+    (void)user;
     reports++;
-    snprintf(last, sizeof last, "%s", text);
+    snprintf(last, sizeof last, "%s", d->text);
 }
 
 START_TEST(builder_infers_and_refuses)

@@ -14,11 +14,11 @@ static ir_ctx *ctx;
 static ir_arena *arena;
 static char first_error[1000]; /* "LINE: text", 0 without a line; empty if there was none */
 
-static inline void first_error_sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+static inline void first_error_sink(void *user, const ir_diagnostic *d)
 {
     (void)user;
-    if (severity == IR_ERROR && !*first_error)
-        snprintf(first_error, sizeof first_error, "%d: %s", loc ? loc->line : 0, text);
+    if (d->severity == IR_ERROR && !*first_error)
+        snprintf(first_error, sizeof first_error, "%d: %s", d->loc ? d->loc->line : 0, d->text);
 }
 
 /* A checked fixture; `tcase_add_checked_fixture(c, context_setup, context_teardown)`. */

@@ -18,11 +18,11 @@
 
 static struct { int count; char last[400]; } seen;
 
-static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+static void sink(void *user, const ir_diagnostic *d)
 {
-    (void)user, (void)severity, (void)loc;
+    (void)user;
     seen.count++;
-    snprintf(seen.last, sizeof seen.last, "%s", text);
+    snprintf(seen.last, sizeof seen.last, "%s", d->text);
 }
 
 static ir_ctx *ctx;

@@ -20,15 +20,15 @@ typedef struct report {
     size_t used;
 } report;
 
-static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+static void sink(void *user, const ir_diagnostic *d)
 {
     report *l = user;
-    if (l->used + 4500 > sizeof l->text || severity == IR_NOTE)
+    if (l->used + 4500 > sizeof l->text || d->severity == IR_NOTE)
         return;
-    if (loc && loc->node >= 0)
-        l->used +=
-            (size_t)snprintf(l->text + l->used, 300, "node %d '%.100s' (%.100s): ", loc->node, loc->name ? loc->name : "", loc->op ? loc->op : "");
-    l->used += (size_t)snprintf(l->text + l->used, 4000, "%s\n", text);
+    if (d->loc && d->loc->node >= 0)
+        l->used += (size_t)snprintf(l->text + l->used, 300, "node %d '%.100s' (%.100s): ", d->loc->node, d->loc->name ? d->loc->name : "",
+                                    d->loc->op ? d->loc->op : "");
+    l->used += (size_t)snprintf(l->text + l->used, 4000, "%s\n", d->text);
 }
 
 /* How far two tensors are apart, relative to the larger of 1 and the second's largest. */

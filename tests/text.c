@@ -20,16 +20,16 @@ typedef struct report {
 } report;
 static struct { report items[IR_MAX_DIAGNOSTICS]; int count; } seen;
 
-static void sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+static void sink(void *user, const ir_diagnostic *d)
 {
     (void)user;
     report *r = &seen.items[seen.count++];
-    ck_assert_int_eq(severity, IR_ERROR);
+    ck_assert_int_eq(d->severity, IR_ERROR);
     memset(r, 0, sizeof *r);
-    r->line = loc ? loc->line : 0;
-    r->column = loc ? loc->column : 0;
-    snprintf(r->text, sizeof r->text, "%s", text);
-    snprintf(r->source, sizeof r->source, "%s", loc && loc->source ? loc->source : "");
+    r->line = d->loc ? d->loc->line : 0;
+    r->column = d->loc ? d->loc->column : 0;
+    snprintf(r->text, sizeof r->text, "%s", d->text);
+    snprintf(r->source, sizeof r->source, "%s", d->loc && d->loc->source ? d->loc->source : "");
 }
 
 static ir_ctx *ctx;

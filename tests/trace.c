@@ -746,6 +746,12 @@ START_TEST(models_that_cannot_be_compiled)
     check_error("has no name");
     ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", y}}, 1, "/nowhere/none", NULL), -1);
     check_error("/nowhere");
+    static const char *const strict[] = {"-Wnothing", "-Werror", NULL}, *const lax[] = {"-Wnothing", "-Werror", "-Wno-error=unknown-warning-option",
+                                                                                        NULL};
+    ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", y}}, 1, "/tmp/none", strict), -1);
+    check_error("unknown warning option '-Wnothing'");
+    ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", y}}, 1, "/nowhere/none", lax), -1);
+    check_error("/nowhere");
 }
 END_TEST
 

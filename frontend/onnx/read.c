@@ -97,8 +97,8 @@ static void read_signature(onnx_reader *r)
     for (int i = 0; i < names.count; i++)
         if (!ir_map_get_text(&found, names.items[i])) {
             IR_PUSH(r->arena, &r->facts->merged_params, names.items[i]);
-            ir_report(r->ctx, IR_WARNING, &(ir_loc){.file = r->file, .node = -1},
-                      "the parameter '%s' that the exporter lists was merged away and does not train", names.items[i]);
+            ir_warn(r->ctx, IR_W_merged_parameter, &(ir_loc){.file = r->file, .node = -1},
+                    "the parameter '%s' that the exporter lists was merged away and does not train", names.items[i]);
         }
 }
 
@@ -381,9 +381,14 @@ static void check_outputs(onnx_reader *r)
         int dtype;
         const char *name = t ? onnx_dtype_name(t->elem_type, &dtype) : NULL;
         bool wrong = t && t->elem_type && dtype != (int)is->dtype;
-        if (wrong || (t && shape_differs(t->shape, is)))
-            ir_report(r->ctx, wrong ? IR_ERROR : IR_WARNING, &loc, "output '%s' is declared as %s, the graph makes %s", f->results.items[i].name,
-                      declared_text(r, t, name), ir_type_text(r->scratch, is));
+        if (!wrong && (!t || !shape_differs(t->shape, is)))
+            continue;
+        const char *what = ir_format(r->scratch, "output '%s' is declared as %s, the graph makes %s", f->results.items[i].name,
+                                     declared_text(r, t, name), ir_type_text(r->scratch, is));
+        if (wrong)
+            ir_report(r->ctx, IR_ERROR, &loc, "%s", what);
+        else
+            ir_warn(r->ctx, IR_W_declared_shape, &loc, "%s", what);
     }
 }
 
@@ -543,7 +548,7 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
     if (!opsets_ok(&r, loc))
         return NULL;
     if (r.model->n_training_info)
-        ir_report(ctx, IR_WARNING, loc, "the training graphs in the file are not used");
+        ir_warn(ctx, IR_W_training_info, loc, "the training graphs in the file are not used");
     read_lists(&r);
     read_initializers(&r);
     read_signature(&r);

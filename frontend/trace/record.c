@@ -13,13 +13,13 @@ _Static_assert((int)IR_MAX_RANK == (int)GRADC_MAX_RANK, "the rank of gradc.h");
 
 /* ---- Errors ---------------------------------------------------------------------------------------------------------- */
 
-void trace_sink(void *user, ir_severity severity, const ir_loc *loc, const char *text)
+void trace_sink(void *user, const ir_diagnostic *d)
 {
     gradc *g = user;
-    if (severity != IR_ERROR || g->failed)
+    if (d->severity != IR_ERROR || g->failed)
         return;
-    const char *function = loc && loc->op ? loc->op : g->asking;
-    snprintf(g->error, sizeof g->error, "%s%s%s", function ? function : "", function ? ": " : "", text);
+    const char *function = d->loc && d->loc->op ? d->loc->op : g->asking;
+    snprintf(g->error, sizeof g->error, "%s%s%s", function ? function : "", function ? ": " : "", d->text);
     g->failed = true;
 }
 
@@ -30,7 +30,7 @@ void trace_error(gradc *g, const char *function, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    trace_sink(g, IR_ERROR, &(ir_loc){.op = function, .node = -1}, text);
+    trace_sink(g, &(ir_diagnostic){.severity = IR_ERROR, .loc = &(ir_loc){.op = function, .node = -1}, .text = text});
 }
 
 bool trace_try(gradc *g, void (*body)(gradc *g, void *user), void *user)

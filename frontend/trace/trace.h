@@ -89,7 +89,7 @@ struct gradc {
 bool trace_try(gradc *g, void (*body)(gradc *g, void *user), void *user);
 /* An error of a function, by its name in C. */
 void trace_error(gradc *g, const char *function, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void trace_sink(void *g, ir_severity severity, const ir_loc *loc, const char *text);
+void trace_sink(void *g, const ir_diagnostic *d);
 trace_segment *trace_push_segment(gradc *g);
 /* Frees the youngest segment. No older tensor has an update that depends on it. */
 void trace_pop_segment(gradc *g);
