@@ -246,6 +246,7 @@ struct ir_func {
     ir_inst *first, *last;
     int loss;          /* index of the result that is the loss, or -1 */
     bool entry;        /* becomes a function of the generated header; else it is only named by instructions */
+    IR_LIST(ir_inst *) callers; /* the instructions that name it, each as often as it does: while a pass runs, see pass_run_one */
     struct ir_schedule *schedule; /* set by the passes fuse and plan; NULL before */
     int id;            /* scratch number for a pass */
 };

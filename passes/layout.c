@@ -10,7 +10,7 @@
  * is row-major, but for the
  * constants of a scan: they lie as the body would like them; and for what a branch takes: it is used as it lies.
  *
- * Needs: calls inlined. Breaks fuse and plan. States are decided for the whole module at the first function. */
+ * Needs: calls inlined. Breaks fuse and plan. States are decided for the whole module before. */
 #include "passes/layout.h"
 
 #include <stdlib.h>
@@ -492,7 +492,6 @@ static void lay_out(ir_func *f, bool inputs_ordered)
 {
     layout l = {.f = f, .scratch = ir_arena_new(f->module->ctx)};
     f->schedule = NULL;
-    layout_states(f->module);
     layout_pad_convolutions(f);
     layout_split_reductions(f);
     find_users(&l);

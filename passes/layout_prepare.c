@@ -229,33 +229,18 @@ bool layout_same(const ir_type *t, const ir_ints *x, const ir_ints *y)
 
 ir_value *layout_loop_operand(const ir_value *v)
 {
-    const ir_module *m = v->func->module;
-    ir_value *first = NULL;
-    ir_func *called[2];
-    if (v->def || v->func->entry)
+    const ir_func *f = v->func;
+    if (v->def || f->entry)
         return NULL;
-    for (int i = 0; i < m->funcs.count; i++)
-        IR_FOR (inst, m->funcs.items[i])
-            for (int c = 0, n = ir_has_trait(inst, IR_STRUCTURED) ? ir_called(inst, called, 2) : 0; c < n; c++) {
-                if (called[c] != v->func)
-                    continue;
-                if (inst->op != IR_OP_scan || v->index >= IR_ATTR(inst, scan)->consts)
-                    return NULL;
-                first = first ? first : inst->operand[v->index];
-            }
-    return first;
+    for (int i = 0; i < f->callers.count; i++)
+        if (f->callers.items[i]->op != IR_OP_scan || v->index >= IR_ATTR(f->callers.items[i], scan)->consts)
+            return NULL;
+    return f->callers.count ? f->callers.items[0]->operand[v->index] : NULL;
 }
 
 bool layout_adapts(const ir_func *f)
 {
-    const ir_module *m = f->module;
-    int conds = 0;
-    ir_func *called[2];
-    for (int i = 0; i < m->funcs.count && !f->entry; i++)
-        IR_FOR (inst, m->funcs.items[i])
-            for (int c = 0, n = ir_has_trait(inst, IR_STRUCTURED) ? ir_called(inst, called, 2) : 0; c < n; c++)
-                conds += called[c] != f ? 0 : inst->op == IR_OP_cond ? 1 : 2;
-    return conds == 1;
+    return !f->entry && f->callers.count == 1 && f->callers.items[0]->op == IR_OP_cond;
 }
 
 /* v is a state's parameter, seen through transposes and reshapes of extent 1 only, or as a constant of a loop: dim[i] is its dimension

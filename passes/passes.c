@@ -2,16 +2,16 @@
  * Copyright (c) The gradc authors
  *
  * The pass table, and how one of its rows runs on a module. */
-#include "passes/passes.h"
+#include "passes/layout.h"
 
 #include <string.h>
 
-#define PASS(name, function, needs, sets, breaks, doc) pass_run function;
+#define PASS(name, function, prepare, needs, sets, breaks, doc) pass_run function;
 #include "passes/passes.def"
 
 const pass_info passes[] = {
-#define PASS(name_, function, needs_, sets_, breaks_, doc_) \
-    {.name = #name_, .doc = doc_, .run = function, .needs = needs_, .sets = sets_, .breaks = breaks_},
+#define PASS(name_, function, prepare_, needs_, sets_, breaks_, doc_) \
+    {.name = #name_, .doc = doc_, .run = function, .prepare = prepare_, .needs = needs_, .sets = sets_, .breaks = breaks_},
 #include "passes/passes.def"
     {0}};
 
@@ -40,6 +40,18 @@ static void after_callees(ir_func *f, ir_func **order, int *n)
         order[(*n)++] = f;
 }
 
+/* The lists are in scratch. */
+static void find_callers(ir_module *m, ir_arena *scratch)
+{
+    ir_func *called[2];
+    for (int i = 0; i < m->funcs.count; i++)
+        memset(&m->funcs.items[i]->callers, 0, sizeof m->funcs.items[i]->callers);
+    for (int i = 0; i < m->funcs.count; i++)
+        IR_FOR (inst, m->funcs.items[i])
+            for (int c = 0, n = ir_called(inst, called, 2); c < n; c++)
+                IR_PUSH(scratch, &called[c]->callers, inst);
+}
+
 void pass_run_one(ir_module *m, const pass_info *pass, bool verify)
 {
     const char *before = ir_current_pass;
@@ -53,6 +65,9 @@ void pass_run_one(ir_module *m, const pass_info *pass, bool verify)
         m->funcs.items[i]->id = 0;
     for (int i = 0; i < m->funcs.count; i++)
         after_callees(m->funcs.items[i], order, &n);
+    find_callers(m, scratch);
+    if (pass->prepare)
+        pass->prepare(m);
     for (int i = 0; i < n; i++)
         pass->run(order[i]);
     ir_arena_free(scratch);

@@ -17,6 +17,7 @@ enum { PASS_LAID_OUT = 1, PASS_FUSED = 2, PASS_PLANNED = 4 }; /* properties of a
 typedef struct pass_info {
     const char *name, *doc;
     pass_run *run;
+    void (*prepare)(ir_module *m); /* NULL, or what is decided for the whole module before it runs on the functions */
     int needs, sets; /* properties that must hold before, and that hold after */
     int breaks;      /* properties that do not hold any more after it */
 } pass_info;
@@ -25,7 +26,8 @@ const pass_info *pass_by_name(const char *name);
 
 /* Called after every pass of a pipeline. */
 typedef void pass_watch(void *user, const pass_info *pass, const ir_module *m);
-/* Runs one pass on all functions of the module, called ones before their callers, then the verifier if `verify`. BUG when
+/* Runs one pass on all functions of the module, called ones before their callers, then the verifier if `verify`. Before it the callers
+ * of each function are listed; a pass that makes or removes instructions that name functions does not read them after that. BUG when
  * m->props lacks what the pass needs: who lets a user choose passes asks first. */
 void pass_run_one(ir_module *m, const pass_info *pass, bool verify);
 /* Drops the functions that none with named ports or states reaches; pass_run_one ends with it. */
