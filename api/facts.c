@@ -67,10 +67,10 @@ static void add_ports(api_session *s, api_variant *v, const ir_func *f)
 static api_variant variant_of(api_session *s, int spec)
 {
     const ir_module *m = s->module[spec];
-    const ir_func *forward = ir_func_by_name(m, "forward");
+    const ir_func *forward = ir_entry_by_name(m, "forward");
     api_variant v = {.extent = s->spec[spec].dim, .macs = forward ? (int64_t)func_macs(forward) : 0};
     for (int e = GRADC_RT_KINDS - 1; e >= 0; e--) { /* training entries have all inputs */
-        const ir_func *f = ir_func_by_name(m, api_entry_names[e]);
+        const ir_func *f = ir_entry_by_name(m, api_entry_names[e]);
         if (f)
             add_ports(s, &v, f);
     }
@@ -86,7 +86,7 @@ const api_facts *api_facts_of(api_session *s)
         v[k] = variant_of(s, k);
     *facts = (api_facts){.name = m->name, .loss = s->loss, .dim_name = s->dim_name, .ndims = s->ndims, .variant = v, .nvariants = s->nspecs};
     for (int e = 0; e < (int)GRADC_RT_KINDS; e++)
-        facts->entry[e] = ir_func_by_name(m, api_entry_names[e]) != NULL;
+        facts->entry[e] = ir_entry_by_name(m, api_entry_names[e]) != NULL;
     for (int i = 0; i < m->states.count; i++) {
         const ir_state *x = m->states.items[i];
         if (x->kind <= IR_STAT)

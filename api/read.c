@@ -186,12 +186,12 @@ static ir_module *read_text(api_session *s, const wishes *w)
         return NULL;
     }
     ir_module *m = ir_read_file(s->ctx, s->arena, s->path);
-    ir_func *f = m ? ir_func_by_name(m, "forward") : NULL;
+    ir_func *f = m ? ir_entry_by_name(m, "forward") : NULL;
     if (m && !f) {
         api_error(s, "%s: there is no entry @forward", s->path);
         return NULL;
     }
-    ir_func *train = m ? ir_func_by_name(m, "train") : NULL;
+    ir_func *train = m ? ir_root_by_name(m, "train") : NULL;
     for (int i = 0; i < w->nbaked && m; i++)
         if (!bake(s, f, &w->baked[i]) || (train && !bake(s, train, &w->baked[i])))
             return NULL;
@@ -238,7 +238,7 @@ static bool ends_with(const char *text, const char *end)
 /* What was given for inputs that decided a shape is in the module now. */
 static bool note_offers(api_session *s)
 {
-    const ir_func *f = ir_func_by_name(s->module[0], "forward");
+    const ir_func *f = ir_entry_by_name(s->module[0], "forward");
     for (int i = 0; i < s->given.count; i++) {
         bool is_input = is_attached(s, s->given.items[i].name) || is_baked(s, s->given.items[i].name);
         for (int k = 0; k < f->params.count; k++)

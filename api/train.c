@@ -223,7 +223,7 @@ static const char *needs_backward(const api_options *o)
 
 bool api_check_names(api_session *s, ir_module *m)
 {
-    ir_func *f = ir_func_by_name(m, "forward");
+    ir_func *f = ir_entry_by_name(m, "forward");
     bool *unused = ir_array(s->arena, bool, m->states.count + 1);
     int *index = ir_array(s->arena, int, f->params.count + f->results.count + 1), n;
     bool ok = choose_states(s, "trainable", &s->options.trainable, m, unused);
@@ -233,9 +233,20 @@ bool api_check_names(api_session *s, ir_module *m)
     return (s->options.attach_loss || (find_loss(s, f) && choose_outputs(s, f, index, &n))) && ok; /* it adds an output */
 }
 
+/* A text that was written after training entries were built has them; others would be built beside them. */
+static bool is_built(api_session *s, const ir_module *m)
+{
+    const char *found = NULL;
+    for (int e = GRADC_RT_FORWARD + 1; e < (int)GRADC_RT_KINDS && !found; e++)
+        found = ir_entry_by_name(m, api_entry_names[e]) ? api_entry_names[e] : NULL;
+    if (found)
+        api_error(s, "%s: the entry @%s is there already: without --train it is compiled as it stands", s->path, found);
+    return found;
+}
+
 bool api_train(api_session *s, ir_module *m)
 {
-    ir_func *forward = ir_func_by_name(m, "forward"), *train = ir_func_by_name(m, "train");
+    ir_func *forward = ir_entry_by_name(m, "forward"), *train = ir_root_by_name(m, "train");
     unsigned wanted;
     const char *fault = ir_extent_fault(m, s->arena);
     if (fault) {
@@ -259,7 +270,7 @@ bool api_train(api_session *s, ir_module *m)
     s->trains = wanted & ~(1u << GRADC_RT_FORWARD);
     if (s->trains && m == s->module[0])
         warn(s, m);
-    if (s->trains && !build_entries(s, m, train ? train : forward, wanted))
+    if (s->trains && (is_built(s, m) || !build_entries(s, m, train ? train : forward, wanted)))
         return false;
     if (!s->trains && train)
         ir_func_remove(train);

@@ -343,7 +343,7 @@ static bool gather_entries(cg_model *m)
     m->entry = ir_array(m->arena, cg_entry, r->nspecs * CG_ENTRIES);
     for (int s = 0; s < r->nspecs; s++)
         for (int e = 0; e < CG_ENTRIES; e++) {
-            const ir_func *f = !r->entries || r->entries >> e & 1 ? ir_func_by_name(r->spec[s].module, cg_entry_names[e]) : NULL;
+            const ir_func *f = !r->entries || r->entries >> e & 1 ? ir_entry_by_name(r->spec[s].module, cg_entry_names[e]) : NULL;
             m->entry[s * CG_ENTRIES + e].f = f;
             m->o->has[e] |= f != NULL;
             if (s && !f != !m->entry[e].f)

@@ -266,6 +266,11 @@ ir_module *ir_module_new(ir_ctx *ctx, ir_arena *arena, const char *name);
 /* The name is made unique by a suffix. */
 ir_func *ir_func_new(ir_module *m, const char *name);
 ir_func *ir_func_by_name(const ir_module *m, const char *name); /* NULL if there is none */
+/* The same among entries, and among roots: a function that instructions name may have any name, what it is is not decided by that. */
+ir_func *ir_entry_by_name(const ir_module *m, const char *name);
+ir_func *ir_root_by_name(const ir_module *m, const char *name);
+/* An entry, or a function whose parameters or results have names or states: no instruction may name it. */
+bool ir_is_root(const ir_func *f);
 void ir_func_remove(ir_func *f);
 ir_state *ir_state_new(ir_module *m, const char *name, ir_state_kind kind, const ir_type *type);
 ir_state *ir_state_by_name(const ir_module *m, const char *name);

@@ -23,6 +23,28 @@ ir_func *ir_func_by_name(const ir_module *m, const char *name)
     return NULL;
 }
 
+bool ir_is_root(const ir_func *f)
+{
+    bool root = f->entry;
+    for (int i = 0; i < f->params.count && !root; i++)
+        root = f->params.items[i].name || f->params.items[i].state;
+    for (int i = 0; i < f->results.count && !root; i++)
+        root = f->results.items[i].name || f->results.items[i].state;
+    return root;
+}
+
+ir_func *ir_entry_by_name(const ir_module *m, const char *name)
+{
+    ir_func *f = ir_func_by_name(m, name);
+    return f && f->entry ? f : NULL;
+}
+
+ir_func *ir_root_by_name(const ir_module *m, const char *name)
+{
+    ir_func *f = ir_func_by_name(m, name);
+    return f && ir_is_root(f) ? f : NULL;
+}
+
 ir_func *ir_func_new(ir_module *m, const char *name)
 {
     ir_func *f = ir_new(m->arena, ir_func);

@@ -298,14 +298,19 @@ static bool check_calls(verifier *v, const ir_func *root, ir_map *done)
     return true;
 }
 
-/* A function that instructions name has no update: calling it would have an effect. */
+/* A function that instructions name is no root: calling it would have an effect, and its name would say what it is. */
 static void check_called(verifier *v, const ir_func *f)
 {
     v->func = f;
     v->inst = NULL;
-    for (int i = 0; ir_map_get_ptr(&v->called, f) && i < f->results.count; i++)
-        if (f->results.items[i].bind == IR_STATE)
+    if (!ir_map_get_ptr(&v->called, f) || !ir_is_root(f))
+        return;
+    for (int i = 0; i < f->results.count; i++)
+        if (f->results.items[i].bind == IR_STATE) {
             wrong(v, "updates the state '%s', and is called", f->results.items[i].state->name);
+            return;
+        }
+    wrong(v, f->entry ? "is an entry, and is called" : "has named inputs or outputs, or reads a state, and is called");
 }
 
 /* ---- The module ----------------------------------------------------------------------------------------------------- */

@@ -78,24 +78,13 @@ void pass_run_one(ir_module *m, const pass_info *pass, bool verify)
     ir_current_pass = before;
 }
 
-/* Called functions have nameless ports. */
-static bool is_root(const ir_func *f)
-{
-    bool root = f->entry;
-    for (int i = 0; i < f->params.count && !root; i++)
-        root = f->params.items[i].name || f->params.items[i].state;
-    for (int i = 0; i < f->results.count && !root; i++)
-        root = f->results.items[i].name || f->results.items[i].state;
-    return root;
-}
-
 void pass_drop_functions(ir_module *m)
 {
     int n = 0, roots = 0;
     for (int i = 0; i < m->funcs.count; i++)
         m->funcs.items[i]->id = 0;
     for (int i = 0; i < m->funcs.count; i++)
-        if (is_root(m->funcs.items[i])) {
+        if (ir_is_root(m->funcs.items[i])) {
             after_callees(m->funcs.items[i], NULL, NULL);
             roots++;
         }

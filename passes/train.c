@@ -285,10 +285,10 @@ static void find_targets(build *t)
 
 bool train_build(ir_module *m, const train_options *options)
 {
-    build t = {.m = m, .o = options, .source = ir_func_by_name(m, "train")};
+    build t = {.m = m, .o = options, .source = ir_root_by_name(m, "train")};
     ir_func *own = t.source;
     if (!own)
-        t.source = ir_func_by_name(m, "forward");
+        t.source = ir_entry_by_name(m, "forward");
     BUG_UNLESS(t.source);
     if (options->step && options->optimizer && t.source->loss < 0) {
         ir_report(m->ctx, IR_ERROR, NULL, "an optimizer's step needs a loss: a scalar float output, or one named by --loss");

@@ -615,6 +615,43 @@ START_TEST(info_and_check_know_the_model)
 }
 END_TEST
 
+/* A function that instructions name may have any name; only entries are entries. */
+START_TEST(a_called_function_may_have_the_name_of_an_entry)
+{
+    static const char *const lines[] = {"info", "check", "dump --after=plan", "compile", "compile --train=sgd", "bench", "run"};
+    static const char *const names[] = {"forward_train", "backward", "update", "step", "train"};
+    char line[200], text[1000];
+    snprintf(text, sizeof text, "gir 1\nparam \"w\" : f32[3] trainable init [1, 2, 3]\n"
+             "func @%s( %%c : f32[3], %%x : f32[3] ) {\n  %%n = add %%c, %%x : f32[3]\n  return %%n\n}\n"
+             "entry @forward(input %%x : f32[4,3], state %%w : f32[3]) {\n"
+             "  %%y, %%t = scan %%w, %%x body=@%s consts=0 carries=1 length=4 reverse=0 live=0 : f32[3], i64[]\n"
+             "  %%l = reduce %%y combine=sum axes=[0] : f32[]\n  return (output \"y\" %%y, output \"loss\" %%l loss)\n}\n",
+             names[_i], names[_i]);
+    put_text("loop.gir", text);
+    put_npy("x.npy", "<f4", "(4, 3)", (float[12]){0}, 48);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        snprintf(line, sizeof line, "%s loop.gir%s", lines[i], i + 1 == sizeof lines / sizeof *lines ? " -i x=x.npy" : "");
+        gradc_line(line, NULL);
+        ck_exit(0, line);
+    }
+    ck_assert(strstr(said.out, "1 2 3") || strstr(said.out, "[1, 2, 3]"));
+}
+END_TEST
+
+/* The text of a stage after training compiles as it stands; training entries are not built a second time. */
+START_TEST(training_entries_are_built_once)
+{
+    gradc("dump", "small.gir", "--train=sgd", "--after=train");
+    ck_exit(0, "dump");
+    put_text("trained.gir", said.out);
+    gradc("compile", "trained.gir");
+    ck_exit(0, "compile");
+    gradc("compile", "trained.gir", "--train=sgd");
+    ck_exit(1, "compile --train");
+    ck_says("the entry @forward_train is there already");
+}
+END_TEST
+
 START_TEST(nothing_is_written_on_failure)
 {
     gradc("compile", "small.gir", "-o", "not/there/small.o");
@@ -726,6 +763,8 @@ int main(void)
     tcase_add_test(c, text_comes_from_stdin_too);
     tcase_add_test(c, dump_shows_each_form);
     tcase_add_test(c, info_and_check_know_the_model);
+    tcase_add_loop_test(c, a_called_function_may_have_the_name_of_an_entry, 0, 5);
+    tcase_add_test(c, training_entries_are_built_once);
     tcase_add_test(c, nothing_is_written_on_failure);
     tcase_add_test(c, a_file_too_large_leaves_nothing);
     tcase_add_test(c, fixtures_agree);

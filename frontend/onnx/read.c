@@ -373,7 +373,7 @@ static bool shape_differs(const Onnx__TensorShapeProto *shape, const ir_type *is
 static void check_outputs(onnx_reader *r)
 {
     const Onnx__GraphProto *g = r->model->graph;
-    const ir_func *f = ir_func_by_name(r->m, "forward");
+    const ir_func *f = ir_entry_by_name(r->m, "forward");
     const ir_loc loc = {.file = r->file, .node = -1};
     for (int i = 0; i < f->results.count; i++) { /* one for each output, in their order */
         const ir_type *is = &f->results.items[i].value->type;
