@@ -255,6 +255,25 @@ BUILD(expand)
         n->out[0] = ir_broadcast_to(n->b, X, rank, shape);
 }
 
+/* x `times` times behind itself along an axis: [.., 1, d, ..] repeats to [.., t, d, ..]. */
+static ir_value *repeat(onnx_node *n, ir_value *x, int axis, int64_t times)
+{
+    if (times == 1)
+        return x;
+    ir_type t = x->type;
+    int64_t wide[IR_MAX_RANK + 1], dims[IR_MAX_RANK];
+    if (times < 0 || !ir_size_mul(t.dim[axis], times, &t.dim[axis]) || !onnx_shape_ok(n, t.dtype, t.rank, t.dim) || t.rank == IR_MAX_RANK) {
+        onnx_error(n, "dimension %d cannot repeat %lld times", axis, (long long)times);
+        return NULL;
+    }
+    for (int d = 0; d < x->type.rank; d++) {
+        dims[d] = d < axis ? d : d + 1;
+        wide[dims[d]] = x->type.dim[d];
+    }
+    wide[axis] = times;
+    return ir_reshape(n->b, ir_broadcast(n->b, x, x->type.rank + 1, wide, dims), t.rank, t.dim);
+}
+
 BUILD(tile)
 {
     ir_ints times;
@@ -265,22 +284,8 @@ BUILD(tile)
         return;
     }
     ir_value *x = X;
-    for (int i = 0; i < RANK && x; i++) { /* a dimension at a time: [.., 1, d, ..] repeats to [.., t, d, ..] */
-        if (times.v[i] == 1)
-            continue;
-        ir_type t = x->type;
-        int64_t wide[IR_MAX_RANK + 1], dims[IR_MAX_RANK];
-        if (times.v[i] < 0 || !ir_size_mul(t.dim[i], times.v[i], &t.dim[i]) || !onnx_shape_ok(n, t.dtype, t.rank, t.dim) || t.rank == IR_MAX_RANK) {
-            onnx_error(n, "dimension %d cannot repeat %lld times", i, (long long)times.v[i]);
-            return;
-        }
-        for (int d = 0; d < x->type.rank; d++) {
-            dims[d] = d < i ? d : d + 1;
-            wide[dims[d]] = x->type.dim[d];
-        }
-        wide[i] = times.v[i];
-        x = ir_reshape(n->b, ir_broadcast(n->b, x, x->type.rank + 1, wide, dims), t.rank, t.dim);
-    }
+    for (int i = 0; i < RANK && x; i++)
+        x = repeat(n, x, i, times.v[i]);
     n->out[0] = x;
 }
 
@@ -292,7 +297,7 @@ static ir_value *border(onnx_node *n, ir_value *x, int axis, int64_t count, bool
     int64_t extent = x->type.dim[axis], a = axis, from, to;
     if (count <= 0)
         return NULL;
-    if (extent == 0 || (mode == PAD_REFLECT && count > extent - 1) || (mode == PAD_WRAP && count > extent)) {
+    if (extent == 0 || (mode == PAD_REFLECT && count > extent - 1)) {
         onnx_error(n, "axis %d of %s is too short for padding of %lld", axis, onnx_type_text(n, x), (long long)count);
         return NULL;
     }
@@ -303,7 +308,10 @@ static ir_value *border(onnx_node *n, ir_value *x, int axis, int64_t count, bool
         return onnx_shape_ok(n, t.dtype, t.rank, t.dim) ? ir_broadcast_to(n->b, line, t.rank, t.dim) : NULL;
     }
     if (mode == PAD_WRAP) {
-        from = high ? 0 : extent - count;
+        int64_t times = (count - 1) / extent + 1;
+        if (!(x = repeat(n, x, axis, times)))
+            return NULL;
+        from = high ? 0 : times * extent - count;
         to = from + count;
     } else {
         from = high ? extent - 1 - count : 1;
@@ -337,6 +345,20 @@ static bool pads_of(onnx_node *n, int64_t *low, int64_t *high)
     return true;
 }
 
+/* Without what negative pads take away: that is no element to mirror, repeat or wrap. */
+static ir_value *crop(onnx_node *n, ir_value *x, const int64_t *low, const int64_t *high)
+{
+    for (int i = 0; i < RANK && x; i++) {
+        int64_t extent = x->type.dim[i], from = low[i] < 0 ? low[i] : 0, to = high[i] < 0 ? high[i] : 0;
+        if (from < -extent || to < -extent - from) {
+            onnx_error(n, "negative padding leaves nothing of axis %d", i);
+            return NULL;
+        }
+        x = from || to ? ir_slice_axis(n->b, x, i, -from, extent + to) : x;
+    }
+    return x;
+}
+
 BUILD(pad)
 {
     static const char *const modes[] = {"constant", "reflect", "edge", "wrap", NULL};
@@ -350,7 +372,7 @@ BUILD(pad)
         n->out[0] = v && ir_count(&v->type) == 1 ? ir_pad(n->b, X, ir_reshape(n->b, v, 0, NULL), low, high, NULL) : NULL;
         return;
     }
-    ir_value *x = X;
+    ir_value *x = crop(n, X, low, high);
     for (int i = 0; i < RANK && x; i++) {
         ir_value *piece[3], *before = border(n, x, i, low[i], false, mode), *after = border(n, x, i, high[i], true, mode);
         int k = 0;
@@ -362,14 +384,6 @@ BUILD(pad)
         if (n->failed)
             return;
         x = ir_concat(n->b, piece, k, i);
-        if (x && (low[i] < 0 || high[i] < 0)) {
-            int64_t from = low[i] < 0 ? -low[i] : 0, to = x->type.dim[i] + (high[i] < 0 ? high[i] : 0);
-            if (to < from) {
-                onnx_error(n, "negative padding leaves nothing of axis %d", i);
-                return;
-            }
-            x = ir_slice_axis(n->b, x, i, from, to);
-        }
     }
     n->out[0] = x;
 }
