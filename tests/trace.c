@@ -623,6 +623,11 @@ START_TEST(errors_name_function_and_shapes_and_stick)
     check_error("gradc_softmax: dimension 2 of f32[4,3]");
     gradc_conv2d(g, x, y, NULL, GRADC_DIMS(), GRADC_DIMS(), GRADC_DIMS(), 1);
     check_error("gradc_conv2d");
+    gradc_tensor *signal = gradc_ones(g, GRADC_F32, GRADC_SHAPE(1, 2, 5)), *long_one = gradc_ones(g, GRADC_F32, GRADC_SHAPE(2, 2, 7));
+    gradc_conv1d(g, signal, long_one, NULL, GRADC_DIMS(), GRADC_DIMS(), GRADC_DIMS(), 1);
+    check_error("gradc_conv1d: weights f32[2,2,7] are larger than f32[1,2,5] with its padding");
+    gradc_conv_transpose1d(g, signal, long_one, NULL, GRADC_DIMS(), GRADC_DIMS(6), GRADC_DIMS(), 1, GRADC_DIMS());
+    check_error("gradc_conv_transpose1d: a stride of 1 and a padding of 6 leave nothing of f32[1,2,5], or too much");
     gradc_cross_entropy(g, x, y, GRADC_MEAN);
     check_error("gradc_cross_entropy: scores f32[4,3] and target f32[5,2]");
     gradc_ones(g, GRADC_F32, GRADC_SHAPE(1 << 30, 1 << 30, 1 << 30));

@@ -47,6 +47,7 @@ typedef struct window { /* a number a spatial dimension */
     int way; /* auto_pad */
 } window;
 enum { NOTSET, SAME_UPPER, SAME_LOWER, VALID };
+enum { MAX_WINDOW = 1 << 30 }; /* of what a window is made of, each */
 
 static bool read_window(onnx_node *n, int spatial, const int64_t *kernel, window *w)
 {
@@ -72,7 +73,7 @@ static bool read_window(onnx_node *n, int spatial, const int64_t *kernel, window
             w->size[i] = kernel[i];
         w->low[i] = w->way == NOTSET ? pads[i] : 0;
         w->high[i] = w->way == NOTSET ? pads[spatial + i] : 0;
-        const int64_t limit = 1 << 30;
+        const int64_t limit = MAX_WINDOW;
         if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->size[i] > limit || w->stride[i] > limit || w->dilation[i] > limit ||
             w->low[i] < -limit || w->low[i] > limit || w->high[i] < -limit || w->high[i] > limit) {
             onnx_error(n, "kernel %lld, stride %lld, dilation %lld, pads %lld, %lld in spatial dimension %d", (long long)w->size[i],
@@ -145,35 +146,61 @@ BUILD(conv)
     if (!conv_ok(n) || !read_window(n, X->type.rank - 2, Y->type.dim + 2, &w))
         return;
     auto_pad(&w, X->type.dim + 2);
+    for (int i = 0; i < w.spatial; i++)
+        if (X->type.dim[2 + i] + w.low[i] + w.high[i] < span_of(&w, i)) {
+            onnx_error(n, "the weights do not fit spatial dimension %d of %s with its padding", i, onnx_type_text(n, X));
+            return;
+        }
     n->out[0] = add_bias(n, convolve(n, X, Y, &w, NULL, onnx_int(n, "group", 1)));
+}
+
+/* Padding of the convolution that a transposed one is, in spatial dimension i: what the pads leave, or *want (NULL: not given) elements. */
+static bool transposed_pads(onnx_node *n, window *w, int i, int64_t extra, const int64_t *want)
+{
+    int64_t extent = X->type.dim[2 + i], span = span_of(w, i), full;
+    if (extent < 1 || extra < 0 || extra > MAX_WINDOW || !ir_size_mul(w->stride[i], extent - 1, &full) || full > IR_MAX_TENSOR_BYTES) {
+        onnx_error(n, "a stride of %lld and an output_padding of %lld for spatial dimension %d of %s", (long long)w->stride[i], (long long)extra, i,
+                   onnx_type_text(n, X));
+        return false;
+    }
+    full += extra + span;
+    int64_t out = want ? *want : w->way == SAME_UPPER || w->way == SAME_LOWER ? extent * w->stride[i] : full - w->low[i] - w->high[i];
+    if (out < 1 || out > IR_MAX_TENSOR_BYTES) {
+        onnx_error(n, "the result has %lld elements in spatial dimension %d", (long long)out, i);
+        return false;
+    }
+    if (want || w->way == SAME_UPPER || w->way == SAME_LOWER) {
+        int64_t total = full - out, half = total >> 1; /* towards minus infinity */
+        w->low[i] = w->way == SAME_UPPER ? half : total - half;
+        w->high[i] = total - w->low[i];
+    }
+    w->low[i] = span - 1 - w->low[i];
+    w->high[i] = span - 1 - w->high[i] + extra;
+    return true;
 }
 
 /* The derivative of a convolution by its input: weights reversed, the input spread by the stride. */
 BUILD(conv_transpose)
 {
     window w;
-    int64_t extra[IR_MAX_RANK], want[IR_MAX_RANK], axes[IR_MAX_RANK], dilation[IR_MAX_RANK], split[IR_MAX_RANK], g = onnx_int(n, "group", 1);
+    int64_t extra[IR_MAX_RANK], want[IR_MAX_RANK], axes[IR_MAX_RANK], dilation[IR_MAX_RANK], split[IR_MAX_RANK], shape[IR_MAX_RANK];
+    int64_t g = onnx_int(n, "group", 1);
     if (!conv_ok(n) || !read_window(n, X->type.rank - 2, Y->type.dim + 2, &w) || !onnx_ints_n(n, "output_padding", w.spatial, 0, extra))
         return;
     int s = w.spatial, rank = s + 2;
     bool shaped = onnx_has(n, "output_shape");
-    if ((shaped && !onnx_ints_n(n, "output_shape", s, 0, want)) || Y->type.dim[0] % g || Y->type.dim[0] != X->type.dim[1] || rank == IR_MAX_RANK) {
+    if (shaped && !onnx_ints_n(n, "output_shape", s, 0, want))
+        return;
+    if (Y->type.dim[0] % g || Y->type.dim[0] != X->type.dim[1] || !ir_size_mul(Y->type.dim[1], g, &shape[0]) || rank == IR_MAX_RANK) {
         onnx_error(n, "%lld groups do not fit %s and weights %s", (long long)g, onnx_type_text(n, X), onnx_type_text(n, Y));
         return;
     }
     for (int i = 0; i < s; i++) {
-        int64_t total = w.low[i] + w.high[i], full = w.stride[i] * (X->type.dim[2 + i] - 1) + extra[i] + span_of(&w, i);
-        if (shaped || w.way == SAME_UPPER || w.way == SAME_LOWER) {
-            total = full - (shaped ? want[i] : X->type.dim[2 + i] * w.stride[i]);
-            int64_t half = total >> 1; /* towards minus infinity */
-            w.low[i] = w.way == SAME_UPPER ? half : total - half;
-            w.high[i] = total - w.low[i];
-        }
+        if (!transposed_pads(n, &w, i, extra[i], shaped ? &want[i] : NULL))
+            return;
         axes[i] = 2 + i;
         dilation[i] = w.stride[i];
         w.stride[i] = 1;
-        w.low[i] = span_of(&w, i) - 1 - w.low[i];
-        w.high[i] = span_of(&w, i) - 1 - w.high[i] + extra[i];
     }
     ir_value *y = ir_reverse(n->b, Y, s, axes); /* [C, O/g, k…] to [O, C/g, k…] */
     memcpy(split + 1, Y->type.dim, (size_t)rank * sizeof *split);
@@ -184,10 +211,8 @@ BUILD(conv_transpose)
     for (int i = 0; i <= rank; i++)
         perm[i] = i == 1 ? 2 : i == 2 ? 1 : i;
     y = ir_transpose(n->b, y, perm);
-    int64_t shape[IR_MAX_RANK];
-    memcpy(shape, Y->type.dim, sizeof shape);
-    shape[0] = Y->type.dim[1] * g;
     shape[1] = Y->type.dim[0] / g;
+    memcpy(shape + 2, Y->type.dim + 2, (size_t)s * sizeof *shape);
     y = ir_reshape(n->b, y, rank, shape);
     n->out[0] = y ? add_bias(n, convolve(n, X, y, &w, dilation, g)) : NULL;
 }

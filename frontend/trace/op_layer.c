@@ -208,6 +208,13 @@ TRACE_BUILD(conv_transpose)
             trace_wrong(c, "an output padding of %lld; it stays below the stride or the dilation", (long long)extra[i]);
             return;
         }
+        int64_t extent = x->type.dim[2 + i], full;
+        if (extent < 1 || !ir_size_mul(w.stride[i], extent - 1, &full) || full > IR_MAX_TENSOR_BYTES ||
+            full + span_of(&w, i) + extra[i] - 2 * w.low[i] < 1) {
+            trace_wrong(c, "a stride of %lld and a padding of %lld leave nothing of %s, or too much", (long long)w.stride[i], (long long)w.low[i],
+                        trace_text(c, X));
+            return;
+        }
         dilation[i] = w.stride[i];
         w.stride[i] = 1;
         w.low[i] = span_of(&w, i) - 1 - w.low[i];
