@@ -243,6 +243,8 @@ static bool note_offers(api_session *s)
         bool is_input = is_attached(s, s->given.items[i].name) || is_baked(s, s->given.items[i].name);
         for (int k = 0; k < f->params.count; k++)
             is_input |= f->params.items[k].bind == IR_INPUT && !strcmp(f->params.items[k].name, s->given.items[i].name);
+        for (int k = 0; k < s->facts.overridden.count; k++)
+            is_input |= !strcmp(s->facts.overridden.items[k], s->given.items[i].name);
         if (is_input)
             continue;
         if (s->text) {

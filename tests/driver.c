@@ -427,6 +427,38 @@ START_TEST(declared_shapes_that_contradict_are_warned_of)
 }
 END_TEST
 
+/* An initializer among the inputs is a default: it stays a parameter in `compile`, and a value that is given takes its place. */
+START_TEST(an_initializer_that_is_an_input_may_be_given)
+{
+    const char *model = ROOT "tests/fixtures/onnx/overridden.onnx", *values = ROOT "tests/fixtures/onnx/overridden.npz";
+    const float x[6] = {0, 1, 2, 3, 4, 5}, w[3] = {2, 3, 4};
+    gradc("run", model, "--inputs", values, "--expect", values);
+    ck_exit(0, "run --inputs");
+    ck_assert_msg(!strstr(said.err, "baked"), "%s", said.err);
+    put_npy("x.npy", "<f4", "(1, 2, 3)", x, sizeof x);
+    put_npy("w.npy", "<f4", "(3,)", w, sizeof w);
+    gradc("run", model, "--input", "x=x.npy", "--input", "w=w.npy");
+    ck_exit(0, "run --input");
+    ck_assert_msg(strstr(said.out, "y f32[6,1]") && strstr(said.out, "20"), "%s", said.out);
+    gradc("run", model, "--input", "x=x.npy", "--bake", "w=w.npy");
+    ck_exit(0, "run --bake");
+    ck_assert_msg(strstr(said.out, "20"), "%s", said.out);
+    gradc("info", model, "--shape", "x=1x2x3", "--bake", "w=w.npy");
+    ck_exit(0, "info --bake");
+    ck_assert_msg(strstr(said.out, "w: its value is baked"), "%s", said.out);
+    gradc("compile", model, "--train", "--wrt=x", "--cotangent=y");
+    ck_exit(0, "compile");
+    ck_assert_msg(strstr(said.out, "trains: w"), "%s", said.out);
+    gradc("run", model, "--input", "x=x.npy", "--input", "w=x.npy");
+    ck_exit(1, "another shape");
+    ck_says("input 'w' has rank 1, in x.npy it has rank 3");
+    put_npy("w.npy", "<i8", "(3,)", (const int64_t[]){2, 3, 4}, 24);
+    gradc("run", model, "--input", "x=x.npy", "--input", "w=w.npy");
+    ck_exit(1, "another type");
+    ck_says("input 'w' is f32[3], in w.npy it is i64[3]");
+}
+END_TEST
+
 /* A classifier of the repository, trained with labels out of range: cross entropy's check speaks. */
 START_TEST(a_bad_label_names_tensor_position_value_and_limit)
 {
@@ -756,6 +788,7 @@ int main(void)
     tcase_add_test(c, data_at_fault_is_exit_1);
     tcase_add_test(c, what_does_not_fit_is_named_with_its_file);
     tcase_add_test(c, declared_shapes_that_contradict_are_warned_of);
+    tcase_add_test(c, an_initializer_that_is_an_input_may_be_given);
     tcase_add_test(c, a_bad_label_names_tensor_position_value_and_limit);
     tcase_add_test(c, the_header_says_what_everything_is_for);
     tcase_add_test(c, the_header_says_which_indices_are_taken);

@@ -45,6 +45,7 @@ typedef struct onnx_constant_info {
 typedef struct onnx_facts {
     IR_LIST(const char *) merged_params; /* parameters that the exporter lists, found nowhere in the file */
     IR_LIST(const char *) dim_names;     /* symbolic dimensions of the inputs, each once */
+    IR_LIST(const char *) overridden;    /* inputs that are initializers too, whose values the options give */
     IR_LIST(const char *) unknown;       /* what the options name, as input or dimension, and the file has not: reported */
     IR_LIST(onnx_constant_info) constants;
     IR_LIST(onnx_node_info) nodes;       /* in the file's order */
@@ -57,9 +58,10 @@ typedef struct onnx_options {
     int ndims;
     const onnx_shape *shapes;
     int nshapes;
-    const onnx_input *baked;   /* inputs that become constants */
+    const onnx_input *baked;   /* inputs that become constants; one that is an initializer too becomes one of this value */
     int nbaked;
-    const onnx_input *offered; /* inputs that become constants only where they decide a shape; facts says which did */
+    const onnx_input *offered; /* inputs that become constants only where they decide a shape; facts says which did. For an input that is an
+                                * initializer too it is the (initial) value */
     int noffered;
     bool training;     /* `forward` is inference, and there is a function `train` beside it; else the file to the letter */
     onnx_facts *facts; /* filled if not NULL */

@@ -6,6 +6,16 @@
 
 enum { OLDEST_OPSET = 7, NEWEST_OPSET = 27 };
 
+/* The symbol of a dimension, or NULL. What exporters write for "unknown" is none: two such dimensions need not be alike. */
+static const char *symbol_of(const Onnx__DimensionProto *d)
+{
+    const char *name = d && d->dim_param ? d->dim_param : "";
+    bool word = false;
+    for (const char *at = name; *at && !word; at++)
+        word = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (unsigned char)*at >= 128;
+    return word && strcmp(name, "None") ? name : NULL;
+}
+
 /* ---- Before the rounds ---- */
 
 static void read_lists(onnx_reader *r)
@@ -114,8 +124,8 @@ static void bind_dims(onnx_reader *r)
             if (!g->input[i]->name || strcmp(g->input[i]->name, s->input) || !t || !t->shape || (int)t->shape->n_dim != s->rank)
                 continue;
             for (int d = 0; d < s->rank; d++) {
-                const char *name = t->shape->dim[d]->dim_param;
-                if (name && *name && !ir_map_get_text(&r->dims, name))
+                const char *name = symbol_of(t->shape->dim[d]);
+                if (name && !ir_map_get_text(&r->dims, name))
                     ir_map_put_text(&r->dims, name, (void *)(intptr_t)(s->dim[d] + 1));
             }
         }
@@ -124,13 +134,13 @@ static void bind_dims(onnx_reader *r)
 
 /* ---- Inputs ---- */
 
-static bool is_input(const onnx_reader *r, const char *name)
+static const Onnx__ValueInfoProto *input_named(const onnx_reader *r, const char *name)
 {
     const Onnx__GraphProto *g = r->model->graph;
     for (size_t i = 0; i < g->n_input; i++)
         if (g->input[i]->name && !strcmp(g->input[i]->name, name))
-            return true;
-    return false;
+            return g->input[i];
+    return NULL;
 }
 
 static void list_dims(onnx_reader *r)
@@ -140,8 +150,8 @@ static void list_dims(onnx_reader *r)
     for (size_t i = 0; i < g->n_input; i++) {
         const Onnx__TensorTypeProto *t = g->input[i]->type ? g->input[i]->type->tensor_type : NULL;
         for (size_t d = 0; t && t->shape && d < t->shape->n_dim && d < IR_MAX_RANK; d++) {
-            const char *name = t->shape->dim[d]->dim_param;
-            if (!name || !*name || ir_map_get_text(&seen, name))
+            const char *name = symbol_of(t->shape->dim[d]);
+            if (!name || ir_map_get_text(&seen, name))
                 continue;
             ir_map_put_text(&seen, name, t->shape->dim[d]);
             IR_PUSH(r->arena, &r->facts->dim_names, ir_strdup(r->arena, name));
@@ -172,13 +182,13 @@ static void check_options(onnx_reader *r)
 {
     const onnx_options *o = r->options;
     for (int i = 0; i < o->noffered; i++)
-        if (!is_input(r, o->offered[i].name))
+        if (!input_named(r, o->offered[i].name))
             unknown(r, o->offered[i].name, ir_format(r->scratch, "there is no input '%s'", o->offered[i].name));
     for (int i = 0; i < o->nshapes; i++)
-        if (!is_input(r, o->shapes[i].input))
+        if (!input_named(r, o->shapes[i].input))
             unknown(r, o->shapes[i].input, ir_format(r->scratch, "there is no input '%s' whose shape could be given", o->shapes[i].input));
     for (int i = 0; i < o->nbaked; i++)
-        if (!is_input(r, o->baked[i].name))
+        if (!input_named(r, o->baked[i].name))
             unknown(r, o->baked[i].name, ir_format(r->scratch, "there is no input '%s' that could be baked", o->baked[i].name));
     for (int i = 0; i < o->ndims; i++)
         if (!is_listed(r->facts->dim_names.items, r->facts->dim_names.count, o->dims[i].name))
@@ -216,7 +226,7 @@ static const char *source(const onnx_reader *r, const char *name)
 static bool input_dim(onnx_reader *r, const ir_loc *loc, const char *name, const Onnx__DimensionProto *d, int i, const onnx_shape *s,
                       const ir_literal *known, int64_t *out)
 {
-    const char *symbol = d && d->dim_param && *d->dim_param ? d->dim_param : NULL;
+    const char *symbol = symbol_of(d);
     intptr_t bound = symbol ? (intptr_t)ir_map_get_text(&r->dims, symbol) : 0;
     int64_t fixed = d && d->has_dim_value ? d->dim_value : bound ? (int64_t)bound - 1 : -1;
     int64_t given = s ? s->dim[i] : known ? known->type.dim[i] : -1;
@@ -273,6 +283,34 @@ static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoP
     return ok;
 }
 
+/* An initializer that is listed among the inputs is a default: the value that is given takes its place. */
+static void override(onnx_reader *r, const onnx_input *given, bool constant)
+{
+    const ir_loc loc = {.file = r->file, .node = -1};
+    const Onnx__ValueInfoProto *in = input_named(r, given->name);
+    onnx_init *init = ir_map_get_text(&r->inits, given->name);
+    ir_type type;
+    if (!in || !init || !input_type(r, &loc, in, &type))
+        return;
+    if (!ir_type_eq(&type, &given->value->type)) {
+        ir_report(r->ctx, IR_ERROR, &loc, "input '%s' is %s, in %s it is %s", given->name, ir_type_text(r->scratch, &type), source(r, given->name),
+                  ir_type_text(r->scratch, &given->value->type));
+        return;
+    }
+    init->value = given->value;
+    init->constant |= constant;
+    init->why = constant ? "its value is baked" : init->why;
+    IR_PUSH(r->arena, &r->facts->overridden, given->name);
+}
+
+static void override_initializers(onnx_reader *r)
+{
+    for (int i = 0; i < r->options->nbaked; i++)
+        override(r, &r->options->baked[i], true);
+    for (int i = 0; i < r->options->noffered; i++)
+        override(r, &r->options->offered[i], false);
+}
+
 static void add_inputs(onnx_scope *s)
 {
     onnx_reader *r = s->r;
@@ -292,7 +330,7 @@ static void add_inputs(onnx_scope *s)
             continue;
         }
         if (ir_map_get_text(&r->inits, in->name))
-            continue; /* an initializer that old files list among the inputs */
+            continue; /* it has a value: override_initializers() */
         if (!input_type(r, loc, in, &type)) {
             onnx_bind(s, loc, in->name, NULL);
             continue;
@@ -305,8 +343,8 @@ static void add_inputs(onnx_scope *s)
         const char **names = ir_array(r->arena, const char *, type.rank + 1);
         const Onnx__TensorShapeProto *shape = in->type->tensor_type->shape;
         for (int d = 0; shape && d < type.rank; d++)
-            if (shape->dim[d]->dim_param && *shape->dim[d]->dim_param)
-                names[d] = ir_strdup(r->arena, shape->dim[d]->dim_param);
+            if (symbol_of(shape->dim[d]))
+                names[d] = ir_strdup(r->arena, symbol_of(shape->dim[d]));
         r->main->params.items[v->index].dim_names = names;
     }
 }
@@ -352,7 +390,7 @@ static const char *declared_text(onnx_reader *r, const Onnx__TensorTypeProto *t,
     const char *text = ir_format(r->scratch, "%s%s", dtype, t->shape ? "[" : "");
     for (size_t d = 0; t->shape && d < t->shape->n_dim; d++) {
         const Onnx__DimensionProto *dim = t->shape->dim[d];
-        const char *symbol = dim->dim_param && *dim->dim_param ? dim->dim_param : "?", *comma = d ? "," : "";
+        const char *symbol = symbol_of(dim) ? symbol_of(dim) : "?", *comma = d ? "," : "";
         text = dim->has_dim_value ? ir_format(r->scratch, "%s%s%lld", text, comma, (long long)dim->dim_value)
                                   : ir_format(r->scratch, "%s%s%s", text, comma, symbol);
     }
@@ -556,6 +594,7 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
     list_dims(&r);
     check_options(&r);
     bind_dims(&r);
+    override_initializers(&r);
     ir_module *m = rounds(&r);
     if (m) {
         check_outputs(&r);
