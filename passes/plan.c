@@ -34,6 +34,9 @@ typedef struct planning {
     ir_arena *scratch;
     uint64_t *wanted;      /* by value id */
     int values;
+    int *port;             /* by value id, after the kernels are ordered: 1 + the result that it is, or 0 */
+    int *readers;          /* by value id, after lifetimes: how many kernels read it in the last phase that does */
+    ir_value **state_param; /* by state index: the parameter that it is, or NULL */
     IR_LIST(span *) spans;
     span **span_of;        /* by value id */
     uintptr_t stamp;       /* for match_reads_moved */
@@ -73,18 +76,30 @@ static void find_wanted(planning *p)
 /* The result port that v is bound to, or -1. */
 static int port_of(const planning *p, const ir_value *v)
 {
-    for (int i = 0; i < p->f->results.count; i++)
-        if (p->f->results.items[i].value == v)
-            return i;
-    return -1;
+    return p->port[v->id] - 1;
 }
 
-static ir_value *state_param(const ir_func *f, const ir_state *s)
+static void find_ports(planning *p)
 {
-    for (int i = 0; i < f->params.count; i++)
-        if (f->params.items[i].bind == IR_STATE && f->params.items[i].state == s)
-            return f->params.items[i].value;
-    return NULL;
+    p->port = ir_array(p->scratch, int, p->values + 1);
+    for (int i = p->f->results.count; i-- > 0;)
+        p->port[p->f->results.items[i].value->id] = i + 1;
+}
+
+/* By the index of a state: the parameter of f that it is. */
+static ir_value **state_params(const ir_func *f, ir_arena *scratch)
+{
+    ir_value **param = ir_array(scratch, ir_value *, f->module->states.count + 1);
+    for (int i = f->params.count; i-- > 0;)
+        if (f->params.items[i].bind == IR_STATE)
+            param[f->params.items[i].state->index] = f->params.items[i].value;
+    return param;
+}
+
+/* What the update of result i writes over, or NULL. */
+static ir_value *old_of(const ir_port *r, ir_value *const *state_param)
+{
+    return r->bind == IR_STATE ? state_param[r->state->index] : NULL;
 }
 
 static bool reads(const ir_kernel *k, const ir_value *v)
@@ -115,28 +130,64 @@ static bool may_write_over(const ir_kernel *k, const ir_value *root, const ir_va
     return !reads(k, old) || (ir_same_storage(root, old) && reads_only_in_place(k, old, stamp));
 }
 
-/* Ready kernels run in program order. Edges: from kernel i to those that must come later. Returns how many could be ordered. */
+/* A heap of numbers, the least on top. */
+typedef struct heap {
+    int *item, count;
+} heap;
+
+static void heap_add(heap *h, int item)
+{
+    int at = h->count++;
+    for (; at > 0 && h->item[(at - 1) / 2] > item; at = (at - 1) / 2)
+        h->item[at] = h->item[(at - 1) / 2];
+    h->item[at] = item;
+}
+
+static int heap_take(heap *h)
+{
+    int top = h->item[0], last = h->item[--h->count], at = 0;
+    for (int child; (child = 2 * at + 1) < h->count; at = child) {
+        child += child + 1 < h->count && h->item[child + 1] < h->item[child];
+        if (h->item[child] >= last)
+            break;
+        h->item[at] = h->item[child];
+    }
+    h->item[at] = last;
+    return top;
+}
+
+/* What waits for node i of the graph does so no more; what waits for nothing then is ready. Node n, which stands for the checks, is passed
+ * through at once. */
+static void release(const edge_list *edges, int i, int n, int *waits, heap *ready)
+{
+    for (int j = 0; j < edges[i].to.count; j++) {
+        int to = edges[i].to.items[j];
+        if (--waits[to])
+            continue;
+        if (to == n)
+            release(edges, n, n, waits, ready);
+        else
+            heap_add(ready, to);
+    }
+}
+
+/* Ready kernels run in program order. Edges: from kernel i to those that must come later; kernel n: all that may fail. Returns how many
+ * could be ordered. */
 static int sort_kernels(planning *p, const edge_list *edges, ir_kernel **out)
 {
     int n = p->s->kernels.count, done = 0;
     int *waits = ir_array(p->scratch, int, n + 1);
-    bool *taken = ir_array(p->scratch, bool, n + 1);
-    for (int i = 0; i < n; i++)
+    heap ready = {ir_array(p->scratch, int, n + 1), 0};
+    for (int i = 0; i <= n; i++)
         for (int j = 0; j < edges[i].to.count; j++)
             waits[edges[i].to.items[j]]++;
-    for (int from = 0; done < n;) {
-        int next = from;
-        while (next < n && (taken[next] || waits[next]))
-            next++;
-        if (next == n)
-            return done;
-        taken[next] = true;
+    for (int i = 0; i < n; i++)
+        if (!waits[i])
+            heap_add(&ready, i);
+    while (ready.count) {
+        int next = heap_take(&ready);
         out[done++] = p->s->kernels.items[next];
-        while (from < n && taken[from])
-            from++;
-        for (int j = 0; j < edges[next].to.count; j++) {
-            waits[edges[next].to.items[j]]--;
-        }
+        release(edges, next, n, waits, &ready);
     }
     return done;
 }
@@ -181,17 +232,30 @@ static bool may_fail(const ir_kernel *k)
 /* Writers of states after their readers and after what may fail. */
 static void state_edges(planning *p, edge_list *edges)
 {
+    int n = p->s->kernels.count;
+    edge_list *readers = ir_array(p->scratch, edge_list, p->f->params.count + 1); /* kernels, by the parameter that they read */
+    bool fails = false;
+    for (int k = 0; k < n; k++) {
+        const ir_kernel *other = p->s->kernels.items[k];
+        for (int r = 0; r < other->reads.count; r++)
+            if (!other->reads.items[r]->def)
+                IR_PUSH(p->scratch, &readers[other->reads.items[r]->index].to, k);
+        if (may_fail(other)) {
+            add_edge(p, edges, k, n);
+            fails = true;
+        }
+    }
     for (int i = 0; i < p->f->results.count; i++) {
         const ir_port *r = &p->f->results.items[i];
         if (r->bind != IR_STATE)
             continue;
         int writer = r->value->kernel->index;
-        const ir_value *old = state_param(p->f, r->state);
-        for (int k = 0; k < p->s->kernels.count; k++) {
-            const ir_kernel *other = p->s->kernels.items[k];
-            if ((old && reads(other, old)) || (is_kept(r) && may_fail(other)))
-                add_edge(p, edges, k, writer);
-        }
+        const ir_value *old = old_of(r, p->state_param);
+        BUG_UNLESS(!may_fail(r->value->kernel));
+        for (int k = 0; old && k < readers[old->index].to.count; k++)
+            add_edge(p, edges, readers[old->index].to.items[k], writer);
+        if (fails && is_kept(r))
+            add_edge(p, edges, n, writer);
     }
 }
 
@@ -219,7 +283,7 @@ static void order_kernels(planning *p)
 {
     for (int i = 0; i < p->f->results.count; i++) {
         const ir_port *r = &p->f->results.items[i];
-        const ir_value *old = r->bind == IR_STATE ? state_param(p->f, r->state) : NULL;
+        const ir_value *old = old_of(r, p->state_param);
         if (old && !may_write_over(r->value->kernel, r->value, old, &p->stamp))
             detour(p, i);
     }
@@ -244,21 +308,9 @@ static void order_kernels(planning *p)
 
 /* ---- Phases ---- */
 
-/* The last phase among the first `upto` kernels that reads the parameter. */
-static int last_reader(const planning *p, int upto, const ir_value *param)
-{
-    int last = -1;
-    for (int i = 0; i < upto; i++) {
-        const ir_kernel *k = p->s->kernels.items[i];
-        if (param && reads(k, param))
-            last = k->phase > last ? k->phase : last;
-    }
-    return last;
-}
-
 static void cut_phases(planning *p)
 {
-    int phase = 0;
+    int phase = 0, *last_reader = ir_array(p->scratch, int, p->f->params.count + 1); /* by parameter: 1 + the phase, so far */
     p->s->checked_phase = -1;
     for (int i = 0; i < p->s->kernels.count; i++) {
         ir_kernel *k = p->s->kernels.items[i];
@@ -271,9 +323,8 @@ static void cut_phases(planning *p)
             int port = port_of(p, k->roots.items[r]);
             if (port < 0 || p->f->results.items[port].bind != IR_STATE)
                 continue;
-            const ir_state *s = p->f->results.items[port].state;
-            int last = last_reader(p, i, state_param(p->f, s));
-            least = last + 1 > least ? last + 1 : least;
+            const ir_value *old = old_of(&p->f->results.items[port], p->state_param);
+            least = old && last_reader[old->index] > least ? last_reader[old->index] : least;
             least = is_kept(&p->f->results.items[port]) && p->s->checked_phase + 1 > least ? p->s->checked_phase + 1 : least;
         }
         bool alone = k->kind == IR_KERNEL_LOOP || k->kind == IR_KERNEL_BRANCH; /* they have barriers of their own */
@@ -282,6 +333,9 @@ static void cut_phases(planning *p)
         if (i > 0 && (least > phase || alone || after_alone))
             phase++;
         k->phase = phase;
+        for (int r = 0; r < k->reads.count; r++)
+            if (!k->reads.items[r]->def)
+                last_reader[k->reads.items[r]->index] = phase + 1;
         if (may_fail(k))
             p->s->checked_phase = phase;
     }
@@ -306,7 +360,9 @@ static void lifetimes(planning *p)
         ir_kernel *k = p->s->kernels.items[i];
         for (int r = 0; r < k->reads.count; r++) {
             span *s = p->span_of[k->reads.items[r]->id];
-            if (s && s->last < k->phase)
+            int *readers = &p->readers[k->reads.items[r]->id];
+            *readers = s && s->last == k->phase ? *readers + 1 : 1;
+            if (s)
                 s->last = k->phase;
         }
         for (int r = 0; r < k->roots.count; r++) {
@@ -323,14 +379,6 @@ static void lifetimes(planning *p)
             p->span_of[v->id] = s;
         }
     }
-}
-
-static int readers_in_phase(const planning *p, const ir_value *v, int phase)
-{
-    int n = 0;
-    for (int i = 0; i < p->s->kernels.count; i++)
-        n += p->s->kernels.items[i]->phase == phase && reads(p->s->kernels.items[i], v);
-    return n;
 }
 
 static span *host_of(span *s)
@@ -354,7 +402,7 @@ static void in_place(planning *p)
                 span *t = p->span_of[from->id];
                 if (!t || used[o] || t->last != k->phase || t->first == k->phase || ir_bytes(&from->type) != ir_bytes(&v->type) ||
                     ir_dtypes[from->type.dtype].bytes != ir_dtypes[v->type.dtype].bytes || !ir_same_storage(v, from) ||
-                    host_of(t)->last != t->last || readers_in_phase(p, from, k->phase) != 1 || !reads_only_in_place(k, from, &p->stamp))
+                    host_of(t)->last != t->last || p->readers[from->id] != 1 || !reads_only_in_place(k, from, &p->stamp))
                     continue;
                 used[o] = true;
                 s->host = t;
@@ -476,14 +524,14 @@ void pass_plan(ir_func *f)
     if (!p.s)
         BUG("@%s has no kernels", f->name);
     clear_aux(f);
-    p.values = ir_number(f);
-    p.wanted = ir_array(p.scratch, uint64_t, p.values + 1);
-    find_wanted(&p);
+    p.state_param = state_params(f, p.scratch);
     order_kernels(&p);
-    p.values = ir_number(f); /* detours added some */
+    p.values = ir_number(f); /* those of detours too */
     p.wanted = ir_array(p.scratch, uint64_t, p.values + 1);
     find_wanted(&p);
+    find_ports(&p);
     p.span_of = ir_array(p.scratch, span *, p.values + 1);
+    p.readers = ir_array(p.scratch, int, p.values + 1);
     cut_phases(&p);
     lifetimes(&p);
     in_place(&p);
@@ -497,18 +545,117 @@ void pass_plan(ir_func *f)
 
 /* ---- Proof ---- */
 
-static void verify_overlap(const ir_func *f, const ir_value *x, const ir_value *y, const int *last, uintptr_t *stamp)
+/* What lies where in scratch, kernel after kernel: a tree over the pieces between all places where a value begins or ends. Node 1 is all,
+ * 2i and 2i + 1 are the halves of node i. */
+typedef struct ground {
+    const ir_func *f;
+    const int *last;        /* by value id: the last phase that needs it */
+    uintptr_t stamp;
+    int64_t *edge;          /* where pieces begin, ascending; then where the last ends */
+    int pieces;
+    const ir_value **owner; /* by node: what was written last to all of it; NULL: it differs, or nothing was */
+    int *latest;            /* by node: the last phase that needs something in it, or -1 */
+} ground;
+
+static int ascending(const void *x, const void *y)
 {
-    bool apart = x->offset + ir_bytes(&x->type) <= y->offset || y->offset + ir_bytes(&y->type) <= x->offset;
-    bool never = last[x->id] < y->kernel->phase || last[y->id] < x->kernel->phase;
-    if (apart || never)
+    const int64_t *a = x, *b = y;
+    return (*a > *b) - (*a < *b);
+}
+
+static ground ground_new(const ir_func *f, ir_arena *scratch, const int *last)
+{
+    const ir_schedule *s = f->schedule;
+    ground g = {.f = f, .last = last};
+    int n = 0, unique = 0;
+    for (int i = 0; i < s->kernels.count; i++)
+        n += s->kernels.items[i]->roots.count;
+    g.edge = ir_array(scratch, int64_t, 2 * n + 1);
+    n = 0;
+    for (int i = 0; i < s->kernels.count; i++)
+        for (int r = 0; r < s->kernels.items[i]->roots.count; r++) {
+            const ir_value *v = s->kernels.items[i]->roots.items[r];
+            if (v->place != IR_SCRATCH)
+                continue;
+            g.edge[n++] = v->offset;
+            g.edge[n++] = v->offset + ir_bytes(&v->type);
+        }
+    if (n)
+        qsort(g.edge, (size_t)n, sizeof *g.edge, ascending);
+    for (int i = 0; i < n; i++)
+        if (!unique || g.edge[unique - 1] != g.edge[i])
+            g.edge[unique++] = g.edge[i];
+    g.pieces = unique > 1 ? unique - 1 : 0;
+    g.owner = ir_array(scratch, const ir_value *, 4 * g.pieces + 4);
+    g.latest = ir_array(scratch, int, 4 * g.pieces + 4);
+    for (int i = 0; i < 4 * g.pieces + 4; i++)
+        g.latest[i] = -1;
+    return g;
+}
+
+/* v is written where x lay: nobody needs x any more, or the kernel that writes v reads each element of x before. */
+static void verify_over(ground *g, const ir_value *x, const ir_value *v)
+{
+    int last = g->last[x->id], phase = v->kernel->phase;
+    if (last < phase || (last == phase && x->kernel->phase < phase && x->offset == v->offset && reads(v->kernel, x) &&
+                         reads_only_in_place(v->kernel, x, &g->stamp)))
         return;
-    const ir_value *first = x->kernel->phase < y->kernel->phase ? x : y, *second = first == x ? y : x;
-    if (last[first->id] == second->kernel->phase && x->offset == y->offset && reads(second->kernel, first) &&
-        reads_only_in_place(second->kernel, first, stamp))
+    BUG("@%s: two values share scratch while both are needed (phases %d-%d and %d-%d)", g->f->name, x->kernel->phase, last, phase,
+        g->last[v->id]);
+}
+
+/* v is written to its part of a node, the pieces from `from` to `to`. */
+static void write(ground *g, int node, int from, int to, const ir_value *v)
+{
+    int64_t begin = v->offset, end = v->offset + ir_bytes(&v->type);
+    if (end <= g->edge[from] || begin >= g->edge[to])
         return;
-    BUG("@%s: two values share scratch while both are needed (phases %d-%d and %d-%d)", f->name, x->kernel->phase, last[x->id], y->kernel->phase,
-        last[y->id]);
+    bool whole = begin <= g->edge[from] && end >= g->edge[to];
+    if (whole && (g->owner[node] || g->latest[node] < v->kernel->phase)) {
+        if (g->owner[node])
+            verify_over(g, g->owner[node], v);
+    } else {
+        int middle = from + (to - from) / 2, half[2] = {2 * node, 2 * node + 1};
+        for (int h = 0; h < 2 && to - from > 1; h++) {
+            if (g->owner[node]) {
+                g->owner[half[h]] = g->owner[node];
+                g->latest[half[h]] = g->latest[node];
+            }
+            write(g, half[h], h ? middle : from, h ? to : middle, v);
+        }
+        if (!whole) {
+            g->owner[node] = NULL;
+            g->latest[node] = g->latest[half[g->latest[half[1]] > g->latest[half[0]]]];
+            return;
+        }
+    }
+    g->owner[node] = v;
+    g->latest[node] = g->last[v->id];
+}
+
+static void verify_scratch(const ir_func *f, ir_arena *scratch, const int *last)
+{
+    ground g = ground_new(f, scratch, last);
+    for (int i = 0; i < f->schedule->kernels.count; i++) {
+        const ir_kernel *k = f->schedule->kernels.items[i];
+        for (int r = 0; r < k->roots.count && g.pieces; r++)
+            if (k->roots.items[r]->place == IR_SCRATCH)
+                write(&g, 1, 0, g.pieces, k->roots.items[r]);
+    }
+}
+
+/* States are written after their last reader, and after the last check. */
+static void verify_states(const ir_func *f, ir_arena *scratch, const int *last)
+{
+    ir_value **param = state_params(f, scratch);
+    for (int i = 0; i < f->results.count; i++) {
+        const ir_port *r = &f->results.items[i];
+        const ir_value *old = old_of(r, param);
+        if (old && last[old->id] > r->value->kernel->phase)
+            BUG("@%s: state `%s` is written before it is read for the last time", f->name, r->state->name);
+        if (is_kept(r) && r->value->kernel->phase <= f->schedule->checked_phase && f->entry)
+            BUG("@%s: state `%s` is written before the last check", f->name, r->state->name);
+    }
 }
 
 void plan_verify(const ir_func *f)
@@ -516,36 +663,24 @@ void plan_verify(const ir_func *f)
     const ir_schedule *s = f->schedule;
     ir_arena *scratch = ir_arena_new(f->module->ctx);
     int *last = ir_array(scratch, int, ir_number((ir_func *)f) + 1);
-    IR_LIST(const ir_value *) all = {0};
-    uintptr_t stamp = 0;
     clear_aux(f);
     for (int i = 0; i < s->kernels.count; i++) {
         const ir_kernel *k = s->kernels.items[i];
+        if (i && k->phase < s->kernels.items[i - 1]->phase)
+            BUG("@%s: the phase of kernel %d is before that of the kernel before it", f->name, i);
+        for (int r = 0; r < k->roots.count; r++) {
+            last[k->roots.items[r]->id] = k->phase;
+            if (k->roots.items[r]->place != IR_SCRATCH && k->roots.items[r]->place != IR_AT_RESULT)
+                BUG("@%s: a root of kernel %d has no place", f->name, i);
+        }
         for (int r = 0; r < k->reads.count; r++) {
             const ir_value *v = k->reads.items[r];
             if (v->kernel && v->kernel->phase >= k->phase)
                 BUG("@%s: kernel %d reads what is written in its own phase or later", f->name, i);
             last[v->id] = k->phase;
         }
-        for (int r = 0; r < k->roots.count; r++)
-            if (k->roots.items[r]->place == IR_SCRATCH)
-                IR_PUSH(scratch, &all, k->roots.items[r]);
-            else if (k->roots.items[r]->place != IR_AT_RESULT)
-                BUG("@%s: a root of kernel %d has no place", f->name, i);
     }
-    for (int i = 0; i < all.count; i++)
-        if (last[all.items[i]->id] < all.items[i]->kernel->phase)
-            last[all.items[i]->id] = all.items[i]->kernel->phase;
-    for (int i = 0; i < all.count; i++)
-        for (int j = 0; j < i; j++)
-            verify_overlap(f, all.items[i], all.items[j], last, &stamp);
-    for (int i = 0; i < f->results.count; i++) {
-        const ir_port *r = &f->results.items[i];
-        const ir_value *old = r->bind == IR_STATE ? state_param(f, r->state) : NULL;
-        if (old && last[old->id] > r->value->kernel->phase)
-            BUG("@%s: state `%s` is written before it is read for the last time", f->name, r->state->name);
-        if (is_kept(r) && r->value->kernel->phase <= s->checked_phase && f->entry)
-            BUG("@%s: state `%s` is written before the last check", f->name, r->state->name);
-    }
+    verify_scratch(f, scratch, last);
+    verify_states(f, scratch, last);
     ir_arena_free(scratch);
 }
