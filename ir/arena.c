@@ -24,10 +24,22 @@ typedef struct deferred {
     struct deferred *next;
 } deferred;
 
+/* Where the context's diagnostics went and what it had counted before. */
+struct ir_held {
+    ir_arena *arena;
+    ir_held *outer;
+    ir_sink *sink;
+    void *user;
+    int errors, passed_on[2];
+    char first[512];
+    IR_LIST(ir_diagnostic) kept;
+};
+
 struct ir_ctx {
     ir_sink *sink;
     void *user;
     ir_try *frame;
+    ir_held *held;
     ir_arena *arenas;
     deferred *deferred;
     size_t bytes;
@@ -78,6 +90,7 @@ void ir_ctx_free(ir_ctx *ctx)
 jmp_buf *ir_try_push_(ir_ctx *ctx, ir_try *frame)
 {
     frame->outer = ctx->frame;
+    frame->held = ctx->held;
     ctx->frame = frame;
     return &frame->jump;
 }
@@ -90,9 +103,11 @@ void ir_try_pop(ir_ctx *ctx, ir_try *frame)
 
 _Noreturn void ir_throw(ir_ctx *ctx, const ir_loc *loc, const char *message)
 {
+    ir_try *frame = ctx->frame;
+    while (frame && ctx->held != frame->held)
+        ir_release(ctx, ctx->held, false);
     if (message)
         ir_report(ctx, IR_ERROR, loc, "%s", message);
-    ir_try *frame = ctx->frame;
     if (!frame)
         BUG("%s, and nothing to return to", message ? message : "error");
     ctx->frame = frame->outer;
@@ -371,6 +386,43 @@ void ir_forget_errors(ir_ctx *ctx)
     ctx->out_of_memory = false;
     ctx->errors = ctx->passed_on[0] = ctx->passed_on[1] = 0;
     *ctx->first = 0;
+}
+
+/* ---- Held back ---- */
+
+static void keep(void *user, const ir_diagnostic *d)
+{
+    ir_held *held = user;
+    ir_diagnostic copy = *d;
+    copy.text = ir_strdup(held->arena, d->text);
+    IR_PUSH(held->arena, &held->kept, copy);
+}
+
+ir_held *ir_hold(ir_ctx *ctx, ir_arena *arena)
+{
+    ir_held *held = ir_new(arena, ir_held);
+    *held = (ir_held){arena, ctx->held, ctx->sink, ctx->user, ctx->errors, {ctx->passed_on[0], ctx->passed_on[1]}, "", {0}};
+    memcpy(held->first, ctx->first, sizeof held->first);
+    ctx->held = held;
+    ctx->sink = keep;
+    ctx->user = held;
+    return held;
+}
+
+void ir_release(ir_ctx *ctx, ir_held *held, bool pass_on)
+{
+    BUG_UNLESS(ctx->held == held);
+    ctx->held = held->outer;
+    ctx->sink = held->sink;
+    ctx->user = held->user;
+    if (!pass_on) {
+        ctx->errors = held->errors;
+        memcpy(ctx->passed_on, held->passed_on, sizeof ctx->passed_on);
+        memcpy(ctx->first, held->first, sizeof ctx->first);
+        return;
+    }
+    for (int i = 0; i < held->kept.count && ctx->sink; i++)
+        ctx->sink(ctx->user, &held->kept.items[i]);
 }
 
 _Noreturn void ir_bug(const char *file, int line, const char *format, ...)

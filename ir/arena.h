@@ -74,9 +74,11 @@ void ir_ctx_free(ir_ctx *ctx);
  *     ir_try frame;
  *     if (setjmp(ir_try_push(ctx, &frame))) { …failed: ir_ctx_why(ctx) says why… } else { …; ir_try_pop(ctx, &frame); }
  * A failure pops its frame itself. Locals changed between setjmp and the failure must be volatile. */
+typedef struct ir_held ir_held;
 typedef struct ir_try {
     jmp_buf jump;
     struct ir_try *outer;
+    ir_held *held; /* what was held when it was pushed */
 } ir_try;
 jmp_buf *ir_try_push_(ir_ctx *ctx, ir_try *frame);
 #define ir_try_push(ctx, frame) (*ir_try_push_((ctx), (frame)))
@@ -142,6 +144,11 @@ const char *ir_ctx_why(const ir_ctx *ctx);
 bool ir_ctx_out_of_memory(const ir_ctx *ctx);
 /* Forgets them, for a context that goes on. */
 void ir_forget_errors(ir_ctx *ctx);
+/* Holds diagnostics back from here on, for work that may prove not to be needed: they are counted, and kept in the arena. ir_release ends
+ * what was held last: it passes them on, or forgets them and what they counted. What leaves by ir_throw forgets what was held since its
+ * ir_try. */
+ir_held *ir_hold(ir_ctx *ctx, ir_arena *arena);
+void ir_release(ir_ctx *ctx, ir_held *held, bool pass_on);
 
 /* The compiler's own errors (law 4): prints pass and message, aborts. */
 _Noreturn void ir_bug(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));

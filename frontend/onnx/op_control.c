@@ -89,6 +89,39 @@ static int join_captures(onnx_node *n, onnx_body *body, ir_value ***operands)
     return all.count;
 }
 
+/* One branch as a function of its own; false and reported if it cannot be made. */
+static bool branch_as_function(onnx_node *n, onnx_body *body, const char *name, const Onnx__GraphProto *g)
+{
+    onnx_scope s;
+    *body = onnx_body_new(n->r, n->scope->body, name, n->loc);
+    onnx_scope_init(&s, n->r, n->scope, body, n->scope->depth + 1);
+    if (!run(n, &s, g))
+        return false;
+    for (int i = 0; i < n->nout; i++) {
+        ir_value *v = output(n, &s, g, (size_t)i);
+        if (!v)
+            return false;
+        ir_add_output(body->b.func, NULL, v);
+    }
+    return true;
+}
+
+/* Both branches as functions whose results are alike: then data may choose. NULL if they are, else in words why not; what is wrong with a
+ * branch by itself is held back. */
+static const char *branches_as_functions(onnx_node *n, onnx_body *body, const Onnx__GraphProto *const *g)
+{
+    static const char *const names[] = {"then", "else"};
+    const char *fault = NULL;
+    for (int k = 0; k < 2; k++)
+        if (!branch_as_function(n, &body[k], names[k], g[k]))
+            fault = k && fault ? "neither branch can be made of these shapes" : ir_format(n->r->scratch, "the %s branch cannot be made of these shapes", names[k]);
+    for (int i = 0; i < n->nout && !fault; i++)
+        if (!ir_type_eq(&body[0].b.func->results.items[i].value->type, &body[1].b.func->results.items[i].value->type))
+            fault = "the branches differ in shape";
+    n->failed = false;
+    return fault;
+}
+
 BUILD(if)
 {
     onnx_reader *r = n->r;
@@ -105,28 +138,16 @@ BUILD(if)
         return;
     }
     onnx_body body[2];
-    bool differ = false;
-    for (int k = 0; k < 2; k++) {
-        onnx_scope s;
-        body[k] = onnx_body_new(r, n->scope->body, k ? "else" : "then", n->loc);
-        onnx_scope_init(&s, r, n->scope, &body[k], n->scope->depth + 1);
-        if (!run(n, &s, g[k]))
-            return;
-        for (int i = 0; i < n->nout; i++) {
-            ir_value *v = output(n, &s, g[k], (size_t)i);
-            if (!v)
-                return;
-            ir_add_output(body[k].b.func, NULL, v);
-            differ |= k && !ir_type_eq(&v->type, &body[0].b.func->results.items[i].value->type);
-        }
+    ir_held *held = ir_hold(r->ctx, r->scratch);
+    const char *fault = branches_as_functions(n, body, g), *why = "";
+    known = fault ? onnx_demand(r, n->in[0], &why) : NULL;
+    ir_release(r->ctx, held, !known);
+    if (known) {
+        branch_in_place(n, g[ir_literal_get_int(known, 0) ? 0 : 1]);
+        return;
     }
-    if (differ) {
-        const char *why = "";
-        ir_literal *l = onnx_demand(r, n->in[0], &why);
-        if (l)
-            branch_in_place(n, g[ir_literal_get_int(l, 0) ? 0 : 1]);
-        else
-            onnx_error(n, "the branches differ in shape, so the condition must be a constant; it depends on %s", why);
+    if (fault) {
+        onnx_error(n, "%s, so the condition must be a constant; it depends on %s", fault, why);
         return;
     }
     ir_value **captured, **operand;
