@@ -114,7 +114,8 @@ static const char *branches_as_functions(onnx_node *n, onnx_body *body, const On
     const char *fault = NULL;
     for (int k = 0; k < 2; k++)
         if (!branch_as_function(n, &body[k], names[k], g[k]))
-            fault = k && fault ? "neither branch can be made of these shapes" : ir_format(n->r->scratch, "the %s branch cannot be made of these shapes", names[k]);
+            fault = fault ? "neither branch can be made of these shapes"
+                          : ir_format(n->r->scratch, "the %s branch cannot be made of these shapes", names[k]);
     for (int i = 0; i < n->nout && !fault; i++)
         if (!ir_type_eq(&body[0].b.func->results.items[i].value->type, &body[1].b.func->results.items[i].value->type))
             fault = "the branches differ in shape";
