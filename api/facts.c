@@ -172,7 +172,7 @@ static void without_rule(gaps *g, const ir_module *m)
 {
     for (int k = 0; k < m->funcs.count; k++)
         IR_FOR (inst, m->funcs.items[k])
-            if (m->funcs.items[k]->entry && !ad_is_zero(inst->op) && !ad_rules[inst->op] && inst->loc && inst->loc->node >= 0) {
+            if (!ad_is_zero(inst->op) && !ad_rules[inst->op] && inst->loc && inst->loc->node >= 0) {
                 gap one = {ir_format(g->s->arena, "no derivative rule for `%s`", ir_ops[inst->op].name), inst->loc->node};
                 IR_PUSH(g->s->arena, g, one);
             }

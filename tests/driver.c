@@ -616,6 +616,11 @@ START_TEST(info_and_check_know_the_model)
     gradc("check", ROOT "tests/fixtures/onnx/wrong/operator.onnx");
     ck_exit(1, "check of a gap");
     ck_assert_msg(strstr(said.out, "Fancy") != NULL, "'%s'", said.out);
+    gradc("check", ROOT "tests/fixtures/onnx/wrong/body.onnx", "--json");
+    ck_exit(1, "check of a gap in a loop's body");
+    const char *loop = strstr(said.out, "\"Loop\"");
+    bool blamed = loop && strstr(loop, "operator Fancy is not supported") && strstr(said.out, "Fancy") > loop;
+    ck_assert_msg(blamed, "the loop is to blame: '%s'", said.out);
     gradc("check", ROOT "tests/fixtures/onnx/loop_while.onnx");
     ck_exit(0, "check of a loop whose end data decides");
     gradc("check", ROOT "tests/fixtures/onnx/loop_while.onnx", "--train");

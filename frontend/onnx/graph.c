@@ -160,13 +160,12 @@ const ir_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index)
     ir_loc *loc = ir_new(s->r->arena, ir_loc);
     *loc = (ir_loc){.file = s->r->file, .node = index, .name = p->name && *p->name ? ir_strdup(s->r->arena, p->name) : NULL};
     loc->op = ir_strdup(s->r->arena, p->op_type ? p->op_type : "");
-    const onnx_scope *f = s;
-    while (f && !f->function)
-        f = f->outer;
-    if (f) {
-        const ir_loc *outer = f->caller->loc; /* that op may be "outermost > inner" */
+    if (s->depth) {
+        const ir_loc *outer = s->body->b.loc; /* the node that is built; its op may be "outermost > inner" */
         loc->op = ir_format(s->r->arena, "%.*s > %s", (int)strcspn(outer->op, " "), outer->op, loc->op);
         loc->node = outer->node;
+        if (!loc->name && p->n_output && *p->output[0])
+            loc->name = ir_strdup(s->r->arena, p->output[0]);
     }
     return loc;
 }
