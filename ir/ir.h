@@ -252,6 +252,7 @@ struct ir_func {
 };
 
 typedef struct ir_builder ir_builder;
+struct ir_map;
 
 typedef struct ir_module {
     ir_ctx *ctx;
@@ -284,6 +285,9 @@ void ir_add_update(ir_func *f, ir_state *s, ir_value *v);
 void ir_inline(ir_builder *b, const ir_func *from, ir_value *const *args, ir_value **out);
 /* A copy of a function (nested functions are shared). */
 ir_func *ir_clone(const ir_func *f, const char *name);
+/* Functions that inst, an instruction of m, names in another module are copied into m, each once, with those that they name; the map, of
+ * what was copied already, has none at first. What attributes point to otherwise is shared. */
+void ir_adopt_called(ir_module *m, ir_inst *inst, struct ir_map *adopted);
 /* Replaces every use of `old` in its function (results included) by `with`. */
 void ir_replace(ir_value *old, ir_value *with);
 void ir_remove(ir_inst *inst); /* unlinks; its results must be unused */

@@ -3,6 +3,7 @@
  *
  * Modules, functions, states, and edits of instruction lists. */
 #include "ir/ir.h"
+#include "ir/map.h"
 
 #include <string.h>
 
@@ -262,9 +263,8 @@ void ir_inline(ir_builder *b, const ir_func *from, ir_value *const *args, ir_val
     ir_arena_free(scratch);
 }
 
-ir_func *ir_clone(const ir_func *f, const char *name)
+static ir_func *clone_to(ir_module *m, const ir_func *f, const char *name)
 {
-    ir_module *m = f->module;
     ir_func *g = ir_func_new(m, name);
     ir_value **args = ir_array(m->arena, ir_value *, f->params.count), **out = ir_array(m->arena, ir_value *, f->results.count);
     for (int i = 0; i < f->params.count; i++) {
@@ -283,6 +283,34 @@ ir_func *ir_clone(const ir_func *f, const char *name)
     g->loss = f->loss;
     g->entry = f->entry;
     return g;
+}
+
+ir_func *ir_clone(const ir_func *f, const char *name)
+{
+    return clone_to(f->module, f, name);
+}
+
+static ir_func *adopt(ir_module *m, const ir_func *f, ir_map *adopted)
+{
+    ir_func *g = ir_map_get_ptr(adopted, f);
+    if (!g) {
+        g = clone_to(m, f, f->name);
+        ir_map_put_ptr(adopted, f, g);
+        IR_FOR (inst, g)
+            ir_adopt_called(m, inst, adopted);
+    }
+    return g;
+}
+
+void ir_adopt_called(ir_module *m, ir_inst *inst, ir_map *adopted)
+{
+    const ir_op_info *info = &ir_ops[inst->op];
+    for (int i = 0; i < info->nattrs; i++) {
+        if (info->attr[i].kind != IR_ATTR_func)
+            continue;
+        ir_func **field = (ir_func **)((char *)inst->attrs + info->attr[i].offset);
+        *field = *field ? adopt(m, *field, adopted) : NULL;
+    }
 }
 
 void ir_replace(ir_value *old, ir_value *with)

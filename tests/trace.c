@@ -346,6 +346,26 @@ START_TEST(gradients_and_gradients_of_gradients)
 }
 END_TEST
 
+/* The derivative of a running product is a loop; that of the loop is another. */
+START_TEST(gradients_that_are_loops)
+{
+    static const float values[] = {2, 3, 5};
+    gradc_tensor *x = gradc_from(g, GRADC_F32, GRADC_SHAPE(3), values), *d, *dd, *ddd;
+    ck_assert_int_eq(gradc_set_requires_grad(g, x, 1), 0);
+    gradc_tensor *y = gradc_select(g, gradc_cumprod(g, x, 0), 0, 2);
+    ck_assert_int_eq(gradc_gradients(g, y, NULL, &x, 1, GRADC_CREATE_GRAPH, &d), 0);
+    gradc_tensor *first = gradc_select(g, d, 0, 0);
+    ck_assert_double_eq(gradc_item(g, first), 15);
+    ck_assert_int_eq(gradc_gradients(g, first, NULL, &x, 1, GRADC_CREATE_GRAPH, &dd), 0);
+    gradc_tensor *second = gradc_select(g, dd, 0, 1);
+    ck_assert_double_eq(gradc_item(g, second), 5);
+    ck_assert_int_eq(gradc_gradients(g, second, NULL, &x, 1, 0, &ddd), 0);
+    ck_assert_double_eq(gradc_item(g, gradc_select(g, ddd, 0, 2)), 1);
+    ck_assert_double_eq(gradc_item(g, gradc_select(g, ddd, 0, 1)), 0);
+    check_no_error("loops");
+}
+END_TEST
+
 START_TEST(gradients_where_nothing_flows)
 {
     gradc_tensor *x = number(2), *w = number(5), *y = gradc_mul(g, x, x), *d[2], *both[] = {y, w};
@@ -839,7 +859,8 @@ int main(void)
     const TTest *const tests[] = {
         the_tutorial_to_the_digit, no_grad_and_detach_cut_the_graph, backward_needs_a_start, a_shared_part_is_released_too,
         retained_grads_of_inner_tensors,
-        gradients_and_gradients_of_gradients, gradients_where_nothing_flows, integers_have_no_gradient, assignment_leaves_older_graphs_alone,
+        gradients_and_gradients_of_gradients, gradients_that_are_loops, gradients_where_nothing_flows,
+        integers_have_no_gradient, assignment_leaves_older_graphs_alone,
         an_update_that_fails_is_given_up, a_loop_compiles_once_and_frees_what_it_made, old_code_is_forgotten, corners_of_shapes,
         every_float_type_runs, a_deep_graph_needs_no_stack, many_leaves_have_a_limit_that_is_told, equal_shapes_other_numbers_are_compiled_once,
         batch_norm_moves_its_buffers, dropout_scales_what_stays,

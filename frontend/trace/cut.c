@@ -95,7 +95,9 @@ static void copy_inst(trace_cut *cut, ir_inst *inst)
     if ((inst->op == IR_OP_gather || inst->op == IR_OP_scatter) && operand[1]->def && !operand[1]->name && inst->loc)
         operand[1]->name = ir_format(cut->f->module->arena, "the index of %s", inst->loc->op);
     cut->b.loc = inst->loc;
-    keep_results(cut, inst, ir_build(&cut->b, inst->op, operand, inst->noperands, &attrs));
+    ir_inst *copy = ir_build(&cut->b, inst->op, operand, inst->noperands, &attrs);
+    ir_adopt_called(cut->f->module, copy, &cut->adopted);
+    keep_results(cut, inst, copy);
 }
 
 typedef struct step {
@@ -108,6 +110,7 @@ ir_value *trace_cut_value(trace_cut *cut, gradc_tensor *x)
     IR_LIST(step) stack = {0};
     if (!cut->made.arena) {
         cut->made = ir_map_new(cut->scratch);
+        cut->adopted = ir_map_new(cut->scratch);
         cut->b = ir_builder_new(cut->f);
     }
     ir_value *goal = resolve(cut, trace_value(x)), *v = goal;
@@ -156,6 +159,8 @@ static void add_type(ir_arena *arena, trace_bytes *out, const ir_type *t)
     add_bytes(arena, out, t->dim, (size_t)t->rank * sizeof *t->dim);
 }
 
+static void add_func(ir_arena *arena, trace_bytes *out, ir_func *f);
+
 static void add_attr(ir_arena *arena, trace_bytes *out, ir_attr_kind kind, const void *field)
 {
     switch (kind) {
@@ -164,7 +169,7 @@ static void add_attr(ir_arena *arena, trace_bytes *out, ir_attr_kind kind, const
     case IR_ATTR_dtype: add_int(arena, out, *(const ir_attr_dtype *)field); break;
     case IR_ATTR_relation: add_int(arena, out, *(const ir_attr_relation *)field); break;
     case IR_ATTR_combine: add_int(arena, out, *(const ir_attr_combine *)field); break;
-    case IR_ATTR_func: BUG("the record has no functions");
+    case IR_ATTR_func: add_func(arena, out, *(ir_func *const *)field); break;
     case IR_ATTR_ints: {
         const ir_ints *v = field;
         add_int(arena, out, v->n);
@@ -179,14 +184,10 @@ static void add_attr(ir_arena *arena, trace_bytes *out, ir_attr_kind kind, const
     }
 }
 
-void trace_key(ir_arena *arena, const trace_cut *cut, trace_bytes *out)
+static void add_insts(ir_arena *arena, trace_bytes *out, ir_func *f)
 {
-    ir_number(cut->f);
-    for (int i = 0; i < cut->inputs.count; i++) {
-        add_type(arena, out, &cut->inputs.items[i].value->type);
-        add_int(arena, out, cut->inputs.items[i].tensor != NULL);
-    }
-    IR_FOR (inst, cut->f) {
+    ir_number(f);
+    IR_FOR (inst, f) {
         const ir_op_info *info = &ir_ops[inst->op];
         add_int(arena, out, inst->op);
         add_int(arena, out, inst->noperands);
@@ -196,6 +197,26 @@ void trace_key(ir_arena *arena, const trace_cut *cut, trace_bytes *out)
             add_attr(arena, out, info->attr[i].kind, (const char *)inst->attrs + info->attr[i].offset);
     }
     add_int(arena, out, -1);
-    for (int i = 0; i < cut->f->results.count; i++)
-        add_int(arena, out, cut->f->results.items[i].value->id);
+    for (int i = 0; i < f->results.count; i++)
+        add_int(arena, out, f->results.items[i].value->id);
+    add_int(arena, out, -1);
+}
+
+/* A body; NULL where an attribute names none. */
+static void add_func(ir_arena *arena, trace_bytes *out, ir_func *f)
+{
+    add_int(arena, out, f ? f->params.count : -1);
+    for (int i = 0; f && i < f->params.count; i++)
+        add_type(arena, out, &f->params.items[i].value->type);
+    if (f)
+        add_insts(arena, out, f);
+}
+
+void trace_key(ir_arena *arena, const trace_cut *cut, trace_bytes *out)
+{
+    for (int i = 0; i < cut->inputs.count; i++) {
+        add_type(arena, out, &cut->inputs.items[i].value->type);
+        add_int(arena, out, cut->inputs.items[i].tensor != NULL);
+    }
+    add_insts(arena, out, cut->f);
 }

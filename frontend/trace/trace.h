@@ -219,7 +219,7 @@ struct trace_cut {
     /* Inside. */
     ir_arena *scratch;
     ir_builder b;
-    ir_map made;
+    ir_map made, adopted; /* values and functions of the record: what they are in f's module */
 };
 /* Adds to f (empty) what x depends on and what is not known; returns its value there. Set f, scratch and the wishes first. */
 ir_value *trace_cut_value(trace_cut *cut, gradc_tensor *x);
