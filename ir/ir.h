@@ -390,6 +390,19 @@ ir_value *ir_einsum(ir_builder *b, const char *equation, ir_value *const *x, int
 /* x + y, either may be NULL (a symbolic zero). */
 ir_value *ir_add_or(ir_builder *b, ir_value *x, ir_value *y);
 
+/* ---- Composites: compose.c; the front ends build the same where they mean the same ---- */
+
+/* v in x's type and shape. */
+ir_value *ir_like(ir_builder *b, const ir_value *x, double v);
+/* log(1 + e^x), without overflow. */
+ir_value *ir_softplus(ir_builder *b, ir_value *x);
+/* x^(1/p) of a sum x >= 0 of which a norm or deviation is made: its derivative at 0 is 0. */
+ir_value *ir_root(ir_builder *b, ir_value *x, double p);
+/* |x|^p, p not 0, whose derivative at 0 is 0 also for p < 1. */
+ir_value *ir_size_pow(ir_builder *b, ir_value *x, double p);
+/* d^2 / 2 for |d| below delta, delta (|d| - delta / 2) from there on. */
+ir_value *ir_huber(ir_builder *b, ir_value *d, double delta);
+
 /* ---- Whole modules -------------------------------------------------------------------------------------------------- */
 
 /* BUG with the function and instruction when the module breaks a rule: operand order and scope, types against the shape

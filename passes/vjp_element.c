@@ -171,7 +171,8 @@ AD_RULE(pow)
 
 AD_RULE(atan2)
 {
-    ir_value *scaled = ir_div(b, G, ir_add(b, square(b, X), square(b, Y)));
+    ir_value *length = ir_add(b, square(b, X), square(b, Y)), *none = ir_compare(b, IR_EQ, length, ir_zeros_like(b, length));
+    ir_value *scaled = ad_unless(b, none, ir_div(b, G, ir_select(b, none, ir_splat(b, &length->type, 1), length)));
     if (want[0])
         out[0] = ir_mul(b, scaled, Y);
     if (want[1])

@@ -5,6 +5,7 @@
  * never divide: zeros need no care, in higher derivatives either. */
 #include "passes/vjp.h"
 
+#include <math.h>
 #include <string.h>
 
 #define X (inst->operand[0])
@@ -18,13 +19,14 @@ static ir_value *cumulative(ir_builder *b, ir_value *x, ir_combine combine, int6
 
 /* ---- reduce ---- */
 
-/* Shared evenly by all that equal the result, as torch's amax does. */
+/* Shared evenly by all that equal the result, as torch's amax does; NaN where the result is, which nothing equals. */
 static ir_value *extreme(ir_builder *b, const ir_inst *inst, ir_value *g)
 {
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
     ir_value *is = ir_compare(b, IR_EQ, X, ad_repeat(b, R, &X->type, axes));
     ir_value *count = ir_reduce(b, IR_SUM, ir_convert(b, is, g->type.dtype), axes.n, axes.v);
-    return ad_where(b, is, ad_repeat(b, ir_div(b, g, count), &X->type, axes));
+    ir_value *share = ir_div(b, g, count), *others = ir_select(b, ir_is_nan(b, R), ir_splat(b, &R->type, NAN), ir_zeros_like(b, R));
+    return ir_select(b, is, ad_repeat(b, share, &X->type, axes), ad_repeat(b, others, &X->type, axes));
 }
 
 /* Along several axes the reduced dimensions become one, the last. */

@@ -67,7 +67,7 @@ static void check_network(const char *name)
 
 START_TEST(gradients_agree_with_torch)
 {
-    const char *names[] = {"conv_script", "conv_export", "text_script", "text_export", "bounds"};
+    const char *names[] = {"conv_script", "conv_export", "text_script", "text_export", "bounds", "corners"};
     check_network(names[_i]);
 }
 END_TEST
@@ -76,7 +76,7 @@ int main(void)
 {
     Suite *s = suite_create("onnx_grad");
     TCase *c = tcase_create("onnx_grad");
-    tcase_add_loop_test(c, gradients_agree_with_torch, 0, 5);
+    tcase_add_loop_test(c, gradients_agree_with_torch, 0, 6);
     suite_add_tcase(s, c);
     return suite_run(s);
 }

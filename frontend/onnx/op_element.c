@@ -51,12 +51,6 @@ static ir_value *plus(onnx_node *n, ir_value *x, double a)
     return ir_add(n->b, x, onnx_like(n, x, a));
 }
 
-static ir_value *softplus(onnx_node *n, ir_value *x)
-{
-    ir_builder *b = n->b;
-    return ir_add(b, ir_max(b, x, onnx_like(n, x, 0)), ir_log1p(b, ir_exp(b, ir_neg(b, ir_abs(b, x)))));
-}
-
 /* At a bound the derivative is that of the bound, zero, as torch has it of ReLU6 and the like. */
 static ir_value *clamp(onnx_node *n, ir_value *x, ir_value *low, ir_value *high)
 {
@@ -109,9 +103,9 @@ BUILD(activation)
     case 5: y = ir_select(b, ir_compare(b, IR_GT, X, onnx_like(n, X, onnx_float(n, "alpha", 1))), X, zero); break;
     case 6: y = clamp(n, plus(n, times(n, X, onnx_float(n, "alpha", 0.2)), onnx_float(n, "beta", 0.5)), zero, onnx_like(n, X, 1)); break;
     case 7: y = ir_mul(b, X, clamp(n, plus(n, times(n, X, 1.0 / 6), 0.5), zero, onnx_like(n, X, 1))); break;
-    case 8: y = softplus(n, X); break;
+    case 8: y = ir_softplus(b, X); break;
     case 9: y = ir_div(b, X, plus(n, ir_abs(b, X), 1)); break;
-    case 10: y = ir_mul(b, X, ir_tanh(b, softplus(n, X))); break;
+    case 10: y = ir_mul(b, X, ir_tanh(b, ir_softplus(b, X))); break;
     case 11: y = gelu(n, X); break;
     case 12: y = ir_mul(b, X, ir_logistic(b, times(n, X, onnx_float(n, "alpha", 1)))); break;
     default: {
@@ -126,7 +120,8 @@ BUILD(activation)
 BUILD(prelu)
 {
     ir_value *slope = ir_broadcast_to(n->b, ir_convert(n->b, Y, X->type.dtype), X->type.rank, X->type.dim);
-    n->out[0] = pick(n, X, ir_mul(n->b, X, slope), X);
+    ir_value *low = pick(n, X, X, onnx_like(n, X, 0)); /* the slope's derivative is 0 above zero, at infinity too */
+    n->out[0] = pick(n, X, ir_mul(n->b, low, slope), X);
 }
 
 BUILD(clip)

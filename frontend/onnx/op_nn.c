@@ -355,10 +355,8 @@ BUILD(average_pool)
         return;
     double p = (double)onnx_int(n, "p", 2);
     ir_value *x = X;
-    if (n->op->extra) {
-        x = ir_abs(n->b, x);
-        x = p == 2 ? ir_mul(n->b, x, x) : ir_pow(n->b, x, onnx_like(n, x, p));
-    }
+    if (n->op->extra)
+        x = ir_size_pow(n->b, x, p);
     ir_value *y = window_sum(n, x, &w);
     if (!y)
         return;
@@ -366,7 +364,7 @@ BUILD(average_pool)
     memcpy(to + 2, out, (size_t)w.spatial * sizeof *out);
     y = ir_slice(n->b, y, from, to, NULL);
     if (n->op->extra)
-        n->out[0] = p == 2 ? ir_sqrt(n->b, y) : ir_pow(n->b, y, onnx_like(n, y, 1 / p));
+        n->out[0] = ir_root(n->b, y, p);
     else
         n->out[0] =
             y ? ir_div(n->b, y, window_counts(n, &w, w.way == NOTSET ? pads + w.spatial : w.high, &y->type, onnx_int(n, "count_include_pad", 0) != 0))
@@ -388,8 +386,6 @@ BUILD(global_pool)
         n->out[0] = onnx_mean(n->b, X, k, axes, true);
     else if (n->op->extra == 1)
         n->out[0] = ir_reduce_keep(n->b, IR_MAX, X, k, axes);
-    else {
-        ir_value *y = ir_reduce_keep(n->b, IR_SUM, ir_pow(n->b, ir_abs(n->b, X), onnx_like(n, X, p)), k, axes);
-        n->out[0] = y ? ir_pow(n->b, y, onnx_like(n, y, 1 / p)) : NULL;
-    }
+    else
+        n->out[0] = ir_root(n->b, ir_reduce_keep(n->b, IR_SUM, ir_size_pow(n->b, X, p), k, axes), p);
 }

@@ -179,7 +179,7 @@ BUILD(mean_variance_norm)
     if (!n->failed && onnx_axes(n, raw, RANK, axes, &k)) {
         ir_value *mean = onnx_mean(n->b, X, k, axes, true), *d = ir_sub(n->b, X, spread(n, mean));
         ir_value *variance = onnx_mean(n->b, ir_mul(n->b, d, d), k, axes, true);
-        n->out[0] = variance ? ir_div(n->b, d, spread(n, ir_add(n->b, ir_sqrt(n->b, variance), onnx_like(n, variance, 1e-9)))) : NULL;
+        n->out[0] = variance ? ir_div(n->b, d, spread(n, ir_add(n->b, ir_root(n->b, variance, 2), onnx_like(n, variance, 1e-9)))) : NULL;
     }
 }
 

@@ -44,7 +44,7 @@ BUILD(reduce)
     case 3: y = ir_reduce_keep(b, x->type.dtype == IR_BOOL ? IR_OR : IR_MAX, x, k, axes); break;
     case 4: y = ir_reduce_keep(b, x->type.dtype == IR_BOOL ? IR_AND : IR_MIN, x, k, axes); break;
     case 5: y = ir_reduce_keep(b, IR_SUM, ir_abs(b, x), k, axes); break;
-    case 6: y = ir_sqrt(b, ir_reduce_keep(b, IR_SUM, ir_mul(b, x, x), k, axes)); break;
+    case 6: y = ir_root(b, ir_reduce_keep(b, IR_SUM, ir_mul(b, x, x), k, axes), 2); break;
     case 7: y = ir_reduce_keep(b, IR_SUM, ir_mul(b, x, x), k, axes); break;
     case 8: y = ir_log(b, ir_reduce_keep(b, IR_SUM, x, k, axes)); break;
     default: y = log_sum_exp(n, x, k, axes);

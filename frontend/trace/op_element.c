@@ -218,11 +218,8 @@ TRACE_BUILD(hardtanh)
 /* extra 1: times x. */
 TRACE_BUILD(hardsigmoid)
 {
-    ir_value *y = trace_plus(c, trace_times(c, X, 1.0 / 6), 0.5);
-    if (c->row->extra)
-        OUT = inside(c, -3, 3, zero(c), ir_mul(c->b, X, y), X);
-    else
-        OUT = inside(c, -3, 3, zero(c), y, trace_like(c, X, 1));
+    ir_value *y = inside(c, -3, 3, zero(c), trace_plus(c, trace_times(c, X, 1.0 / 6), 0.5), trace_like(c, X, 1));
+    OUT = c->row->extra ? ir_mul(c->b, X, y) : y;
 }
 
 /* ---- Activations ---- */
@@ -253,7 +250,8 @@ TRACE_BUILD(prelu)
         slope = ir_broadcast(c->b, slope, X->type.rank, X->type.dim, &axis);
     else
         trace_wrong(c, "slopes %s for %s", trace_text(c, slope), trace_text(c, X));
-    OUT = above_zero(c, X, ir_mul(c->b, X, slope));
+    ir_value *low = above_zero(c, zero(c), X); /* the slope's derivative is 0 above zero, at infinity too */
+    OUT = above_zero(c, X, ir_mul(c->b, low, slope));
 }
 
 /* Extra 0: elu; 1: celu; 2: selu. */
@@ -286,28 +284,21 @@ TRACE_BUILD(silu)
     OUT = ir_mul(c->b, X, ir_logistic(c->b, X));
 }
 
-/* log(1 + e^x), and nothing overflows. */
-static ir_value *softplus(trace_call *c, ir_value *x)
-{
-    ir_builder *b = c->b;
-    return ir_add(b, ir_max(b, x, trace_like(c, x, 0)), ir_log1p(b, ir_exp(b, ir_neg(b, ir_abs(b, x)))));
-}
-
 TRACE_BUILD(softplus)
 {
     double beta = c->n[0], threshold = c->n[1];
-    ir_value *x = trace_times(c, X, beta), *y = trace_times(c, softplus(c, x), 1 / beta);
+    ir_value *x = trace_times(c, X, beta), *y = trace_times(c, ir_softplus(c->b, x), 1 / beta);
     OUT = ir_select(c->b, compare(c, IR_GT, x, threshold), X, y);
 }
 
 TRACE_BUILD(mish)
 {
-    OUT = ir_mul(c->b, X, ir_tanh(c->b, softplus(c, X)));
+    OUT = ir_mul(c->b, X, ir_tanh(c->b, ir_softplus(c->b, X)));
 }
 
 TRACE_BUILD(logsigmoid)
 {
-    OUT = ir_neg(c->b, softplus(c, ir_neg(c->b, X)));
+    OUT = ir_neg(c->b, ir_softplus(c->b, ir_neg(c->b, X)));
 }
 
 /* extra 1: softshrink. */
@@ -316,7 +307,8 @@ TRACE_BUILD(shrink)
     ir_builder *b = c->b;
     double l = c->n[0];
     ir_value *high = c->row->extra ? trace_plus(c, X, -l) : X, *low = c->row->extra ? trace_plus(c, X, l) : X;
-    OUT = ir_select(b, compare(c, IR_GT, X, l), high, ir_select(b, compare(c, IR_LT, X, -l), low, zero(c)));
+    ir_value *between = ir_select(b, ir_is_nan(b, X), X, zero(c));
+    OUT = ir_select(b, compare(c, IR_GT, X, l), high, ir_select(b, compare(c, IR_LT, X, -l), low, between));
 }
 
 TRACE_BUILD(tanhshrink)

@@ -26,14 +26,6 @@ static ir_value *reduced(trace_call *c, ir_value *loss)
     return c->i[0] == GRADC_MEAN ? trace_mean(c, loss, loss->type.rank, axes, false) : ir_reduce(c->b, IR_SUM, loss, loss->type.rank, axes);
 }
 
-/* Quadratic up to `bend`, then linear: half d^2 and bend (|d| - bend / 2). */
-static ir_value *bent(trace_call *c, ir_value *d, double bend)
-{
-    ir_builder *b = c->b;
-    ir_value *size = ir_abs(b, d), *linear = trace_times(c, trace_plus(c, size, -bend / 2), bend);
-    return ir_select(b, ir_compare(b, IR_LT, size, trace_like(c, size, bend)), trace_times(c, ir_mul(b, d, d), 0.5), linear);
-}
-
 /* log x, at least -100; no gradient where x is 0. */
 static ir_value *bounded_log(trace_call *c, ir_value *x)
 {
@@ -55,8 +47,7 @@ static ir_value *binary_cross_entropy(trace_call *c, ir_value *x, ir_value *y)
 static ir_value *with_logits(trace_call *c, ir_value *x, ir_value *y)
 {
     ir_builder *b = c->b;
-    ir_value *rest = ir_log1p(b, ir_exp(b, ir_neg(b, ir_abs(b, x))));
-    return ir_add(b, ir_sub(b, ir_max(b, x, trace_like(c, x, 0)), ir_mul(b, x, y)), rest);
+    return ir_sub(b, ir_softplus(b, x), ir_mul(b, x, y));
 }
 
 /* y (log y - x), zero where y is. */
@@ -94,8 +85,8 @@ TRACE_BUILD(loss)
         c->grad_fn = name_of(c, "AbsBackward0", "MeanBackward0", "SumBackward0");
         loss = ir_abs(b, d);
         break;
-    case 2: loss = n ? trace_times(c, bent(c, d, n), 1 / n) : ir_abs(b, d); break;
-    case 3: loss = bent(c, d, n); break;
+    case 2: loss = n ? trace_times(c, ir_huber(b, d, n), 1 / n) : ir_abs(b, d); break;
+    case 3: loss = ir_huber(b, d, n); break;
     case 4:
         c->grad_fn = name_of(c, "SubBackward0", "MeanBackward0", "SumBackward0");
         loss = divergence(c, X, Y);

@@ -143,7 +143,7 @@ TRACE_BUILD(var)
     ir_value *d = ir_sub(b, X, trace_spread(c, trace_mean(c, X, o.n, o.axes, true), X));
     ir_value *sum = reduce(c, IR_SUM, ir_mul(b, d, d), &o);
     ir_value *v = ir_div(b, sum, trace_like(c, sum, divisor));
-    OUT = c->row->extra ? ir_sqrt(b, v) : v;
+    OUT = c->row->extra ? ir_root(b, v, 2) : v;
 }
 
 TRACE_BUILD(norm)
@@ -153,19 +153,13 @@ TRACE_BUILD(norm)
     over o;
     if (!read_over(c, &o))
         return;
-    ir_value *size = ir_abs(b, X);
     if (p == INFINITY || p == -INFINITY) {
         if (not_empty(c, &o))
-            OUT = reduce(c, p > 0 ? IR_MAX : IR_MIN, size, &o);
+            OUT = reduce(c, p > 0 ? IR_MAX : IR_MIN, ir_abs(b, X), &o);
     } else if (p == 0) {
         OUT = reduce(c, IR_SUM, ir_convert(b, ir_compare(b, IR_NE, X, trace_like(c, X, 0)), X->type.dtype), &o);
-    } else if (p == 1) {
-        OUT = reduce(c, IR_SUM, size, &o);
-    } else { /* at zero the derivative is zero: the root is taken of 1 there */
-        ir_value *sum = reduce(c, IR_SUM, p == 2 ? ir_mul(b, X, X) : ir_pow(b, size, trace_like(c, size, p)), &o);
-        ir_value *none = sum ? ir_compare(b, IR_EQ, sum, trace_like(c, sum, 0)) : NULL, *safe = ir_select(b, none, trace_like(c, sum, 1), sum);
-        ir_value *root = p == 2 ? ir_sqrt(b, safe) : ir_pow(b, safe, trace_like(c, safe, 1 / p));
-        OUT = ir_select(b, none, trace_like(c, sum, 0), root);
+    } else {
+        OUT = ir_root(b, reduce(c, IR_SUM, ir_size_pow(b, X, p), &o), p);
     }
 }
 

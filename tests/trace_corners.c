@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * First and second derivatives at corners against torch's in f64: tests/fixtures/corners.safetensors, which make_corners.py writes. */
+#include "api/trace.h"
+#include "ir/safetensors.h"
+#include "tests/suite.h"
+
+#include <math.h>
+
+static gradc *g;
+
+typedef struct corner {
+    const char *name;
+    int operands;
+    gradc_tensor *(*call)(gradc_tensor **x);
+} corner;
+
+#define CASE(text, count, expression)                                                                                             \
+    static gradc_tensor *CALL(__LINE__)(gradc_tensor **x)                                                                         \
+    {                                                                                                                             \
+        return expression;                                                                                                        \
+    }
+#define CALL(line) CALL_(line)
+#define CALL_(line) call_##line
+#include "tests/trace_corners.def"
+#define CASE(text, count, expression) {text, count, CALL(__LINE__)},
+static const corner corners[] = {
+#include "tests/trace_corners.def"
+};
+enum { CASES = sizeof corners / sizeof *corners, OPERANDS = 2 };
+
+static ir_ctx *ctx;
+static ir_arena *arena;
+static ir_tensors saved;
+
+static void load(void)
+{
+    ctx = ir_ctx_new(NULL, NULL);
+    arena = ir_arena_new(ctx);
+    ck_assert_msg(ir_safetensors_read_file(arena, "tests/fixtures/corners.safetensors", &saved), "%s", ir_ctx_why(ctx));
+    g = gradc_new();
+}
+
+static void unload(void)
+{
+    gradc_free(g);
+    ir_ctx_free(ctx);
+}
+
+static const ir_literal *find(const corner *c, const char *what, int i)
+{
+    return ir_tensor_by_name(&saved, i < 0 ? ir_format(arena, "%s/%s", c->name, what) : ir_format(arena, "%s/%s%d", c->name, what, i));
+}
+
+static gradc_tensor *tensor(const ir_literal *l)
+{
+    ck_assert_ptr_nonnull(l);
+    return gradc_from(g, (gradc_dtype)l->type.dtype, gradc_shape_from(l->type.rank, l->type.dim), l->data);
+}
+
+static void check(const corner *c, const char *what, int i, gradc_tensor *x)
+{
+    const ir_literal *due = find(c, what, i);
+    const double *data = gradc_data(g, x);
+    ck_assert_msg(data && due, "%s: %s", c->name, gradc_error(g));
+    for (int64_t k = 0; k < ir_count(&due->type); k++) {
+        double a = data[k], b = ir_literal_get(due, k);
+        bool same = isnan(b) ? isnan(a) : isinf(b) ? a == b : fabs(a - b) <= 1e-9 * (1 + fabs(b));
+        ck_assert_msg(same, "%s: %s%d[%lld] is %.12g, torch has %.12g", c->name, what, i, (long long)k, a, b);
+    }
+}
+
+/* The gradients of the sum of all gradients, each times a tensor of numbers. */
+static void check_second(const corner *c, gradc_tensor **x, gradc_tensor **grad)
+{
+    gradc_tensor *sum = NULL, *second[OPERANDS];
+    for (int i = 0; i < c->operands; i++) {
+        gradc_tensor *part = gradc_sum(g, gradc_mul(g, grad[i], tensor(find(c, "w", i))), GRADC_ALL, 0);
+        sum = sum ? gradc_add(g, sum, part) : part;
+    }
+    ck_assert_msg(!gradc_gradients(g, sum, NULL, x, c->operands, 0, second), "%s: %s", c->name, gradc_error(g));
+    for (int i = 0; i < c->operands; i++)
+        check(c, "second", i, second[i]);
+}
+
+START_TEST(corners_are_torchs)
+{
+    const corner *c = &corners[_i];
+    gradc_tensor *x[OPERANDS], *grad[OPERANDS];
+    for (int i = 0; i < c->operands; i++) {
+        x[i] = tensor(find(c, "in", i));
+        gradc_set_requires_grad(g, x[i], 1);
+    }
+    gradc_tensor *y = c->call(x);
+    ck_assert_msg(!gradc_gradients(g, y, tensor(find(c, "ct", -1)), x, c->operands, GRADC_CREATE_GRAPH, grad), "%s: %s", c->name, gradc_error(g));
+    for (int i = 0; i < c->operands; i++)
+        check(c, "grad", i, grad[i]);
+    if (find(c, "second", 0))
+        check_second(c, x, grad);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("trace_corners");
+    TCase *c = tcase_create("corners");
+    tcase_set_timeout(c, 60);
+    tcase_add_checked_fixture(c, load, unload);
+    tcase_add_loop_test(c, corners_are_torchs, 0, CASES);
+    suite_add_tcase(s, c);
+    return suite_run(s);
+}
