@@ -441,7 +441,7 @@ static void build_main(onnx_reader *r, const char *name)
     body.b.loc = loc;
     int errors = ir_error_count(r->ctx);
     r->main = body.b.func;
-    r->known = r->outer_of = r->updated = ir_map_new(r->scratch);
+    r->known = r->outer_of = r->updated = r->quantised = r->straight = ir_map_new(r->scratch);
     r->fold_left = (int64_t)1 << 30;
     r->nodes = 0;
     r->streams = 0;

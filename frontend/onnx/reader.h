@@ -110,6 +110,8 @@ struct onnx_reader {
     ir_map used_offers;   /* input name -> its literal, baked because it decides a shape */
     ir_map dims;          /* symbolic dimension -> extent + 1 */
     ir_map updated;       /* state -> its new value in `train` */
+    ir_map quantised;     /* integer value -> what it was made of (op_quantize.c) */
+    ir_map straight;      /* type -> attributes of the call that passes gradients straight through */
     int64_t fold_left, nodes;
     int streams, bodies;
     ir_value *random_seed, *random_calls;

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Quantisation. DequantizeLinear of what QuantizeLinear gave passes gradients straight through where nothing was cut off, the ends of the
+ * range included, and none to scale and zero point, as torch.fake_quantize_per_tensor_affine: so trains a model with quantisation
+ * in it. */
+#include "frontend/onnx/reader.h"
+
+#include <math.h>
+
+#define BUILD(name) void onnx_build_##name(onnx_node *n)
+#define X n->in[0]
+#define Y n->in[1]
+
+/* What an integer value was made of. */
+typedef struct quantised {
+    ir_value *x, *scale, *inside; /* inside, bool: not cut off */
+    const ir_value *raw_scale;    /* before it was repeated */
+} quantised;
+
+/* Scale or zero point along the axis, or for all. */
+static ir_value *per_axis(onnx_node *n, ir_value *v)
+{
+    int64_t axis = onnx_int(n, "axis", 1);
+    if (onnx_int(n, "block_size", 0)) {
+        onnx_error(n, "blocked quantisation is not supported");
+        return NULL;
+    }
+    if (!v || ir_count(&v->type) == 1)
+        return v ? ir_broadcast_to(n->b, ir_reshape(n->b, v, 0, NULL), X->type.rank, X->type.dim) : NULL;
+    if (v->type.rank != 1 || !onnx_axis(n, axis, X->type.rank, &axis))
+        return NULL;
+    return ir_broadcast(n->b, v, X->type.rank, X->type.dim, &axis);
+}
+
+/* v, a whole number, as an element of the type; what lies outside its range goes to the end of it. */
+static ir_value *to_integer(onnx_node *n, ir_value *v, ir_dtype to, quantised q)
+{
+    ir_builder *b = n->b;
+    ir_value *r = ir_convert(b, v, to); /* saturates */
+    if (!r || !ir_is_int(to))
+        return r;
+    bool is_signed = ir_is_signed(to);
+    int bits = 8 * (int)ir_dtypes[to].bytes - is_signed;
+    ir_value *low = onnx_like(n, v, is_signed ? -ldexp(1, bits) : 0), *high = onnx_like(n, v, ldexp(1, bits) - 1);
+    q.inside = ir_and(b, ir_compare(b, IR_GE, v, low), ir_compare(b, IR_LE, v, high));
+    ir_map_put_ptr(&n->r->quantised, r, ir_memdup(n->r->scratch, &q, sizeof q));
+    return r;
+}
+
+BUILD(quantize)
+{
+    ir_builder *b = n->b;
+    ir_value *zero = n->nin > 2 ? n->in[2] : NULL, *scale = per_axis(n, Y);
+    ir_dtype to = zero ? zero->type.dtype : IR_U8;
+    if (onnx_int(n, "output_dtype", 0) && !onnx_dtype(n->r, n->loc, (int32_t)onnx_int(n, "output_dtype", 0), &to)) {
+        n->failed = true;
+        return;
+    }
+    ir_value *x = scale ? ir_round(b, ir_div(b, ir_convert(b, X, scale->type.dtype), scale)) : NULL;
+    if (x && zero)
+        x = ir_add(b, x, ir_convert(b, per_axis(n, zero), x->type.dtype));
+    n->out[0] = x ? to_integer(n, x, to, (quantised){.x = X, .scale = scale, .raw_scale = Y}) : NULL;
+}
+
+/* (x, inside, y) -> y. */
+static ir_func *straight_value(ir_module *m, const ir_type *t, const ir_type *mask)
+{
+    ir_func *f = ir_func_new(m, "straight_through");
+    ir_add_input(f, NULL, t);
+    ir_add_input(f, NULL, mask);
+    ir_add_output(f, NULL, ir_add_input(f, NULL, t));
+    return f;
+}
+
+/* (x, inside, y; y; cotangent) -> cotangents: inside ? that of y : 0 for x. */
+static ir_func *straight_vjp(ir_module *m, const ir_type *t, const ir_type *mask)
+{
+    ir_func *f = ir_func_new(m, "straight_through_vjp");
+    ir_add_input(f, NULL, t);
+    ir_value *inside = ir_add_input(f, NULL, mask);
+    ir_add_input(f, NULL, t);
+    ir_add_input(f, NULL, t);
+    ir_value *g = ir_add_input(f, NULL, t);
+    ir_builder b = ir_builder_new(f);
+    b.phase = IR_BACKWARD;
+    ir_value *zero = ir_zeros_like(&b, g);
+    ir_add_output(f, NULL, ir_select(&b, inside, g, zero));
+    ir_add_output(f, NULL, inside);
+    ir_add_output(f, NULL, zero);
+    ir_built(&b);
+    return f;
+}
+
+/* y, with the derivative of x where `inside`, and none else. */
+static ir_value *straight_through(onnx_node *n, ir_value *x, ir_value *inside, ir_value *y)
+{
+    onnx_reader *r = n->r;
+    const char *key = ir_type_text(r->scratch, &y->type);
+    ir_attrs *attrs = ir_map_get_text(&r->straight, key);
+    if (!attrs) {
+        attrs = ir_new(r->scratch, ir_attrs);
+        attrs->call.callee = straight_value(r->m, &y->type, &inside->type);
+        attrs->call.vjp = straight_vjp(r->m, &y->type, &inside->type);
+        ir_map_put_text(&r->straight, key, attrs);
+    }
+    return ir_build1(n->b, IR_OP_call, (ir_value *[]){x, inside, ir_stop_gradient(n->b, y)}, 3, attrs);
+}
+
+BUILD(dequantize)
+{
+    ir_builder *b = n->b;
+    ir_value *scale = per_axis(n, Y), *zero = n->nin > 2 && n->in[2] ? per_axis(n, n->in[2]) : NULL, *x = X;
+    if (!scale)
+        return;
+    x = ir_convert(b, x, IR_I64);
+    if (zero)
+        x = ir_sub(b, x, ir_convert(b, zero, IR_I64));
+    ir_value *y = ir_mul(b, ir_convert(b, x, scale->type.dtype), scale);
+    const quantised *q = ir_map_get_ptr(&n->r->quantised, X);
+    if (!q || !y) {
+        n->out[0] = y;
+        return;
+    }
+    ir_value *from = ir_convert(b, q->x, y->type.dtype);
+    if (q->raw_scale != Y)
+        from = ir_mul(b, from, ir_stop_gradient(b, ir_div(b, scale, ir_convert(b, q->scale, y->type.dtype))));
+    n->out[0] = straight_through(n, from, q->inside, y);
+}
+
+/* To u8, with the scale and zero point that the values' range gives. */
+BUILD(dynamic_quantize)
+{
+    ir_builder *b = n->b;
+    int64_t axes[IR_MAX_RANK];
+    for (int i = 0; i < X->type.rank; i++)
+        axes[i] = i;
+    ir_value *zero = ir_scalar(b, X->type.dtype, 0);
+    ir_value *low = ir_min(b, ir_reduce(b, IR_MIN, X, X->type.rank, axes), zero);
+    ir_value *high = ir_max(b, ir_reduce(b, IR_MAX, X, X->type.rank, axes), zero);
+    ir_value *scale = ir_sub(b, high, low);
+    scale = ir_div(b, scale, onnx_like(n, scale, 255));
+    ir_value *point = ir_convert(b, ir_round(b, ir_neg(b, ir_div(b, low, scale))), IR_U8); /* saturates */
+    if (!point)
+        return;
+    ir_value *wide = ir_broadcast_to(b, scale, X->type.rank, X->type.dim), *q = ir_round(b, ir_div(b, X, wide));
+    q = ir_add(b, q, ir_broadcast_to(b, ir_convert(b, point, X->type.dtype), X->type.rank, X->type.dim));
+    n->out[0] = to_integer(n, q, IR_U8, (quantised){.x = X, .scale = wide, .raw_scale = scale});
+    n->out[1] = scale;
+    n->out[2] = point;
+}
