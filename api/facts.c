@@ -155,8 +155,8 @@ static bool check_text(api_session *s, api_nodes *out)
 {
     ir_module *m = api_read_text(s);
     int index = 0;
-    if (m)
-        api_check_names(s, m);
+    if (m && api_check_names(s, m))
+        api_warn(s, m);
     for (int k = 0; m && k < m->funcs.count; k++)
         IR_FOR (inst, m->funcs.items[k]) {
             bool has = ad_is_zero(inst->op) || ad_rules[inst->op];
@@ -205,7 +205,8 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
         ir_module *m = onnx_read_file(ctx, ir_arena_new(ctx), path, o);
         if (m) {
             without_rule(&g, m);
-            api_check_names(s, m);
+            if (api_check_names(s, m))
+                api_warn(s, m);
         }
         ir_try_pop(ctx, &frame);
     } else if (!g.general) {

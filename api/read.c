@@ -205,6 +205,11 @@ static onnx_options *onnx_options_of(api_session *s, const wishes *w, const int6
         dim[i] = (onnx_dim){w->items[i].name, extent ? extent[i] : w->items[i].extent[0]};
     onnx_options o = {.dims = dim, .ndims = w->count, .shapes = w->shape, .nshapes = w->nshapes, .baked = w->baked, .nbaked = w->nbaked,
                       .offered = w->offered, .noffered = w->noffered, .training = s->options.train != NULL, .facts = facts};
+    if (s->options.batchnorm)
+        o.batch_norm = !strcmp(s->options.batchnorm, "train")  ? ONNX_MODE_TRAIN
+                       : !strcmp(s->options.batchnorm, "eval") ? ONNX_MODE_EVAL
+                                                               : ONNX_MODE_FILE;
+    o.unbiased_variance = s->options.batchnorm_variance && !strcmp(s->options.batchnorm_variance, "torch");
     return ir_memdup(s->arena, &o, sizeof o);
 }
 
@@ -220,6 +225,12 @@ static bool check_words(api_session *s)
         api_usage(s, "-O%lld: 0 to 3", (long long)o->level);
     if (o->threads == 0 || o->threads > (int64_t)GRADC_RT_MAX_THREADS)
         api_usage(s, "--threads=%lld: 1 to %u", (long long)o->threads, GRADC_RT_MAX_THREADS);
+    if (o->batchnorm && strcmp(o->batchnorm, "file") && strcmp(o->batchnorm, "train") && strcmp(o->batchnorm, "eval"))
+        api_usage(s, "--batchnorm=%s: file, train or eval", o->batchnorm);
+    if (o->batchnorm_variance && strcmp(o->batchnorm_variance, "onnx") && strcmp(o->batchnorm_variance, "torch"))
+        api_usage(s, "--batchnorm-variance=%s: onnx or torch", o->batchnorm_variance);
+    if (s->text && (o->batchnorm || o->batchnorm_variance))
+        api_usage(s, "--batchnorm and --batchnorm-variance are for ONNX files: here batch normalisation is written out");
     if (o->weights && strcmp(o->weights, "embed") && strcmp(o->weights, "file"))
         api_usage(s, "--weights=%s: embed or file", o->weights);
     if (!s->usage && !cg_check_target(s->ctx, s->arena, o->target, (const char *const *)o->cpu.items, o->cpu.count))

@@ -81,6 +81,10 @@ void api_note_stage(api_session *s, const char *name);
 bool api_train(api_session *s, ir_module *m);
 /* For `check`: what options about training name is in the module; else false and reported. */
 bool api_check_names(api_session *s, ir_module *m);
+/* warn.c: what there is to warn of, after it is known what trains. */
+void api_warn(api_session *s, const ir_module *m);
+/* False and reported if --batchnorm=train finds none. */
+bool api_check_layers(api_session *s);
 /* attach.c: adds the loss of --attach-loss to a function. */
 bool api_attach_loss(api_session *s, ir_func *f);
 /* range.c: fills s->ranges from the entries as they come in. */

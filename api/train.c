@@ -104,34 +104,6 @@ static bool choose_trainable(api_session *s, ir_module *m)
     return true;
 }
 
-/* A weight is hardly a single number, nor a mask of huge ones: said, so that --freeze may be thought of. */
-static bool looks_odd(const ir_state *x)
-{
-    int64_t n = ir_count(&x->type);
-    if (!x->init)
-        return false;
-    for (int64_t i = 0; i < n && i < 1 << 20; i++) {
-        double v = ir_literal_get(x->init, i);
-        if (!(v > -1e4 && v < 1e4))
-            return true;
-    }
-    return x->type.rank == 0;
-}
-
-static void warn(api_session *s, const ir_module *m)
-{
-    for (int i = 0; i < m->states.count; i++) {
-        const ir_state *x = m->states.items[i];
-        if (x->kind == IR_PARAM && x->trainable && !s->options.trainable.count && !s->facts.torch_list && looks_odd(x))
-            ir_warn(s->ctx, IR_W_odd_parameter, NULL, "'%s' trains, but does not look like a weight; --freeze keeps it as it is", x->name);
-    }
-    if (s->facts.torch_list && !s->facts.has_training_ops && s->options.train)
-        ir_warn(s->ctx, IR_W_folded_layers, NULL,
-                "%s: neither BatchNormalization nor Dropout is in the file; torch's exporter folds them away, even in training mode, "
-                "unless it is told optimize=False",
-                s->path);
-}
-
 /* ---- Entries ---- */
 
 /* The entries that the verb wants, by bit. */
@@ -226,8 +198,7 @@ bool api_check_names(api_session *s, ir_module *m)
     ir_func *f = ir_entry_by_name(m, "forward");
     bool *unused = ir_array(s->arena, bool, m->states.count + 1);
     int *index = ir_array(s->arena, int, f->params.count + f->results.count + 1), n;
-    bool ok = choose_states(s, "trainable", &s->options.trainable, m, unused);
-    ok &= choose_states(s, "freeze", &s->options.freeze, m, unused);
+    bool ok = api_check_layers(s) && choose_trainable(s, m);
     ok &= choose_states(s, "no-decay", &s->options.no_decay, m, unused);
     ok &= choose_inputs(s, f, index, &n);
     return (s->options.attach_loss || (find_loss(s, f) && choose_outputs(s, f, index, &n))) && ok; /* it adds an output */
@@ -258,7 +229,7 @@ bool api_train(api_session *s, ir_module *m)
         if (f && ((s->options.attach_loss && !api_attach_loss(s, f)) || !find_loss(s, f)))
             return false;
     }
-    if (!choose_trainable(s, m) || !wanted_entries(s, &wanted))
+    if (!api_check_layers(s) || !choose_trainable(s, m) || !wanted_entries(s, &wanted))
         return false;
     if (s->options.f64)
         pass_widen(m);
@@ -268,8 +239,8 @@ bool api_train(api_session *s, ir_module *m)
     }
     forward->entry = true;
     s->trains = wanted & ~(1u << GRADC_RT_FORWARD);
-    if (s->trains && m == s->module[0])
-        warn(s, m);
+    if (m == s->module[0])
+        api_warn(s, m);
     if (s->trains && (is_built(s, m) || !build_entries(s, m, train ? train : forward, wanted)))
         return false;
     if (!s->trains && train)

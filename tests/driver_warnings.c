@@ -150,6 +150,132 @@ START_TEST(help_and_page_list_all)
 }
 END_TEST
 
+/* ---- What exporters leave behind ---- */
+
+#define FIXTURES ROOT "tests/fixtures/onnx/"
+#define NORMS FIXTURES "torch/norms.onnx"
+#define TIED(way) FIXTURES "torch/tied_" way ".onnx"
+#define IS_TIED " and stays one in training; torch's exporters merge what is equal, as copies are before they train [-Wtied-weights]\n"
+
+/* All that is said: each piece, and as many warnings as there are pieces. */
+static const struct {
+    const char *line, *says[8];
+} modes[] = {
+    {"info " NORMS " --train",
+     {"norms.onnx: node 7 'node__native_batch_norm_legit_functional__0' (BatchNormalization): warning: in inference mode, as are node 10 "
+      "'node__native_batch_norm_legit_functional_1__0': training takes the running statistics and does not move them; --batchnorm=train takes the "
+      "batch's, --batchnorm=eval says that this is meant [-Wbatchnorm-eval]\n"}},
+    {"info " NORMS, {NULL}},
+    {"info " NORMS " --train -Wno-batchnorm-eval", {NULL}},
+    {"info " NORMS " --train --batchnorm=train", {NULL}},
+    {"info " NORMS " --train --batchnorm=train --batchnorm-variance=torch", {NULL}},
+    {"info " NORMS " --train --batchnorm=eval", {NULL}},
+    {"info " NORMS " --train --batchnorm=file", {NULL}},
+    {"info " NORMS " --batchnorm=train", {NULL}},
+    {"info " FIXTURES "conv_script.onnx --train", {NULL}},
+    {"info " FIXTURES "conv_script.onnx",
+     {"node 1 '/b/BatchNormalization' (BatchNormalization): warning: in training mode: it takes the batch's statistics and not the running ones; "
+      "--batchnorm=eval takes those, --batchnorm=file says that this is meant [-Wbatchnorm-train]\n"}},
+    {"info " FIXTURES "conv_script.onnx --batchnorm=file", {NULL}},
+    {"info " FIXTURES "conv_script.onnx --batchnorm=eval", {NULL}},
+    {"info " FIXTURES "text_export.onnx", {NULL}},
+    {"info " FIXTURES "text_export.onnx --train", {"text_export.onnx: warning: neither BatchNormalization nor Dropout is in the file"}},
+    {"info " FIXTURES "text_export.onnx --train --batchnorm=eval", {"[-Wfolded-layers]"}},
+    {"info " TIED("script_train") " --train --attach-loss=mse", {"tied_script_train.onnx: warning: 'e.weight' is one tensor for 'e', 'h'" IS_TIED}},
+    {"info " TIED("script_train") " --train --attach-loss=mse --freeze=e.weight", {NULL}},
+    {"info " TIED("script_train"), {"[-Wbatchnorm-train]"}},
+    {"info " TIED("export_train") " --train --attach-loss=mse --batchnorm=train",
+     {"'h.weight' is one tensor for 'e', 'h'" IS_TIED, "of the parameters that the exporter lists, 'e.weight' is not in the file"}},
+    {"info " TIED("script") " --train --attach-loss=mse --batchnorm=eval",
+     {"warning: 'layers.0.weight' is one tensor for 'layers.0', 'layers.1.weight', 'layers.2.weight'" IS_TIED,
+      "warning: 'layers.0.bias' is one tensor for 'layers.0', 'layers.1.bias', 'layers.2.bias'" IS_TIED,
+      "warning: 'b.weight' is one tensor for 'b', 'b.running_var', 'n.weight', 'n.running_var'" IS_TIED,
+      "warning: 'b.bias' is one tensor for 'b', 'b.running_mean', 'n.bias', 'n.running_mean'" IS_TIED,
+      "'onnx::MatMul_40': the exporter computed it from the model's parameters"}},
+    {"info " TIED("export") " --train --attach-loss=mse --batchnorm=eval",
+     {"warning: 'layers.0.weight' is one tensor for 'layers.0', 'layers.1', 'layers.2'" IS_TIED,
+      "warning: 'layers.0.bias' is one tensor for 'layers.0', 'layers.1', 'layers.2'" IS_TIED,
+      "warning: 'h.weight' is one tensor for 'e', 'h'" IS_TIED,
+      "warning: 'b.weight' is one tensor for 'b', 'b' (statistics), 'n', 'n' (statistics)" IS_TIED,
+      "warning: 'b.bias' is one tensor for 'b', 'b' (statistics), 'n', 'n' (statistics)" IS_TIED,
+      "lists, 'layers.1.weight', 'layers.1.bias', 'layers.2.weight', 'layers.2.bias', 'e.weight', 'n.weight', 'n.bias' are not in the file",
+      "of the running statistics that the exporter lists, 'b.running_mean', 'n.running_mean' are not in the file"}},
+};
+enum { MODES = sizeof modes / sizeof *modes };
+
+START_TEST(what_trains_otherwise_than_meant_is_said)
+{
+    int due = 0, found = 0;
+    gradc_line(modes[_i].line, NULL);
+    ck_exit(0, modes[_i].line);
+    for (; due < 8 && modes[_i].says[due]; due++)
+        ck_says(modes[_i].says[due]);
+    for (const char *at = said.err; (at = strchr(at, '\n')); at++)
+        found++;
+    ck_assert_msg(found == due, "%s: %d warnings, not %d:\n%s", modes[_i].line, found, due, said.err);
+}
+END_TEST
+
+/* With --train every verb reads the mode; `check` too, whose nodes are all supported. */
+START_TEST(every_verb_knows_the_mode)
+{
+    static const float x[5 * 2 * 15];
+    static const int64_t y[5];
+    put_npy("x.npy", "<f4", "(5, 2, 15)", x, sizeof x);
+    put_npy("y.npy", "<i8", "(5,)", y, sizeof y);
+    bool run = !strcmp(verbs[_i], "run");
+    const char *more[] = {run ? "--input=x=x.npy" : "-O1", run ? "--input=y=y.npy" : "-O1"};
+    gradc(verbs[_i], NORMS, "--train", more[0], more[1]);
+    ck_exit(0, verbs[_i]);
+    ck_says("[-Wbatchnorm-eval]");
+    gradc(verbs[_i], NORMS, "--train", "--batchnorm=train", "--batchnorm-variance=torch", more[0], more[1]);
+    ck_exit(0, verbs[_i]);
+    ck_assert_str_eq(said.err, "");
+    gradc(verbs[_i], FIXTURES "text_export.onnx", "--train", "--batchnorm=train", "--shape=x=2x5", "--shape=y=2x5");
+    ck_exit(2, verbs[_i]);
+    ck_says("error: --batchnorm=train: there is no BatchNormalization in " FIXTURES "text_export.onnx");
+    gradc(verbs[_i], "plain.gir", "--batchnorm=train");
+    ck_exit(2, verbs[_i]);
+    ck_says("for ONNX files");
+    gradc(verbs[_i], NORMS, "--batchnorm=maybe", "--batchnorm-variance=much");
+    ck_exit(2, verbs[_i]);
+    ck_says("--batchnorm=maybe: file, train or eval");
+    ck_says("--batchnorm-variance=much: onnx or torch");
+}
+END_TEST
+
+static void has_row(const char *row)
+{
+    ck_assert_msg(strstr(said.out, row) != NULL, "no '%s' in\n%s", row, said.out);
+}
+
+START_TEST(scalars_train_where_they_are_named)
+{
+    gradc("info", TIED("script_train"), "--train", "--attach-loss=mse");
+    has_row("  scale f32[]: does not train (a scalar initializer, which trains only where --trainable names it)\n");
+    gradc("info", TIED("script_train"), "--train", "--attach-loss=mse", "--trainable=scale");
+    has_row("  scale f32[]: trains (--trainable names it)\n");
+    gradc("info", TIED("export_train"), "--train", "--attach-loss=mse");
+    has_row("  scale f32[]: trains (the exporter lists it as a parameter)\n");
+}
+END_TEST
+
+/* Dropout of a file that was not written for training, or that was and is not trained. */
+START_TEST(dropout_has_modes_too)
+{
+    wire w = {0};
+    wire_value(&w, GRAPH_OUTPUT, "y", 1, (const int64_t[]){3});
+    wire_value(&w, GRAPH_INPUT, "x", 1, (const int64_t[]){3});
+    wire_node(&w, "Dropout", "drop", "x", "y");
+    wire_model(&w, "dropout.onnx");
+    gradc("info", "dropout.onnx", "--train", "--cotangent=y");
+    ck_exit(0, "--train");
+    ck_says("node 0 'drop' (Dropout): warning: in inference mode: training drops nothing [-Wdropout-eval]\n");
+    gradc("info", "dropout.onnx");
+    ck_assert_str_eq(said.err, "");
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("driver_warnings");
@@ -161,6 +287,10 @@ int main(void)
     tcase_add_test(c, json_lists_them);
     tcase_add_test(c, an_unknown_name_is_a_warning);
     tcase_add_test(c, help_and_page_list_all);
+    tcase_add_loop_test(c, what_trains_otherwise_than_meant_is_said, 0, MODES);
+    tcase_add_loop_test(c, every_verb_knows_the_mode, 0, VERBS);
+    tcase_add_test(c, scalars_train_where_they_are_named);
+    tcase_add_test(c, dropout_has_modes_too);
     suite_add_tcase(s, c);
     return suite_run(s);
 }

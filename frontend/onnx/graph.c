@@ -246,6 +246,8 @@ static bool inputs_ok(onnx_node *n, int most)
                 init->stat |= stat;
                 init->config |= config;
                 init->data |= !stat && !config;
+                if (stat || !config)
+                    onnx_note_use(n, init, i, stat);
             }
         }
     }

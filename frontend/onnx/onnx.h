@@ -41,17 +41,36 @@ typedef struct onnx_constant_info {
     const char *name, *why;
 } onnx_constant_info;
 
+/* A BatchNormalization or Dropout, wherever it is in the file, and whether the file has it in training mode. */
+typedef struct onnx_layer_info {
+    const ir_loc *loc;
+    bool batch_norm, training;
+} onnx_layer_info;
+
+/* An initializer of rank 1 or more that layers of different scopes share, or that is a weight and a statistic; the scopes, or the names that
+ * the exporter gave it there, each in quotes. */
+typedef struct onnx_shared_info {
+    const char *name;
+    IR_LIST(const char *) users;
+    bool more; /* there are others */
+} onnx_shared_info;
+
 /* What reading found out beside the module; lists live in the arena. */
 typedef struct onnx_facts {
     IR_LIST(const char *) merged_params; /* parameters that the exporter lists, found nowhere in the file */
+    IR_LIST(const char *) folded_means;  /* running means that it lists, the same */
     IR_LIST(const char *) dim_names;     /* symbolic dimensions of the inputs, each once */
     IR_LIST(const char *) overridden;    /* inputs that are initializers too, whose values the options give */
     IR_LIST(const char *) unknown;       /* what the options name, as input or dimension, and the file has not: reported */
     IR_LIST(onnx_constant_info) constants;
     IR_LIST(onnx_node_info) nodes;       /* in the file's order */
+    IR_LIST(onnx_layer_info) layers;
+    IR_LIST(onnx_shared_info) shared;
     bool torch_list;                     /* the file lists its parameters (torch's newer exporter) */
     bool has_training_ops;               /* a Dropout, or a BatchNormalization that trains, is left in it */
 } onnx_facts;
+
+typedef enum onnx_mode { ONNX_MODE_FILE, ONNX_MODE_TRAIN, ONNX_MODE_EVAL } onnx_mode;
 
 typedef struct onnx_options {
     const onnx_dim *dims;
@@ -64,6 +83,8 @@ typedef struct onnx_options {
                                 * initializer too it is the (initial) value */
     int noffered;
     bool training;     /* `forward` is inference, and there is a function `train` beside it; else the file to the letter */
+    onnx_mode batch_norm;  /* of BatchNormalization; `forward` beside a `train` is inference whatever it says */
+    bool unbiased_variance; /* running variances move towards the batch's with count - 1, as torch's do; else with count, as ONNX says */
     onnx_facts *facts; /* filled if not NULL */
 } onnx_options;
 

@@ -41,8 +41,34 @@ static ir_value *by_channel(onnx_node *n, ir_value *v)
     return v ? onnx_along(n->b, ir_convert(n->b, v, X->type.dtype), RANK, 1, X->type.dim) : NULL;
 }
 
-/* new = momentum * old + (1 - momentum) * batch; the state that `old` is moves so in `train`. */
-static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, double momentum)
+/* A layer that has a training mode. */
+static void note_layer(onnx_node *n, bool batch_norm, bool training)
+{
+    onnx_reader *r = n->r;
+    if (r->training) /* it was noted in `forward` */
+        return;
+    onnx_layer_info info = {n->loc, batch_norm, training};
+    IR_PUSH(r->arena, &r->facts->layers, info);
+    r->facts->has_training_ops |= training || !batch_norm;
+}
+
+/* Whether a statistic can move in `train`: it is not if it is a constant, or a parameter too, since exporters merge equal initializers. */
+static bool can_move(onnx_node *n, int i)
+{
+    const onnx_init *init = onnx_init_of(n->r, n->in[i]);
+    const char *what = i == 3 ? "mean" : "variance";
+    if (init && init->data)
+        onnx_error(n,
+                   "the running %s is the initializer '%s', which is a parameter too: exporters merge what is equal; torch's older one does not "
+                   "if it is told training=TrainingMode.TRAINING, the newer one if it is told optimize=False",
+                   what, init->name);
+    else if (!init && n->r->options->batch_norm == ONNX_MODE_TRAIN && onnx_peek(n->r, n->in[i]))
+        onnx_error(n, "the running %s is a constant, which cannot move; an initializer is due", what);
+    return !n->failed;
+}
+
+/* new = momentum * old + (1 - momentum) * factor * batch; the state that `old` is moves so in `train`. */
+static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, double momentum, double factor)
 {
     onnx_reader *r = n->r;
     onnx_init *init = onnx_init_of(r, old);
@@ -50,7 +76,8 @@ static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, do
     if (now)
         old = now; /* a layer that runs twice moves its statistics twice */
     batch = ir_convert(n->b, batch, old->type.dtype);
-    ir_value *v = batch ? ir_add(n->b, ir_mul(n->b, old, onnx_like(n, old, momentum)), ir_mul(n->b, batch, onnx_like(n, batch, 1 - momentum))) : NULL;
+    ir_value *added = batch ? ir_mul(n->b, batch, onnx_like(n, batch, (1 - momentum) * factor)) : NULL;
+    ir_value *v = ir_add(n->b, ir_mul(n->b, old, onnx_like(n, old, momentum)), added);
     if (init && init->state && v && r->training) {
         if (n->scope->body->outer) {
             onnx_error(n, "training inside a subgraph is not supported");
@@ -73,8 +100,11 @@ BUILD(batch_norm)
     for (int i = 1; i < 5; i++)
         if (!channels(n, i))
             return;
-    if (n->r->inference)
-        training = false;
+    onnx_mode mode = n->r->options->batch_norm;
+    note_layer(n, true, training);
+    training = !n->r->inference && (mode == ONNX_MODE_FILE ? training : mode == ONNX_MODE_TRAIN);
+    if (training && n->r->training && (!can_move(n, 3) || !can_move(n, 4)))
+        return;
     ir_value *mean = n->in[3], *variance = n->in[4], *x = X, *d;
     if (training) {
         int64_t axes[IR_MAX_RANK];
@@ -85,8 +115,14 @@ BUILD(batch_norm)
         mean = onnx_mean(b, x, k, axes, false);
         d = ir_sub(b, x, by_channel(n, mean));
         variance = onnx_mean(b, ir_mul(b, d, d), k, axes, false);
-        n->out[1] = move_statistic(n, n->in[3], ir_stop_gradient(b, mean), momentum);
-        n->out[2] = move_statistic(n, n->in[4], ir_stop_gradient(b, variance), momentum);
+        double count = (double)(X->type.dim[1] ? ir_count(&X->type) / X->type.dim[1] : 0);
+        if (n->r->options->unbiased_variance && count == 1) {
+            onnx_error(n, "one value a channel has no unbiased variance");
+            return;
+        }
+        n->out[1] = move_statistic(n, n->in[3], ir_stop_gradient(b, mean), momentum, 1);
+        n->out[2] = move_statistic(n, n->in[4], ir_stop_gradient(b, variance), momentum,
+                                   n->r->options->unbiased_variance && count > 1 ? count / (count - 1) : 1);
         n->out[3] = mean;
         n->out[4] = variance;
     } else {
@@ -239,8 +275,10 @@ BUILD(dropout)
             onnx_error(n, "training_mode must be a constant bool; it depends on %s", why);
             return;
         }
-        training = ir_literal_get_int(l, 0) && !n->r->inference;
+        training = ir_literal_get_int(l, 0);
     }
+    note_layer(n, false, training);
+    training &= !n->r->inference;
     if (n->op->extra && n->nin > 1 && n->in[1] && !onnx_const_float(n, 1, "ratio", &ratio))
         return;
     if (!(ratio >= 0 && ratio < 1)) {

@@ -58,7 +58,30 @@ static void read_initializers(onnx_reader *r)
     }
 }
 
-/* Torch's newer exporter: lines `…: PARAMETER target='NAME'`. */
+/* The target NAME of the next line `…: KIND target='NAME'` from *at on; NULL: there is none. */
+static const char *next_target(onnx_reader *r, const char **at, const char *kind)
+{
+    const char *mark = ir_format(r->scratch, ": %s target='", kind), *found = strstr(*at, mark);
+    if (!found)
+        return NULL;
+    found += strlen(mark);
+    size_t n = strcspn(found, "'\n");
+    *at = found + n;
+    return ir_strndup(r->arena, found, n);
+}
+
+/* Statistics of a BatchNormalization that is left are initializers. */
+static void read_buffers(onnx_reader *r, const char *list)
+{
+    const char *name, *end = "running_mean";
+    for (const char *at = list; (name = next_target(r, &at, "BUFFER"));) {
+        size_t n = strlen(name), k = strlen(end);
+        if (n >= k && !strcmp(name + n - k, end) && !ir_map_get_text(&r->inits, name))
+            IR_PUSH(r->arena, &r->facts->folded_means, name);
+    }
+}
+
+/* Torch's newer exporter lists the model's parameters and buffers in the graph's metadata. */
 static void read_signature(onnx_reader *r)
 {
     const Onnx__GraphProto *g = r->model->graph;
@@ -72,13 +95,11 @@ static void read_signature(onnx_reader *r)
     if (!list)
         return;
     r->facts->torch_list = true;
+    read_buffers(r, list);
     ir_map targets = ir_map_new(r->scratch), found = targets;
     IR_LIST(const char *) names = {0};
-    const char *mark = ": PARAMETER target='";
-    for (const char *at = list; (at = strstr(at, mark));) {
-        at += strlen(mark);
-        size_t n = strcspn(at, "'\n");
-        const char *name = ir_strndup(r->arena, at, n);
+    const char *name;
+    for (const char *at = list; (name = next_target(r, &at, "PARAMETER"));) {
         IR_PUSH(r->scratch, &names, name);
         ir_map_put_text(&targets, name, (void *)name);
     }
@@ -105,11 +126,8 @@ static void read_signature(onnx_reader *r)
         }
     }
     for (int i = 0; i < names.count; i++)
-        if (!ir_map_get_text(&found, names.items[i])) {
+        if (!ir_map_get_text(&found, names.items[i]))
             IR_PUSH(r->arena, &r->facts->merged_params, names.items[i]);
-            ir_warn(r->ctx, IR_W_merged_parameter, &(ir_loc){.file = r->file, .node = -1},
-                    "the parameter '%s' that the exporter lists was merged away and does not train", names.items[i]);
-        }
 }
 
 static void bind_dims(onnx_reader *r)
@@ -495,8 +513,8 @@ static void name_trainables(onnx_reader *r)
             s->trainable = init->listed;
             s->why = init->listed ? "the exporter lists it as a parameter" : "the exporter does not list it as a parameter";
         } else {
-            s->trainable = true;
-            s->why = "a float initializer";
+            s->trainable = s->type.rank > 0;
+            s->why = s->trainable ? "a float initializer" : "a scalar initializer, which trains only where --trainable names it";
         }
     }
 }
@@ -520,18 +538,6 @@ static bool opsets_ok(onnx_reader *r, const ir_loc *loc)
     return ok && (found || r->model->n_functions);
 }
 
-static void note_training_ops(onnx_reader *r)
-{
-    const Onnx__GraphProto *g = r->model->graph;
-    for (size_t i = 0; i < g->n_node; i++) {
-        const char *op = g->node[i]->op_type ? g->node[i]->op_type : "";
-        bool trains = !strcmp(op, "Dropout");
-        for (size_t k = 0; k < g->node[i]->n_attribute && !strcmp(op, "BatchNormalization"); k++)
-            trains |= g->node[i]->attribute[k]->name && !strcmp(g->node[i]->attribute[k]->name, "training_mode") && g->node[i]->attribute[k]->i;
-        r->facts->has_training_ops |= trains;
-    }
-}
-
 /* Rounds until nothing changes: at most one an initializer and one an offered input. */
 static ir_module *rounds(onnx_reader *r)
 {
@@ -544,10 +550,12 @@ static ir_module *rounds(onnx_reader *r)
         for (int i = 0; i < r->all_inits.count; i++) {
             onnx_init *init = r->all_inits.items[i];
             init->state = NULL;
-            init->data = init->config = init->stat = false;
+            init->data = init->config = init->stat = init->more_uses = false;
+            init->uses.count = 0;
         }
         r->changed = false;
-        r->facts->nodes.count = 0;
+        r->facts->nodes.count = r->facts->layers.count = 0;
+        r->facts->has_training_ops = false;
         r->training = false;
         r->inference = r->options->training;
         build_main(r, "forward");
@@ -590,7 +598,6 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
     read_lists(&r);
     read_initializers(&r);
     read_signature(&r);
-    note_training_ops(&r);
     list_dims(&r);
     check_options(&r);
     bind_dims(&r);
@@ -599,6 +606,7 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
     if (m) {
         check_outputs(&r);
         name_trainables(&r);
+        onnx_list_shared(&r);
     }
     ir_arena_free(r.scratch);
     return ir_error_count(ctx) > r.errors ? NULL : m;

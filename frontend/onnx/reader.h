@@ -17,6 +17,11 @@ typedef struct onnx_reader onnx_reader;
 typedef struct onnx_node onnx_node;
 typedef struct onnx_scope onnx_scope;
 
+/* A use of an initializer: by its scope and role, and in words. */
+typedef struct onnx_use {
+    const char *key, *shown;
+} onnx_use;
+
 /* An initializer of the main graph. */
 typedef struct onnx_init {
     const Onnx__TensorProto *proto;
@@ -25,7 +30,9 @@ typedef struct onnx_init {
     bool broken;            /* could not be read: reported */
     bool constant;          /* found to be no weight */
     bool data, config, stat; /* its uses in this round */
-    bool listed, listed_not; /* by the exporter, as a parameter; as something else */
+    bool listed;            /* by the exporter, as a parameter */
+    IR_LIST(onnx_use) uses; /* in this round: of different keys, the first few */
+    bool more_uses;
     const char *why;        /* it is constant */
     ir_state *state;        /* in this round */
 } onnx_init;
@@ -153,6 +160,11 @@ onnx_init *onnx_init_of(onnx_reader *r, ir_value *v);
 int onnx_opset(const onnx_scope *s, const char *domain);
 /* The running seed and call count, for random_bits; false and reported where randomness is not supported. */
 bool onnx_random(onnx_node *n, ir_value **seed, ir_value **calls, int *stream);
+
+/* share.c: input i of a node is that initializer, perhaps under another name. */
+void onnx_note_use(onnx_node *n, onnx_init *init, int i, bool stat);
+/* Fills facts->shared. */
+void onnx_list_shared(onnx_reader *r);
 
 /* node.c: for builders. */
 void onnx_error(onnx_node *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
