@@ -6,6 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Under AddressSanitizer what is not given out of a block is poisoned, and a gap follows each piece. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ASAN
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN
+#endif
+#ifdef HAS_ASAN
+#include <sanitizer/asan_interface.h>
+enum { GAP = 16 };
+#else
+#define ASAN_POISON_MEMORY_REGION(at, n) ((void)(at), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(at, n) ((void)(at), (void)(n))
+enum { GAP = 0 };
+#endif
+
 typedef struct block {
     struct block *next;
     size_t used, size; /* of data */
@@ -42,7 +59,7 @@ struct ir_ctx {
     ir_held *held;
     ir_arena *arenas;
     deferred *deferred;
-    size_t bytes;
+    size_t bytes, limit;
     int64_t fail_at; /* allocations until one fails; 0: never */
     bool fail_stays, out_of_memory;
     int errors, passed_on[2]; /* others, errors */
@@ -63,7 +80,8 @@ ir_ctx *ir_ctx_new(ir_sink *sink, void *user)
         return NULL;
     ctx->sink = sink;
     ctx->user = user;
-    const char *fail = getenv("GRADC_FAIL_ALLOCATION");
+    const char *limit = getenv("GRADC_LIMIT_BYTES"), *fail = getenv("GRADC_FAIL_ALLOCATION");
+    ctx->limit = limit ? strtoull(limit, NULL, 10) : IR_MAX_ARENA_BYTES;
     if (fail) {
         char *end;
         ctx->fail_at = strtoll(fail, &end, 10);
@@ -127,7 +145,7 @@ static void *allocate(ir_ctx *ctx, size_t bytes)
         ctx->fail_at = ctx->fail_stays ? 1 : 0;
         out_of_memory(ctx);
     }
-    if (bytes > IR_MAX_ARENA_BYTES - ctx->bytes)
+    if (ctx->bytes > ctx->limit || bytes > ctx->limit - ctx->bytes)
         ir_throw(ctx, NULL, "the model needs more memory to compile than the limit of 20 GiB");
     void *p = NULL;
     if (posix_memalign(&p, 64, bytes))
@@ -191,9 +209,10 @@ void *ir_alloc(ir_arena *arena, size_t bytes)
     block *b = arena->blocks;
     size_t at = b ? (b->used + align - 1) & ~(align - 1) : 0;
     if (!b || at > b->size || bytes > b->size - at) {
-        size_t size = bytes > BLOCK / 4 ? (bytes + 63) & ~(size_t)63 : BLOCK;
+        size_t size = bytes > BLOCK / 4 ? (bytes + GAP + 63) & ~(size_t)63 : BLOCK;
         block *fresh = allocate(arena->ctx, sizeof *fresh + size);
         *fresh = (block){.size = size};
+        ASAN_POISON_MEMORY_REGION(fresh->data, size);
         if (b && size != BLOCK) { /* a large one goes behind the current block, which still has room */
             fresh->next = b->next;
             b->next = fresh;
@@ -207,7 +226,8 @@ void *ir_alloc(ir_arena *arena, size_t bytes)
         arena->ctx->fail_at = arena->ctx->fail_stays ? 1 : 0;
         out_of_memory(arena->ctx);
     }
-    b->used = at + bytes;
+    b->used = at + bytes + GAP < b->size ? at + bytes + GAP : b->size;
+    ASAN_UNPOISON_MEMORY_REGION(b->data + at, bytes);
     return memset(b->data + at, 0, bytes);
 }
 

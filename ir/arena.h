@@ -121,7 +121,8 @@ void *ir_grow_(ir_arena *arena, void *items, int count, int *capacity, size_t si
 
 /* The test hook of law 1: the n-th allocation from now on fails (1 is the next), once or, if `stay`, from then on; 0: off. */
 void ir_fail_allocation(ir_ctx *ctx, int64_t n, bool stay);
-/* The same for contexts not yet made: read by ir_ctx_new from GRADC_FAIL_ALLOCATION in the environment ("17" or "17+"). */
+/* The same for contexts not yet made: read by ir_ctx_new from GRADC_FAIL_ALLOCATION in the environment ("17" or "17+"). Fuzzers set
+ * GRADC_LIMIT_BYTES there, in place of IR_MAX_ARENA_BYTES. */
 
 /* Size arithmetic: true and *out set, or false on overflow or a negative operand. The only place where sizes multiply. */
 bool ir_size_mul(int64_t a, int64_t b, int64_t *out);
