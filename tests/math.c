@@ -4,6 +4,7 @@
  * Elementary functions: compiled alone for this processor and for one without fused multiply-add, at several numbers of lanes, on
  * random and special arguments, against the C library in long double. With arguments, prints the errors: test_math measure N. */
 #include "codegen/target.h"
+#include "tests/levels.h"
 #include "tests/suite.h"
 
 #include <fenv.h>
@@ -299,13 +300,14 @@ START_TEST(functions_of_this_processor)
 }
 END_TEST
 
-#ifdef __x86_64__
-START_TEST(functions_without_fma)
+START_TEST(functions_of_each_level)
 {
-    measure("x86-64", 4000, false);
+    if (!level_runs_here(levels[_i]))
+        return;
+    measure(levels[_i], 4000, false);
+    level_ran(levels[_i]);
 }
 END_TEST
-#endif
 
 int main(int argc, char **argv)
 {
@@ -318,9 +320,7 @@ int main(int argc, char **argv)
     TCase *t = tcase_create("math");
     tcase_set_timeout(t, 60);
     tcase_add_test(t, functions_of_this_processor);
-#ifdef __x86_64__
-    tcase_add_test(t, functions_without_fma);
-#endif
+    tcase_add_loop_test(t, functions_of_each_level, 0, LEVELS);
     suite_add_tcase(s, t);
     return suite_run(s);
 }

@@ -20,6 +20,7 @@
 #include "gradc_rt.h"
 #include "passes/passes.h"
 #include "tests/context.h"
+#include "tests/levels.h"
 
 #include <elf.h>
 #include <math.h>
@@ -496,22 +497,6 @@ static const struct { const char *cpu; int level, every; } op_levels[] = {
 };
 enum { OP_LEVELS = sizeof op_levels / sizeof *op_levels };
 
-static inline bool op_runs_here(const char *cpu)
-{
-#ifdef __x86_64__
-    __builtin_cpu_init();
-    if (!strcmp(cpu, "x86-64-v2"))
-        return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
-    if (!strcmp(cpu, "x86-64-v3"))
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-    if (!strcmp(cpu, "x86-64-v4"))
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vl");
-#endif
-    (void)cpu;
-    return true;
-}
-
 typedef struct op_program {
     const ir_func *f;
     ir_literal **arg, **want, **want_flushed, **got, **first;
@@ -578,6 +563,7 @@ static inline gradc_rt_status op_call(op_program *p, const cg_object *o, cg_jit 
 
 static inline int op_run_on(op_batch *b, op_program *p, const cg_request *r, const char *cpu)
 {
+    level_ran(cpu);
     cg_object *o = cg_compile(ctx, b->arena, r);
     ck_assert_msg(o != NULL, "%s", first_error);
     cg_jit *jit = cg_jit_load(ctx, b->arena, o->bytes, o->size, NULL);
@@ -626,7 +612,7 @@ static inline int op_run(op_batch *b, ir_module *m, unsigned number)
         const char *cpu = op_levels[i].cpu;
         const cg_request r = {.prefix = "t", .spec = &spec, .nspecs = 1, .level = op_levels[i].level, .threads = 2, .blas = (number + i) % 2,
                               .cpu = &cpu, .ncpus = 1};
-        if (op_runs_here(cpu) && (getenv("GRADC_OPS_ALL") || (number + i) % (unsigned)op_levels[i].every == 0))
+        if (level_runs_here(cpu) && (getenv("GRADC_OPS_ALL") || (number + i) % (unsigned)op_levels[i].every == 0))
             wrong += op_run_on(b, &p, &r, cpu);
     }
     op_release(p.storage, p.f->params.count + p.f->results.count);

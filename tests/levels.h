@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The processor levels (codegen/cpus.def) that tests compile for and run, as far as this processor has them. */
+#ifndef TESTS_LEVELS_H
+#define TESTS_LEVELS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const levels[] = {
+#ifdef __x86_64__
+    "x86-64",
+    "x86-64-v2",
+    "x86-64-v3",
+    "x86-64-v4",
+#else
+    "native",
+#endif
+};
+enum { LEVELS = sizeof levels / sizeof *levels };
+
+static inline bool level_runs_here(const char *cpu)
+{
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    if (!strcmp(cpu, "x86-64-v2"))
+        return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+    if (!strcmp(cpu, "x86-64-v3"))
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    if (!strcmp(cpu, "x86-64-v4"))
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
+#endif
+    (void)cpu;
+    return true;
+}
+
+/* The next of the levels that run here, by turns. */
+static inline const char *level_by_turn(unsigned turn)
+{
+    unsigned n = 0;
+    for (int i = 0; i < LEVELS; i++)
+        n += level_runs_here(levels[i]);
+    turn %= n;
+    for (int i = 0;; i++)
+        if (level_runs_here(levels[i]) && !turn--)
+            return levels[i];
+}
+
+/* Says once a process, in the log of the tests, that code of this level was run; `./run test` counts these lines. */
+static inline void level_ran(const char *cpu)
+{
+    static unsigned said;
+    for (int i = 0; i < LEVELS; i++)
+        if (!strcmp(cpu, levels[i]) && !(said >> i & 1)) {
+            said |= 1u << i;
+            printf("ran: %s\n", cpu);
+            fflush(stdout);
+        }
+}
+
+#endif
