@@ -232,7 +232,7 @@ static const char *gathered(ir_arena *arena, const ir_type *x, const ir_type *in
     if (!ir_is_int(index->dtype))
         return ir_format(arena, "indices are %s, an integer type is due", ir_dtypes[index->dtype].name);
     TRY(check_dims(arena, "dimension", dims, x->rank, true));
-    if (batch < 0 || index->rank < batch + 1 || x->rank < batch || (dims.n && dims.v[0] < batch))
+    if (batch < 0 || index->rank <= batch || x->rank < batch || (dims.n && dims.v[0] < batch))
         return ir_format(arena, "batch %lld does not fit %s and %s", (long long)batch, ir_type_text(arena, x), ir_type_text(arena, index));
     if (index->dim[index->rank - 1] != dims.n)
         return ir_format(arena, "index vectors have %lld components, %d are due", (long long)index->dim[index->rank - 1], dims.n);
@@ -566,7 +566,7 @@ RULE(scan)
     const ir_func *f = a->body;
     int live = a->live != 0;
     int64_t fixed;
-    if (!f || a->length < 0 || !ir_size_add(a->consts, a->carries, &fixed) || fixed + live > noperands)
+    if (!f || a->length < 0 || !ir_size_add(a->consts, a->carries, &fixed) || fixed > noperands - live)
         return "a count is out of range";
     if (f->params.count != noperands - live)
         return ir_format(arena, "@%s takes %d operands, found %d", f->name, f->params.count, noperands - live);

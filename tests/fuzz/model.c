@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Models, files called model.SUFFIX: `gradc check`, then reading for inference and for training, with its own loss or one that is attached,
+ * and, if the result is small, the passes with the verifier after each. */
+#define _GNU_SOURCE
+#include "api/session.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MOST_INSTS = 400, MOST_BYTES = 1 << 24 };
+
+static char folder[64], path[96];
+static int fd = -1;
+
+static void leave(void)
+{
+    unlink(path);
+    rmdir(folder);
+}
+
+/* In memory where there is a file system for that. */
+static void make_file(void)
+{
+    const char *place = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+    snprintf(folder, sizeof folder, "%s/gradc-fuzz-XXXXXX", place);
+    if (!mkdtemp(folder))
+        abort();
+    snprintf(path, sizeof path, "%s/model" SUFFIX, folder);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        abort();
+    atexit(leave);
+    setenv("GRADC_LIMIT_BYTES", "536870912", 1);
+}
+
+static bool is_small(const api_session *s)
+{
+    int64_t insts = 0, bytes = 0;
+    const ir_module *m = s->module[0];
+    for (int i = 0; i < m->funcs.count; i++)
+        IR_FOR(inst, m->funcs.items[i])
+        {
+            insts++;
+            for (int k = 0; k < inst->nresults; k++)
+                if (!ir_size_add(bytes, ir_bytes(&inst->result[k]->type), &bytes))
+                    return false;
+        }
+    return insts <= MOST_INSTS && bytes <= MOST_BYTES;
+}
+
+typedef struct way {
+    const char *train, *loss;
+    bool read;
+} way;
+
+static void check(api_session *s, void *user)
+{
+    api_nodes nodes = {0};
+    ((way *)user)->read = api_check(s, path, &nodes);
+}
+
+static void optimise(api_session *s, void *user)
+{
+    way *w = user;
+    s->options.train = w->train;
+    s->options.attach_loss = w->loss;
+    s->options.verify_each = true;
+    w->read = api_read(s, API_COMPILE, path);
+    if (w->read && is_small(s))
+        api_optimise(s);
+}
+
+static bool run(void f(api_session *, void *), const char *train, const char *loss)
+{
+    api_session *s = api_open(NULL, false);
+    way w = {train, loss, false};
+    if (!s)
+        return false;
+    int status = api_run(s, f, &w);
+    BUG_UNLESS(f == check || status == 0 || ir_error_count(s->ctx) || *ir_ctx_why(s->ctx));
+    api_close(s);
+    return w.read;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const char *end = !strcmp(SUFFIX, ".gir") ? memmem(data, size, "\n---\n", 5) : NULL; /* tests of passes show two texts */
+    if (fd < 0)
+        make_file();
+    size = end ? (size_t)(end - (const char *)data) + 1 : size;
+    if (ftruncate(fd, 0) || pwrite(fd, data, size, 0) != (ssize_t)size)
+        abort();
+    if (run(check, NULL, NULL) && run(optimise, NULL, NULL) && !run(optimise, "adamw", NULL))
+        run(optimise, "adamw", "mse");
+    return 0;
+}
