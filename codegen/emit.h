@@ -5,9 +5,9 @@
  *
  * A kernel is an LLVM function (worker, storage pointers…[, scratch or extent]) that does the worker's share of its tasks, lo … hi-1. Inside, an
  * emitter holds where code goes. Values are emitted at a tuple of symbolic indices, for `lanes` neighbouring elements at once: the lane
- * variable counts them. A value that is the same in all lanes comes as a scalar, others as a vector; bool is i1, f16 and bf16 are
- * floats already rounded. So one rule an op serves scalar and vector code, broadcasts cost nothing, and what lies side by side
- * in storage is read at once. */
+ * variable counts them. A value that is the same in all lanes comes as a scalar (one that was summed perhaps as a vector), others as a
+ * vector; bool is i1, f16 and bf16 are floats already rounded. So one rule an op serves scalar and vector code, broadcasts cost nothing, and what
+ * lies side by side in storage is read at once. */
 #ifndef GRADC_CODEGEN_EMIT_H
 #define GRADC_CODEGEN_EMIT_H
 

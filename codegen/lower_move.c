@@ -193,6 +193,13 @@ RULE(gather)
 
 /* ---- Philox4x32-10 (Salmon et al., SC 2011) ---- */
 
+/* A value of rank 0: one number, also where it was computed in all lanes. */
+static LLVMValueRef scalar_at(cg_emitter *e, const ir_value *v)
+{
+    LLVMValueRef x = cg_at(e, v, NULL);
+    return cg_lanes_of(x) > 1 ? LLVMBuildExtractElement(e->u->b, x, cg_i64(e->u, 0), "") : x;
+}
+
 RULE(random_bits)
 {
     (void)which;
@@ -203,7 +210,7 @@ RULE(random_bits)
     cg_level(e, &g, &w);
     int lanes = cg_lanes_of(g);
     LLVMTypeRef i32 = cg_vector(u->i32, lanes), i64 = cg_vector(u->i64, lanes);
-    LLVMValueRef seed = cg_at(e, inst->operand[0], NULL), call = cg_at(e, inst->operand[1], NULL), half = cg_i64(u, 32);
+    LLVMValueRef seed = scalar_at(e, inst->operand[0]), call = scalar_at(e, inst->operand[1]), half = cg_i64(u, 32);
 #define LOW(x) cg_splat(u, LLVMBuildTrunc(u->b, x, u->i32, ""), lanes)
 #define HIGH(x) LOW(LLVMBuildLShr(u->b, x, half, ""))
     LLVMValueRef key[2] = {LOW(seed), HIGH(seed)};

@@ -313,6 +313,11 @@ static const op_case op_cases[] = {
                                                   "  %y3 = random_bits %c, %s shape=[] stream=4294967295 : u32[]\n"
                                                   "  %y4 = random_bits %s, %s shape=[0] stream=1 : u32[0]\n"
                                                   "  %y5 = random_bits %s, %c shape=[64,65] stream=1 : u32[64,65]")
+    EXACT(random_bits, 0, "%x u64[6,2], %z u64[2,4], %c u64[]", "%d = dot_general %x, %z lhs_contract=[1] rhs_contract=[0] : u64[6,4]\n"
+                                                               "  %f = reshape %d shape=[24] : u64[24]\n"
+                                                               "  %p = slice %f start=[7] limit=[8] stride=[1] : u64[1]\n"
+                                                               "  %s = reshape %p shape=[] : u64[]\n"
+                                                               "  %y = random_bits %s, %c shape=[9] stream=2 : u32[9]")
 
     /* ---- Large enough for several tasks ---- */
     EXACT(transpose, F, "%x f32[301,203]", "%y = transpose %x perm=[1,0] : f32[203,301]")
