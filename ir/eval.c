@@ -18,7 +18,7 @@ ir_eval_rule *const ir_eval_rules[IR_OPS] = {
 
 static void eval_inst(ir_evaluation *e, ir_arena *results, const ir_inst *inst, ir_literal *const *operand, ir_literal **result)
 {
-    ir_evaluation inner = {ir_arena_new(ir_arena_ctx(e->arena)), false};
+    ir_evaluation inner = {.arena = ir_arena_new(ir_arena_ctx(e->arena))};
     for (int i = 0; i < inst->nresults; i++)
         result[i] = ir_literal_new(results, &inst->result[i]->type);
     ir_eval_rules[inst->op](&inner, inst, operand, result);
@@ -28,7 +28,7 @@ static void eval_inst(ir_evaluation *e, ir_arena *results, const ir_inst *inst, 
 
 void ir_eval_inst(ir_arena *arena, const ir_inst *inst, ir_literal *const *operand, ir_literal **result)
 {
-    ir_evaluation e = {arena, false};
+    ir_evaluation e = {.arena = arena};
     eval_inst(&e, arena, inst, operand, result);
 }
 
@@ -95,7 +95,7 @@ static void eval_func(ir_evaluation *e, ir_arena *out, const ir_func *f, ir_lite
         ir_literal **operand = ir_array(scratch, ir_literal *, inst->noperands + 1), **result = ir_array(scratch, ir_literal *, inst->nresults + 1);
         for (int i = 0; i < inst->noperands; i++)
             operand[i] = live_of(all, inst->operand[i], f, first)->literal;
-        ir_evaluation inner = {ir_arena_new(ctx), false};
+        ir_evaluation inner = {.arena = ir_arena_new(ctx), .watch = e->watch, .user = e->user};
         for (int i = 0; i < inst->nresults; i++) {
             held *v = live_of(all, inst->result[i], f, first);
             v->arena = ir_arena_new(ctx);
@@ -105,6 +105,8 @@ static void eval_func(ir_evaluation *e, ir_arena *out, const ir_func *f, ir_lite
         ir_eval_rules[inst->op](&inner, inst, operand, result);
         e->bad_index |= inner.bad_index;
         ir_arena_free(inner.arena);
+        if (e->watch)
+            e->watch(e->user, inst, operand, result);
         for (int i = 0; i < inst->nresults; i++)
             release(live_of(all, inst->result[i], f, first));
         for (int i = 0; i < inst->noperands; i++)
@@ -118,12 +120,18 @@ static void eval_func(ir_evaluation *e, ir_arena *out, const ir_func *f, ir_lite
     ir_arena_free(scratch);
 }
 
-void ir_eval(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results, bool *bad_index)
+void ir_eval_watched(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results, bool *bad_index, ir_eval_watch *watch,
+                     void *user)
 {
-    ir_evaluation e = {arena, false};
+    ir_evaluation e = {.arena = arena, .watch = watch, .user = user};
     eval_func(&e, arena, f, args, results);
     if (bad_index)
         *bad_index = e.bad_index;
+}
+
+void ir_eval(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results, bool *bad_index)
+{
+    ir_eval_watched(arena, f, args, results, bad_index, NULL, NULL);
 }
 
 /* ---- Structured ops ---- */

@@ -138,6 +138,8 @@ typedef const char *ir_shape_rule(ir_arena *arena, ir_op op, const ir_attrs *att
 typedef struct ir_evaluation {
     ir_arena *arena; /* for temporary memory */
     bool bad_index;  /* set when an index was out of range */
+    void (*watch)(void *user, const ir_inst *inst, ir_literal *const *operand, ir_literal **result); /* see ir_eval_watched; may be NULL */
+    void *user;
 } ir_evaluation;
 /* An evaluator reads operand literals and fills the results, which are allocated and zeroed. */
 typedef void ir_eval_rule(ir_evaluation *e, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
@@ -430,6 +432,10 @@ ir_module *ir_read_file(ir_ctx *ctx, ir_arena *arena, const char *path);
 /* Evaluates f on args (one a parameter, states included) into results (allocated, one a result). Plain loops: the meaning
  * of every op. Throws only on memory. A bad index is clamped, as in compiled code; *bad_index (may be NULL) is set. */
 void ir_eval(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results, bool *bad_index);
+/* The same; watch is called after each instruction that ran, those of called functions too, and may change its results. */
+typedef void ir_eval_watch(void *user, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
+void ir_eval_watched(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results, bool *bad_index, ir_eval_watch *watch,
+                     void *user);
 /* One instruction. */
 void ir_eval_inst(ir_arena *arena, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
 

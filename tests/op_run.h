@@ -20,14 +20,13 @@
 #include "gradc_rt.h"
 #include "passes/passes.h"
 #include "tests/context.h"
+#include "tests/guarded.h"
 #include "tests/levels.h"
 
 #include <elf.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 typedef enum op_fill {
     FILL_SMALL,   /* small integers: sums in any order are exact */
@@ -382,30 +381,6 @@ static inline int op_classes(const op_case *c)
     return c->types ? c->types : ir_ops[c->op].classes;
 }
 
-/* ---- Storage between forbidden pages ---- */
-
-typedef struct op_storage {
-    char *map, *at;
-    size_t mapped, bytes;
-} op_storage;
-
-/* Writable bytes that end, or begin, at a page that faults. */
-static inline op_storage op_guarded(size_t bytes, bool at_end)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (bytes + page - 1) / page * page;
-    op_storage s = {.mapped = whole + 2 * page, .bytes = bytes};
-    s.map = mmap(NULL, s.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ck_assert(s.map != MAP_FAILED && (!whole || !mprotect(s.map + page, whole, PROT_READ | PROT_WRITE)));
-    s.at = s.map + page + (at_end ? whole - bytes : 0);
-    return s;
-}
-
-static inline void op_release(op_storage *s, int n)
-{
-    for (int i = 0; i < n; i++)
-        munmap(s[i].map, s[i].mapped);
-}
-
 /* ---- Comparison ---- */
 
 static inline double unit_of(ir_dtype t, double x)
@@ -500,7 +475,7 @@ enum { OP_LEVELS = sizeof op_levels / sizeof *op_levels };
 typedef struct op_program {
     const ir_func *f;
     ir_literal **arg, **want, **want_flushed, **got, **first;
-    op_storage *storage; /* of parameters, then results */
+    guarded *storage; /* of parameters, then results */
     const void **in;
     void **out;
     bool bad;
@@ -510,7 +485,7 @@ static inline void op_prepare(op_batch *b, op_program *p, const ir_func *f)
 {
     int n = f->params.count, m = f->results.count;
     p->f = f;
-    p->storage = ir_array(b->arena, op_storage, n + m + 1);
+    p->storage = ir_array(b->arena, guarded, n + m + 1);
     ir_literal ***const lists[] = {&p->arg, &p->want, &p->want_flushed, &p->got, &p->first};
     for (int i = 0; i < 5; i++)
         *lists[i] = ir_array(b->arena, ir_literal *, n + m + 1);
@@ -520,7 +495,7 @@ static inline void op_prepare(op_batch *b, op_program *p, const ir_func *f)
     for (int i = 0; i < n; i++) {
         p->arg[i] = op_values(b, &f->params.items[i].value->type, b->param_case.items[i]->fill, &b->bound.items[2 * i]);
         zero[i] = (ir_literal *)op_flush(b, p->arg[i]);
-        p->storage[i] = op_guarded((size_t)ir_bytes(&p->arg[i]->type), i % 3);
+        p->storage[i] = guarded_new((size_t)ir_bytes(&p->arg[i]->type), i % 3);
         memcpy(p->storage[i].at, p->arg[i]->data, p->storage[i].bytes);
         p->in[i] = p->storage[i].at;
     }
@@ -530,7 +505,7 @@ static inline void op_prepare(op_batch *b, op_program *p, const ir_func *f)
     for (int i = 0; i < m; i++) {
         p->got[i] = ir_literal_new(b->arena, &p->want[i]->type);
         p->first[i] = ir_literal_new(b->arena, &p->want[i]->type);
-        p->storage[n + i] = op_guarded((size_t)ir_bytes(&p->want[i]->type), i % 3);
+        p->storage[n + i] = guarded_new((size_t)ir_bytes(&p->want[i]->type), i % 3);
         p->out[i] = p->storage[n + i].at;
     }
 }
@@ -615,7 +590,7 @@ static inline int op_run(op_batch *b, ir_module *m, unsigned number)
         if (level_runs_here(cpu) && (getenv("GRADC_OPS_ALL") || (number + i) % (unsigned)op_levels[i].every == 0))
             wrong += op_run_on(b, &p, &r, cpu);
     }
-    op_release(p.storage, p.f->params.count + p.f->results.count);
+    guarded_free(p.storage, p.f->params.count + p.f->results.count);
     return wrong;
 }
 

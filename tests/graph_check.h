@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * What is asked of every graph: its text reads back to itself; compiled code gives what the evaluator gives, the same bits for any number of
+ * threads; a graph with a loss has the gradients that differences have, and trains as its plain joint function and update say. */
+#ifndef TESTS_GRAPH_CHECK_H
+#define TESTS_GRAPH_CHECK_H
+
+#include "passes/passes.h"
+#include "tests/graph_run.h"
+
+static inline const char *graph_printed(ir_arena *a, const ir_module *m)
+{
+    char *bytes;
+    size_t size;
+    FILE *f = open_memstream(&bytes, &size);
+    ir_print(f, m, NULL);
+    fclose(f);
+    const char *text = ir_strndup(a, bytes, size);
+    free(bytes);
+    return text;
+}
+
+static inline bool graph_reads_back(graph_check *k)
+{
+    ir_module *m = graph_parse(k);
+    if (!m)
+        return false;
+    const char *first = graph_printed(k->arena, m);
+    ir_module *again = ir_parse(k->ctx, k->arena, first, strlen(first), "again.gir", NULL);
+    if (!again)
+        return graph_fail(k, "what is printed is refused: %s", ir_ctx_why(k->ctx));
+    return !strcmp(first, graph_printed(k->arena, again)) || graph_fail(k, "text: the graph is printed otherwise after it was read");
+}
+
+/* ---- Comparison ---- */
+
+/* What a result of a reference is compared with. */
+static inline bool graph_compare(graph_code *c, const char *entry, reference *r, int result, const void *got, reference_args *args, void *user)
+{
+    const ir_port *p = &r->f->results.items[result];
+    const ir_literal value = {p->value->type, (void *)got};
+    int64_t i = reference_check(r, result, &value, args, user);
+    if (i < 0)
+        return true;
+    double low = INFINITY, high = -INFINITY;
+    for (int s = 0; s < r->samples; s++) {
+        low = fmin(low, ir_literal_get(r->sample[s][result], i));
+        high = fmax(high, ir_literal_get(r->sample[s][result], i));
+    }
+    return graph_fail(c->k, "%s, %u threads: %s: `%s` (%s) is %.17g at element %lld, not %.17g (with noise %.17g to %.17g)", c->where, c->threads,
+                      entry, p->state ? p->state->name : p->name, ir_type_text(c->k->arena, &value.type), ir_literal_get(&value, i), (long long)i,
+                      ir_literal_get(r->due[result], i), low, high);
+}
+
+/* Outputs and new statistics after a call. */
+static inline bool graph_compare_results(graph_code *c, const char *entry, reference *r)
+{
+    for (int i = 0; i < r->f->results.count; i++) {
+        const ir_port *p = &r->f->results.items[i];
+        if (p->role != IR_DATA)
+            continue;
+        const void *got = p->bind == IR_INPUT ? graph_get(c, CG_OUTPUTS, p->name) : ir_alloc(c->k->arena, (size_t)ir_bytes(&p->value->type) + 1);
+        if (!got || (p->bind == IR_STATE && !graph_param(c, p->state->name, (void *)got)))
+            return graph_fail(c->k, "%s: %s: there is no `%s`", c->where, entry, p->state ? p->state->name : p->name);
+        if (!graph_compare(c, entry, r, i, got, NULL, NULL))
+            return false;
+    }
+    return true;
+}
+
+/* Did the call end as the reference says? `done` is false when there is nothing to compare. */
+static inline bool graph_status(graph_code *c, const char *entry, reference *r, gradc_rt_status status, bool *done)
+{
+    *done = status == GRADC_RT_OK;
+    if (status == GRADC_RT_OK)
+        return true;
+    while (r->samples < NOISE_MANY && status == GRADC_RT_E_INDEX && !r->may_be_bad)
+        reference_sample(r, r->args);
+    if (status == GRADC_RT_E_INDEX && r->may_be_bad)
+        return true;
+    return graph_fail(c->k, "%s, %u threads: %s: %s", c->where, c->threads, entry, gradc_rt_status_text(status));
+}
+
+/* All outputs in one piece, to be compared with those of other threads. */
+static inline const char *graph_bits(graph_code *c, size_t *size)
+{
+    size_t n = 0;
+    const cg_part *part = &c->o->part[CG_OUTPUTS];
+    for (int i = 0; i < part->count; i++)
+        n += c->at[CG_OUTPUTS][i].bytes;
+    char *all = ir_alloc(c->k->arena, n + 1);
+    *size = n;
+    n = 0;
+    for (int i = 0; i < part->count; i++) {
+        memcpy(all + n, c->pointer[CG_OUTPUTS][i], c->at[CG_OUTPUTS][i].bytes);
+        n += c->at[CG_OUTPUTS][i].bytes;
+    }
+    return all;
+}
+
+/* ---- Values ---- */
+
+static inline ir_func *graph_forward(const ir_module *m)
+{
+    return ir_func_by_name(m, "forward");
+}
+
+/* The reference of @forward, without what nothing needs: an index that nobody sees is not checked. */
+static inline reference *graph_reference(graph_check *k, bool real)
+{
+    ir_module *m = graph_parse(k);
+    if (!m)
+        return NULL;
+    pass_run_one(m, pass_by_name("dce"), true);
+    ir_func *f = graph_forward(m);
+    return reference_new(k->arena, f, graph_args(k, f, NULL, false, real), k->seed);
+}
+
+static inline bool graph_gives(graph_check *k, const graph_config *config, reference *r, bool real)
+{
+    static const uint32_t threads[] = {1, 3};
+    ir_module *m = graph_parse(k);
+    graph_code code;
+    if (!m || !graph_compile(k, m, config, &code))
+        return false;
+    const char *bits[2] = {NULL, NULL};
+    for (int t = 0; t < 2; t++) {
+        size_t size;
+        bool done;
+        if (!graph_start(&code, threads[t], real))
+            return false;
+        graph_pass_args(&code, r->f, r->args);
+        bool ok = graph_status(&code, "forward", r, graph_call(&code, GRADC_RT_FORWARD, false, NULL), &done);
+        if (ok && done) {
+            bits[t] = graph_bits(&code, &size);
+            ok = t && bits[0] ? !memcmp(bits[0], bits[1], size) || graph_fail(k, "%s: 3 threads give other bits than 1", code.where)
+                              : graph_compare_results(&code, "forward", r);
+        }
+        graph_stop(&code);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* ---- Derivatives ---- */
+
+/* May differences be asked? Not where a number is rounded to 16 bits, or a derivative is zero by decree. */
+static inline bool graph_is_smooth(const ir_module *m)
+{
+    for (int i = 0; i < m->funcs.count; i++)
+        IR_FOR(inst, m->funcs.items[i])
+        {
+            if (inst->op == IR_OP_stop_gradient || (inst->op == IR_OP_bitcast && ir_is_float(inst->operand[0]->type.dtype)))
+                return false;
+            for (int r = 0; r < inst->nresults; r++)
+                if (ir_is_float(inst->result[r]->type.dtype) && ir_dtypes[inst->result[r]->type.dtype].bytes < 4)
+                    return false;
+        }
+    return true;
+}
+
+typedef struct graph_wish { /* what is differentiated */
+    ad_request r;
+    ir_state **states;
+    int inputs[64], cotangents[64];
+} graph_wish;
+
+/* The loss for all parameters that train and that @forward reads, and for some of the float inputs; with `outputs`, from other outputs than the loss
+ * too. */
+static inline void graph_wishes(graph_check *k, const ir_module *m, graph_wish *w, bool all, bool outputs)
+{
+    const ir_func *f = graph_forward(m);
+    *w = (graph_wish){.r = {.loss = f->loss}, .states = ir_array(k->arena, ir_state *, m->states.count + 1)};
+    w->r.states = w->states;
+    w->r.inputs = w->inputs;
+    w->r.cotangents = w->cotangents;
+    for (int s = 0; s < m->states.count; s++)
+        for (int i = 0; i < f->params.count; i++)
+            if (f->params.items[i].state == m->states.items[s] && m->states.items[s]->trainable)
+                w->states[w->r.nstates++] = m->states.items[s];
+    for (int i = 0; i < f->params.count && w->r.ninputs < 64; i++) {
+        const ir_port *p = &f->params.items[i];
+        if (p->bind == IR_INPUT && ir_is_float(p->value->type.dtype) && (all || graph_hash(p->name, k->seed) >> 30 & 1))
+            w->inputs[w->r.ninputs++] = i;
+    }
+    for (int i = 0; i < f->results.count && w->r.ncotangents < 64 && !all; i++) {
+        const ir_port *p = &f->results.items[i];
+        if (i == f->loss || (outputs && p->bind == IR_INPUT && ir_is_float(p->value->type.dtype) && graph_hash(p->name, k->seed) >> 30 & 1))
+            w->cotangents[w->r.ncotangents++] = i;
+    }
+}
+
+/* The loss with all that is differentiated moved by h along a direction that follows from `way`; adds up the slope that the gradients claim. */
+static inline double graph_moved(graph_check *k, const ir_func *f, const graph_wish *w, ir_literal *const *args, ir_literal *const *gradient, int way,
+                                 double h, double *slope)
+{
+    ir_arena *scratch = ir_arena_new(k->ctx);
+    ir_literal **moved = ir_memdup(scratch, args, (size_t)(f->params.count + 1) * sizeof *args),
+               **results = ir_array(scratch, ir_literal *, f->results.count + 1);
+    *slope = 0;
+    int n = w->r.nstates + w->r.ninputs;
+    for (int i = 0; i < n; i++) {
+        int p = i < w->r.nstates ? -1 : w->inputs[i - w->r.nstates];
+        for (int j = 0; p < 0 && j < f->params.count; j++)
+            if (f->params.items[j].state == w->states[i])
+                p = j;
+        const ir_type *t = &args[p]->type;
+        uint64_t random = graph_hash("way", (uint64_t)(way * 64 + i));
+        if (way && i != way % n)
+            continue;
+        moved[p] = ir_literal_new(scratch, t);
+        for (int64_t e = 0; e < ir_count(t); e++) {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            double by = (double)(random >> 11) * 0x1p-52 - 1;
+            ir_literal_set(moved[p], e, ir_literal_get(args[p], e) + h * by);
+            *slope += by * ir_literal_get(gradient[i], e);
+        }
+    }
+    ir_eval(scratch, f, moved, results, NULL);
+    double y = ir_literal_get(results[f->loss], 0);
+    ir_arena_free(scratch);
+    return y;
+}
+
+typedef struct graph_slopes {
+    int tried, judged; /* directions; those without a kink nearby */
+} graph_slopes;
+
+/* Central differences of two steps, extrapolated. Where they do not agree with each other, or the second difference does not shrink with the
+ * square of the step, there is a kink, and nothing is said. */
+static inline bool graph_slope(graph_check *k, const ir_func *f, const graph_wish *w, ir_literal *const *args, ir_literal *const *gradient, int way,
+                               double at, graph_slopes *count)
+{
+    const double h = 1e-4;
+    double slope, up[3], down[3], size = fabs(at) + 1;
+    for (int i = 0; i < 3; i++) {
+        up[i] = graph_moved(k, f, w, args, gradient, way, h / (1 << i), &slope);
+        down[i] = graph_moved(k, f, w, args, gradient, way, -h / (1 << i), &slope);
+    }
+    double d[3], bend[3];
+    for (int i = 0; i < 3; i++) {
+        d[i] = (up[i] - down[i]) / (2 * h / (1 << i));
+        bend[i] = fabs(up[i] - 2 * at + down[i]);
+    }
+    double best = (4 * d[2] - d[1]) / 3, rounding = 1e-15 * size / h * 64, off = fabs(d[1] - d[2]) + fabs(d[0] - d[1]);
+    count->tried++;
+    bool kink = !isfinite(best) || off > 1e-4 * (1 + fabs(best)) || bend[2] > 0.3 * bend[1] + rounding * h || bend[1] > 0.3 * bend[0] + rounding * h;
+    if (kink)
+        return true;
+    count->judged++;
+    return fabs(slope - best) <= 2 * off + rounding + 1e-7 * (1 + fabs(best)) ||
+           graph_fail(k, "gradient: along direction %d the slope is %.12g, %.12g by differences", way, slope, best);
+}
+
+static inline bool graph_differences(graph_check *k, graph_slopes *count)
+{
+    ir_module *m = graph_parse(k);
+    if (!m)
+        return false;
+    if (!graph_is_smooth(m) || graph_forward(m)->loss < 0)
+        return true;
+    pass_widen(m);
+    ir_func *f = graph_forward(m);
+    graph_wish w;
+    graph_wishes(k, m, &w, true, false);
+    ir_literal **args = graph_args(k, f, NULL, false, true), **results;
+    ir_func *joint = ad_joint(m, f, &w.r, "joint");
+    if (!joint)
+        return strstr(ir_ctx_why(k->ctx), "while_loop") || graph_fail(k, "no gradient: %s", ir_ctx_why(k->ctx));
+    ir_verify(m);
+    results = ir_array(k->arena, ir_literal *, joint->results.count + 1);
+    bool bad = false;
+    ir_eval(k->arena, joint, args, results, &bad);
+    double at = ir_literal_get(results[f->loss], 0);
+    int n = w.r.nstates + w.r.ninputs;
+    if (!isfinite(at) || bad || !n)
+        return true;
+    for (int way = 0; way < 3; way++)
+        if (!graph_slope(k, f, &w, args, results + f->results.count, way, at, count))
+            return false;
+    return true;
+}
+
+/* ---- Training ---- */
+
+typedef struct graph_training {
+    graph_check *k;
+    reference *joint, *update; /* update: NULL without an optimizer */
+    const ir_func *f;
+    int own; /* results of the joint function that are the forward function's */
+    const float *hyper;
+    bool ones;
+} graph_training;
+
+/* Arguments of the update when the joint function's results are those of a sample; -1: without noise. */
+static inline ir_literal **graph_update_args(void *user, int sample)
+{
+    graph_training *t = user;
+    while (sample >= t->joint->samples)
+        reference_sample(t->joint, t->joint->args);
+    ir_literal **from = sample < 0 ? t->joint->due : t->joint->sample[sample];
+    const ir_func *u = t->update ? t->update->f : t->f;
+    ir_literal **args = ir_array(t->k->arena, ir_literal *, u->params.count + 1);
+    int hyper = 0;
+    for (int i = 0; i < u->params.count; i++) {
+        const ir_port *p = &u->params.items[i];
+        args[i] = ir_literal_new(t->k->arena, &p->value->type);
+        if (p->role == IR_HYPER)
+            ir_literal_set(args[i], 0, t->hyper[hyper++]);
+        else if (p->state && p->state->kind == IR_PARAM)
+            args[i] = graph_state_values(t->k, p->state, true);
+        for (int j = t->own; j < t->joint->f->results.count && p->state && p->state->of && p->state->kind == IR_GRAD; j++)
+            if (!strcmp(t->joint->f->results.items[j].name, p->state->of->name))
+                args[i] = from[j];
+    }
+    return args;
+}
+
+/* Parameters are what the update makes of them, or what they were. */
+static inline bool graph_compare_params(graph_code *c, const char *entry, graph_training *t, bool changed)
+{
+    for (size_t i = 0; c->param(i); i++) {
+        const ir_state *s = ir_state_by_name(c->m, c->param(i)->name);
+        if (!s || s->kind != IR_PARAM)
+            continue;
+        void *got = ir_alloc(t->k->arena, c->param(i)->bytes + 1);
+        gradc_rt_param_get(c->rt, i, got);
+        int result = -1;
+        for (int j = 0; changed && t->update && j < t->update->f->results.count; j++)
+            if (t->update->f->results.items[j].state && !strcmp(t->update->f->results.items[j].state->name, s->name))
+                result = j;
+        if (result >= 0 && !graph_compare(c, entry, t->update, result, got, graph_update_args, t))
+            return false;
+        if (result < 0 && memcmp(got, graph_state_values(t->k, s, true)->data, c->param(i)->bytes))
+            return graph_fail(t->k, "%s: %s: the parameter `%s` changed", c->where, entry, s->name);
+    }
+    return true;
+}
+
+/* Gradients after backward. */
+static inline bool graph_compare_gradients(graph_code *c, graph_training *t)
+{
+    for (int j = t->own; j < t->joint->f->results.count; j++) {
+        const ir_port *p = &t->joint->f->results.items[j];
+        const void *got = NULL;
+        bool is_state = false;
+        for (int s = 0; s < c->m->states.count; s++)
+            if (c->m->states.items[s]->kind == IR_GRAD && !strcmp(c->m->states.items[s]->of->name, p->name)) {
+                size_t bytes;
+                is_state = true;
+                got = gradc_rt_state_data(c->rt, c->m->states.items[s]->name, &bytes);
+            }
+        if (!is_state)
+            got = graph_get(c, CG_INPUT_GRADS, p->name);
+        if (got && !graph_compare(c, "backward", t->joint, j, got, NULL, NULL))
+            return false;
+    }
+    return true;
+}
+
+static inline bool graph_trains_split(graph_code *c, graph_training *t)
+{
+    bool done;
+    graph_pass_args(c, t->joint->f, t->joint->args);
+    if (!graph_status(c, "forward_train", t->joint, graph_call(c, GRADC_RT_FORWARD_TRAIN, false, NULL), &done) || !done)
+        return !*t->k->fault;
+    if (!graph_compare_results(c, "forward_train", t->joint))
+        return false;
+    if (!graph_status(c, "backward", t->joint, graph_call(c, GRADC_RT_BACKWARD, !t->ones, NULL), &done) || !done)
+        return !*t->k->fault;
+    if (!graph_compare_gradients(c, t))
+        return false;
+    if (!t->update)
+        return true;
+    gradc_rt_status status = graph_call(c, GRADC_RT_UPDATE, false, t->hyper);
+    if (status)
+        return graph_fail(t->k, "%s: update: %s", c->where, gradc_rt_status_text(status));
+    return graph_compare_params(c, "update", t, true);
+}
+
+static inline bool graph_trains_whole(graph_code *c, graph_training *t)
+{
+    bool done;
+    graph_pass_args(c, t->joint->f, t->joint->args);
+    if (!graph_status(c, "step", t->joint, graph_call(c, GRADC_RT_STEP, false, t->hyper), &done))
+        return false;
+    if (done && !graph_compare_results(c, "step", t->joint))
+        return false;
+    return graph_compare_params(c, "step", t, done);
+}
+
+static inline bool graph_builds_training(graph_check *k, ir_module *m, const train_optimizer *optimizer)
+{
+    graph_wish w;
+    graph_wishes(k, m, &w, false, !optimizer);
+    train_options o = {.optimizer = optimizer,
+                       .cotangents = w.cotangents,
+                       .ncotangents = w.r.ncotangents,
+                       .wrt = w.inputs,
+                       .nwrt = w.r.ninputs,
+                       .step = optimizer != NULL,
+                       .split = true};
+    return train_build(m, &o) || graph_fail(k, "training is refused: %s", ir_ctx_why(k->ctx));
+}
+
+/* The references: the joint function as autodiff gives it, and the update on its gradients. */
+static inline bool graph_training_of(graph_check *k, const train_optimizer *optimizer, graph_training *t)
+{
+    ir_module *plain = graph_parse(k), *built = graph_parse(k);
+    graph_wish w;
+    graph_wishes(k, plain, &w, false, !optimizer);
+    const ir_func *f = graph_forward(plain);
+    const char *loss = f->results.items[f->loss].name;
+    if (!w.r.nstates)
+        return false;
+    ir_func *joint = ad_joint(plain, f, &w.r, "joint");
+    if (!joint)
+        return strstr(ir_ctx_why(k->ctx), "while_loop") ? false : graph_fail(k, "no gradient: %s", ir_ctx_why(k->ctx));
+    int own = f->results.count;
+    f = joint;
+    pass_run_one(plain, pass_by_name("dce"), true);
+    *t = (graph_training){.k = k, .own = own, .ones = !optimizer ? k->seed >> 3 & 1 : true};
+    ir_literal **args = graph_args(k, joint, loss, t->ones, true);
+    t->joint = reference_new(k->arena, joint, args, k->seed);
+    if (!optimizer)
+        return true;
+    int n = train_hyper_count(optimizer);
+    float *hyper = ir_array(k->arena, float, n + 1);
+    for (int i = 0; i < n; i++)
+        hyper[i] = (float)train_hyper_default(optimizer, i);
+    hyper[n - 1] = k->seed >> 4 & 1 ? 0.5f : 0; /* clip_norm */
+    t->hyper = hyper;
+    if (!graph_builds_training(k, built, optimizer))
+        return false;
+    t->f = ir_func_by_name(built, "update");
+    t->update = reference_new(k->arena, t->f, graph_update_args(t, -1), k->seed);
+    return true;
+}
+
+static inline bool graph_trains(graph_check *k, const graph_config *config)
+{
+    static const char *const optimizers[] = {"none", "sgd", "momentum", "adam", "adamw", "nesterov", "adamax", "adagrad", "adadelta", "rmsprop"};
+    const train_optimizer *optimizer = train_optimizer_by_name(optimizers[k->seed % 10]);
+    graph_training t;
+    if (!graph_training_of(k, optimizer, &t))
+        return !*k->fault;
+    ir_module *m = graph_parse(k);
+    graph_code code;
+    if (!graph_builds_training(k, m, optimizer) || !graph_compile(k, m, config, &code))
+        return false;
+    for (int whole = 0; whole < 1 + (optimizer != NULL); whole++) {
+        if (!graph_start(&code, (k->seed + (unsigned)whole) % 2 ? 1 : 3, true))
+            return false;
+        bool ok = whole ? graph_trains_whole(&code, &t) : graph_trains_split(&code, &t);
+        graph_stop(&code);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* ---- All of it ---- */
+
+enum { GRAPH_ALL = -1, GRAPH_TWO = -2 };
+
+/* The n-th configuration that is asked for; false behind the last. which: one, GRAPH_ALL, or GRAPH_TWO that follow from the seed. */
+static inline bool graph_config_at(const graph_check *k, int which, int n, graph_config *out)
+{
+    unsigned random = (unsigned)(graph_hash("configurations", k->seed) >> 20), seen = 0;
+    for (unsigned i = 0; i < GRAPH_CONFIGS; i++) {
+        *out = graph_config_of(which >= 0 ? (unsigned)which : which == GRAPH_ALL ? i : random + i * 7);
+        if (level_runs_here(out->cpu) && (int)seen++ == n)
+            return which == GRAPH_ALL || n < (which == GRAPH_TWO ? 2 : 1);
+    }
+    return false;
+}
+
+static inline bool graph_is_right(graph_check *k, int which, graph_slopes *slopes)
+{
+    const ir_module *m = graph_parse(k);
+    if (!m || ((k->stages & GRAPH_TEXT) && !graph_reads_back(k)))
+        return false;
+    if (!graph_forward(m))
+        return graph_fail(k, "there is no @forward");
+    bool loss = graph_forward(m)->loss >= 0, values = k->stages & GRAPH_VALUES, trains = loss && k->stages & GRAPH_TRAINS;
+    if (loss && (k->stages & GRAPH_SLOPES) && !graph_differences(k, slopes))
+        return false;
+    reference *r = values ? graph_reference(k, loss) : NULL;
+    graph_config c;
+    for (int n = 0; graph_config_at(k, which, n, &c); n++) { /* of two, the second one trains */
+        bool first = which != GRAPH_TWO || n == 0, second = which != GRAPH_TWO || n == 1;
+        if ((values && (!loss || first) && !graph_gives(k, &c, r, loss)) || (trains && second && !graph_trains(k, &c)))
+            return false;
+    }
+    return true;
+}
+
+#endif

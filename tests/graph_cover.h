@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * What random graphs have met: primitives by element type of their first operand (or result) and by what stands in front of an operand. */
+#ifndef TESTS_GRAPH_COVER_H
+#define TESTS_GRAPH_COVER_H
+
+#include "ir/ir.h"
+
+typedef enum cover_kind {
+    COVER_INPUT,
+    COVER_STATE,
+    COVER_CONSTANT,
+    COVER_COMPUTED, /* where a value comes from, below the views */
+    COVER_REPEATED,
+    COVER_SPLIT,
+    COVER_TURNED,
+    COVER_STRIDED,
+    COVER_REVERSED,
+    COVER_RESHAPED,
+    COVER_CHAIN, /* views on it */
+    COVER_UNIT,
+    COVER_EMPTY,
+    COVER_NESTED,
+    COVER_KINDS
+} cover_kind;
+static const char *const cover_names[] = {"input",   "state",    "constant", "computed", "repeated", "split", "turned",
+                                          "strided", "reversed", "reshaped", "chain",    "unit",     "empty", "nested"};
+
+typedef struct cover {
+    uint32_t met[IR_OPS][IR_DTYPES][COVER_KINDS];
+    uint32_t graphs, instructions, directions, judged;
+} cover;
+
+/* The kinds of an operand, a bit each. split: a reshape over a repeated axis. */
+static inline unsigned cover_of(const ir_value *v)
+{
+    unsigned kinds = 0;
+    int views = 0;
+    bool reshaped = false;
+    for (int i = 0; i < v->type.rank; i++)
+        kinds |= v->type.dim[i] == 1 ? 1u << COVER_UNIT : v->type.dim[i] == 0 ? 1u << COVER_EMPTY : 0;
+    for (; v->def; v = v->def->operand[0], views++) {
+        ir_op op = v->def->op;
+        if (op == IR_OP_broadcast)
+            kinds |= 1u << COVER_REPEATED | (reshaped ? 1u << COVER_SPLIT : 0);
+        else if (op == IR_OP_transpose)
+            kinds |= 1u << COVER_TURNED;
+        else if (op == IR_OP_slice)
+            kinds |= 1u << COVER_STRIDED;
+        else if (op == IR_OP_reverse)
+            kinds |= 1u << COVER_REVERSED;
+        else if (op == IR_OP_reshape)
+            kinds |= 1u << COVER_RESHAPED;
+        else
+            break;
+        reshaped |= op == IR_OP_reshape;
+    }
+    kinds |= views > 1 ? 1u << COVER_CHAIN : 0;
+    if (v->def)
+        return kinds | 1u << (v->def->op == IR_OP_constant ? COVER_CONSTANT : COVER_COMPUTED);
+    return kinds | 1u << (v->func->params.items[v->index].state ? COVER_STATE : COVER_INPUT);
+}
+
+static inline void cover_add(cover *c, const ir_module *m)
+{
+    c->graphs++;
+    for (int i = 0; i < m->funcs.count; i++)
+        IR_FOR(inst, m->funcs.items[i])
+        {
+            unsigned kinds = m->funcs.items[i]->entry ? 0 : 1u << COVER_NESTED;
+            for (int k = 0; k < inst->noperands; k++)
+                kinds |= cover_of(inst->operand[k]);
+            ir_dtype t = inst->noperands ? inst->operand[0]->type.dtype : inst->nresults ? inst->result[0]->type.dtype : IR_F32;
+            c->instructions++;
+            for (int k = 0; k < COVER_KINDS; k++)
+                __atomic_fetch_add(&c->met[inst->op][t][k], kinds >> k & 1, __ATOMIC_RELAXED);
+            if (!inst->noperands) /* constants and iota have nothing in front */
+                __atomic_fetch_add(&c->met[inst->op][t][COVER_CONSTANT], 1, __ATOMIC_RELAXED);
+        }
+}
+
+static inline uint32_t cover_sum(const cover *c, int op, int t, int kind)
+{
+    uint32_t n = 0;
+    for (int i = 0; i < IR_DTYPES; i++)
+        for (int k = 0; k < COVER_KINDS; k++)
+            n += (t < 0 || i == t) && (kind < 0 ? k < COVER_REPEATED : k == kind) ? c->met[op][i][k] : 0;
+    return n;
+}
+
+static inline void cover_row(FILE *out, const cover *c, int op, int columns, bool types)
+{
+    fprintf(out, "%-14s", ir_ops[op].name);
+    for (int i = 0; i < columns; i++) {
+        uint32_t n = types ? cover_sum(c, op, i, -1) : cover_sum(c, op, -1, i);
+        if (types && !(ir_dtypes[i].class & ir_ops[op].classes))
+            fprintf(out, "        ");
+        else
+            fprintf(out, n ? " %7u" : "    HOLE", n);
+    }
+    fputc('\n', out);
+}
+
+/* Two tables, and how many cells of all three ways together are empty. */
+static inline void cover_print(FILE *out, const cover *c)
+{
+    fprintf(out, "operands met, by primitive and element type of the first operand\n%-14s", "");
+    for (int t = 0; t < IR_DTYPES; t++)
+        fprintf(out, " %7s", ir_dtypes[t].name);
+    fputc('\n', out);
+    for (int op = 0; op < IR_OPS; op++)
+        cover_row(out, c, op, IR_DTYPES, true);
+    fprintf(out, "\nby primitive and what stands in front\n%-14s", "");
+    for (int k = 0; k < COVER_KINDS; k++)
+        fprintf(out, " %7.7s", cover_names[k]);
+    fputc('\n', out);
+    int cells = 0, empty = 0;
+    for (int op = 0; op < IR_OPS; op++) {
+        if (ir_ops[op].operands)
+            cover_row(out, c, op, COVER_KINDS, false);
+        for (int t = 0; t < IR_DTYPES && ir_ops[op].operands; t++)
+            for (int k = 0; k < COVER_KINDS && (ir_dtypes[t].class & ir_ops[op].classes); k++) {
+                cells++;
+                empty += !c->met[op][t][k];
+            }
+    }
+    fprintf(out, "\n%u graphs, %u instructions; %d of %d cells primitive x type x kind are empty; %u of %u slopes were without a kink\n", c->graphs,
+            c->instructions, empty, cells, c->judged, c->directions);
+}
+
+#endif

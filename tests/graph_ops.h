@@ -1,0 +1,833 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Random instructions: a maker for each shape rule of ir/ops.def, so that a new rule without one does not compile. A maker draws attributes
+ * and the types of the operands, tries whether they fit, asks for values of these types, and puts the results into the pool. */
+#ifndef TESTS_GRAPH_OPS_H
+#define TESTS_GRAPH_OPS_H
+
+#include "passes/passes.h"
+#include "tests/graph_gen.h"
+
+enum { GEN_TRIES = 6, GEN_WORK = 60000, GEN_BODY = 8 };
+
+typedef bool gen_maker(gen *g, ir_op op); /* false: nothing was made */
+
+static inline bool gen_make(gen *g);
+
+/* ---- Building ---- */
+
+/* Would an instruction on operands of these types be right, with results that are not too large? */
+static inline bool gen_fits(gen *g, ir_op op, const ir_type *types, int n, const ir_attrs *attrs)
+{
+    ir_value fake[8], *operand[8];
+    ir_type *result;
+    int nresults;
+    for (int i = 0; i < n; i++) {
+        if (types[i].dtype >= IR_DTYPES || types[i].rank > GEN_RANK || ir_count(&types[i]) > g->p->most)
+            return false;
+        fake[i] = (ir_value){.type = types[i]};
+        operand[i] = &fake[i];
+    }
+    if (ir_infer(gen_arena(g), op, attrs, operand, n, &result, &nresults))
+        return false;
+    for (int i = 0; i < nresults; i++)
+        if (result[i].rank > GEN_RANK || ir_count(&result[i]) > g->p->most)
+            return false;
+    return true;
+}
+
+/* Appends it; magnitudes of float results are at most `bound`, 0 for that of the operands. */
+static inline bool gen_append(gen *g, ir_op op, ir_value *const *operand, int n, const ir_attrs *attrs, double bound)
+{
+    const ir_inst *inst = ir_build(&g->b, op, operand, n, attrs);
+    if (!inst)
+        return false;
+    for (int i = 0; i < inst->nresults; i++) {
+        ir_value *v = inst->result[i];
+        if (ir_is_float(v->type.dtype) && bound > 0)
+            v = gen_scaled(g, v, bound, GEN_LIMIT);
+        gen_push(g, v);
+    }
+    return true;
+}
+
+static inline double gen_both(const ir_value *x, const ir_value *y)
+{
+    return gen_bound(x) * gen_bound(y);
+}
+
+/* ---- Elementwise ---- */
+
+static inline gen_domain gen_domain_of(ir_op op, int operand)
+{
+    switch (op) {
+    case IR_OP_exp:
+    case IR_OP_expm1:
+    case IR_OP_sinh:
+    case IR_OP_cosh: return GEN_SMALL;
+    case IR_OP_tan: return GEN_TINY;
+    case IR_OP_log:
+    case IR_OP_sqrt:
+    case IR_OP_rsqrt: return GEN_POSITIVE;
+    case IR_OP_log1p: return GEN_NOT_NEGATIVE;
+    case IR_OP_asin:
+    case IR_OP_acos:
+    case IR_OP_atanh: return GEN_UNIT;
+    case IR_OP_acosh: return GEN_ABOVE_1;
+    case IR_OP_div:
+    case IR_OP_rem: return operand ? GEN_POSITIVE : GEN_ANY;
+    case IR_OP_pow: return operand ? GEN_TINY : GEN_POSITIVE;
+    case IR_OP_atan2: return operand ? GEN_POSITIVE : GEN_ANY;
+    default: return GEN_ANY;
+    }
+}
+
+/* Of a float result. */
+static inline double gen_bound_of(ir_op op, ir_value *const *x)
+{
+    double a = gen_bound(x[0]), b = ir_ops[op].operands > 1 ? gen_bound(x[1]) : 0;
+    switch (op) {
+    case IR_OP_exp:
+    case IR_OP_expm1:
+    case IR_OP_sinh:
+    case IR_OP_cosh: return exp(fmin(a, 88));
+    case IR_OP_add:
+    case IR_OP_sub: return a + b;
+    case IR_OP_mul: return a * b;
+    case IR_OP_div: return 2 * a;
+    case IR_OP_pow: return pow(a + 1, fmin(b, 8)) + 4;
+    case IR_OP_neg:
+    case IR_OP_abs:
+    case IR_OP_max:
+    case IR_OP_min:
+    case IR_OP_copy:
+    case IR_OP_stop_gradient:
+    case IR_OP_rem: return fmax(a, b);
+    default: return fmax(a, 4);
+    }
+}
+
+static inline bool gen_make_same(gen *g, ir_op op)
+{
+    ir_type t = gen_type(g, ir_ops[op].classes);
+    if (t.dtype == IR_DTYPES || (op == IR_OP_stop_gradient && g->p->smooth && draw(g, 16)))
+        return false;
+    ir_value *x[2] = {NULL, NULL};
+    for (int i = 0; i < ir_ops[op].operands; i++) {
+        x[i] = i && one_in(g, 12) ? x[0] : gen_guarded(g, gen_operand(g, &t), gen_domain_of(op, i));
+        if (i && (op == IR_OP_shl || op == IR_OP_shr || op == IR_OP_pow) && !ir_is_float(t.dtype) && draw(g, 3))
+            x[i] = gen_small_int(g, x[i]);
+    }
+    double bound = ir_is_float(t.dtype) ? gen_bound_of(op, x) : 0;
+    return gen_append(g, op, x, ir_ops[op].operands, NULL, bound);
+}
+
+static inline bool gen_make_predicate(gen *g, ir_op op)
+{
+    ir_type t = gen_type(g, ir_ops[op].classes);
+    if (t.dtype == IR_DTYPES)
+        return false;
+    ir_value *x[2] = {gen_operand(g, &t), NULL};
+    if (ir_ops[op].operands > 1)
+        x[1] = draw(g, 3) ? gen_operand(g, &t) : gen_splat(g, &t);
+    ir_attrs a = {0};
+    if (op == IR_OP_compare)
+        a.compare.relation = (ir_relation)draw(g, 6);
+    return gen_append(g, op, x, ir_ops[op].operands, &a, 0);
+}
+
+static inline bool gen_make_select(gen *g, ir_op op)
+{
+    ir_type t = gen_type(g, IR_CLASS_ANY), c = t;
+    c.dtype = IR_BOOL;
+    ir_value *x[3] = {gen_operand(g, &c), gen_operand(g, &t), gen_operand(g, &t)};
+    return gen_append(g, op, x, 3, NULL, fmax(gen_bound(x[1]), gen_bound(x[2])));
+}
+
+static inline bool gen_make_convert(gen *g, ir_op op)
+{
+    (void)op;
+    ir_type t = gen_type(g, IR_CLASS_ANY);
+    ir_dtype to = gen_dtype(g, IR_CLASS_ANY);
+    ir_value *v = gen_converted(g, gen_operand(g, &t), to);
+    gen_push(g, v);
+    return true;
+}
+
+static inline bool gen_make_bitcast(gen *g, ir_op op)
+{
+    ir_type t = gen_type(g, IR_CLASS_ANY);
+    ir_dtype to = gen_dtype(g, IR_CLASS_ANY);
+    if (ir_dtypes[t.dtype].bytes != ir_dtypes[to].bytes || (ir_is_float(to) && !g->p->raw) || (ir_is_float(t.dtype) && (g->p->smooth || g->depth)))
+        return false;
+    ir_value *v = ir_is_float(t.dtype) ? gen_input(g, &t) : gen_operand(g, &t);
+    return gen_append(g, op, &v, 1, &(ir_attrs){.bitcast.to = to}, 0);
+}
+
+static inline bool gen_make_constant(gen *g, ir_op op)
+{
+    (void)op;
+    ir_type t = gen_type(g, IR_CLASS_ANY);
+    gen_push(g, gen_constant(g, &t));
+    return true;
+}
+
+static inline bool gen_make_iota(gen *g, ir_op op)
+{
+    ir_type t = gen_type(g, IR_CLASS_ANY);
+    if (!t.rank)
+        return false;
+    ir_attrs a = {.iota = {.to = t.dtype, .shape = ir_ints_of(&g->b, t.rank, t.dim), .axis = draw(g, (uint32_t)t.rank)}};
+    return gen_append(g, op, NULL, 0, &a, (double)t.dim[a.iota.axis]);
+}
+
+/* ---- Moves ---- */
+
+/* One of the views that gen_viewed draws, with another behind it perhaps. */
+static inline bool gen_make_via(gen *g, gen_via *way)
+{
+    ir_type t = gen_type(g, IR_CLASS_ANY);
+    if (!t.rank)
+        return false;
+    gen_push(g, way(g, &t, (int)draw(g, 2)));
+    return true;
+}
+static inline bool gen_make_transpose(gen *g, ir_op op)
+{
+    (void)op;
+    return gen_make_via(g, gen_via_transpose);
+}
+static inline bool gen_make_reverse(gen *g, ir_op op)
+{
+    (void)op;
+    return gen_make_via(g, gen_via_reverse);
+}
+static inline bool gen_make_slice(gen *g, ir_op op)
+{
+    (void)op;
+    return gen_make_via(g, gen_via_slice);
+}
+static inline bool gen_make_reshape(gen *g, ir_op op)
+{
+    (void)op;
+    return gen_make_via(g, draw(g, 2) ? gen_via_split : gen_via_reshape);
+}
+static inline bool gen_make_broadcast(gen *g, ir_op op)
+{
+    (void)op;
+    return gen_make_via(g, gen_via_broadcast);
+}
+
+static inline bool gen_make_pad(gen *g, ir_op op)
+{
+    ir_type t[2] = {gen_type(g, IR_CLASS_ANY)};
+    t[1] = ir_scalar_type(t[0].dtype);
+    for (int tries = 0; tries < GEN_TRIES; tries++) {
+        ir_attrs a = {.pad = {gen_ints(g, t[0].rank, 0, 3), gen_ints(g, t[0].rank, 0, 3), gen_ints(g, t[0].rank, 0, 2)}};
+        for (int i = 0; i < t[0].rank; i++) {
+            a.pad.low.v[i] = one_in(g, 2) ? 0 : a.pad.low.v[i] - 1;
+            a.pad.high.v[i] = one_in(g, 2) ? 0 : a.pad.high.v[i] - 1;
+        }
+        if (gen_fits(g, op, t, 2, &a))
+            return gen_append(g, op, (ir_value *[]){gen_operand(g, &t[0]), gen_operand(g, &t[1])}, 2, &a, GEN_LIMIT);
+    }
+    return false;
+}
+
+static inline bool gen_make_concat(gen *g, ir_op op)
+{
+    ir_type t[4] = {gen_type(g, IR_CLASS_ANY)};
+    if (!t[0].rank)
+        return false;
+    int n = 1 + (int)draw(g, 4);
+    ir_attrs a = {.concat.axis = draw(g, (uint32_t)t[0].rank)};
+    for (int i = 1; i < n; i++) {
+        t[i] = t[0];
+        if (draw(g, 2))
+            t[i].dim[a.concat.axis] = gen_extent(g);
+    }
+    if (!gen_fits(g, op, t, n, &a))
+        return false;
+    ir_value *x[4];
+    for (int i = 0; i < n; i++)
+        x[i] = i && one_in(g, 4) && ir_type_eq(&t[i], &t[0]) ? x[0] : gen_operand(g, &t[i]);
+    return gen_append(g, op, x, n, &a, 0);
+}
+
+/* Index vectors of a shape, within the dimensions; computed at run time, or a constant. */
+static inline ir_value *gen_indices(gen *g, const ir_type *t, const ir_type *of, ir_ints dims)
+{
+    ir_type components = ir_type_of(t->dtype, 1, (int64_t[]){dims.n});
+    ir_literal *l = ir_literal_new(gen_arena(g), &components);
+    int64_t last = t->rank - 1;
+    for (int i = 0; i < dims.n; i++)
+        ir_literal_set_int(l, i, of->dim[dims.v[i]] ? of->dim[dims.v[i]] : 1);
+    if (draw(g, 4) == 0 && ir_count(t) <= 64) {
+        ir_literal *all = ir_literal_new(gen_arena(g), t);
+        for (int64_t i = 0; i < ir_count(t); i++)
+            ir_literal_set_int(all, i, draw(g, (uint32_t)ir_literal_get_int(l, i % dims.n)));
+        return ir_constant(&g->b, all);
+    }
+    ir_value *v = gen_operand(g, t), *limit = ir_broadcast(&g->b, ir_constant(&g->b, l), t->rank, t->dim, &last);
+    if (g->p->may_miss && one_in(g, 12))
+        return v;
+    if (draw(g, 2)) { /* clamped */
+        ir_value *one = ir_splat(&g->b, t, 1), *zero = ir_splat(&g->b, t, 0);
+        return ir_max(&g->b, ir_min(&g->b, v, ir_sub(&g->b, limit, one)), zero);
+    }
+    int64_t mask = t->dtype == IR_I8 || t->dtype == IR_U8 ? 127 : 1023;
+    return ir_rem(&g->b, ir_and(&g->b, v, ir_splat(&g->b, t, (double)mask)), limit);
+}
+
+/* The operand's type, the dims and the type of the indices of a gather or scatter. */
+static inline bool gen_indexing(gen *g, int classes, ir_type *x, ir_type *index, ir_ints *dims, int64_t *batch)
+{
+    *x = gen_type(g, classes);
+    ir_dtype t = gen_dtype(g, IR_CLASS_I);
+    if (x->dtype == IR_DTYPES || t == IR_DTYPES || x->rank > 4)
+        return false;
+    *batch = draw(g, 3) ? 0 : draw(g, (uint32_t)x->rank + 1);
+    *index = gen_shape(g, t, 40);
+    if (index->rank + *batch > GEN_RANK - 1)
+        return false;
+    memmove(index->dim + *batch, index->dim, (size_t)index->rank * sizeof *index->dim);
+    memcpy(index->dim, x->dim, (size_t)*batch * sizeof *x->dim);
+    index->rank += (int)*batch + 1;
+    int64_t v[IR_MAX_RANK];
+    int n = 0;
+    for (int i = (int)*batch; i < x->rank; i++)
+        if (draw(g, 3) < 2)
+            v[n++] = i;
+    *dims = ir_ints_of(&g->b, n, v);
+    index->dim[index->rank - 1] = n;
+    return true;
+}
+
+static inline bool gen_make_gather(gen *g, ir_op op)
+{
+    ir_type t[2];
+    ir_attrs a = {0};
+    for (int tries = 0; tries < GEN_TRIES; tries++)
+        if (gen_indexing(g, IR_CLASS_ANY, &t[0], &t[1], &a.gather.dims, &a.gather.batch) && gen_fits(g, op, t, 2, &a))
+            return gen_append(g, op, (ir_value *[]){gen_operand(g, &t[0]), gen_indices(g, &t[1], &t[0], a.gather.dims)}, 2, &a, 0);
+    return false;
+}
+
+/* What may combine elements of a type, `set` where it is allowed. */
+static inline ir_combine gen_combine(gen *g, ir_dtype t, bool set)
+{
+    static const ir_combine of_bool[] = {IR_MAX, IR_MIN, IR_AND, IR_OR, IR_SET}, of_ints[] = {IR_SUM, IR_PROD, IR_MAX, IR_MIN, IR_AND, IR_OR, IR_SET},
+                            of_floats[] = {IR_SUM, IR_SUM, IR_PROD, IR_MAX, IR_MIN, IR_SET};
+    if (t == IR_BOOL)
+        return of_bool[draw(g, set ? 5 : 4)];
+    return ir_is_float(t) ? of_floats[draw(g, set ? 6 : 5)] : of_ints[draw(g, set ? 7 : 6)];
+}
+
+/* x fit to be multiplied n times, and the bound of what comes of combining n elements. */
+static inline ir_value *gen_combined(gen *g, ir_combine c, ir_value *x, int64_t n, double *bound)
+{
+    if (c == IR_PROD && ir_is_float(x->type.dtype))
+        x = gen_scaled(g, x, gen_bound(x), 2);
+    double b = gen_bound(x);
+    *bound = c == IR_SUM ? b * (double)(n + 1) : c == IR_PROD ? pow(fmax(b, 1), (double)(n + 1)) : fmax(b, GEN_LIMIT);
+    return x;
+}
+
+static inline bool gen_make_scatter(gen *g, ir_op op)
+{
+    ir_type t[3];
+    ir_attrs a = {0};
+    for (int tries = 0; tries < GEN_TRIES; tries++) {
+        if (!gen_indexing(g, IR_CLASS_ANY, &t[0], &t[1], &a.scatter.dims, &a.scatter.batch))
+            continue;
+        ir_attrs gathers = {.gather = {a.scatter.dims, a.scatter.batch, 0}};
+        ir_type *due;
+        int n;
+        ir_value fake[2] = {{.type = t[0]}, {.type = t[1]}}, *operand[2] = {&fake[0], &fake[1]};
+        if (!gen_fits(g, IR_OP_gather, t, 2, &gathers) || ir_infer(gen_arena(g), IR_OP_gather, &gathers, operand, 2, &due, &n))
+            continue;
+        t[2] = *due;
+        a.scatter.combine = gen_combine(g, t[0].dtype, true);
+        if (!gen_fits(g, op, t, 3, &a))
+            continue;
+        double bound[2];
+        int64_t most = a.scatter.combine == IR_SET ? 1 : ir_count(&t[2]);
+        ir_value *x = gen_combined(g, a.scatter.combine, gen_operand(g, &t[0]), most, &bound[0]);
+        ir_value *u = gen_combined(g, a.scatter.combine, gen_operand(g, &t[2]), most, &bound[1]);
+        if (a.scatter.combine == IR_PROD && most > 20)
+            return false;
+        return gen_append(g, op, (ir_value *[]){x, gen_indices(g, &t[1], &t[0], a.scatter.dims), u}, 3, &a, bound[0] + bound[1]);
+    }
+    return false;
+}
+
+/* ---- Reductions, windows, order ---- */
+
+static inline bool gen_make_reduce(gen *g, ir_op op)
+{
+    ir_type t = gen_type(g, IR_CLASS_ANY);
+    ir_attrs a = {.reduce = {gen_combine(g, t.dtype, false), gen_subset(g, t.rank), 0}};
+    int64_t n = 1;
+    for (int i = 0; i < a.reduce.axes.n; i++)
+        n *= t.dim[a.reduce.axes.v[i]];
+    if (!gen_fits(g, op, &t, 1, &a) || (a.reduce.combine == IR_PROD && ir_is_float(t.dtype) && n > 20))
+        return false;
+    double bound;
+    ir_value *x = gen_combined(g, a.reduce.combine, gen_operand(g, &t), n, &bound);
+    return gen_append(g, op, &x, 1, &a, bound);
+}
+
+static inline bool gen_make_arg_reduce(gen *g, ir_op op)
+{
+    ir_type t = gen_type(g, ir_ops[op].classes);
+    if (!t.rank)
+        return false;
+    ir_attrs a = {.arg_reduce = {draw(g, 2) ? IR_MAX : IR_MIN, draw(g, (uint32_t)t.rank), draw(g, 2), 0}};
+    return gen_fits(g, op, &t, 1, &a) && gen_append(g, op, (ir_value *[]){gen_operand(g, &t)}, 1, &a, 0);
+}
+
+static inline int64_t gen_taps(ir_ints window)
+{
+    int64_t n = 1;
+    for (int i = 0; i < window.n; i++)
+        n *= window.v[i];
+    return n;
+}
+
+static inline bool gen_make_reduce_window(gen *g, ir_op op)
+{
+    for (int tries = 0; tries < GEN_TRIES; tries++) {
+        ir_type t = gen_type(g, ir_ops[op].classes);
+        if (t.dtype == IR_DTYPES || t.rank > 4)
+            continue;
+        ir_combine c = (ir_combine)draw(g, 4); /* sum, prod, max, min */
+        ir_attrs a = {.reduce_window = {c, gen_ints(g, t.rank, 1, 3), gen_ints(g, t.rank, 1, 3), gen_ints(g, t.rank, -1, 2),
+                                        gen_ints(g, t.rank, -1, 2), gen_ints(g, t.rank, 1, 2), gen_ints(g, t.rank, 1, 2), 0}};
+        int64_t taps = gen_taps(a.reduce_window.window);
+        if (!gen_fits(g, op, &t, 1, &a) || (c == IR_PROD && taps > 20))
+            continue;
+        double bound;
+        ir_value *x = gen_combined(g, c, gen_operand(g, &t), taps, &bound);
+        ir_value *y = ir_build1(&g->b, op, &x, 1, &a);
+        if (!ir_is_float(t.dtype) || c == IR_SUM || c == IR_PROD) {
+            gen_push(g, gen_scaled(g, y, bound, GEN_LIMIT));
+            return true;
+        }
+        gen_bounded(g, y, GEN_LIMIT); /* infinite where all is padding */
+        if (!g->p->raw || draw(g, 2))
+            y = gen_bounded(g, gen_clamped(g, y, GEN_LIMIT), GEN_LIMIT);
+        gen_push(g, y);
+        return true;
+    }
+    return false;
+}
+
+static inline bool gen_arg_window_attrs(gen *g, ir_type *t, ir_attrs *a)
+{
+    *t = gen_type(g, ir_ops[IR_OP_arg_window].classes);
+    if (t->dtype == IR_DTYPES || t->rank > 4)
+        return false;
+    a->arg_window = (struct ir_attrs_arg_window){draw(g, 2) ? IR_MAX : IR_MIN,
+                                                 gen_ints(g, t->rank, 1, 3),
+                                                 gen_ints(g, t->rank, 1, 3),
+                                                 gen_ints(g, t->rank, -1, 2),
+                                                 gen_ints(g, t->rank, -1, 2),
+                                                 gen_ints(g, t->rank, 1, 2),
+                                                 0};
+    return gen_fits(g, IR_OP_arg_window, t, 1, a);
+}
+
+static inline bool gen_make_arg_window(gen *g, ir_op op)
+{
+    ir_type t;
+    ir_attrs a = {0};
+    for (int tries = 0; tries < GEN_TRIES; tries++)
+        if (gen_arg_window_attrs(g, &t, &a))
+            return gen_append(g, op, (ir_value *[]){gen_operand(g, &t)}, 1, &a, 0);
+    return false;
+}
+
+/* Positions inside windows of `taps` elements, -1 among them. */
+static inline ir_value *gen_positions(gen *g, const ir_type *t, int64_t taps)
+{
+    ir_value *v = ir_and(&g->b, gen_operand(g, t), ir_splat(&g->b, t, 255));
+    return ir_sub(&g->b, ir_rem(&g->b, v, ir_splat(&g->b, t, (double)(taps + 1))), ir_splat(&g->b, t, 1));
+}
+
+/* The type of what arg_window gives for x of type t. */
+static inline ir_type gen_windows(gen *g, const ir_type *t, const ir_attrs *a)
+{
+    ir_value fake = {.type = *t}, *operand = &fake;
+    ir_type *result;
+    int n;
+    return ir_infer(gen_arena(g), IR_OP_arg_window, a, &operand, 1, &result, &n) ? *t : result[0];
+}
+
+static inline bool gen_make_window_put(gen *g, ir_op op)
+{
+    ir_type t;
+    ir_attrs a = {0};
+    for (int tries = 0; tries < GEN_TRIES; tries++) {
+        if (!gen_arg_window_attrs(g, &t, &a) || !(g->p->types >> IR_I32 & 1))
+            continue;
+        const struct ir_attrs_arg_window w = a.arg_window;
+        ir_type from = gen_windows(g, &t, &a), at = from;
+        at.dtype = IR_I32;
+        ir_attrs put = {.window_put = {ir_ints_of(&g->b, t.rank, t.dim), w.window, w.stride, w.low, w.high, w.window_dilation, 0}};
+        int64_t taps = gen_taps(w.window);
+        ir_value *x = gen_operand(g, &from), *p = gen_positions(g, &at, taps);
+        return gen_append(g, op, (ir_value *[]){x, p}, 2, &put, gen_bound(x) * (double)taps);
+    }
+    return false;
+}
+
+static inline bool gen_make_window_take(gen *g, ir_op op)
+{
+    ir_type t;
+    ir_attrs a = {0};
+    for (int tries = 0; tries < GEN_TRIES; tries++) {
+        if (!gen_arg_window_attrs(g, &t, &a) || !(g->p->types >> IR_I32 & 1))
+            continue;
+        const struct ir_attrs_arg_window w = a.arg_window;
+        ir_type at = gen_windows(g, &t, &a);
+        at.dtype = IR_I32;
+        ir_attrs take = {.window_take = {w.window, w.stride, w.low, w.high, w.window_dilation, 0}};
+        ir_value *x = gen_operand(g, &t), *p = gen_positions(g, &at, gen_taps(w.window));
+        return gen_append(g, op, (ir_value *[]){x, p}, 2, &take, 0);
+    }
+    return false;
+}
+
+static inline bool gen_make_cumulative(gen *g, ir_op op)
+{
+    ir_type t = gen_type(g, ir_ops[op].classes);
+    if (t.dtype == IR_DTYPES || !t.rank)
+        return false;
+    ir_combine c = (ir_combine)draw(g, 4);
+    ir_attrs a = {.cumulative = {c, draw(g, (uint32_t)t.rank), draw(g, 2), draw(g, 2), 0}};
+    int64_t n = t.dim[a.cumulative.axis];
+    if (c == IR_PROD && ir_is_float(t.dtype) && n > 17)
+        return false;
+    double bound;
+    ir_value *x = gen_combined(g, c, gen_operand(g, &t), n, &bound), *y = ir_build1(&g->b, op, &x, 1, &a);
+    if (ir_is_float(t.dtype) && a.cumulative.exclusive && c >= IR_MAX && !g->p->raw) /* the identity is infinite */
+        y = gen_clamped(g, y, GEN_LIMIT);
+    gen_push(g, gen_scaled(g, y, bound, GEN_LIMIT));
+    return true;
+}
+
+static inline bool gen_make_sort(gen *g, ir_op op)
+{
+    ir_type t = gen_type(g, IR_CLASS_ANY);
+    if (!t.rank)
+        return false;
+    int n = 1 + (int)draw(g, 3);
+    ir_value *x[3];
+    for (int i = 0; i < n; i++) {
+        ir_type other = t;
+        other.dtype = i ? gen_dtype(g, IR_CLASS_ANY) : t.dtype;
+        x[i] = gen_operand(g, &other);
+    }
+    return gen_append(g, op, x, n, &(ir_attrs){.sort = {draw(g, (uint32_t)t.rank), draw(g, 2), 0}}, 0);
+}
+
+/* ---- Contractions ---- */
+
+static inline bool gen_make_dot_general(gen *g, ir_op op)
+{
+    ir_dtype dtype = gen_dtype(g, ir_ops[op].classes);
+    if (dtype == IR_DTYPES)
+        return false;
+    for (int tries = 0; tries < GEN_TRIES; tries++) {
+        int batch = (int)draw(g, 3), contract = draw(g, 6) ? 1 + (int)one_in(g, 3) : 0;
+        ir_type t[2] = {{.dtype = dtype}, {.dtype = dtype}};
+        ir_ints order[2];
+        int64_t products = 1;
+        for (int s = 0; s < 2; s++) {
+            t[s].rank = batch + contract + (int)draw(g, 3);
+            order[s] = gen_order(g, t[s].rank);
+            for (int i = batch + contract; i < t[s].rank; i++)
+                t[s].dim[order[s].v[i]] = gen_extent(g);
+        }
+        for (int i = 0; i < batch + contract; i++) {
+            t[0].dim[order[0].v[i]] = t[1].dim[order[1].v[i]] = gen_extent(g);
+            products *= i < batch ? 1 : t[0].dim[order[0].v[i]];
+        }
+        const ir_ints x = order[0], y = order[1];
+        ir_attrs a = {.dot_general = {{batch, x.v}, {batch, y.v}, {contract, x.v + batch}, {contract, y.v + batch}, 0}};
+        if (!gen_fits(g, op, t, 2, &a) || products * ir_count(&t[0]) * ir_count(&t[1]) > GEN_WORK * 100)
+            continue;
+        ir_value *v[2] = {gen_operand(g, &t[0]), NULL};
+        v[1] = ir_type_eq(&t[0], &t[1]) && one_in(g, 4) ? v[0] : gen_operand(g, &t[1]);
+        return gen_append(g, op, v, 2, &a, gen_both(v[0], v[1]) * (double)products);
+    }
+    return false;
+}
+
+static inline bool gen_make_convolution(gen *g, ir_op op)
+{
+    ir_dtype dtype = gen_dtype(g, IR_CLASS_F);
+    if (dtype == IR_DTYPES)
+        return false;
+    for (int tries = 0; tries < GEN_TRIES; tries++) {
+        int spatial = (int)draw(g, 4), rank = spatial + 2;
+        int64_t groups = 1 + draw(g, 3), by = draw(g, 3), fg = by == 1 ? groups : 1, bg = by == 2 ? groups : 1;
+        bool plain = draw(g, 2); /* no dilation, as most are */
+        ir_attrs a = {.convolution = {gen_order(g, rank), gen_order(g, rank), gen_order(g, rank), gen_ints(g, spatial, 1, plain ? 2 : 3),
+                                      gen_ints(g, spatial, plain ? 0 : -1, 2), gen_ints(g, spatial, plain ? 0 : -1, 2),
+                                      gen_ints(g, spatial, 1, plain ? 1 : 2), gen_ints(g, spatial, 1, plain ? 1 : 2), fg, bg, 0}};
+        ir_type t[2] = {{.dtype = dtype, .rank = rank}, {.dtype = dtype, .rank = rank}};
+        const int64_t *x = a.convolution.lhs.v, *w = a.convolution.rhs.v;
+        int64_t each = draw(g, 8) ? 1 + draw(g, 5) : gen_extent(g), taps = each;
+        t[0].dim[x[0]] = bg * (draw(g, 8) ? 1 + draw(g, 3) : gen_extent(g));
+        t[0].dim[x[1]] = fg * each;
+        t[1].dim[w[0]] = fg * bg * (draw(g, 8) ? 1 + draw(g, 5) : gen_extent(g));
+        t[1].dim[w[1]] = each;
+        for (int i = 0; i < spatial; i++) {
+            t[0].dim[x[2 + i]] = gen_extent(g);
+            taps *= t[1].dim[w[2 + i]] = 1 + draw(g, 3);
+        }
+        if (!gen_fits(g, op, t, 2, &a) || taps * ir_count(&t[0]) > GEN_WORK)
+            continue;
+        ir_value *v[2] = {gen_operand(g, &t[0]), gen_operand(g, &t[1])};
+        return gen_append(g, op, v, 2, &a, gen_both(v[0], v[1]) * (double)taps);
+    }
+    return false;
+}
+
+static inline bool gen_make_random_bits(gen *g, ir_op op)
+{
+    if (!(g->p->types >> IR_U32 & 1) || !(g->p->types >> IR_U64 & 1))
+        return false;
+    ir_type t = gen_shape(g, IR_U32, g->p->most), key = ir_scalar_type(IR_U64);
+    ir_attrs a = {.random_bits = {ir_ints_of(&g->b, t.rank, t.dim), draw(g, 4), 0}};
+    return gen_append(g, op, (ir_value *[]){gen_operand(g, &key), gen_operand(g, &key)}, 2, &a, 0);
+}
+
+/* ---- Bodies ---- */
+
+/* A called function with parameters of these types and some instructions on them. */
+static inline gen gen_body(gen *g, const char *name, const ir_type *types, int n)
+{
+    ir_func *f = ir_func_new(g->b.func->module, name);
+    gen in = {.p = g->p, .random = g->random, .b = ir_builder_new(f), .depth = g->depth + 1};
+    for (int i = 0; i < n; i++)
+        gen_push(&in, ir_add_input(f, NULL, &types[i]));
+    if (!in.n) {
+        ir_type t = gen_shape(&in, gen_dtype(&in, IR_CLASS_F), 16);
+        gen_push(&in, gen_constant(&in, &t));
+    }
+    for (int steps = 1 + (int)draw(g, 6); steps > 0; steps--)
+        gen_make(&in);
+    return in;
+}
+
+static inline ir_type gen_carried(gen *g)
+{
+    return gen_shape(g, gen_dtype(g, IR_CLASS_ANY), 40);
+}
+
+static inline ir_type gen_sequence(const ir_type *t, int64_t length)
+{
+    ir_type s = *t;
+    memmove(s.dim + 1, s.dim, (size_t)s.rank * sizeof *s.dim);
+    s.dim[0] = length;
+    s.rank++;
+    return s;
+}
+
+static inline bool gen_make_scan(gen *g, ir_op op)
+{
+    if (g->depth >= g->p->depth)
+        return false;
+    struct ir_attrs_scan a = {
+        .consts = draw(g, 3), .carries = draw(g, 3), .length = draw(g, 8) ? 1 + draw(g, 5) : 0, .reverse = draw(g, 2), .live = one_in(g, 4)};
+    int xs = (int)draw(g, 3), ys = (int)draw(g, 3), fixed = (int)(a.consts + a.carries), n = fixed + xs;
+    ir_type types[GEN_BODY], boolean = ir_scalar_type(IR_BOOL);
+    for (int i = 0; i < n; i++)
+        types[i] = gen_carried(g);
+    gen in = gen_body(g, "body", types, n);
+    a.body = in.b.func;
+    for (int i = 0; i < a.carries; i++)
+        ir_add_output(a.body, NULL, gen_operand(&in, &types[a.consts + i]));
+    for (int i = 0; i < ys; i++) {
+        ir_value *y = gen_any(&in);
+        if (ir_count(&y->type) * a.length > g->p->most || y->type.rank >= GEN_RANK)
+            y = in.pool[0];
+        ir_add_output(a.body, NULL, y);
+    }
+    if (a.live)
+        ir_add_output(a.body, NULL, gen_operand(&in, &boolean));
+    ir_value *x[GEN_BODY];
+    for (int i = 0; i < n; i++) {
+        ir_type t = i < fixed ? types[i] : gen_sequence(&types[i], a.length);
+        x[i] = gen_operand(g, &t);
+    }
+    if (a.live)
+        x[n++] = gen_operand(g, &boolean);
+    return gen_append(g, op, x, n, &(ir_attrs){.scan = a}, 0);
+}
+
+static inline bool gen_make_cond(gen *g, ir_op op)
+{
+    if (g->depth >= g->p->depth)
+        return false;
+    int n = (int)draw(g, 4), results = 1 + (int)draw(g, 3);
+    ir_type types[GEN_BODY], boolean = ir_scalar_type(IR_BOOL);
+    for (int i = 0; i < n; i++)
+        types[i] = gen_type(g, IR_CLASS_ANY);
+    gen yes = gen_body(g, "then", types, n), no = gen_body(g, "else", types, n);
+    for (int i = 0; i < results; i++) {
+        ir_value *v = gen_any(&yes);
+        ir_add_output(yes.b.func, NULL, v);
+        ir_add_output(no.b.func, NULL, gen_operand(&no, &v->type));
+    }
+    ir_value *x[GEN_BODY] = {gen_operand(g, &boolean)};
+    for (int i = 0; i < n; i++)
+        x[1 + i] = gen_operand(g, &types[i]);
+    return gen_append(g, op, x, n + 1, &(ir_attrs){.cond = {.then_body = yes.b.func, .else_body = no.b.func}}, 0);
+}
+
+/* It runs while a count is below a number, and perhaps something else holds. */
+static inline bool gen_make_while(gen *g, ir_op op)
+{
+    if (g->depth >= g->p->depth || g->p->smooth)
+        return false;
+    struct ir_attrs_while_loop a = {.consts = draw(g, 3), .limit = draw(g, 6)};
+    int n = (int)a.consts + 1 + (int)draw(g, 3);
+    ir_type types[GEN_BODY], boolean = ir_scalar_type(IR_BOOL), count = ir_scalar_type(IR_I32);
+    for (int i = 0; i < n; i++)
+        types[i] = i == a.consts ? count : gen_carried(g);
+    gen body = gen_body(g, "body", types, n), test = gen_body(g, "test", types, n);
+    a.body = body.b.func;
+    a.test = test.b.func;
+    ir_value *at = a.body->params.items[a.consts].value;
+    for (int i = (int)a.consts; i < n; i++)
+        ir_add_output(a.body, NULL, i == a.consts ? ir_add(&body.b, at, ir_scalar(&body.b, IR_I32, 1)) : gen_operand(&body, &types[i]));
+    ir_value *go = ir_compare(&test.b, IR_LT, a.test->params.items[a.consts].value, ir_scalar(&test.b, IR_I32, draw(g, 6)));
+    ir_add_output(a.test, NULL, draw(g, 2) ? go : ir_and(&test.b, go, gen_operand(&test, &boolean)));
+    ir_value *x[GEN_BODY];
+    for (int i = 0; i < n; i++)
+        x[i] = i == a.consts ? ir_scalar(&g->b, IR_I32, 0) : gen_operand(g, &types[i]);
+    return gen_append(g, op, x, n, &(ir_attrs){.while_loop = a}, 0);
+}
+
+static inline bool gen_make_call(gen *g, ir_op op)
+{
+    if (g->depth >= g->p->depth)
+        return false;
+    int n = 1 + (int)draw(g, 3);
+    ir_type types[GEN_BODY];
+    for (int i = 0; i < n; i++)
+        types[i] = gen_type(g, IR_CLASS_ANY);
+    gen in = gen_body(g, "callee", types, n);
+    for (int results = 1 + (int)draw(g, 2); results > 0; results--)
+        ir_add_output(in.b.func, NULL, gen_any(&in));
+    ir_value *x[GEN_BODY];
+    for (int i = 0; i < n; i++)
+        x[i] = gen_operand(g, &types[i]);
+    return gen_append(g, op, x, n, &(ir_attrs){.call.callee = in.b.func}, 0);
+}
+
+/* ---- Graphs ---- */
+
+static gen_maker *const gen_makers[IR_OPS] = {
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) [IR_OP_##name] = gen_make_##shape,
+#include "ir/ops.def"
+};
+
+/* One more instruction, if what was drawn could be made: an elementwise one as often as all others. */
+static inline bool gen_make(gen *g)
+{
+    bool elementwise = draw(g, 5) < 2;
+    for (;;) {
+        ir_op op = (ir_op)draw(g, IR_OPS);
+        bool moves = ir_ops[op].traits & (IR_MOVES | IR_NULLARY);
+        if (((ir_ops[op].traits & IR_ELEMENTWISE) != 0) == elementwise && (!moves || draw(g, 2)))
+            return gen_makers[op](g, op);
+    }
+}
+
+static inline bool gen_is_used(const ir_func *f, const ir_value *v)
+{
+    IR_FOR(inst, f)
+    for (int i = 0; i < inst->noperands; i++)
+        if (inst->operand[i] == v)
+            return true;
+    return false;
+}
+
+/* Values that nothing uses, then any: intermediates, inputs, constants, one twice. */
+static inline void gen_outputs(gen *g)
+{
+    ir_func *f = g->b.func;
+    int n = 0;
+    for (int i = g->n; i-- > 0 && n < 6;)
+        if (!gen_is_used(f, g->pool[i]) && draw(g, 8))
+            ir_add_output(f, ir_format(gen_arena(g), "y%d", n++), g->pool[i]);
+    for (int more = (int)draw(g, 3) + (n == 0); more > 0; more--, n++)
+        ir_add_output(f, ir_format(gen_arena(g), "y%d", n), one_in(g, 6) && n ? f->results.items[0].value : g->pool[draw(g, (uint32_t)g->n)]);
+}
+
+/* A smooth number from what floats there are. */
+static inline void gen_loss(gen *g, ir_dtype t)
+{
+    ir_value *sum = NULL;
+    int terms = 0;
+    for (int i = g->n; i-- > 0 && terms < 6;) {
+        ir_value *v = g->pool[i];
+        int64_t axes[IR_MAX_RANK];
+        if (!ir_is_float(v->type.dtype) || ir_dtypes[v->type.dtype].bytes < 4 || (gen_is_used(g->b.func, v) && draw(g, 4)))
+            continue;
+        for (int d = 0; d < v->type.rank; d++)
+            axes[d] = d;
+        v = ir_convert(&g->b, draw(g, 2) ? ir_sin(&g->b, v) : v, t);
+        sum = ir_add_or(&g->b, sum, ir_reduce(&g->b, IR_SUM, v, v->type.rank, axes));
+        terms++;
+    }
+    ir_type scalar = ir_scalar_type(t);
+    ir_func *f = g->b.func;
+    f->loss = f->results.count;
+    ir_add_output(f, "loss", sum ? sum : gen_splat(g, &scalar));
+}
+
+static inline void gen_statistics(gen *g)
+{
+    ir_module *m = g->b.func->module;
+    for (int n = (int)draw(g, 3); n > 0; n--) {
+        ir_type t = gen_shape(g, gen_dtype(g, IR_CLASS_N), 40);
+        ir_state *s = ir_state_new(m, ir_format(m->arena, "s%d", m->states.count), IR_STAT, &t);
+        if (draw(g, 2))
+            gen_push(g, gen_bounded(g, ir_add_state(g->b.func, s), 4));
+        ir_add_update(g->b.func, s, gen_operand(g, &t));
+    }
+}
+
+/* A module of one entry `forward`; the same one for the same seed. */
+static inline ir_module *gen_module(ir_ctx *c, ir_arena *arena, uint64_t seed, const gen_profile *p)
+{
+    uint64_t random = seed * 0x9e3779b97f4a7c15u + 0x1234567;
+    ir_module *m = ir_module_new(c, arena, "graph");
+    ir_func *f = ir_func_new(m, "forward");
+    f->entry = true;
+    gen g = {.p = p, .random = &random, .b = ir_builder_new(f)};
+    for (int i = 0; i < 4; i++)
+        draw(&g, 2);
+    for (int n = 1 + (int)draw(&g, 4); n > 0; n--) {
+        ir_type t = gen_shape(&g, gen_dtype(&g, one_in(&g, 3) ? IR_CLASS_ANY : IR_CLASS_F), p->most);
+        p->trains &&ir_is_float(t.dtype) && draw(&g, 2) ? gen_state(&g, &t) : gen_input(&g, &t);
+    }
+    for (int n = p->steps / 2 + (int)draw(&g, (uint32_t)p->steps); n > 0; n--)
+        gen_make(&g);
+    gen_outputs(&g);
+    if (p->trains) {
+        gen_loss(&g, p->types >> IR_F32 & 1 ? IR_F32 : IR_F64);
+        gen_statistics(&g);
+    }
+    ir_built(&g.b);
+    pass_drop_functions(m);
+    return m;
+}
+
+#endif
