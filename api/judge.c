@@ -11,6 +11,8 @@
 
 #define LEAST 1e-5     /* what any f32 result may be off */
 #define LEAST_F64 1e-7
+#define LEAST_F16 0x1p-11 /* one rounding */
+#define LEAST_BF16 0x1p-8
 #define ZERO 1e-10     /* the largest element of what counts as zero */
 
 /* L2 length of a - b; b NULL: of a. */
@@ -67,7 +69,9 @@ typedef struct verdict {
 static verdict judge(api_session *s, const ir_literal *x, const ir_literal *narrow, const ir_literal *wide)
 {
     const ir_literal *due = wide ? wide : narrow;
-    verdict v = {0, 0, s->options.f64 && wide ? LEAST_F64 : LEAST, wide ? "f64" : "file"};
+    ir_dtype t = x->type.dtype;
+    double least = t == IR_F16 ? LEAST_F16 : t == IR_BF16 ? LEAST_BF16 : s->options.f64 && wide ? LEAST_F64 : LEAST;
+    verdict v = {0, 0, least, wide ? "f64" : "file"};
     if (!ir_is_float(x->type.dtype)) {
         v.distance = same_integers(x, due) ? 0 : INFINITY;
         v.limit = 0;
@@ -85,7 +89,7 @@ static verdict judge(api_session *s, const ir_literal *x, const ir_literal *narr
     if (wide && narrow) {
         v.theirs = length(narrow, wide) / scale;
         if (!s->options.f64)
-            v.limit = fmax(LEAST, 10 * v.theirs);
+            v.limit = fmax(least, 10 * v.theirs);
     }
     return v;
 }

@@ -143,6 +143,75 @@ START_TEST(operations_are_torchs)
 }
 END_TEST
 
+static bool computes_wide(const char *name)
+{
+    enum { ANY = 0, FLOATS = 0, PROMOTE = 0, REAL = 0, SPREAD = 0, NUMBER = 0, WIDE = 1 };
+    static const struct {
+        const char *name;
+        bool wide;
+    } rows[] = {
+#define OP(name, signature, grad, types, build, extra) {#name, (types) != 0},
+#include "frontend/trace/ops.def"
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        if (strlen(rows[r].name) == strcspn(name, ".") && !strncmp(rows[r].name, name, strlen(rows[r].name)))
+            return rows[r].wide;
+    return false;
+}
+
+/* The saved tensor as `narrow` holds its floats, in type t; others as they are. */
+static gradc_tensor *rounded(const ir_literal *from, ir_dtype narrow, ir_dtype t)
+{
+    gradc_tensor *x = gradc_from(g, (gradc_dtype)from->type.dtype, gradc_shape_from(from->type.rank, from->type.dim), from->data);
+    return from->type.dtype == IR_F32 ? gradc_detach(g, gradc_to(g, gradc_to(g, x, (gradc_dtype)narrow), (gradc_dtype)t)) : x;
+}
+
+/* Element by element x is y rounded to x's type, or next to that where y lies in the middle. */
+static void check_rounded(const char *name, const char *what, gradc_tensor *x, gradc_tensor *y)
+{
+    check_no_error(name);
+    if (!x && !y)
+        return;
+    ck_assert_msg(x && y, "%s: %s is there in one type only", name, what);
+    ir_literal a = {x->type, (void *)(uintptr_t)gradc_data(g, x)}, b = {y->type, (void *)(uintptr_t)gradc_data(g, y)};
+    check_no_error(name);
+    double unit = x->type.dtype == IR_F16 ? 0x1p-11 : x->type.dtype == IR_BF16 ? 0x1p-8 : 0, least = x->type.dtype == IR_F16 ? 0x1p-24 : 0x1p-120;
+    for (int64_t i = 0; i < ir_count(&y->type); i++) {
+        double v = ir_literal_get(&a, i), w = ir_literal_get(&b, i);
+        bool same = isnan(w) ? isnan(v) : isinf(w) || isinf(v) ? v == w : fabs(v - w) <= unit * fabs(w) * 1.001 + least;
+        ck_assert_msg(same, "%s: %s[%lld] is %.9g in %s, %.9g in f32", name, what, (long long)i, v, ir_dtypes[x->type.dtype].name, w);
+    }
+}
+
+/* An operation of several primitives gives in f16 and bf16 what it gives in f32, rounded once; so do its gradients. */
+START_TEST(short_floats_round_once)
+{
+    const op_case *c = &cases[_i];
+    const ir_literal *ct = saved_tensor(c->name, "ct", -1);
+    for (int k = 0; k < 2 && computes_wide(c->name); k++) {
+        ir_dtype narrow = k ? IR_BF16 : IR_F16;
+        gradc_tensor *x[2][OPERANDS] = {{NULL}}, *y[2], *also[2];
+        for (int w = 0; w < 2; w++) {
+            ir_dtype t = w ? IR_F32 : narrow;
+            for (int i = 0; i < c->operands; i++) {
+                const ir_literal *in = saved_tensor(c->name, "in", i);
+                x[w][i] = rounded(in, narrow, t);
+                if (ir_is_float(in->type.dtype))
+                    ck_assert_int_eq(gradc_set_requires_grad(g, x[w][i], 1), 0);
+            }
+            y[w] = c->call(x[w], &also[w]);
+            check_no_error(c->name);
+            if (ct && gradc_requires_grad(y[w]))
+                ck_assert_msg(!gradc_backward(g, y[w], rounded(ct, narrow, y[w]->type.dtype), 0), "%s: %s", c->name, gradc_error(g));
+        }
+        check_rounded(c->name, "the result", y[0], y[1]);
+        check_rounded(c->name, "the second result", also[0], also[1]);
+        for (int i = 0; i < c->operands; i++)
+            check_rounded(c->name, ir_format(arena, "the gradient of operand %d", i), gradc_grad(g, x[0][i]), gradc_grad(g, x[1][i]));
+    }
+}
+END_TEST
+
 /* Every row of the table, and every case of the script, is tested. */
 START_TEST(all_operations_are_tested)
 {
@@ -850,6 +919,7 @@ int main(void)
     TCase *ops = tcase_create("operations");
     tcase_add_checked_fixture(ops, load, unload);
     tcase_add_loop_test(ops, operations_are_torchs, 0, CASES);
+    tcase_add_loop_test(ops, short_floats_round_once, 0, CASES);
     tcase_add_test(ops, all_operations_are_tested);
     tcase_set_timeout(ops, 60);
     tcase_add_test(ops, prints_as_torch);

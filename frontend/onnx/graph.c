@@ -293,6 +293,31 @@ static void bind_outputs(onnx_node *n)
     }
 }
 
+/* W: short floats enter as f32 … */
+static void enter(onnx_node *n)
+{
+    ir_dtype first = IR_DTYPES;
+    n->rounded = IR_F32;
+    for (int i = 0; i < n->nin; i++) {
+        ir_value *v = n->given[i] = n->in[i];
+        if (!v || !ir_is_float(v->type.dtype))
+            continue;
+        first = first == IR_DTYPES ? v->type.dtype : first;
+        if (!(n->op->types & ONNX_WIDE) || v->type.dtype != first || ir_dtypes[first].bytes >= 4)
+            continue;
+        n->rounded = first;
+        n->in[i] = ir_convert(n->b, v, IR_F32);
+    }
+}
+
+/* … and results leave in the type of the first. */
+static void leave(onnx_node *n)
+{
+    for (int i = 0; i < n->nout && i < 32 && n->rounded != IR_F32; i++)
+        if (n->out[i] && n->out[i]->type.dtype == IR_F32 && !(n->typed >> i & 1))
+            n->out[i] = ir_convert(n->b, n->out[i], n->rounded);
+}
+
 static void call_function(onnx_node *n, const Onnx__FunctionProto *f);
 
 static void build_node(onnx_node *n)
@@ -331,7 +356,9 @@ static void build_node(onnx_node *n)
             onnx_error(n, "input %d is a sequence, a tensor is due", i);
             return;
         }
+    enter(n);
     n->op->build(n);
+    leave(n);
     n->failed |= n->b->failed;
     n->b->failed = false;
 }
@@ -345,6 +372,7 @@ static bool one_node(onnx_scope *s, const Onnx__NodeProto *p, int index)
     }
     onnx_node n = {.r = r, .scope = s, .proto = p, .loc = onnx_loc(s, p, index), .b = &s->body->b, .nin = (int)p->n_input, .nout = (int)p->n_output};
     n.in = ir_array(r->scratch, ir_value *, n.nin + 16);
+    n.given = ir_array(r->scratch, ir_value *, n.nin + 16);
     n.entry = ir_array(r->scratch, onnx_entry *, n.nin + 16);
     n.out = ir_array(r->scratch, ir_value *, n.nout + 16);
     n.out_entry = ir_array(r->scratch, onnx_entry, n.nout + 16);

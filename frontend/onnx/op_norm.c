@@ -55,14 +55,14 @@ static void note_layer(onnx_node *n, bool batch_norm, bool training)
 /* Whether a statistic can move in `train`: it is not if it is a constant, or a parameter too, since exporters merge equal initializers. */
 static bool can_move(onnx_node *n, int i)
 {
-    const onnx_init *init = onnx_init_of(n->r, n->in[i]);
+    const onnx_init *init = onnx_init_of(n->r, n->given[i]);
     const char *what = i == 3 ? "mean" : "variance";
     if (init && init->data)
         onnx_error(n,
                    "the running %s is the initializer '%s', which is a parameter too: exporters merge what is equal; torch's older one does not "
                    "if it is told training=TrainingMode.TRAINING, the newer one if it is told optimize=False",
                    what, init->name);
-    else if (!init && n->r->options->batch_norm == ONNX_MODE_TRAIN && onnx_peek(n->r, n->in[i]))
+    else if (!init && n->r->options->batch_norm == ONNX_MODE_TRAIN && onnx_peek(n->r, n->given[i]))
         onnx_error(n, "the running %s is a constant, which cannot move; an initializer is due", what);
     return !n->failed;
 }
@@ -75,9 +75,11 @@ static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, do
     ir_value *now = init && init->state ? ir_map_get_ptr(&r->updated, init->state) : NULL;
     if (now)
         old = now; /* a layer that runs twice moves its statistics twice */
-    batch = ir_convert(n->b, batch, old->type.dtype);
+    ir_dtype own = old->type.dtype, t = batch && ir_dtypes[own].bytes < ir_dtypes[batch->type.dtype].bytes ? batch->type.dtype : own;
+    old = ir_convert(n->b, old, t);
+    batch = ir_convert(n->b, batch, t);
     ir_value *added = batch ? ir_mul(n->b, batch, onnx_like(n, batch, (1 - momentum) * factor)) : NULL;
-    ir_value *v = ir_add(n->b, ir_mul(n->b, old, onnx_like(n, old, momentum)), added);
+    ir_value *v = ir_convert(n->b, ir_add(n->b, ir_mul(n->b, old, onnx_like(n, old, momentum)), added), own);
     if (init && init->state && v && r->training) {
         if (n->scope->body->outer) {
             onnx_error(n, "training inside a subgraph is not supported");
@@ -105,7 +107,8 @@ BUILD(batch_norm)
     training = !n->r->inference && (mode == ONNX_MODE_FILE ? training : mode == ONNX_MODE_TRAIN);
     if (training && n->r->training && (!can_move(n, 3) || !can_move(n, 4)))
         return;
-    ir_value *mean = n->in[3], *variance = n->in[4], *x = X, *d;
+    ir_value *x = X, *mean = ir_convert(b, n->in[3], x->type.dtype), *variance = ir_convert(b, n->in[4], x->type.dtype), *d;
+    n->typed = 6; /* statistics keep theirs */
     if (training) {
         int64_t axes[IR_MAX_RANK];
         int k = 0;
@@ -120,15 +123,15 @@ BUILD(batch_norm)
             onnx_error(n, "one value a channel has no unbiased variance");
             return;
         }
-        n->out[1] = move_statistic(n, n->in[3], ir_stop_gradient(b, mean), momentum, 1);
-        n->out[2] = move_statistic(n, n->in[4], ir_stop_gradient(b, variance), momentum,
+        n->out[1] = move_statistic(n, n->given[3], ir_stop_gradient(b, mean), momentum, 1);
+        n->out[2] = move_statistic(n, n->given[4], ir_stop_gradient(b, variance), momentum,
                                    n->r->options->unbiased_variance && count > 1 ? count / (count - 1) : 1);
         n->out[3] = mean;
         n->out[4] = variance;
     } else {
         d = ir_sub(b, x, by_channel(n, mean));
         for (int i = 1; i < 5; i++)
-            n->out[i] = n->in[3 + (i - 1) % 2];
+            n->out[i] = n->given[3 + (i - 1) % 2];
     }
     ir_value *scale = variance ? ir_rsqrt(b, ir_add(b, variance, onnx_like(n, variance, epsilon))) : NULL;
     ir_value *y = ir_mul(b, ir_mul(b, d, by_channel(n, scale)), by_channel(n, n->in[1]));
@@ -179,28 +182,26 @@ BUILD(group_norm)
     n->out[0] = ir_add(b, ir_mul(b, y, factor[0]), factor[1]);
 }
 
-/* extra 1: RMSNormalization, by the root of the mean square. Computed in f32 where the input is shorter. */
+/* extra 1: RMSNormalization, by the root of the mean square. */
 BUILD(layer_norm)
 {
     ir_builder *b = n->b;
     int64_t axis, axes[IR_MAX_RANK];
     ir_value *x = X, *y;
-    ir_dtype t = X->type.dtype;
     double epsilon = onnx_float(n, "epsilon", 1e-5);
     if (!onnx_axis(n, onnx_int(n, "axis", -1), RANK, &axis))
         return;
     for (int i = (int)axis; i < RANK; i++)
         axes[i - axis] = i;
     int k = RANK - (int)axis;
-    if (ir_dtypes[t].bytes < 4 && onnx_int(n, "stash_type", 1) == 1)
-        x = ir_convert(b, x, IR_F32);
+    if (onnx_int(n, "stash_type", 1) == 1)
+        n->typed = 6; /* mean and deviation */
     if (n->op->extra) {
         ir_value *square = onnx_mean(b, ir_mul(b, x, x), k, axes, true);
         y = square ? ir_mul(b, x, spread(n, ir_rsqrt(b, ir_add(b, square, onnx_like(n, square, epsilon))))) : NULL;
     } else {
         y = normalise(n, x, k, axes, epsilon, &n->out[1], &n->out[2]);
     }
-    y = ir_convert(b, y, t);
     y = ir_mul(b, y, spread(n, n->in[1]));
     n->out[0] = n->nin > 2 && n->in[2] ? ir_add(b, y, spread(n, n->in[2])) : y;
 }

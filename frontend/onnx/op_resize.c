@@ -173,7 +173,7 @@ void onnx_build_resize(onnx_node *n)
         return;
     if (policy && n->nin > 3 && n->in[3])
         same_scale(policy, n->in[0], axis, count, size, scale);
-    ir_value *x = n->in[0];
+    ir_value *x = z.mode == NEAREST ? n->given[0] : n->in[0];
     for (int i = 0; x && i < count; i++) {
         ir_type t = x->type;
         t.dim[axis[i]] = size[i];

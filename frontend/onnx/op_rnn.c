@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * RNN, GRU and LSTM as scans. The product of the inputs with W does not depend on the state, so it is one contraction over all
- * steps before the scan; only the product with R is inside. */
+ * steps before the scan; only the product with R is inside. Where operands entered as f32, the state is rounded once a step. */
 #include "frontend/onnx/reader.h"
 
 enum { RNN = 1, GRU = 3, LSTM = 4 }; /* gates */
@@ -134,6 +134,9 @@ static ir_value *project(cell *k, ir_value *x, int d, ir_value **rb)
 static bool finish_step(cell *k, ir_func *f)
 {
     bool lstm = k->gates == LSTM;
+    ir_dtype state = k->h->type.dtype;
+    k->h = ir_convert(&k->b, k->h, k->x->type.dtype);
+    k->c = lstm ? ir_convert(&k->b, k->c, k->x->type.dtype) : NULL;
     ir_value *c = NULL, *h = lstm ? step_lstm(k, &c) : k->gates == GRU ? step_gru(k) : step_rnn(k), *y = h;
     if (k->valid && h) { /* beyond a sequence's end the state stays and the output is zero */
         ir_value *live = ir_broadcast(&k->b, k->valid, 2, h->type.dim, (int64_t[]){0});
@@ -141,12 +144,14 @@ static bool finish_step(cell *k, ir_func *f)
         h = ir_select(&k->b, live, h, k->h);
         c = c ? ir_select(&k->b, live, c, k->c) : NULL;
     }
-    if (!h || !y || (lstm && !c))
-        return false;
-    ir_add_output(f, NULL, h);
+    ir_value *result[] = {h, y, c};
+    for (int i = 0; i < 2 + lstm; i++)
+        if (!(result[i] = ir_convert(&k->b, result[i], state)))
+            return false;
+    ir_add_output(f, NULL, result[0]);
     if (lstm)
-        ir_add_output(f, NULL, c);
-    ir_add_output(f, NULL, y);
+        ir_add_output(f, NULL, result[2]);
+    ir_add_output(f, NULL, result[1]);
     return true;
 }
 
@@ -175,9 +180,10 @@ static bool direction(cell *k, ir_value *x, ir_value *valid, int d, bool reverse
     if (p)
         TAKE(p, k->p);
     int consts = m;
-    TAKE(h0 ? h0 : zero, k->h);
+    ir_dtype state = n->rounded == IR_F32 ? x->type.dtype : n->rounded;
+    TAKE(ir_convert(b, h0 ? h0 : zero, state), k->h);
     if (lstm)
-        TAKE(c0 ? c0 : zero, k->c);
+        TAKE(ir_convert(b, c0 ? c0 : zero, state), k->c);
     int fixed = m;
     TAKE(xw, k->x);
     if (valid)

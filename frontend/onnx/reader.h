@@ -69,6 +69,7 @@ struct onnx_scope {
 };
 
 typedef void onnx_build(onnx_node *n);
+enum { ONNX_WIDE = 1 << 8 }; /* of `types`, beside IR_CLASS_*: W in ops.def */
 typedef struct onnx_op {
     const char *name, *domain;
     int since, last, in_min, in_max, out_max, types;
@@ -90,8 +91,11 @@ struct onnx_node {
     ir_builder *b;
     int nin, nout;
     ir_value **in;       /* at least op->in_max and nin of them; NULL: left out */
+    ir_value **given;    /* the same before they entered as f32 */
     onnx_entry **entry;  /* the same, for sequences */
     ir_value **out;      /* at least 8 */
+    ir_dtype rounded;    /* what f32 results are rounded to; IR_F32 where no operand entered as f32 */
+    unsigned typed;      /* bit i: output i has its type already */
     onnx_entry *out_entry; /* sequences; at least 8 */
     bool failed;
 };

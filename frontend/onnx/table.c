@@ -4,7 +4,7 @@
  * The operator table. */
 #include "frontend/onnx/reader.h"
 
-enum { B = IR_CLASS_B, I = IR_CLASS_I, F = IR_CLASS_F, N = IR_CLASS_N, ANY = IR_CLASS_ANY };
+enum { B = IR_CLASS_B, I = IR_CLASS_I, F = IR_CLASS_F, N = IR_CLASS_N, ANY = IR_CLASS_ANY, W = ONNX_WIDE };
 
 const onnx_op onnx_ops[] = {
 #define ONNX_OP(name, domain, since, last, in_min, in_max, out_max, types, config, gradient, build, extra, attrs)                  \
@@ -21,7 +21,7 @@ bool onnx_op_at(int i, onnx_op_info *out)
     *out = (onnx_op_info){op->name, op->domain, op->since, op->last, "any", op->gradient};
     const struct { int mask; const char *text; } words[] = {{B, "bool"}, {I, "integer"}, {F, "float"}, {N, "number"}, {B | I, "bool or integer"}};
     for (int k = 0; k < 5; k++)
-        if (op->types == words[k].mask)
+        if ((op->types & ~ONNX_WIDE) == words[k].mask)
             out->types = words[k].text;
     return true;
 }

@@ -64,10 +64,22 @@ static bool promote(trace_call *c)
         t = IR_F32;
     for (int i = 0; i < c->nin; i++)
         c->v[i] = ir_convert(c->b, c->v[i], t);
-    if (c->row->types & TRACE_NUMBER) {
-        c->v[c->nin++] = ir_scalar(c->b, t, c->n[0]);
-    }
     return true;
+}
+
+/* The type that is short, if the first float's is. */
+static ir_dtype widen(trace_call *c)
+{
+    ir_dtype first = IR_DTYPES;
+    for (int i = 0; i < c->nin; i++) {
+        ir_value *v = c->given[i] = c->v[i];
+        if (!v || !ir_is_float(v->type.dtype))
+            continue;
+        first = first == IR_DTYPES ? v->type.dtype : first;
+        if (v->type.dtype == first && ir_dtypes[first].bytes < 4)
+            c->v[i] = ir_convert(c->b, v, IR_F32);
+    }
+    return first != IR_DTYPES && ir_dtypes[first].bytes < 4 ? first : IR_F32;
 }
 
 static bool spread(trace_call *c)
@@ -79,7 +91,8 @@ static bool spread(trace_call *c)
     return true;
 }
 
-static bool prepare(trace_call *c)
+/* *rounded: what f32 results are rounded to. */
+static bool prepare(trace_call *c, ir_dtype *rounded)
 {
     int types = c->row->types;
     for (int i = 0; (types & TRACE_FLOATS) && i < c->nin; i++) {
@@ -91,6 +104,11 @@ static bool prepare(trace_call *c)
     }
     if ((types & (TRACE_PROMOTE | TRACE_REAL)) && !promote(c))
         return false;
+    *rounded = types & TRACE_WIDE ? widen(c) : IR_F32;
+    if (types & TRACE_NUMBER && c->v[0]) {
+        c->v[1] = ir_scalar(c->b, c->v[0]->type.dtype, c->n[0]);
+        c->nin = 2;
+    }
     return !(types & TRACE_SPREAD) || spread(c);
 }
 
@@ -162,9 +180,14 @@ static void record(gradc *g, void *user)
     c->v = ir_array(arena, ir_value *, nin + 1);
     for (int i = 0; i < nin; i++)
         c->v[i] = c->in[i] ? trace_value(c->in[i]) : NULL;
-    if (!prepare(c))
+    c->given = ir_array(arena, ir_value *, nin + 1);
+    ir_dtype rounded;
+    if (!prepare(c, &rounded))
         return;
     c->row->build(c);
+    for (int i = 0; i < TRACE_RESULTS && rounded != IR_F32; i++)
+        if (c->out[i] && c->out[i]->type.dtype == IR_F32)
+            c->out[i] = ir_convert(&b, c->out[i], rounded);
     if (!b.failed && c->out[0])
         wrap(c, nin);
 }

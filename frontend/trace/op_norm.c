@@ -47,8 +47,9 @@ static ir_value *affine(trace_call *c, ir_value *y)
 static void move(trace_call *c, int i, ir_value *old, ir_value *v, double momentum)
 {
     ir_builder *b = c->b;
-    v = ir_convert(b, v, old->type.dtype);
-    v = ir_add(b, trace_times(c, old, 1 - momentum), trace_times(c, v, momentum));
+    ir_dtype own = old->type.dtype, t = v && ir_dtypes[own].bytes < ir_dtypes[v->type.dtype].bytes ? v->type.dtype : own;
+    v = ir_add(b, trace_times(c, ir_convert(b, old, t), 1 - momentum), trace_times(c, ir_convert(b, v, t), momentum));
+    v = ir_convert(b, v, own);
     if (v)
         trace_update(c, c->in[i], old, v);
 }
@@ -97,7 +98,7 @@ TRACE_BUILD(batch_norm)
     bool training = c->i[0] != 0;
     if (!statistics_ok(c, training))
         return;
-    ir_value *old[] = {c->v[3], c->v[4]};
+    ir_value *old[] = {c->given[3], c->given[4]};
     for (int i = 1; i < 5; i++)
         if (!by_channel(c, i))
             return;

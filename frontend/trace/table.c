@@ -95,6 +95,7 @@
 #define REAL TRACE_REAL
 #define SPREAD TRACE_SPREAD
 #define NUMBER TRACE_NUMBER
+#define WIDE TRACE_WIDE
 
 #define OP(op, signature, grad, treatment, builder, number) TRACE_BUILD(builder);
 #include "frontend/trace/ops.def"

@@ -131,6 +131,7 @@ enum { /* what happens to operands before the builder sees them */
     TRACE_REAL = 4,    /* the same, and integers become f32 */
     TRACE_SPREAD = 8,  /* all get their common shape */
     TRACE_NUMBER = 16, /* number n[0] becomes one more operand */
+    TRACE_WIDE = 32,   /* where the first float is f16 or bf16, operands of its type become f32, and f32 results that type */
 };
 typedef struct trace_row {
     const char *name, *grad_fn;
@@ -155,6 +156,7 @@ struct trace_call {
     /* For the builder. */
     ir_builder *b;
     ir_value **v;        /* operands; NULL: left out */
+    ir_value **given;    /* the same before TRACE_WIDE */
     ir_value *out[TRACE_RESULTS];
     const char *grad_fn; /* the row's, unless the builder knows better */
     gradc_tensor *result;
