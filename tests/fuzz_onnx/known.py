@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+# Copyright (c) The gradc authors
+"""Known faults of onnxruntime, by kind: there onnx.reference and the specification say otherwise, and gradc agrees with them."""
+
+
+from onnx import helper
+
+
+def attribute(node, name, default=None):
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def describe(node, arrays):
+    """An operator with what matters about its use."""
+    return node.op_type
+
+
+# what describe() says: why onnxruntime is wrong
+ONNXRUNTIME = {}
+
+
+def fault(at):
+    return at in ONNXRUNTIME
+
+
+# Not drawn:
+# - Split with an output that has no name: onnxruntime crashes;
+# - a body of Loop or Scan that gives one value as two results: onnxruntime never writes one of the two;
+# - auto_pad SAME_UPPER or SAME_LOWER of a window shorter than its stride, where the padding that the specification computes is negative: onnxruntime
+#   takes it for none in Conv and ConvTranspose (whose result is then too short), crops in pools, and differently for UPPER and LOWER; gradc never
+#   crops, as TensorFlow, and ConvTranspose's result has extent × stride elements, as the specification says;
+# - the mask of Dropout before opset 12, of which the specification does not say what it is: false in onnxruntime, true in gradc.

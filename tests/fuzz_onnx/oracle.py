@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+# Copyright (c) The gradc authors
+"""Two independent systems that say what a node or a model gives: onnxruntime, in the types of the file, and onnx.reference, in double."""
+import functools, os, warnings
+
+os.environ["ALLOW_RELEASED_ONNX_OPSET_ONLY"] = "0"
+import ml_dtypes, numpy as np, onnx, onnxruntime
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+import corrections
+
+warnings.filterwarnings("ignore")
+np.seterr(all="ignore")
+
+
+def numpy_type(name):
+    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+
+
+@functools.lru_cache(None)
+def schema(op, opset, domain):
+    """The operator as that opset has it, or None where it has none."""
+    try:
+        s = onnx.defs.get_schema(op, opset if not domain else 1, domain)
+    except Exception:
+        return None
+    return None if s.deprecated else s
+
+
+def reads(node):
+    """Names that a node reads, its bodies included."""
+    names = [n for n in node.input if n]
+    for a in node.attribute:
+        for g in [a.g] if a.type == AttributeProto.GRAPH else a.graphs:
+            own = {v.name for v in g.input} | {t.name for t in g.initializer}
+            for n in g.node:
+                names += [i for i in reads(n) if i not in own]
+                own.update(n.output)
+            names += [v.name for v in g.output if v.name not in own]
+    return list(dict.fromkeys(names))
+
+
+def part(nodes, outputs, arrays, opset):
+    """A model of some nodes, and what it is fed."""
+    made = {o for n in nodes for o in n.output}
+    given = {name: arrays[name] for n in nodes for name in reads(n) if name not in made and name in arrays}
+    typed = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in given.items()]
+    imports = [helper.make_opsetid("", opset)] + [helper.make_opsetid(d, 1) for d in {n.domain for n in nodes} if d]
+    graph = helper.make_graph(nodes, "g", typed, [onnx.ValueInfoProto(name=o) for o in outputs])
+    return helper.make_model(graph, opset_imports=imports, ir_version=max(4, helper.find_min_ir_version_for(imports[:1], True))), given
+
+
+def to_array(a):
+    """What an oracle gave, as an array or a list of arrays."""
+    return [np.asarray(x) for x in a] if isinstance(a, list) else np.asarray(a)
+
+
+def onnxruntime_values(model, feed):
+    """Outputs, by onnxruntime without its graph optimisations; None where it cannot."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        if any(a.dtype == ml_dtypes.bfloat16 for a in feed.values()):
+            return None
+        return [to_array(a) for a in session.run(None, feed)]
+    except Exception:
+        return None
+
+
+def reference_values(model, feed):
+    """Outputs, by onnx.reference; None where it cannot."""
+    try:
+        return [to_array(a) for a in ReferenceEvaluator(model, new_ops=corrections.ALL).run(None, feed)]
+    except Exception:
+        return None
+
+
+def evaluate(nodes, outputs, arrays, opset):
+    """{name: array} of some outputs of nodes; None if neither oracle can say."""
+    model, feed = part(nodes, outputs, arrays, opset)
+    found = onnxruntime_values(model, feed) or reference_values(model, feed)
+    return None if found is None else dict(zip(outputs, found))
+
+
+def step_by_step(model, feed):
+    """Outputs, each node by onnxruntime or, where that cannot, by onnx.reference; None where neither can."""
+    arrays = {**feed, **{t.name: numpy_helper.to_array(t) for t in model.graph.initializer}}
+    opset = next(o.version for o in model.opset_import if o.domain == "")
+    for node in model.graph.node:
+        names = [o for o in node.output if o]
+        found = evaluate([node], names, arrays, opset)
+        if found is None or any(isinstance(a, list) for a in found.values()):
+            return None
+        arrays.update(found)
+    return [arrays[o.name] for o in model.graph.output]
+
+
+# ---- In double ----
+
+NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def double_tensor(t):
+    if t.data_type in NARROW:
+        return numpy_helper.from_array(numpy_helper.to_array(t).astype(np.float64), t.name)
+    return t
+
+
+def double_type(type_proto):
+    if type_proto.tensor_type.elem_type in NARROW:
+        type_proto.tensor_type.elem_type = TensorProto.DOUBLE
+
+
+def double_node(node):
+    for a in node.attribute:
+        if a.type == AttributeProto.TENSOR:
+            a.t.CopyFrom(double_tensor(a.t))
+        elif a.type == AttributeProto.GRAPH:
+            double_graph(a.g)
+        elif a.name in ("to", "dtype", "output_dtype") and a.i in NARROW:
+            a.i = TensorProto.DOUBLE
+        elif a.name in ("value_float", "value_floats"):
+            array = np.array(a.f if a.name == "value_float" else list(a.floats), np.float32)
+            a.CopyFrom(helper.make_attribute("value", numpy_helper.from_array(array.astype(np.float64))))
+    if node.op_type == "ConstantOfShape" and not node.attribute:
+        node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(np.zeros(1))))
+
+
+def double_graph(graph):
+    for n in graph.node:
+        double_node(n)
+    for t in list(graph.initializer):
+        t.CopyFrom(double_tensor(t))
+    for v in [*graph.input, *graph.output, *graph.value_info]:
+        double_type(v.type)
+
+
+def in_double(model):
+    """The model with all floats in f64."""
+    m = onnx.ModelProto()
+    m.CopyFrom(model)
+    double_graph(m.graph)
+    return m
+
+
+def double_feed(feed):
+    return {n: a.astype(np.float64) if a.dtype.name in ("float32", "float16", "bfloat16") else a for n, a in feed.items()}
+
+
+class Exact:
+    """A model in double, by onnx.reference. `values` may be asked for at other inputs and initializers, and with each float result of a node off by a
+    random relative error, which shows how far rounding may carry."""
+
+    def __init__(self, model):
+        self.model = in_double(model)
+        self.evaluator = ReferenceEvaluator(self.model, new_ops=corrections.ALL)
+        self.noise = None
+        for node in self.evaluator.rt_nodes_:
+            node.run = self.noisy(node.run)
+
+    def noisy(self, run):
+        def noisy_run(*args, **kwargs):
+            found = run(*args, **kwargs)
+            if self.noise is None:
+                return found
+            rng, size = self.noise
+            def off(a):
+                return a * (1 + size * rng.standard_normal(a.shape)) if getattr(a, "dtype", None) == np.float64 else a
+            return tuple(off(a) for a in found)
+        return noisy_run
+
+    def values(self, feed, noise=None):
+        self.noise = noise
+        try:
+            return [to_array(a) for a in self.evaluator.run(None, feed)]
+        except Exception:
+            return None
+        finally:
+            self.noise = None
