@@ -142,7 +142,7 @@ static bool add_gradients(running *r)
         joint->results.items[i].role = IR_DATA;
     }
     ir_func_remove(f);
-    joint->name = "forward";
+    ir_func_rename(joint, "forward");
     joint->entry = true;
     joint->loss = -1;
     return true;

@@ -251,6 +251,8 @@ struct ir_func {
     IR_LIST(ir_inst *) callers; /* the instructions that name it, each as often as it does: while a pass runs, see pass_run_one */
     struct ir_schedule *schedule; /* set by the passes fuse and plan; NULL before */
     int id;            /* scratch number for a pass */
+    struct ir_map *param_of_state; /* module.c's: NULL, or the parameters by state, of the first `looked_up`; some may be gone */
+    int looked_up;
 };
 
 typedef struct ir_builder ir_builder;
@@ -263,6 +265,7 @@ typedef struct ir_module {
     IR_LIST(ir_state *) states;
     IR_LIST(ir_func *) funcs;
     int props; /* PASS_* of passes/passes.h that hold for all functions */
+    struct ir_map *func_names, *state_names; /* module.c's */
 } ir_module;
 
 ir_module *ir_module_new(ir_ctx *ctx, ir_arena *arena, const char *name);
@@ -275,11 +278,16 @@ ir_func *ir_root_by_name(const ir_module *m, const char *name);
 /* An entry, or a function whose parameters or results have names or states: no instruction may name it. */
 bool ir_is_root(const ir_func *f);
 void ir_func_remove(ir_func *f);
+/* Gives up f's name and takes the wish, made unique. */
+void ir_func_rename(ir_func *f, const char *wish);
+/* f is in the module no more; the caller takes it from the list. */
+void ir_func_forget(ir_func *f);
 ir_state *ir_state_new(ir_module *m, const char *name, ir_state_kind kind, const ir_type *type);
-ir_state *ir_state_by_name(const ir_module *m, const char *name);
+ir_state *ir_state_by_name(const ir_module *m, const char *name); /* the first; NULL if there is none */
 /* Parameters and results. */
 ir_value *ir_add_input(ir_func *f, const char *name, const ir_type *type);
 ir_value *ir_add_state(ir_func *f, ir_state *s); /* the parameter for s; the same one when asked twice */
+ir_value *ir_state_param(ir_func *f, const ir_state *s); /* it, or NULL */
 void ir_add_output(ir_func *f, const char *name, ir_value *v);
 void ir_add_update(ir_func *f, ir_state *s, ir_value *v);
 

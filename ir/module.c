@@ -5,6 +5,7 @@
 #include "ir/ir.h"
 #include "ir/map.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 ir_module *ir_module_new(ir_ctx *ctx, ir_arena *arena, const char *name)
@@ -13,15 +14,35 @@ ir_module *ir_module_new(ir_ctx *ctx, ir_arena *arena, const char *name)
     m->ctx = ctx;
     m->arena = arena;
     m->name = ir_strdup(arena, name);
+    m->func_names = ir_new(arena, ir_map);
+    *m->func_names = ir_map_new(arena);
+    m->state_names = ir_new(arena, ir_map);
+    *m->state_names = ir_map_new(arena);
     return m;
+}
+
+/* ---- Functions and their names ---- */
+
+typedef struct func_name { /* a name that a function has, had or wished for */
+    ir_func *func;
+    int next; /* all of NAME_2 … up to the one before this number are taken */
+} func_name;
+
+static func_name *func_name_of(ir_module *m, const char *name)
+{
+    func_name *n = ir_map_get_text(m->func_names, name);
+    if (!n) {
+        n = ir_new(m->arena, func_name);
+        n->next = 2;
+        ir_map_put_text(m->func_names, ir_strdup(m->arena, name), n);
+    }
+    return n;
 }
 
 ir_func *ir_func_by_name(const ir_module *m, const char *name)
 {
-    for (int i = 0; i < m->funcs.count; i++)
-        if (!strcmp(m->funcs.items[i]->name, name))
-            return m->funcs.items[i];
-    return NULL;
+    const func_name *n = ir_map_get_text(m->func_names, name);
+    return n ? n->func : NULL;
 }
 
 bool ir_is_root(const ir_func *f)
@@ -46,34 +67,67 @@ ir_func *ir_root_by_name(const ir_module *m, const char *name)
     return f && ir_is_root(f) ? f : NULL;
 }
 
+static void take_name(ir_func *f, const char *wish)
+{
+    ir_arena *arena = f->module->arena;
+    func_name *wished = func_name_of(f->module, wish), *n = wished;
+    f->name = ir_strdup(arena, wish);
+    while (n->func) {
+        f->name = ir_format(arena, "%s_%d", wish, wished->next++);
+        n = func_name_of(f->module, f->name);
+    }
+    n->func = f;
+}
+
+void ir_func_forget(ir_func *f)
+{
+    ir_module *m = f->module;
+    const char *tail = strrchr(f->name, '_');
+    func_name *n = func_name_of(m, f->name);
+    if (n->func == f)
+        n->func = NULL;
+    long number = tail ? strtol(tail + 1, NULL, 10) : 0;
+    func_name *base = number >= 2 ? ir_map_get_text(m->func_names, ir_strndup(m->arena, f->name, (size_t)(tail - f->name))) : NULL;
+    if (base && number < base->next)
+        base->next = (int)number;
+}
+
 ir_func *ir_func_new(ir_module *m, const char *name)
 {
     ir_func *f = ir_new(m->arena, ir_func);
-    f->name = ir_strdup(m->arena, name);
-    for (int i = 2; ir_func_by_name(m, f->name); i++)
-        f->name = ir_format(m->arena, "%s_%d", name, i);
     f->module = m;
     f->loss = -1;
+    take_name(f, name);
     IR_PUSH(m->arena, &m->funcs, f);
     return f;
+}
+
+void ir_func_rename(ir_func *f, const char *wish)
+{
+    const char *before = f->name;
+    take_name(f, wish);
+    const char *name = f->name;
+    f->name = before;
+    ir_func_forget(f);
+    f->name = name;
 }
 
 void ir_func_remove(ir_func *f)
 {
     ir_module *m = f->module;
-    int n = 0;
-    for (int i = 0; i < m->funcs.count; i++)
-        if (m->funcs.items[i] != f)
-            m->funcs.items[n++] = m->funcs.items[i];
-    m->funcs.count = n;
+    int at = m->funcs.count - 1; /* mostly one of the last */
+    while (m->funcs.items[at] != f)
+        at--;
+    m->funcs.count--;
+    memmove(m->funcs.items + at, m->funcs.items + at + 1, (size_t)(m->funcs.count - at) * sizeof(ir_func *));
+    ir_func_forget(f);
 }
+
+/* ---- States, parameters and results ---- */
 
 ir_state *ir_state_by_name(const ir_module *m, const char *name)
 {
-    for (int i = 0; i < m->states.count; i++)
-        if (!strcmp(m->states.items[i]->name, name))
-            return m->states.items[i];
-    return NULL;
+    return ir_map_get_text(m->state_names, name);
 }
 
 ir_state *ir_state_new(ir_module *m, const char *name, ir_state_kind kind, const ir_type *type)
@@ -84,6 +138,8 @@ ir_state *ir_state_new(ir_module *m, const char *name, ir_state_kind kind, const
     s->kind = kind;
     s->index = m->states.count;
     IR_PUSH(m->arena, &m->states, s);
+    if (!ir_map_get_text(m->state_names, s->name))
+        ir_map_put_text(m->state_names, s->name, s);
     return s;
 }
 
@@ -106,12 +162,29 @@ ir_value *ir_add_input(ir_func *f, const char *name, const ir_type *type)
     return v;
 }
 
+ir_value *ir_state_param(ir_func *f, const ir_state *s)
+{
+    if (!f->param_of_state) {
+        f->param_of_state = ir_new(f->module->arena, ir_map);
+        *f->param_of_state = ir_map_new(f->module->arena);
+    }
+    if (f->looked_up > f->params.count)
+        f->looked_up = f->params.count;
+    for (; f->looked_up < f->params.count; f->looked_up++) {
+        const ir_port *p = &f->params.items[f->looked_up];
+        if (p->state)
+            ir_map_put_ptr(f->param_of_state, p->state, p->value);
+    }
+    ir_value *v = ir_map_get_ptr(f->param_of_state, s);
+    return v && v->index < f->params.count && f->params.items[v->index].value == v ? v : NULL;
+}
+
 ir_value *ir_add_state(ir_func *f, ir_state *s)
 {
-    for (int i = 0; i < f->params.count; i++)
-        if (f->params.items[i].state == s)
-            return f->params.items[i].value;
-    ir_value *v = value_new(f, NULL, f->params.count, &s->type);
+    ir_value *v = ir_state_param(f, s);
+    if (v)
+        return v;
+    v = value_new(f, NULL, f->params.count, &s->type);
     v->name = s->name;
     ir_port p = {.value = v, .bind = IR_STATE, .state = s};
     IR_PUSH(f->module->arena, &f->params, p);

@@ -154,21 +154,13 @@ static void pull_back(walk *w, ir_inst *inst)
 
 /* ---- The joint function ---- */
 
-static ir_value *param_of(const ir_func *f, const ir_state *s)
-{
-    for (int i = 0; i < f->params.count; i++)
-        if (f->params.items[i].state == s)
-            return f->params.items[i].value;
-    return NULL;
-}
-
 /* What is wanted: parameter i of the request (states, then inputs) and its port's name; NULL if f does not read that state. */
-static ir_value *wanted(const ir_func *f, const ad_request *r, int i, const char **name, ir_type *type)
+static ir_value *wanted(ir_func *f, const ad_request *r, int i, const char **name, ir_type *type)
 {
     if (i < r->nstates) {
         *name = r->states[i]->name;
         *type = r->states[i]->type;
-        return param_of(f, r->states[i]);
+        return ir_state_param(f, r->states[i]);
     }
     const ir_port *p = &f->params.items[r->inputs[i - r->nstates]];
     *name = p->name;

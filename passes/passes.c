@@ -91,6 +91,8 @@ void pass_drop_functions(ir_module *m)
     for (int i = 0; i < m->funcs.count && roots; i++)
         if (m->funcs.items[i]->id)
             m->funcs.items[n++] = m->funcs.items[i];
+        else
+            ir_func_forget(m->funcs.items[i]);
     if (roots)
         m->funcs.count = n;
 }

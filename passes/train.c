@@ -34,9 +34,7 @@ static void free_name(ir_module *m, const char *name)
     ir_func *other = ir_func_by_name(m, name);
     if (!other)
         return;
-    ir_func *fresh = ir_func_new(m, name); /* for its unique name */
-    other->name = fresh->name;
-    ir_func_remove(fresh);
+    ir_func_rename(other, name);
 }
 
 static void clean(ir_func *f)
