@@ -21,7 +21,16 @@ typedef struct fact { /* about a value, by its id */
     int loops;           /* that computing it runs, one after the other */
     bool memory, reduces, result, taken; /* taken: in a contraction's epilogue */
     ir_inst *only_user;
+    struct check *checks; /* of it as an index */
+    const char *name;     /* of an integer: that of the nearest integer tensor that it is made of, or NULL */
+    bool bounded;         /* an integer: none is below low or above high */
+    int64_t low, high;
 } fact;
+
+typedef struct check {
+    const ir_inst *core;
+    struct check *next;
+} check;
 
 typedef struct fusing {
     ir_func *f;
@@ -347,12 +356,13 @@ static void all_reads(fusing *u, ir_kernel *k, int64_t stamp, int64_t *seen)
             find_reads(u, k, k->core->operand[i], false, stamp, seen);
 }
 
-/* Does k read, directly or through others, what `on` writes? */
+/* Does k read, directly or through others, what `on` writes? A kernel NEAR places before `on` had all its roots when `on` was made, for
+ * only the last ones are merged into: it does not. So few are looked at. */
 static bool depends(const ir_kernel *k, const ir_kernel *on, int64_t stamp, int64_t *seen)
 {
     if (k == on)
         return true;
-    if (seen[k->index] == stamp)
+    if (seen[k->index] == stamp || k->index + NEAR <= on->index)
         return false;
     seen[k->index] = stamp;
     for (int i = 0; i < k->reads.count; i++)
@@ -400,7 +410,7 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
         (contraction ? reduces_inside(u, y) : reduces_inside(u, x) != reduces_inside(u, y)))
         return false;
     int common = 0, more = 0;
-    for (int i = 0; i < from->reads.count; i++) {
+    for (int i = 0; i < from->reads.count && into->reads.count + more <= MOST_READS; i++) {
         const ir_value *r = from->reads.items[i];
         bool shared = r->kernel == into;
         for (int j = 0; j < into->reads.count && !shared && !contraction; j++)
@@ -459,12 +469,12 @@ static void merge_siblings(fusing *u)
             if (merged)
                 all_reads(u, s->kernels.items[j], ++stamp, seen);
         }
-        if (!merged)
-            s->kernels.items[kept++] = k;
+        if (merged)
+            continue;
+        k->index = kept;
+        s->kernels.items[kept++] = k;
     }
     s->kernels.count = kept;
-    for (int i = 0; i < kept; i++)
-        s->kernels.items[i]->index = i;
     int *readers = ir_array(u->scratch, int, ir_number(u->f) + 1);
     for (int i = 0; i < kept; i++)
         for (int r = 0; r < s->kernels.items[i]->reads.count; r++)
@@ -488,51 +498,65 @@ static void literal_bounds(const ir_literal *l, int64_t *low, int64_t *high)
     }
 }
 
-/* Bounds of an integer value as far as they are plain to see; false: unknown. */
-static bool bounds(const ir_value *v, int64_t *low, int64_t *high, int depth)
+/* Of the result of a min or max. One bound is open when only one operand has any. */
+static bool least_or_most(const fact *x, const fact *y, bool least, fact *out)
 {
-    const ir_inst *inst = v->def;
-    int64_t l, h;
-    if (!inst || !ir_is_int(v->type.dtype) || depth == 0)
-        return false;
+    const fact *one = x->bounded ? x : y;
+    out->low = least ? INT64_MIN : one->low;
+    out->high = least ? one->high : INT64_MAX;
+    if (x->bounded && y->bounded) {
+        out->low = (x->low < y->low) == least ? x->low : y->low;
+        out->high = (x->high < y->high) == least ? x->high : y->high;
+    }
+    return one->bounded;
+}
+
+/* Bounds of result r of inst as far as they are plain to see. */
+static bool bounds(const fusing *u, const ir_inst *inst, int r, fact *out)
+{
+    const fact *o[3] = {0};
+    for (int i = 0; i < inst->noperands && i < 3; i++)
+        o[i] = of(u, inst->operand[i]);
     switch (inst->op) {
     case IR_OP_constant:
-        literal_bounds(IR_ATTR(inst, constant)->value, low, high);
+        literal_bounds(IR_ATTR(inst, constant)->value, &out->low, &out->high);
         return true;
     case IR_OP_iota:
-        *low = 0;
-        *high = v->type.dim[IR_ATTR(inst, iota)->axis] - 1;
+        out->high = inst->result[0]->type.dim[IR_ATTR(inst, iota)->axis] - 1;
         return true;
     case IR_OP_arg_reduce:
-        *low = 0;
-        *high = inst->operand[0]->type.dim[IR_ATTR(inst, arg_reduce)->axis] - 1;
-        return v->index == 1;
+        out->high = inst->operand[0]->type.dim[IR_ATTR(inst, arg_reduce)->axis] - 1;
+        return r == 1;
     case IR_OP_reshape: case IR_OP_broadcast: case IR_OP_transpose: case IR_OP_slice: case IR_OP_reverse: case IR_OP_copy:
-        return bounds(inst->operand[0], low, high, depth - 1);
+        out->low = o[0]->low;
+        out->high = o[0]->high;
+        return o[0]->bounded;
     case IR_OP_select:
-        if (!bounds(inst->operand[1], low, high, depth - 1) || !bounds(inst->operand[2], &l, &h, depth - 1))
-            return false;
-        *low = l < *low ? l : *low;
-        *high = h > *high ? h : *high;
-        return true;
-    case IR_OP_min: case IR_OP_max: {
-        bool first = bounds(inst->operand[0], low, high, depth - 1), second = bounds(inst->operand[1], &l, &h, depth - 1),
-             least = inst->op == IR_OP_min;
-        if (first && second) {
-            *low = (l < *low) == least ? l : *low;
-            *high = (h < *high) == least ? h : *high;
-        } else if (second) {
-            *low = l;
-            *high = h;
-        }
-        if (!first || !second) { /* one bound is open */
-            *(least ? low : high) = least ? INT64_MIN : INT64_MAX;
-        }
-        return first || second;
-    }
+        out->low = o[1]->low < o[2]->low ? o[1]->low : o[2]->low;
+        out->high = o[1]->high > o[2]->high ? o[1]->high : o[2]->high;
+        return o[1]->bounded && o[2]->bounded;
+    case IR_OP_min: case IR_OP_max:
+        return least_or_most(o[0], o[1], inst->op == IR_OP_min, out);
     default:
         return false;
     }
+}
+
+/* Bounds and names of integers, operands first. */
+static void find_indices(fusing *u)
+{
+    for (int i = 0; i < u->f->params.count; i++) {
+        const ir_port *p = &u->f->params.items[i];
+        of(u, p->value)->name = p->name ? p->name : p->value->name;
+    }
+    IR_FOR (inst, u->f)
+        for (int r = 0; r < inst->nresults; r++) {
+            fact *v = of(u, inst->result[r]);
+            v->bounded = ir_is_int(inst->result[r]->type.dtype) && bounds(u, inst, r, v);
+            v->name = inst->result[r]->name;
+            for (int i = inst->noperands - 1; i >= 0 && !v->name; i--)
+                v->name = ir_is_int(inst->operand[i]->type.dtype) ? of(u, inst->operand[i])->name : NULL;
+        }
 }
 
 static const ir_ints *indexed_dims(const ir_inst *inst)
@@ -540,14 +564,14 @@ static const ir_ints *indexed_dims(const ir_inst *inst)
     return inst->op == IR_OP_gather ? &IR_ATTR(inst, gather)->dims : &IR_ATTR(inst, scatter)->dims;
 }
 
-static bool in_range(const ir_inst *inst)
+static bool in_range(const fusing *u, const ir_inst *inst)
 {
     const ir_ints *dims = indexed_dims(inst);
-    int64_t low, high;
-    if (!bounds(inst->operand[1], &low, &high, 32))
+    const fact *index = of(u, inst->operand[1]);
+    if (!index->bounded)
         return ir_count(&inst->operand[1]->type) == 0;
     for (int i = 0; i < dims->n; i++)
-        if (low < 0 || high >= inst->operand[0]->type.dim[dims->v[i]])
+        if (index->low < 0 || index->high >= inst->operand[0]->type.dim[dims->v[i]])
             return false;
     return true;
 }
@@ -563,29 +587,20 @@ static bool same_check(const ir_inst *x, const ir_inst *y)
     return true;
 }
 
-/* The name of the nearest integer tensor that v is made of. */
-static const char *index_name(const ir_value *v, int depth)
-{
-    if (v->name || !v->def || depth == 0)
-        return !v->def && v->func->params.items[v->index].name ? v->func->params.items[v->index].name : v->name;
-    for (int i = v->def->noperands - 1; i >= 0; i--) {
-        const char *name = ir_is_int(v->def->operand[i]->type.dtype) ? index_name(v->def->operand[i], depth - 1) : NULL;
-        if (name)
-            return name;
-    }
-    return NULL;
-}
-
 static void add_check(fusing *u, ir_inst *inst)
 {
     ir_schedule *s = u->f->schedule;
-    for (int i = 0; i < s->kernels.count; i++)
-        if (s->kernels.items[i]->kind == IR_KERNEL_CHECK && same_check(s->kernels.items[i]->core, inst))
+    fact *index = of(u, inst->operand[1]);
+    for (const check *c = index->checks; c; c = c->next)
+        if (same_check(c->core, inst))
             return;
-    if (in_range(inst))
+    if (in_range(u, inst))
         return;
+    check *c = ir_new(u->scratch, check);
+    *c = (check){inst, index->checks};
+    index->checks = c;
     ir_kernel *k = new_kernel(u, IR_KERNEL_CHECK, inst);
-    const char *name = index_name(inst->operand[1], 64), *node = inst->loc ? inst->loc->name : NULL;
+    const char *name = index->name, *node = inst->loc ? inst->loc->name : NULL;
     if (!name) /* a constant: at least whose it is */
         name = node && *node ? ir_format(u->f->module->arena, "index of %s", node) : "an index";
     k->check = s->checks.count;
@@ -654,6 +669,7 @@ void pass_fuse(ir_func *f)
         if (match_contraction(inst))
             epilogue(&u, inst->result[0]);
     costs(&u);
+    find_indices(&u);
     make_kernels(&u);
     u.wanted = ir_array(u.scratch, uint64_t, ir_number(f) + 1);
     match_wanted(f, u.wanted);
