@@ -21,7 +21,8 @@ typedef IR_LIST(ir_inst *) inst_list;
 
 typedef struct facts { /* about a value, through its aux */
     inst_list users;
-    int ports;       /* results of the function that it is */
+    inst_list copies; /* of it, in other orders */
+    IR_LIST(int) ports; /* results of the function that it is */
     bool settled;    /* its order comes from somewhere, and is not row-major for want of a reason */
     bool open;       /* a constant of loops, whose order nothing in the body has asked for yet */
 } facts;
@@ -29,7 +30,6 @@ typedef struct facts { /* about a value, through its aux */
 typedef struct layout {
     ir_func *f;
     ir_arena *scratch;
-    inst_list copies;
 } layout;
 
 static facts *of(const ir_value *v)
@@ -39,7 +39,7 @@ static facts *of(const ir_value *v)
 
 static int uses(const ir_value *v)
 {
-    return of(v)->users.count + of(v)->ports;
+    return of(v)->users.count + of(v)->ports.count;
 }
 
 static void find_users(layout *l)
@@ -56,7 +56,7 @@ static void find_users(layout *l)
             IR_PUSH(l->scratch, &of(inst->operand[i])->users, inst);
     }
     for (int i = 0; i < l->f->results.count; i++)
-        of(l->f->results.items[i].value)->ports++;
+        IR_PUSH(l->scratch, &of(l->f->results.items[i].value)->ports, i);
 }
 
 static bool is_structured(const ir_inst *inst)
@@ -152,8 +152,8 @@ static bool order_beside(layout *l, const ir_inst *inst, ir_ints *out)
 static bool wished(layout *l, const ir_value *v, ir_ints *out)
 {
     for (int steps = 0; steps < NEAR; steps++) {
-        for (int i = 0; i < l->f->results.count && of(v)->ports; i++)
-            if (l->f->results.items[i].value == v && forced(l->f, i, out))
+        for (int i = 0; i < of(v)->ports.count; i++)
+            if (forced(l->f, of(v)->ports.items[i], out))
                 return true;
         const ir_inst *next = NULL;
         for (int i = 0; i < of(v)->users.count && !next; i++)
@@ -194,11 +194,13 @@ static ir_value *reordered(layout *l, ir_value *v, ir_inst *at, const ir_ints *o
         move(v, order);
         return v;
     }
-    for (int i = 0; i < l->copies.count; i++)
-        if (at && l->copies.items[i]->operand[0] == v && layout_same(&v->type, &l->copies.items[i]->result[0]->order, order)) {
-            of(l->copies.items[i]->result[0])->users.count++;
-            return l->copies.items[i]->result[0];
+    for (int i = 0; i < of(v)->copies.count && at; i++) {
+        ir_value *c = of(v)->copies.items[i]->result[0];
+        if (layout_same(&v->type, &c->order, order)) {
+            IR_PUSH(l->scratch, &of(c)->users, at);
+            return c;
         }
+    }
     ir_builder b = ir_builder_new(l->f);
     b.at = at;
     b.phase = at ? at->phase : v->def ? v->def->phase : IR_FORWARD;
@@ -212,7 +214,7 @@ static ir_value *reordered(layout *l, ir_value *v, ir_inst *at, const ir_ints *o
     it->settled = true;
     IR_PUSH(l->scratch, &it->users, at);
     if (at)
-        IR_PUSH(l->scratch, &l->copies, c->def);
+        IR_PUSH(l->scratch, &of(v)->copies, c->def);
     return c;
 }
 

@@ -67,13 +67,13 @@ bool layout_packs(const ir_inst *inst, const layout_lane *lane)
 
 typedef IR_LIST(ir_inst *) inst_list;
 
-/* A pad of x as in attrs, one that is there already if it can be. */
-static ir_value *padded(ir_builder *b, ir_arena *scratch, inst_list *pads, ir_value *x, const int64_t *low, const int64_t *high,
-                        const int64_t *interior)
+/* A pad of x as in attrs, one that is there already if it can be: x's aux lists those. */
+static ir_value *padded(ir_builder *b, ir_arena *scratch, ir_value *x, const int64_t *low, const int64_t *high, const int64_t *interior)
 {
+    inst_list *pads = x->aux = x->aux ? x->aux : ir_new(scratch, inst_list);
     for (int i = 0; i < pads->count; i++) {
         const ir_inst *p = pads->items[i];
-        bool same = p->operand[0] == x;
+        bool same = true;
         for (int d = 0; same && d < x->type.rank; d++)
             same = IR_ATTR(p, pad)->low.v[d] == low[d] && IR_ATTR(p, pad)->high.v[d] == high[d] && IR_ATTR(p, pad)->interior.v[d] == interior[d];
         if (same)
@@ -120,8 +120,11 @@ static bool spreads(const ir_inst *inst)
 void layout_pad_convolutions(ir_func *f)
 {
     ir_arena *scratch = ir_arena_new(f->module->ctx);
-    inst_list pads = {0};
+    for (int i = 0; i < f->params.count; i++)
+        f->params.items[i].value->aux = NULL;
     IR_FOR (inst, f) {
+        for (int i = 0; i < inst->nresults; i++)
+            inst->result[i]->aux = NULL;
         if (inst->op != IR_OP_convolution)
             continue;
         const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
@@ -142,7 +145,7 @@ void layout_pad_convolutions(ir_func *f)
         if (!any)
             continue;
         ir_builder b = ir_builder_before(inst);
-        inst->operand[0] = padded(&b, scratch, &pads, inst->operand[0], low, high, interior);
+        inst->operand[0] = padded(&b, scratch, inst->operand[0], low, high, interior);
         ir_attrs *attrs = ir_new(f->module->arena, ir_attrs);
         attrs->convolution = *at;
         attrs->convolution.low = ir_ints_of(&b, at->low.n, new_low);
@@ -175,7 +178,15 @@ static int64_t parts_of(const ir_inst *inst, int *axis)
 
 void layout_split_reductions(ir_func *f)
 {
+    ir_value *now; /* what a value became: its aux */
+    for (int i = 0; i < f->params.count; i++)
+        f->params.items[i].value->aux = NULL;
     IR_FOR_SAFE (inst, f) {
+        for (int i = 0; i < inst->nresults; i++)
+            inst->result[i]->aux = NULL;
+        for (int i = 0; i < inst->noperands; i++)
+            if ((now = inst->operand[i]->aux))
+                inst->operand[i] = now;
         int axis = 0, n = 0;
         int64_t parts = inst->op == IR_OP_reduce ? parts_of(inst, &axis) : 0;
         if (!parts)
@@ -199,9 +210,12 @@ void layout_split_reductions(ir_func *f)
         x = ir_reduce(&b, IR_ATTR(inst, reduce)->combine, x, 1, &second);
         ir_built(&b);
         x->name = inst->result[0]->name;
-        ir_replace(inst->result[0], x);
+        inst->result[0]->aux = x;
         ir_remove(inst);
     }
+    for (int i = 0; i < f->results.count; i++)
+        if ((now = f->results.items[i].value->aux))
+            f->results.items[i].value = now;
 }
 
 /* ---- States ---- */

@@ -23,15 +23,12 @@ static void widen_type(ir_type *t)
         t->dtype = IR_F64;
 }
 
-/* bitcast to f32: the result, still f32, is converted for its users. */
+/* bitcast to f32: the result, still f32, is converted for its users, who find that in its aux. */
 static void from_bits(ir_inst *inst)
 {
-    ir_value *narrow = inst->result[0];
     ir_builder b = ir_builder_before(inst);
     b.at = inst->next;
-    ir_value *wide = ir_convert(&b, narrow, IR_F64);
-    ir_replace(narrow, wide);
-    wide->def->operand[0] = narrow;
+    inst->result[0]->aux = ir_convert(&b, inst->result[0], IR_F64);
 }
 
 /* bitcast from f32: of the operand, converted back. */
@@ -44,9 +41,17 @@ static void to_bits(ir_inst *inst)
 static void widen_func(ir_func *f)
 {
     ir_arena *arena = f->module->arena;
-    for (int i = 0; i < f->params.count; i++)
+    ir_value *wide;
+    for (int i = 0; i < f->params.count; i++) {
         widen_type(&f->params.items[i].value->type);
+        f->params.items[i].value->aux = NULL;
+    }
     IR_FOR_SAFE (inst, f) {
+        for (int i = 0; i < inst->nresults; i++)
+            inst->result[i]->aux = NULL;
+        for (int i = 0; i < inst->noperands; i++)
+            if ((wide = inst->operand[i]->aux))
+                inst->operand[i] = wide;
         if (inst->op == IR_OP_constant)
             IR_ATTR(inst, constant)->value = widened(arena, IR_ATTR(inst, constant)->value);
         if (inst->op == IR_OP_iota && IR_ATTR(inst, iota)->to == IR_F32)
@@ -63,6 +68,9 @@ static void widen_func(ir_func *f)
         for (int i = 0; i < inst->nresults; i++)
             widen_type(&inst->result[i]->type);
     }
+    for (int i = 0; i < f->results.count; i++)
+        if ((wide = f->results.items[i].value->aux))
+            f->results.items[i].value = wide;
 }
 
 void pass_widen(ir_module *m)
