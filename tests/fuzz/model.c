@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * Models, files called model.SUFFIX: `gradc check`, then reading for inference and for training, with its own loss or one that is attached,
- * and, if the result is small, the passes with the verifier after each. */
+ * and, if the result is small, the passes with the verifier after each; code, if it is tiny. */
 #define _GNU_SOURCE
 #include "api/session.h"
 #include "tests/fuzz/fuzz.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_INSTS = 400, MOST_BYTES = 1 << 24 };
+enum { MOST_INSTS = 400, MOST_BYTES = 1 << 24, TINY_INSTS = 16, TINY_BYTES = 1 << 14 };
 
 static char folder[64], path[96];
 static int fd = -1;
@@ -38,7 +38,7 @@ static void make_file(void)
     setenv("GRADC_LIMIT_BYTES", "536870912", 1);
 }
 
-static bool is_small(const api_session *s)
+static bool is_within(const api_session *s, int64_t most_insts, int64_t most_bytes)
 {
     int64_t insts = 0, bytes = 0;
     const ir_module *m = s->module[0];
@@ -50,7 +50,7 @@ static bool is_small(const api_session *s)
                 if (!ir_size_add(bytes, ir_bytes(&inst->result[k]->type), &bytes))
                     return false;
         }
-    return insts <= MOST_INSTS && bytes <= MOST_BYTES;
+    return insts <= most_insts && bytes <= most_bytes;
 }
 
 typedef struct way {
@@ -71,8 +71,12 @@ static void optimise(api_session *s, void *user)
     s->options.attach_loss = w->loss;
     s->options.verify_each = true;
     w->read = api_read(s, API_COMPILE, path);
-    if (w->read && is_small(s))
-        api_optimise(s);
+    s->options.level = 0;
+    if (!w->read || !is_within(s, MOST_INSTS, MOST_BYTES))
+        return;
+    bool tiny = is_within(s, TINY_INSTS, TINY_BYTES);
+    if (api_optimise(s) && tiny)
+        api_compile(s);
 }
 
 static bool run(void f(api_session *, void *), const char *train, const char *loss)
