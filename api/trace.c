@@ -101,6 +101,10 @@ int gradc_copy_out(gradc *g, gradc_tensor *x, void *dst)
 {
     if (!trace_evaluate(g, "gradc_copy_out", &x, 1))
         return -1;
+    if (!dst && gradc_bytes(x)) {
+        trace_error(g, "gradc_copy_out", "nowhere to copy to");
+        return -1;
+    }
     if (gradc_bytes(x))
         memcpy(dst, x->data->bytes, gradc_bytes(x));
     return 0;
@@ -128,9 +132,13 @@ double gradc_item(gradc *g, gradc_tensor *x)
 int64_t gradc_item_int(gradc *g, gradc_tensor *x)
 {
     ir_literal l;
+    int64_t whole = 0;
     if (!only_element(g, "gradc_item_int", x, &l))
         return 0;
-    return ir_is_float(l.type.dtype) ? (int64_t)ir_literal_get(&l, 0) : ir_literal_get_int(&l, 0);
+    if (!ir_is_float(l.type.dtype))
+        return ir_literal_get_int(&l, 0);
+    ir_literal_set(&(ir_literal){ir_scalar_type(IR_I64), &whole}, 0, ir_literal_get(&l, 0)); /* saturates */
+    return whole;
 }
 
 /* ---- Leaves ---- */

@@ -78,6 +78,10 @@ int gradc_compile(gradc *g, const gradc_output *outputs, int n, const char *path
         trace_error(g, function, "no name for the files");
         return -1;
     }
+    if (n < 1 || !outputs) {
+        trace_error(g, function, "no outputs");
+        return -1;
+    }
     if (g->updates.count && !trace_execute(g, &(trace_run){.function = function}))
         return -1;
     trace_try(g, run, &w);

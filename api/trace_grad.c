@@ -166,6 +166,9 @@ static void make_gradients(gradc *g, void *user)
         gradc_tensor *x = trace_leaf_new(g, trace_top(g), &w->run.wrt[i]->type, NULL);
         x->data = sum[i];
         sum[i] = NULL;
+        for (int k = 0; k < i && !x->data; k++) /* one tensor named twice has one gradient */
+            if (w->run.wrt[k] == w->run.wrt[i])
+                x->data = trace_hold(w->grad[k]->data);
         if (!x->data) {
             x->data = trace_data_new(g, &x->type);
             memset(x->data->bytes, 0, gradc_bytes(x));
@@ -231,10 +234,14 @@ static bool record_gradients(gradc *g, backward *w)
 int gradc_gradients(gradc *g, gradc_tensor *y, gradc_tensor *cotangent, gradc_tensor *const *x, int n, unsigned flags, gradc_tensor **grad)
 {
     static const char function[] = "gradc_gradients";
-    for (int i = 0; i < n; i++)
+    for (int i = 0; grad && i < n; i++)
         grad[i] = NULL;
-    if (!g || n < 0)
+    if (!g)
         return -1;
+    if (n < 0 || (n && (!x || !grad))) {
+        trace_error(g, function, "no list of tensors, or nowhere to put their gradients");
+        return -1;
+    }
     for (int i = 0; i < n; i++) {
         if ((!x[i] && g->failed) || !trace_mine(g, function, x[i]))
             return -1;

@@ -43,6 +43,10 @@ int gradc_print(gradc *g, FILE *out, gradc_tensor *x)
 {
     if (!trace_evaluate(g, "gradc_print", &x, 1))
         return -1;
+    if (!out) {
+        trace_error(g, "gradc_print", "no file to print to");
+        return -1;
+    }
     fputs("tensor(", out);
     ir_literal l = {x->type, x->data->bytes};
     print_suffixes(out, x, api_print_tensor(out, &l, 7));

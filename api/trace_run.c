@@ -362,6 +362,10 @@ bool trace_evaluate(gradc *g, const char *function, gradc_tensor *const *x, int 
     bool due = false;
     if (!g)
         return false;
+    if (n < 0 || (n && !x)) {
+        trace_error(g, function, "no list of tensors");
+        return false;
+    }
     for (int i = 0; i < n; i++) {
         if ((!x[i] && g->failed) || !trace_mine(g, function, x[i]))
             return false;

@@ -152,7 +152,7 @@ const void *gradc_data(gradc *g, gradc_tensor *x);
 int gradc_copy_out(gradc *g, gradc_tensor *x, void *dst);
 /* The only element. 0 on failure; f16 and bf16 as their value. */
 double gradc_item(gradc *g, gradc_tensor *x);
-int64_t gradc_item_int(gradc *g, gradc_tensor *x); /* exact for 64-bit integers; floats are truncated */
+int64_t gradc_item_int(gradc *g, gradc_tensor *x); /* exact for 64-bit integers; floats are truncated and saturate */
 /* As torch prints a tensor: four digits, dots for what is in the middle of a large one. 0, or -1 on failure. */
 int gradc_print(gradc *g, FILE *out, gradc_tensor *x);
 /* Runs all of these at once, so that what they share is computed once. 0, or -1. */

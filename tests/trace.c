@@ -400,7 +400,7 @@ END_TEST
 
 START_TEST(gradients_and_gradients_of_gradients)
 {
-    gradc_tensor *x = number(2), *w = number(5), *y = gradc_mul(g, gradc_pow_scalar(g, x, 3), w), *d[2], *dd[1];
+    gradc_tensor *x = number(2), *w = number(5), *y = gradc_mul(g, gradc_pow_scalar(g, x, 3), w), *d[4], *dd[1];
     gradc_tensor *both[] = {x, w};
     ck_assert_int_eq(gradc_gradients(g, y, NULL, both, 2, GRADC_CREATE_GRAPH, d), 0);
     ck_assert_double_eq(gradc_item(g, d[0]), 60);
@@ -409,6 +409,9 @@ START_TEST(gradients_and_gradients_of_gradients)
     ck_assert_int_eq(gradc_gradients(g, d[0], NULL, &x, 1, GRADC_RETAIN_GRAPH, dd), 0); /* 6 x w */
     ck_assert_double_eq(gradc_item(g, dd[0]), 60);
     ck_assert(!gradc_requires_grad(dd[0]));
+    gradc_tensor *twice[] = {x, x};
+    ck_assert_int_eq(gradc_gradients(g, y, NULL, twice, 2, GRADC_RETAIN_GRAPH, d + 2), 0); /* each has all of it */
+    ck_assert(gradc_item(g, d[2]) == 60 && gradc_item(g, d[3]) == 60);
     ck_assert_int_eq(gradc_backward(g, gradc_add(g, y, gradc_mul(g, d[0], d[0])), NULL, 0), 0); /* 3 x^2 w + 2 (3 x^2 w) (6 x w) */
     ck_assert_double_eq(grad_of(x), 60 + 2 * 60 * 60);
     check_no_error("gradients");

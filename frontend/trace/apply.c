@@ -199,6 +199,10 @@ gradc_tensor *trace_apply(trace_call *c)
         return NULL;
     if (c->also)
         *c->also = NULL;
+    if (c->nin < 1) {
+        trace_error(g, c->row->name, "no tensors");
+        return NULL;
+    }
     for (int i = 0; i < c->nin; i++) {
         if (!c->in[i] && (c->optional >> i & 1) && !g->failed)
             continue;

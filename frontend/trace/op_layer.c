@@ -148,7 +148,7 @@ static ir_value *read_convolution(trace_call *c, window *w, bool *added)
         return NULL;
     if (*added)
         c->grad_fn = "SqueezeBackward1";
-    if (W->type.rank != s + 2 || c->i[0] < 1) {
+    if (W->type.rank != s + 2 || c->i[0] < 1 || c->i[0] > 1 << 30) {
         trace_wrong(c, "%s with weights %s in %lld groups", trace_text(c, X), trace_text(c, W), (long long)c->i[0]);
         return NULL;
     }

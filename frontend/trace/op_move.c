@@ -4,8 +4,6 @@
  * Operations on shapes. */
 #include "frontend/trace/trace.h"
 
-#include <stdlib.h>
-
 #define X c->v[0]
 #define RANK c->v[0]->type.rank
 #define DIM c->v[0]->type.dim
@@ -241,7 +239,7 @@ TRACE_BUILD(roll)
     OUT = shift ? ir_concat(c->b, parts, 2, d) : X;
 }
 
-/* Each dimension is split into (times, extent), with the first repeated, and joined again. */
+/* Each dimension is split into (times, extent), with the first repeated, and joined again; what is before and behind it counts as one. */
 TRACE_BUILD(repeat)
 {
     gradc_shape times = c->s[0];
@@ -256,16 +254,22 @@ TRACE_BUILD(repeat)
     x = ir_reshape(c->b, x, t.rank, t.dim);
     for (int d = 0; d < t.rank; d++) {
         int64_t n = times.dim[d];
-        if (n < 0 || n > 1 << 20) {
+        if (n < 0 || n > IR_MAX_TENSOR_BYTES) {
             trace_wrong(c, "%lld times", (long long)n);
             return;
         }
         if (n == 1 || !x)
             continue;
-        ir_value **copies = ir_array(trace_top(c->g)->arena, ir_value *, n + 1);
-        for (int64_t i = 0; i < n; i++)
-            copies[i] = x;
-        x = n ? ir_concat(c->b, copies, (int)n, d) : ir_slice_axis(c->b, x, d, 0, 0);
+        int64_t parts[] = {1, n, 1}, dims[] = {0, 2};
+        for (int i = 0; i < t.rank; i++)
+            parts[i < d ? 0 : 2] *= x->type.dim[i];
+        ir_value *piece = ir_reshape(c->b, x, 2, (int64_t[]){parts[0], parts[2]});
+        ir_type joined = x->type;
+        if (!ir_size_mul(joined.dim[d], n, &joined.dim[d])) {
+            trace_wrong(c, "%lld times %s is too large", (long long)n, trace_text(c, x));
+            return;
+        }
+        x = ir_reshape(c->b, ir_broadcast(c->b, piece, 3, parts, dims), t.rank, joined.dim);
     }
     OUT = x;
 }
@@ -278,8 +282,10 @@ TRACE_BUILD(triangle)
         trace_wrong(c, "%s has less than two dimensions", trace_text(c, X));
         return;
     }
+    const int64_t far = IR_MAX_TENSOR_BYTES; /* beyond any row */
+    int64_t diagonal = c->i[0] < -far ? -far : c->i[0] > far ? far : c->i[0];
     ir_value *row = ir_iota(b, IR_I64, RANK, DIM, RANK - 2), *column = ir_iota(b, IR_I64, RANK, DIM, RANK - 1);
-    ir_value *on = ir_compare(b, (ir_relation)c->row->extra, column, trace_plus(c, row, (double)c->i[0]));
+    ir_value *on = ir_compare(b, (ir_relation)c->row->extra, column, trace_plus(c, row, (double)diagonal));
     OUT = ir_select(b, on, X, trace_like(c, X, 0));
 }
 
@@ -307,19 +313,13 @@ TRACE_BUILD(cat)
     for (int i = 0; i < c->nin; i++)
         if (c->v[i]->type.rank != 1 || c->v[i]->type.dim[0])
             c->v[n++] = c->v[i];
-    if (c->nin < 1)
-        trace_wrong(c, "no tensors");
-    else if (trace_dim(c, c->i[0], RANK, &d))
+    if (trace_dim(c, c->i[0], RANK, &d))
         OUT = ir_concat(c->b, c->v, n ? n : 1, d);
 }
 
 TRACE_BUILD(stack)
 {
     int d;
-    if (c->nin < 1) {
-        trace_wrong(c, "no tensors");
-        return;
-    }
     if (!trace_dim(c, c->i[0], RANK + 1, &d))
         return;
     for (int i = c->nin - 1; i >= 0; i--) {
@@ -339,7 +339,7 @@ TRACE_BUILD(stack)
 /* Pieces of `size` along d (valid). */
 static int pieces(gradc *g, const trace_row *row, gradc_tensor *x, int64_t size, int d, gradc_tensor **out, int max)
 {
-    int64_t extent = x->type.dim[d], n = extent ? (extent + size - 1) / size : 1;
+    int64_t extent = x->type.dim[d], n = extent ? (extent - 1) / size + 1 : 1;
     if (n > max) {
         trace_error(g, row->name, "%lld pieces, and room for %d", (long long)n, max);
         return -1;
@@ -365,7 +365,7 @@ static int split(gradc *g, const trace_row *row, gradc_tensor *x, int64_t size, 
         return -1;
     }
     if (count)
-        size = x->type.dim[d] ? (x->type.dim[d] + size - 1) / size : 1;
+        size = x->type.dim[d] ? (x->type.dim[d] - 1) / size + 1 : 1;
     return pieces(g, row, x, size, d, out, max);
 }
 
