@@ -81,8 +81,8 @@ static int some_count(void)
 
 static const char *some_text(void)
 {
-    static const char *const texts[] = {NULL, "", "ij,jk->ik", "i,i->", "...", "ij->ji", "ii", "abcdefghijklmnopqrstuvwxyz,a->b", "->", ",", "i,j,k->ijk",
-                                        "\xff\xfe", "i...,...j->..."};
+    static const char *const texts[] = {NULL, "", "ij,jk->ik", "i,i->", "...", "ij->ji", "ii", "abcdefghijklmnopqrstuvwxyz,a->b", "->", ",",
+                                        "i,j,k->ijk", "\xff\xfe", "i...,...j->..."};
     return texts[draw(sizeof texts / sizeof *texts)];
 }
 
