@@ -277,8 +277,6 @@ class Graph:
         outputs = self.leaves()
         others = [v for v in self.values if v.name in made and v not in outputs]
         outputs += rng.sample(others, min(len(others), rng.choice([0, 0, 1, 1, 2])))
-        if self.chance(0.05):
-            outputs += [v for v in [self.choose(self.values)] if v not in outputs]
         rng.shuffle(outputs)
         outputs = outputs[:8]
         if not outputs:

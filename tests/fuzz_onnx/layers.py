@@ -149,8 +149,11 @@ def batch_norm(g):
     operands = [x, *[channel_parameters(g, c, k == 3) for k in range(4)]]
     how = maybe(g, epsilon=g.choose([1e-3, 1e-2]), momentum=g.choose([0.5, 0.9]))
     if g.opset >= 14 and g.chance(0.3) and x.size > c:
-        wanted = [True] + [g.chance(0.3)] * 2
-        return g.node("BatchNormalization", operands, wanted=wanted if wanted[1] else [True], training_mode=1, **how)
+        hidden = operands[3:]  # onnxruntime overwrites running statistics
+        hidden += g.node("BatchNormalization", operands, outputs=3, training_mode=1, **how)[1 if g.chance(0.7) else 3 :]
+        for graph in (g, g.top()):
+            graph.values = [v for v in graph.values if v not in hidden]
+        return
     g.node("BatchNormalization", operands, **how)
 
 
@@ -177,7 +180,7 @@ def layer_norm(g):
     more |= maybe(g, epsilon=1e-2)
     if g.opset >= 23 and g.chance(0.4):
         return g.node("RMSNormalization", [x, scale], **more)
-    if g.chance(0.2):
+    if g.chance(0.2) and g.float == "float32":
         return g.node("LayerNormalization", [x, scale, weight(g, shape)], outputs=3, **more)
     g.node("LayerNormalization", [x, scale, weight(g, shape) if g.chance(0.7) else None], **more)
 
@@ -188,6 +191,8 @@ def other_norm(g):
         x = g.pick(accept=lambda v: v.rank and v.size)
         return g.node(op, [x], **maybe(g, axis=axis_of(g, x.rank), p=g.choose([1, 2])))
     x = g.pick(rank=4, accept=lambda v: v.size)
+    if op[0] == "M" and g.float != "float32":
+        raise Reject  # onnx.checker infers other types in its function
     if op == "LRN":
         return g.node(op, [x], size=g.choose([1, 2, 3, 5]), **maybe(g, alpha=0.1, beta=0.5, bias=1.5))
     g.node(op, [x], **maybe(g, axes=some_axes(g, 4)))
