@@ -83,6 +83,17 @@ static ir_value *elu(onnx_node *n, ir_value *x, double alpha, double scale, doub
     return pick(n, x, times(n, ir_expm1(n->b, times(n, low, inside)), alpha), times(n, x, scale));
 }
 
+/* Bounds and bias are fractions for integers too. */
+static ir_value *shrink(onnx_node *n, ir_value *x)
+{
+    ir_builder *b = n->b;
+    ir_dtype t = x->type.dtype;
+    double bias = onnx_float(n, "bias", 0), lambda = onnx_float(n, "lambd", 0.5);
+    x = ir_is_float(t) ? x : ir_convert(b, x, IR_F64);
+    ir_value *above = ir_compare(b, IR_GT, x, onnx_like(n, x, lambda)), *below = ir_compare(b, IR_LT, x, onnx_like(n, x, -lambda));
+    return ir_convert(b, ir_select(b, below, plus(n, x, bias), ir_select(b, above, plus(n, x, -bias), onnx_like(n, x, 0))), t);
+}
+
 BUILD(activation)
 {
     ir_builder *b = n->b;
@@ -108,11 +119,7 @@ BUILD(activation)
     case 10: y = ir_mul(b, X, ir_tanh(b, ir_softplus(b, X))); break;
     case 11: y = gelu(n, X); break;
     case 12: y = ir_mul(b, X, ir_logistic(b, times(n, X, onnx_float(n, "alpha", 1)))); break;
-    default: {
-        double bias = onnx_float(n, "bias", 0), lambda = onnx_float(n, "lambd", 0.5);
-        ir_value *above = ir_compare(b, IR_GT, X, onnx_like(n, X, lambda)), *below = ir_compare(b, IR_LT, X, onnx_like(n, X, -lambda));
-        y = ir_select(b, below, plus(n, X, bias), ir_select(b, above, plus(n, X, -bias), zero));
-    }
+    default: y = shrink(n, X); break;
     }
     n->out[0] = y;
 }
