@@ -15,16 +15,22 @@
 #define LEAST_BF16 0x1p-8
 #define ZERO 1e-10     /* the largest element of what counts as zero */
 
-/* L2 length of a - b; b NULL: of a. */
+/* How far two numbers are apart; infinities and NaN agree with themselves. */
+static double apart(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b)) ? 0 : fabs(a - b);
+}
+
+/* L2 length of a - b; b NULL: of the finite elements of a. */
 static double length(const ir_literal *a, const ir_literal *b)
 {
     double sum = 0, scale = 0;
     int64_t n = ir_count(&a->type);
     for (int64_t i = 0; i < n; i++) {
-        double d = ir_literal_get(a, i), o = b ? ir_literal_get(b, i) : 0;
-        d = d == o ? 0 : fabs(d - o); /* infinities agree with themselves */
-        if (isnan(d))
-            return isnan(ir_literal_get(a, i)) && b && isnan(o) ? 0 : NAN;
+        double d = ir_literal_get(a, i);
+        d = b ? apart(d, ir_literal_get(b, i)) : isfinite(d) ? fabs(d) : 0;
+        if (!isfinite(d))
+            return INFINITY;
         if (d > scale) { /* scaled, so that no square overflows */
             sum = 1 + sum * (scale / d) * (scale / d);
             scale = d;
@@ -39,7 +45,7 @@ static double largest(const ir_literal *a)
 {
     double most = 0;
     for (int64_t i = 0, n = ir_count(&a->type); i < n; i++)
-        most = fmax(most, fabs(ir_literal_get(a, i)));
+        most = isnan(ir_literal_get(a, i)) ? INFINITY : fmax(most, fabs(ir_literal_get(a, i)));
     return most;
 }
 
@@ -47,7 +53,7 @@ static double largest_difference(const ir_literal *a, const ir_literal *b)
 {
     double most = 0;
     for (int64_t i = 0, n = ir_count(&a->type); i < n; i++) {
-        double d = fabs(ir_literal_get(a, i) - ir_literal_get(b, i));
+        double d = apart(ir_literal_get(a, i), ir_literal_get(b, i));
         most = isnan(d) ? INFINITY : fmax(most, d);
     }
     return most;
@@ -85,6 +91,7 @@ static verdict judge(api_session *s, const ir_literal *x, const ir_literal *narr
         return v;
     }
     double scale = length(due, NULL);
+    scale = scale > 0 ? scale : 1;
     v.distance = length(x, due) / scale;
     if (wide && narrow) {
         v.theirs = length(narrow, wide) / scale;

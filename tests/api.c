@@ -274,21 +274,21 @@ END_TEST
 
 /* ---- --expect ---- */
 
-static bool judged_as(api_session *s, double x, ir_dtype narrow_type, double narrow, ir_dtype wide_type, double wide, bool has_wide, char **text)
+static bool judged_literals(api_session *s, ir_literal *x, ir_literal *narrow, ir_literal *wide, char **text)
 {
     char path[] = "/tmp/gradc-expect-XXXXXX";
     int fd = mkstemp(path);
     ck_assert_int_ge(fd, 0);
     ck_assert(!close(fd));
     ir_tensors t = {0};
-    ir_tensor a = {"out/y", LIST(narrow_type, narrow, 0)}, b = {"out64/y", LIST(wide_type, wide, 0)};
+    ir_tensor a = {"out/y", narrow}, b = {"out64/y", wide};
     IR_PUSH(arena, &t, a);
-    if (has_wide)
+    if (wide)
         IR_PUSH(arena, &t, b);
     ck_assert(ir_npz_write_file(ctx, path, &t, IR_NPZ_STORED));
     s->options.expect = path;
     api_results r = {0};
-    api_result one = {"y", LIST(IR_F32, x, 0), false};
+    api_result one = {"y", x, false};
     IR_PUSH(arena, &r, one);
     size_t size;
     FILE *f = open_memstream(text, &size);
@@ -296,6 +296,11 @@ static bool judged_as(api_session *s, double x, ir_dtype narrow_type, double nar
     ck_assert(!fclose(f) && !remove(path));
     free(*text);
     return fine;
+}
+
+static bool judged_as(api_session *s, double x, ir_dtype narrow_type, double narrow, ir_dtype wide_type, double wide, bool has_wide, char **text)
+{
+    return judged_literals(s, LIST(IR_F32, x, 0), LIST(narrow_type, narrow, 0), has_wide ? LIST(wide_type, wide, 0) : NULL, text);
 }
 
 static bool judged(api_session *s, double x, double narrow, double wide, bool has_wide, char **text)
@@ -332,6 +337,23 @@ START_TEST(distances_are_judged_by_the_files_own)
 }
 END_TEST
 
+START_TEST(infinities_and_nan_agree_with_themselves_and_nothing_else)
+{
+    api_session *s = api_session_in(ctx, arena);
+    char *text;
+    const double odd[] = {INFINITY, -INFINITY, NAN};
+    for (int i = 0; i < 9; i++) {
+        double x = odd[i / 3], due = odd[i % 3];
+        for (int wide = 0; wide < 2; wide++) {
+            ir_literal *narrow = LIST(IR_F32, due, due, 1), *exact = wide ? LIST(IR_F64, due, due, 1) : NULL;
+            ck_assert_int_eq(judged_literals(s, LIST(IR_F32, x, x, 1), narrow, exact, &text), i / 3 == i % 3);
+            ck_assert(!judged_literals(s, LIST(IR_F32, due, due, 2), narrow, exact, &text)); /* the others still count */
+            ck_assert(!judged_literals(s, LIST(IR_F32, due, 0, 1), narrow, exact, &text));
+        }
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("api");
@@ -348,6 +370,7 @@ int main(void)
     tcase_add_test(c, functions_that_double_are_refused_before_they_grow);
     tcase_add_test(c, what_is_expected_has_the_results_type);
     tcase_add_test(c, distances_are_judged_by_the_files_own);
+    tcase_add_test(c, infinities_and_nan_agree_with_themselves_and_nothing_else);
     suite_add_tcase(s, c);
     return suite_run(s);
 }
