@@ -2,7 +2,7 @@
 # Copyright (c) The gradc authors
 """Compare gradc with torch over many architectures, as both of torch's exporters write them: inference, and every gradient.
 
-    python bench/architectures/compare.py [--gradc build/gradc] [--cache build/architectures] [--jobs 1] [--markdown FILE] [NAME...]
+    python bench/architectures/compare.py [--gradc build/gradc] [--cache build/architectures] [--jobs 1] [--report] [--markdown FILE] [NAME...]
 
 Weights and data are random, dropout is off. Each file is checked, run and compared with torch in double: outputs within max(1e-3, ten
 times the distance of torch's own f32 value); a gradient within max(1e-4, ten times its own, which is that of the farthest of four f32
@@ -14,8 +14,8 @@ with AdamW. A line is a name, inference (older exporter / newer one), gradients,
   refused        gradc says what is not supported; `check` said so too
   not exported   torch's exporter fails
   WRONG, CHECK   wrong; `check` and `run` or `compile` disagree
-Exported files are kept below --cache (15 GB for all); delete a folder there after its architecture was changed. Results are kept in its
-results.json. Exits 1 when something is WRONG or CHECK.
+Exported files and results are kept below --cache (15 GB for all); delete a folder there after its architecture was changed. --report runs
+nothing and shows the results that are there. Exits 1 when something is WRONG or CHECK.
 """
 import argparse, json, logging, os, shutil, subprocess, sys, time, traceback, warnings
 
@@ -212,9 +212,15 @@ def verdicts(r):
     return [r.get(f"{what} {e}", {}).get("verdict", "WRONG") for what in ("inference", "gradients") for e in EXPORTERS]
 
 
+def result_path(a, name):
+    return f"{a.cache}/{name}.result.json"
+
+
 def in_child(a, name):
-    """The result of an architecture, from a process of its own: exporters leave things behind, and networks are large."""
-    path = f"{a.cache}/{name}.result.json"
+    """Starts a process for an architecture: exporters leave things behind, and networks are large. It writes the result."""
+    path = result_path(a, name)
+    if os.path.exists(path):
+        os.remove(path)
     child = os.fork()
     if child == 0:
         start, null = time.time(), os.open(os.devnull, os.O_WRONLY)
@@ -225,9 +231,23 @@ def in_child(a, name):
         except BaseException as e:
             r = {"crash": f"{type(e).__name__}: {e}"[:500], "trace": traceback.format_exc()[-1500:]}
         with open(path, "w") as f:
-            json.dump(r | {"name": name, "seconds": round(time.time() - start, 1)}, f, default=float)
+            json.dump(r | {"name": name, "versions": versions(), "seconds": round(time.time() - start, 1)}, f, default=float)
         os._exit(0)
     return child, path
+
+
+def run_all(a, names):
+    waiting, running = names[::-1], {}
+    while waiting or running:
+        while waiting and len(running) < a.jobs:
+            child, path = in_child(a, waiting.pop())
+            running[child] = path
+        child, status = os.wait()
+        path = running.pop(child)
+        if not os.path.exists(path):
+            with open(path, "w") as f:
+                json.dump({"name": os.path.basename(path)[: -len(".result.json")], "crash": f"the process ended with {status}"}, f)
+        print(line(json.load(open(path))), flush=True)
 
 
 def line(r):
@@ -263,6 +283,7 @@ def main():
     ap.add_argument("--gradc", default="build/gradc")
     ap.add_argument("--cache", default="build/architectures")
     ap.add_argument("--jobs", type=int, default=1)
+    ap.add_argument("--report", action="store_true", help="of results that are there")
     ap.add_argument("--markdown", help="file for a table")
     ap.add_argument("names", nargs="*", metavar="NAME")
     a = ap.parse_args()
@@ -272,23 +293,18 @@ def main():
         sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join(ARCHITECTURES)}")
     os.makedirs(a.cache, exist_ok=True)
     torch.set_num_threads(1)
-    waiting, running, results = a.names or list(ARCHITECTURES), {}, []
-    waiting = waiting[::-1]
-    while waiting or running:
-        while waiting and len(running) < a.jobs:
-            child, path = in_child(a, waiting.pop())
-            running[child] = path
-        child, status = os.wait()
-        with open(running.pop(child)) as f:
-            results.append(json.load(f))
-        print(line(results[-1]), flush=True)
-    with open(a.cache + "/results.json", "w") as f:
-        json.dump({"versions": versions(), "results": results}, f, indent=1)
+    names = a.names or list(ARCHITECTURES)
+    if not a.report:
+        run_all(a, names)
+    paths = [p for p in (result_path(a, n) for n in names) if os.path.exists(p)]
+    results = [json.load(open(p)) for p in paths]
+    if a.report:
+        print("\n".join(line(r) for r in results))
     if a.markdown:
         markdown(results, a.markdown)
     good = sum(all(v in GOOD for v in verdicts(r)) for r in results)
     print(f"{good} of {len(results)} are right, or refused by name")
-    return good != len(results)
+    return good != len(names)
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ class Judge:
                 theirs, ours = oracle.onnxruntime_values(model, feed), oracle.reference_values(model, feed)
                 if theirs is None and ours is None:
                     break
-                if theirs and ours and any(distance(a, b) > 1e-3 for a, b in zip(theirs, ours) if not isinstance(a, list)):
+                if theirs and ours and any(distance(a, b) > 1e-5 for a, b in zip(theirs, ours) if not isinstance(a, list)):
                     return known.describe(node, arrays)
                 arrays.update(zip([o for o in node.output if o], theirs or ours))
         return " ".join(sorted(operators(self.model.graph) - {"Constant"})[:12])
@@ -287,6 +287,8 @@ class Judge:
     def sure_in_double(self, values):
         """Whether onnx.reference can say what the graph gives near its inputs; fails where gradc's own values in double are wrong."""
         names = [o.name for o in self.model.graph.output]
+        if {"Resize", "Upsample"} & operators(self.model.graph):
+            return False  # gradc's positions follow from f32 arithmetic in double too
         for n, v in values.items() if self.exact else []:
             true = self.true[names.index(n)]
             if not distance(v, true) <= 1e-7:
