@@ -521,21 +521,22 @@ static void name_trainables(onnx_reader *r)
 
 static bool opsets_ok(onnx_reader *r, const ir_loc *loc)
 {
-    bool found = false, ok = true;
+    bool ok = true;
     for (size_t i = 0; i < r->model->n_opset_import; i++) {
         const char *d = r->model->opset_import[i]->domain;
         long long v = (long long)r->model->opset_import[i]->version;
         if (d && *d && strcmp(d, "ai.onnx"))
             continue;
-        found = true;
         if (v < OLDEST_OPSET || v > NEWEST_OPSET) {
             ir_report(r->ctx, IR_ERROR, loc, "opset %lld is not supported; %d to %d are", v, OLDEST_OPSET, NEWEST_OPSET);
             ok = false;
         }
     }
-    if (!found && !r->model->n_functions)
+    if (!r->model->n_opset_import && !r->model->n_functions) {
         ir_report(r->ctx, IR_ERROR, loc, "the model does not say which opset it uses");
-    return ok && (found || r->model->n_functions);
+        ok = false;
+    }
+    return ok;
 }
 
 /* Rounds until nothing changes: at most one an initializer and one an offered input. */
