@@ -60,7 +60,7 @@ BUILD(quantize)
     ir_value *x = scale ? ir_round(b, ir_div(b, ir_convert(b, X, scale->type.dtype), scale)) : NULL;
     if (x && zero)
         x = ir_add(b, x, ir_convert(b, per_axis(n, zero), x->type.dtype));
-    n->out[0] = x ? to_integer(n, x, to, (quantised){.x = X, .scale = scale, .raw_scale = Y}) : NULL;
+    n->out[0] = x ? to_integer(n, x, to, (quantised){.x = X, .scale = scale, .raw_scale = n->given[1]}) : NULL;
 }
 
 /* (x, inside, y) -> y. */
@@ -123,7 +123,7 @@ BUILD(dequantize)
         return;
     }
     ir_value *from = ir_convert(b, q->x, y->type.dtype);
-    if (q->raw_scale != Y)
+    if (q->raw_scale != n->given[1])
         from = ir_mul(b, from, ir_stop_gradient(b, ir_div(b, scale, ir_convert(b, q->scale, y->type.dtype))));
     n->out[0] = straight_through(n, from, q->inside, y);
 }
