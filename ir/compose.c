@@ -18,6 +18,41 @@ static ir_value *compare(ir_builder *b, ir_relation relation, ir_value *x, doubl
     return ir_compare(b, relation, x, ir_like(b, x, number));
 }
 
+ir_value *ir_mean(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool keep)
+{
+    double count = 1;
+    if (!x)
+        return NULL;
+    for (int i = 0; i < n; i++)
+        count *= (double)x->type.dim[axes[i]];
+    ir_value *s = keep ? ir_reduce_keep(b, IR_SUM, x, n, axes) : ir_reduce(b, IR_SUM, x, n, axes);
+    return n ? ir_div(b, s, ir_like(b, s, count)) : s;
+}
+
+ir_value *ir_softmax(ir_builder *b, ir_value *x, int64_t axis, bool logarithm)
+{
+    if (!x)
+        return NULL;
+    ir_value *m = ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, x, 1, &axis));
+    ir_value *d = ir_sub(b, x, ir_broadcast_to(b, m, x->type.rank, x->type.dim)), *e = ir_exp(b, d);
+    ir_value *s = ir_reduce_keep(b, IR_SUM, e, 1, &axis);
+    if (logarithm)
+        return ir_sub(b, d, ir_broadcast_to(b, ir_log(b, s), x->type.rank, x->type.dim));
+    return ir_div(b, e, ir_broadcast_to(b, s, x->type.rank, x->type.dim));
+}
+
+ir_value *ir_move_axis(ir_builder *b, ir_value *x, int from, int to)
+{
+    int64_t perm[IR_MAX_RANK];
+    if (!x)
+        return NULL;
+    for (int i = 0, k = 0; i < x->type.rank; i++) {
+        k += k == from;
+        perm[i] = i == to ? from : k++;
+    }
+    return ir_transpose(b, x, perm);
+}
+
 ir_value *ir_softplus(ir_builder *b, ir_value *x)
 {
     ir_value *positive = compare(b, IR_GT, x, 0); /* not max and abs: the two of them have no common second derivative at 0 */
@@ -42,11 +77,4 @@ ir_value *ir_size_pow(ir_builder *b, ir_value *x, double p)
         return p == 1 ? ir_abs(b, x) : ir_pow(b, ir_abs(b, x), ir_like(b, x, p));
     ir_value *none = compare(b, IR_EQ, x, 0), *safe = ir_select(b, none, ir_like(b, x, 1), x);
     return ir_select(b, none, ir_like(b, x, p > 0 ? 0 : INFINITY), ir_pow(b, ir_abs(b, safe), ir_like(b, x, p)));
-}
-
-ir_value *ir_huber(ir_builder *b, ir_value *d, double delta)
-{
-    ir_value *size = ir_abs(b, d), *small = compare(b, IR_LT, size, delta), *near = ir_select(b, small, d, ir_like(b, d, 0));
-    ir_value *linear = ir_mul(b, ir_add(b, size, ir_like(b, d, -delta / 2)), ir_like(b, d, delta));
-    return ir_select(b, small, ir_mul(b, ir_mul(b, near, near), ir_like(b, d, 0.5)), linear);
 }

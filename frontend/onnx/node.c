@@ -270,46 +270,6 @@ const char *onnx_type_text(onnx_node *n, const ir_value *v)
 
 /* ---- Common pieces ---- */
 
-ir_value *onnx_mean(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool keep)
-{
-    double count = 1;
-    if (!x)
-        return NULL;
-    for (int i = 0; i < n; i++)
-        count *= (double)x->type.dim[axes[i]];
-    ir_value *s = keep ? ir_reduce_keep(b, IR_SUM, x, n, axes) : ir_reduce(b, IR_SUM, x, n, axes);
-    return s && n ? ir_div(b, s, ir_splat(b, &s->type, count)) : s;
-}
-
-ir_value *onnx_softmax_last(ir_builder *b, ir_value *x, int64_t axis, bool logarithm)
-{
-    if (!x)
-        return NULL;
-    ir_value *m = ir_broadcast_to(b, ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, x, 1, &axis)), x->type.rank, x->type.dim);
-    ir_value *d = ir_sub(b, x, m), *e = ir_exp(b, d), *s = ir_reduce_keep(b, IR_SUM, e, 1, &axis);
-    if (logarithm)
-        return ir_sub(b, d, ir_broadcast_to(b, ir_log(b, s), x->type.rank, x->type.dim));
-    return ir_div(b, e, ir_broadcast_to(b, s, x->type.rank, x->type.dim));
-}
-
-ir_value *onnx_move_axis(ir_builder *b, ir_value *x, int from, int to)
-{
-    int64_t perm[IR_MAX_RANK];
-    int k = 0;
-    if (!x)
-        return NULL;
-    for (int i = 0; i < x->type.rank; i++) {
-        if (i == to)
-            perm[i] = from;
-        else {
-            if (k == from)
-                k++;
-            perm[i] = k++;
-        }
-    }
-    return ir_transpose(b, x, perm);
-}
-
 ir_value *onnx_along(ir_builder *b, ir_value *x, int rank, int axis, const int64_t *shape)
 {
     return ir_broadcast(b, x, rank, shape, (int64_t[]){axis});

@@ -383,7 +383,7 @@ BUILD(scan)
         if (i >= carries) {
             if (!onnx_axis(n, entry(n, "scan_input_axes", i - carries), t.rank, &axis))
                 return;
-            v = onnx_move_axis(n->b, v, (int)axis, 0);
+            v = ir_move_axis(n->b, v, (int)axis, 0);
             if (v && entry(n, "scan_input_directions", i - carries))
                 v = ir_reverse(n->b, v, 1, &zero);
             if (!v)
@@ -413,6 +413,6 @@ BUILD(scan)
             n->out[i] = ir_reverse(n->b, n->out[i], 1, &zero);
         if (!onnx_axis(n, entry(n, "scan_output_axes", i - carries), n->out[i]->type.rank, &axis))
             return;
-        n->out[i] = onnx_move_axis(n->b, n->out[i], 0, (int)axis);
+        n->out[i] = ir_move_axis(n->b, n->out[i], 0, (int)axis);
     }
 }

@@ -83,10 +83,10 @@ BUILD(gather_elements)
     }
     int last = X->type.rank - 1;
     int64_t at = last;
-    ir_value *x = cut(n, X, &Y->type, (int)axis), *index = onnx_move_axis(n->b, Y, (int)axis, last);
-    x = x ? onnx_move_axis(n->b, x, (int)axis, last) : NULL;
+    ir_value *x = cut(n, X, &Y->type, (int)axis), *index = ir_move_axis(n->b, Y, (int)axis, last);
+    x = x ? ir_move_axis(n->b, x, (int)axis, last) : NULL;
     index = x && index ? wrap(n, columns(n, index), 1, &X->type.dim[axis]) : NULL;
-    n->out[0] = index ? onnx_move_axis(n->b, ir_gather(n->b, x, index, 1, &at, last), last, (int)axis) : NULL;
+    n->out[0] = index ? ir_move_axis(n->b, ir_gather(n->b, x, index, 1, &at, last), last, (int)axis) : NULL;
 }
 
 BUILD(gather_nd)
@@ -189,7 +189,7 @@ BUILD(compress)
             kept[count++] = i;
         }
     ir_value *index = ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 2, (int64_t[]){count, 1}, kept));
-    n->out[0] = onnx_move_axis(n->b, ir_gather(n->b, x, index, 1, &axis, 0), 0, (int)axis);
+    n->out[0] = ir_move_axis(n->b, ir_gather(n->b, x, index, 1, &axis, 0), 0, (int)axis);
 }
 
 /* The first lengths[b] elements of each sequence in reverse order, the others as they are. */
@@ -203,12 +203,12 @@ BUILD(reverse_sequence)
                    onnx_type_text(n, X));
         return;
     }
-    ir_value *x = t == 0 ? onnx_move_axis(b, X, 1, 0) : X; /* [B, T, rest] */
+    ir_value *x = t == 0 ? ir_move_axis(b, X, 1, 0) : X; /* [B, T, rest] */
     if (!x)
         return;
     ir_value *at = ir_iota(b, IR_I64, 2, x->type.dim, 1), *length = ir_broadcast(b, ir_convert(b, Y, IR_I64), 2, x->type.dim, (int64_t[]){0});
     ir_value *back = ir_sub(b, ir_sub(b, length, at), onnx_like(n, at, 1));
     ir_value *index = columns(n, ir_select(b, ir_compare(b, IR_LT, at, length), back, at));
     x = ir_gather(b, x, index, 1, &one, 1);
-    n->out[0] = t == 0 ? onnx_move_axis(b, x, 1, 0) : x;
+    n->out[0] = t == 0 ? ir_move_axis(b, x, 1, 0) : x;
 }

@@ -383,7 +383,7 @@ BUILD(global_pool)
         axes[i] = 2 + i;
     double p = (double)onnx_int(n, "p", 2);
     if (n->op->extra == 0)
-        n->out[0] = onnx_mean(n->b, X, k, axes, true);
+        n->out[0] = ir_mean(n->b, X, k, axes, true);
     else if (n->op->extra == 1)
         n->out[0] = ir_reduce_keep(n->b, IR_MAX, X, k, axes);
     else

@@ -17,10 +17,10 @@ static ir_value *spread(onnx_node *n, ir_value *v)
 static ir_value *normalise(onnx_node *n, ir_value *x, int k, const int64_t *axes, double epsilon, ir_value **mean_out, ir_value **scale_out)
 {
     ir_builder *b = n->b;
-    ir_value *mean = onnx_mean(b, x, k, axes, true);
+    ir_value *mean = ir_mean(b, x, k, axes, true);
     if (!mean)
         return NULL;
-    ir_value *d = ir_sub(b, x, ir_broadcast_to(b, mean, x->type.rank, x->type.dim)), *variance = onnx_mean(b, ir_mul(b, d, d), k, axes, true);
+    ir_value *d = ir_sub(b, x, ir_broadcast_to(b, mean, x->type.rank, x->type.dim)), *variance = ir_mean(b, ir_mul(b, d, d), k, axes, true);
     ir_value *scale = ir_rsqrt(b, ir_add(b, variance, onnx_like(n, variance, epsilon)));
     if (mean_out)
         *mean_out = mean;
@@ -115,9 +115,9 @@ BUILD(batch_norm)
         for (int i = 0; i < RANK; i++)
             if (i != 1)
                 axes[k++] = i;
-        mean = onnx_mean(b, x, k, axes, false);
+        mean = ir_mean(b, x, k, axes, false);
         d = ir_sub(b, x, by_channel(n, mean));
-        variance = onnx_mean(b, ir_mul(b, d, d), k, axes, false);
+        variance = ir_mean(b, ir_mul(b, d, d), k, axes, false);
         double count = (double)(X->type.dim[1] ? ir_count(&X->type) / X->type.dim[1] : 0);
         if (n->r->options->unbiased_variance && count == 1) {
             onnx_error(n, "one value a channel has no unbiased variance");
@@ -197,7 +197,7 @@ BUILD(layer_norm)
     if (onnx_int(n, "stash_type", 1) == 1)
         n->typed = 6; /* mean and deviation */
     if (n->op->extra) {
-        ir_value *square = onnx_mean(b, ir_mul(b, x, x), k, axes, true);
+        ir_value *square = ir_mean(b, ir_mul(b, x, x), k, axes, true);
         y = square ? ir_mul(b, x, spread(n, ir_rsqrt(b, ir_add(b, square, onnx_like(n, square, epsilon))))) : NULL;
     } else {
         y = normalise(n, x, k, axes, epsilon, &n->out[1], &n->out[2]);
@@ -214,8 +214,8 @@ BUILD(mean_variance_norm)
     if (!onnx_ints(n, "axes", &raw))
         raw = (ir_ints){3, usual};
     if (!n->failed && onnx_axes(n, raw, RANK, axes, &k)) {
-        ir_value *mean = onnx_mean(n->b, X, k, axes, true), *d = ir_sub(n->b, X, spread(n, mean));
-        ir_value *variance = onnx_mean(n->b, ir_mul(n->b, d, d), k, axes, true);
+        ir_value *mean = ir_mean(n->b, X, k, axes, true), *d = ir_sub(n->b, X, spread(n, mean));
+        ir_value *variance = ir_mean(n->b, ir_mul(n->b, d, d), k, axes, true);
         n->out[0] = variance ? ir_div(n->b, d, spread(n, ir_add(n->b, ir_root(n->b, variance, 2), onnx_like(n, variance, 1e-9)))) : NULL;
     }
 }

@@ -39,7 +39,7 @@ BUILD(reduce)
     ir_value *x = X, *y = NULL;
     switch (n->op->extra) {
     case 0: y = ir_reduce_keep(b, IR_SUM, x, k, axes); break;
-    case 1: y = onnx_mean(b, x, k, axes, true); break;
+    case 1: y = ir_mean(b, x, k, axes, true); break;
     case 2: y = ir_reduce_keep(b, IR_PROD, x, k, axes); break;
     case 3: y = ir_reduce_keep(b, x->type.dtype == IR_BOOL ? IR_OR : IR_MAX, x, k, axes); break;
     case 4: y = ir_reduce_keep(b, x->type.dtype == IR_BOOL ? IR_AND : IR_MIN, x, k, axes); break;
@@ -107,7 +107,7 @@ BUILD(softmax)
         x = ir_reshape(n->b, x, 2, (int64_t[]){rows, columns});
         axis = 1;
     }
-    x = !x ? NULL : way == 2 ? hardmax(n, x, axis) : onnx_softmax_last(n->b, x, axis, way == 1);
+    x = !x ? NULL : way == 2 ? hardmax(n, x, axis) : ir_softmax(n->b, x, axis, way == 1);
     n->out[0] = x ? ir_reshape(n->b, x, X->type.rank, X->type.dim) : NULL;
 }
 

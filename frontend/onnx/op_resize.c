@@ -73,7 +73,7 @@ static ir_value *nearest_axis(onnx_node *n, const resize *z, ir_value *x, int64_
         index[i] = clamp(way == FLOOR ? low : way == CEIL ? ceil(p) : to, d);
     }
     ir_value *at = ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 2, (int64_t[]){m, 1}, index));
-    return onnx_move_axis(n->b, ir_gather(n->b, x, at, 1, &axis, 0), 0, (int)axis);
+    return ir_move_axis(n->b, ir_gather(n->b, x, at, 1, &axis, 0), 0, (int)axis);
 }
 
 static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m, float scale)
@@ -93,7 +93,7 @@ static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64
     for (int64_t i = 0; i < m * d; i++)
         ir_literal_set(w, i, ((double *)l->data)[i]);
     ir_value *y = ir_dot_general(n->b, x, ir_constant(n->b, w), 0, NULL, NULL, 1, &axis, &one); /* the new axis comes last */
-    return y ? onnx_move_axis(n->b, y, y->type.rank - 1, (int)axis) : NULL;
+    return y ? ir_move_axis(n->b, y, y->type.rank - 1, (int)axis) : NULL;
 }
 
 /* New extents and scales a listed axis; false and reported. */

@@ -199,9 +199,6 @@ ir_literal *onnx_ints_literal(ir_arena *arena, ir_dtype t, int rank, const int64
 ir_value *onnx_like(onnx_node *n, ir_value *v, double x);
 const char *onnx_type_text(onnx_node *n, const ir_value *v);
 /* Common pieces. */
-ir_value *onnx_softmax_last(ir_builder *b, ir_value *x, int64_t axis, bool logarithm);
-ir_value *onnx_mean(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool keep);
-ir_value *onnx_move_axis(ir_builder *b, ir_value *x, int from, int to);
 ir_value *onnx_along(ir_builder *b, ir_value *x, int rank, int axis, const int64_t *shape); /* rank 1 x along axis of shape */
 
 #define ONNX_OP(name, domain, since, last, in_min, in_max, out_max, types, config, gradient, build, extra, attrs) onnx_build onnx_build_##build;

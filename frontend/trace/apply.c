@@ -293,42 +293,9 @@ ir_value *trace_plus(trace_call *c, ir_value *v, double x)
     return x == 0 ? v : ir_add(c->b, v, trace_like(c, v, x));
 }
 
-ir_value *trace_mean(trace_call *c, ir_value *v, int n, const int64_t *axes, bool keep)
-{
-    double count = 1;
-    if (!v)
-        return NULL;
-    for (int i = 0; i < n; i++)
-        count *= (double)v->type.dim[axes[i]];
-    ir_value *s = keep ? ir_reduce_keep(c->b, IR_SUM, v, n, axes) : ir_reduce(c->b, IR_SUM, v, n, axes);
-    return n ? ir_div(c->b, s, trace_like(c, s, count)) : s;
-}
-
 ir_value *trace_spread(trace_call *c, ir_value *v, const ir_value *to)
 {
     return v && to ? ir_broadcast_to(c->b, v, to->type.rank, to->type.dim) : NULL;
-}
-
-ir_value *trace_softmax(trace_call *c, ir_value *v, int64_t axis, bool logarithm)
-{
-    ir_builder *b = c->b;
-    if (!v)
-        return NULL;
-    ir_value *m = ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, v, 1, &axis));
-    ir_value *d = ir_sub(b, v, trace_spread(c, m, v)), *e = ir_exp(b, d), *s = ir_reduce_keep(b, IR_SUM, e, 1, &axis);
-    return logarithm ? ir_sub(b, d, trace_spread(c, ir_log(b, s), v)) : ir_div(b, e, trace_spread(c, s, v));
-}
-
-ir_value *trace_move_axis(trace_call *c, ir_value *v, int from, int to)
-{
-    int64_t perm[IR_MAX_RANK];
-    if (!v)
-        return NULL;
-    for (int i = 0, k = 0; i < v->type.rank; i++) {
-        k += k == from;
-        perm[i] = i == to ? from : k++;
-    }
-    return ir_transpose(c->b, v, perm);
 }
 
 ir_value *trace_choose(trace_call *c, ir_value *yes, ir_value *no)

@@ -41,7 +41,7 @@ TRACE_BUILD(index_select)
     }
     dim = d;
     ir_value *index = ir_reshape(c->b, INDEX, 2, (int64_t[]){ir_count(&INDEX->type), 1});
-    OUT = trace_move_axis(c, ir_gather(c->b, X, index, 1, &dim, 0), 0, d);
+    OUT = ir_move_axis(c->b, ir_gather(c->b, X, index, 1, &dim, 0), 0, d);
 }
 
 TRACE_BUILD(embedding)
@@ -132,8 +132,8 @@ TRACE_BUILD(gather)
         return;
     ir_value *x = cut_to(c, X, INDEX, d);
     int last = RANK - 1;
-    ir_value *y = trace_take_last(c, trace_move_axis(c, x, d, last), trace_move_axis(c, INDEX, d, last));
-    OUT = in_shape_of(c, trace_move_axis(c, y, last, d), c->in[1]);
+    ir_value *y = trace_take_last(c, ir_move_axis(c->b, x, d, last), ir_move_axis(c->b, INDEX, d, last));
+    OUT = in_shape_of(c, ir_move_axis(c->b, y, last, d), c->in[1]);
 }
 
 /* What lies outside the index's extents in the other dimensions keeps its value: the part inside is put back by padding. */
@@ -169,12 +169,12 @@ TRACE_BUILD(scatter)
     from = cut_to(c, from, INDEX, -1);
     ir_value *x = cut_to(c, X, INDEX, d), *index = INDEX;
     int last = RANK - 1;
-    x = trace_move_axis(c, x, d, last);
-    index = trace_move_axis(c, index, d, last);
-    from = trace_move_axis(c, from, d, last);
+    x = ir_move_axis(c->b, x, d, last);
+    index = ir_move_axis(c->b, index, d, last);
+    from = ir_move_axis(c->b, from, d, last);
     if (!x || !index || !from)
         return;
     ir_value *y = ir_scatter(c->b, (ir_combine)c->row->extra, rows(c, x), row_indices(c, index), rows(c, from), 1, (int64_t[]){1}, 1);
-    y = y ? trace_move_axis(c, ir_reshape(c->b, y, x->type.rank, x->type.dim), last, d) : NULL;
+    y = y ? ir_move_axis(c->b, ir_reshape(c->b, y, x->type.rank, x->type.dim), last, d) : NULL;
     OUT = in_shape_of(c, put_back(c, y, d), c->in[0]);
 }

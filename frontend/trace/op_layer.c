@@ -352,7 +352,7 @@ static ir_value *adapt(trace_call *c, ir_value *x, int d, int64_t n)
             ir_literal_set(l, i * e + k, 1 / (double)(high - low));
     }
     ir_value *y = ir_dot_general(b, x, ir_constant(b, l), 0, NULL, NULL, 1, &from, &to);
-    return y ? trace_move_axis(c, y, y->type.rank - 1, d) : NULL;
+    return y ? ir_move_axis(c->b, y, y->type.rank - 1, d) : NULL;
 }
 
 TRACE_BUILD(adaptive)
@@ -380,7 +380,7 @@ TRACE_BUILD(adaptive)
     if (one && s > 1)
         c->grad_fn = "MeanBackward1";
     if (one) {
-        x = trace_mean(c, x, s, axes, true);
+        x = ir_mean(c->b, x, s, axes, true);
     } else if (even) {
         x = divide_by_counts(c, window_sum(c, x, &w), x, &w, false);
     } else {
@@ -420,5 +420,5 @@ TRACE_BUILD(attention)
         mask = trace_spread(c, mask, s);
         s = mask && mask->type.dtype == IR_BOOL ? ir_select(b, mask, s, hidden) : ir_add(b, s, mask);
     }
-    OUT = ir_matmul(b, trace_softmax(c, s, rank - 1, false), v);
+    OUT = ir_matmul(b, ir_softmax(c->b, s, rank - 1, false), v);
 }

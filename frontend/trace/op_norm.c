@@ -14,8 +14,8 @@ static ir_value *normalise(trace_call *c, ir_value *x, int n, const int64_t *axe
 {
     ir_builder *b = c->b;
     if (!plain)
-        x = ir_sub(b, x, trace_spread(c, trace_mean(c, x, n, axes, true), x));
-    ir_value *scale = ir_rsqrt(b, trace_plus(c, trace_mean(c, ir_mul(b, x, x), n, axes, true), epsilon));
+        x = ir_sub(b, x, trace_spread(c, ir_mean(c->b, x, n, axes, true), x));
+    ir_value *scale = ir_rsqrt(b, trace_plus(c, ir_mean(c->b, ir_mul(b, x, x), n, axes, true), epsilon));
     return ir_mul(b, x, trace_spread(c, scale, x));
 }
 
@@ -64,9 +64,9 @@ static ir_value *batch_normalise(trace_call *c, ir_value *const *old, double eps
         if (i != 1)
             axes[n++] = i;
     double count = DIM[1] ? (double)(ir_count(&X->type) / DIM[1]) : 0;
-    ir_value *mean = trace_mean(c, X, n, axes, false);
+    ir_value *mean = ir_mean(c->b, X, n, axes, false);
     ir_value *d = mean ? ir_sub(b, X, ir_broadcast(b, mean, RANK, DIM, &axis)) : NULL;
-    ir_value *variance = trace_mean(c, ir_mul(b, d, d), n, axes, false);
+    ir_value *variance = ir_mean(c->b, ir_mul(b, d, d), n, axes, false);
     ir_value *scale = ir_rsqrt(b, trace_plus(c, variance, epsilon));
     if (!scale)
         return NULL;

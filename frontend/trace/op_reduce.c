@@ -68,7 +68,7 @@ TRACE_BUILD(softmax)
     if (!x->type.dim[axis])
         OUT = x;
     else
-        OUT = as_before(c, trace_softmax(c, x, axis, c->row->extra != 0));
+        OUT = as_before(c, ir_softmax(c->b, x, axis, c->row->extra != 0));
 }
 
 TRACE_BUILD(reduce)
@@ -89,7 +89,7 @@ TRACE_BUILD(mean)
         return;
     if (o.all)
         c->grad_fn = "MeanBackward0";
-    OUT = trace_mean(c, X, o.n, o.axes, o.keep);
+    OUT = ir_mean(c->b, X, o.n, o.axes, o.keep);
 }
 
 /* Also false (and reported) where there is nothing to choose from. */
@@ -140,7 +140,7 @@ TRACE_BUILD(var)
     for (int i = 0; i < o.n; i++)
         count *= (double)X->type.dim[o.axes[i]];
     divisor = count > (double)c->i[1] ? count - (double)c->i[1] : 0;
-    ir_value *d = ir_sub(b, X, trace_spread(c, trace_mean(c, X, o.n, o.axes, true), X));
+    ir_value *d = ir_sub(b, X, trace_spread(c, ir_mean(c->b, X, o.n, o.axes, true), X));
     ir_value *sum = reduce(c, IR_SUM, ir_mul(b, d, d), &o);
     ir_value *v = ir_div(b, sum, trace_like(c, sum, divisor));
     OUT = c->row->extra ? ir_root(b, v, 2) : v;

@@ -180,11 +180,7 @@ bool trace_numbers(trace_call *c, const char *what, gradc_shape from, int n, int
 ir_value *trace_like(trace_call *c, ir_value *v, double x);
 ir_value *trace_times(trace_call *c, ir_value *v, double x);
 ir_value *trace_plus(trace_call *c, ir_value *v, double x);
-ir_value *trace_mean(trace_call *c, ir_value *v, int n, const int64_t *axes, bool keep);
 ir_value *trace_spread(trace_call *c, ir_value *v, const ir_value *to); /* broadcast to the shape of `to` */
-/* softmax or its logarithm. */
-ir_value *trace_softmax(trace_call *c, ir_value *v, int64_t axis, bool logarithm);
-ir_value *trace_move_axis(trace_call *c, ir_value *v, int from, int to);
 /* in training ? yes : no; they have one type. */
 ir_value *trace_choose(trace_call *c, ir_value *yes, ir_value *no);
 /* Random bits, u32 of this shape. */
