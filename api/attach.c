@@ -1,71 +1,229 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * --attach-loss: an output's loss against an input `label`, as torch computes it with reduction="mean". */
+ * --attach-loss=KIND[,NAME=VALUE…][:OUTPUT]: an output's loss against an input `label`, as torch computes it.
+ *
+ * How to add a kind: its rule, and a row in `kinds`. */
 #include "api/session.h"
+#include "ir/npy.h"
+#include "ir/text.h"
 
 #include <string.h>
 
-typedef ir_value *loss_rule(ir_builder *b, ir_func *f, ir_value *x);
+typedef struct attachment {
+    api_session *s;
+    ir_builder b;
+    const char *text;    /* the option */
+    ir_value *x;         /* the output, in f32 at least */
+    ir_type type;        /* its own */
+    ir_reduction reduction;
+    double smoothing, delta, margin;
+    ir_literal *weight;  /* NULL: none */
+} attachment;
 
-static ir_value *mean(ir_builder *b, ir_value *x)
+typedef ir_value *loss_rule(attachment *a);
+
+/* The input, as long as it is as the output. */
+static ir_value *add_label(attachment *a, const ir_type *t)
 {
-    int64_t axes[IR_MAX_RANK];
-    for (int i = 0; i < x->type.rank; i++)
-        axes[i] = i;
-    int64_t n = ir_count(&x->type);
-    return ir_div(b, ir_reduce(b, IR_SUM, x, x->type.rank, axes), ir_scalar(b, x->type.dtype, (double)n));
+    return ir_add_input(a->b.func, "label", t);
 }
 
-static ir_value *like(ir_builder *b, const ir_value *x, double v)
+static ir_value *label_of_floats(attachment *a)
 {
-    return ir_splat(b, &x->type, v);
+    return ir_convert(&a->b, add_label(a, &a->type), a->x->type.dtype);
 }
 
-/* x: scores, classes along the last dimension; label: i64, x's shape without it. */
-static ir_value *softmax_cross_entropy(ir_builder *b, ir_func *f, ir_value *x)
+/* The weights in the shape given; NULL and reported if they do not fit it. */
+static ir_value *weights(attachment *a, int rank, const int64_t *dim)
 {
-    if (!x->type.rank || x->type.rank == IR_MAX_RANK)
+    const ir_type *t = &a->weight->type;
+    bool fits = t->rank <= rank;
+    for (int i = 0; fits && i < t->rank; i++)
+        fits = t->dim[i] == dim[rank - t->rank + i] || t->dim[i] == 1;
+    if (!fits) {
+        ir_type due = ir_type_of(a->x->type.dtype, rank, dim);
+        api_error(a->s, "--attach-loss=%s: the weights are %s, %s is due", a->text, ir_type_text(a->s->arena, t), ir_type_text(a->s->arena, &due));
         return NULL;
+    }
+    return ir_broadcast_to(&a->b, ir_convert(&a->b, ir_constant(&a->b, a->weight), a->x->type.dtype), rank, dim);
+}
+
+/* Classes along the last dimension; label: i64, the shape without it, -100 where none counts. */
+static ir_value *of_classes(attachment *a, bool logarithms)
+{
+    ir_value *x = a->x;
     int last = x->type.rank - 1;
-    int64_t axis = last, shape[IR_MAX_RANK], dims[IR_MAX_RANK];
+    if (last < 0 || !x->type.dim[last])
+        return NULL;
     ir_type t = ir_type_of(IR_I64, last, x->type.dim);
-    memcpy(shape, t.dim, sizeof shape);
-    shape[last] = 1;
-    for (int i = 0; i < last; i++)
-        dims[i] = i;
-    ir_value *label = ir_add_input(f, "label", &t);
-    ir_value *top = ir_stop_gradient(b, ir_reduce(b, IR_MAX, x, 1, &axis));
-    ir_value *low = ir_sub(b, x, ir_broadcast(b, top, x->type.rank, x->type.dim, dims));
-    ir_value *sum = ir_log(b, ir_reduce(b, IR_SUM, ir_exp(b, low), 1, &axis));
-    ir_value *own = ir_gather(b, low, ir_reshape(b, label, last + 1, shape), 1, &axis, last);
-    return mean(b, ir_sub(b, sum, own));
+    ir_classes k = {.axis = last, .ignores = true, .ignore = -100, .smoothing = a->smoothing, .reduction = a->reduction};
+    if (a->weight && !(k.weight = weights(a, 1, &x->type.dim[last])))
+        return NULL;
+    k.logs = logarithms ? x : ir_softmax(&a->b, x, last, true);
+    return ir_nll(&a->b, &k, add_label(a, &t));
 }
 
-/* max(x, 0) - x y + log(1 + e^-|x|) */
-static ir_value *bce_with_logits(ir_builder *b, ir_func *f, ir_value *x)
+static ir_value *softmax_cross_entropy(attachment *a)
 {
-    ir_value *y = ir_add_input(f, "label", &x->type);
-    ir_value *soft = ir_unary(b, IR_OP_log1p, ir_exp(b, ir_neg(b, ir_abs(b, x))));
-    return mean(b, ir_add(b, ir_sub(b, ir_max(b, x, like(b, x, 0)), ir_mul(b, x, y)), soft));
+    return of_classes(a, false);
 }
 
-static ir_value *mse(ir_builder *b, ir_func *f, ir_value *x)
+static ir_value *nll(attachment *a)
 {
-    ir_value *d = ir_sub(b, x, ir_add_input(f, "label", &x->type));
-    return mean(b, ir_mul(b, d, d));
+    return of_classes(a, true);
 }
 
-static ir_value *l1(ir_builder *b, ir_func *f, ir_value *x)
+static ir_value *bce_with_logits(attachment *a)
 {
-    return mean(b, ir_abs(b, ir_sub(b, x, ir_add_input(f, "label", &x->type))));
+    ir_value *loss = ir_bce_with_logits(&a->b, a->x, label_of_floats(a)), *w;
+    if (a->weight) {
+        w = weights(a, a->x->type.rank, a->x->type.dim);
+        loss = w ? ir_mul(&a->b, loss, w) : NULL;
+    }
+    return ir_reduced(&a->b, loss, a->reduction);
 }
 
-static const struct {
+static ir_value *difference(attachment *a)
+{
+    return ir_sub(&a->b, a->x, label_of_floats(a));
+}
+
+static ir_value *mse(attachment *a)
+{
+    ir_value *d = difference(a);
+    return ir_reduced(&a->b, ir_mul(&a->b, d, d), a->reduction);
+}
+
+static ir_value *l1(attachment *a)
+{
+    return ir_reduced(&a->b, ir_abs(&a->b, difference(a)), a->reduction);
+}
+
+static ir_value *huber(attachment *a)
+{
+    return ir_reduced(&a->b, ir_huber(&a->b, difference(a), a->delta), a->reduction);
+}
+
+/* x: logarithms of probabilities; label: probabilities. */
+static ir_value *kl_div(attachment *a)
+{
+    return ir_reduced(&a->b, ir_kl_div(&a->b, a->x, label_of_floats(a)), a->reduction);
+}
+
+/* max(0, margin - x y), y 1 or -1; no gradient at the margin itself. */
+static ir_value *hinge(attachment *a)
+{
+    ir_builder *b = &a->b;
+    ir_value *room = ir_sub(b, ir_like(b, a->x, a->margin), ir_mul(b, a->x, label_of_floats(a))), *zero = ir_like(b, room, 0);
+    return ir_reduced(b, ir_select(b, ir_compare(b, IR_GT, room, zero), room, zero), a->reduction);
+}
+
+static const struct kind {
     const char *name;
     loss_rule *rule;
-} kinds[] = {{"softmax_cross_entropy", softmax_cross_entropy}, {"bce_with_logits", bce_with_logits}, {"mse", mse}, {"l1", l1}};
+    const char *options[4];
+} kinds[] = {
+    {"softmax_cross_entropy", softmax_cross_entropy, {"reduction", "smoothing", "weight"}},
+    {"nll", nll, {"reduction", "smoothing", "weight"}},
+    {"bce_with_logits", bce_with_logits, {"reduction", "weight"}},
+    {"mse", mse, {"reduction"}},
+    {"l1", l1, {"reduction"}},
+    {"huber", huber, {"delta", "reduction"}},
+    {"kl_div", kl_div, {"reduction"}},
+    {"hinge", hinge, {"margin", "reduction"}},
+};
 enum { KINDS = sizeof kinds / sizeof *kinds };
+
+/* ---- The option ---- */
+
+static bool set_number(attachment *a, double *out, const char *name, const char *value, double least, double most)
+{
+    double v;
+    if (ir_read_element(IR_F64, value, strlen(value), &v) || !(v >= least && v <= most)) {
+        api_usage(a->s, "--attach-loss=%s: %s=%s, a number from %g to %g is due", a->text, name, value, least, most);
+        return false;
+    }
+    *out = v;
+    return true;
+}
+
+static bool set_weight(attachment *a, const char *value)
+{
+    if (*value != '@' || !value[1]) {
+        api_usage(a->s, "--attach-loss=%s: weight=%s, weight=@FILE.npy is due", a->text, value);
+        return false;
+    }
+    a->weight = ir_npy_read_file(a->s->arena, value + 1);
+    if (a->weight && !ir_is_float(a->weight->type.dtype)) {
+        api_error(a->s, "%s: the weights are %s, floats are due", value + 1, ir_type_text(a->s->arena, &a->weight->type));
+        a->weight = NULL;
+    }
+    return a->weight != NULL;
+}
+
+static bool set_option(attachment *a, const char *name, const char *value)
+{
+    if (!strcmp(name, "weight"))
+        return set_weight(a, value);
+    if (!strcmp(name, "smoothing"))
+        return set_number(a, &a->smoothing, name, value, 0, 1);
+    if (!strcmp(name, "delta"))
+        return set_number(a, &a->delta, name, value, 1e-30, 1e30);
+    if (!strcmp(name, "margin"))
+        return set_number(a, &a->margin, name, value, -1e30, 1e30);
+    if (strcmp(value, "mean") && strcmp(value, "sum")) {
+        api_usage(a->s, "--attach-loss=%s: reduction=%s, mean or sum is due", a->text, value);
+        return false;
+    }
+    a->reduction = *value == 'm' ? IR_REDUCE_MEAN : IR_REDUCE_SUM;
+    return true;
+}
+
+static const struct kind *find_kind(attachment *a, const char *name)
+{
+    const char *all[KINDS];
+    for (int i = 0; i < KINDS; i++) {
+        if (!strcmp(kinds[i].name, name))
+            return &kinds[i];
+        all[i] = kinds[i].name;
+    }
+    api_usage(a->s, "--attach-loss=%s: there is no loss '%s'; there is %s", a->text, name, api_list(a->s->arena, all, KINDS));
+    return NULL;
+}
+
+static bool has_option(attachment *a, const struct kind *kind, const char *name)
+{
+    int n = 0;
+    for (; kind->options[n]; n++)
+        if (!strcmp(kind->options[n], name))
+            return true;
+    api_usage(a->s, "--attach-loss=%s: %s has no '%s'; there is %s", a->text, kind->name, name, api_list(a->s->arena, kind->options, n));
+    return false;
+}
+
+/* What stands before the colon; NULL and reported if it is wrong. */
+static const struct kind *read_kind(attachment *a, size_t length)
+{
+    char *text = ir_strndup(a->s->arena, a->text, length), *comma = strchr(text, ',');
+    if (comma)
+        *comma = 0;
+    const struct kind *kind = find_kind(a, text);
+    for (char *at = comma; kind && at;) {
+        char *name = at + 1, *next = strchr(name, ','), *value = strchr(name, '=');
+        if (next)
+            *next = 0;
+        if (!value || (next && value > next)) {
+            api_usage(a->s, "--attach-loss=%s: '%s', NAME=VALUE is due", a->text, name);
+            return NULL;
+        }
+        *value = 0;
+        if (!has_option(a, kind, name) || !set_option(a, name, value + 1))
+            return NULL;
+        at = next;
+    }
+    return kind;
+}
 
 static bool name_is_free(api_session *s, const ir_func *f)
 {
@@ -79,37 +237,44 @@ static bool name_is_free(api_session *s, const ir_func *f)
     return true;
 }
 
-bool api_attach_loss(api_session *s, ir_func *f)
+/* The output of that name, or the only one of floats; -1 and reported if there is none. */
+static int find_output(const attachment *a, const ir_func *f, const char *name)
 {
-    const char *text = s->options.attach_loss, *colon = strchr(text, ':');
-    size_t n = colon ? (size_t)(colon - text) : strlen(text);
-    int kind = 0, which = -1, floats = 0;
-    while (kind < KINDS && (strlen(kinds[kind].name) != n || strncmp(kinds[kind].name, text, n)))
-        kind++;
+    int which = -1, floats = 0;
     for (int i = 0; i < f->results.count; i++) {
         const ir_port *p = &f->results.items[i];
         if (p->bind != IR_INPUT || !ir_is_float(p->value->type.dtype))
             continue;
-        floats += !colon;
-        if (!colon ? floats == 1 : !strcmp(p->name, colon + 1))
+        floats += !name;
+        if (!name ? floats == 1 : !strcmp(p->name, name))
             which = i;
     }
-    if (kind == KINDS || which < 0 || floats > 1) {
-        api_usage(s, kind == KINDS ? "--attach-loss=%s: softmax_cross_entropy, bce_with_logits, mse or l1"
-                                   : "--attach-loss=%s: KIND:OUTPUT is due, with one of the outputs of floats", text);
-        return false;
-    }
-    if (!name_is_free(s, f))
+    if (which >= 0 && floats <= 1)
+        return which;
+    api_usage(a->s, "--attach-loss=%s: KIND:OUTPUT is due, with one of the outputs of floats", a->text);
+    return -1;
+}
+
+bool api_attach_loss(api_session *s, ir_func *f)
+{
+    attachment a = {.s = s, .b = ir_builder_new(f), .text = s->options.attach_loss, .reduction = IR_REDUCE_MEAN, .delta = 1, .margin = 1};
+    const char *colon = strchr(a.text, ':');
+    const struct kind *kind = read_kind(&a, colon ? (size_t)(colon - a.text) : strlen(a.text));
+    int which = kind ? find_output(&a, f, colon ? colon + 1 : NULL) : -1;
+    if (which < 0 || !name_is_free(s, f))
         return false;
     ir_value *x = f->results.items[which].value;
-    ir_builder b = ir_builder_new(f);
-    b.loc = x->def ? x->def->loc : NULL;
-    ir_value *loss = ir_count(&x->type) ? kinds[kind].rule(&b, f, x) : NULL;
+    int errors = ir_error_count(s->ctx);
+    a.b.loc = x->def ? x->def->loc : NULL;
+    a.type = x->type;
+    a.x = ir_convert(&a.b, x, ir_dtypes[a.type.dtype].bytes < 4 ? IR_F32 : a.type.dtype); /* rounded once, at the end */
+    ir_value *loss = ir_count(&a.type) ? kind->rule(&a) : NULL;
     if (!loss) {
-        api_error(s, "--attach-loss=%s: not for an output of type %s", text, ir_type_text(s->arena, &x->type));
+        if (ir_error_count(s->ctx) == errors)
+            api_error(s, "--attach-loss=%s: not for an output of type %s", a.text, ir_type_text(s->arena, &a.type));
         return false;
     }
-    ir_add_output(f, "loss", loss);
+    ir_add_output(f, "loss", ir_convert(&a.b, loss, a.type.dtype));
     f->loss = f->results.count - 1;
     return true;
 }

@@ -420,6 +420,15 @@ static bool is_set(const api_session *s, const char *hyper)
     return false;
 }
 
+static void no_such_hyper(api_session *s, const char *name)
+{
+    int n = train_hyper_count(s->optimizer);
+    const char **all = ir_array(s->arena, const char *, n + 1);
+    for (int i = 0; i < n; i++)
+        all[i] = train_hyper_name(s->optimizer, i);
+    api_usage(s, "--train: there is no hyper-parameter '%s'; there is %s", name, api_list(s->arena, all, n));
+}
+
 static bool read_hyper(api_session *s, const char *text)
 {
     for (const char *at = text; *at;) {
@@ -430,9 +439,12 @@ static bool read_hyper(api_session *s, const char *text)
         int i = 0;
         while (i < train_hyper_count(s->optimizer) && strcmp(train_hyper_name(s->optimizer, i), name))
             i++;
-        if (i == train_hyper_count(s->optimizer) || !equals || ir_read_element(IR_F64, equals + 1, strlen(equals + 1), &value) ||
-            !(fabs(value) <= FLT_MAX)) {
-            api_usage(s, "--train: '%s' is no NAME=VALUE of a hyper-parameter of that optimizer", item);
+        if (i == train_hyper_count(s->optimizer)) {
+            no_such_hyper(s, name);
+            return false;
+        }
+        if (!equals || ir_read_element(IR_F64, equals + 1, strlen(equals + 1), &value) || !(fabs(value) <= FLT_MAX)) {
+            api_usage(s, "--train: '%s', NAME=VALUE with a number is due", item);
             return false;
         }
         cg_default d = {name, value};

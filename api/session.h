@@ -61,6 +61,8 @@ bool api_read_integer(const char *text, int64_t *out);
 /* The names that one of the patterns matches: chosen[i] is set for each. An exact name beats a glob. Reports, as a fault of the
  * command line, the patterns that match nothing; option is for the message. */
 bool api_choose(api_session *s, const char *option, const api_names *patterns, const char *const *name, int n, bool *chosen);
+/* "a, b and c". */
+const char *api_list(ir_arena *arena, const char *const *name, int n);
 
 /* ---- read.c ---- */
 

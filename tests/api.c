@@ -146,10 +146,11 @@ END_TEST
 START_TEST(wrong_options_are_faults_of_the_command_line)
 {
     static const char *const wrong[][2] = {
-        {"--train=sdg", "adam"}, {"--train=adam:beta3=1", "beta3"}, {"--train=adam:lr=nan", "lr=nan"}, {"--train=adam:lr=1e39", "lr=1e39"},
+        {"--train=sdg", "adam"}, {"--train=adam:beta3=1", "'beta3'; there is lr, beta1, beta2, eps, weight_decay, grad_scale and clip_norm"},
+        {"--train=adam:lr=nan", "lr=nan"}, {"--train=adam:lr=1e39", "lr=1e39"},
         {"--train=none:lr=1", "none"}, {"--blas=perhaps", "auto or none"}, {"-O4", "0 to 3"},
         {"--threads=0", "1 to"}, {"--cpu=pentium9", "pentium9"}, {"--loss=z", "no output 'z'"}, {"--wrt=q", "'q'"},
-        {"--attach-loss=hinge", "softmax_cross_entropy"},
+        {"--attach-loss=hinges", "softmax_cross_entropy"},
         {"--nonsense", "no option"}, {"--threads=two", "whole number"}, {"--rename=a", "NAME=VALUE"}, {"--freeze=a,,b", "empty name"},
         {"threads", "no option"},
         {"--entries=step", "--train"}, {"--no-decay=scale", "about backward"}, {"--cotangents=y", "no option"}, {"--grad", "no option"},
@@ -189,21 +190,119 @@ static void near(float x, double y)
     ck_assert_msg(fabs(x - y) < 2e-6 * (1 + fabs(y)), "%.9g, %.9g is due", x, y);
 }
 
+typedef struct attached {
+    const char *option, *label;
+    double loss, bias[2];
+} attached;
+static const attached losses[] = {
+#include "tests/fixtures/losses.inc"
+};
+enum { LOSSES = sizeof losses / sizeof *losses };
+
+/* The label of that name, in the element type of the model. */
+static void *label_of(const attached *a, ir_dtype dtype)
+{
+    static const double target[] = {1, 0, 0.25, 0.5}, sign[] = {1, -1, -1, 1};
+    static int64_t label[] = {1, 0}, ignoring[] = {1, -100};
+    if (!strcmp(a->label, "label") || !strcmp(a->label, "ignoring"))
+        return *a->label == 'l' ? label : ignoring;
+    ir_literal *l = ir_literal_new(arena, &(ir_type){.dtype = dtype, .rank = 1, .dim = {4}});
+    for (int i = 0; i < 4; i++)
+        ir_literal_set(l, i, *a->label == 't' ? target[i] : sign[i]);
+    return l->data;
+}
+
+static api_session *attach(const char *text, const char *loss)
+{
+    return session(API_COMPILE, text, (const char *const[]){"--train=none", ir_format(arena, "--attach-loss=%s", loss), NULL});
+}
+
 /* The values are torch's, printed by tests/fixtures/make_losses.py. */
 START_TEST(attached_losses_are_torchs)
 {
-    static const struct { const char *kind; double loss, bias[2]; } due[] = {
-#include "tests/fixtures/losses.inc"
-    };
-    float x[] = {0.5f, -1, 2, 1.5f, 0.25f, -0.75f}, target[] = {1, 0, 0.25f, 0.5f}, g[2];
-    int64_t label[] = {1, 0};
-    for (size_t i = 0; i < sizeof due / sizeof *due; i++) {
-        api_session *s = session(API_COMPILE, net, (const char *const[]){"--train=none", ir_format(arena, "--attach-loss=%s", due[i].kind), NULL});
-        float loss = train(s, x, i ? (void *)target : (void *)label, "fc.bias", g);
-        near(loss, due[i].loss);
-        near(g[0], due[i].bias[0]);
-        near(g[1], due[i].bias[1]);
+    float x[] = {0.5f, -1, 2, 1.5f, 0.25f, -0.75f}, g[2];
+    for (int i = 0; i < LOSSES; i++) {
+        float loss = train(attach(net, losses[i].option), x, label_of(&losses[i], IR_F32), "fc.bias", g);
+        near(loss, losses[i].loss);
+        near(g[0], losses[i].bias[0]);
+        near(g[1], losses[i].bias[1]);
     }
+}
+END_TEST
+
+static const char *in_f64(const char *text)
+{
+    char *t = ir_strdup(arena, text);
+    for (char *at = t; (at = strstr(at, "f32")); at += 3)
+        memcpy(at, "f64", 3);
+    return t;
+}
+
+/* Central differences in f64, of a bias in which no element lies at a kink. */
+START_TEST(attached_losses_agree_with_differences)
+{
+    double x[] = {0.5, -1, 2, 1.5, 0.25, -0.75}, y[4], h = 1e-4;
+    for (int i = 0; i < LOSSES; i++) {
+        api_session *s = attach(in_f64(net), losses[i].option);
+        double bias[] = {0.13, -0.21}, loss, side[2], *block;
+        ck_assert_msg(api_compile(s) != NULL, "%s", errors);
+        api_machine *m = api_start(s, true);
+        ck_assert_msg(m != NULL, "%s", errors);
+        ck_assert(api_machine_set(m, CG_INPUTS, "x", x) && api_machine_set(m, CG_INPUTS, "label", label_of(&losses[i], IR_F64)));
+        ck_assert(api_machine_set(m, CG_OUTPUTS, "y", y) && api_machine_set(m, CG_OUTPUTS, "loss", &loss));
+        gradc_rt_ctx *rt = api_machine_ctx(m);
+        size_t p = 0, count;
+        while (strcmp(api_machine_param(m, p)->name, "fc.bias"))
+            p++;
+        for (int k = 0; k < 2; k++) {
+            ck_assert_int_eq(gradc_rt_param_set(rt, p, bias), GRADC_RT_OK);
+            ck_assert_int_eq(gradc_rt_zero_grad(rt), GRADC_RT_OK);
+            ck_assert_int_eq(api_machine_call(m, GRADC_RT_FORWARD_TRAIN, false), GRADC_RT_OK);
+            ck_assert_int_eq(api_machine_call(m, GRADC_RT_BACKWARD, false), GRADC_RT_OK);
+            block = (double *)gradc_rt_grad_block(rt, &count);
+            double due = block[api_machine_param(m, p)->grad_at + (size_t)k];
+            for (int j = 0; j < 2; j++) {
+                bias[k] += j ? -2 * h : h;
+                ck_assert_int_eq(gradc_rt_param_set(rt, p, bias), GRADC_RT_OK);
+                ck_assert_int_eq(api_machine_call(m, GRADC_RT_FORWARD_TRAIN, false), GRADC_RT_OK);
+                side[j] = loss;
+            }
+            bias[k] += h;
+            double is = (side[0] - side[1]) / (2 * h);
+            ck_assert_msg(fabs(is - due) < 1e-6 * (1 + fabs(due)), "%s: %.9g, by differences %.9g", losses[i].option, due, is);
+        }
+        api_machine_free(m);
+    }
+}
+END_TEST
+
+/* What is wrong with the option itself. */
+START_TEST(attached_losses_name_what_there_is)
+{
+    static const char *const wrong[][2] = {
+        {"hinges", "there is no loss 'hinges'; there is softmax_cross_entropy, nll, bce_with_logits, mse, l1, huber, kl_div and hinge"},
+        {"mse,weight=@w.npy", "mse has no 'weight'; there is reduction"},
+        {"nll,smooth=1", "nll has no 'smooth'; there is reduction, smoothing and weight"},
+        {"nll,smoothing=1.5", "smoothing=1.5, a number from 0 to 1 is due"},
+        {"nll,smoothing=x", "smoothing=x"},
+        {"nll,smoothing", "'smoothing', NAME=VALUE is due"},
+        {"nll,", "'', NAME=VALUE is due"},
+        {"huber,delta=0", "delta=0"},
+        {"mse,reduction=none", "mean or sum is due"},
+        {"nll,weight=w.npy", "weight=@FILE.npy is due"},
+        {"mse:z", "KIND:OUTPUT is due"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        *errors = 0;
+        api_session *s = attach(net, wrong[i][0]);
+        ck_assert_msg(s->usage && strstr(errors, wrong[i][1]), "%s: %s", wrong[i][0], errors);
+    }
+    *errors = 0;
+    api_session *s = attach(net, "nll,weight=@tests/fixtures/elements.npy");
+    ck_assert_msg(!s->usage && strstr(errors, "the weights are f32[2,2], f32[2] is due"), "%s", errors);
+    *errors = 0;
+    s = attach(net, "nll,weight=@tests/fixtures/none.npy");
+    ck_assert_msg(!s->usage && strstr(errors, "No such file"), "%s", errors);
 }
 END_TEST
 
@@ -364,6 +463,8 @@ int main(void)
     tcase_add_test(c, names_and_globs_choose_what_trains);
     tcase_add_test(c, wrong_options_are_faults_of_the_command_line);
     tcase_add_test(c, attached_losses_are_torchs);
+    tcase_add_test(c, attached_losses_agree_with_differences);
+    tcase_add_test(c, attached_losses_name_what_there_is);
     tcase_add_test(c, hyper_parameters_have_the_defaults_asked_for);
     tcase_add_test(c, outputs_whose_inputs_are_missing_are_left_out);
     tcase_add_test(c, members_are_renamed_to_names_only);
