@@ -179,7 +179,7 @@ static inline void grad_compiled(const char *what, ir_func *f, ir_literal *const
     for (int i = m->funcs.count; i-- > 0;)
         if (m->funcs.items[i] != f && m->funcs.items[i]->params.count && m->funcs.items[i]->params.items[0].name)
             ir_func_remove(m->funcs.items[i]);
-    f->name = "forward";
+    ir_func_rename(f, "forward");
     f->entry = true;
     const void *in[64];
     void *out[64];

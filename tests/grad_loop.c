@@ -312,7 +312,7 @@ static ir_module *only_entry(const char *text, bool second)
     if (second)
         ir_func_remove(joint);
     entry->entry = true;
-    entry->name = "forward";
+    ir_func_rename(entry, "forward");
     for (int i = 0; i < entry->params.count; i++) {
         entry->params.items[i].role = IR_DATA;
         entry->params.items[i].name = ir_format(arena, "in%d", i);

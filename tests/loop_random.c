@@ -418,7 +418,7 @@ START_TEST(compiled_code_agrees)
         ir_arena *arena = ir_arena_new(ctx);
         ir_func *plain = random_function(ctx, arena, seed, true, 1 + seed % 2), *f = random_function(ctx, arena, seed, true, 1 + seed % 2);
         f->entry = true;
-        f->name = "forward";
+        ir_func_rename(f, "forward");
         for (int i = 0; i < f->params.count; i++)
             f->params.items[i] = (ir_port){.value = f->params.items[i].value, .name = ir_format(arena, "in%d", i)};
         for (int i = 0; i < f->results.count; i++)
