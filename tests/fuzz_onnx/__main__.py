@@ -124,6 +124,8 @@ def main():
         ways[kind][at] += 1
         examples.setdefault((kind, at), seed)
         covered.update(used)
+        if counts.total() % 500 == 0:
+            print(f"{counts.total()} graphs, {failed} failed", flush=True)
         if Verdict(kind).failed and kind != "oracle crashed":
             failed += 1
             print(f"seed {seed}: {kind}: {at}\n    " + text[:600].replace("\n", "\n    "), flush=True)

@@ -256,7 +256,7 @@ class Judge:
         rng = np.random.default_rng(self.rng.randrange(2**31))
         if running_statistics(graph):
             return "running statistics have no gradient"
-        if {"QuantizeLinear", "DequantizeLinear"} <= operators(graph):
+        if "DequantizeLinear" in operators(graph):
             return "quantisation passes gradients straight through"
         real = [i for i, a in enumerate(self.got) if a.dtype.kind == "f" and a.size and np.isfinite(a).all()]
         if not real:

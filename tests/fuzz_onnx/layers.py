@@ -238,24 +238,23 @@ def recurrent(g):
     x = g.pick(rank=3, accept=lambda v: v.size, make=lambda: (g.rng.randint(1, 4), g.rng.randint(1, 3), g.rng.randint(1, 4)))
     layout = 1 if g.opset >= 14 and g.chance(0.15) else 0
     steps, batch = (x.shape[1], x.shape[0]) if layout else x.shape[:2]
-    plain = bool(layout)  # which onnxruntime lacks; onnx.reference knows nothing of what is left out then
-    direction = "forward" if plain else g.choose(["forward", "forward", "reverse", "bidirectional"])
+    direction = g.choose(["forward", "forward", "reverse", "bidirectional"])
     d, h, k = 2 if direction == "bidirectional" else 1, g.rng.randint(1, 3), GATES[op]
     state = (batch, d, h) if layout else (d, batch, h)
     r = np.random.RandomState(g.rng.randrange(2**31))
-    lengths = r.randint(1, steps + 1, batch).astype(np.int32) if g.chance(0.25) and not plain else None
+    lengths = r.randint(1, steps + 1, batch).astype(np.int32) if g.chance(0.25) else None
     optional = lambda p, make: make() if g.chance(p) else None
     operands = [x, weight(g, (d, k * h, x.shape[2])), weight(g, (d, k * h, h)), optional(0.6, lambda: weight(g, (d, 2 * k * h))),
                 None if lengths is None else g.fixed(lengths) if g.chance(0.6) else g.input(lengths), optional(0.4, lambda: weight(g, state))]
     how = {"hidden_size": h, "direction": direction, "layout": layout or None}
     if op == "LSTM":
         operands += [optional(0.4, lambda: weight(g, state)), optional(0.3, lambda: weight(g, (d, 3 * h)))]
-        how["input_forget"] = 1 if g.chance(0.1) and not plain else None
+        how["input_forget"] = 1 if g.chance(0.1) else None
     if op == "GRU":
         how["linear_before_reset"] = g.choose([None, 0, 1])
-    if g.chance(0.2) and not plain:
+    if g.chance(0.2):
         how["clip"] = g.choose([0.5, 3.0])
-    if g.chance(0.25) and not plain:
+    if g.chance(0.25):
         n = {"RNN": 1, "GRU": 2, "LSTM": 3}[op] * d
         how["activations"] = [g.choose(["Tanh", "Sigmoid", "Relu", "Tanh", "Sigmoid", "Softsign", "HardSigmoid"]) for _ in range(n)]
     outputs = 3 if op == "LSTM" else 2

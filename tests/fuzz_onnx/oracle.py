@@ -51,6 +51,39 @@ def part(nodes, outputs, arrays, opset):
     return helper.make_model(graph, opset_imports=imports, ir_version=max(4, helper.find_min_ir_version_for(imports[:1], True))), given
 
 
+def time_first(model):
+    """The model with recurrent layers whose batch comes first (layout 1), which onnxruntime lacks, written with transposes."""
+    def rewritten(graph):
+        nodes = []
+        for n in graph.node:
+            for a in n.attribute:
+                if a.type == AttributeProto.GRAPH:
+                    rewritten(a.g)
+            if not any(a.name == "layout" and a.i for a in n.attribute):
+                nodes.append(n)
+                continue
+            kept = [a for a in n.attribute if a.name != "layout"]
+            del n.attribute[:]
+            n.attribute.extend(kept)
+            after = []
+            for k in [k for k in (0, 5, 6) if k < len(n.input) and n.input[k]]:  # X, initial_h, initial_c
+                nodes.append(helper.make_node("Transpose", [n.input[k]], [f"{n.output[0] or n.output[-1]}_in{k}"], perm=[1, 0, 2]))
+                n.input[k] = nodes[-1].output[0]
+            for k, o in enumerate(n.output):
+                if o:
+                    after.append(helper.make_node("Transpose", [o + "_time_first"], [o], perm=[1, 0, 2] if k else [2, 0, 1, 3]))
+                    n.output[k] = o + "_time_first"
+            nodes += [n, *after]
+        del graph.node[:]
+        graph.node.extend(nodes)
+    if b"layout" not in model.SerializeToString():
+        return model
+    m = onnx.ModelProto()
+    m.CopyFrom(model)
+    rewritten(m.graph)
+    return m
+
+
 def to_array(a):
     """What an oracle gave, as an array or a list of arrays."""
     return [np.asarray(x) for x in a] if isinstance(a, list) else np.asarray(a)
@@ -62,7 +95,7 @@ def onnxruntime_values(model, feed):
     options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(time_first(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
         if any(a.dtype == ml_dtypes.bfloat16 for a in feed.values()):
             return None
         return [to_array(a) for a in session.run(None, feed)]
@@ -73,7 +106,7 @@ def onnxruntime_values(model, feed):
 def reference_values(model, feed):
     """Outputs, by onnx.reference; None where it cannot."""
     try:
-        return [to_array(a) for a in ReferenceEvaluator(model, new_ops=corrections.ALL).run(None, feed)]
+        return [to_array(a) for a in ReferenceEvaluator(time_first(model), new_ops=corrections.ALL).run(None, feed)]
     except Exception:
         return None
 
@@ -160,7 +193,7 @@ class Exact:
     random relative error, which shows how far rounding may carry."""
 
     def __init__(self, model):
-        self.model = DOUBLE.model(model)
+        self.model = time_first(DOUBLE.model(model))
         self.evaluator = ReferenceEvaluator(self.model, new_ops=corrections.ALL)
         self.noise = None
         for node in self.evaluator.rt_nodes_:
