@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) The gradc authors
-"""Operators that onnx.reference lacks, refuses in general, computes in single precision whatever it is given, or (LRN) computes for as many
-channels as there are batches."""
+"""Operators that onnx.reference lacks, refuses in general, or has wrong: Erf and Gelu are in single precision whatever they are given, LRN is
+of as many channels as there are batches, a Loop without a condition never runs, one that stacks matrices joins them, a Scan knows no axes."""
 import math
 import numpy as np
 from onnx.reference.op_run import OpRun
@@ -66,4 +66,48 @@ class LRN(OpRun):
         return (x / (bias + alpha / size * total) ** beta,)
 
 
-ALL = [LRN, Gelu, Erf, Mean, GlobalLpPool, GatherElements, ScatterElements, Scatter]
+def run_body(body, context, values):
+    """What a body gives, with values for its inputs in order and whatever is outside of it."""
+    given = dict(zip(body.input_names, values))
+    return body.run(None, {**{n: a for n, a in context.items() if n not in given}, **given})
+
+
+class Loop(OpRun):
+    def need_context(self):
+        return True
+
+    def _run(self, most=None, go=None, *states, context=None, body=None, attributes=None):
+        body, n, states, ys, i = self.body, len(states), list(states), None, 0
+        ys = [[] for _ in range(len(body.output_names) - 1 - n)]
+        while (go is None or bool(np.all(go))) and (most is None or i < int(most)):
+            go, *results = run_body(body, context, [np.array(i, np.int64), np.array(True), *states])
+            states = results[:n]
+            for y, r in zip(ys, results[n:]):
+                y.append(r)
+            i += 1
+        return tuple(states + [np.stack(y) for y in ys])
+
+
+class Scan(OpRun):
+    def need_context(self):
+        return True
+
+    def _run(self, *operands, context=None, body=None, num_scan_inputs=None, scan_input_axes=None, scan_input_directions=None,
+             scan_output_axes=None, scan_output_directions=None, attributes=None):
+        n = len(operands) - self.num_scan_inputs
+        states, xs = list(operands[:n]), []
+        entry = lambda numbers, k: numbers[k] if numbers and k < len(numbers) else 0
+        for k, x in enumerate(operands[n:]):
+            x = np.moveaxis(x, entry(self.scan_input_axes, k), 0)
+            xs.append(x[::-1] if entry(self.scan_input_directions, k) else x)
+        ys = [[] for _ in range(len(self.body.output_names) - n)]
+        for i in range(len(xs[0])):
+            results = run_body(self.body, context, [*states, *[x[i] for x in xs]])
+            states = results[:n]
+            for y, r in zip(ys, results[n:]):
+                y.append(r)
+        stacked = [np.stack(y[::-1] if entry(self.scan_output_directions, k) else y) for k, y in enumerate(ys)]
+        return tuple(states + [np.moveaxis(y, 0, entry(self.scan_output_axes, k)) for k, y in enumerate(stacked)])
+
+
+ALL = [Loop, Scan, LRN, Gelu, Erf, Mean, GlobalLpPool, GatherElements, ScatterElements, Scatter]
