@@ -140,6 +140,7 @@ BUILD(dynamic_quantize)
     ir_value *high = ir_max(b, ir_reduce(b, IR_MAX, X, X->type.rank, axes), zero);
     ir_value *scale = ir_sub(b, high, low);
     scale = ir_div(b, scale, onnx_like(n, scale, 255));
+    scale = ir_select(b, ir_compare(b, IR_EQ, scale, zero), ir_scalar(b, X->type.dtype, 1), scale); /* all zeros: any scale says so, but 0 */
     ir_value *point = ir_convert(b, ir_round(b, ir_neg(b, ir_div(b, low, scale))), IR_U8); /* saturates */
     if (!point)
         return;
