@@ -281,7 +281,8 @@ class Graph:
         outputs = outputs[:8]
         if not outputs:
             raise Reject
-        old = self.opset <= 8 and self.chance(0.3)  # in files of old IR versions each initializer is an input too
+        bodies = any(a.HasField("g") for n in self.nodes for a in n.attribute)
+        old = self.opset <= 8 and not bodies and self.chance(0.3)  # in files of old IR versions each initializer is an input too
         symbols = {}
         inputs = [self.port(v, symbols) for v in self.inputs + (self.initializers if old else [])]
         given = [helper.make_tensor_value_info(v.name, element_type(v.dtype), v.shape if self.chance(0.4) else [None] * v.rank) for v in outputs]

@@ -191,7 +191,7 @@ def other_norm(g):
         x = g.pick(accept=lambda v: v.rank and v.size)
         return g.node(op, [x], **maybe(g, axis=axis_of(g, x.rank), p=g.choose([1, 2])))
     x = g.pick(rank=4, accept=lambda v: v.size)
-    if op[0] == "M" and g.float != "float32":
+    if op[0] == "M" and (g.float != "float32" or g.opset < 13):
         raise Reject  # onnx.checker infers other types in its function
     if op == "LRN":
         return g.node(op, [x], size=g.choose([1, 2, 3, 5]), **maybe(g, alpha=0.1, beta=0.5, bias=1.5))

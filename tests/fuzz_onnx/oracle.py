@@ -118,22 +118,10 @@ def evaluate(nodes, outputs, arrays, opset):
     return None if found is None else dict(zip(outputs, found))
 
 
-def step_by_step(model, feed):
-    """Outputs, each node by onnxruntime or, where that cannot, by onnx.reference; None where neither can."""
-    arrays = {**feed, **{t.name: numpy_helper.to_array(t) for t in model.graph.initializer}}
-    opset = next(o.version for o in model.opset_import if o.domain == "")
-    for node in model.graph.node:
-        names = [o for o in node.output if o]
-        found = evaluate([node], names, arrays, opset)
-        if found is None or any(isinstance(a, list) for a in found.values()):
-            return None
-        arrays.update(found)
-    return [arrays[o.name] for o in model.graph.output]
-
-
 # ---- In another float type ----
 
 FLOATS = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64, TensorProto.FLOAT16: np.float16, TensorProto.BFLOAT16: ml_dtypes.bfloat16}
+FLOAT_TYPES = [np.dtype(d) for d in FLOATS.values()]
 
 
 class Converter:
@@ -176,8 +164,7 @@ class Converter:
         return m
 
     def feed(self, feed):
-        kinds = [np.dtype(d) for d in FLOATS.values()]
-        return {n: a.astype(self.dtype) if a.dtype in kinds else a for n, a in feed.items()}
+        return {n: a.astype(self.dtype) if a.dtype in FLOAT_TYPES else a for n, a in feed.items()}
 
 
 DOUBLE, SINGLE = Converter(TensorProto.DOUBLE), Converter(TensorProto.FLOAT)
@@ -186,6 +173,29 @@ DOUBLE, SINGLE = Converter(TensorProto.DOUBLE), Converter(TensorProto.FLOAT)
 def onnxruntime_in_single(model, feed):
     """Outputs in f32, which has more kernels than the other float types."""
     return onnxruntime_values(SINGLE.model(model), SINGLE.feed(feed))
+
+
+def of_types(found, like):
+    """What was computed in f32, in the widest float type of the operands."""
+    widest = max((a.dtype for a in like if a.dtype in FLOAT_TYPES), key=lambda d: d.itemsize, default=np.dtype(np.float32))
+    return [a.astype(widest) if a.dtype == np.float32 else a for a in found]
+
+
+def step_by_step(model, feed):
+    """Outputs, each node by onnxruntime, in f32 where it lacks the type, or where it cannot at all by onnx.reference; None where none can."""
+    arrays = {**feed, **{t.name: numpy_helper.to_array(t) for t in model.graph.initializer}}
+    opset = next(o.version for o in model.opset_import if o.domain == "")
+    for node in model.graph.node:
+        names = [o for o in node.output if o]
+        one, given = part([node], names, arrays, opset)
+        found = onnxruntime_values(one, given)
+        if found is None:
+            single = onnxruntime_in_single(one, given)
+            found = of_types(single, given.values()) if single else reference_values(one, given)
+        if found is None or any(isinstance(a, list) for a in found):
+            return None
+        arrays.update(zip(names, found))
+    return [arrays[o.name] for o in model.graph.output]
 
 
 class Exact:
