@@ -82,6 +82,15 @@ static inline const char *shrink_name(const ir_func *f)
     }
 }
 
+static inline bool shrink_removes(ir_inst *inst)
+{
+    for (int r = 0; r < inst->nresults; r++)
+        if (shrink_uses(inst->func, inst->result[r]))
+            return false;
+    ir_remove(inst);
+    return true;
+}
+
 enum { SHRINK_WAYS = 7 }; /* removed if unused; by operand 0, 1, 2, an input, zeros, ones */
 
 /* Replaces an instruction's results in a way; false if it does not apply. */
@@ -90,13 +99,8 @@ static inline bool shrink_replaces(ir_inst *inst, int way)
     ir_func *f = inst->func;
     ir_builder b = ir_builder_before(inst);
     bool any = false;
-    if (!way--) {
-        for (int r = 0; r < inst->nresults; r++)
-            if (shrink_uses(f, inst->result[r]))
-                return false;
-        ir_remove(inst);
-        return true;
-    }
+    if (!way--)
+        return shrink_removes(inst);
     for (int r = 0; r < inst->nresults; r++) {
         ir_value *v = inst->result[r], *by = NULL;
         if (!shrink_uses(f, v))
@@ -112,6 +116,8 @@ static inline bool shrink_replaces(ir_inst *inst, int way)
         ir_replace(v, by);
         any = true;
     }
+    if (any)
+        shrink_removes(inst);
     return any;
 }
 
