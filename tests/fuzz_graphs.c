@@ -403,6 +403,7 @@ int main(int argc, char **argv)
             word[n++] = argv[i];
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     options.workers = cores < 1 ? 1 : cores > WORKERS ? WORKERS : (int)cores;
+    setvbuf(stdout, NULL, _IOLBF, 0);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
         return 1;
