@@ -304,6 +304,14 @@ static storage slice(program *p, storage s, LLVMValueRef number, int64_t size)
     return (storage){cg_gep(p->u, pointer(p, s), LLVMBuildMul(p->u->b, number, cg_i64(p->u, size), "")), 0};
 }
 
+/* The flag that iteration t asks; the next one's is the other: a worker may still ask while another is in the body and writes that. */
+static storage flag_of(program *p, const frame *f, const ir_kernel *k, int carries, LLVMValueRef t)
+{
+    storage flags = f->scratch;
+    flags.offset += k->spare[carries];
+    return slice(p, flags, LLVMBuildAnd(p->u->b, t, cg_i64(p->u, 1), ""), 1);
+}
+
 static void run_scan(program *p, const frame *f, const ir_kernel *k)
 {
     cg_unit *u = p->u;
@@ -312,13 +320,12 @@ static void run_scan(program *p, const frame *f, const ir_kernel *k)
     const ir_func *body = a->body;
     int live = a->live != 0, ys = scan->nresults - 1, fixed = (int)(a->consts + a->carries);
     loop l = {.k = k, .consts = (int)a->consts, .carries = (int)a->carries};
-    storage go = f->scratch;
-    go.offset += live ? k->spare[a->carries] : 0;
     open_loop(p, f, &l);
     LLVMValueRef more = LLVMBuildICmp(u->b, LLVMIntSLT, l.t, cg_i64(u, a->length), "");
     if (live) { /* the first time the operand says, then the body */
         LLVMValueRef from = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, l.t, cg_i64(u, 0), ""),
-                                            pointer(p, storage_of(p, f, scan->operand[scan->noperands - 1])), pointer(p, go), "");
+                                            pointer(p, storage_of(p, f, scan->operand[scan->noperands - 1])),
+                                            pointer(p, flag_of(p, f, k, l.carries, l.t)), "");
         more = LLVMBuildAnd(u->b, more, load_flag(p, (storage){from, 0}), "");
     }
     LLVMBuildCondBr(u->b, more, l.body, l.done);
@@ -336,7 +343,7 @@ static void run_scan(program *p, const frame *f, const ir_kernel *k)
         inner.result[i] = i < l.carries ? (storage){l.to[i], 0}
                                         : slice(p, storage_of(p, f, scan->result[i]), number, ir_bytes(&body->results.items[i].value->type));
     if (live)
-        inner.result[ys] = go;
+        inner.result[ys] = flag_of(p, f, k, l.carries, LLVMBuildAdd(u->b, l.t, cg_i64(u, 1), ""));
     run(p, &inner);
     close_loop(p, &l);
     settle_carries(p, f, &l);

@@ -38,7 +38,7 @@ typedef struct ir_kernel {
     int check;                  /* IR_KERNEL_CHECK: number in the schedule's checks */
     int64_t scratch_at;         /* loops, branches: where in the function's scratch that of the called functions begins; SINGLE: of
                                    the emitter's own scratch, if any */
-    int64_t *spare;             /* loops: for each carried value, a second buffer in scratch */
+    int64_t *spare;             /* loops: for each carried value, a second buffer in scratch; then two flags */
 } ir_kernel;
 
 typedef struct ir_schedule {

@@ -430,9 +430,9 @@ static void kernel_scratch(planning *p)
         if (k->kind == IR_KERNEL_BRANCH)
             continue;
         int carries = k->core->op == IR_OP_scan ? (int)IR_ATTR(k->core, scan)->carries : k->core->nresults;
-        k->spare = ir_array(p->arena, int64_t, carries + 1); /* the last is the flag that says go on */
+        k->spare = ir_array(p->arena, int64_t, carries + 1); /* the last is the flag that says go on, twice for a scan */
         for (int c = 0; c <= carries; c++)
-            new_span(p, k->phase, k->phase, c < carries ? ir_bytes(&k->core->result[c]->type) : 1)->place = &k->spare[c];
+            new_span(p, k->phase, k->phase, c < carries ? ir_bytes(&k->core->result[c]->type) : 2)->place = &k->spare[c];
     }
 }
 
