@@ -18,6 +18,7 @@ enum { GEN_POOL = 48, GEN_LIMIT = 64, GEN_RANK = 6 };
 typedef struct gen_profile {
     unsigned types;  /* a bit for each ir_dtype that may be drawn */
     bool smooth;     /* for derivatives: no while_loop, no bits of floats */
+    bool exact;      /* floats are small integers, and stay so: sums in any order are exact */
     bool raw;        /* domains are guarded no more: NaN and infinities arise */
     bool trains;     /* parameters, statistics and a loss */
     bool may_miss;   /* indices may be out of range */
@@ -167,7 +168,7 @@ static inline ir_value *gen_scaled(gen *g, ir_value *v, double bound, double lim
 {
     if (!ir_is_float(v->type.dtype) || !(bound > limit))
         return gen_bounded(g, v, bound);
-    if (!g->p->smooth && one_in(g, 4))
+    if (g->p->exact || (!g->p->smooth && one_in(g, 4)))
         return gen_bounded(g, gen_clamped(g, v, limit), limit);
     int e = (int)ceil(log2(fmin(bound, 1e30) / limit));
     v = ir_mul(&g->b, v, ir_splat(&g->b, &v->type, ldexp(1, -e)));
@@ -219,7 +220,7 @@ static inline ir_value *gen_input(gen *g, const ir_type *t)
 static inline ir_literal *gen_literal(gen *g, const ir_type *t)
 {
     ir_literal *l = ir_literal_new(gen_arena(g), t);
-    bool real = g->p->smooth || draw(g, 2);
+    bool real = !g->p->exact && (g->p->smooth || draw(g, 2));
     for (int64_t i = 0; i < ir_count(t); i++)
         if (!ir_is_float(t->dtype))
             ir_literal_set_int(l, i, draw(g, t->dtype == IR_BOOL ? 2 : 9) - (ir_is_signed(t->dtype) ? 4 : 0));
@@ -230,12 +231,10 @@ static inline ir_literal *gen_literal(gen *g, const ir_type *t)
 
 static inline ir_value *gen_splat(gen *g, const ir_type *t)
 {
-    static const double numbers[] = {0, 1, 2, 3, 0.5, -1, -2, 0.25};
-    ir_value *v = ir_splat(&g->b, t,
-                           numbers[draw(g, t->dtype == IR_BOOL                                ? 2
-                                           : ir_is_signed(t->dtype) && !ir_is_float(t->dtype) ? 4
-                                           : ir_is_float(t->dtype)                            ? 8
-                                                                                              : 4)]);
+    static const double numbers[] = {0, 1, 2, 3, -1, -2, 0.5, 0.25};
+    int class = ir_dtypes[t->dtype].class;
+    uint32_t n = class == IR_CLASS_B ? 2 : class == IR_CLASS_U ? 4 : class == IR_CLASS_S || g->p->exact ? 6 : 8;
+    ir_value *v = ir_splat(&g->b, t, numbers[draw(g, n)]);
     return gen_bounded(g, v, 3);
 }
 

@@ -108,9 +108,33 @@ static inline double gen_bound_of(ir_op op, ir_value *const *x)
     }
 }
 
+/* An operation on floats that are small integers. */
+static inline bool gen_make_exact(gen *g, ir_op op, const ir_type *t)
+{
+    ir_value *x[2] = {gen_operand(g, t), NULL}, *y;
+    switch (op) {
+    case IR_OP_neg: case IR_OP_abs: case IR_OP_sign: case IR_OP_floor: case IR_OP_ceil: case IR_OP_round: case IR_OP_copy: case IR_OP_stop_gradient:
+    case IR_OP_add: case IR_OP_sub: case IR_OP_mul: case IR_OP_max: case IR_OP_min:
+        if (ir_ops[op].operands > 1)
+            x[1] = one_in(g, 12) ? x[0] : gen_operand(g, t);
+        return gen_append(g, op, x, ir_ops[op].operands, NULL, gen_bound_of(op, x));
+    case IR_OP_div:
+        y = ir_div(&g->b, x[0], ir_splat(&g->b, t, 1 << draw(g, 3)));
+        break;
+    case IR_OP_pow:
+        y = ir_binary(&g->b, op, gen_clamped(g, x[0], 3), ir_splat(&g->b, t, draw(g, 4)));
+        break;
+    default: return false;
+    }
+    gen_push(g, gen_bounded(g, ir_floor(&g->b, y), GEN_LIMIT));
+    return true;
+}
+
 static inline bool gen_make_same(gen *g, ir_op op)
 {
     ir_type t = gen_type(g, ir_ops[op].classes);
+    if (g->p->exact && ir_is_float(t.dtype))
+        return gen_make_exact(g, op, &t);
     if (t.dtype == IR_DTYPES || (op == IR_OP_stop_gradient && g->p->smooth && draw(g, 16)))
         return false;
     ir_value *x[2] = {NULL, NULL};

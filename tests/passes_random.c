@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Random functions, the same before and after the passes. All numbers are small integers in f64, so sums in any order are
- * exact and the results must be equal, not close. The seed of a failure is in its message. */
-#include "tests/random_function.h"
+ * Random functions, the same before and after the passes. All numbers are small integers, so sums in any order are exact and the results must
+ * be equal, not close. The seed of a failure is in its message. */
+#include "tests/graph_exact.h"
 #include "tests/suite.h"
 
-enum { SEEDS = 400 };
+#include <stdlib.h>
+
+enum { SEEDS = 400, MOST = 256 };
 
 /* The function of a seed; the same one each time. */
 static ir_func *random_function(ir_ctx *ctx, uint64_t seed, bool phases)
@@ -15,26 +17,27 @@ static ir_func *random_function(ir_ctx *ctx, uint64_t seed, bool phases)
     ir_module *m = ir_module_new(ctx, arena, "random");
     ir_func *f = ir_func_new(m, phases ? "joint" : "f");
     f->entry = true;
-    gen g = {.random = seed * 2 + 1, .b = ir_builder_new(f)};
-    const ir_type types[] = {ir_type_of(IR_F64, 2, (int64_t[]){3, 4}), ir_type_of(IR_F64, 1, (int64_t[]){4}),
-                             ir_type_of(IR_F64, 3, (int64_t[]){2, 1, 3}),
-                             ir_type_of(IR_F64, 0, NULL)};
-    for (int i = 0; i < 4; i++)
-        g.pool[g.n++] = ir_add_input(f, ir_format(arena, "x%d", i), &types[i]);
-    for (int i = 0; i < STEPS; i++) {
-        if (phases && i == STEPS / 2)
-            g.b.phase = IR_BACKWARD;
-        uint32_t kind = draw(&g, 16);
-        ir_value *v = kind < 7 ? element(&g) : kind < 13 ? move(&g) : kind < 15 ? reduced(&g) : contracted(&g);
-        ir_built(&g.b);
-        more(&g, v);
+    uint64_t random = seed * 2 + 1;
+    gen g = {.p = &exact_profile, .random = &random, .b = ir_builder_new(f)};
+    static const int64_t shapes[][3] = {{3, 4}, {4}, {2, 1, 3}};
+    static const int ranks[] = {2, 1, 3, 0};
+    for (int i = 0; i < 4; i++) {
+        ir_type t = ir_type_of(IR_F64, ranks[i], ranks[i] ? shapes[i] : NULL);
+        gen_input(&g, &t);
     }
+    for (int i = 0; i < EXACT_STEPS; i++) {
+        if (phases && i == EXACT_STEPS / 2)
+            g.b.phase = IR_BACKWARD;
+        gen_make(&g);
+    }
+    ir_built(&g.b);
     for (int i = 0; i < 6; i++) {
-        ir_value *v = g.pool[g.n - 1 - i * 3];
+        ir_value *v = g.pool[g.n - 1 - (g.n > 15 ? i * 3 : i % g.n)];
         bool backward = phases && (i < 3 || (v->def && v->def->phase == IR_BACKWARD));
         ir_add_output(f, ir_format(arena, "y%d", i), v);
         f->results.items[i].role = backward ? IR_GRADIENT : IR_DATA;
     }
+    pass_drop_functions(m);
     return f;
 }
 
@@ -47,16 +50,21 @@ START_TEST(passes_keep_the_meaning)
         static const char *const order[] = {"simplify", "fold", "cse", "simplify", "dce"};
         for (int i = 0; i < 5; i++)
             pass_run_one(g->module, pass_by_name(order[i]), true);
-        ir_literal *args[8], *before[8], *after[8];
-        inputs(arena, f, args);
+        ir_literal **args = exact_inputs(arena, f), *before[8], *after[8];
         ir_eval(arena, f, args, before, NULL);
         ir_eval(arena, g, args, after, NULL);
         for (int i = 0; i < f->results.count; i++)
-            equal(seed, f->results.items[i].name, before[i], after[i]);
+            exact_equal(seed, f->results.items[i].name, before[i], after[i]);
         ir_ctx_free(ctx);
     }
 }
 END_TEST
+
+/* Which parameter of f has the name, and which result. */
+static int number(const char *name)
+{
+    return atoi(name + 1);
+}
 
 START_TEST(halves_give_what_the_whole_gave)
 {
@@ -67,15 +75,14 @@ START_TEST(halves_give_what_the_whole_gave)
         ir_module *m = g->module;
         train_partition(m, g, "forward_train", "backward");
         ir_verify(m);
-        ir_literal *args[8], *due[8], *got[256], *part[256], **state = ir_array(arena, ir_literal *, m->states.count + 1);
-        inputs(arena, f, args);
+        ir_literal **args = exact_inputs(arena, f), *due[8], *got[MOST], *part[MOST], **state = ir_array(arena, ir_literal *, m->states.count + 1);
         ir_eval(arena, f, args, due, NULL);
         for (int h = 0; h < 2; h++) {
             const ir_func *half = ir_func_by_name(m, h ? "backward" : "forward_train");
-            ck_assert(half->params.count < 256 && half->results.count < 256);
+            ck_assert(half->params.count < MOST && half->results.count < MOST);
             for (int i = 0; i < half->params.count; i++) {
                 const ir_port *p = &half->params.items[i];
-                part[i] = p->state ? state[p->state->index] : args[p->name[1] - '0'];
+                part[i] = p->state ? state[p->state->index] : args[number(p->name)];
             }
             ir_eval(arena, half, part, got, NULL);
             for (int i = 0; i < half->results.count; i++) {
@@ -83,7 +90,7 @@ START_TEST(halves_give_what_the_whole_gave)
                 if (p->state)
                     state[p->state->index] = got[i];
                 else
-                    equal(seed, p->name, due[p->name[1] - '0'], got[i]);
+                    exact_equal(seed, p->name, due[number(p->name)], got[i]);
             }
         }
         ir_ctx_free(ctx);
@@ -95,7 +102,7 @@ int main(void)
 {
     Suite *s = suite_create("passes_random");
     TCase *c = tcase_create("passes_random");
-    tcase_set_timeout(c, 60);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, passes_keep_the_meaning);
     tcase_add_test(c, halves_give_what_the_whole_gave);
     suite_add_tcase(s, c);
