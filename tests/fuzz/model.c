@@ -2,7 +2,8 @@
  * Copyright (c) The gradc authors
  *
  * Models, files called model.SUFFIX: `gradc check`, then reading for inference and for training, with its own loss or one that is attached,
- * and, if the result is small, the passes with the verifier after each; code, if it is tiny. */
+ * and, if the result is small, the passes with the verifier after each; code, if it is tiny. A text goes through print, parse and
+ * the passes before, whatever its entries are called. */
 #define _GNU_SOURCE
 #include "api/session.h"
 #include "tests/fuzz/fuzz.h"
@@ -38,10 +39,9 @@ static void make_file(void)
     setenv("GRADC_LIMIT_BYTES", "536870912", 1);
 }
 
-static bool is_within(const api_session *s, int64_t most_insts, int64_t most_bytes)
+static bool is_within(const ir_module *m, int64_t most_insts, int64_t most_bytes)
 {
     int64_t insts = 0, bytes = 0;
-    const ir_module *m = s->module[0];
     for (int i = 0; i < m->funcs.count; i++)
         IR_FOR(inst, m->funcs.items[i])
         {
@@ -72,11 +72,40 @@ static void optimise(api_session *s, void *user)
     s->options.verify_each = true;
     w->read = api_read(s, API_COMPILE, path);
     s->options.level = 0;
-    if (!w->read || !is_within(s, MOST_INSTS, MOST_BYTES))
+    if (!w->read || !is_within(s->module[0], MOST_INSTS, MOST_BYTES))
         return;
-    bool tiny = is_within(s, TINY_INSTS, TINY_BYTES);
+    bool tiny = is_within(s->module[0], TINY_INSTS, TINY_BYTES);
     if (api_optimise(s) && tiny)
         api_compile(s);
+}
+
+static const char *printed(api_session *s, const ir_module *m)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    if (!f)
+        abort();
+    ir_print(f, m, NULL);
+    fclose(f);
+    const char *copy = ir_strdup(s->arena, text);
+    free(text);
+    return copy;
+}
+
+/* A text of any entries, as `gradc opt` takes it. What is printed reads back to the same, unless large constants lie beside it. */
+static void rewrite(api_session *s, void *user)
+{
+    ir_module *m = ir_read_file(s->ctx, s->arena, path);
+    ((way *)user)->read = m != NULL;
+    if (!m || !is_within(m, MOST_INSTS, MOST_BYTES))
+        return;
+    const char *text = printed(s, m);
+    if (!strstr(text, "large(")) {
+        ir_module *again = ir_parse(s->ctx, s->arena, text, strlen(text), "again", NULL);
+        BUG_UNLESS(again && !strcmp(text, printed(s, again)));
+    }
+    api_run_passes(m, &(api_pipeline){.verify = true, .limit = -1});
 }
 
 static bool run(void f(api_session *, void *), const char *train, const char *loss)
@@ -93,12 +122,15 @@ static bool run(void f(api_session *, void *), const char *train, const char *lo
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const char *end = !strcmp(SUFFIX, ".gir") ? memmem(data, size, "\n---\n", 5) : NULL; /* tests of passes show two texts */
+    bool text = !strcmp(SUFFIX, ".gir");
+    const char *end = text ? memmem(data, size, "\n---\n", 5) : NULL; /* tests of passes show two texts */
     if (fd < 0)
         make_file();
     size = end ? (size_t)(end - (const char *)data) + 1 : size;
     if (ftruncate(fd, 0) || pwrite(fd, data, size, 0) != (ssize_t)size)
         abort();
+    if (text && !run(rewrite, NULL, NULL))
+        return 0;
     if (run(check, NULL, NULL) && run(optimise, NULL, NULL) && !run(optimise, "adamw", NULL))
         run(optimise, "adamw", "mse");
     return 0;
