@@ -12,7 +12,8 @@ enum {
     SMALL = 16384,         /* work (elements times instructions) that one thread does alone */
     CHUNK = 4096,          /* elements of a task that is a part of the innermost loop */
     WIDEST = 64,           /* lanes */
-    MOST_STORES = 128      /* of an index */
+    MOST_STORES = 128,     /* of an index */
+    MOST_LOOKS = 4096      /* for reductions that are done in one go */
 };
 
 /* What a map's expressions are like. */
@@ -236,10 +237,10 @@ static int choose_lanes(cg_emitter *e, const ir_value *root, const shape_of_work
     return extent < lanes ? (int)(extent < 1 ? 1 : extent) : lanes;
 }
 
-/* Reductions that v needs at its own index. */
-static void find_reduces(cg_emitter *e, const ir_value *v, int depth)
+/* Reductions that v needs at its own index, as far as `left` looks reach: what is not found is done by itself. */
+static void find_reduces(cg_emitter *e, const ir_value *v, int *left)
 {
-    if (cg_is_leaf(e, v) || depth > 16)
+    if (cg_is_leaf(e, v) || --*left < 0)
         return;
     if (v->def->op == IR_OP_reduce) {
         for (int i = 0; i < e->reduces.count; i++)
@@ -248,7 +249,7 @@ static void find_reduces(cg_emitter *e, const ir_value *v, int depth)
         IR_PUSH(e->arena, &e->reduces, v->def);
     }
     for (int i = 0; ir_has_trait(v->def, IR_ELEMENTWISE) && i < v->def->noperands; i++)
-        find_reduces(e, v->def->operand[i], depth + 1);
+        find_reduces(e, v->def->operand[i], left);
 }
 
 /* The code of a map of plain expressions need not know how many elements there are, if there is no rest beside the lanes: an optimizer's
@@ -304,8 +305,9 @@ int64_t cg_map_kernel(cg_emitter *e)
     }
     shape_of_work s = {.e = e, .flat = true, .work = 1};
     for (int i = 0; i < e->kernel->roots.count; i++) {
+        int left = MOST_LOOKS;
         study_root(&s, root, e->kernel->roots.items[i]);
-        find_reduces(e, e->kernel->roots.items[i], 0);
+        find_reduces(e, e->kernel->roots.items[i], &left);
     }
     e->lanes = choose_lanes(e, root, &s);
     map_loops m = plan_loops(e, root, &s);

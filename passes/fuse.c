@@ -295,14 +295,15 @@ static void choose(fusing *u)
 
 /* ---- Kernels ---- */
 
-/* Follows a contraction's result through elementwise instructions that alone use it; returns the last, the kernel's root. */
+/* Follows a contraction's result through elementwise instructions that alone use it, not too many of them; returns the last, the
+ * kernel's root. */
 static ir_value *epilogue(fusing *u, ir_value *core)
 {
     ir_value *root = core;
-    for (;;) {
+    for (int n = 0;; n++) {
         fact *r = of(u, root);
         ir_inst *next = r->only_user;
-        if (r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) || next->nresults != 1 || of(u, next->result[0])->taken ||
+        if (n == DEEP || r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) || next->nresults != 1 || of(u, next->result[0])->taken ||
             !ir_same_storage(next->result[0], core))
             return root;
         for (int i = 0; i < next->noperands; i++) { /* other operands are loads or cheap, or they stay outside */
@@ -332,6 +333,7 @@ static void add_root(fusing *u, ir_kernel *k, ir_value *v)
     IR_PUSH(u->f->module->arena, &k->roots, v);
 }
 
+/* As deep as the kernel's expressions, which part_loops and epilogue bound: each root's by twice DEEP. */
 static void find_reads(fusing *u, ir_kernel *k, ir_value *v, bool is_root, int64_t stamp, int64_t *seen)
 {
     if (seen[v->id] == stamp)

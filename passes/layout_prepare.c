@@ -261,29 +261,31 @@ bool layout_adapts(const ir_func *f)
  * that v's dimension i is, -1: one of extent 1. */
 static ir_state *state_under(const ir_value *v, int64_t *dim)
 {
-    if (v->def && v->def->op == IR_OP_transpose) {
-        int64_t inner[IR_MAX_RANK];
-        ir_state *s = state_under(v->def->operand[0], inner);
-        for (int i = 0; s && i < v->type.rank; i++)
-            dim[i] = inner[IR_ATTR(v->def, transpose)->perm.v[i]];
-        return s;
-    }
-    if (v->def && v->def->op == IR_OP_reshape && match_unit_reshape(&v->def->operand[0]->type, &v->type)) {
-        const ir_type *from = &v->def->operand[0]->type;
-        int64_t inner[IR_MAX_RANK], next = 0;
-        ir_state *s = state_under(v->def->operand[0], inner);
-        for (int i = 0; s && i < v->type.rank; i++) { /* dimensions of extent 1 do not matter: any will do */
-            while (v->type.dim[i] != 1 && from->dim[next] == 1)
-                next++;
-            dim[i] = v->type.dim[i] == 1 ? -1 : inner[next++];
-        }
-        return s;
-    }
-    ir_value *outside = layout_loop_operand(v);
-    if (outside)
-        return state_under(outside, dim);
-    for (int i = 0; i < v->type.rank; i++)
+    int rank = v->type.rank;
+    for (int i = 0; i < rank; i++)
         dim[i] = i;
+    for (;;) {
+        int64_t inner[IR_MAX_RANK], next = 0; /* the operand's dimension that each of v is */
+        if (v->def && v->def->op == IR_OP_transpose) {
+            for (int i = 0; i < v->type.rank; i++)
+                inner[i] = IR_ATTR(v->def, transpose)->perm.v[i];
+        } else if (v->def && v->def->op == IR_OP_reshape && match_unit_reshape(&v->def->operand[0]->type, &v->type)) {
+            for (int i = 0; i < v->type.rank; i++) { /* dimensions of extent 1 do not matter: any will do */
+                while (v->type.dim[i] != 1 && v->def->operand[0]->type.dim[next] == 1)
+                    next++;
+                inner[i] = v->type.dim[i] == 1 ? -1 : next++;
+            }
+        } else {
+            const ir_value *outside = layout_loop_operand(v);
+            if (!outside)
+                break;
+            v = outside;
+            continue;
+        }
+        for (int i = 0; i < rank; i++)
+            dim[i] = dim[i] < 0 ? -1 : inner[dim[i]];
+        v = v->def->operand[0];
+    }
     return v->def ? NULL : v->func->params.items[v->index].state;
 }
 
