@@ -16,10 +16,13 @@
 
 typedef struct api_session api_session;
 
+/* For a program that is nothing but the command, before anything else: it gets no more memory than the machine has (RLIMIT_DATA), and where
+ * LLVM gets none, which cannot be returned from, the process ends with status 1 and a message instead of aborting. */
+void api_own_process(void);
 /* Diagnostics go to err, in colour if asked for. NULL when out of memory. */
 api_session *api_open(FILE *err, bool colour);
 void api_close(api_session *s);
-/* Runs f; returns the exit status: 0, 1 when something was reported, 2 when the command line was at fault. */
+/* Runs f, on a thread of its own (ir_on_stack); returns the exit status: 0, 1 when something was reported, 2 when the command line was at fault. */
 int api_run(api_session *s, void (*f)(api_session *s, void *user), void *user);
 
 /* ---- Options ---- */

@@ -160,11 +160,24 @@ void api_close(api_session *s)
     free(s);
 }
 
+typedef struct running {
+    api_session *s;
+    void (*f)(api_session *, void *);
+    void *user;
+} running;
+
+static void run(void *user)
+{
+    running *r = user;
+    r->f(r->s, r->user);
+}
+
 int api_run(api_session *s, void (*f)(api_session *, void *), void *user)
 {
+    running r = {s, f, user};
     ir_try frame;
     if (!setjmp(ir_try_push(s->ctx, &frame))) {
-        f(s, user);
+        ir_on_stack(s->ctx, run, &r);
         ir_try_pop(s->ctx, &frame);
     } else if (!ir_error_count(s->ctx)) {
         report(s, &(ir_diagnostic){.severity = IR_ERROR, .text = ir_ctx_why(s->ctx)});

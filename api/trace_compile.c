@@ -15,6 +15,8 @@ typedef struct compiling {
     const char *path;
     const char *const *options;
     ir_ctx *ctx;
+    ir_arena *arena;
+    ir_module *m;
     bool ok;
 } compiling;
 
@@ -29,21 +31,18 @@ static void sink(void *g, const ir_diagnostic *d)
                 d->text, name ? " [-Werror,-W" : "", name ? name : "", name ? "]" : "");
 }
 
-static bool compile(compiling *w)
+static void compile(void *user)
 {
-    ir_arena *arena = ir_arena_new(w->ctx);
-    const char *name = ir_base_name(w->path);
-    ir_module *m = trace_model(w->g, function, w->ctx, arena, name, w->outputs, w->n);
-    if (!m)
-        return false;
-    api_session *s = api_session_in(w->ctx, arena);
-    if (!api_set_option(s, API_COMPILE, "output", ir_format(arena, "%s.o", w->path)) || !api_set_option(s, API_COMPILE, "prefix", name))
-        return false;
+    compiling *w = user;
+    api_session *s = api_session_in(w->ctx, w->arena);
+    if (!api_set_option(s, API_COMPILE, "output", ir_format(w->arena, "%s.o", w->path)) ||
+        !api_set_option(s, API_COMPILE, "prefix", ir_base_name(w->path)))
+        return;
     for (const char *const *o = w->options; o && *o; o++)
         if (!api_option_string(s, API_COMPILE, *o))
-            return false;
+            return;
     api_outputs written;
-    return api_take(s, API_COMPILE, m, w->path) && api_optimise(s) && api_compile(s) && api_write_outputs(s, &written);
+    w->ok = api_take(s, API_COMPILE, w->m, w->path) && api_optimise(s) && api_compile(s) && api_write_outputs(s, &written);
 }
 
 static bool guarded(compiling *w)
@@ -51,9 +50,12 @@ static bool guarded(compiling *w)
     ir_try frame;
     if (setjmp(ir_try_push(w->ctx, &frame)))
         return false;
-    bool ok = compile(w);
+    w->arena = ir_arena_new(w->ctx);
+    w->m = trace_model(w->g, function, w->ctx, w->arena, ir_base_name(w->path), w->outputs, w->n);
+    if (w->m)
+        ir_on_stack(w->ctx, compile, w);
     ir_try_pop(w->ctx, &frame);
-    return ok && !ir_error_count(w->ctx);
+    return w->ok && !ir_error_count(w->ctx);
 }
 
 static void run(gradc *g, void *user)

@@ -148,10 +148,11 @@ static bool add_gradients(running *r)
     return true;
 }
 
-static bool compile(running *r)
+static void compile(void *user)
 {
+    running *r = user;
     if (r->start >= 0 && !add_gradients(r))
-        return false;
+        return;
     ir_module *m = r->cut.f->module;
     api_run_passes(m, NULL);
     cg_spec *spec = ir_new(r->arena, cg_spec);
@@ -160,7 +161,6 @@ static bool compile(running *r)
     *request = (cg_request){.prefix = "trace", .spec = spec, .nspecs = 1, .level = 2, .blas = true, .embed = true};
     const cg_object *o = ir_error_count(r->ctx) ? NULL : cg_compile(r->ctx, r->arena, request);
     r->program->machine = o ? api_machine_new(r->ctx, r->arena, o, NULL) : NULL;
-    return r->program->machine != NULL;
 }
 
 /* What goes in and out of a program is handed over at each call, in room that the runtime limits. */
@@ -198,7 +198,8 @@ static bool prepare(running *r)
     r->program = ir_new(r->arena, program);
     r->program->ctx = r->ctx;
     r->program->key = key;
-    if (!compile(r))
+    ir_on_stack(r->ctx, compile, r);
+    if (!r->program->machine)
         return false;
     if (all->count == PROGRAMS)
         forget_oldest(all);

@@ -111,6 +111,10 @@ bool cg_check_target(ir_ctx *ctx, ir_arena *arena, const char *triple, const cha
 /* The host's processor as `native` takes it: the row of cpus.def and LLVM's name. */
 const char *cg_host_name(ir_ctx *ctx, ir_arena *arena);
 
+/* f is called, on whatever thread, when LLVM gets no memory; it must not return, and there is nothing to return to. Without it LLVM
+ * aborts. Once in a process. */
+void cg_on_out_of_memory(void (*f)(void));
+
 /* Compiles; NULL and reported when the user's wish cannot be done (an unknown processor, too large an arena, …). What it gives lives
  * in arena; LLVM's part until the context is freed. Sets ir_state.at. */
 cg_object *cg_compile(ir_ctx *ctx, ir_arena *arena, const cg_request *request);

@@ -8,7 +8,6 @@
 #include <llvm-c/BitReader.h>
 #include <llvm-c/BitWriter.h>
 #include <llvm-c/Linker.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -54,7 +53,7 @@ const void *cg_emit_parts(cg_unit *u, const cg_target *t, LLVMTargetMachineRef m
     const void **object = ir_array(u->arena, const void *, w.n);
     pthread_t thread[MOST_THREADS];
     int started = 0, helpers = helpers_for(w.n);
-    while (started < helpers && !pthread_create(&thread[started], NULL, do_jobs, &w))
+    while (started < helpers && !ir_thread_start(&thread[started], do_jobs, &w))
         started++;
     do_jobs(&w);
     for (int i = 0; i < started; i++)

@@ -67,6 +67,7 @@ int main(int argc, char **argv)
         printf("gradc %s\n", driver_version);
         return driver_close_output(0);
     }
+    api_own_process();
     signal(SIGXFSZ, SIG_IGN); /* a file that grows too large fails as any other does, and is cleared away */
     command c = {.argc = argc - 1, .argv = argv + 1};
     for (const verb *v = verbs; v->name && !c.verb; v++)

@@ -23,6 +23,9 @@
  * the shapes; the first one stays until gradc_clear_error. A NULL tensor gives NULL, so a chain of calls is checked once, at its
  * end. A tensor that may be left out is NULL too; while an error stands, such a NULL counts as one that failed.
  *
+ * Stack and memory: code is generated on a thread of gradc's own with 64 MiB of stack, so 128 KiB are enough for the caller's. When memory
+ * runs out, a call fails with an error; LLVM, which generates the code, aborts the process then. See docs/limits.md.
+ *
  * Dimensions: below, `dim` counts from the end where negative; `dims` is GRADC_DIMS(…), and GRADC_ALL means all. Shapes are in the
  * comments as [N, C, …]; rank is at most 16. A number given as double counts as an integer where it has no fraction. */
 #ifndef GRADC_H

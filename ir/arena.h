@@ -10,6 +10,7 @@
 #ifndef GRADC_IR_ARENA_H
 #define GRADC_IR_ARENA_H
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -32,6 +33,7 @@ enum {
 #define IR_MAX_TENSOR_BYTES ((int64_t)1 << 40)
 #define IR_MAX_FOLD_BYTES ((int64_t)1 << 26) /* a constant that folding may create */
 #define IR_MAX_ARENA_BYTES ((size_t)20 << 30)
+#define IR_STACK_BYTES ((size_t)64 << 20) /* of the threads that compile */
 
 typedef enum { IR_NOTE, IR_WARNING, IR_ERROR } ir_severity;
 
@@ -123,6 +125,13 @@ void *ir_grow_(ir_arena *arena, void *items, int count, int *capacity, size_t si
 void ir_fail_allocation(ir_ctx *ctx, int64_t n, bool stay);
 /* The same for contexts not yet made: read by ir_ctx_new from GRADC_FAIL_ALLOCATION in the environment ("17" or "17+"). Fuzzers set
  * GRADC_LIMIT_BYTES there, in place of IR_MAX_ARENA_BYTES. */
+
+/* Compiling recurses as deep as subgraphs are nested and expressions of a kernel are, both bounded, and LLVM as deep as it likes: more than
+ * the stack of a program's thread may hold. Calls f(data) on a thread with a stack of IR_STACK_BYTES and waits for its end; throws as f
+ * throws, and when there can be no thread. */
+void ir_on_stack(ir_ctx *ctx, void (*f)(void *), void *data);
+/* pthread_create with such a stack; 0 or an error number. */
+int ir_thread_start(pthread_t *thread, void *(*f)(void *), void *data);
 
 /* Size arithmetic: true and *out set, or false on overflow or a negative operand. The only place where sizes multiply. */
 bool ir_size_mul(int64_t a, int64_t b, int64_t *out);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Threads of the compiler's own. */
+#include "ir/arena.h"
+
+int ir_thread_start(pthread_t *thread, void *(*f)(void *), void *data)
+{
+    enum { GUARD = 1 << 20 }; /* wider than any frame: what runs over the end stops there */
+    pthread_attr_t attr;
+    int error = pthread_attr_init(&attr);
+    if (error)
+        return error;
+    error = pthread_attr_setstacksize(&attr, IR_STACK_BYTES);
+    if (!error)
+        error = pthread_attr_setguardsize(&attr, GUARD);
+    if (!error)
+        error = pthread_create(thread, &attr, f, data);
+    pthread_attr_destroy(&attr);
+    return error;
+}
+
+typedef struct call {
+    ir_ctx *ctx;
+    void (*f)(void *);
+    void *data;
+    const char *pass; /* for BUG */
+    bool threw;
+} call;
+
+static void *run(void *user)
+{
+    call *c = user;
+    ir_try frame;
+    ir_current_pass = c->pass;
+    if (setjmp(ir_try_push(c->ctx, &frame))) {
+        c->threw = true;
+        return NULL;
+    }
+    c->f(c->data);
+    ir_try_pop(c->ctx, &frame);
+    return NULL;
+}
+
+void ir_on_stack(ir_ctx *ctx, void (*f)(void *), void *data)
+{
+    call c = {ctx, f, data, ir_current_pass, false};
+    pthread_t thread;
+    if (ir_thread_start(&thread, run, &c))
+        ir_throw(ctx, NULL, "there is no memory for a thread to compile on");
+    pthread_join(thread, NULL);
+    if (c.threw)
+        ir_throw(ctx, NULL, NULL);
+}
