@@ -306,6 +306,11 @@ bool ir_size_add(int64_t a, int64_t b, int64_t *out)
     return a >= 0 && b >= 0 && !__builtin_add_overflow(a, b, out);
 }
 
+bool ir_size_within(int64_t *sum, int64_t bytes, int64_t limit)
+{
+    return ir_size_add(*sum, bytes, sum) && *sum <= limit;
+}
+
 bool ir_size_align(int64_t n, int64_t align, int64_t *out)
 {
     int64_t sum;

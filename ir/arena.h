@@ -32,6 +32,7 @@ enum {
 };
 #define IR_MAX_TENSOR_BYTES ((int64_t)1 << 40)
 #define IR_MAX_FOLD_BYTES ((int64_t)1 << 26) /* a constant that folding may create */
+#define IR_MAX_UNPACKED_BYTES (4 * IR_MAX_FOLD_BYTES) /* tensors that a file tells in fewer bytes, all of them; folded constants, the same */
 #define IR_MAX_ARENA_BYTES ((size_t)20 << 30)
 #define IR_STACK_BYTES ((size_t)64 << 20) /* of the threads that compile */
 
@@ -136,6 +137,8 @@ int ir_thread_start(pthread_t *thread, void *(*f)(void *), void *data);
 /* Size arithmetic: true and *out set, or false on overflow or a negative operand. The only place where sizes multiply. */
 bool ir_size_mul(int64_t a, int64_t b, int64_t *out);
 bool ir_size_add(int64_t a, int64_t b, int64_t *out);
+/* *sum grows by bytes; false when it then is above limit. */
+bool ir_size_within(int64_t *sum, int64_t bytes, int64_t limit);
 /* n rounded up to a multiple of align (a power of two). */
 bool ir_size_align(int64_t n, int64_t align, int64_t *out);
 

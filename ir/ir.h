@@ -266,6 +266,7 @@ typedef struct ir_module {
     IR_LIST(ir_func *) funcs;
     int props; /* PASS_* of passes/passes.h that hold for all functions */
     struct ir_map *func_names, *state_names; /* module.c's */
+    int64_t folded; /* bytes of constants that folding has made */
 } ir_module;
 
 ir_module *ir_module_new(ir_ctx *ctx, ir_arena *arena, const char *name);

@@ -234,10 +234,9 @@ static bool read_splat(ir_parser *p, const ir_type *type, ir_literal **out)
     const ir_token at = p->lex.token;
     int64_t bytes = ir_bytes(type), one = ir_dtypes[type->dtype].bytes;
     ir_next(p);
-    p->splat_bytes += bytes;
-    if (bytes > IR_MAX_FOLD_BYTES || p->splat_bytes > 16 * IR_MAX_FOLD_BYTES)
+    if (bytes > IR_MAX_FOLD_BYTES || (ir_count(type) > IR_INLINE_ELEMENTS && !ir_size_within(&p->splat_bytes, bytes, IR_MAX_UNPACKED_BYTES)))
         return ir_parse_error(p, &at, "`splat` makes %lld bytes; the limit is %lld, and %lld in all", (long long)bytes, (long long)IR_MAX_FOLD_BYTES,
-                     (long long)(16 * IR_MAX_FOLD_BYTES));
+                              (long long)IR_MAX_UNPACKED_BYTES);
     if (!bytes)
         return ir_parse_error(p, &at, "an empty tensor is written `[]`");
     *out = ir_literal_new(p->arena, type);

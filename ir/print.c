@@ -24,6 +24,7 @@ typedef struct printer {
     struct ir_side *side;
     const char *source; /* the file that locations are in unless they say otherwise */
     int large;          /* constants named so far */
+    int64_t splat_bytes; /* as the parser counts them */
 } printer;
 
 /* ---- Labels --------------------------------------------------------------------------------------------------------- */
@@ -130,9 +131,13 @@ static void print_elements(FILE *f, const ir_literal *l, int dimension, int64_t 
     putc(']', f);
 }
 
-static bool is_large(const ir_literal *l)
+/* Not told by its elements, nor by one of them, of which a reader takes only so many bytes in all: *splats counts them, in the order in
+ * which they are printed. */
+static bool is_large(const ir_literal *l, int64_t *splats)
 {
-    return ir_count(&l->type) > IR_INLINE_ELEMENTS && (!ir_literal_is_splat(l) || ir_bytes(&l->type) > IR_MAX_FOLD_BYTES);
+    int64_t bytes = ir_bytes(&l->type);
+    return ir_count(&l->type) > IR_INLINE_ELEMENTS &&
+           (!ir_literal_is_splat(l) || bytes > IR_MAX_FOLD_BYTES || !ir_size_within(splats, bytes, IR_MAX_UNPACKED_BYTES));
 }
 
 /* The name in the side file: the one that was given already if the literal is shared. */
@@ -164,7 +169,7 @@ static void print_literal(printer *p, ir_literal *l, const ir_state *state)
     int64_t at = 0, count = ir_count(&l->type);
     if (!p->arena && count > IR_INLINE_ELEMENTS) {
         fputs("…", p->f);
-    } else if (p->arena && is_large(l)) {
+    } else if (p->arena && is_large(l, &p->splat_bytes)) {
         fputs("large(", p->f);
         ir_print_string(p->f, large_name(p, l, side_name(p, state)));
         putc(')', p->f);
@@ -488,12 +493,13 @@ static bool write_side(FILE *f, void *user)
 
 static bool any_large(const ir_module *m)
 {
+    int64_t splats = 0;
     for (int i = 0; i < m->states.count; i++)
-        if (m->states.items[i]->init && is_large(m->states.items[i]->init))
+        if (m->states.items[i]->init && is_large(m->states.items[i]->init, &splats))
             return true;
     for (int i = 0; i < m->funcs.count; i++)
         IR_FOR (inst, m->funcs.items[i])
-            if (inst->op == IR_OP_constant && is_large(IR_ATTR(inst, constant)->value))
+            if (inst->op == IR_OP_constant && is_large(IR_ATTR(inst, constant)->value, &splats))
                 return true;
     return false;
 }

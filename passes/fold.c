@@ -4,8 +4,8 @@
  * Constants: an instruction whose operands are all known is computed by the reference evaluator. Three rules keep the
  * module from growing and the compiler from working for a hostile file: what is one number everywhere stays one number
  * (elementwise instructions on splats compute one element, and a constant with equal elements becomes a repeated scalar);
- * a result is at most as large as the real constants that it comes from, or SMALL elements; and bytes and work of a
- * function have a budget. So iota, broadcast and pad never become big constants: they cost less computed than loaded. */
+ * a result is at most as large as the real constants that it comes from, or SMALL elements; and work of a function and
+ * bytes of a module have a budget. So iota, broadcast and pad never become big constants: they cost less computed than loaded. */
 #include "passes/local.h"
 
 enum { SMALL = 64 };
@@ -133,7 +133,7 @@ static bool fold_inst(fold *s, ir_inst *inst)
 
 void pass_fold(ir_func *f)
 {
-    fold s = {.f = f, .work = WORK, .bytes = 4 * IR_MAX_FOLD_BYTES};
+    fold s = {.f = f, .work = WORK, .bytes = IR_MAX_UNPACKED_BYTES - f->module->folded};
     s.scratch = ir_arena_new(f->module->ctx);
     for (int i = 0; i < f->params.count; i++)
         f->params.items[i].value->aux = f->params.items[i].value;
@@ -154,5 +154,6 @@ void pass_fold(ir_func *f)
     for (int i = 0; i < f->results.count; i++)
         if (f->results.items[i].value->aux)
             f->results.items[i].value = f->results.items[i].value->aux;
+    f->module->folded = IR_MAX_UNPACKED_BYTES - s.bytes;
     ir_arena_free(s.scratch);
 }

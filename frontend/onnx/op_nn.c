@@ -325,6 +325,10 @@ static ir_value *window_counts(onnx_node *n, const window *w, const int64_t *pad
         onnx_error(n, "the output is too large");
         return NULL;
     }
+    if (!onnx_unpacks(n->r, n->loc, ir_bytes(&t))) {
+        n->failed = true;
+        return NULL;
+    }
     ir_literal *l = ir_literal_new(n->r->arena, &t);
     int64_t at[IR_MAX_RANK] = {0}, stride[IR_MAX_RANK];
     ir_strides(&t, stride);

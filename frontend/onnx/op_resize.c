@@ -84,6 +84,10 @@ static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64
         onnx_error(n, "axis %lld is too long to resize", (long long)axis);
         return NULL;
     }
+    if (!onnx_unpacks(n->r, n->loc, 2 * ir_bytes(&t))) {
+        n->failed = true;
+        return NULL;
+    }
     ir_literal *l = ir_literal_new(n->r->arena, &t);
     for (int64_t i = 0; i < m; i++)
         weights(z, (double)position(z, i, d, m, scale), d, (double *)l->data + i * d);

@@ -56,6 +56,7 @@ static void read_initializers(onnx_reader *r)
         IR_PUSH(r->scratch, &r->all_inits, init);
         ir_map_put_text(&r->inits, name, init);
     }
+    r->unpacked_first = r->unpacked;
 }
 
 /* The target NAME of the next line `…: KIND target='NAME'` from *at on; NULL: there is none. */
@@ -461,6 +462,7 @@ static void build_main(onnx_reader *r, const char *name)
     r->main = body.b.func;
     r->known = r->outer_of = r->updated = r->quantised = r->straight = ir_map_new(r->scratch);
     r->fold_left = (int64_t)1 << 30;
+    r->unpacked = r->unpacked_first;
     r->nodes = 0;
     r->streams = 0;
     r->random_seed = r->random_calls = NULL;

@@ -124,6 +124,7 @@ struct onnx_reader {
     ir_map quantised;     /* integer value -> what it was made of (op_quantize.c) */
     ir_map straight;      /* type -> attributes of the call that passes gradients straight through */
     int64_t fold_left, nodes;
+    int64_t unpacked, unpacked_first; /* bytes of what the file tells in fewer: so far, and of that the initializers */
     int streams, bodies;
     ir_value *random_seed, *random_calls;
 };
@@ -134,6 +135,8 @@ Onnx__ModelProto *onnx_unpack(ir_arena *arena, const ir_loc *loc, const void *by
 /* tensor.c: NULL and reported if the tensor is not valid or of a type that is not supported. */
 ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t);
 ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__SparseTensorProto *t);
+/* The file tells a tensor of so many bytes in fewer; false and reported when all such tensors are too much. */
+bool onnx_unpacks(onnx_reader *r, const ir_loc *loc, int64_t bytes);
 /* An ONNX element type; false and reported if we have none. */
 bool onnx_dtype(onnx_reader *r, const ir_loc *loc, int32_t data_type, ir_dtype *out);
 /* The type in words, ours where we have it; *known as onnx_dtype gives it, or -1. */

@@ -175,6 +175,15 @@ ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorPr
     return ir_memdup(r->arena, &l, sizeof l);
 }
 
+bool onnx_unpacks(onnx_reader *r, const ir_loc *loc, int64_t bytes)
+{
+    if (ir_size_within(&r->unpacked, bytes, IR_MAX_UNPACKED_BYTES))
+        return true;
+    ir_report(r->ctx, IR_ERROR, loc, "sparse tensors and tables made for operators are more than %lld bytes in all, which is the limit",
+              (long long)IR_MAX_UNPACKED_BYTES);
+    return false;
+}
+
 ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__SparseTensorProto *t)
 {
     ir_literal *values = t->values ? onnx_literal(r, loc, t->values) : NULL, *at = t->indices ? onnx_literal(r, loc, t->indices) : NULL;
@@ -186,6 +195,8 @@ ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__Sp
     if (ok)
         memcpy(type.dim, t->dims, t->n_dims * sizeof *t->dims);
     ok = ok && ir_type_ok(&type) && ir_bytes(&type) <= IR_MAX_FOLD_BYTES;
+    if (ok && !onnx_unpacks(r, loc, ir_bytes(&type)))
+        return NULL;
     ir_literal *l = ok ? ir_literal_new(r->arena, &type) : NULL;
     int64_t last = -1, size = ir_dtypes[type.dtype].bytes;
     for (int64_t i = 0; ok && i < values->type.dim[0]; i++) {
