@@ -11,8 +11,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_SPECS = 64 };
-
 /* The input that --attach-loss adds: the file does not know it. */
 static bool is_attached(const api_session *s, const char *name)
 {
@@ -79,8 +77,8 @@ static bool read_dims(api_session *s, wishes *w)
     bool ok = true;
     for (int i = 0; i < s->options.dim.count; i++) {
         const api_pair *p = &s->options.dim.items[i];
-        wish x = {.name = p->name, .extent = ir_array(s->arena, int64_t, MAX_SPECS)};
-        ok &= read_extents(s, p, ',', x.extent, MAX_SPECS, &x.n);
+        wish x = {.name = p->name, .extent = ir_array(s->arena, int64_t, IR_MAX_SPECS)};
+        ok &= read_extents(s, p, ',', x.extent, IR_MAX_SPECS, &x.n);
         IR_PUSH(s->arena, w, x);
     }
     return ok;
@@ -368,8 +366,8 @@ bool api_read(api_session *s, unsigned verb, const char *path)
             return false;
         }
         total *= w.items[i].n;
-        if (total > MAX_SPECS) {
-            api_usage(s, "--dim asks for more than %d specialisations", MAX_SPECS);
+        if (total > IR_MAX_SPECS) {
+            api_usage(s, "--dim asks for more than %d specialisations", IR_MAX_SPECS);
             return false;
         }
     }

@@ -579,7 +579,7 @@ static ir_body *read_name(ir_parser *p, bool entry)
         ir_parse_error(p, &at, "there are two functions of this name");
         return NULL;
     }
-    if (p->m->funcs.count >= IR_TEXT_FUNCS)
+    if (p->m->funcs.count >= IR_MAX_FUNCS)
         ir_parse_limit(p, &at, "more functions than the limit of 10000");
     ir_next(p);
     ir_body *b = ir_new(p->scratch, ir_body);

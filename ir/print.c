@@ -156,12 +156,15 @@ static const char *large_name(printer *p, ir_literal *l, const char *name)
 /* A name that JSON and every reader can carry. */
 static const char *side_name(printer *p, const ir_state *s)
 {
+    static const char prefix[] = "state/";
     if (!s)
         return ir_format(p->arena, "constant/%d", p->large++);
+    if (strlen(s->name) + sizeof prefix > IR_MAX_NAME)
+        return ir_format(p->arena, "states/%d", s->index);
     for (const char *c = s->name; *c; c++)
         if (*c < ' ' || *c > '~')
             return ir_format(p->arena, "states/%d", s->index);
-    return ir_format(p->arena, "state/%s", s->name);
+    return ir_format(p->arena, "%s%s", prefix, s->name);
 }
 
 static void print_literal(printer *p, ir_literal *l, const ir_state *state)

@@ -12,7 +12,6 @@
 enum {
     IR_TEXT_VERSION = 1,
     IR_INLINE_ELEMENTS = 64,    /* larger tensors go to the side file */
-    IR_TEXT_FUNCS = 10000,      /* functions of a module */
     IR_ELEMENT_TEXT = 48,       /* bytes that the text of an element takes at most */
 };
 #define IR_MAX_TEXT_BYTES ((int64_t)1 << 30)

@@ -4,8 +4,6 @@
  * Names, scopes, and the walk over the nodes of a graph or function. */
 #include "frontend/onnx/reader.h"
 
-enum { MAX_NESTING = IR_MAX_DEPTH - 10 }; /* bodies become functions, and passes add a few */
-
 static const onnx_entry poison;
 
 void onnx_scope_init(onnx_scope *s, onnx_reader *r, onnx_scope *outer, onnx_body *body, int depth)
@@ -413,8 +411,8 @@ static void call_function(onnx_node *n, const Onnx__FunctionProto *f)
             onnx_error(n, "function %s calls itself", f->name);
             return;
         }
-    if (n->scope->depth >= MAX_NESTING) {
-        onnx_error(n, "functions and subgraphs are nested more than %d deep", MAX_NESTING);
+    if (n->scope->depth >= IR_MAX_NESTING) {
+        onnx_error(n, "functions and subgraphs are nested more than %d deep", IR_MAX_NESTING);
         return;
     }
     if (n->nin > (int)f->n_input || n->nout > (int)f->n_output) {
@@ -453,8 +451,8 @@ static void bind_constants(onnx_scope *s, const Onnx__GraphProto *g)
 
 bool onnx_run_graph(onnx_scope *s, const Onnx__GraphProto *g)
 {
-    if (s->depth > MAX_NESTING) {
-        ir_report(s->r->ctx, IR_ERROR, s->body->b.loc, "subgraphs are nested more than %d deep", MAX_NESTING);
+    if (s->depth > IR_MAX_NESTING) {
+        ir_report(s->r->ctx, IR_ERROR, s->body->b.loc, "subgraphs are nested more than %d deep", IR_MAX_NESTING);
         return false;
     }
     int errors = ir_error_count(s->r->ctx);

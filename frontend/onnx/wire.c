@@ -105,8 +105,8 @@ static bool bytes_field(walker *w, level *l, const ProtobufCFieldDescriptor *f, 
                 return fail(w, at, "messages that may stand once stand many times");
             l->seen |= 1u << position;
         }
-        if (++w->messages > 8 * (int64_t)IR_MAX_NODES)
-            return fail(w, at, "it holds more than 8,000,000 messages");
+        if (++w->messages > IR_MAX_MESSAGES)
+            return fail(w, at, "it holds more than 8000000 messages");
         *inner = (level){f->descriptor, at, end, 0};
     } else if (f->type != PROTOBUF_C_TYPE_BYTES) {
         return f->label == PROTOBUF_C_LABEL_REPEATED ? packed_ok(w, f, at, end) : fail(w, at, "a field has the wrong wire type");
@@ -125,8 +125,8 @@ static bool one_field(walker *w, level *l, level *inner)
         return fail(w, at, "a field number is out of range");
     int wire = (int)(tag & 7);
     const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(l->type, (unsigned)(tag >> 3));
-    if (!f && ++w->unknown > 8 * (int64_t)IR_MAX_NODES)
-        return fail(w, at, "it holds more than 8,000,000 unknown fields");
+    if (!f && ++w->unknown > IR_MAX_MESSAGES)
+        return fail(w, at, "it holds more than 8000000 unknown fields");
     if (f && wire != wire_of(f->type) && wire != WIRE_BYTES)
         return fail(w, at, "a field has the wrong wire type");
     if (wire == WIRE_VARINT)
