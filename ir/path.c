@@ -268,25 +268,35 @@ static void drop(temporary *t)
     t->name = NULL;
 }
 
-/* Opens the file that will be renamed to path, following a link at path as a plain open would. */
+/* Where links at path lead, to what is there or, as a plain open would, to what is not there yet; NULL: in a circle. */
+static const char *follow(ir_arena *scratch, const char *path)
+{
+    enum { MOST = 40 }; /* as Linux */
+    char target[PATH_MAX];
+    for (int links = 0; links < MOST; links++) {
+        ssize_t n = readlink(path, target, sizeof target);
+        if (n < 0)
+            return path; /* no link */
+        int folder = *target == '/' ? 0 : (int)(ir_base_name(path) - path);
+        path = ir_format(scratch, "%.*s%.*s", folder, path, (int)n, target);
+    }
+    return NULL;
+}
+
+/* Opens the file that will be renamed to path, following a link at path. */
 static bool open_temporary(ir_ctx *ctx, ir_arena *scratch, const char *path, temporary *t)
 {
     struct stat st;
-    if (!lstat(path, &st) && S_ISLNK(st.st_mode)) {
-        char *real = realpath(path, NULL);
-        char copy[PATH_MAX];
-        snprintf(copy, sizeof copy, "%s", real ? real : "");
-        free(real); /* before anything that can throw */
-        if (*copy)
-            path = ir_strdup(scratch, copy);
-    }
     if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
         if (S_ISDIR(st.st_mode))
             return cannot_write(ctx, path, EISDIR);
         t->f = fopen(path, "wbe");
         return t->f || cannot_write(ctx, path, errno);
     }
-    t->path = path;
+    t->path = follow(scratch, path);
+    if (!t->path)
+        return cannot_write(ctx, path, ELOOP);
+    path = t->path;
     t->folder = ir_folder_of(scratch, path);
     for (int i = 0; i < 1000; i++) {
         char *name = ir_format(scratch, "%s/.gradc-%ld-%d.tmp", t->folder, (long)getpid(), i);

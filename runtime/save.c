@@ -3,7 +3,7 @@
  *
  * Writes a safetensors file: eight bytes with the length of the header, the header in JSON, the tensors. The file is written
  * under another name in the same folder, flushed to the disk and renamed, so at any moment the old file is there or the new.
- * A killed process may leave that other file, `.gradc-PID-N.tmp`; nothing reads it. */
+ * A killed process may leave that other file, `.gradc-PID-N.tmp`; nothing reads it. Links are followed; a device or pipe is written to. */
 #define _GNU_SOURCE
 #include "runtime/rt.h"
 
@@ -183,7 +183,7 @@ static int put_file(int fd, gradc_rt_ctx *ctx, bool with_state)
     put_header(&s, ctx->model, with_state);
     put_tensors(&s, ctx->model, with_state, ctx->state);
     flush(&s);
-    if (!s.error && fsync(fd))
+    if (!s.error && fsync(fd) && errno != EINVAL) /* EINVAL: a pipe or device, which cannot */
         s.error = errno;
     return s.error;
 }
@@ -237,21 +237,60 @@ static int replace(gradc_rt_ctx *ctx, int folder, const char *base, bool with_st
     return error;
 }
 
+/* Writes what is there and is no file. Returns 0 or an errno. */
+static int overwrite(gradc_rt_ctx *ctx, const char *path, bool with_state)
+{
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return errno;
+    int error = put_file(fd, ctx, with_state);
+    if (close(fd) && !error && errno != EINTR)
+        error = errno;
+    return error;
+}
+
+/* Where links at path lead, to what is there or, as a plain open would, to what is not there yet. Returns 0 or an errno. */
+static int follow(const char *path, char to[PATH_MAX])
+{
+    enum { MOST = 40 }; /* as Linux */
+    char target[PATH_MAX];
+    size_t n = strlen(path);
+    if (n >= PATH_MAX)
+        return ENAMETOOLONG;
+    memcpy(to, path, n + 1);
+    for (int links = 0; links < MOST; links++) {
+        ssize_t length = readlink(to, target, sizeof target);
+        if (length < 0)
+            return 0; /* no link */
+        char *slash = strrchr(to, '/');
+        size_t at = *target == '/' || !slash ? 0 : (size_t)(slash - to) + 1;
+        if ((size_t)length >= PATH_MAX - at)
+            return ENAMETOOLONG;
+        memcpy(to + at, target, (size_t)length);
+        to[at + (size_t)length] = '\0';
+    }
+    return ELOOP;
+}
+
 static int save(gradc_rt_ctx *ctx, const char *path, bool with_state)
 {
-    char where[PATH_MAX];
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    size_t length = slash ? (size_t)(slash - path) + 1 : 1;
-    if (length >= sizeof where)
-        return ENAMETOOLONG;
-    memcpy(where, slash ? path : ".", length);
-    where[length] = '\0';
+    char to[PATH_MAX];
+    struct stat there;
+    if (!stat(path, &there) && !S_ISREG(there.st_mode))
+        return overwrite(ctx, path, with_state);
+    int error = follow(path, to);
+    if (error)
+        return error;
+    char *slash = strrchr(to, '/');
+    const char *base = slash ? slash + 1 : to, *where = slash ? to : ".";
     if (!*base)
         return EISDIR;
-    int folder = open(where, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (slash)
+        *slash = '\0';
+    int folder = open(*where ? where : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0)
         return errno;
-    int error = replace(ctx, folder, base, with_state);
+    error = replace(ctx, folder, base, with_state);
     close(folder);
     return error;
 }

@@ -202,9 +202,13 @@ START_TEST(writing_is_all_or_nothing)
     ck_assert_int_eq(entries_of(folder), 2);
     ck_assert_int_eq(symlink("a", in("link")), 0);
     ck_assert(ir_write_bytes(ctx, in("link"), "through", 7));
+    struct stat st;
+    ck_assert(!mkdir(in("sub"), 0700) && !symlink("sub/late", in("dangling")) && ir_write_bytes(ctx, in("dangling"), "late", 4));
+    ck_assert(!lstat(in("dangling"), &st) && S_ISLNK(st.st_mode) && !lstat(in("sub/late"), &st) && S_ISREG(st.st_mode));
+    ck_assert(!symlink("circle", in("circle")));
+    REFUSED(ir_write_bytes(ctx, in("circle"), "x", 1), "symbolic links");
     expect_file(in("a"), "through");
     ck_assert(ir_write_bytes(ctx, "/dev/null", "x", 1)); /* still a device afterwards */
-    struct stat st;
     ck_assert(!stat("/dev/null", &st) && S_ISCHR(st.st_mode));
     REFUSED(ir_write_bytes(ctx, in("none/x"), "x", 1), "No such file");
     REFUSED(ir_write_bytes(ctx, folder, "x", 1), "directory");

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -374,8 +375,75 @@ START_TEST(save_reports_and_leaves_no_trace)
     ck_assert_int_eq(rmdir(path), 0);
     ck_assert_int_eq(gradc_rt_save(f.ctx, path, 0), GRADC_RT_OK);
     unlink(path);
+    ck_assert_int_eq(symlink(path, path), 0);
+    ck_assert_int_eq(gradc_rt_save(f.ctx, path, 0), GRADC_RT_E_FILE);
+    ck_assert_int_eq(gradc_rt_last_error(f.ctx)->value, ELOOP);
+    unlink(path);
     ck_assert_int_eq(rmdir(folder), 0); /* nothing was left in it */
     ck_assert_int_eq(mkdir(folder, 0700), 0);
+    fake_free(f);
+}
+END_TEST
+
+/* The file that a link leads to gets the content, whether it is there already or not, and the link stays. */
+START_TEST(save_follows_links)
+{
+    static const char *const targets[] = {"real", "./real", "sub/real", NULL};
+    fake f = fake_new(&fake_model, 1, NULL);
+    char sub[128], real[128];
+    struct stat s;
+    snprintf(sub, sizeof sub, "%s/sub", folder);
+    ck_assert_int_eq(mkdir(sub, 0700), 0);
+    for (int i = 0; i < 8; i++) {
+        const char *target = targets[i / 2];
+        snprintf(real, sizeof real, "%s/%s", folder, target ? target : "sub/other");
+        ck_assert_int_eq(symlink(target ? target : real, path), 0);
+        for (int again = 0; again < 2; again++) {
+            ck_assert_int_eq(gradc_rt_save(f.ctx, path, 0), GRADC_RT_OK);
+            ck_assert(!lstat(path, &s) && S_ISLNK(s.st_mode));
+            ck_assert(!lstat(real, &s) && S_ISREG(s.st_mode) && s.st_size > 100);
+        }
+        ck_assert_int_eq(gradc_rt_load(f.ctx, path), GRADC_RT_OK);
+        ck_assert_int_eq(unlink(path), 0);
+        ck_assert_int_eq(unlink(real), 0);
+    }
+    ck_assert_int_eq(rmdir(sub), 0);
+    fake_free(f);
+}
+END_TEST
+
+/* A device stays one, whoever writes to it; a pipe gets the content. */
+START_TEST(save_writes_to_what_is_no_file)
+{
+    fake f = fake_new(&fake_model, 1, NULL);
+    struct stat s;
+    static char got[4096], link[80];
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    int fd = open(path, O_RDONLY | O_NONBLOCK);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(gradc_rt_save(f.ctx, path, 0), GRADC_RT_OK);
+    ssize_t n = read(fd, got, sizeof got);
+    ck_assert_int_gt(n, 100);
+    ck_assert(!memcmp(got + 8, "{\"__metadata__\"", 15));
+    close(fd);
+    ck_assert(!lstat(path, &s) && S_ISFIFO(s.st_mode));
+    ck_assert_int_eq(unlink(path), 0);
+    if (mknod(path, S_IFCHR | 0600, makedev(1, 3)) == 0) { /* root's own /dev/null, which is no loss */
+        fd = open(path, O_WRONLY);
+        if (fd >= 0) { /* not on a file system without devices */
+            close(fd);
+            snprintf(link, sizeof link, "%s/link", folder);
+            ck_assert_int_eq(symlink(path, link), 0);
+            ck_assert_int_eq(gradc_rt_save(f.ctx, path, 1), GRADC_RT_OK);
+            ck_assert_int_eq(gradc_rt_save(f.ctx, link, 1), GRADC_RT_OK);
+            ck_assert_int_eq(unlink(link), 0);
+        }
+        ck_assert(!lstat(path, &s) && S_ISCHR(s.st_mode));
+        ck_assert_int_eq(unlink(path), 0);
+    }
+    ck_assert_int_eq(gradc_rt_save(f.ctx, "/dev/full", 0), GRADC_RT_E_FILE);
+    ck_assert_int_eq(gradc_rt_last_error(f.ctx)->value, ENOSPC);
+    ck_assert(!stat("/dev/full", &s) && S_ISCHR(s.st_mode));
     fake_free(f);
 }
 END_TEST
@@ -478,6 +546,8 @@ int main(void)
     tcase_add_test(c, another_models_file_is_refused);
     tcase_add_test(c, save_reports_and_leaves_no_trace);
     tcase_add_test(c, the_order_of_storage_is_hidden);
+    tcase_add_test(c, save_follows_links);
+    tcase_add_test(c, save_writes_to_what_is_no_file);
     tcase_add_test(c, a_kill_leaves_the_old_file_or_the_new);
     suite_add_tcase(s, c);
     return suite_run(s);
