@@ -30,9 +30,7 @@ static void print_json(api_session *s, const api_timing *t, const bool *has, dou
     json_object_set_new(o, "arena_bytes", json_integer(arena));
     json_object_set_new(o, "cpu", json_string(cpu));
     json_object_set_new(o, "warnings", driver_json_warnings(s));
-    json_dumpf(o, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(o);
+    driver_print_json(s, o);
 }
 
 static void print_profile(api_session *s, int e, const api_timing *t)
@@ -48,7 +46,7 @@ static void print_profile(api_session *s, int e, const api_timing *t)
             printf("%8.1f", p->gflops);
         else
             printf("%8s", "");
-        printf(" %-11s %-9s %s; %s\n", p->kind, p->phase, p->what, p->origin);
+        printf(" %-11s %-9s %s; %s\n", p->kind, p->phase, p->what, api_shown(s, p->origin));
     }
 }
 

@@ -22,8 +22,9 @@ void run_check(api_session *s, const char *model)
         forward += !n->forward;
         backward += n->forward && !n->backward;
         if (o->json)
-            json_array_append_new(list, json_pack("{s:i, s:s%, s:s%, s:b, s:b, s:s?}", "node", n->index, "name", n->name, strlen(n->name), "op",
-                                                  n->op, strlen(n->op), "forward", n->forward, "backward", n->backward, "why", n->why));
+            json_array_append_new(list, json_pack("{s:i, s:o, s:o, s:b, s:b, s:o}", "node", n->index, "name", driver_json_text(s, n->name), "op",
+                                                  driver_json_text(s, n->op), "forward", n->forward, "backward", n->backward, "why",
+                                                  driver_json_text(s, n->why)));
         else
             printf("%-6d %-24s %-8s %-8s %s%s%s\n", n->index, api_shown(s, n->op), n->forward ? "yes" : "no", n->backward ? "yes" : "no",
                    api_shown(s, n->name), n->why ? "; " : "", n->why ? api_shown(s, n->why) : "");
@@ -31,9 +32,7 @@ void run_check(api_session *s, const char *model)
     if (o->json) {
         json_t *all =
             json_pack("{s:o, s:i, s:i, s:o}", "nodes", list, "forward_gaps", forward, "backward_gaps", backward, "warnings", driver_json_warnings(s));
-        json_dumpf(all, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(all);
+        driver_print_json(s, all);
     } else {
         json_decref(list);
         printf("%d nodes: %d without forward, %d more without backward\n", nodes.count, forward, backward);

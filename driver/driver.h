@@ -23,8 +23,12 @@ const char *driver_arguments(api_session *s, const verb *v, int argc, char **arg
 /* Flushes stdout: the status, or 1 and reported if not all that was printed has arrived. */
 int driver_close_output(int status);
 struct json_t;
+/* A name or a message as a value. */
+struct json_t *driver_json_text(api_session *s, const char *text);
 /* The warnings so far, as a list for what --json prints. */
 struct json_t *driver_json_warnings(api_session *s);
+/* Prints it, in ASCII whatever the names in it are, and frees it. */
+void driver_print_json(api_session *s, struct json_t *json);
 /* --list-ops. */
 void driver_list_ops(api_session *s);
 extern const char driver_version[];

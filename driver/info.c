@@ -34,12 +34,13 @@ static void print_list(api_session *s, const char *title, const api_tensors *lis
     }
 }
 
-static json_t *json_list(const api_tensors *list, bool states)
+static json_t *json_list(api_session *s, const api_tensors *list, bool states)
 {
     json_t *all = json_array();
     for (int i = 0; i < list->count; i++) {
         const api_tensor_info *t = &list->items[i];
-        json_t *one = json_pack("{s:s, s:s, s:I, s:s?}", "name", t->name, "type", t->type, "bytes", (json_int_t)t->bytes, "why", t->why);
+        json_t *one = json_pack("{s:o, s:s, s:I, s:o}", "name", driver_json_text(s, t->name), "type", t->type, "bytes", (json_int_t)t->bytes, "why",
+                                driver_json_text(s, t->why));
         if (states)
             json_object_set_new(one, "trains", json_boolean(t->trainable));
         json_array_append_new(all, one);
@@ -47,16 +48,17 @@ static json_t *json_list(const api_tensors *list, bool states)
     return all;
 }
 
-static json_t *json_variants(const api_facts *f)
+static json_t *json_variants(api_session *s, const api_facts *f)
 {
     json_t *all = json_array();
     for (int k = 0; k < f->nvariants; k++) {
         const api_variant *v = &f->variant[k];
         json_t *dims = json_object();
         for (int d = 0; d < f->ndims; d++)
-            json_object_set_new(dims, f->dim_name[d], json_integer(v->extent[d]));
-        json_array_append_new(all, json_pack("{s:o, s:o, s:o, s:I}", "dims", dims, "inputs", json_list(&v->inputs, false), "outputs",
-                                             json_list(&v->outputs, false), "macs", (json_int_t)v->macs));
+            if (json_object_set_new(dims, f->dim_name[d], json_integer(v->extent[d]))) /* no UTF-8 */
+                json_object_set_new(dims, api_shown(s, f->dim_name[d]), json_integer(v->extent[d]));
+        json_array_append_new(all, json_pack("{s:o, s:o, s:o, s:I}", "dims", dims, "inputs", json_list(s, &v->inputs, false), "outputs",
+                                             json_list(s, &v->outputs, false), "macs", (json_int_t)v->macs));
     }
     return all;
 }
@@ -71,13 +73,12 @@ static void print_json(api_session *s, const api_facts *f)
     for (int i = 0; i < ROWS; i++)
         json_object_set_new(bytes, rows[i].key, json_integer(bytes_of(f, i)));
     json_t *all =
-        json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:I, s:o, s:o}", "name", f->name, "inputs", json_list(&f->variant->inputs, false),
-                  "outputs", json_list(&f->variant->outputs, false), "specialisations", json_variants(f), "parameters", json_list(&f->params, true),
-                  "statistics", json_list(&f->stats, false), "constants", json_list(&f->constants, false), "entries", entries, "loss", f->loss,
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "name", driver_json_text(s, f->name), "inputs",
+                  json_list(s, &f->variant->inputs, false), "outputs", json_list(s, &f->variant->outputs, false), "specialisations",
+                  json_variants(s, f), "parameters", json_list(s, &f->params, true), "statistics", json_list(s, &f->stats, false), "constants",
+                  json_list(s, &f->constants, false), "entries", entries, "loss", driver_json_text(s, f->loss),
                   "macs", (json_int_t)f->variant->macs, "bytes", bytes, "warnings", driver_json_warnings(s));
-    json_dumpf(all, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(all);
+    driver_print_json(s, all);
 }
 
 static void print_variant(api_session *s, const api_facts *f, const api_variant *v)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Lists: of operators, of warnings. */
+ * --list-ops. */
 #include "driver/driver.h"
 
-#include <jansson.h>
+#include <stdio.h>
 
 void driver_list_ops(api_session *s)
 {
@@ -15,16 +15,4 @@ void driver_list_ops(api_session *s)
     printf("\nONNX operators\n  %-32s %-9s %-18s %s\n", "name", "gradient", "versions", "types of the first input");
     for (int i = 0; api_onnx_operator(s, i, &row); i++)
         printf("  %-32s %-9s %-18s %s\n", row.name, row.gradient, row.detail, row.types);
-}
-
-struct json_t *driver_json_warnings(api_session *s)
-{
-    const api_warnings *list = api_warnings_of(s);
-    json_t *all = json_array();
-    for (int i = 0; i < list->count; i++) {
-        const api_warning *w = &list->items[i];
-        json_t *node = w->node < 0 ? json_null() : json_integer(w->node);
-        json_array_append_new(all, json_pack("{s:s, s:o, s:s}", "name", w->name, "node", node, "text", w->text));
-    }
-    return all;
 }

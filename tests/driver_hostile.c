@@ -6,6 +6,8 @@
 #include "tests/command.h"
 #include "tests/suite.h"
 
+#include <jansson.h>
+
 static void refused(const char *model, const char *what)
 {
     int before = file_count(".");
@@ -203,17 +205,22 @@ static const char *const names[] = {
     "x; system(\"..\")", "*/ #include \"/etc/passwd\"", "\n#define x y", "int", "main", "malloc", "a/b", "a_b", "a-b", "9lives", ("?" "?/"),
     "%s%n%n%n",
     "\033[2J\033]0;evil\007", "<script>alert(1)</script>", "\"quoted\"\\", "line\nbreak\r", "../../../etc/passwd", "/etc/passwd", "..", ".", "grad",
-    "\xe2\x80\xae rtl",
+    "\xe2\x80\xae rtl", "zero\xe2\x80\x8bwidth", "\xe2\x81\xa6isolate", "\xef\xbb\xbf" "bom", "tag\xf3\xa0\x81\x81", "delete\x7f",
     "-rf", "~", "$(reboot)", "a.npy", "inputs", "hostile_inputs", "ctx",
 };
 enum { NAMES = sizeof names / sizeof *names };
 
+/* Characters that no output may have: controls, and what hides or reorders text (here all such characters of `names`). */
 static bool has_controls(const char *text)
 {
-    for (; *text; text++)
-        if (((unsigned char)*text < 32 && *text != '\n' && *text != '\t') || *text == 127)
+    static const char *const hidden[] = {"\xe2\x80\xae", "\xe2\x80\x8b", "\xe2\x81\xa6", "\xef\xbb\xbf", "\xf3\xa0\x81\x81"};
+    for (const char *c = text; *c; c++)
+        if (((unsigned char)*c < 32 && *c != '\n' && *c != '\t') || *c == 127)
             return true;
-    return strstr(text, "\xe2\x80\xae") != NULL;
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        if (strstr(text, hidden[i]))
+            return true;
+    return false;
 }
 
 static void named_model(const char *path)
@@ -238,15 +245,47 @@ START_TEST(names_never_reach_text_raw)
     named_model("hostile.onnx");
     static const char *const lines[] = {
         "info hostile.onnx", "check hostile.onnx", "dump hostile.onnx", "dump hostile.onnx --format=dot", "dump hostile.onnx --format=llvm",
-        "dump hostile.onnx --format=asm", "info hostile.onnx --json", "check hostile.onnx --json", "compile hostile.onnx -g", "run hostile.onnx",
+        "dump hostile.onnx --format=asm", "info hostile.onnx --json", "check hostile.onnx --json", "bench hostile.onnx --json",
+        "bench hostile.onnx --profile", "compile hostile.onnx -g --emit=obj,asm,llvm", "run hostile.onnx",
     };
+    static const char *const written[] = {"hostile.h", "hostile.s", "hostile.ll"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         gradc_line(lines[i], NULL);
         ck_exit(i + 1 == sizeof lines / sizeof *lines ? 1 : 0, lines[i]);
         ck_assert_msg(!has_controls(said.out) && !has_controls(said.err), "%s prints control characters", lines[i]);
     }
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
+        static char text[1 << 20];
+        read_all(written[i], text, sizeof text);
+        ck_assert_msg(*text && !has_controls(text), "%s has control characters", written[i]);
+    }
     put_text("use.c", "#include \"hostile.h\"\nint main(void)\n{\n    hostile_inputs in = {0};\n    return in.int_ != NULL;\n}\n");
     ck_assert(!system("cc -std=c99 -Wall -Wextra -Wpedantic -Werror -Wno-missing-field-initializers -I" GRADC_INCLUDE " -c use.c"));
+}
+END_TEST
+
+/* What was said is JSON, whose list of that key has members of all names. */
+static void json_has_names(const char *key)
+{
+    json_t *all = json_loads(said.out, 0, NULL), *list = json_object_get(all, key);
+    ck_assert_int_eq(json_array_size(list), NAMES);
+    for (int i = 0; i < NAMES; i++)
+        ck_assert_str_eq(json_string_value(json_object_get(json_array_get(list, (size_t)i), "name")), names[i]);
+    json_decref(all);
+}
+
+START_TEST(names_reach_json_whole)
+{
+    named_model("hostile.onnx");
+    gradc("info", "hostile.onnx", "--json");
+    json_has_names("inputs");
+    gradc("check", "hostile.onnx", "--json");
+    json_has_names("nodes");
+    put_text("bytes.gir", "gir 1\nmodule \"m\\xff\"\nentry @forward( input %\"x\\xfd\" : f32[2] ) {\n    %y = neg %\"x\\xfd\" : f32[2]\n"
+                          "    return (\n        output \"y\\xfa\" %y\n    )\n}\n");
+    gradc("info", "bytes.gir", "--json");
+    ck_exit(0, "names that are no UTF-8");
+    ck_assert_msg(strstr(said.out, "\"x\\\\xfd\"") && strstr(said.out, "\"m\\\\xff\""), "%s", said.out);
 }
 END_TEST
 
@@ -314,6 +353,7 @@ int main(void)
     tcase_add_test(c, dimensions_that_overflow_are_refused);
     tcase_add_test(c, external_data_stays_in_the_folder);
     tcase_add_test(c, names_never_reach_text_raw);
+    tcase_add_test(c, names_reach_json_whole);
     tcase_add_test(c, files_are_named_inside_the_folder);
     tcase_add_test(c, weights_beside_a_text_are_not_believed);
     suite_add_tcase(s, c);
