@@ -77,7 +77,7 @@ static inline bool graph_status(graph_code *c, const char *entry, reference *r, 
         return true;
     while (r->samples < NOISE_MANY && status == GRADC_RT_E_INDEX && !r->may_be_bad)
         reference_sample(r, r->args);
-    if (status == GRADC_RT_E_INDEX && r->may_be_bad)
+    if (status == GRADC_RT_E_INDEX && (r->may_be_bad || (r->dead_bad && !c->optimised)))
         return true;
     return graph_fail(c->k, "%s, %u threads: %s: %s", c->where, c->threads, entry, gradc_rt_status_text(status));
 }
@@ -112,9 +112,14 @@ static inline reference *graph_reference(graph_check *k, bool real)
     ir_module *m = graph_parse(k);
     if (!m)
         return NULL;
-    pass_run_one(m, pass_by_name("dce"), true);
     ir_func *f = graph_forward(m);
-    return reference_new(k->arena, f, graph_args(k, f, NULL, false, real), k->seed);
+    ir_literal **args = graph_args(k, f, NULL, false, real), **ignored = ir_array(k->arena, ir_literal *, f->results.count + 1);
+    bool bad = false;
+    ir_eval(k->arena, f, args, ignored, &bad);
+    pass_run_one(m, pass_by_name("dce"), true);
+    reference *r = reference_new(k->arena, f, args, k->seed);
+    r->dead_bad = bad;
+    return r;
 }
 
 static inline bool graph_gives(graph_check *k, const graph_config *config, reference *r, bool real)

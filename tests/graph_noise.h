@@ -255,6 +255,7 @@ typedef struct reference {
     const ir_func *f;
     ir_literal **args, **due, **sample[NOISE_MANY];
     bool bad, may_be_bad; /* an index was out of range; in any evaluation */
+    bool dead_bad;        /* in an instruction that nothing needs: code without dce may check it */
     int samples;
     uint64_t random;
 } reference;

@@ -148,6 +148,7 @@ typedef struct graph_code {
     void **pointer[CG_PARTS];
     uint32_t threads;
     const char *where;
+    bool optimised;
 } graph_code;
 
 static inline bool graph_pass_runs(const pass_info *p, bool optimised)
@@ -157,7 +158,7 @@ static inline bool graph_pass_runs(const pass_info *p, bool optimised)
 
 static inline bool graph_compile(graph_check *k, ir_module *m, const graph_config *c, graph_code *code)
 {
-    *code = (graph_code){.k = k, .m = m, .where = graph_config_text(k->arena, c)};
+    *code = (graph_code){.k = k, .m = m, .where = graph_config_text(k->arena, c), .optimised = c->optimised};
     for (const pass_info *p = passes; p->name; p++)
         if (graph_pass_runs(p, c->optimised))
             pass_run_one(m, p, true);
