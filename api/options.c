@@ -33,12 +33,15 @@ static const char *add_names(api_session *s, api_names *names, const char *value
     return NULL;
 }
 
+/* What is wrong was reported already. */
+static const char reported[] = "";
+
 /* One a line; empty lines are passed over. */
 static const char *add_file(api_session *s, api_names *names, const char *path)
 {
     ir_data data;
     if (!ir_read_whole_file(s->arena, path, 1 << 26, &data))
-        return "the file cannot be read";
+        return reported;
     for (char *at = (char *)data.bytes, *end = at + data.size; at < end;) {
         size_t n = strcspn(at, "\r\n");
         if (n)
@@ -112,7 +115,9 @@ bool api_set_option(api_session *s, unsigned verb, const char *name, const char 
         if (strcmp(i->name, name) || !(i->verbs & verb))
             continue;
         const char *wrong = set(s, i, (char *)&s->options + i->offset, value);
-        if (wrong)
+        if (wrong == reported)
+            s->usage = true;
+        else if (wrong)
             api_usage(s, "--%s%s%s: %s%s%s", name, value ? "=" : "", value ? value : "", wrong, i->argument ? "; as in " : "",
                       i->argument ? i->argument : "");
         return !wrong;

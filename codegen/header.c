@@ -205,7 +205,7 @@ static const struct { int entry; const char *text; } functions[] = {
          "   whole or not at all. GRADC_RT_E_FILE, GRADC_RT_E_MEMORY. */\n"
          "gradc_rt_status $_save($_ctx *ctx, const char *path, int with_state);\n"
          "/* Reads such a file, or another one with all parameters, by name, type and shape; all or nothing. GRADC_RT_E_FILE, GRADC_RT_E_FORMAT,\n"
-         "   GRADC_RT_E_MODEL (state of another model), GRADC_RT_E_MEMORY. */\n"
+         "   GRADC_RT_E_MODEL (state of another model), GRADC_RT_E_MEMORY; $_error() has the tensor that is not there or differs, and how. */\n"
          "gradc_rt_status $_load($_ctx *ctx, const char *path);\n"},
 };
 

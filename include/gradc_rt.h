@@ -58,13 +58,14 @@ typedef struct gradc_rt_options {
     uint32_t flags;      /* 0 */
 } gradc_rt_options;
 
-/* What the last call that failed found. Pointers live as long as the model's object code. */
+/* What the last call that failed found. The tensor's name lives as long as the model's object code, due and found until the next failure. */
 typedef struct gradc_rt_error {
     gradc_rt_status status;
     const char *tensor; /* its name, or NULL */
     int64_t at;         /* which element of the index tensor, or which byte of a file */
     int64_t value;      /* what was found there; of GRADC_RT_E_FILE: errno */
     int64_t limit;      /* what it must stay below */
+    const char *due, *found; /* of a tensor that load refuses: what it must be, "f32[3,2]", and what the file has; else NULL */
 } gradc_rt_error;
 
 typedef struct gradc_rt_tensor {

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -28,6 +29,14 @@ typedef struct pair {
     uint64_t key, value;
 } pair;
 
+/* One tensor's entry in the header. */
+typedef struct entry {
+    rt_text dtype;
+    int64_t shape[MOST_RANK];
+    int rank;
+    int64_t begin, end;
+} entry;
+
 typedef struct loader {
     gradc_rt_ctx *ctx;
     int fd;
@@ -40,6 +49,7 @@ typedef struct loader {
     bool foreign;    /* the file says that it is of another model */
     bool with_state; /* the file says that it has the state */
     bool twice;      /* a tensor of ours stands in the file twice */
+    struct { uint32_t state; entry entry; } unlike[2]; /* the first state that the file has otherwise: of parameters, of the others */
 } loader;
 
 #define NOT_FOUND UINT64_MAX
@@ -102,14 +112,6 @@ static uint32_t find_state(const loader *l, rt_text name)
             return (uint32_t)l->names[low].value;
     return model->nstates;
 }
-
-/* One tensor's entry in the header. */
-typedef struct entry {
-    rt_text dtype;
-    int64_t shape[MOST_RANK];
-    int rank;
-    int64_t begin, end;
-} entry;
 
 static void read_shape(rt_json *j, entry *e)
 {
@@ -198,7 +200,13 @@ static void read_tensor(loader *l, rt_json *j, rt_text name)
     if (i == l->ctx->model->nstates)
         return;
     l->twice |= l->found[i] != NOT_FOUND;
-    l->found[i] = is_like(&e, &l->ctx->model->state[i].tensor) ? (uint64_t)e.begin : MISMATCH;
+    bool like = is_like(&e, &l->ctx->model->state[i].tensor);
+    l->found[i] = like ? (uint64_t)e.begin : MISMATCH;
+    int kind = !rt_is_param(l->ctx->model, i);
+    if (!like && i < l->unlike[kind].state) {
+        l->unlike[kind].state = i;
+        l->unlike[kind].entry = e;
+    }
 }
 
 static void read_metadata(loader *l, rt_json *j)
@@ -255,9 +263,18 @@ static gradc_rt_status check_ranges(loader *l)
     return GRADC_RT_OK;
 }
 
+/* State i must be in the file, and is not, or is another: the first of its kind. */
 static gradc_rt_status due(loader *l, uint32_t i)
 {
-    return rt_fail(l->ctx, l->foreign ? GRADC_RT_E_MODEL : GRADC_RT_E_FORMAT, l->ctx->model->state[i].tensor.name, 0, 0, 0);
+    char found[RT_TYPE_TEXT] = "nothing of that name", dtype[8] = "?";
+    const entry *e = &l->unlike[!rt_is_param(l->ctx->model, i)].entry;
+    if (l->found[i] == MISMATCH) {
+        for (uint32_t t = 0; rt_dtype_bytes(t); t++) /* what else a file may say is not repeated */
+            if (rt_text_is(e->dtype, rt_dtype_name(t)))
+                snprintf(dtype, sizeof dtype, "%s", rt_dtype_name(t));
+        rt_type_text(found, dtype, e->rank, e->shape);
+    }
+    return rt_fail_tensor(l->ctx, l->foreign ? GRADC_RT_E_MODEL : GRADC_RT_E_FORMAT, &l->ctx->model->state[i].tensor, 0, found);
 }
 
 /* All that is due is there. Without all of the state none of it is taken; a file of this very model that says it has the
@@ -329,7 +346,7 @@ static gradc_rt_status read_tensors(loader *l, bool with_state, char *staging)
         if (status)
             return status;
         if (!bytes_are_valid(&s->tensor, staging))
-            return rt_fail(l->ctx, GRADC_RT_E_FORMAT, s->tensor.name, (int64_t)(8 + l->header + l->found[i]), 0, 0);
+            return rt_fail_tensor(l->ctx, GRADC_RT_E_FORMAT, &s->tensor, (int64_t)(8 + l->header + l->found[i]), "bytes other than 0 and 1");
         staging += s->tensor.bytes;
     }
     return GRADC_RT_OK;
@@ -374,6 +391,7 @@ static gradc_rt_status load_mapped(loader *l)
     }
     sort(l->names, model->nstates);
     bool with_state = false;
+    l->unlike[0].state = l->unlike[1].state = model->nstates;
     status = read_header(l);
     if (!status)
         status = check_ranges(l);

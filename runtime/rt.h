@@ -52,6 +52,8 @@ struct gradc_rt_pool {
     rt_box box[];                /* [threads]; box[0], the caller's, is not used */
 };
 
+enum { RT_TYPE_TEXT = 160 }; /* room for a type as text; a longer one is cut */
+
 struct gradc_rt_ctx {
     const gradc_rt_model *model;
     const gradc_rt_level *level; /* the best that this processor runs */
@@ -62,6 +64,7 @@ struct gradc_rt_ctx {
     uint32_t ready;     /* forward_train is done, backward may come */
     uint32_t kept_spec; /* forward_train's specialisation and inputs, for backward */
     gradc_rt_error error;
+    char due[RT_TYPE_TEXT], found[RT_TYPE_TEXT]; /* what the error's pointers point to */
     rt_run run;
     void *slot[2 + GRADC_RT_MAX_PORTS];
     void *kept[GRADC_RT_MAX_PORTS];
@@ -70,6 +73,10 @@ struct gradc_rt_ctx {
 /* status.c */
 /* Keeps what a failed call found and returns its status. */
 gradc_rt_status rt_fail(gradc_rt_ctx *ctx, gradc_rt_status status, const char *tensor, int64_t at, int64_t value, int64_t limit);
+/* The same of a tensor that a file should have: what is due of it, and what the file has. */
+gradc_rt_status rt_fail_tensor(gradc_rt_ctx *ctx, gradc_rt_status status, const gradc_rt_tensor *t, int64_t at, const char *found);
+/* "f32[3,2]"; dtype as safetensors files spell it, in capitals. */
+void rt_type_text(char text[RT_TYPE_TEXT], const char *dtype, int rank, const int64_t *shape);
 /* Bytes of an element; 0 for what is no element type. */
 size_t rt_dtype_bytes(uint32_t dtype);
 /* As safetensors files spell it. */

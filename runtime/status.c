@@ -4,6 +4,9 @@
  * Status texts, error reports, element types. */
 #include "runtime/rt.h"
 
+#include <stdio.h>
+#include <string.h>
+
 const char *gradc_rt_status_text(gradc_rt_status status)
 {
     static const char *const text[] = {
@@ -47,12 +50,42 @@ const char *rt_dtype_name(uint32_t dtype)
 
 gradc_rt_status rt_fail(gradc_rt_ctx *ctx, gradc_rt_status status, const char *tensor, int64_t at, int64_t value, int64_t limit)
 {
-    ctx->error = (gradc_rt_error){status, tensor, at, value, limit};
+    ctx->error = (gradc_rt_error){status, tensor, at, value, limit, NULL, NULL};
+    return status;
+}
+
+void rt_type_text(char text[RT_TYPE_TEXT], const char *dtype, int rank, const int64_t *shape)
+{
+    size_t n = 0;
+    for (; dtype[n] && n < 8; n++)
+        text[n] = (char)(dtype[n] >= 'A' && dtype[n] <= 'Z' ? dtype[n] - 'A' + 'a' : dtype[n]);
+    text[n++] = '[';
+    for (int d = 0; d < rank; d++) {
+        char number[24];
+        size_t length = (size_t)snprintf(number, sizeof number, d ? ",%lld" : "%lld", (long long)shape[d]);
+        if (n + length + sizeof ",...]" > RT_TYPE_TEXT) {
+            memcpy(text + n, ",...", 4);
+            n += 4;
+            break;
+        }
+        memcpy(text + n, number, length);
+        n += length;
+    }
+    memcpy(text + n, "]", 2);
+}
+
+gradc_rt_status rt_fail_tensor(gradc_rt_ctx *ctx, gradc_rt_status status, const gradc_rt_tensor *t, int64_t at, const char *found)
+{
+    rt_fail(ctx, status, t->name, at, 0, 0);
+    rt_type_text(ctx->due, rt_dtype_name((uint32_t)t->dtype), t->rank, t->shape);
+    snprintf(ctx->found, sizeof ctx->found, "%s", found);
+    ctx->error.due = ctx->due;
+    ctx->error.found = ctx->found;
     return status;
 }
 
 const gradc_rt_error *gradc_rt_last_error(const gradc_rt_ctx *ctx)
 {
-    static const gradc_rt_error no_context = {GRADC_RT_E_ARGUMENT, NULL, 0, 0, 0};
+    static const gradc_rt_error no_context = {.status = GRADC_RT_E_ARGUMENT};
     return ctx ? &ctx->error : &no_context;
 }

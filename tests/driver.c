@@ -524,6 +524,15 @@ START_TEST(the_header_says_which_indices_are_taken)
 }
 END_TEST
 
+START_TEST(a_missing_file_is_named_once)
+{
+    gradc("info", ROOT "examples/fashion/cnn.onnx", "--train", "--freeze=@nowhere.txt");
+    ck_exit(2, "a list of names");
+    const char *told = strstr(said.err, "nowhere.txt");
+    ck_assert_msg(told && !strstr(told + 1, "nowhere.txt"), "%s", said.err);
+}
+END_TEST
+
 START_TEST(a_text_error_has_a_place_and_a_caret)
 {
     put_text("bad.gir", "gir 1\nmodule \"bad\"\nentry @forward( input %x : f32[3] ) {\n    %y = frob %x : f32[3]\n    %z = neg %w : f32[3]\n"
@@ -797,6 +806,7 @@ int main(void)
     tcase_add_test(c, a_bad_label_names_tensor_position_value_and_limit);
     tcase_add_test(c, the_header_says_what_everything_is_for);
     tcase_add_test(c, the_header_says_which_indices_are_taken);
+    tcase_add_test(c, a_missing_file_is_named_once);
     tcase_add_test(c, a_text_error_has_a_place_and_a_caret);
     tcase_add_test(c, text_comes_from_stdin_too);
     tcase_add_test(c, dump_shows_each_form);

@@ -237,6 +237,44 @@ START_TEST(hostile_files_are_refused)
 }
 END_TEST
 
+/* Which tensor, what is due, what the file has. */
+START_TEST(a_refused_tensor_is_described)
+{
+    static const struct { const char *entry, *tensor, *due, *found; size_t data; } bad[] = {
+        {"{}", "w", "f32[8]", "nothing of that name", 0},
+        {"{\"w\":{\"dtype\":\"F64\",\"shape\":[2,4],\"data_offsets\":[0,64]}}", "w", "f32[8]", "f64[2,4]", 64},
+        {"{\"w\":{\"dtype\":\"F8_E4M3\",\"shape\":[8],\"data_offsets\":[0,8]}}", "w", "f32[8]", "?[8]", 8},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", "w", "f32[8]", "f32[]", 4},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32]},"
+         "\"mask\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[32,35]}}", "mask",
+         "bool[1,3]", "u8[3]", 35},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32]},"
+         "\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[32,35]}}", "mean",
+         "f32[]", "nothing of that name", 35},
+    };
+    fake f = fake_new(&fake_model, 1, NULL);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_header(bad[i].entry, bad[i].data);
+        ck_assert_int_eq(gradc_rt_load(f.ctx, path), GRADC_RT_E_FORMAT);
+        const gradc_rt_error *e = gradc_rt_last_error(f.ctx);
+        ck_assert_msg(!strcmp(e->tensor, bad[i].tensor) && !strcmp(e->found, bad[i].found), "case %zu: '%s' has %s", i, e->tensor, e->found);
+        ck_assert_msg(!strcmp(e->due, bad[i].due), "case %zu: %s is due", i, e->due);
+    }
+    char header[2048];
+    int n = sprintf(header, "{\"w\":{\"dtype\":\"F32\",\"data_offsets\":[0,0],\"shape\":[0");
+    for (int i = 1; i < 64; i++)
+        n += sprintf(header + n, ",123456789");
+    sprintf(header + n, "]}}");
+    write_header(header, 0);
+    ck_assert_int_eq(gradc_rt_load(f.ctx, path), GRADC_RT_E_FORMAT);
+    ck_assert_ptr_nonnull(strstr(gradc_rt_last_error(f.ctx)->found, "f32[0,123456789,"));
+    ck_assert_ptr_nonnull(strstr(gradc_rt_last_error(f.ctx)->found, ",...]"));
+    ck_assert_int_eq(gradc_rt_load(f.ctx, "/nowhere/at/all"), GRADC_RT_E_FILE);
+    ck_assert(!gradc_rt_last_error(f.ctx)->due && !gradc_rt_last_error(f.ctx)->found);
+    fake_free(f);
+}
+END_TEST
+
 START_TEST(a_shape_of_a_thousand_dimensions_is_refused)
 {
     fake f = fake_new(&fake_model, 1, NULL);
@@ -538,6 +576,7 @@ int main(void)
     tcase_add_test(c, the_file_is_as_others_read_it);
     tcase_add_test(c, files_of_others_load);
     tcase_add_test(c, hostile_files_are_refused);
+    tcase_add_test(c, a_refused_tensor_is_described);
     tcase_add_test(c, a_shape_of_a_thousand_dimensions_is_refused);
     tcase_add_test(c, a_boolean_is_0_or_1);
     tcase_add_test(c, a_file_cut_anywhere_is_refused);

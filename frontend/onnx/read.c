@@ -593,7 +593,7 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
         ir_report(ctx, IR_ERROR, loc, "not an ONNX model: it has no graph");
         return NULL;
     }
-    r.used_offers = r.dims = ir_map_new(r.scratch);
+    r.used_offers = r.dims = r.unopened = ir_map_new(r.scratch);
     if (!opsets_ok(&r, loc))
         return NULL;
     if (r.model->n_training_info)

@@ -120,6 +120,7 @@ struct onnx_reader {
     ir_map outer_of;      /* captured parameter -> the value outside */
     ir_map used_offers;   /* input name -> its literal, baked because it decides a shape */
     ir_map dims;          /* symbolic dimension -> extent + 1 */
+    ir_map unopened;      /* names of files of external data that were told not to open */
     ir_map updated;       /* state -> its new value in `train` */
     ir_map quantised;     /* integer value -> what it was made of (op_quantize.c) */
     ir_map straight;      /* type -> attributes of the call that passes gradients straight through */

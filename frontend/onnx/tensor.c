@@ -5,6 +5,7 @@
 #include "frontend/onnx/reader.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* TensorProto.DataType, by number. */
 static const struct { const char *name; int dtype; } types[] = {
@@ -52,6 +53,21 @@ static bool tensor_type(onnx_reader *r, const ir_loc *loc, const Onnx__TensorPro
     return false;
 }
 
+/* Bytes of a file beside the model. One that cannot be opened is told of once, however many tensors lie in it. */
+static bool read_beside(onnx_reader *r, const ir_loc *loc, const char *name, int64_t offset, int64_t bytes, ir_data *out)
+{
+    if (ir_map_get_text(&r->unopened, name))
+        return false;
+    if (ir_read_beneath(r->arena, loc, r->folder, name, offset, bytes, out))
+        return true;
+    int fd = ir_open_beneath(r->folder, name, false);
+    if (fd < 0)
+        ir_map_put_text(&r->unopened, name, r);
+    else
+        close(fd);
+    return false;
+}
+
 /* Keys of external data: location, offset, length, checksum; each once. */
 static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t, int64_t bytes, ir_data *out)
 {
@@ -91,7 +107,7 @@ static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto 
         ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' lies in a file beside the model, which has no folder here", t->name);
         return false;
     }
-    return ir_read_beneath(r->arena, loc, r->folder, value[0], number[1], bytes, out);
+    return read_beside(r, loc, value[0], number[1], bytes, out);
 }
 
 /* bytes may be NULL when there are none; a literal's data never is. */
