@@ -6,6 +6,8 @@ import math
 import numpy as np
 from onnx.reference.op_run import OpRun
 
+import recurrent
+
 
 def erf(x):
     return np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype).reshape(x.shape)
@@ -110,4 +112,4 @@ class Scan(OpRun):
         return tuple(states + [np.moveaxis(y, 0, entry(self.scan_output_axes, k)) for k, y in enumerate(stacked)])
 
 
-ALL = [Loop, Scan, LRN, Gelu, Erf, Mean, GlobalLpPool, GatherElements, ScatterElements, Scatter]
+ALL = [*recurrent.ALL, Loop, Scan, LRN, Gelu, Erf, Mean, GlobalLpPool, GatherElements, ScatterElements, Scatter]
