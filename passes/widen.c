@@ -59,10 +59,10 @@ static void widen_func(ir_func *f)
         if (inst->op == IR_OP_convert && IR_ATTR(inst, convert)->to == IR_F32)
             IR_ATTR(inst, convert)->to = IR_F64;
         if (inst->op == IR_OP_bitcast) {
+            if (inst->operand[0]->type.dtype == IR_F64 && ir_dtypes[inst->result[0]->type.dtype].bytes == 4)
+                to_bits(inst);
             if (inst->result[0]->type.dtype == IR_F32)
                 from_bits(inst);
-            else if (inst->operand[0]->type.dtype == IR_F64 && ir_dtypes[inst->result[0]->type.dtype].bytes == 4)
-                to_bits(inst);
             continue;
         }
         for (int i = 0; i < inst->nresults; i++)
