@@ -221,9 +221,9 @@ class Judge:
                 return "ill-conditioned"
             near = [v is not None and distance(got[i], v[i]) <= base + 10 * noise[i] for v in (theirs, true)]
             if not any(near):
-                raise Failed("wrong", self.culprit(got, i, None), self.sayings(name, got[i], theirs and theirs[i], true and true[i]))
+                raise Failed("wrong", self.operators(), self.sayings(name, got[i], theirs and theirs[i], true and true[i]))
             if near[1] and theirs is not None and not near[0]:
-                at = self.culprit(got, i, "onnxruntime")
+                at = self.culprit()
                 if not known.fault(at):
                     raise Failed("onnxruntime disagrees", at, self.sayings(name, got[i], theirs[i], true[i]))
             if not near[1]:  # onnx.reference is wrong
@@ -234,20 +234,24 @@ class Judge:
         with np.printoptions(precision=7, threshold=40):
             return f"{name}:\ngradc {got.dtype}{list(got.shape)} {got}\nonnxruntime {theirs}\nonnx.reference {true}"
 
-    def culprit(self, got, i, who):
+    def operators(self):
+        return " ".join(sorted(operators(self.model.graph) - {"Constant"})[:12])
+
+    def culprit(self):
         """The first node on whose result the oracles differ, or all operators."""
         arrays = {**self.feed, **{t.name: numpy_helper.to_array(t) for t in self.model.graph.initializer}}
         opset = next(o.version for o in self.model.opset_import if o.domain == "")
-        if who:
-            for node in self.model.graph.node:
-                model, feed = oracle.part([node], [o for o in node.output if o], arrays, opset)
-                theirs, ours = oracle.onnxruntime_values(model, feed), oracle.reference_values(model, feed)
-                if theirs is None and ours is None:
-                    break
-                if theirs and ours and any(distance(a, b) > 1e-5 for a, b in zip(theirs, ours) if not isinstance(a, list)):
-                    return known.describe(node, arrays)
-                arrays.update(zip([o for o in node.output if o], theirs or ours))
-        return " ".join(sorted(operators(self.model.graph) - {"Constant"})[:12])
+        for node in self.model.graph.node:
+            names = [o for o in node.output if o]
+            model, feed = oracle.part([node], names, arrays, opset)
+            theirs = oracle.onnxruntime_values(model, feed) or oracle.onnxruntime_in_single(model, feed)
+            ours = oracle.reference_values(oracle.DOUBLE.model(model), oracle.DOUBLE.feed(feed))
+            if theirs is None and ours is None:
+                break
+            if theirs and ours and any(distance(a, b) > 1e-5 for a, b in zip(theirs, ours) if not isinstance(a, list)):
+                return known.describe(node, arrays)
+            arrays.update(zip(names, oracle.of_types(theirs, feed.values()) if theirs else ours))
+        return self.operators()
 
     # ---- Gradients ----
 
@@ -296,7 +300,7 @@ class Judge:
                 if distance(v, true) <= 10 * noise < 1e-2:  # the file's own roundings, of constants or casts
                     continue
                 if distance(self.got[names.index(n)], true) <= TOLERANCE[self.narrowest]:
-                    raise Failed("wrong in double", " ".join(sorted(operators(self.model.graph))), self.sayings(n, v, None, true))
+                    raise Failed("wrong in double", self.operators(), self.sayings(n, v, None, true))
                 return False
         return self.exact is not None
 
@@ -347,7 +351,7 @@ class Judge:
             finite = np.isfinite(along(1e-6) + along(-1e-6))
             bad = [n for n, g in found.items() if not np.isfinite(g).all()]
             if finite and differ(0.0) != "kink":
-                raise Failed("gradient is no number", " ".join(sorted(operators(graph) - {"Constant"})[:12]), " ".join(bad))
+                raise Failed("gradient is no number", self.operators(), " ".join(bad))
             return "gradient is no number at a kink"
         how = differ(sum(slopes.values()))
         if how is None:
@@ -356,4 +360,4 @@ class Judge:
             return "kink"
         each = {n: differ(s, n) for n, s in slopes.items()}
         wrong = {n: d for n, d in each.items() if d not in (None, "kink")}
-        raise Failed("gradient", " ".join(sorted(operators(graph) - {"Constant"})[:12]), f"{how}; {wrong}")
+        raise Failed("gradient", self.operators(), f"{how}; {wrong}")
