@@ -763,6 +763,16 @@ START_TEST(fixtures_agree)
 }
 END_TEST
 
+START_TEST(a_bitcast_to_the_same_type_has_a_gradient)
+{
+    static const char *const model = ROOT "tests/fixtures/onnx/same_bits.onnx", *const data = ROOT "tests/fixtures/onnx/same_bits.npz";
+    gradc("run", model, "--inputs", data, "--grad", "--expect", data);
+    ck_exit(0, said.err);
+    gradc("run", model, "--inputs", data, "--grad", "--expect", data, "--f64");
+    ck_exit(0, said.err);
+}
+END_TEST
+
 START_TEST(a_wrong_value_is_noticed)
 {
     gradc("run", ROOT "tests/fixtures/onnx/if_true.onnx", "--inputs", ROOT "tests/fixtures/onnx/if_true.npz", "--expect",
@@ -816,6 +826,7 @@ int main(void)
     tcase_add_test(c, nothing_is_written_on_failure);
     tcase_add_test(c, a_file_too_large_leaves_nothing);
     tcase_add_test(c, fixtures_agree);
+    tcase_add_test(c, a_bitcast_to_the_same_type_has_a_gradient);
     tcase_add_test(c, a_wrong_value_is_noticed);
     tcase_add_test(c, quiet_hides_notes);
     suite_add_tcase(s, c);

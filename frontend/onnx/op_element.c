@@ -239,5 +239,8 @@ BUILD(cast)
         n->failed = true;
         return;
     }
-    n->out[0] = n->op->extra == 2 ? ir_build1(n->b, IR_OP_bitcast, &X, 1, &(ir_attrs){.bitcast.to = to}) : ir_convert(n->b, X, to);
+    if (n->op->extra == 2 && to != X->type.dtype) /* to the same type it is the value, with its derivative */
+        n->out[0] = ir_build1(n->b, IR_OP_bitcast, &X, 1, &(ir_attrs){.bitcast.to = to});
+    else
+        n->out[0] = ir_convert(n->b, X, to);
 }
