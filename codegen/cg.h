@@ -48,6 +48,7 @@ typedef struct cg_unit {
     int nparts;                 /* 0: kernels stand here */
     int64_t weight;             /* of a part: instructions in it */
     int nkernels;               /* emitted so far */
+    int nparts_cut;             /* parts of entries emitted so far, for their names */
     struct cg_kernels *kernels; /* emitted so far, by signature: identical ones are emitted once */
     struct cg_data *data;       /* constant data emitted so far */
     struct cg_debug *info;      /* debug.c; NULL before the first function */

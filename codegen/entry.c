@@ -3,8 +3,9 @@
  *
  * Entries: a planned function becomes one LLVM function that every worker runs. It calls the kernels phase by phase, which
  * take their share of the tasks each; between phases the workers meet. Loops and branches stand in it as such, around the kernels of the
- * functions that they name. */
+ * functions that they name. A long list of kernels is cut into parts, functions of their own: LLVM's time grows faster than a function. */
 #include "codegen/emit.h"
+#include "ir/map.h"
 
 #include <string.h>
 
@@ -14,6 +15,14 @@ typedef struct storage {
     int64_t offset;
 } storage;
 
+/* Pointers of the function that a part was cut from, which it stores where the part loads those that it needs. */
+typedef struct bridge {
+    ir_map number;        /* of a pointer there, + 1 */
+    LLVMValueRef array;   /* here */
+    LLVMValueRef *loaded; /* here, by number */
+    LLVMValueRef end;     /* of the block in which they are loaded */
+} bridge;
+
 /* A function whose kernels are being called: where its parameters, results and scratch are. */
 typedef struct frame {
     const ir_func *f;
@@ -21,6 +30,7 @@ typedef struct frame {
     storage scratch;
     bool guarded; /* kernels whose outputs are not wanted are skipped */
     int checks;   /* number of its first index check in the entry */
+    bridge *bridge; /* in a part: what the pointers above are here; else NULL */
 } frame;
 
 typedef struct program {
@@ -62,25 +72,47 @@ static const void *ordered(cg_unit *u, const ir_value *v, const ir_literal *l)
     return to;
 }
 
+/* Storage of the frame, by a pointer of the function that is being filled. */
+static storage here(program *p, const frame *f, storage s)
+{
+    bridge *x = f->bridge;
+    if (!x || LLVMIsConstant(s.base))
+        return s;
+    cg_unit *u = p->u;
+    intptr_t number = (intptr_t)ir_map_get_ptr(&x->number, s.base) - 1;
+    if (!x->loaded[number]) {
+        LLVMBasicBlockRef now = LLVMGetInsertBlock(u->b);
+        LLVMPositionBuilderBefore(u->b, x->end);
+        x->loaded[number] = LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, x->array, cg_i64(u, 8 * number)), "");
+        LLVMPositionBuilderAtEnd(u->b, now);
+    }
+    return (storage){x->loaded[number], s.offset};
+}
+
+static storage scratch_of(program *p, const frame *f)
+{
+    return here(p, f, f->scratch);
+}
+
 static storage storage_of(program *p, const frame *f, const ir_value *v)
 {
     storage s;
     if (!v->def)
-        return f->param[v->index];
+        return here(p, f, f->param[v->index]);
     if (v->def->op == IR_OP_constant && !v->kernel) {
         const ir_literal *l = IR_ATTR(v->def, constant)->value;
         return (storage){cg_data_of(p->u, ordered(p->u, v, l), (size_t)ir_bytes(&l->type)), 0};
     }
     switch (v->place) {
     case IR_SCRATCH:
-        s = f->scratch;
+        s = scratch_of(p, f);
         s.offset += v->offset + v->shift;
         return s;
     case IR_AT_PARAM:
-        s = f->param[v->offset];
+        s = here(p, f, f->param[v->offset]);
         break;
     case IR_AT_RESULT:
-        s = f->result[v->offset];
+        s = here(p, f, f->result[v->offset]);
         break;
     default:
         BUG("a value of %s has no place", ir_ops[v->def->op].name);
@@ -127,7 +159,7 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
     for (int i = 0; i < call.nargs; i++)
         arg[i + 1] = pointer(p, storage_of(p, f, call.arg[i]));
     if (call.scratch) {
-        storage own = f->scratch;
+        storage own = scratch_of(p, f);
         own.offset += k->scratch_at;
         arg[call.nargs + 1] = pointer(p, own);
     }
@@ -172,7 +204,7 @@ static int add_checks(program *p, const ir_func *f)
 /* A frame for a function that kernel k runs; parameters and results are the caller's to fill. */
 static frame frame_of(program *p, const frame *outer, const ir_kernel *k, const ir_func *f)
 {
-    frame inner = {.f = f, .scratch = outer->scratch};
+    frame inner = {.f = f, .scratch = scratch_of(p, outer)};
     inner.scratch.offset += k->scratch_at;
     inner.checks = add_checks(p, f);
     inner.param = ir_array(p->u->arena, storage, f->params.count + 1);
@@ -249,7 +281,7 @@ static void choose_buffers(program *p, const frame *f, loop *l)
 {
     cg_unit *u = p->u;
     for (int i = 0; i < l->carries; i++) {
-        storage spare = f->scratch;
+        storage spare = scratch_of(p, f);
         spare.offset += l->k->spare[i];
         LLVMValueRef result = pointer(p, storage_of(p, f, l->k->core->result[i])), other = pointer(p, spare);
         l->to[i] = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, l->now[i], result, ""), other, result, "");
@@ -307,7 +339,7 @@ static storage slice(program *p, storage s, LLVMValueRef number, int64_t size)
 /* The flag that iteration t asks; the next one's is the other: a worker may still ask while another is in the body and writes that. */
 static storage flag_of(program *p, const frame *f, const ir_kernel *k, int carries, LLVMValueRef t)
 {
-    storage flags = f->scratch;
+    storage flags = scratch_of(p, f);
     flags.offset += k->spare[carries];
     return slice(p, flags, LLVMBuildAnd(p->u->b, t, cg_i64(p->u, 1), ""), 1);
 }
@@ -364,7 +396,7 @@ static void run_while(program *p, const frame *f, const ir_kernel *k)
     const ir_inst *inst = k->core;
     const struct ir_attrs_while_loop *a = IR_ATTR(inst, while_loop);
     loop l = {.k = k, .consts = (int)a->consts, .carries = inst->nresults};
-    storage go = f->scratch;
+    storage go = scratch_of(p, f);
     go.offset += k->spare[l.carries];
     open_loop(p, f, &l);
     const ir_func *functions[2] = {a->test, a->body};
@@ -404,22 +436,18 @@ static void run_kernel(program *p, const frame *f, const ir_kernel *k)
     }
 }
 
-static void run(program *p, const frame *f)
+/* Kernels from number `from` to number `to`, and the meetings before them. */
+static void run_some(program *p, const frame *f, int from, int to, uint64_t all)
 {
     cg_unit *u = p->u;
     const ir_schedule *s = f->f->schedule;
-    if (!s)
-        BUG("@%s is not planned", f->f->name);
-    uint64_t all = 0;
-    for (int i = 0; i < s->kernels.count; i++)
-        all |= s->kernels.items[i]->wanted;
-    for (int i = 0, phase = 0; i < s->kernels.count; i++) {
+    for (int i = from; i < to; i++) {
         const ir_kernel *k = s->kernels.items[i];
+        int phase = i ? s->kernels.items[i - 1]->phase : 0;
         if (k->phase != phase) {
             barrier(p);
             if (phase <= s->checked_phase && k->phase > s->checked_phase)
                 leave_if_failed(p);
-            phase = k->phase;
         }
         bool guard = f->guarded && k->wanted != all && !(k->wanted >> 63);
         LLVMBasicBlockRef then, next = NULL;
@@ -434,6 +462,137 @@ static void run(program *p, const frame *f)
         if (guard)
             end_alone(p, next);
     }
+}
+
+/* ---- Parts ---- */
+
+enum { PART = 64 }; /* kernels in a part, and in a function that is not cut */
+
+static int kernels_in(const ir_func *f);
+
+/* Of those that k stands for, how many stand in the function that runs k. */
+static int kernels_of(const ir_kernel *k)
+{
+    ir_func *called[2];
+    int n = 1;
+    for (int c = 0, calls = k->kind >= IR_KERNEL_LOOP ? ir_called(k->core, called, 2) : 0; c < calls; c++)
+        n += kernels_in(called[c]);
+    return n;
+}
+
+static int kernels_in(const ir_func *f)
+{
+    int n = 0;
+    for (int i = 0; f->schedule && i < f->schedule->kernels.count && n <= PART; i++)
+        n += kernels_of(f->schedule->kernels.items[i]);
+    return n <= PART ? n : 1; /* a cut one is a few calls */
+}
+
+static void add_plain_attributes(cg_unit *u, LLVMValueRef function)
+{
+    /* A long list of calls gains nothing from LLVM's passes, which would keep all its pointers in registers, that is on the stack. */
+    static const char *const plain[] = {"noinline", "optnone"};
+    for (int i = 0; i < 2; i++)
+        LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                                LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName(plain[i], strlen(plain[i])), 0));
+}
+
+static void cross(bridge *x, LLVMValueRef base, LLVMValueRef *all, int *n)
+{
+    if (LLVMIsConstant(base) || ir_map_get_ptr(&x->number, base))
+        return;
+    all[(*n)++] = base;
+    ir_map_put_ptr(&x->number, base, (void *)(intptr_t)*n); /* NOLINT: a number is what is kept */
+}
+
+/* Stores the pointers of the frame, each once, in an array on the stack of the function. */
+static LLVMValueRef build_bridge(program *p, const frame *f, bridge *x)
+{
+    cg_unit *u = p->u;
+    int n = 0, params = f->f->params.count, results = f->f->results.count;
+    LLVMValueRef *all = ir_array(u->arena, LLVMValueRef, params + results + 1);
+    x->number = ir_map_new(u->arena);
+    cross(x, scratch_of(p, f).base, all, &n);
+    for (int i = 0; i < params; i++)
+        cross(x, here(p, f, f->param[i]).base, all, &n);
+    for (int i = 0; i < results; i++)
+        cross(x, here(p, f, f->result[i]).base, all, &n);
+    LLVMBasicBlockRef now = LLVMGetInsertBlock(u->b), first = LLVMGetEntryBasicBlock(p->function);
+    LLVMPositionBuilderBefore(u->b, LLVMGetFirstInstruction(first)); /* once a call, not once a turn of a loop */
+    LLVMValueRef array = LLVMBuildArrayAlloca(u->b, u->ptr, cg_i64(u, n + 1), "");
+    LLVMPositionBuilderAtEnd(u->b, now);
+    for (int i = 0; i < n; i++)
+        LLVMBuildStore(u->b, all[i], cg_gep(u, array, cg_i64(u, (int64_t)i * 8)));
+    return array;
+}
+
+/* The function (worker, wanted, pointers) that runs some kernels of f; not 0: the call has failed. */
+static LLVMValueRef part_function(const program *outer, const frame *f, bridge *x, int from, int to, uint64_t all)
+{
+    cg_unit *u = outer->u;
+    program p = *outer;
+    frame inner = *f;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
+    LLVMMetadataRef place = cg_debug_enter(u, NULL);
+    LLVMTypeRef param[3] = {u->ptr, u->i64, u->ptr};
+    const char *symbol = ir_format(u->arena, "%s_%s_part%d%s", u->prefix, u->entry ? u->entry : "entry", u->nparts_cut++, u->suffix);
+    p.function = LLVMAddFunction(u->module, symbol, LLVMFunctionType(u->i32, param, 3, 0));
+    LLVMSetLinkage(p.function, LLVMInternalLinkage);
+    add_plain_attributes(u, p.function);
+    cg_debug_function(u, p.function, f->f->name, f->f->first ? f->f->first->loc : NULL);
+    LLVMBasicBlockRef first = block(&p), body = block(&p);
+    p.leave = block(&p);
+    p.worker = LLVMGetParam(p.function, 0);
+    p.wanted = LLVMGetParam(p.function, 1);
+    x->array = LLVMGetParam(p.function, 2);
+    memset(x->loaded, 0, (size_t)(f->f->params.count + f->f->results.count + 1) * sizeof(LLVMValueRef));
+    inner.bridge = x;
+    LLVMPositionBuilderAtEnd(u->b, p.leave);
+    LLVMBuildRet(u->b, LLVMConstInt(u->i32, 1, 0));
+    LLVMPositionBuilderAtEnd(u->b, first);
+    p.id = cg_worker_word(u, p.worker, CG_WORKER_ID);
+    x->end = LLVMBuildBr(u->b, body);
+    LLVMPositionBuilderAtEnd(u->b, body);
+    run_some(&p, &inner, from, to, all);
+    LLVMBuildRet(u->b, LLVMConstNull(u->i32));
+    LLVMPositionBuilderAtEnd(u->b, before);
+    cg_debug_leave(u, place);
+    return p.function;
+}
+
+static void run_in_parts(program *p, const frame *f, uint64_t all)
+{
+    cg_unit *u = p->u;
+    const ir_schedule *s = f->f->schedule;
+    bridge x = {.loaded = ir_array(u->arena, LLVMValueRef, f->f->params.count + f->f->results.count + 1)};
+    LLVMValueRef args[] = {p->worker, p->wanted, build_bridge(p, f, &x)};
+    for (int from = 0, to; from < s->kernels.count; from = to) {
+        int n = kernels_of(s->kernels.items[from]);
+        for (to = from + 1; to < s->kernels.count && (n += kernels_of(s->kernels.items[to])) <= PART;)
+            to++;
+        LLVMValueRef part = part_function(p, f, &x, from, to, all);
+        LLVMValueRef bad = LLVMBuildCall2(u->b, LLVMGlobalGetValueType(part), part, args, 3, "");
+        LLVMBasicBlockRef next = block(p);
+        LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntNE, bad, LLVMConstNull(u->i32), ""), p->leave, next);
+        LLVMPositionBuilderAtEnd(u->b, next);
+    }
+}
+
+static void run(program *p, const frame *f)
+{
+    const ir_schedule *s = f->f->schedule;
+    if (!s)
+        BUG("@%s is not planned", f->f->name);
+    uint64_t all = 0;
+    int n = 0;
+    for (int i = 0; i < s->kernels.count; i++) {
+        all |= s->kernels.items[i]->wanted;
+        n += n > PART ? 0 : kernels_of(s->kernels.items[i]);
+    }
+    if (n > PART && s->kernels.count > 1)
+        run_in_parts(p, f, all);
+    else
+        run_some(p, f, 0, s->kernels.count, all);
 }
 
 static void find_runtime(program *p)
@@ -467,11 +626,7 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
     LLVMTypeRef param[3] = {u->ptr, u->ptr, u->i64};
     p->function = LLVMAddFunction(u->module, symbol, LLVMFunctionType(u->nothing, param, 3, 0));
     LLVMSetLinkage(p->function, LLVMInternalLinkage);
-    /* A long list of calls gains nothing from LLVM's passes, which would keep all its pointers in registers, that is on the stack. */
-    static const char *const plain[] = {"noinline", "optnone"};
-    for (int i = 0; i < 2; i++)
-        LLVMAddAttributeAtIndex(p->function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                                LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName(plain[i], strlen(plain[i])), 0));
+    add_plain_attributes(u, p->function);
     cg_debug_function(u, p->function, f->name, f->first ? f->first->loc : NULL);
     find_runtime(p);
     LLVMBasicBlockRef first = block(p);
