@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -266,12 +265,13 @@ static gradc_rt_status check_ranges(loader *l)
 /* State i must be in the file, and is not, or is another: the first of its kind. */
 static gradc_rt_status due(loader *l, uint32_t i)
 {
-    char found[RT_TYPE_TEXT] = "nothing of that name", dtype[8] = "?";
+    char found[RT_TYPE_TEXT] = "nothing of that name";
+    const char *dtype = "?";
     const entry *e = &l->unlike[!rt_is_param(l->ctx->model, i)].entry;
     if (l->found[i] == MISMATCH) {
         for (uint32_t t = 0; rt_dtype_bytes(t); t++) /* what else a file may say is not repeated */
             if (rt_text_is(e->dtype, rt_dtype_name(t)))
-                snprintf(dtype, sizeof dtype, "%s", rt_dtype_name(t));
+                dtype = rt_dtype_name(t);
         rt_type_text(found, dtype, e->rank, e->shape);
     }
     return rt_fail_tensor(l->ctx, l->foreign ? GRADC_RT_E_MODEL : GRADC_RT_E_FORMAT, &l->ctx->model->state[i].tensor, 0, found);

@@ -75,6 +75,9 @@ struct gradc_rt_ctx {
 gradc_rt_status rt_fail(gradc_rt_ctx *ctx, gradc_rt_status status, const char *tensor, int64_t at, int64_t value, int64_t limit);
 /* The same of a tensor that a file should have: what is due of it, and what the file has. */
 gradc_rt_status rt_fail_tensor(gradc_rt_ctx *ctx, gradc_rt_status status, const gradc_rt_tensor *t, int64_t at, const char *found);
+/* The decimal digits of value, without a zero at the end; how many. */
+enum { RT_DIGITS = 20 };
+size_t rt_digits(char to[RT_DIGITS], uint64_t value);
 /* "f32[3,2]"; dtype as safetensors files spell it, in capitals. */
 void rt_type_text(char text[RT_TYPE_TEXT], const char *dtype, int rank, const int64_t *shape);
 /* Bytes of an element; 0 for what is no element type. */

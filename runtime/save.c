@@ -65,12 +65,8 @@ static void put_text(sink *s, const char *text)
 
 static void put_number(sink *s, uint64_t value)
 {
-    char digits[20];
-    size_t n = sizeof digits;
-    do
-        digits[--n] = (char)('0' + value % 10);
-    while (value /= 10);
-    put(s, digits + n, sizeof digits - n);
+    char digits[RT_DIGITS];
+    put(s, digits, rt_digits(digits, value));
 }
 
 static void put_hex(sink *s, uint64_t value, int digits)

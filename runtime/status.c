@@ -4,7 +4,6 @@
  * Status texts, error reports, element types. */
 #include "runtime/rt.h"
 
-#include <stdio.h>
 #include <string.h>
 
 const char *gradc_rt_status_text(gradc_rt_status status)
@@ -54,6 +53,18 @@ gradc_rt_status rt_fail(gradc_rt_ctx *ctx, gradc_rt_status status, const char *t
     return status;
 }
 
+size_t rt_digits(char to[RT_DIGITS], uint64_t value)
+{
+    char reversed[RT_DIGITS];
+    size_t n = 0;
+    do
+        reversed[n++] = (char)('0' + value % 10);
+    while (value /= 10);
+    for (size_t i = 0; i < n; i++)
+        to[i] = reversed[n - 1 - i];
+    return n;
+}
+
 void rt_type_text(char text[RT_TYPE_TEXT], const char *dtype, int rank, const int64_t *shape)
 {
     size_t n = 0;
@@ -61,14 +72,14 @@ void rt_type_text(char text[RT_TYPE_TEXT], const char *dtype, int rank, const in
         text[n] = (char)(dtype[n] >= 'A' && dtype[n] <= 'Z' ? dtype[n] - 'A' + 'a' : dtype[n]);
     text[n++] = '[';
     for (int d = 0; d < rank; d++) {
-        char number[24];
-        size_t length = (size_t)snprintf(number, sizeof number, d ? ",%lld" : "%lld", (long long)shape[d]);
-        if (n + length + sizeof ",...]" > RT_TYPE_TEXT) {
+        if (n + RT_DIGITS + sizeof ",,...]" > RT_TYPE_TEXT) {
             memcpy(text + n, ",...", 4);
             n += 4;
             break;
         }
-        memcpy(text + n, number, length);
+        if (d)
+            text[n++] = ',';
+        size_t length = rt_digits(text + n, (uint64_t)shape[d]);
         n += length;
     }
     memcpy(text + n, "]", 2);
@@ -78,7 +89,10 @@ gradc_rt_status rt_fail_tensor(gradc_rt_ctx *ctx, gradc_rt_status status, const 
 {
     rt_fail(ctx, status, t->name, at, 0, 0);
     rt_type_text(ctx->due, rt_dtype_name((uint32_t)t->dtype), t->rank, t->shape);
-    snprintf(ctx->found, sizeof ctx->found, "%s", found);
+    size_t n = strlen(found);
+    n = n < sizeof ctx->found ? n : sizeof ctx->found - 1;
+    memcpy(ctx->found, found, n);
+    ctx->found[n] = 0;
     ctx->error.due = ctx->due;
     ctx->error.found = ctx->found;
     return status;
