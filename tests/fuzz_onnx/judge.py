@@ -344,8 +344,9 @@ class Judge:
             here, found = along(0, only), []
             for h in (1e-6, 4e-6):  # at a step both sides may look alike, but grow as h shrinks
                 found += [(along(h, only) - here) / h, (here - along(-h, only)) / h]
-            mean = sum(found) / 4
-            return f"{slope} and not {mean}" if max(found) - min(found) < abs(slope - mean) else "kink"
+            mean, spread = sum(found) / 4, max(found) - min(found)
+            smooth = spread <= 1e-4 * max(scale, abs(found[0])) + 1e-9 * size and spread < abs(slope - mean)
+            return f"{slope} and not {mean}" if smooth else "kink"
 
         if not all(np.isfinite(g).all() for g in found.values()):
             finite = np.isfinite(along(1e-6) + along(-1e-6))
