@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) The gradc authors
 """Operators that onnx.reference lacks, refuses in general, or has wrong: Erf and Gelu are in single precision whatever they are given, LRN is
-of as many channels as there are batches, a Loop without a condition never runs, one that stacks matrices joins them, a Scan knows no axes."""
+of as many channels as there are batches, ConvTranspose mixes up groups, a Loop without a condition never runs, one that stacks matrices
+joins them, a Scan knows no axes."""
 import math
 import numpy as np
 from onnx.reference.op_run import OpRun
@@ -60,6 +61,30 @@ class Scatter(ScatterElements):
         return super()._run(x, index, updates, axis, "none")
 
 
+class ConvTranspose(OpRun):
+    def _run(self, x, w, b=None, auto_pad="NOTSET", dilations=None, group=1, kernel_shape=None, output_padding=None, output_shape=None, pads=None,
+             strides=None):
+        n, extent, window = x.ndim - 2, x.shape[2:], w.shape[2:]
+        stride, dilation, extra = (v or [d] * n for v, d in ((strides, 1), (dilations, 1), (output_padding, 0)))
+        full = [(e - 1) * s + (k - 1) * d + 1 + o for e, s, k, d, o in zip(extent, stride, window, dilation, extra)]
+        w = w.reshape(group, w.shape[0] // group, *w.shape[1:])
+        y = np.zeros((x.shape[0], group, w.shape[2], *full), x.dtype)
+        x = x.reshape(x.shape[0], group, -1, *extent)
+        for at in np.ndindex(*window):
+            places = tuple(slice(a * d, a * d + (e - 1) * s + 1, s) for a, d, e, s in zip(at, dilation, extent, stride))
+            y[(slice(None),) * 3 + places] += np.einsum("bgi...,gio->bgo...", x, w[(slice(None),) * 3 + at])
+        y = y.reshape(y.shape[0], -1, *full)
+        low, high = [0] * n, [0] * n
+        if auto_pad.startswith("SAME"):
+            total = [f - e * s for f, e, s in zip(full, extent, stride)]
+            low = [t // 2 if auto_pad == "SAME_UPPER" else t - t // 2 for t in total]
+            high = [t - a for t, a in zip(total, low)]
+        elif auto_pad == "NOTSET" and pads:
+            low, high = pads[:n], pads[n:]
+        y = y[(slice(None),) * 2 + tuple(slice(a, f - c) for a, c, f in zip(low, high, full))]
+        return (y if b is None else y + b.reshape(-1, *[1] * n),)
+
+
 class LRN(OpRun):
     def _run(self, x, alpha=1e-4, beta=0.75, bias=1.0, size=1):
         total, c = np.zeros_like(x), x.shape[1]
@@ -112,4 +137,4 @@ class Scan(OpRun):
         return tuple(states + [np.moveaxis(y, 0, entry(self.scan_output_axes, k)) for k, y in enumerate(stacked)])
 
 
-ALL = [*recurrent.ALL, Loop, Scan, LRN, Gelu, Erf, Mean, GlobalLpPool, GatherElements, ScatterElements, Scatter]
+ALL = [*recurrent.ALL, ConvTranspose, Loop, Scan, LRN, Gelu, Erf, Mean, GlobalLpPool, GatherElements, ScatterElements, Scatter]

@@ -16,6 +16,7 @@ import known, oracle
 
 TOLERANCE = {"float64": 1e-7, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 ROUNDING = {"float64": 2.0**-50, "float32": 2.0**-22, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+LEAST = {"float64": 0.0, "float32": 1e-38, "float16": 2.0**-24, "bfloat16": 1e-38}  # below which numbers become 0
 NARROWEST = ("bfloat16", "float16", "float32", "float64")
 SECONDS = 120
 
@@ -187,7 +188,7 @@ class Judge:
         """How far rounding may carry each output."""
         worst = [0.0] * len(values)
         for k in range(4):
-            moved = exact.values(feed, (np.random.default_rng(k), self.rounding))
+            moved = exact.values(feed, (np.random.default_rng(k), self.rounding, LEAST[self.narrowest]))
             for i, v in enumerate(values):
                 worst[i] = np.inf if moved is None else max(worst[i], distance(moved[i], v))
         return worst

@@ -214,10 +214,13 @@ class Exact:
             found = run(*args, **kwargs)
             if self.noise is None:
                 return found
-            rng, size = self.noise
+            rng, size, least = self.noise
+
             def off(a):  # whole numbers are exact: shapes that are computed in floats stay
-                rounded = getattr(a, "dtype", None) == np.float64 and not np.array_equal(a, np.rint(a))
-                return a * (1 + size * rng.standard_normal(a.shape)) if rounded else a
+                if getattr(a, "dtype", None) != np.float64:
+                    return a
+                moved = a * (1 + size * rng.standard_normal(a.shape)) + least * rng.standard_normal(a.shape)
+                return np.where(a == np.rint(a), a, moved)
             return tuple(off(a) for a in found)
         return noisy_run
 
