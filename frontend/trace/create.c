@@ -147,7 +147,7 @@ static void fill_integers(gradc *g, ir_literal *l, const filling *f)
     uint64_t range = (uint64_t)f->i[1] - (uint64_t)f->i[0];
     for (int64_t i = 0; i < ir_count(&l->type); i++) {
         uint64_t high = word(&r, 2 * i), low = word(&r, 2 * i + 1);
-        ir_literal_set_int(l, i, f->i[0] + (int64_t)((unsigned __int128)(high << 32 | low) * range >> 64));
+        ir_literal_set_int(l, i, (int64_t)((uint64_t)f->i[0] + (uint64_t)((unsigned __int128)(high << 32 | low) * range >> 64)));
     }
 }
 
