@@ -133,20 +133,9 @@ static LLVMValueRef int_pow(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool 
 }
 BINARY(pow)
 
-/* The larger or smaller; NaN if either is. A constant is not NaN, so one comparison does. */
-static LLVMValueRef float_pick(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool larger)
-{
-    if (LLVMIsConstant(x)) {
-        LLVMValueRef swap = x;
-        x = y;
-        y = swap;
-    }
-    LLVMValueRef is_x = LLVMBuildFCmp(B, larger ? LLVMRealUGT : LLVMRealULT, x, y, ""); /* true when unordered */
-    LLVMValueRef r = LLVMBuildSelect(B, is_x, x, y, "");
-    return LLVMIsConstant(y) ? r : LLVMBuildSelect(B, LLVMBuildFCmp(B, LLVMRealUNO, y, y, ""), y, r, "");
-}
-FLOAT(max, float_pick(e, x, y, true)) INT(max, call2(e, is_signed ? "llvm.smax" : "llvm.umax", x, y)) BINARY(max)
-FLOAT(min, float_pick(e, x, y, false)) INT(min, call2(e, is_signed ? "llvm.smin" : "llvm.umin", x, y)) BINARY(min)
+/* NaN if either is; 0 is above -0: so the order of a reduction does not show. */
+FLOAT(max, call2(e, "llvm.maximum", y, x)) INT(max, call2(e, is_signed ? "llvm.smax" : "llvm.umax", x, y)) BINARY(max)
+FLOAT(min, call2(e, "llvm.minimum", y, x)) INT(min, call2(e, is_signed ? "llvm.smin" : "llvm.umin", x, y)) BINARY(min)
 
 static LLVMValueRef float_sign(cg_emitter *e, LLVMValueRef x, LLVMValueRef y)
 {

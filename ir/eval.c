@@ -454,8 +454,9 @@ static void binary(ir_evaluation *e, ir_literal *const *operand, ir_literal **re
     }
 
 FLOAT(add, x + y) FLOAT(sub, x - y) FLOAT(mul, x *y) FLOAT(div, x / y)
-FLOAT(max, isnan(x) ? x : isnan(y) ? y : x > y ? x : y)
-FLOAT(min, isnan(x) ? x : isnan(y) ? y : x < y ? x : y)
+/* NaN if either is; 0 is above -0. */
+FLOAT(max, isnan(x) ? x : isnan(y) ? y : x > y || (x == y && !signbit(x)) ? x : y)
+FLOAT(min, isnan(x) ? x : isnan(y) ? y : x < y || (x == y && signbit(x)) ? x : y)
 INT(add, U(x) + U(y)) INT(sub, U(x) - U(y)) INT(mul, U(x) * U(y))
 INT(max, (is_unsigned ? U(x) > U(y) : x > y) ? x : y)
 INT(min, (is_unsigned ? U(x) < U(y) : x < y) ? x : y)

@@ -15,6 +15,7 @@ enum { B = IR_CLASS_B, I = IR_CLASS_I, F = IR_CLASS_F, N = IR_CLASS_N };
 #define EXACT(op, types, operands, body) {IR_OP_##op, types, operands, body, NULL, FILL_SMALL, 0, 0, false},
 /* Limits, NaN and infinities. */
 #define NANS(op, types, operands, body) {IR_OP_##op, types, operands, body, NULL, FILL_NAN, 0, 0, false},
+#define ZEROS(op, operands, body) {IR_OP_##op, F, operands, body, NULL, FILL_ZERO, 0, 0, false},
 #define SPECIAL(op, types, operands, body) {IR_OP_##op, types, operands, body, NULL, FILL_SPECIAL, 0, 0, false},
 /* Real numbers, off by so many units in the last place, and of those of 1. */
 #define REAL(op, types, operands, body, ulps, error) {IR_OP_##op, types, operands, body, NULL, FILL_REAL, ulps, error, false},
@@ -107,6 +108,8 @@ static const op_case op_cases[] = {
                                                                  "  %y2 = neg %y1 : $[9,7]")
     EXACT(scatter, N, "%x $[9,7], %i u8[4,1] 0:6, %u $[4,9]", "%y1 = scatter %x, %i, %u combine=prod dims=[1] batch=0 : $[9,7]")
     MOVE(scatter, "%x $[9,7], %i i64[20,1] 0:8, %u $[20,7]", "%y1 = scatter %x, %i, %u combine=set dims=[0] batch=0 : $[9,7]")
+    ZEROS(scatter, "%x $[33], %i i64[100,1] 0:32, %u $[100]", "%y1 = scatter %x, %i, %u combine=max dims=[0] batch=0 : $[33]\n"
+                                                              "  %y2 = scatter %x, %i, %u combine=min dims=[0] batch=0 : $[33]")
     NANS(scatter, B|N, "%x $[33], %i i64[100,1] 0:32, %u $[100]", "%y1 = scatter %x, %i, %u combine=max dims=[0] batch=0 : $[33]\n"
                                                                   "  %y2 = scatter %x, %i, %u combine=min dims=[0] batch=0 : $[33]")
     SPECIAL(scatter, B|I, "%x $[33], %i i64[40,1] 0:32, %u $[40]", "%y1 = scatter %x, %i, %u combine=and dims=[0] batch=0 : $[33]\n"
@@ -140,9 +143,16 @@ static const op_case op_cases[] = {
                                                    "  %y5 = reduce %z combine=sum axes=[] : $[]")
     EXACT(reduce, B|N, "%x $[3,0], %e $[0]", "%y1 = reduce %x combine=max axes=[1] : $[3]\n  %y2 = reduce %e combine=min axes=[0] : $[]")
     EXACT(reduce, B|I, "%x $[3,0], %e $[0]", "%y1 = reduce %x combine=and axes=[1] : $[3]\n  %y2 = reduce %e combine=or axes=[0] : $[]")
+    ZEROS(reduce, "%x $[37,3]", "%y1 = reduce %x combine=max axes=[1] : $[37]\n  %n = neg %x : $[37,3]\n"
+                                "  %y2 = reduce %n combine=min axes=[1] : $[37]\n  %t = transpose %x perm=[1,0] : $[3,37]\n"
+                                "  %y3 = reduce %t combine=max axes=[0] : $[37]\n  %y4 = reduce %x combine=max axes=[0,1] : $[]")
+    ZEROS(reduce, "%x $[9,40]", "%n = abs %x : $[9,40]\n  %m = neg %n : $[9,40]\n  %y1 = reduce %x combine=max axes=[1] : $[9]\n"
+                                "  %y2 = reduce %n combine=min axes=[1] : $[9]\n  %y3 = reduce %m combine=max axes=[1] : $[9]")
     REAL(reduce, F, "%x $[4,999]", "%y1 = reduce %x combine=sum axes=[1] : $[4]\n  %y2 = reduce %x combine=max axes=[1] : $[4]\n"
                                    "  %e = mul %x, %x : $[4,999]\n  %y3 = reduce %e combine=max axes=[1] : $[4]", 1, 2000)
     EXACT(reduce, N, "%x $[1000,20]", "%y1 = reduce %x combine=sum axes=[0] : $[20]\n  %y2 = reduce %x combine=max axes=[1] : $[1000]")
+    ZEROS(arg_reduce, "%x $[6,17]", "%y1, %y2 = arg_reduce %x combine=max axis=0 last=0 : $[17], i64[17]\n"
+                                    "  %y3, %y4 = arg_reduce %x combine=min axis=1 last=1 : $[6], i64[6]")
     NANS(arg_reduce, B|N, "%x $[6,17]", "%y1, %y2 = arg_reduce %x combine=max axis=0 last=0 : $[17], i64[17]\n"
                                         "  %y3, %y4 = arg_reduce %x combine=max axis=1 last=1 : $[6], i64[6]")
     NANS(arg_reduce, B|N, "%x $[5,3,8]", "%y1, %y2 = arg_reduce %x combine=min axis=1 last=1 : $[5,8], i64[5,8]\n"
@@ -170,6 +180,9 @@ static const op_case op_cases[] = {
                                                         "  %y4 = reduce_window %z combine=sum window=[] stride=[] low=[] high=[] base_dilation=[] "
                                                         "window_dilation=[] : $[]\n  %y5 = reduce_window %x combine=min window=[1] stride=[1] "
                                                         "low=[-3] high=[4] base_dilation=[1] window_dilation=[1] : $[4]")
+    ZEROS(reduce_window, "%x $[9,33]", "%y1 = reduce_window %x combine=max window=[2,2] stride=[1,2] low=[1,0] high=[0,1] base_dilation=[1,1] "
+                                       "window_dilation=[1,1] : $[9,17]\n  %n = neg %x : $[9,33]\n  %y2 = reduce_window %n combine=min window=[1,3] "
+                                       "stride=[1,1] low=[0,0] high=[0,0] base_dilation=[1,1] window_dilation=[1,1] : $[9,31]")
     NANS(reduce_window, N, "%x $[9,33]", "%y1 = reduce_window %x combine=max window=[3,3] stride=[1,1] low=[1,1] high=[1,1] base_dilation=[1,1] "
                                          "window_dilation=[1,1] : $[9,33]\n  %y2 = reduce_window %x combine=min window=[7,6] stride=[2,3] low=[3,0] "
                                          "high=[0,3] base_dilation=[1,1] window_dilation=[1,1] : $[3,11]")
@@ -213,6 +226,8 @@ static const op_case op_cases[] = {
                                                             "  %y3 = cumulative %e combine=sum axis=1 reverse=0 exclusive=1 : $[3,0]\n"
                                                             "  %y4 = cumulative %e combine=sum axis=0 reverse=0 exclusive=1 : $[3,0]\n"
                                                             "  %y5 = cumulative %o combine=max axis=0 reverse=0 exclusive=1 : $[1]")
+    ZEROS(cumulative, "%x $[8,17]", "%y1 = cumulative %x combine=max axis=0 reverse=1 exclusive=0 : $[8,17]\n"
+                                    "  %y2 = cumulative %x combine=min axis=1 reverse=0 exclusive=1 : $[8,17]")
     NANS(cumulative, N, "%x $[8,17]", "%y1 = cumulative %x combine=max axis=0 reverse=1 exclusive=0 : $[8,17]\n"
                                       "  %y2 = cumulative %x combine=min axis=1 reverse=0 exclusive=0 : $[8,17]\n"
                                       "  %y3 = cumulative %x combine=max axis=1 reverse=1 exclusive=1 : $[8,17]\n"

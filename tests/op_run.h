@@ -33,6 +33,7 @@ typedef enum op_fill {
     FILL_REAL,    /* floats between -2 and 2, any integers */
     FILL_SPECIAL, /* infinities, NaN, zeros, limits, denormals, halves, and any bits */
     FILL_NAN,     /* small integers, NaN and infinities among them */
+    FILL_ZERO,    /* zeros of both signs, and a few negative numbers */
 } op_fill;
 
 typedef struct op_case {
@@ -139,6 +140,7 @@ static inline void fill_float(op_batch *b, ir_literal *l, int64_t i, op_fill fil
     case FILL_SMALL: ir_literal_set(l, i, small); break;
     case FILL_REAL: ir_literal_set(l, i, real); break;
     case FILL_NAN: ir_literal_set(l, i, r % 7 == 3 ? NAN : r % 11 == 4 ? INFINITY : r % 13 == 5 ? -INFINITY : r % 8 == 0 ? -0.0 : small); break;
+    case FILL_ZERO: ir_literal_set(l, i, r % 9 == 4 ? -1 : r % 2 ? -0.0 : 0); break;
     case FILL_SPECIAL:
         if ((i < SPECIAL_FLOATS * 2 && r % 4) || r % 2)
             ir_literal_set(l, i, special_floats[i < SPECIAL_FLOATS ? (uint64_t)i : r / 2 % SPECIAL_FLOATS]);
@@ -156,7 +158,7 @@ static inline void fill_int(op_batch *b, ir_literal *l, int64_t i, op_fill fill)
     const uint64_t special[] = {0, 1, (uint64_t)-1, top, top - 1, 2, top + 1, 7, 8, 15, 16, 31, 32, 33, 63, 64, (uint64_t)-2, 3, 100, (uint64_t)-63};
     enum { N = sizeof special / sizeof *special };
     uint64_t small = ir_is_signed(t) ? (uint64_t)((int64_t)(r % 9) - 4) : r % 6, v = r;
-    if (fill == FILL_SMALL || fill == FILL_NAN)
+    if (fill == FILL_SMALL || fill == FILL_NAN || fill == FILL_ZERO)
         v = small;
     else if (fill == FILL_SPECIAL && (i < N || r % 3))
         v = special[i < N ? (uint64_t)i : r / 3 % N];
