@@ -737,17 +737,20 @@ END_TEST
 static void each_fixture(void (*f)(const char *model, const char *data))
 {
     DIR *d = opendir(ROOT "tests/fixtures/onnx");
+    int n = 0;
     ck_assert(d != NULL);
     for (struct dirent *e; (e = readdir(d));) {
         char model[600], data[600];
-        size_t n = strlen(e->d_name);
-        if (n < 5 || strcmp(e->d_name + n - 5, ".onnx"))
+        size_t length = strlen(e->d_name);
+        if (length < 5 || strcmp(e->d_name + length - 5, ".onnx"))
             continue;
         snprintf(model, sizeof model, ROOT "tests/fixtures/onnx/%s", e->d_name);
-        snprintf(data, sizeof data, ROOT "tests/fixtures/onnx/%.*s.npz", (int)n - 5, e->d_name);
+        snprintf(data, sizeof data, ROOT "tests/fixtures/onnx/%.*s.npz", (int)length - 5, e->d_name);
         f(model, data);
+        n++;
     }
     closedir(d);
+    ck_assert_int_gt(n, 20);
 }
 
 /* Networks that were exported for training hold the values of their inference form, which --train makes of them. */

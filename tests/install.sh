@@ -32,12 +32,16 @@ cp "$to/app.c" "$to/app.cc"
 warnings="-Wall -Wextra -Wpedantic -Werror"
 # shellcheck disable=SC2086
 {
-  cc -std=c99 $warnings $cflags "$to/app.c" $libs -o "$to/app" && "$to/app"
-  cc -std=gnu99 $warnings $cflags "$to/app.c" $libs -o "$to/app" && "$to/app"
-  c++ -std=c++17 $warnings $cflags "$to/app.cc" $libs -o "$to/app" && "$to/app"
+  cc -std=c99 $warnings $cflags "$to/app.c" $libs -o "$to/app"
+  "$to/app"
+  cc -std=gnu99 $warnings $cflags "$to/app.c" $libs -o "$to/app"
+  "$to/app"
+  c++ -std=c++17 $warnings $cflags "$to/app.cc" $libs -o "$to/app"
+  "$to/app"
 }
 
 library=$(find "$to/prefix" -name libgradc_rt.a)
+[ -s "$library" ]
 size -A "$library" | awk '$1 ~ /^\.(t?data|t?bss)$/ && $2 > 0 { print "writable: " $2 " bytes in " $1; bad = 1 } END { exit bad }'
 allowed=" __errno_location clock_gettime close fstat fsync getpid memcmp memcpy memset mmap munmap open openat pread
   pthread_create pthread_join pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_sigmask readlink renameat
@@ -57,7 +61,9 @@ cd "$to"
   cc $warnings -I. "$here/examples/autograd_linked.c" autograd_loss.o $cflags $libs -o linked
 }
 ./linked >linked.txt
-[ -s linked.txt ] && ! grep -vxFf said linked.txt
+[ -s linked.txt ]
+if grep -vxFf said linked.txt; then echo "the linked program says something else"; exit 1; fi
 nm -g --defined-only "$(pkg-config --variable=libdir gradc)/libgradc.a" | awk '$2 ~ /^[A-Z]$/ { print $3 }' | sort >defined
 grep -v '^static' "$(pkg-config --variable=includedir gradc)/gradc.h" | grep -o '\bgradc_[a-z0-9_]*(' | tr -d '(' | sort -u >declared
-[ -s defined ] && { [ -z "$(comm -23 defined declared)" ] || { comm -23 defined declared; echo "defined, not declared in gradc.h"; exit 1; }; }
+[ -s defined ]
+[ -z "$(comm -23 defined declared)" ] || { comm -23 defined declared; echo "defined, not declared in gradc.h"; exit 1; }

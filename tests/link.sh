@@ -10,7 +10,8 @@ trap 'rm -rf "$to"' EXIT
 cd "$to"
 cp "$here/examples/link/main.c" app.c
 "$build/gradc" compile "$here/examples/link/gate.onnx" --train=adam:lr=0.05 >said
-[ -f gate.o ] && [ -f gate.h ]
+[ -f gate.o ]
+[ -f gate.h ]
 sh -c "$(sed -n 's/^link: //p' said) -Wall -Wextra -Wpedantic -Werror" || { cat said; exit 1; }
 ./a.out >is
 cat >due <<'END'
