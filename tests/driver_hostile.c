@@ -180,6 +180,9 @@ START_TEST(external_data_stays_in_the_folder)
     put("in/external.bin", weights, weights_size);
     gradc("info", "in/external.onnx");
     ck_exit(0, "data beside the model");
+    ck_assert(!unlink("in/external.bin") && !link("out/external.bin", "in/external.bin"));
+    gradc("info", "in/external.onnx");
+    ck_exit(0, "a hard link is a plain file"); /* docs/onnx.md says so */
     ck_assert(!unlink("in/external.bin") && !symlink("../out/external.bin", "in/external.bin"));
     refused("in/external.onnx", "a link out of the folder");
     ck_assert(!unlink("in/external.bin") && !symlink("/dev/zero", "in/external.bin"));
