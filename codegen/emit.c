@@ -47,10 +47,13 @@ LLVMValueRef cg_integer(cg_emitter *e, ir_dtype t, int64_t v)
     return ir_is_float(t) ? cg_number(e, t, (double)v) : LLVMConstInt(cg_type(e, t, 1), (unsigned long long)v, 1);
 }
 
-LLVMValueRef cg_literal_at(cg_emitter *e, const ir_literal *l, int64_t i)
+/* What a loop without iterations reads from an empty literal is zero. */
+static LLVMValueRef splat_number(cg_emitter *e, const ir_literal *l)
 {
     ir_dtype t = l->type.dtype;
-    return ir_is_float(t) ? LLVMConstReal(cg_type(e, t, 1), ir_literal_get(l, i)) : cg_integer(e, t, ir_literal_get_int(l, i));
+    if (!ir_count(&l->type))
+        return cg_number(e, t, 0);
+    return ir_is_float(t) ? LLVMConstReal(cg_type(e, t, 1), ir_literal_get(l, 0)) : cg_integer(e, t, ir_literal_get_int(l, 0));
 }
 
 LLVMValueRef cg_fma(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z)
@@ -202,7 +205,7 @@ LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at)
     if (v == e->core && e->core_value)
         return e->core_value;
     if (v->def && v->def->op == IR_OP_constant && ir_is_immediate(v))
-        return cg_literal_at(e, IR_ATTR(v->def, constant)->value, 0);
+        return splat_number(e, IR_ATTR(v->def, constant)->value);
     LLVMValueRef emitted = cg_known(e, v, at);
     if (emitted)
         return emitted;

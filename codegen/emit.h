@@ -87,7 +87,6 @@ LLVMTypeRef cg_type(cg_emitter *e, ir_dtype t, int lanes);
 /* A number in registers, scalar. */
 LLVMValueRef cg_number(cg_emitter *e, ir_dtype t, double v);
 LLVMValueRef cg_integer(cg_emitter *e, ir_dtype t, int64_t v);
-LLVMValueRef cg_literal_at(cg_emitter *e, const ir_literal *l, int64_t i);
 /* x combined with y; f16 and bf16 are not rounded. The identity of a combination. */
 LLVMValueRef cg_combine(cg_emitter *e, ir_combine c, ir_dtype t, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef cg_identity(cg_emitter *e, ir_combine c, ir_dtype t);

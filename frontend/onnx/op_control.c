@@ -329,7 +329,7 @@ BUILD(loop)
     l.more = output(n, &s, g, 0);
     ir_literal *stays = l.more ? onnx_peek(r, l.more) : NULL;
     bool live = !stays || (l.go && !first);
-    if (stays && !ir_literal_get_int(stays, 0) && l.length > 1 && !l.most)
+    if (stays && ir_count(&stays->type) == 1 && !ir_literal_get_int(stays, 0) && l.length > 1 && !l.most)
         l.length = 1;
     if (!loop_fits(&l, g, ys, live) || !add_results(n, &s, g, 1, (size_t)(l.carries + ys)))
         return;
