@@ -644,7 +644,7 @@ static void written(int64_t v, char out[40])
             out[n++] = ',';
         out[n++] = digits[i];
     }
-    snprintf(out + n, 40 - (size_t)n, unit < 0 ? "" : " %s", unit < 0 ? "" : units[unit]);
+    snprintf(out + n, 40 - (size_t)n, "%s%s", unit < 0 ? "" : " ", unit < 0 ? "" : units[unit]);
 }
 
 /* Every limit has its row in docs/limits.md, with its value; no row is of another; and every IR_MAX_… of the headers is a limit here. */

@@ -248,7 +248,8 @@ static inline bool gen_make_pad(gen *g, ir_op op)
     ir_type t[2] = {gen_type(g, IR_CLASS_ANY)};
     t[1] = ir_scalar_type(t[0].dtype);
     for (int tries = 0; tries < GEN_TRIES; tries++) {
-        ir_attrs a = {.pad = {gen_ints(g, t[0].rank, 0, 3), gen_ints(g, t[0].rank, 0, 3), gen_ints(g, t[0].rank, 0, 2)}};
+        ir_attrs a = {.pad = {.low = gen_ints(g, t[0].rank, 0, 3), .high = gen_ints(g, t[0].rank, 0, 3)}};
+        a.pad.interior = gen_ints(g, t[0].rank, 0, 2);
         for (int i = 0; i < t[0].rank; i++) {
             a.pad.low.v[i] = one_in(g, 2) ? 0 : a.pad.low.v[i] - 1;
             a.pad.high.v[i] = one_in(g, 2) ? 0 : a.pad.high.v[i] - 1;
