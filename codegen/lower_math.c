@@ -133,9 +133,28 @@ static LLVMValueRef int_pow(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool 
 }
 BINARY(pow)
 
+/* True for constants other than NaN and the zero that gives way to the other one: they need no more than a comparison. */
+static bool is_plain(cg_emitter *e, LLVMValueRef y, bool larger)
+{
+    LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(y));
+    return LLVMIsConstant(y) && LLVMIsNull(LLVMBuildFCmp(B, LLVMRealUNO, y, y, "")) &&
+           (LLVMIsNull(LLVMBuildFCmp(B, LLVMRealOEQ, y, zero, "")) || (larger && LLVMIsNull(y)));
+}
+
 /* NaN if either is; 0 is above -0: so the order of a reduction does not show. */
-FLOAT(max, call2(e, "llvm.maximum", y, x)) INT(max, call2(e, is_signed ? "llvm.smax" : "llvm.umax", x, y)) BINARY(max)
-FLOAT(min, call2(e, "llvm.minimum", y, x)) INT(min, call2(e, is_signed ? "llvm.smin" : "llvm.umin", x, y)) BINARY(min)
+static LLVMValueRef float_pick(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool larger)
+{
+    if (LLVMIsConstant(x)) {
+        LLVMValueRef swap = x;
+        x = y;
+        y = swap;
+    }
+    if (!is_plain(e, y, larger))
+        return call2(e, larger ? "llvm.maximum" : "llvm.minimum", y, x);
+    return LLVMBuildSelect(B, LLVMBuildFCmp(B, larger ? LLVMRealUGT : LLVMRealULT, x, y, ""), x, y, ""); /* x when unordered */
+}
+FLOAT(max, float_pick(e, x, y, true)) INT(max, call2(e, is_signed ? "llvm.smax" : "llvm.umax", x, y)) BINARY(max)
+FLOAT(min, float_pick(e, x, y, false)) INT(min, call2(e, is_signed ? "llvm.smin" : "llvm.umin", x, y)) BINARY(min)
 
 static LLVMValueRef float_sign(cg_emitter *e, LLVMValueRef x, LLVMValueRef y)
 {

@@ -108,6 +108,16 @@ static const op_case op_cases[] = {
                                                                  "  %y2 = neg %y1 : $[9,7]")
     EXACT(scatter, N, "%x $[9,7], %i u8[4,1] 0:6, %u $[4,9]", "%y1 = scatter %x, %i, %u combine=prod dims=[1] batch=0 : $[9,7]")
     MOVE(scatter, "%x $[9,7], %i i64[20,1] 0:8, %u $[20,7]", "%y1 = scatter %x, %i, %u combine=set dims=[0] batch=0 : $[9,7]")
+    SPECIAL(max, F, "%x $[67]", "%z = constant value=splat(0) : $[67]\n  %n = constant value=splat(-0.0) : $[67]\n"
+                                "  %w = constant value=splat(nan) : $[67]\n  %s = constant value=splat(6) : $[67]\n"
+                                "  %y1 = max %x, %z : $[67]\n  %y2 = max %n, %x : $[67]\n  %y3 = max %w, %x : $[67]\n"
+                                "  %y4 = min %x, %z : $[67]\n  %y5 = min %n, %x : $[67]\n  %y6 = min %x, %w : $[67]\n"
+                                "  %y7 = min %x, %s : $[67]\n  %y8 = max %s, %x : $[67]")
+    ZEROS(max, "%x $[67]", "%z = constant value=splat(0) : $[67]\n  %n = constant value=splat(-0.0) : $[67]\n"
+                                "  %w = constant value=splat(nan) : $[67]\n  %s = constant value=splat(6) : $[67]\n"
+                                "  %y1 = max %x, %z : $[67]\n  %y2 = max %n, %x : $[67]\n  %y3 = max %w, %x : $[67]\n"
+                                "  %y4 = min %x, %z : $[67]\n  %y5 = min %n, %x : $[67]\n  %y6 = min %x, %w : $[67]\n"
+                                "  %y7 = min %x, %s : $[67]\n  %y8 = max %s, %x : $[67]")
     ZEROS(scatter, "%x $[33], %i i64[100,1] 0:32, %u $[100]", "%y1 = scatter %x, %i, %u combine=max dims=[0] batch=0 : $[33]\n"
                                                               "  %y2 = scatter %x, %i, %u combine=min dims=[0] batch=0 : $[33]")
     NANS(scatter, B|N, "%x $[33], %i i64[100,1] 0:32, %u $[100]", "%y1 = scatter %x, %i, %u combine=max dims=[0] batch=0 : $[33]\n"
