@@ -17,7 +17,7 @@ with AdamW. A line is a name, inference (older exporter / newer one), gradients,
 Exported files and results are kept below --cache (15 GB for all); delete a folder there after its architecture was changed. --report runs
 nothing and shows the results that are there. Exits 1 when something is WRONG or CHECK.
 """
-import argparse, json, logging, os, shutil, subprocess, sys, time, traceback, warnings
+import argparse, json, logging, os, re, shutil, subprocess, sys, time, traceback, warnings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 warnings.filterwarnings("ignore")
@@ -264,7 +264,8 @@ def reason(r):
             if row.get("verdict") == "refused":
                 said += [error.split("error: ")[-1] for error in row["errors"][:1]]
             elif row.get("verdict") == "not exported":
-                said.append(f"{e}: {row['export']['error'].split(': ', 1)[-1][:110]}")
+                error = re.sub(r"\x1b\[\d+m", "", row["export"]["error"]).split(" <- ")[-1]  # the innermost
+                said.append(f"{e}: {error[:110]}")
     return "; ".join(dict.fromkeys(s.replace("|", "\\|") for s in said)) + (r.get("crash") or "")
 
 

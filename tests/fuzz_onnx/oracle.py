@@ -219,7 +219,8 @@ class Exact:
             def off(a):  # whole numbers are exact: shapes that are computed in floats stay
                 if getattr(a, "dtype", None) != np.float64:
                     return a
-                moved = a * (1 + size * rng.standard_normal(a.shape)) + least * rng.standard_normal(a.shape)
+                spread = size * (np.abs(a) + 0.1 * np.abs(a).max(initial=0)) + least  # what is summed may be larger than the sum
+                moved = a + spread * rng.standard_normal(a.shape)
                 return np.where(a == np.rint(a), a, moved)
             return tuple(off(a) for a in found)
         return noisy_run
