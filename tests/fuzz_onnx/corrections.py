@@ -2,7 +2,7 @@
 # Copyright (c) The gradc authors
 """Operators that onnx.reference lacks, refuses in general, or has wrong: Erf and Gelu are in single precision whatever they are given, LRN is
 of as many channels as there are batches, ConvTranspose mixes up groups, a Loop without a condition never runs, one that stacks matrices
-joins them, a Scan knows no axes."""
+joins them, a Scan knows no axes, BatchNormalization before opset 14 mixes in the batch's statistics."""
 import math
 import numpy as np
 from onnx.reference.op_run import OpRun
@@ -85,6 +85,14 @@ class ConvTranspose(OpRun):
         return (y if b is None else y + b.reshape(-1, *[1] * n),)
 
 
+class BatchNormalization(OpRun):
+    def _run(self, x, scale, bias, mean, var, epsilon=1e-5, momentum=0.9, training_mode=0, spatial=1):
+        axes, wide = tuple(k for k in range(x.ndim) if k != 1), lambda a: a.reshape(-1, *[1] * (x.ndim - 2))
+        m, v = (x.mean(axes), x.var(axes)) if training_mode else (mean, var)
+        y = (x - wide(m)) / np.sqrt(wide(v) + epsilon) * wide(scale) + wide(bias)
+        return (y, mean * momentum + m * (1 - momentum), var * momentum + v * (1 - momentum))[: len(self.onnx_node.output)]
+
+
 class LRN(OpRun):
     def _run(self, x, alpha=1e-4, beta=0.75, bias=1.0, size=1):
         total, c = np.zeros_like(x), x.shape[1]
@@ -137,4 +145,4 @@ class Scan(OpRun):
         return tuple(states + [np.moveaxis(y, 0, entry(self.scan_output_axes, k)) for k, y in enumerate(stacked)])
 
 
-ALL = [*recurrent.ALL, ConvTranspose, Loop, Scan, LRN, Gelu, Erf, Mean, GlobalLpPool, GatherElements, ScatterElements, Scatter]
+ALL = [*recurrent.ALL, BatchNormalization, ConvTranspose, Loop, Scan, LRN, Gelu, Erf, Mean, GlobalLpPool, GatherElements, ScatterElements, Scatter]

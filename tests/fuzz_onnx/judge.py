@@ -148,7 +148,7 @@ class Judge:
         status, said, _ = self.call("run", path, "--inputs", self.folder + "/in.npz", "-o", self.folder + "/out", self.level)
         if status:
             return self.refusal(said)
-        if self.checked and "decides a shape" not in table and "must be a constant" not in table:
+        if self.checked and "baked in" not in said:  # what only values decide, `run` has and `check` has not
             raise Failed("check refuses what runs", "", table[-600:])
         unclear = self.outputs()
         if self.rng.random() < 0.15:

@@ -253,6 +253,8 @@ def resize(g):
     if mode == "cubic" and x.rank < 2:
         mode = "linear"
     positions = ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"] + (["half_pixel_symmetric"] if g.opset >= 19 else [])
+    if mode == "cubic" and x.rank != 4 and any(n * s != int(n * s) for n, s in zip(x.shape, scales)):
+        raise Reject  # the same
     how = {"mode": mode, "coordinate_transformation_mode": g.choose(positions)}
     if mode == "nearest":
         how |= maybe(g, nearest_mode=g.choose(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]))
