@@ -279,6 +279,46 @@ static void json_has_names(const char *key)
     json_decref(all);
 }
 
+static void wire_bools(wire *w, const char *name, const char *bytes)
+{
+    size_t end = wire_mark(w);
+    wire_bytes(w, bytes, 3);
+    wire_close(w, 9, end); /* raw_data */
+    wire_text(w, 8, name);
+    wire_number(w, 2, 9); /* bool */
+    wire_number(w, 1, 3);
+    wire_close(w, 5, end); /* initializer */
+}
+
+/* Bytes of a bool tensor that are neither 0 nor 1 mean 1. */
+START_TEST(a_boolean_is_0_or_1)
+{
+    wire w = {0};
+    wire_value(&w, GRAPH_OUTPUT, "y", 1, (const int64_t[]){3});
+    wire_bools(&w, "b", "\x02\x00\xff");
+    wire_bools(&w, "c", "\x01\x00\x01");
+    size_t node = wire_mark(&w), to = node;
+    wire_number(&w, 20, 2); /* type: an int */
+    wire_number(&w, 3, 1);  /* float */
+    wire_text(&w, 1, "to");
+    wire_close(&w, NODE_ATTRIBUTE, to);
+    wire_text(&w, NODE_OP, "Cast");
+    wire_text(&w, NODE_OUTPUT, "y");
+    wire_text(&w, NODE_INPUT, "same");
+    wire_close(&w, GRAPH_NODE, node);
+    node = wire_mark(&w);
+    wire_text(&w, NODE_OP, "Equal");
+    wire_text(&w, NODE_OUTPUT, "same");
+    wire_text(&w, NODE_INPUT, "c");
+    wire_text(&w, NODE_INPUT, "b");
+    wire_close(&w, GRAPH_NODE, node);
+    wire_model(&w, "bool.onnx");
+    gradc("run", "bool.onnx");
+    ck_exit(0, "a bool tensor of other bytes");
+    ck_assert_msg(strstr(said.out, "1, 1, 1") || strstr(said.out, "1., 1., 1."), "%s", said.out);
+}
+END_TEST
+
 START_TEST(names_reach_json_whole)
 {
     named_model("hostile.onnx");
@@ -358,6 +398,7 @@ int main(void)
     tcase_add_test(c, dimensions_that_overflow_are_refused);
     tcase_add_test(c, external_data_stays_in_the_folder);
     tcase_add_test(c, names_never_reach_text_raw);
+    tcase_add_test(c, a_boolean_is_0_or_1);
     tcase_add_test(c, names_reach_json_whole);
     tcase_add_test(c, files_are_named_inside_the_folder);
     tcase_add_test(c, weights_beside_a_text_are_not_believed);

@@ -390,6 +390,7 @@ START_TEST(hostile_npz)
         {24 + 3, 0x40, "compressed data"}, /* the size: 1 GiB more than the packed bytes can give */
         {24 + 2, 0x41, "compressed data"}, /* 64 KiB more */
         {16, 0xaa, "checksum"}, {10, 12, "not supported"}, {8, 1, "encrypted"}, {42, 9, "outside"}, {20 + 3, 0x10, "outside"},
+        {28, 200, "directory"}, {30, 200, "directory"}, {32, 200, "directory"}, /* the entry would be longer than the directory */
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         unsigned char was = entry[changes[i].at];

@@ -261,6 +261,12 @@ START_TEST(wire_limits)
     ck_assert(strstr(refusal("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12, &said), "longer than ten bytes"));
     ck_assert(strstr(refusal("\x00\x00", 2, &said), "out of range"));
     ck_assert(strstr(refusal("\x3a\x7f", 2, &said), "reaches beyond"));
+    ck_assert(strstr(refusal("\x3a\x03\x0a\x02\x00\x08\x08", 7, &said), "reaches beyond")); /* by one byte, into what follows */
+    for (int i = 0; i < 17; i++)
+        memcpy(b + 2 * i, "\x3a", 2); /* a graph that stands twice is merged, … */
+    ck_assert(!strstr(refusal(b, 34, &said), "many times"));
+    memcpy(b + 34, "\x3a", 2); /* … but not for ever */
+    ck_assert(strstr(refusal(b, 36, &said), "many times"));
     ck_assert(strstr(refusal("\x3d\0\0\0\0", 5, &said), "wrong wire type"));
     ck_assert(strstr(refusal("\x12\x02\xc0\x80", 4, &said), "not UTF-8"));
     memset(b, 0x3b, DEEP); /* start of a group, nested */
