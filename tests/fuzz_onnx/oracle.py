@@ -185,9 +185,14 @@ def step_by_step(model, feed):
     """Outputs, each node by onnxruntime, in f32 where it lacks the type, or where it cannot at all by onnx.reference; None where none can."""
     arrays = {**feed, **{t.name: numpy_helper.to_array(t) for t in model.graph.initializer}}
     opset = next(o.version for o in model.opset_import if o.domain == "")
+    pieces = []  # what makes a sequence goes with what reads it
     for node in model.graph.node:
+        pieces.append(node)
+        if node.op_type in ("SplitToSequence", "SequenceConstruct"):
+            continue
         names = [o for o in node.output if o]
-        one, given = part([node], names, arrays, opset)
+        one, given = part(pieces, names, arrays, opset)
+        pieces = []
         found = onnxruntime_values(one, given)
         if found is None:
             single = onnxruntime_in_single(one, given)

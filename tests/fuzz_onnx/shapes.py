@@ -237,8 +237,6 @@ def resize(g):
     scales = [1.0] * x.rank
     for k in spatial:
         scales[k] = g.choose([1.0, 2.0, 2.0, 0.5, 3.0, 1.5, 0.7, 2.6, 0.35])
-    if (x.rank < 3 or g.float != "float32") and any(n * s != int(n * s) for n, s in zip(x.shape, scales)):
-        raise Reject  # onnx.reference, alone there, takes extents for fractions
     if g.opset < 10:
         if x.rank != 4:
             raise Reject
@@ -247,15 +245,21 @@ def resize(g):
         if g.opset == 9:
             return g.node("Upsample", [x, g.fixed(np.array(scales, np.float32))], mode=mode)
         return g.node("Upsample", [x], mode=mode, scales=scales)
+    alone = x.rank < 3 or g.float != "float32"  # onnxruntime cannot
+    fractions = any(n * s != int(n * s) for n, s in zip(x.shape, scales))
     if g.opset == 10:
+        if alone and fractions:
+            raise Reject
         return g.node("Resize", [x, g.fixed(np.array(scales, np.float32))], mode=g.choose(["nearest", "linear"]))
     mode = g.choose(["nearest", "nearest", "linear", "linear", "cubic"])
     if mode == "cubic" and x.rank < 2:
         mode = "linear"
     positions = ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"] + (["half_pixel_symmetric"] if g.opset >= 19 else [])
-    if mode == "cubic" and x.rank != 4 and any(n * s != int(n * s) for n, s in zip(x.shape, scales)):
-        raise Reject  # the same
-    how = {"mode": mode, "coordinate_transformation_mode": g.choose(positions)}
+    position = g.choose(positions)
+    alone = alone or (mode == "cubic" and x.rank != 4)
+    if alone and (position == "pytorch_half_pixel" or fractions):
+        raise Reject  # onnx.reference takes extents for fractions, and has another position of one element than the specification
+    how = {"mode": mode, "coordinate_transformation_mode": position}
     if mode == "nearest":
         how |= maybe(g, nearest_mode=g.choose(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]))
     if mode == "cubic":
