@@ -316,6 +316,14 @@ BUILD(max_pool)
         n->out[1] = ir_slice(n->b, flat_positions(n, inst->result[1], &w, onnx_int(n, "storage_order", 0) != 0), from, to, NULL);
 }
 
+/* How many of n positions, at, at + step, at + 2 step, …, lie between first and end - 1. */
+static int64_t positions_in(int64_t at, int64_t n, int64_t step, int64_t first, int64_t end)
+{
+    int64_t skipped = first > at ? (first - at + step - 1) / step : 0, until = end > at ? (end - at + step - 1) / step : 0;
+    until = until < n ? until : n;
+    return until > skipped ? until - skipped : 0;
+}
+
 /* How many elements each window covers, as a tensor over the spatial dimensions of the output. */
 static ir_value *window_counts(onnx_node *n, const window *w, const int64_t *pad_high, const ir_type *y, bool with_pads)
 {
@@ -330,17 +338,14 @@ static ir_value *window_counts(onnx_node *n, const window *w, const int64_t *pad
         return NULL;
     }
     ir_literal *l = ir_literal_new(n->r->arena, &t);
-    int64_t at[IR_MAX_RANK] = {0}, stride[IR_MAX_RANK];
+    int64_t stride[IR_MAX_RANK];
     ir_strides(&t, stride);
     for (int64_t i = 0; i < ir_count(&t); i++) {
         double count = 1;
         for (int d = 0; d < w->spatial; d++) {
-            int64_t o = i / stride[d] % t.dim[d], taps = 0;
+            int64_t o = i / stride[d] % t.dim[d];
             int64_t first = with_pads ? -w->low[d] : 0, end = X->type.dim[2 + d] + (with_pads ? pad_high[d] : 0);
-            at[d] = o * w->stride[d] - w->low[d];
-            for (int64_t k = 0; k < w->size[d]; k++)
-                taps += at[d] + k * w->dilation[d] >= first && at[d] + k * w->dilation[d] < end;
-            count *= (double)taps;
+            count *= (double)positions_in(o * w->stride[d] - w->low[d], w->size[d], w->dilation[d], first, end);
         }
         ((double *)l->data)[i] = count ? count : 1;
     }
