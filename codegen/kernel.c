@@ -4,6 +4,7 @@
  * Kernel functions: their storage arguments, their signature (identical kernels are emitted once), and the kernels that
  * check indices. */
 #include "codegen/emit.h"
+#include "ir/map.h"
 
 #include <string.h>
 
@@ -129,13 +130,8 @@ static void write_signature(signature *s)
 
 /* ---- Functions ---- */
 
-typedef struct known_kernel {
-    struct known_kernel *next;
-    const bytes *text;
-    cg_call call;
-} known_kernel;
 struct cg_kernels {
-    known_kernel *first;
+    ir_map call; /* a cg_call by signature */
 };
 
 static void add_attributes(cg_unit *u, LLVMValueRef f)
@@ -315,24 +311,24 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, bool (*same_storage)(
     call.arg = ir_array(u->arena, const ir_value *, call.nargs + 1);
     for (int i = 0; i < call.nargs; i++)
         call.arg[i] = e->leaf.items[leaf_of_arg[i]];
-    if (!u->kernels)
+    if (!u->kernels) {
         u->kernels = ir_new(u->arena, struct cg_kernels);
-    for (known_kernel *known = u->kernels->first; known; known = known->next)
-        if (known->text->count == s->text.count && !memcmp(known->text->items, s->text.items, (size_t)s->text.count)) {
-            call.function = known->call.function;
-            call.type = known->call.type;
-            call.tasks = known->call.tasks;
-            return call;
-        }
+        u->kernels->call = ir_map_new(u->arena);
+    }
+    const cg_call *known = ir_map_get(&u->kernels->call, s->text.items, (size_t)s->text.count);
+    if (known) {
+        call.function = known->function;
+        call.type = known->type;
+        call.tasks = known->tasks;
+        return call;
+    }
     const char *symbol = ir_format(u->arena, "%s_kernel%d%s", u->prefix, u->nkernels++, u->suffix);
     e->u = part_for_kernel(u);
     emit(e, &call, symbol);
     e->u->weight += weight_of(call.function);
     u->uses_blas |= e->u->uses_blas;
     declare(u, &call, symbol, e->u);
-    known_kernel *known = ir_new(u->arena, known_kernel);
-    *known = (known_kernel){u->kernels->first, &s->text, call};
-    u->kernels->first = known;
+    ir_map_put(&u->kernels->call, s->text.items, (size_t)s->text.count, ir_memdup(u->arena, &call, sizeof call));
     return call;
 }
 
