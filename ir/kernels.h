@@ -33,6 +33,7 @@ typedef struct ir_kernel {
     IR_LIST(ir_value *) roots;  /* written by it */
     IR_LIST(ir_value *) reads;  /* parameters, large constants and other kernels' roots that its expressions reach, each once */
     int index;                  /* in the schedule */
+    int size;                   /* of its code, in additions */
     int phase;
     uint64_t wanted;            /* result ports that need it, by bit (63: state updates and all ports from 63 on) */
     int check;                  /* IR_KERNEL_CHECK: number in the schedule's checks */

@@ -12,13 +12,15 @@
 #include <string.h>
 
 /* Costs an element, in additions. */
-enum { LOAD = 1, STORE = 2, MOST_ROOTS = 12, MOST_READS = 24, NEAR = 12, DEEP = 250, MOST_LOOPS = 8 };
+enum { LOAD = 1, STORE = 2, MOST_ROOTS = 12, MOST_READS = 24, NEAR = 12, DEEP = 250, MOST_LOOPS = 8, LARGE = 4096, BRANCH = 16 };
 
 typedef struct fact { /* about a value, by its id */
     double evaluations;  /* how often it is computed if it stands inside its users */
     double cost;         /* of one, operands included */
     int users, depth;    /* depth: instructions on top of each other */
     int loops;           /* that computing it runs, one after the other */
+    int size;            /* of the code that computes it, in additions; at most LARGE */
+    int64_t stamp;       /* of the walk that has been here, see size_of */
     bool memory, reduces, result, taken; /* taken: in a contraction's epilogue */
     ir_inst *only_user;
     struct check *checks; /* of it as an index */
@@ -38,6 +40,7 @@ typedef struct fusing {
     fact *fact;
     uint64_t *wanted;    /* match_wanted */
     uintptr_t walks; /* for match_reads_moved */
+    int64_t stamp;   /* for size_of */
 } fusing;
 
 static fact *of(const fusing *u, const ir_value *v)
@@ -221,6 +224,58 @@ static bool reaches_loop(const fusing *u, const ir_value *v)
     return v->def && !of(u, v)->memory && of(u, v)->reduces;
 }
 
+/* Of the code of inst itself, in additions. */
+static int own_size(const ir_inst *inst)
+{
+    return 1 + ir_ops[inst->op].cost + (inst->op == IR_OP_concat ? BRANCH * inst->noperands : 0);
+}
+
+/* Of the code of inst and of what is computed inside it, each instruction once; what lies beyond LARGE is not counted. */
+static int size_of(fusing *u, const ir_inst *inst, int64_t stamp)
+{
+    int n = own_size(inst);
+    for (int i = 0; i < inst->noperands && n <= LARGE; i++) {
+        fact *o = of(u, inst->operand[i]);
+        if (o->stamp == stamp)
+            continue;
+        o->stamp = stamp;
+        n += o->memory || !inst->operand[i]->def ? LOAD : size_of(u, inst->operand[i]->def, stamp);
+    }
+    return n;
+}
+
+/* v, or what it stands on as a view, goes to memory; views are no code to speak of then. */
+static void put_away(fusing *u, ir_value *v)
+{
+    for (; ir_is_view(v->def); v = v->def->operand[0])
+        of(u, v)->size = LOAD;
+    of(u, v)->memory = true;
+}
+
+/* No code without bound: of what an instruction is computed from, the largest goes to memory. The sum of the operands' sizes counts twice
+ * what they share; so it is counted exactly where it looks too much. Returns the size. */
+static int part_size(fusing *u, const ir_inst *inst)
+{
+    for (;;) {
+        ir_value *largest = NULL;
+        int n = own_size(inst);
+        for (int i = 0; i < inst->noperands; i++) {
+            const fact *o = of(u, inst->operand[i]);
+            const ir_value *base = match_under_views(inst->operand[i]);
+            bool inside = inst->operand[i]->def && !o->memory;
+            n += inside ? o->size : LOAD;
+            n = n > 2 * LARGE ? 2 * LARGE : n;
+            if (inside && o->size > LOAD && base->def && base->def->op != IR_OP_constant && !of(u, base)->memory &&
+                (!largest || o->size > of(u, largest)->size))
+                largest = inst->operand[i];
+        }
+        n = n > LARGE ? size_of(u, inst, ++u->stamp) : n;
+        if (n <= LARGE || !largest)
+            return n < LARGE ? n : LARGE;
+        put_away(u, largest);
+    }
+}
+
 /* No loop inside a loop, which would do the inner one again and again: what is repeated goes to memory if it loops, and what stands under a
  * loop, or under views under one. And no expression too deep for those who walk it, and none of very many loops: a sum of sums is parted into
  * kernels that workers can share. */
@@ -241,8 +296,10 @@ static void part_loops(fusing *u)
             depth = !o->memory && o->depth + 1 > depth ? o->depth + 1 : depth;
             inside += o->memory ? 0 : o->loops;
         }
+        int size = part_size(u, inst); /* last: it takes operands out */
         for (int r = 0; r < inst->nresults; r++) {
             fact *v = of(u, inst->result[r]);
+            v->size = size;
             v->reduces = reduces;
             v->depth = depth;
             v->loops = inside;
@@ -300,11 +357,16 @@ static void choose(fusing *u)
 static ir_value *epilogue(fusing *u, ir_value *core)
 {
     ir_value *root = core;
-    for (int n = 0;; n++) {
+    for (int n = 0, size = 0;; n++) {
         fact *r = of(u, root);
         ir_inst *next = r->only_user;
         if (n == DEEP || r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) || next->nresults != 1 || of(u, next->result[0])->taken ||
             !ir_same_storage(next->result[0], core))
+            return root;
+        size += own_size(next);
+        for (int i = 0; i < next->noperands; i++)
+            size += next->operand[i] == root ? 0 : of(u, next->operand[i])->memory ? LOAD : of(u, next->operand[i])->size;
+        if (size > LARGE)
             return root;
         for (int i = 0; i < next->noperands; i++) { /* other operands are loads or cheap, or they stay outside */
             fact *o = of(u, next->operand[i]);
@@ -342,8 +404,10 @@ static void find_reads(fusing *u, ir_kernel *k, ir_value *v, bool is_root, int64
     bool leaf = !v->def || (v->def->op == IR_OP_constant && !ir_is_immediate(v)) || (v->kernel && v->kernel != k);
     if (leaf && !is_root) {
         IR_PUSH(u->f->module->arena, &k->reads, v);
+        k->size += LOAD;
         return;
     }
+    k->size += own_size(v->def);
     for (int i = 0; i < v->def->noperands; i++)
         find_reads(u, k, v->def->operand[i], false, stamp, seen);
 }
@@ -351,6 +415,7 @@ static void find_reads(fusing *u, ir_kernel *k, ir_value *v, bool is_root, int64
 static void all_reads(fusing *u, ir_kernel *k, int64_t stamp, int64_t *seen)
 {
     k->reads.count = 0;
+    k->size = 0;
     for (int i = 0; i < k->roots.count; i++)
         find_reads(u, k, k->roots.items[i], true, stamp, seen);
     for (int i = 0; k->core && i < k->core->noperands; i++)
@@ -408,7 +473,7 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
         if (contraction && ir_in_pieces(from->roots.items[i]))
             return false;
     const ir_value *x = ir_space(into->roots.items[0]), *y = ir_space(from->roots.items[0]);
-    if (!ir_same_storage(x, y) || into->roots.count + from->roots.count > MOST_ROOTS ||
+    if (!ir_same_storage(x, y) || into->roots.count + from->roots.count > MOST_ROOTS || into->size + from->size > LARGE ||
         (contraction ? reduces_inside(u, y) : reduces_inside(u, x) != reduces_inside(u, y)))
         return false;
     int common = 0, more = 0;

@@ -496,6 +496,7 @@ static void lay_out(ir_func *f, bool inputs_ordered)
     f->schedule = NULL;
     layout_pad_convolutions(f);
     layout_split_reductions(f);
+    layout_cut_concats(f);
     find_users(&l);
     for (int i = 0; i < f->params.count; i++) {
         ir_port *p = &f->params.items[i];

@@ -5,7 +5,7 @@
  * states get theirs. */
 #include "passes/layout.h"
 
-enum { LONG = 32768, FEW = 1024, PARTS = 16, ROWS = 16, MOST_PHASES = 16 };
+enum { PIECES = 64, LONG = 32768, FEW = 1024, PARTS = 16, ROWS = 16, MOST_PHASES = 16 };
 
 int layout_lanes(const ir_inst *inst, layout_lane *lane)
 {
@@ -154,6 +154,27 @@ void layout_pad_convolutions(ir_func *f)
         inst->attrs = attrs;
     }
     ir_arena_free(scratch);
+}
+
+/* ---- Concats of many pieces ---- */
+
+void layout_cut_concats(ir_func *f)
+{
+    IR_FOR (inst, f) {
+        if (inst->op != IR_OP_concat)
+            continue;
+        ir_builder b = ir_builder_before(inst);
+        while (inst->noperands > PIECES) {
+            int n = 0;
+            ir_value **part = ir_array(f->module->arena, ir_value *, (inst->noperands + PIECES - 1) / PIECES);
+            for (int i = 0; i < inst->noperands; i += PIECES)
+                part[n++] = ir_concat(&b, inst->operand + i, inst->noperands - i < PIECES ? inst->noperands - i : PIECES,
+                                      (int)IR_ATTR(inst, concat)->axis);
+            inst->operand = part;
+            inst->noperands = n;
+        }
+        ir_built(&b);
+    }
 }
 
 /* ---- Long reductions ---- */

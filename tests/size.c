@@ -4,9 +4,12 @@
  * How large what is generated gets: LLVM's time on a function grows faster than the function, so no function may grow with the model.
  * What is cut for that computes what it did. */
 #include "gradc_rt.h"
+#include "ir/kernels.h"
 #include "tests/tiny_model.h"
 
-enum { LONGEST = 1500, KERNELS = 600 }; /* instructions of a function; kernels of a long function here */
+#include <math.h>
+
+enum { LONGEST = 1500, LARGEST = 10000, KERNELS = 600 }; /* instructions of an entry, of a kernel; kernels of a long function here */
 
 static cg_object *compiled(const ir_module *m)
 {
@@ -104,22 +107,28 @@ static ir_literal *literal(ir_dtype t, int rank, int64_t rows, int64_t columns, 
 
 typedef gradc_rt_status entry2(gradc_rt_ctx *, const void *, const void *);
 
-/* Calls forward_train twice on new contexts: with the index as it is, into y and mean, and with one that is out of range, which must fail
- * and leave the statistic alone. */
-static void call(const cg_object *o, const ir_literal *x, ir_literal *index, uint32_t threads, float *y, float *mean)
+/* A context of the object, its memory to be freed with the arena, and the entry of this name. */
+static gradc_rt_ctx *opened(const cg_object *o, uint32_t threads, const char *name, entry2 **entry)
 {
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
     ck_assert_msg(jit != NULL, "%s", first_error);
     gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
-    entry2 *entry;
     *(void **)&init = cg_jit_symbol(jit, "tiny_init");
-    *(void **)&entry = cg_jit_symbol(jit, "tiny_forward_train");
-    gradc_rt_options options = {o->id, sizeof options, threads, 1, NULL, 10, 0};
+    *(void **)entry = cg_jit_symbol(jit, name);
+    const gradc_rt_options options = {o->id, sizeof options, threads, 1, NULL, 10, 0};
+    gradc_rt_ctx *rt;
+    ck_assert_int_eq(init(&rt, ir_alloc(arena, (size_t)o->sizes.arena + 1024), (size_t)o->sizes.arena, &options), GRADC_RT_OK);
+    return rt;
+}
+
+/* Calls forward_train of two new contexts: with the index as it is, into y and mean, and with one that is out of range, which must fail
+ * and leave the statistic alone. */
+static void call(const cg_object *o, const ir_literal *x, ir_literal *index, uint32_t threads, float *y, float *mean)
+{
     const bool yes = true;
     for (int bad = 0; bad < 2; bad++) {
-        gradc_rt_ctx *rt;
-        void *memory = aligned_alloc(64, (size_t)o->sizes.arena);
-        ck_assert_int_eq(init(&rt, memory, (size_t)o->sizes.arena, &options), GRADC_RT_OK);
+        entry2 *entry;
+        gradc_rt_ctx *rt = opened(o, threads, "tiny_forward_train", &entry);
         float after[16], other[16];
         ir_literal_set_int(index, 3, bad ? 4 : 2);
         const void *in[] = {x->data, index->data, &yes};
@@ -129,7 +138,6 @@ static void call(const cg_object *o, const ir_literal *x, ir_literal *index, uin
         for (int i = 0; i < 16 && bad; i++)
             ck_assert_float_eq(after[i], 0);
         gradc_rt_fini(rt);
-        free(memory);
     }
 }
 
@@ -157,6 +165,115 @@ START_TEST(a_long_list_of_kernels_is_cut_and_computes_what_it_did)
 }
 END_TEST
 
+/* ---- Kernels ---- */
+
+static ir_module *new_model(ir_builder *b)
+{
+    ir_module *m = ir_module_new(ctx, arena, "wide");
+    ir_func *f = ir_func_new(m, "forward");
+    f->entry = true;
+    *b = ir_builder_new(f);
+    return m;
+}
+
+enum { MANY = 2000 };
+
+/* Pieces of different length, cut out of one tensor. */
+static void many_pieces(ir_builder *b)
+{
+    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 2, {64, 4}}), **piece = ir_array(arena, ir_value *, MANY);
+    for (int i = 0; i < MANY; i++)
+        piece[i] = ir_slice_axis(b, x, 0, i % 13, i % 13 + 1 + i * 7 % 50);
+    ir_add_output(b->func, "y", ir_concat(b, piece, MANY, 0));
+}
+
+/* Pieces that are computed. */
+static void computed_pieces(ir_builder *b)
+{
+    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {2 * MANY}}), **piece = ir_array(arena, ir_value *, MANY);
+    for (int i = 0; i < MANY; i++)
+        piece[i] = ir_exp(b, ir_slice_axis(b, x, 0, 2 * i, 2 * i + 2));
+    for (int i = 0; i < MANY / 2; i++) {
+        ir_value *swap = piece[i];
+        piece[i] = piece[MANY - 1 - i];
+        piece[MANY - 1 - i] = swap;
+    }
+    ir_add_output(b->func, "y", ir_concat(b, piece, MANY, 0));
+}
+
+/* A tensor split into many, each of which goes into a long chain. */
+static void long_chain(ir_builder *b)
+{
+    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {2 * MANY}}), *y = ir_slice_axis(b, x, 0, 0, 2);
+    for (int i = 1; i < MANY; i++)
+        y = ir_add(b, ir_tanh(b, y), ir_slice_axis(b, x, 0, 2 * i, 2 * i + 2));
+    ir_add_output(b->func, "y", y);
+}
+
+/* A sum of very many terms, as a tree. */
+static void wide_sum(ir_builder *b)
+{
+    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {2 * MANY}}), **term = ir_array(arena, ir_value *, MANY);
+    for (int i = 0; i < MANY; i++)
+        term[i] = ir_tanh(b, ir_slice_axis(b, x, 0, 2 * i, 2 * i + 2));
+    for (int n = MANY; n > 1; n = (n + 1) / 2)
+        for (int i = 0; i < n; i += 2)
+            term[i / 2] = i + 1 < n ? ir_add(b, term[i], term[i + 1]) : term[i];
+    ir_add_output(b->func, "y", term[0]);
+}
+
+/* The same after a contraction, whose kernel takes along what follows. */
+static void long_epilogue(ir_builder *b)
+{
+    const int64_t one = 1, zero = 0;
+    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 2, {8, 8}}), *y = ir_dot_general(b, x, x, 0, NULL, NULL, 1, &one, &zero);
+    for (int i = 1; i < MANY; i++)
+        y = ir_tanh(b, ir_add(b, ir_sin(b, y), x));
+    ir_add_output(b->func, "y", y);
+}
+
+/* A small expression that a tree would count 2^60 times: what is computed twice decides where it is cut, and not its size. */
+static void doubling(ir_builder *b)
+{
+    ir_value *y = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {64}});
+    for (int i = 0; i < 60; i++)
+        y = ir_mul(b, y, ir_logistic(b, y));
+    ir_add_output(b->func, "y", y);
+}
+
+static const struct { void (*build)(ir_builder *); int kernels; } wide[] = {
+    {many_pieces, 0}, {computed_pieces, 0}, {long_chain, 0}, {wide_sum, 0}, {long_epilogue, 0}, {doubling, 5}};
+
+START_TEST(no_kernel_grows_with_the_model)
+{
+    ir_builder b, c;
+    ir_module *m = new_model(&b);
+    new_model(&c);
+    wide[_i].build(&b);
+    wide[_i].build(&c);
+    ir_built(&b);
+    for (const pass_info *p = passes; p->name; p++)
+        pass_run_one(m, p, true);
+    if (wide[_i].kernels)
+        ck_assert_int_eq(b.func->schedule->kernels.count, wide[_i].kernels);
+    cg_object *o = compiled(m);
+    int total;
+    ck_assert_int_lt(longest_function(o, &total), LARGEST);
+    const ir_type *type = &c.func->params.items[0].value->type;
+    ir_literal *x = ir_literal_new(arena, type), *due;
+    for (int64_t i = 0; i < ir_count(type); i++)
+        ir_literal_set(x, i, (double)(i % 17) / 16 - 0.5);
+    ir_eval(arena, c.func, &x, &due, NULL);
+    ir_literal *got = ir_literal_new(arena, &due->type);
+    entry2 *entry;
+    gradc_rt_ctx *rt = opened(o, 1, "tiny_forward", &entry);
+    ck_assert_int_eq(entry(rt, (const void *[]){x->data}, (void *[]){got->data}), GRADC_RT_OK);
+    for (int64_t i = 0; i < ir_count(&got->type); i++)
+        ck_assert_double_eq_tol(ir_literal_get(got, i), ir_literal_get(due, i), 1e-4 * (1 + fabs(ir_literal_get(due, i))));
+    gradc_rt_fini(rt);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("size");
@@ -164,6 +281,7 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, context_setup, context_teardown);
     tcase_add_loop_test(c, a_long_list_of_kernels_is_cut_and_computes_what_it_did, 0, PLACES);
+    tcase_add_loop_test(c, no_kernel_grows_with_the_model, 0, sizeof wide / sizeof *wide);
     suite_add_tcase(s, c);
     return suite_run(s);
 }
