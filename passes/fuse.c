@@ -55,11 +55,6 @@ static double count(const ir_value *v)
 
 /* ---- What instructions are ---- */
 
-static bool is_structured(const ir_inst *inst)
-{
-    return inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
-}
-
 static bool is_single(const ir_inst *inst)
 {
     return inst->op == IR_OP_scatter || inst->op == IR_OP_sort || inst->op == IR_OP_cumulative;
@@ -123,27 +118,20 @@ static double operand_share(const fusing *u, const ir_inst *inst, int i)
 
 /* ---- Which values are in memory ---- */
 
-/* Uses of v as an operand, by its number. */
-static int *count_operands(ir_func *f, ir_arena *scratch)
-{
-    int *uses = ir_array(scratch, int, ir_number(f) + 1);
-    IR_FOR (inst, f)
-        for (int i = 0; i < inst->noperands; i++)
-            uses[inst->operand[i]->id]++;
-    return uses;
-}
-
 /* A result needs a kernel of its own: copies stand where it is a parameter or constant, another result too, or a view that others look
  * through, as match_view does: views are in memory only where nothing else stands on them. */
 static void own_results(ir_func *f, ir_arena *scratch)
 {
     ir_builder b = ir_builder_new(f);
-    const int *uses = count_operands(f, scratch);
-    bool *taken = ir_array(scratch, bool, ir_number(f) + 1);
+    int n = ir_number(f);
+    bool *read = ir_array(scratch, bool, n + 1), *taken = ir_array(scratch, bool, n + 1); /* by a value's number: by operands; by results */
+    IR_FOR (inst, f)
+        for (int i = 0; i < inst->noperands; i++)
+            read[inst->operand[i]->id] = true;
     for (int i = 0; i < f->results.count; i++) {
         ir_port *r = &f->results.items[i];
         const ir_inst *def = r->value->def;
-        bool shared = !def || def->op == IR_OP_constant || is_structured(def) || taken[r->value->id] || (ir_is_view(def) && uses[r->value->id]);
+        bool shared = !def || def->op == IR_OP_constant || match_structured(def) || taken[r->value->id] || (ir_is_view(def) && read[r->value->id]);
         taken[r->value->id] = true;
         if (!shared)
             continue;
@@ -186,7 +174,7 @@ static void copy_operands(ir_func *f)
             for (int i = 0; i < 2; i++)
                 if (!match_view(inst->operand[i], &view))
                     copy_operand(inst, i);
-        } else if (is_structured(inst)) {
+        } else if (match_structured(inst)) {
             for (int i = 0; i < inst->noperands; i++) {
                 const ir_inst *def = inst->operand[i]->def;
                 if ((inst->operand[i]->order.n && !lies_alike(inst, i)) || (def && (ir_is_view(def) || ir_is_immediate(inst->operand[i]))))
@@ -199,7 +187,7 @@ static void copy_operands(ir_func *f)
 static void require(fusing *u)
 {
     IR_FOR (inst, u->f) {
-        bool structured = is_structured(inst);
+        bool structured = match_structured(inst);
         for (int i = 0; i < inst->nresults; i++)
             of(u, inst->result[i])->memory = match_contraction(inst) || is_single(inst) || structured;
         for (int i = 0; i < inst->noperands; i++) {
@@ -680,7 +668,7 @@ static void make_kernels(fusing *u)
 {
     IR_FOR (inst, u->f) {
         ir_value *first = NULL;
-        bool structured = is_structured(inst);
+        bool structured = match_structured(inst);
         if (inst->op == IR_OP_gather || inst->op == IR_OP_scatter)
             add_check(u, inst);
         for (int i = 0; i < inst->nresults && !first; i++)

@@ -59,16 +59,11 @@ static void find_users(layout *l)
         IR_PUSH(l->scratch, &of(l->f->results.items[i].value)->ports, i);
 }
 
-static bool is_structured(const ir_inst *inst)
-{
-    return inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
-}
-
 /* Written by loops over its own elements: any order is as good for the one who writes. */
 static bool flexible(const ir_value *v)
 {
     const ir_inst *inst = v->def;
-    if (!inst || ir_is_view(inst) || match_contraction(inst) || is_structured(inst))
+    if (!inst || ir_is_view(inst) || match_contraction(inst) || match_structured(inst))
         return false;
     switch (inst->op) {
     case IR_OP_scatter: case IR_OP_sort: case IR_OP_cumulative: case IR_OP_iota: case IR_OP_random_bits:
@@ -442,7 +437,7 @@ static void visit(layout *l, ir_inst *inst)
         contraction(l, inst);
         return;
     }
-    if (is_structured(inst)) {
+    if (match_structured(inst)) {
         structured(l, inst);
         return;
     }

@@ -81,6 +81,11 @@ bool match_contraction(const ir_inst *inst)
     return (inst->op == IR_OP_dot_general || inst->op == IR_OP_convolution) && ir_is_float(inst->result[0]->type.dtype);
 }
 
+bool match_structured(const ir_inst *inst)
+{
+    return inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
+}
+
 /* A value's aux says that this walk has been there; the lowest bit, that it came along a path that moves. */
 static bool walk_moved(const ir_kernel *k, ir_value *from, const ir_value *v, bool moved, uintptr_t stamp)
 {
