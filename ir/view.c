@@ -125,8 +125,7 @@ bool ir_inside(int64_t offset, int n, const int64_t *extent, const int64_t *stri
 
 enum { MOST_VIEWS = 64 }; /* on top of each other; what stands on more is no view */
 
-/* v as a view of what its chain of views stands on, which is not asked whether it lies in memory. */
-static bool view_down(ir_value *v, ir_view *out)
+bool ir_view_over(ir_value *v, ir_view *out)
 {
     const ir_inst *step[MOST_VIEWS];
     ir_value *base = v;
@@ -148,12 +147,7 @@ static bool view_down(ir_value *v, ir_view *out)
 
 bool ir_view_of(ir_value *v, ir_view *out)
 {
-    return view_down(v, out) && (!out->base->def || out->base->kernel || out->base->def->op == IR_OP_constant) && !ir_is_immediate(out->base);
-}
-
-bool ir_view_over(ir_value *v, ir_view *out)
-{
-    return view_down(v, out);
+    return ir_view_over(v, out) && (!out->base->def || out->base->kernel || out->base->def->op == IR_OP_constant) && !ir_is_immediate(out->base);
 }
 
 enum { MOST_PIECES = 8, LANES = 8 };
