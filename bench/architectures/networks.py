@@ -241,6 +241,9 @@ class NerfByProducts(nn.Module):
         self.a = nn.Sequential(nn.Linear(39, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
         self.b = nn.Sequential(nn.Linear(71, 32), nn.ReLU(), nn.Linear(32, 4))
 
+    def transmittance(self, sg, al):
+        return torch.cumprod(torch.cat([torch.ones_like(al[:, :1]), 1 - al + 1e-10], 1), 1)[:, :-1]
+
     def forward(self, o, d):
         t = torch.linspace(0.5, 2, 8, dtype=o.dtype)
         p = o[:, None] + d[:, None] * t[None, :, None]
@@ -248,8 +251,7 @@ class NerfByProducts(nn.Module):
         h = self.b(torch.cat([self.a(e), e], -1))
         rgb, sg = torch.sigmoid(h[..., :3]), F.softplus(h[..., 3])
         al = 1 - torch.exp(-sg * 0.2)
-        T = torch.cumprod(torch.cat([torch.ones_like(al[:, :1]), 1 - al + 1e-10], 1), 1)[:, :-1]
-        return ((al * T)[..., None] * rgb).sum(1)
+        return ((al * self.transmittance(sg, al))[..., None] * rgb).sum(1)
 
 
 register("nerf_cumprod", NerfByProducts, lambda: [("o", torch.randn(16, 3)), ("d", F.normalize(torch.randn(16, 3), dim=1))], lambda: [("y",
@@ -257,15 +259,8 @@ register("nerf_cumprod", NerfByProducts, lambda: [("o", torch.randn(16, 3)), ("d
 
 
 class NerfBySums(NerfByProducts):
-    def forward(self, o, d):
-        t = torch.linspace(0.5, 2, 8, dtype=o.dtype)
-        p = o[:, None] + d[:, None] * t[None, :, None]
-        e = torch.cat([p] + [f(p * 2**k) for k in range(6) for f in (torch.sin, torch.cos)], -1)
-        h = self.b(torch.cat([self.a(e), e], -1))
-        rgb, sg = torch.sigmoid(h[..., :3]), F.softplus(h[..., 3])
-        al = 1 - torch.exp(-sg * 0.2)
-        T = torch.exp(-(torch.cumsum(sg * 0.2, 1) - sg * 0.2))
-        return ((al * T)[..., None] * rgb).sum(1)
+    def transmittance(self, sg, al):
+        return torch.exp(-(torch.cumsum(sg * 0.2, 1) - sg * 0.2))
 
 
 register("nerf_cumsum", NerfBySums, ARCHITECTURES["nerf_cumprod"].inputs, ARCHITECTURES["nerf_cumprod"].labels, mse)
