@@ -704,7 +704,7 @@ int main(void)
     tcase_add_test(c, bytes_of_a_model);
     tcase_add_test(c, length_of_a_file);
     tcase_add_test(c, length_of_a_header);
-#ifndef __SANITIZE_ADDRESS__ /* whose shadow is larger than any limit */
+#ifndef GRADC_SANITIZED /* whose shadow is larger than any limit */
     tcase_add_test(c, memory_runs_out);
 #endif
     tcase_add_test(c, the_page_says_what_holds);

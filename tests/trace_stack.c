@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef GRADC_SANITIZED
 enum { SMALL = 1 << 20 }; /* frames are several times as large */
 #else
 enum { SMALL = 128 << 10 };
