@@ -4,7 +4,9 @@
  * What random graphs are drawn with: numbers that follow from a seed, types, and values of a given type. A value asked for comes from the pool
  * of those that there are, or is made of one, and often behind a chain of views that is drawn backwards from the type that is due.
  *
- * Floats are kept within GEN_LIMIT: each value has a bound of its magnitude (`aux`), and what may go beyond is scaled. */
+ * Floats are kept within GEN_LIMIT: each value has a bound of its magnitude (`aux`), and what may go beyond is scaled.
+ *
+ * What draws or builds stands once in an argument list or initializer, as C leaves the order of evaluation there to the compiler. */
 #ifndef TESTS_GRAPH_GEN_H
 #define TESTS_GRAPH_GEN_H
 
@@ -160,7 +162,8 @@ static inline ir_value *gen_bounded(gen *g, ir_value *v, double bound)
 
 static inline ir_value *gen_clamped(gen *g, ir_value *v, double limit)
 {
-    return ir_max(&g->b, ir_min(&g->b, v, ir_splat(&g->b, &v->type, limit)), ir_splat(&g->b, &v->type, -limit));
+    ir_value *high = ir_splat(&g->b, &v->type, limit), *low = ir_splat(&g->b, &v->type, -limit);
+    return ir_max(&g->b, ir_min(&g->b, v, high), low);
 }
 
 /* v with magnitudes of at most `limit`, given that they are at most `bound`. */
@@ -284,8 +287,10 @@ static inline ir_value *gen_converted(gen *g, ir_value *v, ir_dtype to)
 {
     if (v->type.dtype == to)
         return v;
-    if (to == IR_BOOL && draw(g, 4))
-        return ir_compare(&g->b, (ir_relation)draw(g, 6), v, gen_splat(g, &v->type));
+    if (to == IR_BOOL && draw(g, 4)) {
+        ir_relation relation = (ir_relation)draw(g, 6);
+        return ir_compare(&g->b, relation, v, gen_splat(g, &v->type));
+    }
     if (ir_is_float(to) && !ir_is_float(v->type.dtype) && gen_bound(v) > GEN_LIMIT)
         v = gen_small_int(g, v);
     double bound = gen_bound(v);

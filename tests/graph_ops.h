@@ -52,6 +52,13 @@ static inline bool gen_append(gen *g, ir_op op, ir_value *const *operand, int n,
     return true;
 }
 
+/* Appends one of two operands of these types. */
+static inline bool gen_append_two(gen *g, ir_op op, const ir_type *t, const ir_attrs *attrs, double bound)
+{
+    ir_value *x = gen_operand(g, &t[0]), *y = gen_operand(g, &t[1]);
+    return gen_append(g, op, (ir_value *[]){x, y}, 2, attrs, bound);
+}
+
 static inline double gen_both(const ir_value *x, const ir_value *y)
 {
     return gen_bound(x) * gen_bound(y);
@@ -122,7 +129,8 @@ static inline bool gen_make_exact(gen *g, ir_op op, const ir_type *t)
         y = ir_div(&g->b, x[0], ir_splat(&g->b, t, 1 << draw(g, 3)));
         break;
     case IR_OP_pow:
-        y = ir_binary(&g->b, op, gen_clamped(g, x[0], 3), ir_splat(&g->b, t, draw(g, 4)));
+        x[1] = ir_splat(&g->b, t, draw(g, 4));
+        y = ir_binary(&g->b, op, gen_clamped(g, x[0], 3), x[1]);
         break;
     default: return false;
     }
@@ -165,8 +173,8 @@ static inline bool gen_make_select(gen *g, ir_op op)
 {
     ir_type t = gen_type(g, IR_CLASS_ANY), c = t;
     c.dtype = IR_BOOL;
-    ir_value *x[3] = {gen_operand(g, &c), gen_operand(g, &t), gen_operand(g, &t)};
-    return gen_append(g, op, x, 3, NULL, fmax(gen_bound(x[1]), gen_bound(x[2])));
+    ir_value *condition = gen_operand(g, &c), *yes = gen_operand(g, &t), *no = gen_operand(g, &t);
+    return gen_append(g, op, (ir_value *[]){condition, yes, no}, 3, NULL, fmax(gen_bound(yes), gen_bound(no)));
 }
 
 static inline bool gen_make_convert(gen *g, ir_op op)
@@ -248,14 +256,16 @@ static inline bool gen_make_pad(gen *g, ir_op op)
     ir_type t[2] = {gen_type(g, IR_CLASS_ANY)};
     t[1] = ir_scalar_type(t[0].dtype);
     for (int tries = 0; tries < GEN_TRIES; tries++) {
-        ir_attrs a = {.pad = {.low = gen_ints(g, t[0].rank, 0, 3), .high = gen_ints(g, t[0].rank, 0, 3)}};
+        ir_attrs a = {0};
+        a.pad.low = gen_ints(g, t[0].rank, 0, 3);
+        a.pad.high = gen_ints(g, t[0].rank, 0, 3);
         a.pad.interior = gen_ints(g, t[0].rank, 0, 2);
         for (int i = 0; i < t[0].rank; i++) {
             a.pad.low.v[i] = one_in(g, 2) ? 0 : a.pad.low.v[i] - 1;
             a.pad.high.v[i] = one_in(g, 2) ? 0 : a.pad.high.v[i] - 1;
         }
         if (gen_fits(g, op, t, 2, &a))
-            return gen_append(g, op, (ir_value *[]){gen_operand(g, &t[0]), gen_operand(g, &t[1])}, 2, &a, GEN_LIMIT);
+            return gen_append_two(g, op, t, &a, GEN_LIMIT);
     }
     return false;
 }
@@ -334,8 +344,10 @@ static inline bool gen_make_gather(gen *g, ir_op op)
     ir_type t[2];
     ir_attrs a = {0};
     for (int tries = 0; tries < GEN_TRIES; tries++)
-        if (gen_indexing(g, IR_CLASS_ANY, &t[0], &t[1], &a.gather.dims, &a.gather.batch) && gen_fits(g, op, t, 2, &a))
-            return gen_append(g, op, (ir_value *[]){gen_operand(g, &t[0]), gen_indices(g, &t[1], &t[0], a.gather.dims)}, 2, &a, 0);
+        if (gen_indexing(g, IR_CLASS_ANY, &t[0], &t[1], &a.gather.dims, &a.gather.batch) && gen_fits(g, op, t, 2, &a)) {
+            ir_value *x = gen_operand(g, &t[0]);
+            return gen_append(g, op, (ir_value *[]){x, gen_indices(g, &t[1], &t[0], a.gather.dims)}, 2, &a, 0);
+        }
     return false;
 }
 
@@ -392,7 +404,8 @@ static inline bool gen_make_scatter(gen *g, ir_op op)
 static inline bool gen_make_reduce(gen *g, ir_op op)
 {
     ir_type t = gen_type(g, IR_CLASS_ANY);
-    ir_attrs a = {.reduce = {gen_combine(g, t.dtype, false), gen_subset(g, t.rank), 0}};
+    ir_attrs a = {.reduce.combine = gen_combine(g, t.dtype, false)};
+    a.reduce.axes = gen_subset(g, t.rank);
     int64_t n = 1;
     for (int i = 0; i < a.reduce.axes.n; i++)
         n *= t.dim[a.reduce.axes.v[i]];
@@ -408,8 +421,25 @@ static inline bool gen_make_arg_reduce(gen *g, ir_op op)
     ir_type t = gen_type(g, ir_ops[op].classes);
     if (!t.rank)
         return false;
-    ir_attrs a = {.arg_reduce = {draw(g, 2) ? IR_MAX : IR_MIN, draw(g, (uint32_t)t.rank), draw(g, 2), 0}};
+    ir_combine c = draw(g, 2) ? IR_MAX : IR_MIN;
+    uint32_t axis = draw(g, (uint32_t)t.rank), last = draw(g, 2);
+    ir_attrs a = {.arg_reduce = {c, axis, last, 0}};
     return gen_fits(g, op, &t, 1, &a) && gen_append(g, op, (ir_value *[]){gen_operand(g, &t)}, 1, &a, 0);
+}
+
+/* What the ops on windows share. */
+typedef struct gen_window {
+    ir_ints window, stride, low, high, window_dilation;
+} gen_window;
+
+static inline gen_window gen_window_of(gen *g, int rank)
+{
+    gen_window w = {.window = gen_ints(g, rank, 1, 3)};
+    w.stride = gen_ints(g, rank, 1, 3);
+    w.low = gen_ints(g, rank, -1, 2);
+    w.high = gen_ints(g, rank, -1, 2);
+    w.window_dilation = gen_ints(g, rank, 1, 2);
+    return w;
 }
 
 static inline int64_t gen_taps(ir_ints window)
@@ -427,9 +457,9 @@ static inline bool gen_make_reduce_window(gen *g, ir_op op)
         if (t.dtype == IR_DTYPES || t.rank > 4)
             continue;
         ir_combine c = (ir_combine)draw(g, 4); /* sum, prod, max, min */
-        ir_attrs a = {.reduce_window = {c, gen_ints(g, t.rank, 1, 3), gen_ints(g, t.rank, 1, 3), gen_ints(g, t.rank, -1, 2),
-                                        gen_ints(g, t.rank, -1, 2), gen_ints(g, t.rank, 1, 2), gen_ints(g, t.rank, 1, 2), 0}};
-        int64_t taps = gen_taps(a.reduce_window.window);
+        gen_window w = gen_window_of(g, t.rank);
+        ir_attrs a = {.reduce_window = {c, w.window, w.stride, w.low, w.high, gen_ints(g, t.rank, 1, 2), w.window_dilation, 0}};
+        int64_t taps = gen_taps(w.window);
         if (!gen_fits(g, op, &t, 1, &a) || (c == IR_PROD && taps > 20))
             continue;
         double bound;
@@ -448,79 +478,69 @@ static inline bool gen_make_reduce_window(gen *g, ir_op op)
     return false;
 }
 
-static inline bool gen_arg_window_attrs(gen *g, ir_type *t, ir_attrs *a)
+/* The type of what is cut into windows, the windows, and the type of what arg_window gives, or false. */
+static inline bool gen_windowing(gen *g, ir_type *t, gen_window *w, ir_type *windows, ir_attrs *a)
 {
     *t = gen_type(g, ir_ops[IR_OP_arg_window].classes);
     if (t->dtype == IR_DTYPES || t->rank > 4)
         return false;
-    a->arg_window = (struct ir_attrs_arg_window){draw(g, 2) ? IR_MAX : IR_MIN,
-                                                 gen_ints(g, t->rank, 1, 3),
-                                                 gen_ints(g, t->rank, 1, 3),
-                                                 gen_ints(g, t->rank, -1, 2),
-                                                 gen_ints(g, t->rank, -1, 2),
-                                                 gen_ints(g, t->rank, 1, 2),
-                                                 0};
-    return gen_fits(g, IR_OP_arg_window, t, 1, a);
+    *w = gen_window_of(g, t->rank);
+    a->arg_window = (struct ir_attrs_arg_window){draw(g, 2) ? IR_MAX : IR_MIN, w->window, w->stride, w->low, w->high, w->window_dilation, 0};
+    ir_value fake = {.type = *t}, *operand = &fake;
+    ir_type *result;
+    int n;
+    if (!gen_fits(g, IR_OP_arg_window, t, 1, a) || ir_infer(gen_arena(g), IR_OP_arg_window, a, &operand, 1, &result, &n))
+        return false;
+    *windows = result[0];
+    return true;
 }
 
 static inline bool gen_make_arg_window(gen *g, ir_op op)
 {
-    ir_type t;
+    ir_type t, windows;
     ir_attrs a = {0};
+    gen_window w;
     for (int tries = 0; tries < GEN_TRIES; tries++)
-        if (gen_arg_window_attrs(g, &t, &a))
+        if (gen_windowing(g, &t, &w, &windows, &a))
             return gen_append(g, op, (ir_value *[]){gen_operand(g, &t)}, 1, &a, 0);
     return false;
 }
 
-/* Positions inside windows of `taps` elements, -1 among them. */
-static inline ir_value *gen_positions(gen *g, const ir_type *t, int64_t taps)
+/* An op on values and positions inside windows of as many elements as they have taps, -1 among them. */
+static inline bool gen_append_positions(gen *g, ir_op op, const ir_type *x, const ir_type *windows, int64_t taps, const ir_attrs *a, bool sums)
 {
-    ir_value *v = ir_and(&g->b, gen_operand(g, t), ir_splat(&g->b, t, 255));
-    return ir_sub(&g->b, ir_rem(&g->b, v, ir_splat(&g->b, t, (double)(taps + 1))), ir_splat(&g->b, t, 1));
-}
-
-/* The type of what arg_window gives for x of type t. */
-static inline ir_type gen_windows(gen *g, const ir_type *t, const ir_attrs *a)
-{
-    ir_value fake = {.type = *t}, *operand = &fake;
-    ir_type *result;
-    int n;
-    return ir_infer(gen_arena(g), IR_OP_arg_window, a, &operand, 1, &result, &n) ? *t : result[0];
+    ir_type at = *windows;
+    at.dtype = IR_I32;
+    ir_value *v = gen_operand(g, x), *p = gen_operand(g, &at), *mask = ir_splat(&g->b, &at, 255), *n = ir_splat(&g->b, &at, (double)(taps + 1)),
+             *one = ir_splat(&g->b, &at, 1);
+    p = ir_sub(&g->b, ir_rem(&g->b, ir_and(&g->b, p, mask), n), one);
+    return gen_append(g, op, (ir_value *[]){v, p}, 2, a, sums ? gen_bound(v) * (double)taps : 0);
 }
 
 static inline bool gen_make_window_put(gen *g, ir_op op)
 {
-    ir_type t;
+    ir_type t, windows;
     ir_attrs a = {0};
-    for (int tries = 0; tries < GEN_TRIES; tries++) {
-        if (!gen_arg_window_attrs(g, &t, &a) || !(g->p->types >> IR_I32 & 1))
-            continue;
-        const struct ir_attrs_arg_window w = a.arg_window;
-        ir_type from = gen_windows(g, &t, &a), at = from;
-        at.dtype = IR_I32;
-        ir_attrs put = {.window_put = {ir_ints_of(&g->b, t.rank, t.dim), w.window, w.stride, w.low, w.high, w.window_dilation, 0}};
-        int64_t taps = gen_taps(w.window);
-        ir_value *x = gen_operand(g, &from), *p = gen_positions(g, &at, taps);
-        return gen_append(g, op, (ir_value *[]){x, p}, 2, &put, gen_bound(x) * (double)taps);
-    }
+    gen_window w;
+    for (int tries = 0; tries < GEN_TRIES && g->p->types >> IR_I32 & 1; tries++)
+        if (gen_windowing(g, &t, &w, &windows, &a)) {
+            ir_attrs put = {.window_put = {ir_ints_of(&g->b, t.rank, t.dim), w.window, w.stride, w.low, w.high, w.window_dilation, 0}};
+            windows.dtype = t.dtype;
+            return gen_append_positions(g, op, &windows, &windows, gen_taps(w.window), &put, true);
+        }
     return false;
 }
 
 static inline bool gen_make_window_take(gen *g, ir_op op)
 {
-    ir_type t;
+    ir_type t, windows;
     ir_attrs a = {0};
-    for (int tries = 0; tries < GEN_TRIES; tries++) {
-        if (!gen_arg_window_attrs(g, &t, &a) || !(g->p->types >> IR_I32 & 1))
-            continue;
-        const struct ir_attrs_arg_window w = a.arg_window;
-        ir_type at = gen_windows(g, &t, &a);
-        at.dtype = IR_I32;
-        ir_attrs take = {.window_take = {w.window, w.stride, w.low, w.high, w.window_dilation, 0}};
-        ir_value *x = gen_operand(g, &t), *p = gen_positions(g, &at, gen_taps(w.window));
-        return gen_append(g, op, (ir_value *[]){x, p}, 2, &take, 0);
-    }
+    gen_window w;
+    for (int tries = 0; tries < GEN_TRIES && g->p->types >> IR_I32 & 1; tries++)
+        if (gen_windowing(g, &t, &w, &windows, &a)) {
+            ir_attrs take = {.window_take = {w.window, w.stride, w.low, w.high, w.window_dilation, 0}};
+            return gen_append_positions(g, op, &t, &windows, gen_taps(w.window), &take, false);
+        }
     return false;
 }
 
@@ -530,7 +550,8 @@ static inline bool gen_make_cumulative(gen *g, ir_op op)
     if (t.dtype == IR_DTYPES || !t.rank)
         return false;
     ir_combine c = (ir_combine)draw(g, 4);
-    ir_attrs a = {.cumulative = {c, draw(g, (uint32_t)t.rank), draw(g, 2), draw(g, 2), 0}};
+    uint32_t axis = draw(g, (uint32_t)t.rank), exclusive = draw(g, 2), reverse = draw(g, 2);
+    ir_attrs a = {.cumulative = {c, axis, exclusive, reverse, 0}};
     int64_t n = t.dim[a.cumulative.axis];
     if (c == IR_PROD && ir_is_float(t.dtype) && n > 17)
         return false;
@@ -554,7 +575,8 @@ static inline bool gen_make_sort(gen *g, ir_op op)
         other.dtype = i ? gen_dtype(g, IR_CLASS_ANY) : t.dtype;
         x[i] = gen_operand(g, &other);
     }
-    return gen_append(g, op, x, n, &(ir_attrs){.sort = {draw(g, (uint32_t)t.rank), draw(g, 2), 0}}, 0);
+    uint32_t axis = draw(g, (uint32_t)t.rank), descending = draw(g, 2);
+    return gen_append(g, op, x, n, &(ir_attrs){.sort = {axis, descending, 0}}, 0);
 }
 
 /* ---- Contractions ---- */
@@ -599,9 +621,14 @@ static inline bool gen_make_convolution(gen *g, ir_op op)
         int spatial = (int)draw(g, 4), rank = spatial + 2;
         int64_t groups = 1 + draw(g, 3), by = draw(g, 3), fg = by == 1 ? groups : 1, bg = by == 2 ? groups : 1;
         bool plain = draw(g, 2); /* no dilation, as most are */
-        ir_attrs a = {.convolution = {gen_order(g, rank), gen_order(g, rank), gen_order(g, rank), gen_ints(g, spatial, 1, plain ? 2 : 3),
-                                      gen_ints(g, spatial, plain ? 0 : -1, 2), gen_ints(g, spatial, plain ? 0 : -1, 2),
-                                      gen_ints(g, spatial, 1, plain ? 1 : 2), gen_ints(g, spatial, 1, plain ? 1 : 2), fg, bg, 0}};
+        ir_attrs a = {.convolution = {.lhs = gen_order(g, rank), .feature_groups = fg, .batch_groups = bg}};
+        a.convolution.rhs = gen_order(g, rank);
+        a.convolution.out = gen_order(g, rank);
+        a.convolution.stride = gen_ints(g, spatial, 1, plain ? 2 : 3);
+        a.convolution.low = gen_ints(g, spatial, plain ? 0 : -1, 2);
+        a.convolution.high = gen_ints(g, spatial, plain ? 0 : -1, 2);
+        a.convolution.lhs_dilation = gen_ints(g, spatial, 1, plain ? 1 : 2);
+        a.convolution.rhs_dilation = gen_ints(g, spatial, 1, plain ? 1 : 2);
         ir_type t[2] = {{.dtype = dtype, .rank = rank}, {.dtype = dtype, .rank = rank}};
         const int64_t *x = a.convolution.lhs.v, *w = a.convolution.rhs.v;
         int64_t each = draw(g, 8) ? 1 + draw(g, 5) : gen_extent(g), taps = each;
@@ -615,8 +642,8 @@ static inline bool gen_make_convolution(gen *g, ir_op op)
         }
         if (!gen_fits(g, op, t, 2, &a) || taps * ir_count(&t[0]) > GEN_WORK)
             continue;
-        ir_value *v[2] = {gen_operand(g, &t[0]), gen_operand(g, &t[1])};
-        return gen_append(g, op, v, 2, &a, gen_both(v[0], v[1]) * (double)taps);
+        ir_value *v = gen_operand(g, &t[0]), *k = gen_operand(g, &t[1]);
+        return gen_append(g, op, (ir_value *[]){v, k}, 2, &a, gen_both(v, k) * (double)taps);
     }
     return false;
 }
@@ -625,9 +652,9 @@ static inline bool gen_make_random_bits(gen *g, ir_op op)
 {
     if (!(g->p->types >> IR_U32 & 1) || !(g->p->types >> IR_U64 & 1))
         return false;
-    ir_type t = gen_shape(g, IR_U32, g->p->most), key = ir_scalar_type(IR_U64);
+    ir_type t = gen_shape(g, IR_U32, g->p->most), keys[2] = {ir_scalar_type(IR_U64), ir_scalar_type(IR_U64)};
     ir_attrs a = {.random_bits = {ir_ints_of(&g->b, t.rank, t.dim), draw(g, 4), 0}};
-    return gen_append(g, op, (ir_value *[]){gen_operand(g, &key), gen_operand(g, &key)}, 2, &a, 0);
+    return gen_append_two(g, op, keys, &a, 0);
 }
 
 /* ---- Bodies ---- */
@@ -666,8 +693,11 @@ static inline bool gen_make_scan(gen *g, ir_op op)
 {
     if (g->depth >= g->p->depth)
         return false;
-    struct ir_attrs_scan a = {
-        .consts = draw(g, 3), .carries = draw(g, 3), .length = draw(g, 8) ? 1 + draw(g, 5) : 0, .reverse = draw(g, 2), .live = one_in(g, 4)};
+    struct ir_attrs_scan a = {.consts = draw(g, 3)};
+    a.carries = draw(g, 3);
+    a.length = draw(g, 8) ? 1 + draw(g, 5) : 0;
+    a.reverse = draw(g, 2);
+    a.live = one_in(g, 4);
     int xs = (int)draw(g, 3), ys = (int)draw(g, 3), fixed = (int)(a.consts + a.carries), n = fixed + xs;
     ir_type types[GEN_BODY], boolean = ir_scalar_type(IR_BOOL);
     for (int i = 0; i < n; i++)
@@ -719,7 +749,8 @@ static inline bool gen_make_while(gen *g, ir_op op)
 {
     if (g->depth >= g->p->depth || g->p->smooth)
         return false;
-    struct ir_attrs_while_loop a = {.consts = draw(g, 3), .limit = draw(g, 6)};
+    struct ir_attrs_while_loop a = {.consts = draw(g, 3)};
+    a.limit = draw(g, 6);
     int n = (int)a.consts + 1 + (int)draw(g, 3);
     ir_type types[GEN_BODY], boolean = ir_scalar_type(IR_BOOL), count = ir_scalar_type(IR_I32);
     for (int i = 0; i < n; i++)

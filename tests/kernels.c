@@ -116,8 +116,10 @@ static int64_t extent(void)
 /* [batch], rows in one or two dimensions, contracted in one or two, columns: in any order of dimensions. */
 static ir_value *dot(ir_builder *b, ir_dtype t)
 {
-    int64_t batch = draw(3) ? 0 : 1 + draw(3), rows[2] = {extent(), draw(2) ? 1 + draw(5) : 1};
-    int64_t k[2] = {extent() * (1 + draw(9)), draw(3) ? 1 : 2 + draw(4)}, columns = extent();
+    int64_t batch = draw(3) ? 0 : 1 + draw(3), rows[2] = {extent()}, k[2] = {extent()}, columns = extent();
+    rows[1] = draw(2) ? 1 + draw(5) : 1;
+    k[0] *= 1 + draw(9);
+    k[1] = draw(3) ? 1 : 2 + draw(4);
     if (rows[0] * rows[1] * k[0] * k[1] * columns > 600000)
         k[0] = 5;
     if (draw(3) == 0) { /* many products, of which a block takes a part */
@@ -148,13 +150,16 @@ static ir_value *convolved(ir_builder *b, ir_dtype t)
 {
     int64_t n = 1 + draw(3), groups = draw(4) ? 1 : 2 + draw(8), each_in = groups > 1 ? 1 + draw(2) : extent(),
             each_out = groups > 1 ? 1 + draw(2) : extent();
-    int64_t h = 4 + draw(9), w = 4 + draw(9), taps[2] = {1 + draw(3), 1 + draw(3)};
+    int64_t h = 4 + draw(9), w = 4 + draw(9), taps[2] = {1 + draw(3)};
+    taps[1] = 1 + draw(3);
     bool by_batch = groups > 1 && draw(2);
     if (each_in * each_out * h * w * taps[0] * taps[1] > 200000)
         each_in = 3;
     int64_t lhs[] = {by_batch ? n * groups : n, by_batch ? each_in : each_in * groups, h, w}, rhs[] = {each_out * groups, each_in, taps[0], taps[1]};
-    ir_ints order[3] = {shuffled(b, 4, 0), shuffled(b, 4, 0), shuffled(b, 4, 0)};
+    ir_ints order[3];
     int64_t shape[2][4], small[2], big[2], stride[2], low[2], high[2], spread[2], apart[2];
+    for (int i = 0; i < 3; i++)
+        order[i] = shuffled(b, 4, 0);
     for (int i = 0; i < 4; i++) {
         shape[0][order[0].v[i]] = lhs[i];
         shape[1][order[1].v[i]] = rhs[i];
@@ -190,8 +195,10 @@ static void after(ir_builder *b, ir_value *v)
         ir_add_output(f, "sum", v);
     if (draw(2))
         v = ir_max(b, v, ir_splat(b, &t, 0));
-    if (draw(4) == 0)
-        v = ir_select(b, ir_compare(b, IR_GT, ir_abs(b, v), ir_splat(b, &t, 7)), v, ir_mul(b, v, v));
+    if (draw(4) == 0) {
+        ir_value *limit = ir_splat(b, &t, 7), *large = ir_compare(b, IR_GT, ir_abs(b, v), limit);
+        v = ir_select(b, large, v, ir_mul(b, v, v));
+    }
     if (draw(4) == 0) {
         int64_t perm[IR_MAX_RANK];
         memcpy(perm, shuffled(b, t.rank, 0).v, (size_t)t.rank * sizeof *perm);
