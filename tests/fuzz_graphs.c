@@ -386,17 +386,33 @@ static int one_file(const char *path, uint64_t seed)
 /* Those that were wrong once, in all configurations. */
 static int known(void)
 {
-    int wrong = 0;
-    DIR *d = opendir("tests/graphs");
+    static const char where[] = GRADC_SOURCE "/tests/graphs";
+    int wrong = 0, found = 0;
+    DIR *d = opendir(where);
     for (struct dirent *e; d && (e = readdir(d));) {
-        char path[300];
-        snprintf(path, sizeof path, "tests/graphs/%s", e->d_name);
-        if (strstr(e->d_name, ".gir"))
+        char path[sizeof where + 300];
+        snprintf(path, sizeof path, "%s/%s", where, e->d_name);
+        if (strstr(e->d_name, ".gir")) {
             wrong += one_file(path, 1);
+            found++;
+        }
     }
     if (d)
         closedir(d);
-    return wrong;
+    if (!found)
+        printf("%s: no graphs\n", where);
+    return wrong + !found;
+}
+
+/* Is what was asked for a check of something? A count of graphs, and a configuration that this processor runs. */
+static bool asks(const char *count)
+{
+    graph_config c = graph_config_of(options.which < 0 ? 0 : (unsigned)options.which);
+    if (options.which >= GRAPH_CONFIGS || !level_runs_here(c.cpu))
+        return fprintf(stderr, "--config: there are %d, and this one must run here\n", GRAPH_CONFIGS), false;
+    if (count && !strstr(count, ".gir") && (strspn(count, "0123456789") != strlen(count) || !strtoull(count, NULL, 10)))
+        return fprintf(stderr, "%s: neither a number of graphs nor a .gir file\n", count), false;
+    return true;
 }
 
 int main(int argc, char **argv)
@@ -414,6 +430,8 @@ int main(int argc, char **argv)
             options.show = true;
         else if (n < 2)
             word[n++] = argv[i];
+    if (!asks(word[0]))
+        return 2;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     options.workers = cores < 1 ? 1 : cores > WORKERS ? WORKERS : (int)cores;
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -64,6 +64,10 @@ int main(int argc, char **argv)
 {
     static uint8_t whole[2 * ROOM], changed[ROOM], other[ROOM];
     size_t before = 0;
+    if (argc < 2) {
+        fputs("no seeds\n", stderr);
+        return 2;
+    }
     for (int i = 1; i < argc; i++) {
         FILE *f = fopen(argv[i], "rb");
         if (!f) {
