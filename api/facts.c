@@ -124,6 +124,7 @@ typedef struct gaps {
     gap *items;
     int count, capacity;
     bool general; /* there was an error at no node: reported at once */
+    bool whole;   /* all nodes are supported: what follows is about the model as a whole, and reported with its node */
 } gaps;
 
 static void note_gap(void *user, const ir_diagnostic *d)
@@ -133,37 +134,60 @@ static void note_gap(void *user, const ir_diagnostic *d)
         ir_warn(g->s->ctx, (ir_warning)(d->warning - ir_warnings), d->loc, "%s", d->text);
     if (d->severity != IR_ERROR)
         return;
-    if (!d->loc || d->loc->node < 0) {
+    if (g->whole || !d->loc || d->loc->node < 0) {
         g->general = true;
-        ir_report(g->s->ctx, IR_ERROR, &(ir_loc){.file = g->s->path, .node = -1}, "%s", d->text);
+        ir_report(g->s->ctx, IR_ERROR, g->whole && d->loc ? d->loc : &(ir_loc){.file = g->s->path, .node = -1}, "%s", d->text);
         return;
     }
     gap one = {ir_strdup(g->s->arena, d->text), d->loc->node};
     IR_PUSH(g->s->arena, g, one);
 }
 
-static const char *reason(const gaps *g, int node)
+/* By the index of a node that is among the facts: the first thing said of it. */
+static const char **reasons(const gaps *g, const onnx_facts *facts)
 {
-    for (int i = 0; i < g->count; i++)
-        if (g->items[i].node == node)
-            return g->items[i].text;
-    return NULL;
+    int n = 0;
+    for (int i = 0; i < facts->nodes.count; i++)
+        n = facts->nodes.items[i].index >= n ? facts->nodes.items[i].index + 1 : n;
+    const char **why = ir_array(g->s->arena, const char *, n + 1);
+    for (int i = g->count - 1; i >= 0; i--)
+        if (g->items[i].node < n)
+            why[g->items[i].node] = g->items[i].text;
+    return why;
+}
+
+/* What compiling may still refuse when all nodes are supported: how large the model is written out, its inputs and outputs, its memory. */
+static bool check_whole(api_session *s, ir_module *m)
+{
+    s->module = &m;
+    s->spec = &(cg_spec){.module = m};
+    s->nspecs = 1;
+    bool ok = api_complete(s) && api_optimise(s);
+    cg_request r = api_request(s);
+    ok = ok && cg_measure(s->ctx, s->arena, &r);
+    s->module = NULL;
+    s->spec = NULL;
+    s->nspecs = 0;
+    return ok;
 }
 
 /* Of a text: its instructions, all of which have a forward. */
 static bool check_text(api_session *s, api_nodes *out)
 {
     ir_module *m = api_read_text(s);
-    int index = 0;
-    if (m && api_check_names(s, m))
-        api_warn(s, m);
+    int index = 0, gaps = 0;
     for (int k = 0; m && k < m->funcs.count; k++)
         IR_FOR (inst, m->funcs.items[k]) {
             bool has = ad_is_zero(inst->op) || ad_rules[inst->op];
             const char *name = inst->nresults && inst->result[0]->name ? inst->result[0]->name : "";
             api_node x = {index++, name, ir_ops[inst->op].name, true, has, has ? NULL : "no derivative rule"};
             IR_PUSH(s->arena, out, x);
+            gaps += !has;
         }
+    if (m && gaps && s->options.train && api_check_names(s, m))
+        api_warn(s, m);
+    if (m && !(gaps && s->options.train))
+        check_whole(s, m);
     return m != NULL;
 }
 
@@ -188,6 +212,17 @@ static bool nothing_known(const gaps *g, const onnx_facts *facts)
     return g->general && !g->count && !built;
 }
 
+/* As far as the options ask. */
+static bool all_supported(const gaps *g, const onnx_facts *facts)
+{
+    bool forward = !g->general, backward = !g->count;
+    for (int i = 0; i < facts->nodes.count; i++) {
+        forward &= facts->nodes.items[i].forward;
+        backward &= strcmp(facts->nodes.items[i].gradient, "no") != 0;
+    }
+    return forward && (backward || !g->s->options.train);
+}
+
 /* The file is read once for the nodes, with its own diagnostics kept, in a context whose failures end there. */
 bool api_check(api_session *s, const char *path, api_nodes *out)
 {
@@ -205,7 +240,10 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
         ir_module *m = onnx_read_file(ctx, ir_arena_new(ctx), path, o);
         if (m) {
             without_rule(&g, m);
-            if (api_check_names(s, m))
+            g.whole = all_supported(&g, &s->facts);
+            if (g.whole)
+                check_whole(s, m);
+            else if (api_check_names(s, m))
                 api_warn(s, m);
         }
         ir_try_pop(ctx, &frame);
@@ -213,10 +251,12 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
         note_gap(&g, &(ir_diagnostic){.severity = IR_ERROR, .text = ir_ctx_why(ctx)});
     }
     api_blame(s);
-    for (int i = 0; i < s->facts.nodes.count && !nothing_known(&g, &s->facts); i++) {
+    int count = nothing_known(&g, &s->facts) ? 0 : s->facts.nodes.count;
+    const char **why = reasons(&g, &s->facts);
+    for (int i = 0; i < count; i++) {
         const onnx_node_info *n = &s->facts.nodes.items[i];
         api_node x = {n->index, ir_strdup(s->arena, n->name), ir_strdup(s->arena, n->op), n->forward, strcmp(n->gradient, "no") != 0, NULL};
-        x.why = reason(&g, n->index);
+        x.why = why[n->index];
         x.backward &= !x.forward || !x.why;
         if (!x.forward && !x.why)
             x.why = "what it reads was not built";

@@ -94,7 +94,7 @@ bool api_opt(api_session *s, const char *path, FILE *out)
     s->path = path;
     api_set_warnings(s);
     ir_module *m = ir_read_file(s->ctx, s->arena, path);
-    if (!m || !api_sound(s))
+    if (!m || !api_sound(s) || !api_check_extent(s, m))
         return false;
     int64_t left = s->options.pass_limit;
     for (int i = 0; i < s->options.passes.count; i++) {

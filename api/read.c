@@ -337,8 +337,7 @@ bool api_name_model(api_session *s, unsigned verb, const char *path)
     return s->text || !s->usage;
 }
 
-/* What was read gets its training entries. */
-static bool complete(api_session *s)
+bool api_complete(api_session *s)
 {
     api_note_stage(s, "read");
     for (int k = 0; k < s->nspecs; k++)
@@ -389,7 +388,7 @@ bool api_read(api_session *s, unsigned verb, const char *path)
             return false;
         s->spec[k] = (cg_spec){s->module[k], chosen};
     }
-    return note_offers(s) && complete(s);
+    return note_offers(s) && api_complete(s);
 }
 
 bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
@@ -405,7 +404,7 @@ bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
     s->nspecs = 1;
     s->module = ir_memdup(s->arena, &m, sizeof *s->module);
     s->spec = ir_memdup(s->arena, &(cg_spec){m, NULL}, sizeof *s->spec);
-    return check_words(s) && read_training(s) && complete(s);
+    return check_words(s) && read_training(s) && api_complete(s);
 }
 
 /* ---- --train=OPT:NAME=VALUE,… ---- */

@@ -208,6 +208,14 @@ bool api_sound(const api_session *s)
     return ir_error_count(s->ctx) == s->errors;
 }
 
+bool api_check_extent(api_session *s, const ir_module *m)
+{
+    const char *fault = ir_extent_fault(m, s->arena);
+    if (fault)
+        api_error(s, "%s: %s", s->path, fault);
+    return !fault;
+}
+
 const api_warnings *api_warnings_of(const api_session *s)
 {
     return &s->warned;

@@ -53,6 +53,8 @@ void api_options_reset(api_options *o);
 void api_set_warnings(api_session *s);
 /* Nothing since then was an error: a warning may be one. */
 bool api_sound(const api_session *s);
+/* Not more, written out, than the limits. */
+bool api_check_extent(api_session *s, const ir_module *m);
 /* A decimal number of at most 19 digits. */
 bool api_read_integer(const char *text, int64_t *out);
 
@@ -71,6 +73,8 @@ bool api_name_model(api_session *s, unsigned verb, const char *path);
 
 /* For `check`: what the options ask of an ONNX file (NULL and reported: they are at fault), with the first of several extents; and a text. */
 onnx_options *api_onnx_options(api_session *s);
+/* What was read gets its training entries and all that the options ask of its names. */
+bool api_complete(api_session *s);
 ir_module *api_read_text(api_session *s);
 /* The command line is at fault for names that the file has not: after reading it into s->facts. */
 void api_blame(api_session *s);

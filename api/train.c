@@ -219,11 +219,8 @@ bool api_train(api_session *s, ir_module *m)
 {
     ir_func *forward = ir_entry_by_name(m, "forward"), *train = ir_root_by_name(m, "train");
     unsigned wanted;
-    const char *fault = ir_extent_fault(m, s->arena);
-    if (fault) {
-        api_error(s, "%s: %s", s->path, fault);
+    if (!api_check_extent(s, m))
         return false;
-    }
     for (int k = 0; k < 2; k++) {
         ir_func *f = k ? train : forward;
         if (f && ((s->options.attach_loss && !api_attach_loss(s, f)) || !find_loss(s, f)))
