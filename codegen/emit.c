@@ -139,6 +139,16 @@ LLVMValueRef cg_load_element(cg_emitter *e, const ir_value *leaf, const cg_index
     return v;
 }
 
+LLVMValueRef cg_load_lanes(cg_emitter *e, const ir_value *leaf, const cg_index *where, LLVMValueRef mask)
+{
+    cg_unit *u = e->u;
+    ir_dtype t = leaf->type.dtype;
+    LLVMTypeRef element = cg_dtype(u, t), type[] = {cg_vector(element, e->lanes), LLVMTypeOf(cg_storage(e, leaf))};
+    LLVMValueRef at = cg_scalar_part(e, where), from = LLVMBuildGEP2(u->b, element, cg_storage(e, leaf), &at, 1, "");
+    LLVMValueRef args[] = {from, LLVMConstInt(u->i32, (unsigned long long)ir_dtypes[t].bytes, 0), mask, LLVMConstNull(type[0])};
+    return cg_from_memory(e, t, cg_intrinsic(u, "llvm.masked.load", type, 2, args, 4));
+}
+
 static void store(cg_emitter *e, ir_dtype t, LLVMValueRef value, LLVMValueRef to)
 {
     LLVMSetAlignment(LLVMBuildStore(e->u->b, cg_to_memory(e, t, value), to), (unsigned)ir_dtypes[t].bytes);

@@ -71,6 +71,8 @@ void cg_store(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef
 /* Reads or writes storage element `where` of a leaf. */
 LLVMValueRef cg_load_element(cg_emitter *e, const ir_value *leaf, const cg_index *where);
 void cg_store_element(cg_emitter *e, const ir_value *leaf, const cg_index *where, LLVMValueRef value);
+/* Reads where lanes lie side by side, in those of the mask; the others, which may lie outside the storage, are zero. */
+LLVMValueRef cg_load_lanes(cg_emitter *e, const ir_value *leaf, const cg_index *where, LLVMValueRef mask);
 LLVMValueRef cg_storage(cg_emitter *e, const ir_value *leaf);
 /* Storage element of the index. */
 cg_index cg_element(cg_emitter *e, const ir_value *v, const cg_index *at);

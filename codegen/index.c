@@ -123,11 +123,11 @@ LLVMValueRef cg_scalar_part(cg_emitter *e, const cg_index *x)
     return x->constant ? LLVMBuildNSWAdd(u->b, sum, cg_i64(u, x->constant), "") : sum;
 }
 
-static LLVMValueRef lane_numbers(cg_emitter *e, int64_t times)
+static LLVMValueRef lane_numbers(cg_emitter *e, LLVMTypeRef type, int64_t times)
 {
     LLVMValueRef v[1024];
     for (int i = 0; i < e->lanes; i++)
-        v[i] = cg_i64(e->u, times * i);
+        v[i] = LLVMConstInt(type, (unsigned long long)(times * i), 1);
     return LLVMConstVector(v, (unsigned)e->lanes);
 }
 
@@ -140,7 +140,7 @@ LLVMValueRef cg_index_value(cg_emitter *e, const cg_index *x)
         return scalar;
     LLVMValueRef sum = cg_splat(u, scalar, e->lanes);
     if (stride)
-        sum = LLVMBuildAdd(u->b, sum, lane_numbers(e, stride), "");
+        sum = LLVMBuildAdd(u->b, sum, lane_numbers(e, u->i64, stride), "");
     for (int i = 0; i < x->n; i++)
         if (x->term[i].var->varying) {
             LLVMValueRef v = x->term[i].var->value;
@@ -239,12 +239,21 @@ void cg_unravel(cg_emitter *e, const ir_type *t, const cg_index *number, cg_inde
 
 LLVMValueRef cg_inside(cg_emitter *e, const cg_index *x, int64_t limit)
 {
-    int64_t min, max;
+    cg_unit *u = e->u;
+    int64_t min, max, stride = cg_lane_stride(x);
     cg_range(x, &min, &max);
     if (min >= 0 && max < limit)
         return NULL;
-    LLVMValueRef v = cg_index_value(e, x); /* a negative one is large when unsigned */
-    return LLVMBuildICmp(e->u->b, LLVMIntULT, v, cg_splat(e->u, cg_i64(e->u, limit), cg_lanes_of(v)), "");
+    LLVMValueRef v;
+    if (e->lanes > 1 && stride && !cg_is_varying(x) && min >= INT32_MIN && max <= INT32_MAX && limit <= INT32_MAX) { /* narrow lanes are cheaper */
+        v = cg_splat(u, LLVMBuildTrunc(u->b, cg_scalar_part(e, x), u->i32, ""), e->lanes);
+        v = LLVMBuildAdd(u->b, v, lane_numbers(e, u->i32, stride), "");
+    } else {
+        v = cg_index_value(e, x);
+    }
+    LLVMTypeRef type = LLVMTypeOf(v); /* a negative one is large when unsigned */
+    type = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
+    return LLVMBuildICmp(u->b, LLVMIntULT, v, cg_splat(u, LLVMConstInt(type, (unsigned long long)limit, 0), cg_lanes_of(v)), "");
 }
 
 cg_index cg_clamp(cg_emitter *e, const cg_index *x, int64_t limit)

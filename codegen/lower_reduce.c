@@ -263,172 +263,213 @@ RULE(arg_reduce)
 
 /* ---- Windows ---- */
 
-typedef struct window { /* the attributes that all window ops have, and what is done at each tap */
-    ir_ints size, stride, low, dilation;
-    const int64_t *base; /* base dilation or NULL */
-} window;
-typedef void tap(cg_emitter *e, void *user, const cg_index *tap, const cg_index *number);
+typedef struct window_run window_run;
+typedef void tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number, LLVMValueRef inside);
 
-/* Calls f for every tap, with its index in the window and its row-major number: unrolled, or in loops when there are many. */
-static void for_taps(cg_emitter *e, const window *w, int d, cg_index *at, const cg_index *number, tap *f, void *user)
-{
-    int64_t taps = 1;
-    for (int i = 0; i < w->size.n; i++)
-        taps *= w->size.v[i];
-    if (d == w->size.n) {
-        f(e, user, at, number);
-        return;
-    }
-    int64_t n = w->size.v[d];
-    cg_index base = cg_scaled(number, n);
-    if (taps <= UNROLLED_TAPS) {
-        for (int64_t i = 0; i < n; i++) {
-            at[d] = cg_of(i);
-            cg_index here = cg_plus(&base, i);
-            for_taps(e, w, d + 1, at, &here, f, user);
-        }
-        return;
-    }
-    cg_loop loop;
-    at[d] = cg_loop_count(e, &loop, n);
-    cg_index here = cg_add(e, &base, &at[d], 1);
-    for_taps(e, w, d + 1, at, &here, f, user);
-    cg_loop_end(e, &loop);
-}
-
-/* Where a tap of the window at `at` lies in the operand, clamped; *inside is NULL where it always is. */
-static void tap_place(cg_emitter *e, const window *w, const ir_type *t, const cg_index *at, const cg_index *tap_at, cg_index *x, LLVMValueRef *inside)
-{
-    *inside = NULL;
-    for (int d = 0; d < t->rank; d++) {
-        cg_index place = cg_scaled(&at[d], w->stride.v[d]), rest;
-        place = cg_add(e, &place, &tap_at[d], w->dilation.v[d]);
-        place.constant -= w->low.v[d];
-        if (w->base && w->base[d] > 1) {
-            cg_divide(e, &place, w->base[d], &place, &rest);
-            LLVMValueRef r = cg_index_value(e, &rest);
-            *inside = cg_both(e, *inside, LLVMBuildICmp(e->u->b, LLVMIntEQ, r, LLVMConstNull(LLVMTypeOf(r)), ""));
-        }
-        *inside = cg_both(e, *inside, cg_inside(e, &place, t->dim[d]));
-        x[d] = cg_clamp(e, &place, t->dim[d]);
-    }
-}
-
-typedef struct window_run {
+/* A window op at an index. `each` is called with the index of an element in the operand, the row-major number of the tap at which it lies, and
+ * whether it does (NULL: always); read_place reads there. The index is kept in range except in the dimension `beyond`. */
+struct window_run {
     const ir_inst *inst;
-    const window *w;
+    tap *each;
     const cg_index *at;
+    ir_taps dim[IR_MAX_RANK];
+    cg_index tap[IR_MAX_RANK], element[IR_MAX_RANK]; /* the first place that is looked at (ir_taps) */
+    int beyond;      /* along which lanes lie side by side in all operands; -1: none */
+    LLVMValueRef aligned;                            /* N is a multiple of common in all dimensions; NULL: it always is */
     LLVMValueRef acc;
     LLVMTypeRef type;
     extreme best;
-} window_run;
+};
 
-static void reduce_tap(cg_emitter *e, void *user, const cg_index *tap_at, const cg_index *number)
+static LLVMValueRef is_zero(cg_emitter *e, const cg_index *x)
+{
+    int64_t min, max;
+    cg_range(x, &min, &max);
+    if (min == 0 && max == 0)
+        return NULL;
+    LLVMValueRef v = cg_index_value(e, x);
+    return LLVMBuildICmp(e->u->b, LLVMIntEQ, v, LLVMConstNull(LLVMTypeOf(v)), "");
+}
+
+/* Where dimension d begins. */
+static void first_place(cg_emitter *e, window_run *r, int d)
+{
+    const ir_taps *t = &r->dim[d];
+    cg_index n = cg_scaled(&r->at[d], t->step), quotient, rest, odd;
+    n.constant += t->low;
+    if (t->elements) {
+        r->tap[d] = n;
+        r->element[d] = cg_of(0);
+        return;
+    }
+    cg_divide(e, &n, t->base, &quotient, &rest);
+    cg_divide(e, &rest, t->common, &rest, &odd);
+    r->aligned = cg_both(e, r->aligned, is_zero(e, &odd));
+    rest = cg_scaled(&rest, t->inverse);
+    cg_divide(e, &rest, t->skip, &rest, &r->tap[d]);
+    if (t->dilation > 1 && t->base > 1) {
+        n = cg_add(e, &n, &r->tap[d], -t->dilation);
+        cg_divide(e, &n, t->base, &quotient, &rest);
+    }
+    r->element[d] = cg_scaled(&quotient, -t->sign);
+}
+
+static bool in_lanes(cg_emitter *e, const cg_index *x)
+{
+    return e->lanes > 1 && cg_lane_stride(x) == 1 && !cg_is_varying(x);
+}
+
+/* The dimension along which all operands, which lie in storage, have a stride of 1, if it is the only one in which lanes differ; -1: none. */
+static int find_beyond(cg_emitter *e, const ir_inst *inst, const cg_index *at)
+{
+    int beyond = inst->operand[0]->type.rank - 1;
+    for (int i = 0; i < inst->noperands; i++) {
+        ir_view view;
+        if (!ir_view_of(inst->operand[i], &view) || !cg_is_leaf(e, view.base))
+            return -1;
+        while (beyond >= 0 && view.stride[beyond] != 1)
+            beyond--;
+    }
+    for (int d = 0; d < inst->operand[0]->type.rank; d++)
+        if (d != beyond && (cg_lane_stride(&at[d]) || cg_is_varying(&at[d])))
+            return -1;
+    return beyond;
+}
+
+/* Operand i at a place. */
+static LLVMValueRef read_place(cg_emitter *e, const window_run *r, int i, const cg_index *x, LLVMValueRef inside)
+{
+    ir_value *v = r->inst->operand[i];
+    if (r->beyond < 0 || !inside || cg_lanes_of(inside) != e->lanes || !in_lanes(e, &x[r->beyond]))
+        return cg_at(e, v, x);
+    ir_view view;
+    ir_view_of(v, &view);
+    cg_index where = cg_of(view.offset);
+    for (int d = 0; d < v->type.rank; d++)
+        where = cg_add(e, &where, &x[d], view.stride[d]);
+    return cg_load_lanes(e, view.base, &where, inside);
+}
+
+/* Place j in dimension d: the tap and the element there, and whether both exist. */
+static LLVMValueRef place(cg_emitter *e, const window_run *r, int d, const cg_index *j, cg_index *tap_at, cg_index *element)
+{
+    const ir_taps *t = &r->dim[d];
+    LLVMValueRef there = NULL;
+    if (t->elements) {
+        cg_index rest;
+        *element = *j;
+        *tap_at = cg_add(e, &r->tap[d], j, t->sign * t->base);
+        cg_divide(e, tap_at, t->dilation, tap_at, &rest);
+        there = is_zero(e, &rest);
+    } else {
+        *tap_at = cg_add(e, &r->tap[d], j, t->skip);
+        *element = cg_add(e, &r->element[d], j, t->sign * (t->dilation / t->common));
+    }
+    there = cg_both(e, there, cg_inside(e, tap_at, t->window));
+    there = cg_both(e, there, cg_inside(e, element, t->extent));
+    if (d != r->beyond || !in_lanes(e, element))
+        *element = cg_clamp(e, element, t->extent);
+    return there;
+}
+
+/* Calls r->each for every place, of which there are so many from dimension d on: unrolled, or in loops when they are many. */
+static void for_places(cg_emitter *e, window_run *r, int d, double places, cg_index *x, const cg_index *number, LLVMValueRef inside)
+{
+    if (d == r->inst->operand[0]->type.rank) {
+        r->each(e, r, x, number, inside);
+        return;
+    }
+    const ir_taps *t = &r->dim[d];
+    bool unrolled = places <= UNROLLED_TAPS || t->count == 1;
+    cg_loop loop;
+    for (int64_t i = 0; i < (unrolled ? t->count : 1); i++) {
+        cg_index j = unrolled ? cg_of(i) : cg_loop_count(e, &loop, t->count), tap_at, here = cg_scaled(number, t->window);
+        LLVMValueRef there = place(e, r, d, &j, &tap_at, &x[d]);
+        here = cg_add(e, &here, &tap_at, 1);
+        for_places(e, r, d + 1, places / (double)t->count, x, &here, cg_both(e, inside, there));
+        if (!unrolled)
+            cg_loop_end(e, &loop);
+    }
+}
+
+static void run_window(cg_emitter *e, window_run *r)
+{
+    cg_index x[IR_MAX_RANK], zero = cg_of(0);
+    if (!ir_count(&r->inst->operand[0]->type))
+        return;
+    r->beyond = find_beyond(e, r->inst, r->at);
+    for (int d = 0; d < r->inst->operand[0]->type.rank; d++) {
+        r->dim[d] = ir_taps_of(r->inst, d);
+        first_place(e, r, d);
+    }
+    for_places(e, r, 0, ir_window_reads(r->inst), x, &zero, r->aligned);
+}
+
+/* What r->each accumulates over a window. */
+static LLVMValueRef accumulated(cg_emitter *e, window_run *r, ir_combine c)
+{
+    ir_dtype t = r->inst->operand[0]->type.dtype;
+    r->type = cg_type(e, t, e->lanes);
+    r->acc = cg_local(e, r->type);
+    LLVMBuildStore(e->u->b, cg_splat(e->u, cg_identity(e, c, accumulator_type(t)), e->lanes), r->acc);
+    run_window(e, r);
+    return cg_round(e, t, LLVMBuildLoad2(e->u->b, r->type, r->acc, ""));
+}
+
+static void accumulate(cg_emitter *e, const window_run *r, ir_combine c, LLVMValueRef holds, LLVMValueRef element)
+{
+    ir_dtype t = accumulator_type(r->inst->operand[0]->type.dtype);
+    LLVMValueRef v = cg_as_vector(e, cg_choose(e, holds, element, cg_identity(e, c, t)));
+    LLVMBuildStore(e->u->b, cg_combine(e, c, t, LLVMBuildLoad2(e->u->b, r->type, r->acc, ""), v), r->acc);
+}
+
+static void reduce_tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number, LLVMValueRef inside)
 {
     (void)number;
-    window_run *r = user;
-    const ir_value *operand = r->inst->operand[0];
-    ir_combine c = IR_ATTR(r->inst, reduce_window)->combine;
-    ir_dtype t = accumulator_type(operand->type.dtype);
-    cg_index x[IR_MAX_RANK];
-    LLVMValueRef inside;
-    tap_place(e, r->w, &operand->type, r->at, tap_at, x, &inside);
-    LLVMValueRef v = cg_as_vector(e, cg_choose(e, inside, cg_at(e, operand, x), cg_identity(e, c, t)));
-    LLVMBuildStore(e->u->b, cg_combine(e, c, t, LLVMBuildLoad2(e->u->b, r->type, r->acc, ""), v), r->acc);
+    accumulate(e, r, IR_ATTR(r->inst, reduce_window)->combine, inside, read_place(e, r, 0, x, inside));
 }
 
 RULE(reduce_window)
 {
     (void)which;
-    const struct ir_attrs_reduce_window *a = IR_ATTR(inst, reduce_window);
-    const ir_value *operand = inst->operand[0];
-    ir_dtype t = operand->type.dtype;
-    const window w = {a->window, a->stride, a->low, a->window_dilation, a->base_dilation.v};
-    window_run run = {.inst = inst, .w = &w, .at = at, .type = cg_type(e, t, e->lanes)};
-    run.acc = cg_local(e, run.type);
-    LLVMBuildStore(e->u->b, cg_splat(e->u, cg_identity(e, a->combine, accumulator_type(t)), e->lanes), run.acc);
-    cg_index tap_at[IR_MAX_RANK], zero = cg_of(0);
-    if (ir_count(&operand->type))
-        for_taps(e, &w, 0, tap_at, &zero, reduce_tap, &run);
-    return cg_round(e, t, LLVMBuildLoad2(e->u->b, run.type, run.acc, ""));
+    window_run run = {.inst = inst, .each = reduce_tap, .at = at};
+    return accumulated(e, &run, IR_ATTR(inst, reduce_window)->combine);
 }
 
-static void arg_tap(cg_emitter *e, void *user, const cg_index *tap_at, const cg_index *number)
+/* The number of a tap, i32. */
+static LLVMValueRef tap_number(cg_emitter *e, const cg_index *number)
 {
-    window_run *r = user;
-    const ir_value *operand = r->inst->operand[0];
-    cg_index x[IR_MAX_RANK];
-    LLVMValueRef inside;
-    tap_place(e, r->w, &operand->type, r->at, tap_at, x, &inside);
     LLVMValueRef n = cg_index_value(e, number);
-    n = LLVMBuildIntCast2(e->u->b, n, cg_vector(e->u->i32, cg_lanes_of(n)), 1, "");
-    extreme_offer(e, &r->best, operand->type.dtype, IR_ATTR(r->inst, arg_window)->combine == IR_MAX, false, cg_at(e, operand, x), n, inside);
+    return LLVMBuildIntCast2(e->u->b, n, cg_vector(e->u->i32, cg_lanes_of(n)), 1, "");
+}
+
+static void arg_tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number, LLVMValueRef inside)
+{
+    const ir_value *operand = r->inst->operand[0];
+    LLVMValueRef n = tap_number(e, number), v = read_place(e, r, 0, x, inside);
+    extreme_offer(e, &r->best, operand->type.dtype, IR_ATTR(r->inst, arg_window)->combine == IR_MAX, false, v, n, inside);
 }
 
 RULE(arg_window)
 {
-    const struct ir_attrs_arg_window *a = IR_ATTR(inst, arg_window);
-    const ir_value *operand = inst->operand[0];
-    ir_dtype t = operand->type.dtype;
-    const window w = {a->window, a->stride, a->low, a->window_dilation, NULL};
-    window_run run = {.inst = inst, .w = &w, .at = at, .best = extreme_new(e, t, e->u->i32, -1, cg_identity(e, a->combine, t))};
-    cg_index tap_at[IR_MAX_RANK], zero = cg_of(0);
-    if (ir_count(&operand->type))
-        for_taps(e, &w, 0, tap_at, &zero, arg_tap, &run);
+    ir_dtype t = inst->operand[0]->type.dtype;
+    ir_combine c = IR_ATTR(inst, arg_window)->combine;
+    window_run run = {.inst = inst, .each = arg_tap, .at = at, .best = extreme_new(e, t, e->u->i32, -1, cg_identity(e, c, t))};
+    run_window(e, &run);
     return extreme_results(e, inst, &run.best, which, at);
 }
 
-/* The position tensor at x names this tap. */
-static LLVMValueRef names(cg_emitter *e, const ir_value *position, const cg_index *x, const cg_index *number)
+/* An element of the sum over windows: those that hold it at the position that operand 1 names. */
+static void put_tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number, LLVMValueRef inside)
 {
-    LLVMValueRef n = cg_index_value(e, number), p = cg_at(e, position, x);
-    n = LLVMBuildIntCast2(e->u->b, n, cg_vector(e->u->i32, cg_lanes_of(n)), 1, "");
-    cg_level(e, &n, &p);
-    return LLVMBuildICmp(e->u->b, LLVMIntEQ, n, p, "");
-}
-
-/* What `each` accumulates over a window, from zero on. */
-static LLVMValueRef over_taps(cg_emitter *e, const ir_inst *inst, const cg_index *at, const window *w, tap *each)
-{
-    window_run run = {.inst = inst, .w = w, .at = at, .type = cg_type(e, inst->operand[0]->type.dtype, e->lanes)};
-    run.acc = cg_local(e, run.type);
-    LLVMBuildStore(e->u->b, LLVMConstNull(run.type), run.acc);
-    cg_index tap_at[IR_MAX_RANK], zero = cg_of(0);
-    if (ir_count(&inst->operand[0]->type))
-        for_taps(e, w, 0, tap_at, &zero, each, &run);
-    return LLVMBuildLoad2(e->u->b, run.type, run.acc, "");
-}
-
-/* Element i of the sum over windows: those that hold i at the position that operand 1 names. */
-static void put_tap(cg_emitter *e, void *user, const cg_index *tap_at, const cg_index *number)
-{
-    window_run *r = user;
-    const window *w = r->w;
-    const ir_value *value = r->inst->operand[0], *position = r->inst->operand[1];
-    const ir_type *t = &value->type;
-    LLVMBuilderRef b = e->u->b;
-    cg_index x[IR_MAX_RANK];
-    LLVMValueRef inside = NULL;
-    for (int d = 0; d < t->rank; d++) {
-        cg_index place = cg_plus(&r->at[d], w->low.v[d]), rest;
-        place = cg_add(e, &place, &tap_at[d], -w->dilation.v[d]);
-        cg_divide(e, &place, w->stride.v[d], &place, &rest);
-        if (w->stride.v[d] > 1) {
-            LLVMValueRef v = cg_index_value(e, &rest);
-            inside = cg_both(e, inside, LLVMBuildICmp(b, LLVMIntEQ, v, LLVMConstNull(LLVMTypeOf(v)), ""));
-        }
-        inside = cg_both(e, inside, cg_inside(e, &place, t->dim[d]));
-        x[d] = cg_clamp(e, &place, t->dim[d]);
-    }
     cg_branch branch;
     bool skip = inside && cg_lanes_of(inside) == 1; /* the same for all lanes: a jump saves the loads */
     if (skip)
         cg_if(e, &branch, inside);
-    LLVMValueRef hit = names(e, position, x, number);
-    if (!skip)
-        hit = cg_both(e, hit, inside);
-    LLVMValueRef v = cg_as_vector(e, cg_choose(e, hit, cg_at(e, value, x), cg_number(e, t->dtype, 0)));
-    LLVMBuildStore(b, cg_combine(e, IR_SUM, accumulator_type(t->dtype), LLVMBuildLoad2(b, r->type, r->acc, ""), v), r->acc);
+    LLVMValueRef n = tap_number(e, number), p = read_place(e, r, 1, x, inside), v = read_place(e, r, 0, x, inside);
+    cg_level(e, &n, &p);
+    LLVMValueRef hit = LLVMBuildICmp(e->u->b, LLVMIntEQ, n, p, "");
+    accumulate(e, r, IR_SUM, skip ? hit : cg_both(e, hit, inside), v);
     if (skip)
         cg_endif(e, &branch);
 }
@@ -436,26 +477,35 @@ static void put_tap(cg_emitter *e, void *user, const cg_index *tap_at, const cg_
 RULE(window_put)
 {
     (void)which;
-    const struct ir_attrs_window_put *a = IR_ATTR(inst, window_put);
-    const window w = {a->window, a->stride, a->low, a->window_dilation, NULL};
-    return cg_round(e, inst->operand[0]->type.dtype, over_taps(e, inst, at, &w, put_tap));
+    window_run run = {.inst = inst, .each = put_tap, .at = at};
+    return accumulated(e, &run, IR_SUM);
 }
 
-static void take_tap(cg_emitter *e, void *user, const cg_index *tap_at, const cg_index *number)
-{
-    window_run *r = user;
-    const ir_value *operand = r->inst->operand[0];
-    cg_index x[IR_MAX_RANK];
-    LLVMValueRef inside;
-    tap_place(e, r->w, &operand->type, r->at, tap_at, x, &inside);
-    LLVMValueRef hit = cg_both(e, names(e, r->inst->operand[1], r->at, number), inside), had = LLVMBuildLoad2(e->u->b, r->type, r->acc, "");
-    LLVMBuildStore(e->u->b, cg_as_vector(e, cg_choose(e, hit, cg_at(e, operand, x), had)), r->acc);
-}
-
+/* The element that operand 1 names: its number is taken apart into a tap a dimension. */
 RULE(window_take)
 {
     (void)which;
     const struct ir_attrs_window_take *a = IR_ATTR(inst, window_take);
-    const window w = {a->window, a->stride, a->low, a->window_dilation, NULL};
-    return over_taps(e, inst, at, &w, take_tap);
+    const ir_value *operand = inst->operand[0];
+    LLVMBuilderRef b = e->u->b;
+    if (!ir_count(&operand->type))
+        return cg_number(e, operand->type.dtype, 0);
+    LLVMValueRef p = cg_at(e, inst->operand[1], at);
+    LLVMTypeRef type = LLVMTypeOf(p);
+    int64_t taps = 1;
+    for (int d = 0; d < a->window.n; d++)
+        taps *= a->window.v[d];
+    LLVMValueRef top = cg_splat(e->u, LLVMConstInt(e->u->i32, (unsigned long long)taps, 0), cg_lanes_of(p));
+    LLVMValueRef inside = LLVMBuildICmp(b, LLVMIntULT, p, top, "");
+    p = LLVMBuildSelect(b, inside, p, LLVMConstNull(type), "");
+    cg_index rest = cg_opaque(e, LLVMBuildIntCast2(b, p, cg_vector(e->u->i64, cg_lanes_of(p)), 1, ""), taps - 1), x[IR_MAX_RANK];
+    for (int d = operand->type.rank; d-- > 0;) {
+        cg_index tap_at, place = cg_scaled(&at[d], a->stride.v[d]);
+        cg_divide(e, &rest, a->window.v[d], &rest, &tap_at);
+        place = cg_add(e, &place, &tap_at, a->window_dilation.v[d]);
+        place.constant -= a->low.v[d];
+        inside = cg_both(e, inside, cg_inside(e, &place, operand->type.dim[d]));
+        x[d] = cg_clamp(e, &place, operand->type.dim[d]);
+    }
+    return cg_choose(e, inside, cg_at(e, operand, x), cg_number(e, operand->type.dtype, 0));
 }

@@ -77,6 +77,20 @@ bool ir_view_of(ir_value *v, ir_view *out);
 bool ir_view_over(ir_value *v, ir_view *out);
 /* True when all of `offset + sum(i_d * stride[d])`, i_d from 0 to extent[d] - 1 in n dimensions, are at least 0 and below count. */
 bool ir_inside(int64_t offset, int n, const int64_t *extent, const int64_t *stride, int64_t count);
+/* One dimension of a reduce_window, arg_window or window_put: result element i combines the operand's elements o at taps t with
+ *
+ *     base * o = sign * (dilation * t - N(i)),   N(i) = low + step * i,   0 <= t < window,   0 <= o < extent.
+ *
+ * Only every skip-th tap can have an element there. So `count` places are looked at: with common = gcd(base, dilation), where N is a multiple
+ * of it, the taps t0 + skip * j for j = 0, 1, …, with t0 = inverse * ((N mod base) / common) mod skip; or all elements, where these are fewer. */
+typedef struct ir_taps {
+    int64_t low, step, sign, base, dilation, window, extent, common, skip, inverse, count;
+    bool elements;
+} ir_taps;
+ir_taps ir_taps_of(const ir_inst *inst, int d);
+/* The product of the counts. */
+double ir_window_reads(const ir_inst *inst);
+
 /* A contraction of so many rows (result elements for one place in the operand that the lanes move along), products of a sum, and lanes is
  * done in blocks: the operand that the lanes move along is packed, so it may lie anyhow. */
 static inline bool ir_contracts_in_blocks(int64_t rows, int64_t steps, int64_t lanes)

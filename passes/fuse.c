@@ -64,27 +64,22 @@ static bool is_single(const ir_inst *inst)
 static double reads_each(const ir_inst *inst)
 {
     double n = 1;
-    const ir_ints *window = NULL;
     switch (inst->op) {
     case IR_OP_reduce:
     case IR_OP_arg_reduce: {
         double out = count(inst->result[0]);
         return out > 0 ? count(inst->operand[0]) / out : 1;
     }
-    case IR_OP_reduce_window: window = &IR_ATTR(inst, reduce_window)->window; break;
-    case IR_OP_arg_window: window = &IR_ATTR(inst, arg_window)->window; break;
-    case IR_OP_window_put: window = &IR_ATTR(inst, window_put)->window; break;
-    case IR_OP_window_take: window = &IR_ATTR(inst, window_take)->window; break;
+    case IR_OP_reduce_window:
+    case IR_OP_arg_window:
+    case IR_OP_window_put: return ir_window_reads(inst);
     case IR_OP_dot_general:
         for (int i = 0; i < IR_ATTR(inst, dot_general)->lhs_contract.n; i++)
             n *= (double)inst->operand[0]->type.dim[IR_ATTR(inst, dot_general)->lhs_contract.v[i]];
         return n;
     case IR_OP_convolution: return count(inst->operand[1]) / (double)inst->operand[1]->type.dim[IR_ATTR(inst, convolution)->rhs.v[0]];
-    default: break;
+    default: return n;
     }
-    for (int i = 0; window && i < window->n; i++)
-        n *= (double)window->v[i];
-    return n;
 }
 
 static bool loops(const ir_inst *inst)
@@ -95,7 +90,6 @@ static bool loops(const ir_inst *inst)
     case IR_OP_reduce_window:
     case IR_OP_arg_window:
     case IR_OP_window_put:
-    case IR_OP_window_take:
     case IR_OP_dot_general:
     case IR_OP_convolution:
         return true;

@@ -38,6 +38,11 @@ bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp);
 /* For which results each value is computed, by its number: bits as those of ir_kernel.wanted, added to what is there. */
 void match_wanted(const ir_func *f, uint64_t *wanted);
 
+/* ---- Windows (rewrite_reduce.c) ---- */
+
+/* What the reduce_window inst does along dimension d alone, done to x. */
+ir_value *window_along(ir_builder *b, const ir_inst *inst, ir_value *x, int d);
+
 /* ---- The parts of a pipeline that train_build runs itself ---- */
 
 pass_run pass_inline, pass_fold, pass_simplify, pass_cse, pass_dce;

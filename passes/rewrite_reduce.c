@@ -226,6 +226,55 @@ RULE(rw_reduce_window)
     return give(out, ir_reshape(b, ir_reduce(b, a->combine, X, n, axes), R->rank, R->dim));
 }
 
+ir_value *window_along(ir_builder *b, const ir_inst *inst, ir_value *x, int d)
+{
+    struct ir_attrs_reduce_window a = *IR_ATTR(inst, reduce_window);
+    ir_ints *const list[] = {&a.window, &a.stride, &a.low, &a.high, &a.base_dilation, &a.window_dilation};
+    for (int i = 0; i < 6; i++) {
+        int64_t v[IR_MAX_RANK];
+        for (int k = 0; k < list[i]->n; k++)
+            v[k] = k == d ? list[i]->v[k] : list[i] != &a.low && list[i] != &a.high;
+        *list[i] = ir_ints_of(b, list[i]->n, v);
+    }
+    return ir_build1(b, IR_OP_reduce_window, &x, 1, &(ir_attrs){.reduce_window = a});
+}
+
+/* Something is done along dimension d. */
+static bool has_window(const struct ir_attrs_reduce_window *a, int d)
+{
+    return a->window.v[d] > 1 || a->stride.v[d] > 1 || a->base_dilation.v[d] > 1 || a->low.v[d] || a->high.v[d];
+}
+
+/* A sum over windows is done one dimension after the other, those first that shrink the most, where that reads half as much, what is written
+ * between them included. */
+RULE(rw_window_separate)
+{
+    const struct ir_attrs_reduce_window *a = IR_ATTR(inst, reduce_window);
+    if (a->combine != IR_SUM || R->dtype == IR_F16 || R->dtype == IR_BF16 || !ir_count(R) || !ir_count(&X->type))
+        return false;
+    int order[IR_MAX_RANK], n = 0;
+    double growth[IR_MAX_RANK], size = (double)ir_count(&X->type), cost = 0;
+    for (int d = 0; d < R->rank; d++) {
+        growth[d] = (double)R->dim[d] / (double)X->type.dim[d];
+        if (!has_window(a, d))
+            continue;
+        int at = n++;
+        for (; at > 0 && growth[order[at - 1]] > growth[d]; at--)
+            order[at] = order[at - 1];
+        order[at] = d;
+    }
+    for (int i = 0; i < n; i++) {
+        size *= growth[order[i]];
+        cost += size * (double)(ir_taps_of(inst, order[i]).count + (i + 1 < n));
+    }
+    if (n < 2 || 2 * cost > ir_window_reads(inst) * (double)ir_count(R))
+        return false;
+    ir_value *x = X;
+    for (int i = 0; i < n; i++)
+        x = window_along(b, inst, x, order[i]);
+    return give(out, x);
+}
+
 /* ---- Contractions ---- */
 
 /* An operand's transpose goes into the dimension numbers where the dimensions that stay keep their order. */

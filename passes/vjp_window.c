@@ -105,23 +105,6 @@ static bool is_nothing(const along *w)
     return w->window == 1 && w->stride == 1 && w->base == 1 && !w->low && !w->high;
 }
 
-static ir_value *window_along(ir_builder *b, ir_value *x, int d, const along *w)
-{
-    int64_t one[IR_MAX_RANK], zero[IR_MAX_RANK] = {0};
-    for (int i = 0; i < x->type.rank; i++)
-        one[i] = 1;
-    ir_ints ones = ir_ints_of(b, x->type.rank, one), zeros = ir_ints_of(b, x->type.rank, zero);
-    struct ir_attrs_reduce_window a = {.combine = IR_PROD};
-    ir_ints *const list[] = {&a.window, &a.stride, &a.low, &a.high, &a.base_dilation, &a.window_dilation};
-    const int64_t own[] = {w->window, w->stride, w->low, w->high, w->base, w->dilation};
-    for (int i = 0; i < 6; i++) {
-        const ir_ints *rest = i == 2 || i == 3 ? &zeros : &ones;
-        *list[i] = ir_ints_of(b, rest->n, rest->v);
-        list[i]->v[d] = own[i];
-    }
-    return ir_build1(b, IR_OP_reduce_window, &x, 1, &(ir_attrs){.reduce_window = a});
-}
-
 /* All elements of the windows along d are gathered, [windows, window, outer, inner]; an element's derivative is the product of
  * those before it and those after it, so that zeros need no care. NULL and reported where that is too large. */
 static ir_value *product_along(ir_builder *b, const ir_inst *inst, ir_value *x, ir_value *g, int d, const along *w)
@@ -160,7 +143,7 @@ static ir_value *window_prod(ir_builder *b, const ir_inst *inst, ir_value *g)
         t.dim[d] = R->type.dim[d];
         if (!ad_fits(inst, &t, t.dtype))
             return NULL;
-        before[d + 1] = is_nothing(&w) || d == rank - 1 ? before[d] : window_along(b, before[d], d, &w);
+        before[d + 1] = is_nothing(&w) || d == rank - 1 ? before[d] : window_along(b, inst, before[d], d);
     }
     for (int d = rank; d-- > 0 && g;) {
         along w = along_of(a, d);

@@ -5,6 +5,7 @@
 #include "passes/local.h"
 #include "tests/context.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -280,6 +281,58 @@ START_TEST(derivatives_are_cheap)
 }
 END_TEST
 
+static const struct { int64_t window, stride, low, high, dilation, extent; } windows[] = {
+    {2, 2, 0, 0, 1, 56},   {3, 1, 1, 1, 1, 56},  {3, 2, 1, 0, 1, 56},    {7, 7, 0, 0, 1, 56},  {14, 1, 0, 0, 1, 56},  {14, 2, 6, 6, 1, 56},
+    {14, 14, 0, 0, 1, 56}, {56, 1, 0, 0, 1, 56}, {56, 56, 0, 0, 1, 56},  {50, 3, 0, 0, 1, 56}, {56, 1, 55, 0, 1, 56}, {5, 3, 2, 2, 2, 56},
+    {9, 4, 0, 0, 3, 56},   {9, 8, 4, 4, 5, 56},  {99, 99, 40, 3, 1, 56}, {6, 1, 0, 0, 9, 56},
+};
+
+static double reads_of(const ir_func *f, ir_phase phase)
+{
+    double reads = 0;
+    IR_FOR (inst, f)
+        if (inst->phase == phase && (inst->op == IR_OP_reduce_window || inst->op == IR_OP_arg_window || inst->op == IR_OP_window_put))
+            reads += (double)ir_count(&inst->result[0]->type) * ir_window_reads(inst);
+    return reads;
+}
+
+/* What code for a window's derivative reads is about what forward reads, whatever the window: along a dimension of n elements, at most twice
+ * that, and one more an element where strides do not divide; as many times that as taps are apart. */
+START_TEST(windows_are_read_once)
+{
+    static const char *const ops[] = {"reduce_window", "reduce_window", "arg_window"};
+    int64_t k = windows[_i].window, s = windows[_i].stride, l = windows[_i].low, h = windows[_i].high, d = windows[_i].dilation;
+    int64_t n = windows[_i].extent, out = (n + l + h - (k - 1) * d - 1) / s + 1;
+    for (int i = 0; i < 3; i++) {
+        const char *base = i < 2 ? "base_dilation=[1,1,1] " : "";
+        ir_func *f =
+            parse(ir_format(arena,
+                            "gir 1\nmodule \"m\"\nentry @f(input %%x : f32[3,%d,%d]) {\n %%y%s = %s %%x combine=%s window=[1,%d,%d] "
+                            "stride=[1,%d,%d] low=[0,%d,%d] high=[0,%d,%d] %swindow_dilation=[1,%d,%d] : f32[3,%d,%d]%s\n"
+                            " return (output \"y\" %%y)\n}\n",
+                            (int)n, (int)n, i < 2 ? "" : ", %p", ops[i], i ? "max" : "sum", (int)k, (int)k, (int)s, (int)s, (int)l, (int)l, (int)h,
+                            (int)h, base, (int)d, (int)d, (int)out, (int)out, i < 2 ? "" : ir_format(arena, ", i32[3,%d,%d]", (int)out, (int)out)));
+        ir_func *j = joint_of(f);
+        double forward = reads_of(j, IR_FORWARD), backward = reads_of(j, IR_BACKWARD);
+        double along = (double)d * (2 * sqrt(forward / 3) + (double)n), most = 3 * along * along;
+        ck_assert_msg(backward > 0 && backward <= most, "%s: %g elements are read, forward reads %g", ops[i], backward, forward);
+    }
+}
+END_TEST
+
+/* A sum over large windows, and its derivative, are done one dimension after the other. */
+START_TEST(sums_of_windows_are_separated)
+{
+    ir_func *j = joint_of(parse("gir 1\nmodule \"m\"\nentry @f(input %x : f32[3,56,56]) {\n %y = reduce_window %x combine=sum window=[1,14,14] "
+                                "stride=[1,1,1] low=[0,0,0] high=[0,0,0] base_dilation=[1,1,1] window_dilation=[1,1,1] : f32[3,43,43]\n"
+                                " return (output \"y\" %y)\n}\n"));
+    pass_simplify(j);
+    pass_dce(j);
+    double most = 3.0 * 56 * 56 * 14 * 2;
+    ck_assert(reads_of(j, IR_FORWARD) <= most && reads_of(j, IR_BACKWARD) <= most);
+}
+END_TEST
+
 static int saved(const char *params, const char *body)
 {
     ir_func *f = parse(ir_format(arena, "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n return (output \"y\" %%y)\n}\n", params, body)), *j = joint_of(f);
@@ -368,6 +421,8 @@ int main(void)
     tcase_add_loop_test(c, what_is_too_large_is_refused, 0, sizeof large / sizeof *large);
     tcase_add_test(c, all_cropped_away);
     tcase_add_loop_test(c, derivatives_are_cheap, 0, sizeof costs / sizeof *costs);
+    tcase_add_loop_test(c, windows_are_read_once, 0, sizeof windows / sizeof *windows);
+    tcase_add_test(c, sums_of_windows_are_separated);
     tcase_add_test(c, softmax_saves_its_result);
     tcase_add_test(c, batch_normalisation_sums_thrice);
     tcase_add_test(c, long_functions);

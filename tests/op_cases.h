@@ -196,6 +196,22 @@ static const op_case op_cases[] = {
     NANS(reduce_window, N, "%x $[9,33]", "%y1 = reduce_window %x combine=max window=[3,3] stride=[1,1] low=[1,1] high=[1,1] base_dilation=[1,1] "
                                          "window_dilation=[1,1] : $[9,33]\n  %y2 = reduce_window %x combine=min window=[7,6] stride=[2,3] low=[3,0] "
                                          "high=[0,3] base_dilation=[1,1] window_dilation=[1,1] : $[3,11]")
+    EXACT(reduce_window, N, "%x $[5,9]", "%y1 = reduce_window %x combine=sum window=[5,7] stride=[1,2] low=[6,5] "
+                                         "high=[5,9] base_dilation=[4,6] window_dilation=[6,4] : $[4,20]\n"
+                                         "  %y2 = reduce_window %x combine=sum window=[3,3] stride=[1,1] low=[4,2] "
+                                         "high=[5,2] base_dilation=[3,1] window_dilation=[3,1] : $[16,11]\n"
+                                         "  %y3 = reduce_window %x combine=max window=[2,4] stride=[1,1] low=[0,3] "
+                                         "high=[1,4] base_dilation=[3,7] window_dilation=[2,5] : $[12,49]")
+    EXACT(reduce_window, N, "%x $[3,41]", "%y1 = reduce_window %x combine=sum window=[1,45] stride=[1,1] low=[0,44] "
+                                          "high=[0,44] base_dilation=[1,1] window_dilation=[1,1] : $[3,85]\n"
+                                          "  %y2 = reduce_window %x combine=sum window=[3,3] stride=[1,1] low=[2,2] "
+                                          "high=[2,2] base_dilation=[1,1] window_dilation=[1,1] : $[5,43]\n"
+                                          "  %y3 = reduce_window %x combine=min window=[9,50] stride=[1,1] low=[8,49] "
+                                          "high=[8,49] base_dilation=[1,1] window_dilation=[1,1] : $[11,90]")
+    EXACT(reduce_window, N, "%x $[2,3]", "%y1 = reduce_window %x combine=sum window=[56,56] stride=[1,1] low=[55,55] "
+                                         "high=[54,55] base_dilation=[1,1] window_dilation=[1,1] : $[56,58]\n"
+                                         "  %y2 = reduce_window %x combine=sum window=[20,30] stride=[1,1] low=[19,29] "
+                                         "high=[19,28] base_dilation=[20,2] window_dilation=[1,1] : $[40,33]")
     NANS(arg_window, N, "%x $[9,33]", "%y1, %y2 = arg_window %x combine=max window=[3,3] stride=[1,1] low=[1,1] high=[1,1] window_dilation=[1,1] : "
                                       "$[9,33], i32[9,33]\n  %y3, %y4 = arg_window %x combine=min window=[2,3] stride=[2,2] low=[0,2] high=[1,0] "
                                       "window_dilation=[2,1] : $[4,17], i32[4,17]")
@@ -217,6 +233,22 @@ static const op_case op_cases[] = {
     EXACT(window_put, N, "%x $[5,2], %p i32[5,2] -1:3, %e $[0,3], %q i32[0,3]",
           "%y1 = window_put %x, %p shape=[11,7] window=[2,2] stride=[1,3] low=[-3,-1] high=[-2,-1] window_dilation=[1,1] : $[11,7]\n"
           "  %y2 = window_put %e, %q shape=[2,3] window=[5,1] stride=[1,1] low=[0,0] high=[0,0] window_dilation=[1,1] : $[2,3]")
+    EXACT(window_put, N, "%x $[3,8], %p i32[3,8] -1:23", "%y1 = window_put %x, %p shape=[14,50] window=[4,6] stride=[2,4] low=[1,3] "
+                                                         "high=[2,8] window_dilation=[4,6] : $[14,50]")
+    EXACT(window_put, N, "%x $[1,52], %p i32[1,52] -1:359", "%y1 = window_put %x, %p shape=[9,70] window=[9,40] stride=[9,1] low=[0,12] "
+                                                            "high=[0,9] window_dilation=[1,1] : $[9,70]")
+    EXACT(window_put, N, "%x $[38,49], %p i32[38,49] -1:5", "%y1 = window_put %x, %p shape=[40,47] window=[2,3] stride=[1,1] low=[1,2] "
+                                                            "high=[0,2] window_dilation=[3,1] : $[40,47]")
+    EXACT(window_put, N, "%x $[1,17], %p i32[1,17] -1:34", "%y1 = window_put %x, %p shape=[14,90] window=[5,7] stride=[6,5] low=[2,3] "
+                                                           "high=[1,0] window_dilation=[3,2] : $[14,90]")
+    EXACT(window_take, N, "%x $[14,50], %p i32[3,8] -2:26", "%y1 = window_take %x, %p window=[4,6] stride=[2,4] low=[1,3] "
+                                                            "high=[2,8] window_dilation=[4,6] : $[3,8]")
+    EXACT(window_take, N, "%x $[9,70], %p i32[1,52] -2:362", "%y1 = window_take %x, %p window=[9,40] stride=[9,1] low=[0,12] "
+                                                             "high=[0,9] window_dilation=[1,1] : $[1,52]")
+    EXACT(window_take, N, "%x $[40,47], %p i32[38,49] -2:8", "%y1 = window_take %x, %p window=[2,3] stride=[1,1] low=[1,2] "
+                                                             "high=[0,2] window_dilation=[3,1] : $[38,49]")
+    EXACT(window_take, N, "%x $[14,90], %p i32[1,17] -2:37", "%y1 = window_take %x, %p window=[5,7] stride=[6,5] low=[2,3] "
+                                                             "high=[1,0] window_dilation=[3,2] : $[1,17]")
     SPECIAL(window_take, N, "%x $[10,6], %p i32[5,5] -1:5", "%y1 = window_take %x, %p window=[2,3] stride=[2,1] low=[0,0] high=[0,1] "
                                                             "window_dilation=[1,1] : $[5,5]")
     SPECIAL(window_take, N, "%x $[11,7], %p i32[3,4] -1:41, %q i32[5,2] -1:3",
