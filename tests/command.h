@@ -205,12 +205,21 @@ static inline void wire_number(wire *w, int field, int64_t v)
 
 /* Field numbers of onnx.proto. */
 enum {
-    MODEL_GRAPH = 7, MODEL_OPSET = 8, GRAPH_NODE = 1, GRAPH_INPUT = 11, GRAPH_OUTPUT = 12,
-    NODE_INPUT = 1, NODE_OUTPUT = 2, NODE_NAME = 3, NODE_OP = 4, NODE_ATTRIBUTE = 5
+    MODEL_GRAPH = 7,
+    MODEL_OPSET = 8,
+    GRAPH_NODE = 1,
+    GRAPH_INITIALIZER = 5,
+    GRAPH_INPUT = 11,
+    GRAPH_OUTPUT = 12,
+    NODE_INPUT = 1,
+    NODE_OUTPUT = 2,
+    NODE_NAME = 3,
+    NODE_OP = 4,
+    NODE_ATTRIBUTE = 5
 };
 
-/* An input or output of f32 (a ValueInfoProto). */
-static inline void wire_value(wire *w, int field, const char *name, int rank, const int64_t *dim)
+/* An input or output (a ValueInfoProto); type as onnx.proto counts them. */
+static inline void wire_typed(wire *w, int field, const char *name, int dtype, int rank, const int64_t *dim)
 {
     size_t value = wire_mark(w), type = value;
     for (int i = rank; i-- > 0;) {
@@ -219,11 +228,29 @@ static inline void wire_value(wire *w, int field, const char *name, int rank, co
         wire_close(w, 1, end);
     }
     wire_close(w, 2, type);  /* shape */
-    wire_number(w, 1, 1);    /* elem_type: float */
+    wire_number(w, 1, dtype); /* elem_type */
     wire_close(w, 1, type);  /* tensor_type */
     wire_close(w, 2, type);  /* type */
     wire_text(w, 1, name);
     wire_close(w, field, value);
+}
+
+static inline void wire_value(wire *w, int field, const char *name, int rank, const int64_t *dim)
+{
+    wire_typed(w, field, name, 1, rank, dim); /* f32 */
+}
+
+/* An initializer with these bytes (a TensorProto with raw_data). */
+static inline void wire_tensor(wire *w, const char *name, int dtype, int rank, const int64_t *dim, const void *bytes, size_t size)
+{
+    size_t tensor = wire_mark(w);
+    wire_bytes(w, bytes, size);
+    wire_close(w, 9, tensor);
+    wire_text(w, 8, name);
+    wire_number(w, 2, dtype);
+    for (int i = rank; i-- > 0;)
+        wire_number(w, 1, dim[i]);
+    wire_close(w, GRAPH_INITIALIZER, tensor);
 }
 
 /* A node of one input and one output. */

@@ -131,14 +131,79 @@ START_TEST(nested_subgraphs_are_refused)
 }
 END_TEST
 
-START_TEST(many_empty_nodes_end)
+/* Ten million empty messages: nodes, initializers, attributes of one node. */
+START_TEST(many_empty_messages_end)
 {
+    static const struct {
+        int field;
+        bool in_node;
+    } many[] = {{GRAPH_NODE, false}, {GRAPH_INITIALIZER, false}, {NODE_ATTRIBUTE, true}};
     wire w = {0};
     wire_value(&w, GRAPH_OUTPUT, "y", 0, NULL);
-    for (int i = 0; i < 1000000; i++)
-        wire_bytes(&w, "\x0a\0", 2);
+    size_t end = wire_mark(&w);
+    for (int i = 0; i < 10000000; i++)
+        wire_bytes(&w, (char[]){(char)(many[_i].field << 3 | 2), 0}, 2);
+    if (many[_i].in_node) {
+        wire_text(&w, NODE_OP, "Neg");
+        wire_close(&w, GRAPH_NODE, end);
+    }
     wire_model(&w, "many.onnx");
-    refused("many.onnx", "a million empty nodes");
+    refused("many.onnx", "ten million empty messages");
+}
+END_TEST
+
+/* An output that is an input or an initializer, by no node; no outputs at all. */
+START_TEST(graphs_without_nodes)
+{
+    wire w = {0};
+    wire_value(&w, GRAPH_OUTPUT, "x", 1, (const int64_t[]){2});
+    wire_value(&w, GRAPH_INPUT, "x", 1, (const int64_t[]){2});
+    wire_model(&w, "same.onnx");
+    put_npy("x.npy", "<f4", "(2,)", (const float[]){1, -2}, 8);
+    gradc("run", "same.onnx", "--input", "x=x.npy");
+    ck_exit(0, "an input as output");
+    ck_assert_str_eq(said.out, "x f32[2]\n[ 1., -2.]\n");
+    wire_value(&w, GRAPH_OUTPUT, "w", 1, (const int64_t[]){2});
+    wire_tensor(&w, "w", 1, 1, (const int64_t[]){2}, (const float[]){3, 4}, 8);
+    wire_model(&w, "held.onnx");
+    gradc("run", "held.onnx");
+    ck_exit(0, "an initializer as output");
+    ck_assert_str_eq(said.out, "w f32[2]\n[3., 4.]\n");
+    wire_value(&w, GRAPH_INPUT, "x", 1, (const int64_t[]){2});
+    wire_model(&w, "none.onnx");
+    refused("none.onnx", "no outputs");
+    ck_says("outputs");
+    wire_model(&w, "empty.onnx");
+    refused("empty.onnx", "an empty graph");
+}
+END_TEST
+
+/* Signalling ones too: the bits of an initializer come through reading and text as they are, and stay a NaN in code. */
+START_TEST(payloads_of_nan_are_kept)
+{
+    static const struct {
+        int onnx;
+        const char *bits, *shown;
+        size_t size;
+    } cases[] = {
+        {1, "\xef\xbe\xad\x7f", "0x7fadbeef", 4},
+        {11, "\xfe\xca\xef\xbe\xad\xde\xf4\x7f", "0x7ff4deadbeefcafe", 8},
+        {10, "\x55\x7d", "0x7d55", 2},
+        {16, "\xa5\xff", "0xffa5", 2},
+    };
+    wire w = {0};
+    wire_typed(&w, GRAPH_OUTPUT, "w", cases[_i].onnx, 1, (const int64_t[]){1});
+    wire_tensor(&w, "w", cases[_i].onnx, 1, (const int64_t[]){1}, cases[_i].bits, cases[_i].size);
+    wire_model(&w, "nan.onnx");
+    gradc("dump", "nan.onnx", "--after=read");
+    ck_exit(0, "dump");
+    put_text("nan.gir", said.out);
+    gradc("dump", "nan.gir", "--after=plan");
+    ck_exit(0, "dump of a text");
+    ck_assert_msg(strstr(said.out, cases[_i].shown) != NULL, "%s is not in\n%s", cases[_i].shown, said.out);
+    gradc("run", "nan.gir");
+    ck_exit(0, "run");
+    ck_assert_msg(strstr(said.out, "nan"), "%s", said.out);
 }
 END_TEST
 
@@ -202,6 +267,42 @@ START_TEST(external_data_stays_in_the_folder)
     put("in/external.bin", weights, weights_size - 1);
     refused("in/external.onnx", "data that ends early");
     free(b), free(weights);
+}
+END_TEST
+
+/* Two tensors of one file may share bytes: each is read for itself. */
+START_TEST(external_tensors_overlap)
+{
+    static const struct {
+        const char *name, *offset;
+    } tensor[] = {{"b", "4"}, {"a", "0"}};
+    wire w = {0};
+    for (int i = 0; i < 2; i++)
+        wire_value(&w, GRAPH_OUTPUT, tensor[i].name, 1, (const int64_t[]){2});
+    for (int i = 0; i < 2; i++) {
+        const struct {
+            const char *key, *value;
+        } entry[] = {{"length", "8"}, {"offset", tensor[i].offset}, {"location", "w.bin"}};
+        size_t end = wire_mark(&w);
+        wire_number(&w, 14, 1); /* data_location: EXTERNAL */
+        for (int k = 0; k < 3; k++) {
+            size_t at = wire_mark(&w);
+            wire_text(&w, 2, entry[k].value);
+            wire_text(&w, 1, entry[k].key);
+            wire_close(&w, 13, at); /* external_data */
+        }
+        wire_text(&w, 8, tensor[i].name);
+        wire_number(&w, 2, 1);
+        wire_number(&w, 1, 2);
+        wire_close(&w, GRAPH_INITIALIZER, end);
+    }
+    wire_model(&w, "two.onnx");
+    put("w.bin", (const float[]){1, 2, 3}, 12);
+    gradc("run", "two.onnx");
+    ck_exit(0, "overlapping tensors");
+    ck_assert_str_eq(said.out, "a f32[2]\n[1., 2.]\nb f32[2]\n[2., 3.]\n");
+    put("w.bin", (const float[]){1, 2, 3}, 11);
+    refused("two.onnx", "the second ends early");
 }
 END_TEST
 
@@ -394,9 +495,12 @@ int main(void)
     tcase_add_test(c, random_bytes_are_refused);
     tcase_add_test(c, changed_bytes_do_no_harm);
     tcase_add_test(c, nested_subgraphs_are_refused);
-    tcase_add_test(c, many_empty_nodes_end);
+    tcase_add_loop_test(c, many_empty_messages_end, 0, 3);
+    tcase_add_test(c, graphs_without_nodes);
+    tcase_add_loop_test(c, payloads_of_nan_are_kept, 0, 4);
     tcase_add_test(c, dimensions_that_overflow_are_refused);
     tcase_add_test(c, external_data_stays_in_the_folder);
+    tcase_add_test(c, external_tensors_overlap);
     tcase_add_test(c, names_never_reach_text_raw);
     tcase_add_test(c, a_boolean_is_0_or_1);
     tcase_add_test(c, names_reach_json_whole);

@@ -14,9 +14,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct { int count; char last[400]; } seen;
+
+static off_t shorter = -1; /* the length that a file gets once it is open and has told its size, if not negative */
+
+/* In place of the C library's. */
+ssize_t read(int fd, void *to, size_t n)
+{
+    if (shorter >= 0 && ftruncate(fd, shorter) < 0) { /* it is open for reading only */
+        char link[40];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ck_assert(!truncate(link, shorter));
+    }
+    return syscall(SYS_read, fd, to, n);
+}
 
 static void sink(void *user, const ir_diagnostic *d)
 {
@@ -160,6 +174,24 @@ START_TEST(whole_files_have_a_limit)
     REFUSED(ir_read_whole_file(arena, folder, 4, &d), "folder");
     REFUSED(ir_read_whole_file(arena, in("none"), 4, &d), "No such file");
     ck_assert(ir_read_whole_file(arena, "/dev/null", 5, &d) && d.size == 0);
+}
+END_TEST
+
+START_TEST(a_file_that_shrinks_is_refused)
+{
+    ir_data d;
+    for (shorter = 0; shorter < 5; shorter++) {
+        off_t now = shorter;
+        shorter = -1;
+        put(in("f"), "12345");
+        shorter = now;
+        REFUSED(ir_read_whole_file(arena, in("f"), 5, &d), "became shorter");
+        shorter = -1;
+        put(in("f"), "12345");
+        shorter = now;
+        REFUSED(ir_read_beneath(arena, NULL, folder, "f", 0, -1, &d), "became shorter");
+    }
+    shorter = -1;
 }
 END_TEST
 
@@ -530,6 +562,7 @@ int main(void)
     tcase_add_test(c, reading_stays_in_the_folder);
     tcase_add_test(c, without_openat2_too);
     tcase_add_test(c, whole_files_have_a_limit);
+    tcase_add_test(c, a_file_that_shrinks_is_refused);
     tcase_add_test(c, writing_is_all_or_nothing);
     tcase_add_test(c, npz_files_of_numpy);
     tcase_add_test(c, npy_files_of_numpy);

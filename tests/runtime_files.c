@@ -8,13 +8,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static char folder[] = "/tmp/gradc-files-XXXXXX", path[64];
+static int reads_left = -1; /* of the file at `path` before it loses all its bytes, if not negative */
+
+/* In place of the C library's. */
+ssize_t pread(int fd, void *to, size_t n, off_t at)
+{
+    if (reads_left >= 0 && !reads_left--)
+        ck_assert(!truncate(path, 0));
+    return syscall(SYS_pread64, fd, to, n, at);
+}
 
 static void make_folder(void)
 {
@@ -327,6 +338,29 @@ START_TEST(a_file_cut_anywhere_is_refused)
 }
 END_TEST
 
+START_TEST(a_file_that_shrinks_is_refused)
+{
+    fake f = fake_new(&fake_model, 1, NULL);
+    ck_assert_int_eq(gradc_rt_save(f.ctx, path, 1), GRADC_RT_OK);
+    step(f, 1);
+    char before[STATE_BYTES];
+    memcpy(before, state(f), sizeof before);
+    size_t bytes;
+    char *content = read_file(&bytes);
+    int reads = 0;
+    for (bool refused = true; refused; reads++) {
+        write_file(content, bytes);
+        reads_left = reads;
+        refused = gradc_rt_load(f.ctx, path) == GRADC_RT_E_FORMAT;
+        ck_assert(!refused || !memcmp(before, state(f), sizeof before));
+    }
+    ck_assert_int_eq(reads_left, 0); /* the last load needed no more of them */
+    ck_assert_int_gt(reads, 3);      /* the length, the header, tensors */
+    reads_left = -1;
+    fake_free(f);
+}
+END_TEST
+
 /* Any one byte changed: the file loads or is refused, whole or not at all. */
 START_TEST(a_file_changed_anywhere_does_no_harm)
 {
@@ -580,6 +614,7 @@ int main(void)
     tcase_add_test(c, a_shape_of_a_thousand_dimensions_is_refused);
     tcase_add_test(c, a_boolean_is_0_or_1);
     tcase_add_test(c, a_file_cut_anywhere_is_refused);
+    tcase_add_test(c, a_file_that_shrinks_is_refused);
     tcase_add_test(c, a_file_changed_anywhere_does_no_harm);
     tcase_add_test(c, what_is_no_file_is_refused);
     tcase_add_test(c, another_models_file_is_refused);
