@@ -175,18 +175,18 @@ static bool check_whole(api_session *s, ir_module *m)
 static bool check_text(api_session *s, api_nodes *out)
 {
     ir_module *m = api_read_text(s);
-    int index = 0, gaps = 0;
+    int index = 0, missing = 0;
     for (int k = 0; m && k < m->funcs.count; k++)
         IR_FOR (inst, m->funcs.items[k]) {
             bool has = ad_is_zero(inst->op) || ad_rules[inst->op];
             const char *name = inst->nresults && inst->result[0]->name ? inst->result[0]->name : "";
             api_node x = {index++, name, ir_ops[inst->op].name, true, has, has ? NULL : "no derivative rule"};
             IR_PUSH(s->arena, out, x);
-            gaps += !has;
+            missing += !has;
         }
-    if (m && gaps && s->options.train && api_check_names(s, m))
+    if (m && missing && s->options.train && api_check_names(s, m))
         api_warn(s, m);
-    if (m && !(gaps && s->options.train))
+    if (m && !(missing && s->options.train))
         check_whole(s, m);
     return m != NULL;
 }
