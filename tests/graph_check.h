@@ -36,11 +36,11 @@ static inline bool graph_reads_back(graph_check *k)
 /* ---- Comparison ---- */
 
 /* What a result of a reference is compared with. */
-static inline bool graph_compare(graph_code *c, const char *entry, reference *r, int result, const void *got, reference_args *args, void *user)
+static inline bool graph_compare(graph_code *c, const char *entry, reference *r, int result, const void *got)
 {
     const ir_port *p = &r->f->results.items[result];
     const ir_literal value = {p->value->type, (void *)got};
-    int64_t i = reference_check(r, result, &value, args, user);
+    int64_t i = reference_check(r, result, &value);
     if (i < 0)
         return true;
     double low = INFINITY, high = -INFINITY;
@@ -63,7 +63,7 @@ static inline bool graph_compare_results(graph_code *c, const char *entry, refer
         const void *got = p->bind == IR_INPUT ? graph_get(c, CG_OUTPUTS, p->name) : ir_alloc(c->k->arena, (size_t)ir_bytes(&p->value->type) + 1);
         if (!got || (p->bind == IR_STATE && !graph_param(c, p->state->name, (void *)got)))
             return graph_fail(c->k, "%s: %s: there is no `%s`", c->where, entry, p->state ? p->state->name : p->name);
-        if (!graph_compare(c, entry, r, i, got, NULL, NULL))
+        if (!graph_compare(c, entry, r, i, got))
             return false;
     }
     return true;
@@ -76,7 +76,7 @@ static inline bool graph_status(graph_code *c, const char *entry, reference *r, 
     if (status == GRADC_RT_OK)
         return true;
     while (r->samples < NOISE_MANY && status == GRADC_RT_E_INDEX && !r->may_be_bad)
-        reference_sample(r, r->args);
+        reference_sample(r);
     if (status == GRADC_RT_E_INDEX && (r->may_be_bad || (r->dead_bad && !c->optimised)))
         return true;
     return graph_fail(c->k, "%s, %u threads: %s: %s", c->where, c->threads, entry, gradc_rt_status_text(status));
@@ -294,6 +294,7 @@ static inline bool graph_differences(graph_check *k, graph_slopes *count)
 
 typedef struct graph_training {
     graph_check *k;
+    struct graph_training *before; /* the step before this one, or NULL */
     reference *joint, *update; /* update: NULL without an optimizer */
     const ir_func *f;
     int own; /* results of the joint function that are the forward function's */
@@ -301,21 +302,53 @@ typedef struct graph_training {
     bool ones;
 } graph_training;
 
-/* Arguments of the update when the joint function's results are those of a sample; -1: without noise. */
+static inline ir_literal **graph_sampled(reference *r, int sample) /* -1: without noise */
+{
+    while (sample >= r->samples)
+        reference_sample(r);
+    return sample < 0 ? r->due : r->sample[sample];
+}
+
+/* What a state holds before a step of a sample, if the step before wrote it; else NULL. */
+static inline ir_literal *graph_held(graph_training *t, const ir_state *s, int sample)
+{
+    for (int k = 0; t->before && k < 2; k++) {
+        reference *r = k ? t->before->update : t->before->joint;
+        for (int i = 0; i < r->f->results.count; i++)
+            if (r->f->results.items[i].state && !strcmp(r->f->results.items[i].state->name, s->name))
+                return graph_sampled(r, sample)[i];
+    }
+    return NULL;
+}
+
+static inline ir_literal **graph_joint_args(void *user, int sample)
+{
+    graph_training *t = user;
+    const ir_func *f = t->before->joint->f;
+    ir_literal **first = t->before->joint->args, **args = ir_memdup(t->k->arena, first, (size_t)(f->params.count + 1) * sizeof *args);
+    for (int i = 0; i < f->params.count; i++) {
+        ir_literal *held = f->params.items[i].state ? graph_held(t, f->params.items[i].state, sample) : NULL;
+        args[i] = held ? held : args[i];
+    }
+    return args;
+}
+
+/* Arguments of the update when the joint function's results are those of a sample. */
 static inline ir_literal **graph_update_args(void *user, int sample)
 {
     graph_training *t = user;
-    while (sample >= t->joint->samples)
-        reference_sample(t->joint, t->joint->args);
-    ir_literal **from = sample < 0 ? t->joint->due : t->joint->sample[sample];
+    ir_literal **from = graph_sampled(t->joint, sample);
     const ir_func *u = t->update ? t->update->f : t->f;
     ir_literal **args = ir_array(t->k->arena, ir_literal *, u->params.count + 1);
     int hyper = 0;
     for (int i = 0; i < u->params.count; i++) {
         const ir_port *p = &u->params.items[i];
-        args[i] = ir_literal_new(t->k->arena, &p->value->type);
+        ir_literal *held = p->state ? graph_held(t, p->state, sample) : NULL;
+        args[i] = held ? held : ir_literal_new(t->k->arena, &p->value->type);
         if (p->role == IR_HYPER)
             ir_literal_set(args[i], 0, t->hyper[hyper++]);
+        else if (held)
+            continue;
         else if (p->state && p->state->kind == IR_PARAM)
             args[i] = graph_state_values(t->k, p->state, true);
         for (int j = t->own; j < t->joint->f->results.count && p->state && p->state->of && p->state->kind == IR_GRAD; j++)
@@ -338,7 +371,7 @@ static inline bool graph_compare_params(graph_code *c, const char *entry, graph_
         for (int j = 0; changed && t->update && j < t->update->f->results.count; j++)
             if (t->update->f->results.items[j].state && !strcmp(t->update->f->results.items[j].state->name, s->name))
                 result = j;
-        if (result >= 0 && !graph_compare(c, entry, t->update, result, got, graph_update_args, t))
+        if (result >= 0 && !graph_compare(c, entry, t->update, result, got))
             return false;
         if (result < 0 && memcmp(got, graph_state_values(t->k, s, true)->data, c->param(i)->bytes))
             return graph_fail(t->k, "%s: %s: the parameter `%s` changed", c->where, entry, s->name);
@@ -361,7 +394,7 @@ static inline bool graph_compare_gradients(graph_code *c, graph_training *t)
             }
         if (!is_state)
             got = graph_get(c, CG_INPUT_GRADS, p->name);
-        if (got && !graph_compare(c, "backward", t->joint, j, got, NULL, NULL))
+        if (got && !graph_compare(c, "backward", t->joint, j, got))
             return false;
     }
     return true;
@@ -387,15 +420,34 @@ static inline bool graph_trains_split(graph_code *c, graph_training *t)
     return graph_compare_params(c, "update", t, true);
 }
 
+/* The references of the step behind t. */
+static inline void graph_training_next(graph_training *t, graph_training *next)
+{
+    *next = *t;
+    next->before = t;
+    next->joint = reference_new(t->k->arena, t->joint->f, graph_joint_args(next, -1), t->k->seed + 1);
+    next->joint->args_of = graph_joint_args;
+    next->update = reference_new(t->k->arena, t->update->f, graph_update_args(next, -1), t->k->seed + 1);
+    next->update->args_of = graph_update_args;
+    next->joint->user = next->update->user = next;
+}
+
+static inline bool graph_step(graph_code *c, graph_training *t, const char *entry, bool *done)
+{
+    return graph_status(c, entry, t->joint, graph_call(c, GRADC_RT_STEP, false, t->hyper), done) &&
+           (!*done || graph_compare_results(c, entry, t->joint)) && graph_compare_params(c, entry, t, *done);
+}
+
+/* A step, and one more, which sees what the first one wrote: parameters, statistics, slots, the count of steps. */
 static inline bool graph_trains_whole(graph_code *c, graph_training *t)
 {
     bool done;
     graph_pass_args(c, t->joint->f, t->joint->args);
-    if (!graph_status(c, "step", t->joint, graph_call(c, GRADC_RT_STEP, false, t->hyper), &done))
-        return false;
-    if (done && !graph_compare_results(c, "step", t->joint))
-        return false;
-    return graph_compare_params(c, "step", t, done);
+    if (!graph_step(c, t, "step", &done) || !done)
+        return !*t->k->fault;
+    graph_training next;
+    graph_training_next(t, &next);
+    return graph_step(c, &next, "second step", &done);
 }
 
 static inline bool graph_builds_training(graph_check *k, ir_module *m, const train_optimizer *optimizer)
@@ -443,6 +495,8 @@ static inline bool graph_training_of(graph_check *k, const train_optimizer *opti
         return false;
     t->f = ir_func_by_name(built, "update");
     t->update = reference_new(k->arena, t->f, graph_update_args(t, -1), k->seed);
+    t->update->args_of = graph_update_args;
+    t->update->user = t;
     return true;
 }
 

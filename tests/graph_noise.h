@@ -249,20 +249,25 @@ static inline void noise_watch(void *user, const ir_inst *inst, ir_literal *cons
 
 enum { NOISE_FEW = 5, NOISE_MANY = 60 };
 
-/* What a function gives for its arguments, and what it gives with noise. */
+typedef ir_literal **reference_args(void *user, int sample);
+
+/* What a function gives for its arguments, and what it gives with noise. args_of, if not NULL, gives the arguments of a sample. */
 typedef struct reference {
     ir_arena *arena;
     const ir_func *f;
     ir_literal **args, **due, **sample[NOISE_MANY];
+    reference_args *args_of;
+    void *user;
     bool bad, may_be_bad; /* an index was out of range; in any evaluation */
     bool dead_bad;        /* in an instruction that nothing needs: code without dce may check it */
     int samples;
     uint64_t random;
 } reference;
 
-static inline void reference_sample(reference *r, ir_literal *const *args)
+static inline void reference_sample(reference *r)
 {
     int k = r->samples++;
+    ir_literal **args = r->args_of ? r->args_of(r->user, k) : r->args;
     noise z = {.random = r->random + (uint64_t)k * 7919,
                .size = k == 0          ? 0
                        : k < NOISE_FEW ? 1
@@ -318,10 +323,8 @@ static inline bool reference_allows(const reference *r, int k, int64_t i, const 
 }
 
 /* The first element of result k that is not possible, or -1. Samples are made as they are needed: a few, and many before it is said that
- * something is wrong. args, if not NULL, gives the arguments of a sample. */
-typedef ir_literal **reference_args(void *user, int sample);
-
-static inline int64_t reference_check(reference *r, int k, const ir_literal *got, reference_args *args, void *user)
+ * something is wrong. */
+static inline int64_t reference_check(reference *r, int k, const ir_literal *got)
 {
     static const struct {
         int samples;
@@ -331,7 +334,7 @@ static inline int64_t reference_check(reference *r, int k, const ir_literal *got
         bool allowed = false;
         for (int e = 0; e < 3 && !allowed; e++) {
             while (r->samples < efforts[e].samples)
-                reference_sample(r, args ? args(user, r->samples) : r->args);
+                reference_sample(r);
             allowed = reference_allows(r, k, i, got, efforts[e].margin);
         }
         if (!allowed)
