@@ -55,6 +55,23 @@ void cg_mark_functions(cg_unit *u)
     }
 }
 
+/* LLVM's fast instruction selection, which is that of level 0, makes of a select of two floats a blend of 16 bytes that reads its first operand
+ * from memory, where there may be 4. A freeze is no load, and costs a move. */
+static void freeze_selected_loads(cg_unit *u)
+{
+    LLVMBuilderRef b = LLVMCreateBuilderInContext(u->ll);
+    for (LLVMValueRef f = LLVMGetFirstFunction(u->module); f; f = LLVMGetNextFunction(f))
+        for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(f); block; block = LLVMGetNextBasicBlock(block))
+            for (LLVMValueRef i = LLVMGetFirstInstruction(block); i; i = LLVMGetNextInstruction(i)) {
+                LLVMTypeKind type = LLVMGetTypeKind(LLVMTypeOf(i));
+                if (!LLVMIsASelectInst(i) || (type != LLVMFloatTypeKind && type != LLVMDoubleTypeKind) || !LLVMIsALoadInst(LLVMGetOperand(i, 1)))
+                    continue;
+                LLVMPositionBuilderBefore(b, i);
+                LLVMSetOperand(i, 1, LLVMBuildFreeze(b, LLVMGetOperand(i, 1), ""));
+            }
+    LLVMDisposeBuilder(b);
+}
+
 void cg_optimise(cg_unit *u, LLVMTargetMachineRef machine, int level)
 {
     char *message = NULL;
@@ -66,6 +83,8 @@ void cg_optimise(cg_unit *u, LLVMTargetMachineRef machine, int level)
     LLVMDisposePassBuilderOptions(options);
     if (error)
         BUG("LLVM's passes: %s", LLVMGetErrorMessage(error));
+    if (!level)
+        freeze_selected_loads(u);
 }
 
 LLVMMemoryBufferRef cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly)
