@@ -56,6 +56,7 @@ static gen_profile profile_of(uint64_t seed)
                      .most = h % 16 == 3 ? 3000 : 300,
                      .steps = 4 + (int)(h / 16 % 23),
                      .depth = 2,
+                     .states = true,
                      .may_miss = h / 500 % 24 == 7,
                      .raw = seed % 10 == 2};
     if (seed % 5 < 3)

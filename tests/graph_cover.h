@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What random graphs have met: primitives by element type of their first operand (or result) and by what stands in front of an operand. */
+ * What random graphs have met: primitives by an operand's element type (a result's, if there are no operands) and by what stands in front of it.
+ * Cells that no graph can fill are blank and not counted: types that the row in ir/ops.def does not allow, and what cover_possible says. */
 #ifndef TESTS_GRAPH_COVER_H
 #define TESTS_GRAPH_COVER_H
 
@@ -62,22 +63,35 @@ static inline unsigned cover_of(const ir_value *v)
     return kinds | 1u << (v->func->params.items[v->index].state ? COVER_STATE : COVER_INPUT);
 }
 
+static inline void cover_count(cover *c, ir_op op, ir_dtype t, unsigned kinds)
+{
+    for (int k = 0; k < COVER_KINDS; k++)
+        __atomic_fetch_add(&c->met[op][t][k], kinds >> k & 1, __ATOMIC_RELAXED);
+}
+
 static inline void cover_add(cover *c, const ir_module *m)
 {
-    c->graphs++;
+    __atomic_fetch_add(&c->graphs, 1, __ATOMIC_RELAXED);
     for (int i = 0; i < m->funcs.count; i++)
         IR_FOR(inst, m->funcs.items[i])
         {
-            unsigned kinds = m->funcs.items[i]->entry ? 0 : 1u << COVER_NESTED;
+            unsigned nested = m->funcs.items[i]->entry ? 0 : 1u << COVER_NESTED;
+            __atomic_fetch_add(&c->instructions, 1, __ATOMIC_RELAXED);
             for (int k = 0; k < inst->noperands; k++)
-                kinds |= cover_of(inst->operand[k]);
-            ir_dtype t = inst->noperands ? inst->operand[0]->type.dtype : inst->nresults ? inst->result[0]->type.dtype : IR_F32;
-            c->instructions++;
-            for (int k = 0; k < COVER_KINDS; k++)
-                __atomic_fetch_add(&c->met[inst->op][t][k], kinds >> k & 1, __ATOMIC_RELAXED);
-            if (!inst->noperands) /* constants and iota have nothing in front */
-                __atomic_fetch_add(&c->met[inst->op][t][COVER_CONSTANT], 1, __ATOMIC_RELAXED);
+                cover_count(c, inst->op, inst->operand[k]->type.dtype, nested | cover_of(inst->operand[k]));
+            if (!inst->noperands && inst->nresults) /* constants and iota have nothing in front */
+                cover_count(c, inst->op, inst->result[0]->type.dtype, nested | 1u << COVER_CONSTANT);
         }
+}
+
+/* May an operand of this type (any: -1) stand behind this (any: -1)? Rows say which types are computed with: structured ops take all, and the
+ * keys of random_bits are u64[]. */
+static inline bool cover_possible(int op, int t, int kind)
+{
+    if (op == IR_OP_random_bits)
+        return (t < 0 || t == IR_U64) && kind != COVER_UNIT && kind != COVER_EMPTY;
+    int classes = ir_ops[op].traits & IR_STRUCTURED ? IR_CLASS_ANY : ir_ops[op].classes;
+    return t < 0 || ir_dtypes[t].class & classes;
 }
 
 static inline uint32_t cover_sum(const cover *c, int op, int t, int kind)
@@ -94,7 +108,7 @@ static inline void cover_row(FILE *out, const cover *c, int op, int columns, boo
     fprintf(out, "%-14s", ir_ops[op].name);
     for (int i = 0; i < columns; i++) {
         uint32_t n = types ? cover_sum(c, op, i, -1) : cover_sum(c, op, -1, i);
-        if (types && !(ir_dtypes[i].class & ir_ops[op].classes))
+        if (!(types ? cover_possible(op, i, -1) : cover_possible(op, -1, i)))
             fprintf(out, "        ");
         else
             fprintf(out, n ? " %7u" : "    HOLE", n);
@@ -105,7 +119,7 @@ static inline void cover_row(FILE *out, const cover *c, int op, int columns, boo
 /* Two tables, and how many cells of all three ways together are empty. */
 static inline void cover_print(FILE *out, const cover *c)
 {
-    fprintf(out, "operands met, by primitive and element type of the first operand\n%-14s", "");
+    fprintf(out, "operands met, by primitive and their element type\n%-14s", "");
     for (int t = 0; t < IR_DTYPES; t++)
         fprintf(out, " %7s", ir_dtypes[t].name);
     fputc('\n', out);
@@ -120,10 +134,11 @@ static inline void cover_print(FILE *out, const cover *c)
         if (ir_ops[op].operands)
             cover_row(out, c, op, COVER_KINDS, false);
         for (int t = 0; t < IR_DTYPES && ir_ops[op].operands; t++)
-            for (int k = 0; k < COVER_KINDS && (ir_dtypes[t].class & ir_ops[op].classes); k++) {
-                cells++;
-                empty += !c->met[op][t][k];
-            }
+            for (int k = 0; k < COVER_KINDS; k++)
+                if (cover_possible(op, t, k)) {
+                    cells++;
+                    empty += !c->met[op][t][k];
+                }
     }
     fprintf(out, "\n%u graphs, %u instructions; %d of %d cells primitive x type x kind are empty; %u of %u slopes were without a kink\n", c->graphs,
             c->instructions, empty, cells, c->judged, c->directions);

@@ -22,11 +22,14 @@ typedef struct gen_profile {
     bool smooth;     /* for derivatives: no while_loop, no bits of floats */
     bool exact;      /* floats are small integers, and stay so: sums in any order are exact */
     bool raw;        /* domains are guarded no more: NaN and infinities arise */
-    bool trains;     /* parameters, statistics and a loss */
+    bool states;     /* parameters and statistics */
+    bool trains;     /* a loss, and parameters that train */
     bool may_miss;   /* indices may be out of range */
     int64_t most;    /* elements of a value */
     int steps, depth; /* instructions that are tried, bodies inside bodies */
 } gen_profile;
+
+typedef enum gen_domain { GEN_ANY, GEN_SMALL, GEN_TINY, GEN_POSITIVE, GEN_NOT_NEGATIVE, GEN_UNIT, GEN_ABOVE_1 } gen_domain;
 
 typedef struct gen {
     const gen_profile *p;
@@ -35,6 +38,8 @@ typedef struct gen {
     int depth; /* of the function that is made; only that of depth 0 gets new inputs and states */
     ir_value *pool[GEN_POOL];
     int n;
+    gen_domain domain; /* of what views stand on */
+    bool stored;       /* views stand on inputs, states and constants, whose bits are known */
 } gen;
 
 static inline uint32_t draw(gen *g, uint32_t below)
@@ -177,8 +182,6 @@ static inline ir_value *gen_scaled(gen *g, ir_value *v, double bound, double lim
     v = ir_mul(&g->b, v, ir_splat(&g->b, &v->type, ldexp(1, -e)));
     return gen_bounded(g, v, ldexp(fmin(bound, 1e30), -e));
 }
-
-typedef enum gen_domain { GEN_ANY, GEN_SMALL, GEN_TINY, GEN_POSITIVE, GEN_NOT_NEGATIVE, GEN_UNIT, GEN_ABOVE_1 } gen_domain;
 
 /* v moved into a domain; integers are left as they are. */
 static inline ir_value *gen_guarded(gen *g, ir_value *v, gen_domain domain)
@@ -330,9 +333,18 @@ static inline ir_value *gen_adapted(gen *g, const ir_type *t)
     return gen_converted(g, v, t->dtype);
 }
 
-static inline ir_value *gen_leaf(gen *g, const ir_type *t)
+/* A new input or state. */
+static inline ir_value *gen_held(gen *g, const ir_type *t)
+{
+    uint32_t how = draw(g, 12);
+    return g->p->states && (g->p->trains && ir_is_float(t->dtype) ? how < 8 : how < 3) ? gen_state(g, t) : gen_input(g, t);
+}
+
+static inline ir_value *gen_any_leaf(gen *g, const ir_type *t)
 {
     uint32_t how = draw(g, 16);
+    if (g->stored)
+        return g->depth || how > 13 ? gen_constant(g, t) : gen_held(g, t);
     if (how < 10) {
         ir_value *v = gen_find(g, t);
         if (v)
@@ -341,8 +353,13 @@ static inline ir_value *gen_leaf(gen *g, const ir_type *t)
     if (how == 13 || (how > 13 && g->depth))
         return gen_constant(g, t);
     if (how > 13 || (how > 11 && !g->depth))
-        return g->p->trains && ir_is_float(t->dtype) && draw(g, 3) ? gen_state(g, t) : gen_input(g, t);
+        return gen_held(g, t);
     return gen_adapted(g, t);
+}
+
+static inline ir_value *gen_leaf(gen *g, const ir_type *t)
+{
+    return gen_guarded(g, gen_any_leaf(g, t), g->domain);
 }
 
 /* ---- Views, drawn backwards ---- */
@@ -458,7 +475,7 @@ static inline ir_value *gen_via_pad(gen *g, const ir_type *t, int depth)
     if (ir_count(&from) > g->p->most)
         return gen_viewed(g, t, depth);
     ir_type scalar = ir_scalar_type(t->dtype);
-    ir_value *fill = draw(g, 3) ? gen_splat(g, &scalar) : gen_leaf(g, &scalar);
+    ir_value *fill = draw(g, 3) ? gen_guarded(g, gen_splat(g, &scalar), g->domain) : gen_leaf(g, &scalar);
     return ir_pad(&g->b, gen_viewed(g, &from, depth), fill, low, high, interior);
 }
 
@@ -497,6 +514,17 @@ static inline ir_value *gen_operand(gen *g, const ir_type *t)
 {
     static const int depths[] = {0, 0, 0, 1, 1, 2, 2, 3};
     return gen_viewed(g, t, depths[draw(g, 8)]);
+}
+
+/* One within a domain: moved there behind its views, or below them. */
+static inline ir_value *gen_operand_in(gen *g, const ir_type *t, gen_domain domain)
+{
+    if (draw(g, 2))
+        return gen_guarded(g, gen_operand(g, t), domain);
+    g->domain = domain;
+    ir_value *v = gen_operand(g, t);
+    g->domain = GEN_ANY;
+    return v;
 }
 
 #endif

@@ -147,7 +147,7 @@ static inline bool gen_make_same(gen *g, ir_op op)
         return false;
     ir_value *x[2] = {NULL, NULL};
     for (int i = 0; i < ir_ops[op].operands; i++) {
-        x[i] = i && one_in(g, 12) ? x[0] : gen_guarded(g, gen_operand(g, &t), gen_domain_of(op, i));
+        x[i] = i && one_in(g, 12) ? x[0] : gen_operand_in(g, &t, gen_domain_of(op, i));
         if (i && (op == IR_OP_shl || op == IR_OP_shr || op == IR_OP_pow) && !ir_is_float(t.dtype) && draw(g, 3))
             x[i] = gen_small_int(g, x[i]);
     }
@@ -190,11 +190,25 @@ static inline bool gen_make_convert(gen *g, ir_op op)
 static inline bool gen_make_bitcast(gen *g, ir_op op)
 {
     ir_type t = gen_type(g, IR_CLASS_ANY);
-    ir_dtype to = gen_dtype(g, IR_CLASS_ANY);
-    if (ir_dtypes[t.dtype].bytes != ir_dtypes[to].bytes || (ir_is_float(to) && !g->p->raw) || (ir_is_float(t.dtype) && (g->p->smooth || g->depth)))
+    ir_dtype all[IR_DTYPES];
+    uint32_t n = 0;
+    bool real = ir_is_float(t.dtype);
+    for (int i = 0; i < IR_DTYPES; i++)
+        if (ir_dtypes[i].bytes == ir_dtypes[t.dtype].bytes && (g->p->types >> i & 1) && (i == (int)t.dtype || g->p->raw || !real || !ir_is_float(i)))
+            all[n++] = (ir_dtype)i;
+    ir_dtype to = all[draw(g, n)];
+    if ((real && g->p->smooth && draw(g, 8)) || (to != t.dtype && ir_is_float(to) && g->p->exact))
         return false;
-    ir_value *v = ir_is_float(t.dtype) ? gen_input(g, &t) : gen_operand(g, &t);
-    return gen_append(g, op, &v, 1, &(ir_attrs){.bitcast.to = to}, 0);
+    g->stored = real && to != t.dtype; /* what is computed has other bits in code */
+    ir_value *v = gen_operand(g, &t);
+    g->stored = false;
+    bool tame = ir_is_float(to) && !real && !g->p->raw;
+    if (tame) { /* a positive number below 2 */
+        int low = 8 * ir_dtypes[to].bytes - 16;
+        v = ir_and(&g->b, v, ir_splat(&g->b, &t, ldexp(0x3fff, low)));
+        v = ir_or(&g->b, v, ir_splat(&g->b, &t, ldexp(0x2000, low)));
+    }
+    return gen_append(g, op, &v, 1, &(ir_attrs){.bitcast.to = to}, tame ? 2 : 0);
 }
 
 static inline bool gen_make_constant(gen *g, ir_op op)
@@ -769,6 +783,42 @@ static inline bool gen_make_while(gen *g, ir_op op)
     return gen_append(g, op, x, n, &(ir_attrs){.while_loop = a}, 0);
 }
 
+/* The callee's derivative as autodiff has it, in the form of a call's own: (operands, results, cotangents) to the operands' cotangents. NULL if it
+ * has none. */
+static inline ir_func *gen_derivative(const ir_func *callee)
+{
+    int n = callee->params.count, r = callee->results.count, given[GEN_BODY], input[GEN_BODY], ngiven = 0, ninput = 0;
+    for (int i = 0; i < r; i++)
+        if (ir_is_float(callee->results.items[i].value->type.dtype))
+            given[ngiven++] = i;
+    for (int i = 0; i < n; i++)
+        if (ir_is_float(callee->params.items[i].value->type.dtype))
+            input[ninput++] = i;
+    const ad_request request = {.loss = -1, .cotangents = given, .ncotangents = ngiven, .inputs = input, .ninputs = ninput};
+    ir_func *joint = ngiven && ninput ? ad_joint(callee->module, callee, &request, "joint") : NULL;
+    if (!joint)
+        return NULL;
+    ir_func *f = ir_func_new(callee->module, "derivative");
+    ir_builder b = ir_builder_new(f);
+    ir_value *arg[3 * GEN_BODY], *own[3 * GEN_BODY], *got[3 * GEN_BODY];
+    for (int i = 0; i < n + 2 * r; i++)
+        own[i] = ir_add_input(f, NULL, i < n ? &callee->params.items[i].value->type : &callee->results.items[(i - n) % r].value->type);
+    memcpy(arg, own, (size_t)n * sizeof *arg);
+    for (int i = 0; i < ngiven; i++)
+        arg[n + i] = own[n + r + given[i]];
+    ir_inline(&b, joint, arg, got);
+    ir_func_remove(joint);
+    for (int i = 0, k = 0; i < n; i++) {
+        bool flows = k < ninput && input[k] == i;
+        ir_add_output(f, NULL, flows ? got[r + k] : ir_splat(&b, &own[i]->type, 0));
+        k += flows;
+    }
+    for (ir_inst *i = f->first; i; i = i->next) /* it is called in backward; in itself it has one phase */
+        i->phase = IR_FORWARD;
+    ir_built(&b);
+    return f;
+}
+
 static inline bool gen_make_call(gen *g, ir_op op)
 {
     if (g->depth >= g->p->depth)
@@ -783,7 +833,9 @@ static inline bool gen_make_call(gen *g, ir_op op)
     ir_value *x[GEN_BODY];
     for (int i = 0; i < n; i++)
         x[i] = gen_operand(g, &types[i]);
-    return gen_append(g, op, x, n, &(ir_attrs){.call.callee = in.b.func}, 0);
+    ir_built(&in.b);
+    ir_func *vjp = g->p->smooth && draw(g, 2) ? gen_derivative(in.b.func) : NULL;
+    return gen_append(g, op, x, n, &(ir_attrs){.call = {.callee = in.b.func, .vjp = vjp}}, 0);
 }
 
 /* ---- Graphs ---- */
@@ -851,7 +903,7 @@ static inline void gen_loss(gen *g, ir_dtype t)
 static inline void gen_statistics(gen *g)
 {
     ir_module *m = g->b.func->module;
-    for (int n = (int)draw(g, 3); n > 0; n--) {
+    for (int n = (int)draw(g, g->p->trains ? 3 : 2); n > 0; n--) {
         ir_type t = gen_shape(g, gen_dtype(g, IR_CLASS_N), 40);
         ir_state *s = ir_state_new(m, ir_format(m->arena, "s%d", m->states.count), IR_STAT, &t);
         if (draw(g, 2))
@@ -872,15 +924,15 @@ static inline ir_module *gen_module(ir_ctx *c, ir_arena *arena, uint64_t seed, c
         draw(&g, 2);
     for (int n = 1 + (int)draw(&g, 4); n > 0; n--) {
         ir_type t = gen_shape(&g, gen_dtype(&g, one_in(&g, 3) ? IR_CLASS_ANY : IR_CLASS_F), p->most);
-        p->trains &&ir_is_float(t.dtype) && draw(&g, 2) ? gen_state(&g, &t) : gen_input(&g, &t);
+        gen_held(&g, &t);
     }
     for (int n = p->steps / 2 + (int)draw(&g, (uint32_t)p->steps); n > 0; n--)
         gen_make(&g);
     gen_outputs(&g);
-    if (p->trains) {
+    if (p->trains)
         gen_loss(&g, p->types >> IR_F32 & 1 ? IR_F32 : IR_F64);
+    if (p->states)
         gen_statistics(&g);
-    }
     ir_built(&g.b);
     pass_drop_functions(m);
     return m;
