@@ -77,6 +77,14 @@ static bool try_rules(const index *x, ir_inst *inst, ir_value **out)
     return done;
 }
 
+/* What a rewrite made, also from another function's instructions, is computed when inst was. before: what stood in front of it. */
+static void in_phase(ir_inst *before, const ir_inst *inst)
+{
+    for (ir_inst *k = before ? before->next : inst->func->first; k != inst; k = k->next)
+        if (!k->id)
+            k->phase = inst->phase;
+}
+
 static void replaced(ir_inst *inst, ir_value **out)
 {
     for (int i = 0; i < inst->nresults; i++) {
@@ -106,6 +114,7 @@ static bool sweep(ir_func *f, const index *x, int64_t *budget)
         ir_arena *scratch = inst->nresults > 16 ? ir_arena_new(f->module->ctx) : NULL;
         ir_value *few[16] = {0}, **out = scratch ? ir_array(scratch, ir_value *, inst->nresults) : few;
         if (*budget > 0 && try_rules(x, inst, out)) {
+            in_phase(before, inst);
             replaced(inst, out);
             next = before ? before->next : f->first;
             changed = true;

@@ -639,6 +639,32 @@ START_TEST(custom_derivatives_are_called)
 }
 END_TEST
 
+/* A derivative given as a function, a branch of it too, computes in backward: what is inlined of it is not cut off into forward. */
+START_TEST(what_a_derivative_calls_is_backward)
+{
+    ir_module *m = parse("func @mean(%x : f64[2,2]) {\n  %h = constant value=0.5 : f64[]\n  %s = reduce %x combine=sum axes=[1] : f64[2]\n"
+                         "  %w = broadcast %h shape=[2] : f64[2]\n  %y = mul %s, %w : f64[2]\n  return %y\n}\n"
+                         "func @none(%x : f64[2,2], %y : f64[2], %c : f64[2]) {\n  %z = constant value=0 : f64[]\n"
+                         "  %w = broadcast %z shape=[2,2] : f64[2,2]\n  return %w\n}\n"
+                         "func @some(%x : f64[2,2], %y : f64[2], %c : f64[2]) {\n  %w = broadcast %c shape=[2,2] dims=[0] : f64[2,2]\n"
+                         "  %a = mul %x, %w : f64[2,2]\n  %s = reduce %c combine=sum axes=[0] : f64[]\n"
+                         "  %t = broadcast %s shape=[2,2] : f64[2,2]\n  %b = add %a, %t : f64[2,2]\n  return %b\n}\n"
+                         "func @slope(%x : f64[2,2], %y : f64[2], %c : f64[2]) {\n  %t = constant value=true : bool[]\n"
+                         "  %a = cond %t, %x, %y, %c then_body=@some else_body=@none : f64[2,2]\n  return %a\n}\n"
+                         "func @body(%k : f64[2,2]) {\n  %m = mul %k, %k : f64[2,2]\n"
+                         "  %y = call %m callee=@mean vjp=@slope : f64[2]\n  return %y\n}\n"
+                         "entry @f(input %x : f64[3,2,2]) {\n  %y, %t = scan %x body=@body consts=0 carries=0 length=3 : f64[3,2], i64[]\n"
+                         "  return (output \"y\" %y)\n}\n");
+    ir_func *joint = joint_of(ir_func_by_name(m, "f"), 0, "joint");
+    ir_literal **args = inputs_of(joint), **got = eval(arena, joint, args);
+    for (int64_t i = 0; i < 12; i++) {
+        double x = ir_literal_get(args[0], i), c = ir_literal_get(args[1], i / 2), other = ir_literal_get(args[1], i / 2 ^ 1),
+               due = 2 * x * (x * x * c + c + other);
+        ck_assert(fabs(ir_literal_get(got[1], i) - due) < 1e-12);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("grad_loop");
@@ -655,6 +681,7 @@ int main(void)
     tcase_add_test(c, iterations_are_few_kernels);
     tcase_add_test(c, while_has_no_derivative);
     tcase_add_test(c, custom_derivatives_are_called);
+    tcase_add_test(c, what_a_derivative_calls_is_backward);
     tcase_add_loop_test(c, what_would_be_saved_has_a_limit, 0, 2);
     suite_add_tcase(s, c);
     return suite_run(s);
