@@ -205,7 +205,7 @@ static bool find_config(shrinking *s, const char *fault)
     char kind[80], other[80], got[FAULT];
     shrink_kind(fault, kind, sizeof kind);
     for (s->config = 0; s->config < GRAPH_CONFIGS; s->config++)
-        for (s->stages = s->config ? GRAPH_VALUES : GRAPH_TEXT; s->stages <= GRAPH_TRAINS; s->stages *= 2) {
+        for (s->stages = s->config ? GRAPH_VALUES : GRAPH_TEXT; s->stages <= GRAPH_SECOND; s->stages *= 2) {
             graph_config config = graph_config_of((unsigned)s->config);
             if (!level_runs_here(config.cpu))
                 continue;

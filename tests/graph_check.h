@@ -2,7 +2,8 @@
  * Copyright (c) The gradc authors
  *
  * What is asked of every graph: its text reads back to itself; compiled code gives what the evaluator gives, the same bits for any number of
- * threads; a graph with a loss has the gradients that differences have, and trains as its plain joint function and update say. */
+ * threads; a graph with a loss has the gradients that differences have, and trains as its plain joint function and update say; so have some the
+ * second derivatives, which are compiled too. */
 #ifndef TESTS_GRAPH_CHECK_H
 #define TESTS_GRAPH_CHECK_H
 
@@ -166,10 +167,20 @@ static inline bool graph_is_smooth(const ir_module *m)
     return true;
 }
 
+/* Derivatives of derivatives grow; those that are too long are left out. */
+static inline bool graph_is_short(const ir_func *f)
+{
+    int n = 0;
+    for (int i = 0; i < f->module->funcs.count; i++)
+        IR_FOR(inst, f->module->funcs.items[i]) n++;
+    return n < 3000;
+}
+
 typedef struct graph_wish { /* what is differentiated */
     ad_request r;
     ir_state **states;
     int inputs[64], cotangents[64];
+    ir_literal **weight; /* of the results with a cotangent; NULL: the loss alone */
 } graph_wish;
 
 /* The loss for all parameters that train and that @forward reads, and for some of the float inputs; with `outputs`, from other outputs than the loss
@@ -197,7 +208,21 @@ static inline void graph_wishes(graph_check *k, const ir_module *m, graph_wish *
     }
 }
 
-/* The loss with all that is differentiated moved by h along a direction that follows from `way`; adds up the slope that the gradients claim. */
+/* What is differentiated, a number; *size is the sum of its terms' magnitudes. */
+static inline double graph_number(const ir_func *f, const graph_wish *w, ir_literal *const *results, double *size)
+{
+    double sum = w->weight ? 0 : ir_literal_get(results[f->loss], 0);
+    *size = fabs(sum);
+    for (int i = 0; i < w->r.ncotangents && w->weight; i++)
+        for (int64_t e = 0; e < ir_count(&w->weight[i]->type); e++) {
+            double x = ir_literal_get(w->weight[i], e) * ir_literal_get(results[w->cotangents[i]], e);
+            sum += x;
+            *size += fabs(x);
+        }
+    return sum;
+}
+
+/* That number with all that is differentiated moved by h along a direction that follows from `way`; adds up the slope that the gradients claim. */
 static inline double graph_moved(graph_check *k, const ir_func *f, const graph_wish *w, ir_literal *const *args, ir_literal *const *gradient, int way,
                                  double h, double *slope)
 {
@@ -226,7 +251,7 @@ static inline double graph_moved(graph_check *k, const ir_func *f, const graph_w
         }
     }
     ir_eval(scratch, f, moved, results, NULL);
-    double y = ir_literal_get(results[f->loss], 0);
+    double size, y = graph_number(f, w, results, &size);
     ir_arena_free(scratch);
     return y;
 }
@@ -238,10 +263,10 @@ typedef struct graph_slopes {
 /* Central differences of two steps, extrapolated. Where they do not agree with each other, or the second difference does not shrink with the
  * square of the step, there is a kink, and nothing is said. */
 static inline bool graph_slope(graph_check *k, const ir_func *f, const graph_wish *w, ir_literal *const *args, ir_literal *const *gradient, int way,
-                               double at, graph_slopes *count)
+                               double at, double size, graph_slopes *count)
 {
     const double h = 1e-4;
-    double slope, up[3], down[3], size = fabs(at) + 1;
+    double slope, up[3], down[3];
     for (int i = 0; i < 3; i++) {
         up[i] = graph_moved(k, f, w, args, gradient, way, h / (1 << i), &slope);
         down[i] = graph_moved(k, f, w, args, gradient, way, -h / (1 << i), &slope);
@@ -258,7 +283,42 @@ static inline bool graph_slope(graph_check *k, const ir_func *f, const graph_wis
         return true;
     count->judged++;
     return fabs(slope - best) <= 2 * off + rounding + 1e-7 * (1 + fabs(best)) ||
-           graph_fail(k, "gradient: along direction %d the slope is %.12g, %.12g by differences", way, slope, best);
+           graph_fail(k, "gradient of order %d: along direction %d the slope is %.12g, %.12g by differences", w->weight ? 2 : 1, way, slope, best);
+}
+
+/* joint is f's joint function for w; args are joint's. */
+static inline bool graph_slopes_are(graph_check *k, const ir_func *f, const ir_func *joint, const graph_wish *w, ir_literal *const *args,
+                                    graph_slopes *count)
+{
+    ir_literal **results = ir_array(k->arena, ir_literal *, joint->results.count + 1);
+    bool bad = false;
+    ir_eval(k->arena, joint, args, results, &bad);
+    double size, at = graph_number(f, w, results, &size);
+    if (!isfinite(size) || bad || !(w->r.nstates + w->r.ninputs))
+        return true;
+    for (int way = 0; way < 3; way++)
+        if (!graph_slope(k, f, w, args, results + f->results.count, way, at, size + 1, count))
+            return false;
+    return true;
+}
+
+/* The gradients that a joint function has, differentiated in turn. */
+static inline void graph_wish_next(graph_wish *w, const ir_func *f, const ir_func *joint)
+{
+    w->r.loss = -1;
+    w->r.ncotangents = 0;
+    for (int i = f->results.count; i < joint->results.count && w->r.ncotangents < 64; i++)
+        w->cotangents[w->r.ncotangents++] = i;
+}
+
+/* Values of a joint function's cotangents, behind the `own` arguments that there are. */
+static inline ir_literal **graph_more_args(graph_check *k, const ir_func *joint, ir_literal *const *args, int own)
+{
+    ir_literal **all = ir_array(k->arena, ir_literal *, joint->params.count + 1);
+    memcpy(all, args, (size_t)own * sizeof *all);
+    for (int i = own; i < joint->params.count; i++)
+        all[i] = graph_values(k->arena, ir_format(k->arena, "weight%d", i), &joint->params.items[i].value->type, k->seed, true);
+    return all;
 }
 
 static inline bool graph_differences(graph_check *k, graph_slopes *count)
@@ -272,22 +332,62 @@ static inline bool graph_differences(graph_check *k, graph_slopes *count)
     ir_func *f = graph_forward(m);
     graph_wish w;
     graph_wishes(k, m, &w, true, false);
-    ir_literal **args = graph_args(k, f, NULL, false, true), **results;
+    ir_literal **args = graph_args(k, f, NULL, false, true);
     ir_func *joint = ad_joint(m, f, &w.r, "joint");
     if (!joint)
         return strstr(ir_ctx_why(k->ctx), "while_loop") || graph_fail(k, "no gradient: %s", ir_ctx_why(k->ctx));
     ir_verify(m);
-    results = ir_array(k->arena, ir_literal *, joint->results.count + 1);
-    bool bad = false;
-    ir_eval(k->arena, joint, args, results, &bad);
-    double at = ir_literal_get(results[f->loss], 0);
-    int n = w.r.nstates + w.r.ninputs;
-    if (!isfinite(at) || bad || !n)
+    if ((k->stages & GRAPH_SLOPES) && !graph_slopes_are(k, f, joint, &w, args, count))
+        return false;
+    if (!(k->stages & GRAPH_SECOND) || !graph_is_short(joint))
         return true;
-    for (int way = 0; way < 3; way++)
-        if (!graph_slope(k, f, &w, args, results + f->results.count, way, at, count))
-            return false;
-    return true;
+    graph_wish_next(&w, f, joint);
+    ir_func *second = ad_joint(m, joint, &w.r, "second");
+    if (!second)
+        return graph_fail(k, "no second derivative: %s", ir_ctx_why(k->ctx));
+    ir_verify(m);
+    args = graph_more_args(k, second, args, joint->params.count);
+    w.weight = args + joint->params.count;
+    return !graph_is_short(second) || graph_slopes_are(k, joint, second, &w, args, count);
+}
+
+/* A graph's gradients of order 2 as a graph of its own; NULL if it has none, or they are too long. */
+static inline const char *graph_second(graph_check *k)
+{
+    ir_module *m = graph_parse(k);
+    ir_func *f = graph_forward(m);
+    graph_wish w;
+    graph_wishes(k, m, &w, true, false);
+    ir_func *joint = w.r.nstates + w.r.ninputs ? ad_joint(m, f, &w.r, "joint") : NULL;
+    if (!joint || !graph_is_short(joint))
+        return NULL;
+    graph_wish_next(&w, f, joint);
+    ir_func *second = ad_joint(m, joint, &w.r, "second");
+    if (!second || !graph_is_short(second))
+        return NULL;
+    ir_func_remove(f);
+    ir_func_remove(joint);
+    ir_func_rename(second, "forward");
+    second->entry = true;
+    for (int i = 0; i < second->params.count + second->results.count; i++) {
+        bool in = i < second->params.count;
+        ir_port *p = in ? &second->params.items[i] : &second->results.items[i - second->params.count];
+        p->role = IR_DATA;
+        if (p->bind == IR_INPUT)
+            p->name = ir_format(k->arena, "%s%d", in ? "in" : "out", i);
+    }
+    second->loss = -1;
+    pass_drop_functions(m);
+    ir_verify(m);
+    return graph_printed(k->arena, m);
+}
+
+static inline bool graph_gives_second(graph_check *k, const graph_config *c)
+{
+    graph_check second = *k;
+    second.text = graph_second(k);
+    reference *r = second.text ? graph_reference(&second, true) : NULL;
+    return !r || graph_gives(&second, c, r, true) || graph_fail(k, "order 2: %s", second.fault);
 }
 
 /* ---- Training ---- */
@@ -546,13 +646,16 @@ static inline bool graph_is_right(graph_check *k, int which, graph_slopes *slope
     if (!graph_forward(m))
         return graph_fail(k, "there is no @forward");
     bool loss = graph_forward(m)->loss >= 0, values = k->stages & GRAPH_VALUES, trains = loss && k->stages & GRAPH_TRAINS;
-    if (loss && (k->stages & GRAPH_SLOPES) && !graph_differences(k, slopes))
+    if (k->stages == GRAPH_EVERYTHING && k->seed % 4 != 1)
+        k->stages &= ~GRAPH_SECOND;
+    if (loss && (k->stages & (GRAPH_SLOPES | GRAPH_SECOND)) && !graph_differences(k, slopes))
         return false;
     reference *r = values ? graph_reference(k, loss) : NULL;
     graph_config c;
     for (int n = 0; graph_config_at(k, which, n, &c); n++) { /* of two, the second one trains */
         bool first = which != GRAPH_TWO || n == 0, second = which != GRAPH_TWO || n == 1;
-        if ((values && (!loss || first) && !graph_gives(k, &c, r, loss)) || (trains && second && !graph_trains(k, &c)))
+        if ((values && (!loss || first) && !graph_gives(k, &c, r, loss)) || (trains && second && !graph_trains(k, &c)) ||
+            (loss && first && (k->stages & GRAPH_SECOND) && !graph_gives_second(k, &c)))
             return false;
     }
     return true;

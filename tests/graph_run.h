@@ -39,7 +39,7 @@ static inline const char *graph_config_text(ir_arena *a, const graph_config *c)
 
 /* ---- A case ---- */
 
-enum { GRAPH_TEXT = 1, GRAPH_SLOPES = 2, GRAPH_VALUES = 4, GRAPH_TRAINS = 8, GRAPH_STAGES = 4, GRAPH_EVERYTHING = 15 };
+enum { GRAPH_TEXT = 1, GRAPH_SLOPES = 2, GRAPH_VALUES = 4, GRAPH_TRAINS = 8, GRAPH_SECOND = 16, GRAPH_EVERYTHING = 31 };
 
 typedef struct graph_check {
     int stages; /* what is asked: bits */
