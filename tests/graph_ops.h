@@ -703,6 +703,16 @@ static inline ir_type gen_sequence(const ir_type *t, int64_t length)
     return s;
 }
 
+/* What a carry becomes: often something made of it. */
+static inline ir_value *gen_next(gen *g, ir_value *carry)
+{
+    ir_value *v = gen_operand(g, &carry->type);
+    if (!ir_is_float(carry->type.dtype) || draw(g, 2))
+        return v;
+    double bound = gen_both(carry, v);
+    return gen_scaled(g, ir_mul(&g->b, carry, v), bound, GEN_LIMIT);
+}
+
 static inline bool gen_make_scan(gen *g, ir_op op)
 {
     if (g->depth >= g->p->depth)
@@ -719,9 +729,10 @@ static inline bool gen_make_scan(gen *g, ir_op op)
     gen in = gen_body(g, "body", types, n);
     a.body = in.b.func;
     for (int i = 0; i < a.carries; i++)
-        ir_add_output(a.body, NULL, gen_operand(&in, &types[a.consts + i]));
+        ir_add_output(a.body, NULL, gen_next(&in, a.body->params.items[a.consts + i].value));
     for (int i = 0; i < ys; i++) {
-        ir_value *y = gen_any(&in);
+        bool carried = a.carries && one_in(g, 3); /* as recurrent layers have it */
+        ir_value *y = carried ? a.body->results.items[draw(g, (uint32_t)a.carries)].value : gen_any(&in);
         if (ir_count(&y->type) * a.length > g->p->most || y->type.rank >= GEN_RANK)
             y = in.pool[0];
         ir_add_output(a.body, NULL, y);
