@@ -244,12 +244,17 @@ LLVMValueRef cg_inside(cg_emitter *e, const cg_index *x, int64_t limit)
     cg_range(x, &min, &max);
     if (min >= 0 && max < limit)
         return NULL;
+    cg_index above = *x; /* the bound below needs no check: nor does the constant need adding */
+    if (min >= 0 && min == x->constant && min < limit) {
+        above.constant = 0;
+        limit -= min;
+    }
     LLVMValueRef v;
     if (e->lanes > 1 && stride && !cg_is_varying(x) && min >= INT32_MIN && max <= INT32_MAX && limit <= INT32_MAX) { /* narrow lanes are cheaper */
-        v = cg_splat(u, LLVMBuildTrunc(u->b, cg_scalar_part(e, x), u->i32, ""), e->lanes);
+        v = cg_splat(u, LLVMBuildTrunc(u->b, cg_scalar_part(e, &above), u->i32, ""), e->lanes);
         v = LLVMBuildAdd(u->b, v, lane_numbers(e, u->i32, stride), "");
     } else {
-        v = cg_index_value(e, x);
+        v = cg_index_value(e, &above);
     }
     LLVMTypeRef type = LLVMTypeOf(v); /* a negative one is large when unsigned */
     type = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
