@@ -113,7 +113,8 @@ RULE(rw_reduce_move)
 
 /* ---- Factors ----
  * In gradients a sum of products whose factors are the same along the summed axes is the sum of what is left, times them: so the sums
- * over a normalised tensor become few, and the same ones again and again. */
+ * over a normalised tensor become few, and the same ones again and again. A sum of longer products, as an activation's derivative, is not
+ * taken apart: it would be computed, and kept in memory, once as a whole and once in parts. */
 
 enum { MOST_TERMS = 6, MOST_LEAVES = 8 };
 
@@ -161,6 +162,15 @@ static int add_terms(term *t, int n, ir_value *v, bool negative, uint32_t gone, 
     return whole && t[n].factors && t[n].factors != (1u << t[n].n) - 1 ? n + 1 : 0;
 }
 
+/* No more is left of each of several terms than one value, or the product of two. */
+static bool are_short(const term *t, int n)
+{
+    bool small = true;
+    for (int i = 0; i < n && n > 1; i++)
+        small &= t[i].n - __builtin_popcount(t[i].factors) <= 2;
+    return small;
+}
+
 /* A factor in the shape of the sum. */
 static ir_value *outside(ir_builder *b, const ir_inst *inst, const ir_value *factor, uint32_t gone)
 {
@@ -180,6 +190,8 @@ RULE(rw_reduce_factor)
         return false;
     int n = add_terms(terms, 0, X, false, gone, 0);
     ir_value *sum = NULL;
+    if (!are_short(terms, n))
+        return false;
     for (int i = 0; i < n; i++) {
         const term *t = &terms[i];
         ir_value *rest = NULL;

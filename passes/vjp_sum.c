@@ -3,7 +3,8 @@
  *
  * The sum of a cotangent along axes, which is due where a value was repeated along them. In a product, a factor that is the same
  * all along the axes goes out of the sum, where it multiplies fewer elements; and so sums that differed in such factors only become
- * one. A sum of products that all have such factors is taken apart too: what is left to sum then mostly is there already.
+ * one. A sum of products that all have such factors is taken apart too where what is left to sum is there already: an activation's derivative
+ * would be computed, and kept in memory, once as a whole and once in parts.
  *
  * Batch normalisation shows what it is for. As the rules give it, backward sums g, g w x and g x / s, and then, when the second of
  * these has become the gradient of the variance, what that adds up to for the mean. Taken apart, these are the sums of g, g x and x,
@@ -21,6 +22,7 @@ typedef struct product {
     struct { ir_value *v; bool divides; } factor[FACTORS]; /* the same along the axes */
     int nfactors;
     bool negative;
+    bool computed; /* what is left is no value that is there already */
 } product;
 
 static bool listed(const product *p, int64_t d)
@@ -78,7 +80,12 @@ static ir_value *peel(ir_builder *b, product *p, ir_value *v, int depth, int for
     ir_value *x = peel(b, p, inst->operand[0], depth + 1, forks + 1), *y = peel(b, p, inst->operand[1], depth + 1, forks + 1);
     if (x == inst->operand[0] && y == inst->operand[1])
         return v;
-    return take(p, inst, x) ? y : take(p, inst, y) ? x : ir_mul(b, x, y);
+    if (take(p, inst, x))
+        return y;
+    if (take(p, inst, y))
+        return x;
+    p->computed = true;
+    return ir_mul(b, x, y);
 }
 
 /* A factor in the shape of the sum. */
@@ -143,9 +150,9 @@ ir_value *ad_sum(ir_builder *b, ir_value *g, int n, const int64_t *axes)
     for (int i = 0; i < a.n; i++) {
         p[i] = (product){.axes = axes, .naxes = n, .negative = a.item[i].negative};
         core[i] = peel(b, &p[i], a.item[i].v, 0, 0);
-        all &= p[i].nfactors > 0;
+        all &= p[i].nfactors > 0 && !p[i].computed;
     }
-    if (!all && a.n > 1)
+    if (a.n > 1 && !all)
         return ir_reduce(b, IR_SUM, g, n, axes);
     for (int i = 0; i < a.n; i++)
         sum = ir_add_or(b, sum, sum_of(b, &p[i], core[i]));

@@ -392,6 +392,39 @@ START_TEST(batch_normalisation_sums_thrice)
 END_TEST
 
 /* Time is linear in the instructions, those that forward gets anew included. */
+/* The bias in front of a GELU, itself scaled or not: its gradient is the sum of what the weights' gradient reads. That is all of that size that
+ * backward writes. */
+START_TEST(gelu_writes_one_derivative)
+{
+    const char *scale = _i ? " %sb = broadcast %s shape=[64,32] dims=[1] : f32[64,32]\n %o = mul %g, %sb : f32[64,32]\n"
+                           : " %o = copy %g : f32[64,32]\n";
+    ir_func *f = parse(ir_format(
+        arena,
+        "gir 1\nmodule \"m\"\nparam \"w\" : f32[8,32] trainable\nparam \"v\" : f32[32] trainable\n"
+        "entry @f(input %%x : f32[64,8], input %%s : f32[32], state %%w : f32[8,32], state %%v : f32[32]) {\n"
+        " %%xw = dot_general %%x, %%w lhs_batch=[] rhs_batch=[] lhs_contract=[1] rhs_contract=[0] : f32[64,32]\n"
+        " %%vb = broadcast %%v shape=[64,32] dims=[1] : f32[64,32]\n %%a = add %%xw, %%vb : f32[64,32]\n"
+        " %%k = constant value=splat(0.70710677) : f32[64,32]\n %%one = constant value=splat(1) : f32[64,32]\n"
+        " %%half = constant value=splat(0.5) : f32[64,32]\n %%t = mul %%a, %%k : f32[64,32]\n %%e = erf %%t : f32[64,32]\n"
+        " %%p = add %%e, %%one : f32[64,32]\n %%h = mul %%a, %%half : f32[64,32]\n %%g = mul %%h, %%p : f32[64,32]\n%s"
+        " %%q = mul %%o, %%o : f32[64,32]\n %%l = reduce %%q combine=sum axes=[0,1] : f32[]\n return (output \"l\" %%l loss)\n}\n",
+        scale));
+    ad_request r = {.states = f->module->states.items, .nstates = f->module->states.count};
+    ir_func *j = ad_joint(f->module, f, &r, "joint");
+    ck_assert(j != NULL);
+    partition_clean(j);
+    train_partition(f->module, j, "forward_train", "backward");
+    for (const pass_info *p = passes; p->name; p++)
+        pass_run_one(f->module, p, true);
+    const ir_schedule *schedule = ir_func_by_name(f->module, "backward")->schedule;
+    int written = 0;
+    for (int i = 0; i < schedule->kernels.count; i++)
+        for (int k = 0; k < schedule->kernels.items[i]->roots.count; k++)
+            written += ir_count(&schedule->kernels.items[i]->roots.items[k]->type) == 64 * 32;
+    ck_assert_int_eq(written, 1);
+}
+END_TEST
+
 START_TEST(long_functions)
 {
     ir_module *m = ir_module_new(ctx, arena, "m");
@@ -425,6 +458,7 @@ int main(void)
     tcase_add_test(c, sums_of_windows_are_separated);
     tcase_add_test(c, softmax_saves_its_result);
     tcase_add_test(c, batch_normalisation_sums_thrice);
+    tcase_add_loop_test(c, gelu_writes_one_derivative, 0, 2);
     tcase_add_test(c, long_functions);
     suite_add_tcase(s, c);
     return suite_run(s);
