@@ -89,6 +89,8 @@ LLVMTypeRef cg_type(cg_emitter *e, ir_dtype t, int lanes);
 /* A number in registers, scalar. */
 LLVMValueRef cg_number(cg_emitter *e, ir_dtype t, double v);
 LLVMValueRef cg_integer(cg_emitter *e, ir_dtype t, int64_t v);
+/* The larger or smaller of two floats; y where either is NaN, or both are zeros: one instruction on x86. */
+LLVMValueRef cg_pick_number(cg_emitter *e, bool larger, LLVMValueRef x, LLVMValueRef y);
 /* x combined with y; f16 and bf16 are not rounded. The identity of a combination. */
 LLVMValueRef cg_combine(cg_emitter *e, ir_combine c, ir_dtype t, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef cg_identity(cg_emitter *e, ir_combine c, ir_dtype t);

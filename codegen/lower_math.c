@@ -343,6 +343,11 @@ RULE(bitcast)
 
 /* ---- For reductions ---- */
 
+LLVMValueRef cg_pick_number(cg_emitter *e, bool larger, LLVMValueRef x, LLVMValueRef y)
+{
+    return LLVMBuildSelect(B, LLVMBuildFCmp(B, larger ? LLVMRealOGT : LLVMRealOLT, x, y, ""), x, y, "");
+}
+
 LLVMValueRef cg_combine(cg_emitter *e, ir_combine c, ir_dtype t, LLVMValueRef x, LLVMValueRef y)
 {
     static float_op *const floats[] = {float_add, float_mul, float_max, float_min, no_float, no_float};

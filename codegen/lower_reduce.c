@@ -51,6 +51,8 @@ typedef struct sums {
     int row, n;                       /* row: the reduced dimension along which lanes run, -1: none */
     const ir_inst *inst[MOST_SUMS];
     LLVMValueRef acc[MOST_SUMS], done[MOST_SUMS];
+    LLVMValueRef bits[MOST_SUMS];     /* of a float's max or min: those that all (max) or any (min) elements have; else NULL */
+    LLVMValueRef nan[MOST_SUMS];      /* … and the latest element that is NaN, 0 if none is */
     cg_index x[IR_MAX_RANK];          /* index in the operands */
 } sums;
 
@@ -64,9 +66,55 @@ static LLVMTypeRef sum_type(cg_emitter *e, const ir_inst *inst)
     return cg_type(e, inst->operand[0]->type.dtype, e->lanes);
 }
 
+/* A max or min of floats looks at NaN and orders zeros in the end only: where it is a zero no element lies beyond it, so it is -0 in a max if all
+ * elements have the sign, in a min if any has it. */
+static bool is_extreme(const ir_inst *inst)
+{
+    return ir_is_float(inst->operand[0]->type.dtype) && (combine_of(inst) == IR_MAX || combine_of(inst) == IR_MIN);
+}
+
+static LLVMTypeRef bits_type(cg_emitter *e, const ir_inst *inst)
+{
+    return cg_vector(accumulator_type(inst->operand[0]->type.dtype) == IR_F64 ? e->u->i64 : e->u->i32, e->lanes);
+}
+
+static void add_to_extreme(cg_emitter *e, const sums *s, int i, LLVMValueRef v)
+{
+    LLVMBuilderRef b = e->u->b;
+    LLVMTypeRef type = sum_type(e, s->inst[i]), bits = bits_type(e, s->inst[i]);
+    bool larger = combine_of(s->inst[i]) == IR_MAX;
+    LLVMValueRef best = LLVMBuildLoad2(b, type, s->acc[i], ""), nan = LLVMBuildLoad2(b, type, s->nan[i], "");
+    LLVMValueRef had = LLVMBuildLoad2(b, bits, s->bits[i], ""), more = LLVMBuildBitCast(b, v, bits, "");
+    LLVMBuildStore(b, cg_pick_number(e, larger, v, best), s->acc[i]);
+    LLVMBuildStore(b, LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, v, v, ""), v, nan, ""), s->nan[i]);
+    LLVMBuildStore(b, larger ? LLVMBuildAnd(b, had, more, "") : LLVMBuildOr(b, had, more, ""), s->bits[i]);
+}
+
+/* What an accumulator has in the end. */
+static LLVMValueRef close_sum(cg_emitter *e, const sums *s, int i)
+{
+    LLVMBuilderRef b = e->u->b;
+    LLVMTypeRef type = sum_type(e, s->inst[i]), bits = bits_type(e, s->inst[i]);
+    LLVMValueRef v = LLVMBuildLoad2(b, type, s->acc[i], "");
+    if (!s->bits[i])
+        return v;
+    LLVMValueRef sign = LLVMBuildBitCast(b, LLVMBuildFNeg(b, LLVMConstNull(type), ""), bits, "");
+    LLVMValueRef zero = LLVMBuildAnd(b, LLVMBuildLoad2(b, bits, s->bits[i], ""), sign, "");
+    LLVMValueRef nan = LLVMBuildLoad2(b, type, s->nan[i], "");
+    v = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOEQ, v, LLVMConstNull(type), ""), LLVMBuildBitCast(b, zero, type, ""), v, "");
+    return LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, nan, nan, ""), nan, v, "");
+}
+
 static void open_sums(cg_emitter *e, sums *s)
 {
     for (int i = 0; i < s->n; i++) {
+        s->bits[i] = is_extreme(s->inst[i]) ? cg_local(e, bits_type(e, s->inst[i])) : NULL;
+        if (s->bits[i]) {
+            LLVMTypeRef type = bits_type(e, s->inst[i]);
+            s->nan[i] = cg_local(e, sum_type(e, s->inst[i]));
+            LLVMBuildStore(e->u->b, LLVMConstNull(sum_type(e, s->inst[i])), s->nan[i]);
+            LLVMBuildStore(e->u->b, combine_of(s->inst[i]) == IR_MAX ? LLVMConstAllOnes(type) : LLVMConstNull(type), s->bits[i]);
+        }
         s->acc[i] = cg_local(e, sum_type(e, s->inst[i]));
         LLVMValueRef first = cg_identity(e, combine_of(s->inst[i]), accumulator_type(s->inst[i]->operand[0]->type.dtype));
         LLVMBuildStore(e->u->b, cg_splat(e->u, first, e->lanes), s->acc[i]);
@@ -79,7 +127,12 @@ static void add_to_sums(cg_emitter *e, sums *s)
     for (int i = 0; i < s->n; i++) {
         ir_value *operand = s->inst[i]->operand[0];
         LLVMTypeRef type = sum_type(e, s->inst[i]);
-        LLVMValueRef v = cg_as_vector(e, cg_at(e, operand, s->x)), sum = LLVMBuildLoad2(e->u->b, type, s->acc[i], "");
+        LLVMValueRef v = cg_as_vector(e, cg_at(e, operand, s->x));
+        if (s->bits[i]) {
+            add_to_extreme(e, s, i, v);
+            continue;
+        }
+        LLVMValueRef sum = LLVMBuildLoad2(e->u->b, type, s->acc[i], "");
         LLVMBuildStore(e->u->b, cg_combine(e, combine_of(s->inst[i]), accumulator_type(operand->type.dtype), sum, v), s->acc[i]);
     }
 }
@@ -114,7 +167,7 @@ static void sum_lanes(cg_emitter *e, sums *s)
     open_sums(e, s);
     sum_loops(e, s, 0, 0, 0);
     for (int i = 0; i < s->n; i++)
-        s->done[i] = LLVMBuildLoad2(e->u->b, sum_type(e, s->inst[i]), s->acc[i], "");
+        s->done[i] = close_sum(e, s, i);
 }
 
 /* Lanes along a reduced dimension: all that fill registers, then the rest; combined in the end. */
@@ -136,7 +189,7 @@ static void sum_row(cg_emitter *e, sums *s)
         for (int i = 0; i < s->n; i++) {
             ir_combine c = combine_of(s->inst[i]);
             ir_dtype wide = accumulator_type(s->inst[i]->operand[0]->type.dtype);
-            LLVMValueRef sum = cg_across(e, c, wide, LLVMBuildLoad2(e->u->b, sum_type(e, s->inst[i]), s->acc[i], ""));
+            LLVMValueRef sum = cg_across(e, c, wide, close_sum(e, s, i));
             s->done[i] = s->done[i] ? cg_combine(e, c, wide, s->done[i], sum) : sum;
         }
     }

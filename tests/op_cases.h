@@ -153,6 +153,11 @@ static const op_case op_cases[] = {
                                                    "  %y5 = reduce %z combine=sum axes=[] : $[]")
     EXACT(reduce, B|N, "%x $[3,0], %e $[0]", "%y1 = reduce %x combine=max axes=[1] : $[3]\n  %y2 = reduce %e combine=min axes=[0] : $[]")
     EXACT(reduce, B|I, "%x $[3,0], %e $[0]", "%y1 = reduce %x combine=and axes=[1] : $[3]\n  %y2 = reduce %e combine=or axes=[0] : $[]")
+    NANS(reduce, F, "%x $[5,300]", "%y1 = reduce %x combine=max axes=[1] : $[5]\n  %y2 = reduce %x combine=min axes=[1] : $[5]\n"
+                                   "  %y3 = reduce %x combine=max axes=[0] : $[300]")
+    ZEROS(reduce, "%x $[5,300]", "%n = abs %x : $[5,300]\n  %m = neg %n : $[5,300]\n  %y1 = reduce %x combine=max axes=[1] : $[5]\n"
+                                 "  %y2 = reduce %n combine=min axes=[1] : $[5]\n  %y3 = reduce %m combine=max axes=[1] : $[5]\n"
+                                 "  %y4 = reduce %x combine=min axes=[0] : $[300]")
     ZEROS(reduce, "%x $[37,3]", "%y1 = reduce %x combine=max axes=[1] : $[37]\n  %n = neg %x : $[37,3]\n"
                                 "  %y2 = reduce %n combine=min axes=[1] : $[37]\n  %t = transpose %x perm=[1,0] : $[3,37]\n"
                                 "  %y3 = reduce %t combine=max axes=[0] : $[37]\n  %y4 = reduce %x combine=max axes=[0,1] : $[]")
