@@ -372,20 +372,22 @@ static bool in_lanes(cg_emitter *e, const cg_index *x)
     return e->lanes > 1 && cg_lane_stride(x) == 1 && !cg_is_varying(x);
 }
 
-/* The dimension along which all operands, which lie in storage, have a stride of 1, if it is the only one in which lanes differ; -1: none. */
+/* The only dimension in which lanes differ, if all operands lie in storage and have a stride of 1 along it; -1: none. */
 static int find_beyond(cg_emitter *e, const ir_inst *inst, const cg_index *at)
 {
-    int beyond = inst->operand[0]->type.rank - 1;
-    for (int i = 0; i < inst->noperands; i++) {
-        ir_view view;
-        if (!ir_view_of(inst->operand[i], &view) || !cg_is_leaf(e, view.base))
+    int beyond = -1;
+    for (int d = 0; d < inst->operand[0]->type.rank; d++) {
+        if (!cg_lane_stride(&at[d]) && !cg_is_varying(&at[d]))
+            continue;
+        if (beyond >= 0)
             return -1;
-        while (beyond >= 0 && view.stride[beyond] != 1)
-            beyond--;
+        beyond = d;
     }
-    for (int d = 0; d < inst->operand[0]->type.rank; d++)
-        if (d != beyond && (cg_lane_stride(&at[d]) || cg_is_varying(&at[d])))
+    for (int i = 0; i < inst->noperands && beyond >= 0; i++) {
+        ir_view view;
+        if (!ir_view_of(inst->operand[i], &view) || !cg_is_leaf(e, view.base) || view.stride[beyond] != 1)
             return -1;
+    }
     return beyond;
 }
 

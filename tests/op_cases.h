@@ -246,6 +246,13 @@ static const op_case op_cases[] = {
                                                             "high=[0,2] window_dilation=[3,1] : $[40,47]")
     EXACT(window_put, N, "%x $[1,17], %p i32[1,17] -1:34", "%y1 = window_put %x, %p shape=[14,90] window=[5,7] stride=[6,5] low=[2,3] "
                                                            "high=[1,0] window_dilation=[3,2] : $[14,90]")
+    /* operands and result that lie in different orders */
+    EXACT(window_put, N, "%x $[40,40], %p i32[40,40] -1:3",
+          "%a = transpose %x perm=[1,0] : $[40,40]\n  %q = transpose %p perm=[1,0] : i32[40,40]\n"
+          "  %u = window_put %a, %p shape=[41,41] window=[2,2] stride=[1,1] low=[0,0] high=[0,0] window_dilation=[1,1] : $[41,41]\n"
+          "  %v = window_put %x, %q shape=[41,41] window=[2,2] stride=[1,1] low=[0,0] high=[0,0] window_dilation=[1,1] : $[41,41]\n"
+          "  %s = transpose %u perm=[1,0] : $[41,41]\n  %t = transpose %v perm=[1,0] : $[41,41]\n"
+          "  %y1 = add %s, %s : $[41,41]\n  %y2 = add %t, %t : $[41,41]\n  %y3 = add %u, %u : $[41,41]\n  %y4 = add %v, %v : $[41,41]")
     EXACT(window_take, N, "%x $[14,50], %p i32[3,8] -2:26", "%y1 = window_take %x, %p window=[4,6] stride=[2,4] low=[1,3] "
                                                             "high=[2,8] window_dilation=[4,6] : $[3,8]")
     EXACT(window_take, N, "%x $[9,70], %p i32[1,52] -2:362", "%y1 = window_take %x, %p window=[9,40] stride=[9,1] low=[0,12] "
