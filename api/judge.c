@@ -13,6 +13,8 @@
 #define LEAST_F64 1e-7
 #define LEAST_F16 0x1p-11 /* one rounding */
 #define LEAST_BF16 0x1p-8
+#define MOST 1e-2      /* the file's own distance: beyond it the file holds two different computations, as with dropout left on */
+#define MOST_16_BITS 1e-1
 #define ZERO 1e-10     /* the largest element of what counts as zero */
 
 /* How far two numbers are apart; infinities and NaN agree with themselves. */
@@ -68,7 +70,7 @@ static bool same_integers(const ir_literal *a, const ir_literal *b)
 }
 
 typedef struct verdict {
-    double distance, theirs, limit;
+    double distance, theirs, limit, most; /* most: of theirs where the limit follows from it */
     const char *against;
 } verdict;
 
@@ -77,7 +79,7 @@ static verdict judge(api_session *s, const ir_literal *x, const ir_literal *narr
     const ir_literal *due = wide ? wide : narrow;
     ir_dtype t = x->type.dtype;
     double least = t == IR_F16 ? LEAST_F16 : t == IR_BF16 ? LEAST_BF16 : s->options.f64 && wide ? LEAST_F64 : LEAST;
-    verdict v = {0, 0, least, wide ? "f64" : "file"};
+    verdict v = {.limit = least, .most = INFINITY, .against = wide ? "f64" : "file"};
     if (!ir_is_float(x->type.dtype)) {
         v.distance = same_integers(x, due) ? 0 : INFINITY;
         v.limit = 0;
@@ -95,8 +97,10 @@ static verdict judge(api_session *s, const ir_literal *x, const ir_literal *narr
     v.distance = length(x, due) / scale;
     if (wide && narrow) {
         v.theirs = length(narrow, wide) / scale;
-        if (!s->options.f64)
+        if (!s->options.f64) {
             v.limit = fmax(least, 10 * v.theirs);
+            v.most = t == IR_F16 || t == IR_BF16 ? MOST_16_BITS : MOST;
+        }
     }
     return v;
 }
@@ -134,6 +138,12 @@ bool api_judge(api_session *s, const api_results *r, FILE *out)
         }
         verdict v = judge(s, x, narrow, wide);
         bool fine = v.distance <= v.limit;
+        if (v.theirs > v.most) {
+            api_error(s, "%s disagrees with itself: %s/%s is %.3g from %s64/%s, at most %.3g is due (is something random in it, as dropout?)",
+                      s->options.expect, kind, name, v.theirs, kind, name, v.most);
+            wrong++;
+            continue;
+        }
         fprintf(out, "%-4s %s/%s: distance %.3g to %s, limit %.3g%s\n", fine ? "ok" : "FAR", kind, api_file_name(s->arena, name), v.distance,
                 v.against, v.limit, v.theirs > 0 ? ir_format(s->arena, ", the file's own %.3g", v.theirs) : "");
         wrong += !fine;

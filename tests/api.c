@@ -436,6 +436,24 @@ START_TEST(distances_are_judged_by_the_files_own)
 }
 END_TEST
 
+/* Else the limit, ten times the distance, would let anything pass. */
+START_TEST(a_file_far_from_itself_judges_nothing)
+{
+    api_session *s = api_session_in(ctx, arena);
+    char *text;
+    ck_assert(judged(s, 1.05, 1.009, 1, true, &text));
+    ck_assert(!judged(s, 1, 1.011, 1, true, &text));
+    ck_assert_msg(strstr(errors, "disagrees with itself: out/y is 0.011 from out64/y, at most 0.01 is due"), "%s", errors);
+    ck_assert(!judged(s, 1, INFINITY, 1, true, &text));
+    ck_assert(!judged(s, 1, NAN, 1, true, &text));
+    ir_literal *one = LIST(IR_F16, 1, 1, 1), *exact = LIST(IR_F64, 1, 1, 1);
+    ck_assert(judged_literals(s, one, LIST(IR_F16, 1.09375, 1, 1), exact, &text));
+    ck_assert(!judged_literals(s, one, LIST(IR_F16, 1.25, 1, 1), exact, &text));
+    s->options.f64 = true; /* the value in double is enough */
+    ck_assert(judged(s, 1, 2, 1, true, &text));
+}
+END_TEST
+
 START_TEST(infinities_and_nan_agree_with_themselves_and_nothing_else)
 {
     api_session *s = api_session_in(ctx, arena);
@@ -471,6 +489,7 @@ int main(void)
     tcase_add_test(c, functions_that_double_are_refused_before_they_grow);
     tcase_add_test(c, what_is_expected_has_the_results_type);
     tcase_add_test(c, distances_are_judged_by_the_files_own);
+    tcase_add_test(c, a_file_far_from_itself_judges_nothing);
     tcase_add_test(c, infinities_and_nan_agree_with_themselves_and_nothing_else);
     suite_add_tcase(s, c);
     return suite_run(s);
