@@ -287,6 +287,18 @@ const char *ir_infer(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value 
     return info->shape(arena, op, attrs, operand, noperands, *result, nresults);
 }
 
+/* A stride beyond the extent takes one element, as one of the extent does: all that is computed from strides then stays near. */
+static ir_attrs nearest_strides(ir_builder *b, const ir_attrs *attrs, const ir_type *x)
+{
+    ir_attrs r = *attrs;
+    r.slice.stride = ir_ints_of(b, x->rank, attrs->slice.stride.v);
+    for (int i = 0; i < x->rank; i++) {
+        int64_t most = x->dim[i] > 1 ? x->dim[i] : 1, *stride = &r.slice.stride.v[i];
+        *stride = *stride < most ? *stride : most;
+    }
+    return r;
+}
+
 ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs)
 {
     ir_module *m = b->func->module;
@@ -298,6 +310,7 @@ ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperan
     ir_attrs none = {0};
     if (!attrs)
         attrs = &none;
+    ir_attrs nearest;
     ir_type *type;
     int nresults;
     const char *wrong = ir_infer(m->arena, op, attrs, operand, noperands, &type, &nresults);
@@ -306,6 +319,10 @@ ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperan
         bool known = b->loc && b->loc->op; /* what users wrote is named, not what it is made of */
         ir_report(m->ctx, IR_ERROR, b->loc, "%s%s%s", known ? "" : ir_ops[op].name, known ? "" : ": ", wrong);
         return NULL;
+    }
+    if (op == IR_OP_slice) {
+        nearest = nearest_strides(b, attrs, &operand[0]->type);
+        attrs = &nearest;
     }
     return inst_new(b, op, operand, noperands, attrs, type, nresults);
 }

@@ -473,13 +473,19 @@ RULE(convolution)
     int64_t n = x->dim[a->lhs.v[0]], c = x->dim[a->lhs.v[1]], o = w->dim[a->rhs.v[0]], ci = w->dim[a->rhs.v[1]];
     if (fg < 1 || bg < 1 || (fg > 1 && bg > 1) || c % fg || o % fg || o % bg || n % bg || ci != c / fg)
         return ir_format(arena, "channels do not fit: %s with weights %s in %lld groups", TEXT(0), TEXT(1), (long long)(fg > 1 ? fg : bg));
+    ir_type padded = *x; /* kernels read it with its padding, and some with its gaps, in memory */
     *result = ir_type_of(x->dtype, rank, x->dim);
     result->dim[a->out.v[0]] = n / bg;
     result->dim[a->out.v[1]] = o;
-    for (int i = 0; i < spatial; i++)
-        if (!windows(x->dim[a->lhs.v[2 + i]], w->dim[a->rhs.v[2 + i]], a->stride.v[i], a->low.v[i], a->high.v[i], a->lhs_dilation.v[i],
-                     a->rhs_dilation.v[i], &result->dim[a->out.v[2 + i]]))
+    for (int i = 0; i < spatial; i++) {
+        int64_t *extent = &padded.dim[a->lhs.v[2 + i]];
+        if (!windows(*extent, w->dim[a->rhs.v[2 + i]], a->stride.v[i], a->low.v[i], a->high.v[i], a->lhs_dilation.v[i], a->rhs_dilation.v[i],
+                     &result->dim[a->out.v[2 + i]]))
             return ir_format(arena, "the window in spatial dimension %d has a number out of range: %s with weights %s", i, TEXT(0), TEXT(1));
+        *extent = (*extent ? (*extent - 1) * a->lhs_dilation.v[i] + 1 : 0) + a->low.v[i] + a->high.v[i];
+    }
+    if (!ir_type_ok(&padded))
+        return ir_format(arena, "%s with its padding and gaps is too large", TEXT(0));
     return ir_type_ok(result) ? NULL : "the result is too large";
 }
 

@@ -53,6 +53,16 @@ bool ad_near(const ir_inst *inst, int n, const int64_t *numbers)
     return true;
 }
 
+ir_value *ad_build(ir_builder *b, const ir_inst *inst, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs)
+{
+    ir_type *type;
+    int n;
+    if (!ir_infer(inst->func->module->arena, op, attrs, operand, noperands, &type, &n))
+        return ir_build1(b, op, operand, noperands, attrs);
+    too_large(inst);
+    return NULL;
+}
+
 ir_builder ad_before(const ir_inst *inst)
 {
     ir_builder b = ir_builder_new(inst->func);

@@ -24,6 +24,8 @@ void ad_missing(const ir_inst *inst);
 /* False, with a diagnostic, where a rule would need a tensor of that shape and type, or numbers about positions, beyond the limits. */
 bool ad_fits(const ir_inst *inst, const ir_type *shape, ir_dtype type);
 bool ad_near(const ir_inst *inst, int n, const int64_t *numbers);
+/* As ir_build1; NULL, with the same diagnostic, where the attributes that a rule has computed are beyond the limits. */
+ir_value *ad_build(ir_builder *b, const ir_inst *inst, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs);
 /* A builder of forward instructions in front of inst. */
 ir_builder ad_before(const ir_inst *inst);
 /* All users of v, a result of an instruction, have `by` from now on, a result without users of one in front of it: the two values

@@ -149,7 +149,7 @@ static ir_value *of_lhs(ir_builder *b, const ir_inst *inst, ir_value *g)
     ir_attrs attrs = {.convolution = {.lhs = a->out, .rhs = ir_ints_of(b, a->rhs.n, weights), .out = a->lhs, .stride = a->lhs_dilation,
                                       .low = ir_ints_of(b, spatial, low), .high = ir_ints_of(b, spatial, high), .lhs_dilation = a->stride,
                                       .rhs_dilation = a->rhs_dilation, .feature_groups = groups, .batch_groups = 1}};
-    ir_value *r = ir_build1(b, IR_OP_convolution, (ir_value *[]){g, w}, 2, &attrs);
+    ir_value *r = ad_build(b, inst, IR_OP_convolution, (ir_value *[]){g, w}, 2, &attrs);
     return r ? move_groups(b, r, a->lhs.v[1], a->lhs.v[0], a->batch_groups) : NULL;
 }
 
@@ -175,7 +175,7 @@ static ir_value *of_rhs(ir_builder *b, const ir_inst *inst, ir_value *g)
                                       .stride = a->rhs_dilation,
                                       .low = a->low, .high = ir_ints_of(b, spatial, high), .lhs_dilation = a->lhs_dilation, .rhs_dilation = a->stride,
                                       .feature_groups = a->batch_groups, .batch_groups = a->feature_groups}};
-    return ir_build1(b, IR_OP_convolution, (ir_value *[]){IN, g}, 2, &attrs);
+    return ad_build(b, inst, IR_OP_convolution, (ir_value *[]){IN, g}, 2, &attrs);
 }
 
 AD_RULE(convolution)

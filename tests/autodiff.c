@@ -230,6 +230,10 @@ static const char *const large[][2] = {
      "%y = convolution %x, %w lhs=[0,1,2] rhs=[0,1,2] out=[0,1,2] stride=[1] low=[99999999999999999] high=[-99999999999999998] lhs_dilation=[1] "
      "rhs_dilation=[1] "
      "feature_groups=1 batch_groups=1 : f32[1,1,3]"},
+    /* windows over less than the operand, whose cotangent has all of it */
+    {"%x : f32[1,1,100000000000], %w : f32[1,1,100000000000]",
+     "%y = convolution %x, %w lhs=[0,1,2] rhs=[0,1,2] out=[0,1,2] stride=[1] low=[0] high=[9] lhs_dilation=[2] rhs_dilation=[2] "
+     "feature_groups=1 batch_groups=1 : f32[1,1,10]"},
 };
 
 START_TEST(what_is_too_large_is_refused)

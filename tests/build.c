@@ -96,6 +96,10 @@ START_TEST(builder_infers_and_refuses)
     ck_assert_str_eq(ir_type_text(arena, &ir_gather(&b, x, k, 1, (int64_t[]){1}, 0)->type), "f32[2,7,4]");
     ck_assert_str_eq(ir_type_text(arena, &ir_reduce(&b, IR_SUM, x, 2, (int64_t[]){0, 2})->type), "f32[3]");
     ck_assert_str_eq(ir_type_text(arena, &ir_reduce_keep(&b, IR_MAX, x, 1, (int64_t[]){1})->type), "f32[7,1,4]");
+    const ir_value *s = ir_slice(&b, y, (int64_t[]){1, 0}, (int64_t[]){4, 5}, (int64_t[]){INT64_MAX, 4});
+    ck_assert_str_eq(ir_type_text(arena, &s->type), "f32[1,2]");
+    ck_assert_int_eq(IR_ATTR(s->def, slice)->stride.v[0], 4); /* no more than the extent */
+    ck_assert_int_eq(IR_ATTR(s->def, slice)->stride.v[1], 4);
     ck_assert(!b.failed && reports == 0);
     ck_assert_ptr_null(ir_add(&b, x, y));
     ck_assert(b.failed && reports == 1);

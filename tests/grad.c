@@ -63,6 +63,7 @@ static const struct { const char *params, *body; } cases[] = {
     {"%x : f64[2,3,4]", "%y = transpose %x perm=[2,0,1] : f64[4,2,3]"},
     {"%x : f64[5,7]", "%y = slice %x start=[1,0] limit=[5,6] stride=[2,3] : f64[2,2]"},
     {"%x : f64[5,7]", "%y = slice %x start=[0,6] limit=[5,7] stride=[1,9] : f64[5,1]"},
+    {"%x : f64[5,7]", "%y = slice %x start=[4,2] limit=[5,7] stride=[9223372036854775807,4611686018427387904] : f64[1,1]"},
     {"%x : f64[3,4], %v : f64[]", "%y = pad %x, %v low=[1,2] high=[0,3] interior=[2,1] : f64[8,12]"},
     {"%x : f64[5,6], %v : f64[]", "%y = pad %x, %v low=[-1,2] high=[1,-3] interior=[1,0] : f64[9,5]"},
     {"%x : f64[5,6], %v : f64[]", "%y = pad %x, %v low=[-2,-1] high=[-1,-2] interior=[1,2] : f64[6,13]"},

@@ -277,6 +277,9 @@ static const struct {
     {BODY("    %1 = reduce_window %x combine=sum window=[1,1] stride=[1,1] low=[-9000000000000000000,0] high=[9000000000000000000,0] "
           "base_dilation=[1,1] "
           "window_dilation=[1,1] : f32[2,3]"), 6, 10, "a number out of range"},
+    {BODY("    %c = reshape %x shape=[1,1,6] : f32[1,1,6]\n    %1 = convolution %c, %c lhs=[0,1,2] rhs=[0,1,2] out=[0,1,2] stride=[99999999999999] "
+          "low=[99999999999999] high=[0] lhs_dilation=[1] rhs_dilation=[1] feature_groups=1 batch_groups=1 : f32[1,1,2]"),
+     7, 10, "f32[1,1,6] with its padding and gaps is too large"},
     {BODY("    %1 = constant value=1 : f32[], f32[]"), 6, 10, "one result and its type"},
     {BODY("    %1 = call %x callee=@none : f32[2,3]"), 6, 25, "no function `@none`"},
     {BODY("    %1 = call %x, %w callee=@f : f32[2,3]"), 6, 29, "`@f` calls itself"},
