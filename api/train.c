@@ -118,8 +118,12 @@ static bool wanted_entries(api_session *s, unsigned *out)
         int e = 0;
         while (api_entry_names[e] && strcmp(api_entry_names[e], s->options.entries.items[i]))
             e++;
-        if (!api_entry_names[e] || (e != GRADC_RT_FORWARD && !s->options.train)) {
-            api_usage(s, api_entry_names[e] ? "--entries: '%s' needs --train" : "--entries: there is no entry '%s'", s->options.entries.items[i]);
+        const char *wrong = !api_entry_names[e]                                             ? "there is no entry '%s'"
+                            : e != GRADC_RT_FORWARD && !s->options.train                    ? "'%s' needs --train"
+                            : (e == GRADC_RT_UPDATE || e == GRADC_RT_STEP) && !s->optimizer ? "'%s' needs an optimizer: --train=OPT"
+                                                                                            : NULL;
+        if (wrong) {
+            api_usage(s, ir_format(s->arena, "--entries: %s", wrong), s->options.entries.items[i]);
             return false;
         }
         *out |= 1u << e;
@@ -211,7 +215,7 @@ static bool is_built(api_session *s, const ir_module *m)
     for (int e = GRADC_RT_FORWARD + 1; e < (int)GRADC_RT_KINDS && !found; e++)
         found = ir_entry_by_name(m, api_entry_names[e]) ? api_entry_names[e] : NULL;
     if (found)
-        api_error(s, "%s: the entry @%s is there already: without --train it is compiled as it stands", s->path, found);
+        api_error(s, "%s: the entry @%s is there already: all entries are compiled as they stand, without --train and --entries", s->path, found);
     return found;
 }
 
@@ -226,6 +230,8 @@ bool api_train(api_session *s, ir_module *m)
         if (f && ((s->options.attach_loss && !api_attach_loss(s, f)) || !find_loss(s, f)))
             return false;
     }
+    if (s->options.entries.count && is_built(s, m))
+        return false;
     if (!api_check_layers(s) || !choose_trainable(s, m) || !wanted_entries(s, &wanted))
         return false;
     if (s->options.f64)

@@ -86,7 +86,8 @@ END_TEST
 #define SHAPED ROOT "tests/fixtures/onnx/shape_input.onnx"
 
 /* Command lines at fault: exit 2 and a word of what is wrong. */
-static const struct { const char *line, *says; } misuse[] = {
+static const struct { const char *line, *says;
+} misuse[] = {
     {"", "verb"},
     {"frobnicate small.gir", "frobnicate"},
     {"compile", "model"},
@@ -121,6 +122,9 @@ static const struct { const char *line, *says; } misuse[] = {
     {"compile small.gir -o small.so --emit=obj", "--emit does not name shared"},
     {"compile small.gir --weights=cloud", "cloud"},
     {"compile small.gir --entries=sideways", "sideways"},
+    {"compile small.gir --entries=backward", "'backward' needs --train"},
+    {"compile small.gir --train=none --entries=step", "'step' needs an optimizer"},
+    {"compile small.gir --train --entries=forward,update", "'update' needs an optimizer"},
     {"compile small.gir -O9", "9"},
     {"compile small.gir --train --freeze=nothing*", "nothing*"},
     {"compile small.gir --train --trainable=v", "'v'"},
@@ -695,6 +699,9 @@ START_TEST(training_entries_are_built_once)
     gradc("compile", "trained.gir", "--train=sgd");
     ck_exit(1, "compile --train");
     ck_says("the entry @forward_train is there already");
+    gradc("compile", "trained.gir", "--entries=step");
+    ck_exit(1, "compile --entries");
+    ck_says("trained.gir: the entry @forward_train is there already: all entries are compiled as they stand, without --train and --entries");
 }
 END_TEST
 
