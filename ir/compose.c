@@ -53,11 +53,16 @@ ir_value *ir_move_axis(ir_builder *b, ir_value *x, int from, int to)
     return ir_transpose(b, x, perm);
 }
 
-ir_value *ir_softplus(ir_builder *b, ir_value *x)
+ir_value *ir_softplus_less(ir_builder *b, ir_value *x, ir_value *y)
 {
     ir_value *positive = compare(b, IR_GT, x, 0); /* not max and abs: the two of them have no common second derivative at 0 */
-    ir_value *away = ir_select(b, positive, ir_neg(b, x), x);
-    return ir_add(b, ir_select(b, positive, x, ir_like(b, x, 0)), ir_log1p(b, ir_exp(b, away)));
+    ir_value *away = ir_select(b, positive, ir_neg(b, x), x), *line = ir_select(b, positive, x, ir_like(b, x, 0));
+    return ir_add(b, y ? ir_sub(b, line, y) : line, ir_log1p(b, ir_exp(b, away)));
+}
+
+ir_value *ir_softplus(ir_builder *b, ir_value *x)
+{
+    return ir_softplus_less(b, x, NULL);
 }
 
 ir_value *ir_root(ir_builder *b, ir_value *x, double p)

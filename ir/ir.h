@@ -413,6 +413,8 @@ ir_value *ir_softmax(ir_builder *b, ir_value *x, int64_t axis, bool logarithm);
 ir_value *ir_move_axis(ir_builder *b, ir_value *x, int from, int to);
 /* log(1 + e^x), without overflow. */
 ir_value *ir_softplus(ir_builder *b, ir_value *x);
+/* log(1 + e^x) - y, exact also where y is near x or 0 and little is left. */
+ir_value *ir_softplus_less(ir_builder *b, ir_value *x, ir_value *y);
 /* x^(1/p) of a sum x >= 0 of which a norm or deviation is made: its derivative at 0 is 0. */
 ir_value *ir_root(ir_builder *b, ir_value *x, double p);
 /* |x|^p, p not 0, whose derivative at 0 is 0 also for p < 1. */

@@ -32,7 +32,7 @@ ir_value *ir_huber(ir_builder *b, ir_value *d, double delta)
 
 ir_value *ir_bce_with_logits(ir_builder *b, ir_value *x, ir_value *y)
 {
-    return ir_sub(b, ir_softplus(b, x), ir_mul(b, x, y));
+    return ir_softplus_less(b, x, ir_mul(b, x, y));
 }
 
 ir_value *ir_kl_div(ir_builder *b, ir_value *x, ir_value *y)
@@ -49,13 +49,23 @@ static ir_value *spread_loss(ir_builder *b, ir_value *logs, ir_value *weight)
     return ir_neg(b, ir_reduce(b, IR_SUM, all, 1, &last));
 }
 
+/* v, which need not be exact as a double, in the shape of x. */
+static ir_value *integers(ir_builder *b, const ir_value *x, int64_t v)
+{
+    ir_type type = ir_scalar_type(IR_I64);
+    ir_literal *one = ir_literal_new(b->func->module->arena, &type);
+    ir_literal_set_int(one, 0, v);
+    return ir_broadcast_to(b, ir_constant(b, one), x->type.rank, x->type.dim);
+}
+
 ir_value *ir_nll(ir_builder *b, const ir_classes *k, ir_value *labels)
 {
-    ir_value *logs = ir_move_axis(b, k->logs, k->axis, k->logs->type.rank - 1), *valid = NULL, *weight = NULL, *y = labels;
+    ir_value *logs = ir_move_axis(b, k->logs, k->axis, k->logs->type.rank - 1), *valid = NULL, *weight = NULL;
+    ir_value *y = labels ? ir_convert(b, labels, IR_I64) : NULL; /* which holds every label, and what is ignored */
     if (!logs || !y)
         return NULL;
     if (k->ignores) {
-        valid = ir_compare(b, IR_NE, y, ir_like(b, y, (double)k->ignore));
+        valid = ir_compare(b, IR_NE, y, integers(b, y, k->ignore));
         y = ir_select(b, valid, y, ir_like(b, y, 0));
     }
     int64_t last = logs->type.rank - 1, shape[IR_MAX_RANK], classes = logs->type.dim[last];

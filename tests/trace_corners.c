@@ -101,6 +101,36 @@ START_TEST(corners_are_torchs)
 }
 END_TEST
 
+/* What is left of the loss of a confident answer is small, and exact: due is softplus(-x) or softplus(x) of torch 2.13.0 in double. */
+START_TEST(confident_answers_keep_their_loss)
+{
+    static const struct { float x, y; double due; } cases[] = {
+        {12, 1, 6.14419347773280582e-06},  {16, 1, 1.12535168387176823e-07},  {20, 1, 2.06115362031438080e-09}, {80, 1, 1.80485138784541530e-35},
+        {-16, 0, 1.12535168387176823e-07}, {-20, 0, 2.06115362031438080e-09}, {16, 0, 16.0000001125351683},     {0, 1, 0.693147180559945286},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gradc_tensor *x = gradc_from(g, GRADC_F32, GRADC_SHAPE(1), &cases[i].x), *y = gradc_from(g, GRADC_F32, GRADC_SHAPE(1), &cases[i].y);
+        double loss = gradc_item(g, gradc_binary_cross_entropy_with_logits(g, x, y, GRADC_MEAN));
+        ck_assert_msg(fabs(loss - cases[i].due) <= 1e-6 * cases[i].due, "%g, %g: %.9g, not %.9g", cases[i].x, cases[i].y, loss, cases[i].due);
+    }
+    ck_assert_ptr_null(gradc_error(g));
+}
+END_TEST
+
+/* Labels are of any type of integers: no class is what the ignored label, -100, becomes in it. */
+START_TEST(labels_of_any_integer)
+{
+    static const gradc_dtype types[] = {GRADC_I8, GRADC_I16, GRADC_I32, GRADC_I64, GRADC_U8, GRADC_U16, GRADC_U32, GRADC_U64};
+    gradc_tensor *x = gradc_from(g, GRADC_F32, GRADC_SHAPE(2, 3), (float[]){1, 2, 3, 3, 1, 0});
+    gradc_tensor *y = gradc_from(g, GRADC_I64, GRADC_SHAPE(2), (int64_t[]){0, 1});
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        double loss = gradc_item(g, gradc_cross_entropy(g, x, gradc_to(g, y, types[i]), GRADC_MEAN));
+        ck_assert_msg(fabs(loss - 2.288725992) < 1e-6, "type %d: %.9g", (int)types[i], loss);
+    }
+    ck_assert_ptr_null(gradc_error(g));
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("trace_corners");
@@ -108,6 +138,8 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, load, unload);
     tcase_add_loop_test(c, corners_are_torchs, 0, CASES);
+    tcase_add_test(c, confident_answers_keep_their_loss);
+    tcase_add_test(c, labels_of_any_integer);
     suite_add_tcase(s, c);
     return suite_run(s);
 }
