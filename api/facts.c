@@ -123,20 +123,23 @@ typedef struct gaps {
     api_session *s;
     gap *items;
     int count, capacity;
+    IR_LIST(ir_diagnostic) warnings;
     bool general; /* there was an error at no node: reported at once */
-    bool whole;   /* all nodes are supported: what follows is about the model as a whole, and reported with its node */
 } gaps;
 
 static void note_gap(void *user, const ir_diagnostic *d)
 {
     gaps *g = user;
-    if (d->warning) /* the session knows whether it is one */
-        ir_warn(g->s->ctx, (ir_warning)(d->warning - ir_warnings), d->loc, "%s", d->text);
+    if (d->warning) {
+        ir_diagnostic w = *d;
+        w.text = ir_strdup(g->s->arena, d->text);
+        IR_PUSH(g->s->arena, &g->warnings, w);
+    }
     if (d->severity != IR_ERROR)
         return;
-    if (g->whole || !d->loc || d->loc->node < 0) {
+    if (!d->loc || d->loc->node < 0) {
         g->general = true;
-        ir_report(g->s->ctx, IR_ERROR, g->whole && d->loc ? d->loc : &(ir_loc){.file = g->s->path, .node = -1}, "%s", d->text);
+        ir_report(g->s->ctx, IR_ERROR, &(ir_loc){.file = g->s->path, .node = -1}, "%s", d->text);
         return;
     }
     gap one = {ir_strdup(g->s->arena, d->text), d->loc->node};
@@ -156,39 +159,32 @@ static const char **reasons(const gaps *g, const onnx_facts *facts)
     return why;
 }
 
-/* What compiling may still refuse when all nodes are supported: how large the model is written out, its inputs and outputs, its memory. */
-static bool check_whole(api_session *s, ir_module *m)
+/* What compiling may still refuse when all nodes of the modules have a forward: derivatives that the options ask for, what is too large when
+ * it is written out, inputs and outputs, memory. Reported. */
+static void check_rest(api_session *s)
 {
-    s->module = &m;
-    s->spec = &(cg_spec){.module = m};
-    s->nspecs = 1;
-    bool ok = api_complete(s) && api_optimise(s);
+    if (!api_complete(s) || !api_optimise(s))
+        return;
     cg_request r = api_request(s);
-    ok = ok && cg_measure(s->ctx, s->arena, &r);
-    s->module = NULL;
-    s->spec = NULL;
-    s->nspecs = 0;
-    return ok;
+    cg_measure(s->ctx, s->arena, &r);
 }
 
 /* Of a text: its instructions, all of which have a forward. */
-static bool check_text(api_session *s, api_nodes *out)
+static bool check_text(api_session *s, const char *path, api_nodes *out)
 {
-    ir_module *m = api_read_text(s);
-    int index = 0, missing = 0;
-    for (int k = 0; m && k < m->funcs.count; k++)
+    int index = 0;
+    if (!api_read_modules(s, API_CHECK, path))
+        return false;
+    ir_module *m = s->module[0];
+    for (int k = 0; k < m->funcs.count; k++)
         IR_FOR (inst, m->funcs.items[k]) {
             bool has = ad_is_zero(inst->op) || ad_rules[inst->op];
             const char *name = inst->nresults && inst->result[0]->name ? inst->result[0]->name : "";
             api_node x = {index++, name, ir_ops[inst->op].name, true, has, has ? NULL : "no derivative rule"};
             IR_PUSH(s->arena, out, x);
-            missing += !has;
         }
-    if (m && missing && s->options.train && api_check_names(s, m))
-        api_warn(s, m);
-    if (m && !(missing && s->options.train))
-        check_whole(s, m);
-    return m != NULL;
+    check_rest(s);
+    return true;
 }
 
 /* Nodes whose operator has a gradient, but not as it is used here (a Loop whose end only data decides). */
@@ -212,47 +208,21 @@ static bool nothing_known(const gaps *g, const onnx_facts *facts)
     return g->general && !g->count && !built;
 }
 
-/* As far as the options ask. */
-static bool all_supported(const gaps *g, const onnx_facts *facts)
+/* Whether those are asked that have no derivative is known when the training entries are built. */
+static bool all_forward(const gaps *g, const onnx_facts *facts)
 {
-    bool forward = !g->general, backward = !g->count;
-    for (int i = 0; i < facts->nodes.count; i++) {
-        forward &= facts->nodes.items[i].forward;
-        backward &= strcmp(facts->nodes.items[i].gradient, "no") != 0;
-    }
-    return forward && (backward || !g->s->options.train);
+    bool all = !g->general;
+    for (int i = 0; i < facts->nodes.count; i++)
+        all &= facts->nodes.items[i].forward;
+    return all;
 }
 
-/* The file is read once for the nodes, with its own diagnostics kept, in a context whose failures end there. */
-bool api_check(api_session *s, const char *path, api_nodes *out)
+/* A row for each node of the file. */
+static void list_nodes(const gaps *g, api_nodes *out)
 {
-    gaps g = {.s = s};
-    if (!api_name_model(s, API_CHECK, path))
-        return false;
-    if (s->text)
-        return check_text(s, out);
-    onnx_options *o = api_onnx_options(s);
-    ir_ctx *ctx = o ? ir_ctx_new(note_gap, &g) : NULL;
-    if (!ctx)
-        return false;
-    ir_try frame;
-    if (!setjmp(ir_try_push(ctx, &frame))) {
-        ir_module *m = onnx_read_file(ctx, ir_arena_new(ctx), path, o);
-        if (m) {
-            without_rule(&g, m);
-            g.whole = all_supported(&g, &s->facts);
-            if (g.whole)
-                check_whole(s, m);
-            else if (api_check_names(s, m))
-                api_warn(s, m);
-        }
-        ir_try_pop(ctx, &frame);
-    } else if (!g.general) {
-        note_gap(&g, &(ir_diagnostic){.severity = IR_ERROR, .text = ir_ctx_why(ctx)});
-    }
-    api_blame(s);
-    int count = nothing_known(&g, &s->facts) ? 0 : s->facts.nodes.count;
-    const char **why = reasons(&g, &s->facts);
+    api_session *s = g->s;
+    int count = nothing_known(g, &s->facts) ? 0 : s->facts.nodes.count;
+    const char **why = reasons(g, &s->facts);
     for (int i = 0; i < count; i++) {
         const onnx_node_info *n = &s->facts.nodes.items[i];
         api_node x = {n->index, ir_strdup(s->arena, n->name), ir_strdup(s->arena, n->op), n->forward, strcmp(n->gradient, "no") != 0, NULL};
@@ -265,9 +235,67 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
         x.backward &= x.forward;
         IR_PUSH(s->arena, out, x);
     }
+}
+
+/* True: all nodes have a forward, and nothing was said yet of the rest. */
+static bool read_nodes(gaps *g, ir_ctx *ctx, const onnx_options *o)
+{
+    api_session *s = g->s;
+    ir_module *m = onnx_read_file(ctx, ir_arena_new(ctx), s->path, o);
+    if (m)
+        without_rule(g, m);
+    if (m && all_forward(g, &s->facts))
+        return true;
+    for (int i = 0; i < g->warnings.count; i++) { /* the session knows whether it is one */
+        const ir_diagnostic *w = &g->warnings.items[i];
+        ir_warn(s->ctx, (ir_warning)(w->warning - ir_warnings), w->loc, "%s", w->text);
+    }
+    if (m && api_check_names(s, m))
+        api_warn(s, m);
+    return false;
+}
+
+/* Reads the file for the nodes alone, with its diagnostics kept, in a context whose failures end there. */
+static bool check_nodes(gaps *g, const onnx_options *o, api_nodes *out)
+{
+    api_session *s = g->s;
+    ir_ctx *ctx = ir_ctx_new(note_gap, g);
+    volatile bool forward = false;
+    if (!ctx)
+        return false;
+    ir_try frame;
+    if (!setjmp(ir_try_push(ctx, &frame))) {
+        forward = read_nodes(g, ctx, o);
+        ir_try_pop(ctx, &frame);
+    } else if (!g->general) {
+        note_gap(g, &(ir_diagnostic){.severity = IR_ERROR, .text = ir_ctx_why(ctx)});
+    }
+    api_blame(s);
+    list_nodes(g, out);
     s->facts = (onnx_facts){0}; /* lived in that context */
     ir_ctx_free(ctx);
-    return out->count > 0 || !g.general;
+    return forward;
+}
+
+bool api_check(api_session *s, const char *path, api_nodes *out)
+{
+    gaps g = {.s = s};
+    if (!api_name_model(s, API_CHECK, path))
+        return false;
+    if (s->text)
+        return check_text(s, path, out);
+    onnx_options *o = api_onnx_options(s);
+    if (!o)
+        return false;
+    ir_try frame;
+    if (!check_nodes(&g, o, out))
+        return out->count > 0 || !g.general;
+    if (!setjmp(ir_try_push(s->ctx, &frame))) { /* the table is shown also when this fails */
+        if (api_read_modules(s, API_CHECK, path))
+            check_rest(s);
+        ir_try_pop(s->ctx, &frame);
+    }
+    return true;
 }
 
 /* ---- Lists ---- */

@@ -123,6 +123,7 @@ static bool read_shapes(api_session *s, wishes *w)
 static bool read_given(api_session *s)
 {
     bool ok = true;
+    s->given.count = 0;
     if (s->options.inputs) {
         ir_tensors all = {0};
         if (!ir_npz_read_file(s->arena, s->options.inputs, &all))
@@ -318,12 +319,6 @@ onnx_options *api_onnx_options(api_session *s)
     return read_options(s, &w) ? onnx_options_of(s, &w, NULL, &s->facts) : NULL;
 }
 
-ir_module *api_read_text(api_session *s)
-{
-    wishes w = {0};
-    return read_options(s, &w) ? read_text(s, &w) : NULL;
-}
-
 bool api_name_model(api_session *s, unsigned verb, const char *path)
 {
     s->verb = verb;
@@ -349,7 +344,7 @@ bool api_complete(api_session *s)
     return check_renames(s) && api_sound(s);
 }
 
-bool api_read(api_session *s, unsigned verb, const char *path)
+bool api_read_modules(api_session *s, unsigned verb, const char *path)
 {
     wishes w = {0};
     if (!api_name_model(s, verb, path) || !read_options(s, &w))
@@ -388,7 +383,12 @@ bool api_read(api_session *s, unsigned verb, const char *path)
             return false;
         s->spec[k] = (cg_spec){s->module[k], chosen};
     }
-    return note_offers(s) && api_complete(s);
+    return note_offers(s);
+}
+
+bool api_read(api_session *s, unsigned verb, const char *path)
+{
+    return api_read_modules(s, verb, path) && api_complete(s);
 }
 
 bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
@@ -458,6 +458,7 @@ static bool read_hyper(api_session *s, const char *text)
 static bool read_training(api_session *s)
 {
     const char *text = s->options.train;
+    s->hyper.count = 0;
     if (!text)
         return true;
     size_t n = strcspn(text, ":");

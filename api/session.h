@@ -73,9 +73,10 @@ bool api_name_model(api_session *s, unsigned verb, const char *path);
 
 /* For `check`: what the options ask of an ONNX file (NULL and reported: they are at fault), with the first of several extents; and a text. */
 onnx_options *api_onnx_options(api_session *s);
-/* What was read gets its training entries and all that the options ask of its names. */
+/* The two halves of api_read: the file's modules, one for each choice of the dimensions, and then their training entries and all that the
+ * options ask of their names. */
+bool api_read_modules(api_session *s, unsigned verb, const char *path);
 bool api_complete(api_session *s);
-ir_module *api_read_text(api_session *s);
 /* The command line is at fault for names that the file has not: after reading it into s->facts. */
 void api_blame(api_session *s);
 /* The file that an input was given in, for messages. */

@@ -636,9 +636,23 @@ START_TEST(info_and_check_know_the_model)
     ck_assert_msg(blamed, "the loop is to blame: '%s'", said.out);
     gradc("check", ROOT "tests/fixtures/onnx/loop_while.onnx");
     ck_exit(0, "check of a loop whose end data decides");
-    gradc("check", ROOT "tests/fixtures/onnx/loop_while.onnx", "--train");
+    gradc("check", ROOT "tests/fixtures/onnx/loop_while.onnx", "--train", "--attach-loss=mse", "--wrt=x");
     ck_exit(1, "the same, to train");
     ck_assert_msg(strstr(said.out, "`while_loop`") != NULL, "'%s'", said.out);
+    gradc("check", SHAPED, "--bake", "s=s.npy", "--dim", "batch=2,3");
+    int checks = said.status;
+    gradc("compile", SHAPED, "--bake", "s=s.npy", "--dim", "batch=2,3");
+    ck_assert_int_eq(said.status, checks);
+    put_text("apart.gir", "gir 1\nmodule \"m\"\nparam \"w\" : f32[] trainable init 2\nfunc @c( %0 : f32[] ) {\n"
+                          "    %1 = constant value=9 : f32[]\n    %2 = compare %0, %1 relation=lt : bool[]\n    return %2\n}\n"
+                          "func @b( %0 : f32[] ) {\n    %1 = add %0, %0 : f32[]\n    return %1\n}\n"
+                          "entry @forward( state %w : f32[], input %x : f32[] ) {\n"
+                          "    %l = mul %w, %w : f32[]\n    %n = while_loop %x test=@c body=@b consts=0 limit=99 : f32[]\n"
+                          "    return ( output \"loss\" %l, output \"n\" %n )\n}\n");
+    gradc("compile", "apart.gir", "--train", "--loss=loss");
+    ck_exit(0, "a loop on no path to what trains");
+    gradc("check", "apart.gir", "--train", "--loss=loss");
+    ck_exit(0, "the same");
     gradc("check", SHAPED);
     ck_exit(1, "check of a file with open shapes");
     ck_says("give --dim batch=N");
