@@ -381,11 +381,17 @@ static void lifetimes(planning *p)
     }
 }
 
+/* The one whose storage it is in the end; what is passed on the way leads there at once from then on. */
 static span *host_of(span *s)
 {
-    while (s->host)
-        s = s->host;
-    return s;
+    span *root = s;
+    while (root->host)
+        root = root->host;
+    for (span *next; s != root; s = next) {
+        next = s->host;
+        s->host = root;
+    }
+    return root;
 }
 
 /* Roots over operands that die with them. */
