@@ -341,6 +341,9 @@ static ir_value *join_slices(ir_builder *b, const ir_value *v, const ir_value *w
     return ir_slice(b, s->operand[0], a->start.v, limit, a->stride.v);
 }
 
+/* The gradient of n slices becomes one concat step by step, each of which writes down the operands of the one before. */
+enum { MOST_OPERANDS = 512 };
+
 RULE(rw_concat)
 {
     int axis = (int)IR_ATTR(inst, concat)->axis, n = 0, most = 0;
@@ -354,7 +357,7 @@ RULE(rw_concat)
     }
     if (splat && ir_count(R))
         return give(out, splat_of(b, first, R));
-    if (most > 4096)
+    if (most > MOST_OPERANDS)
         return false;
     ir_arena *scratch = ir_arena_new(b->func->module->ctx);
     ir_value **v = ir_array(scratch, ir_value *, most);
