@@ -152,6 +152,42 @@ START_TEST(many_empty_messages_end)
 }
 END_TEST
 
+/* A node that reads many initializers and says at length where it stands. */
+START_TEST(a_long_scope_is_read_once)
+{
+    enum { INPUTS = 20000, ITEMS = 1000000 };
+    wire w = {0};
+    char name[20];
+    wire_value(&w, GRAPH_OUTPUT, "y", 1, (const int64_t[]){INPUTS});
+    for (int i = 0; i < INPUTS; i++) {
+        snprintf(name, sizeof name, "i%d", i);
+        wire_tensor(&w, name, 1, 1, (const int64_t[]){1}, (const float[]){0}, 4);
+    }
+    size_t node = wire_mark(&w);
+    for (int i = 0; i < ITEMS; i++)
+        wire_bytes(&w, "'a', ", 5);
+    wire_bytes(&w, "[", 1);
+    wire_close(&w, 2, node); /* value */
+    wire_text(&w, 1, "pkg.torch.onnx.name_scopes");
+    wire_close(&w, 9, node); /* metadata_props */
+    size_t axis = wire_mark(&w);
+    wire_number(&w, 20, 2); /* type: an integer */
+    wire_number(&w, 3, 0);
+    wire_text(&w, 1, "axis");
+    wire_close(&w, NODE_ATTRIBUTE, axis);
+    wire_text(&w, NODE_OP, "Concat");
+    wire_text(&w, NODE_OUTPUT, "y");
+    for (int i = INPUTS; i-- > 0;) {
+        snprintf(name, sizeof name, "i%d", i);
+        wire_text(&w, NODE_INPUT, name);
+    }
+    wire_close(&w, GRAPH_NODE, node);
+    wire_model(&w, "scope.onnx");
+    gradc("check", "scope.onnx");
+    ck_exit(0, "a long scope");
+}
+END_TEST
+
 /* An output that is an input or an initializer, by no node; no outputs at all. */
 START_TEST(graphs_without_nodes)
 {
@@ -496,6 +532,7 @@ int main(void)
     tcase_add_test(c, changed_bytes_do_no_harm);
     tcase_add_test(c, nested_subgraphs_are_refused);
     tcase_add_loop_test(c, many_empty_messages_end, 0, 3);
+    tcase_add_test(c, a_long_scope_is_read_once);
     tcase_add_test(c, graphs_without_nodes);
     tcase_add_loop_test(c, payloads_of_nan_are_kept, 0, 4);
     tcase_add_test(c, dimensions_that_overflow_are_refused);

@@ -53,7 +53,18 @@ static const char *scope_of_list(onnx_reader *r, const Onnx__NodeProto *p)
                 break;
         }
     }
-    return item[0] ? ir_strndup(r->scratch, item[0], length[0]) : NULL;
+    return item[0] && length[0] <= IR_MAX_NAME ? ir_strndup(r->scratch, item[0], length[0]) : NULL;
+}
+
+/* Of a node, found once however many initializers it reads; NULL: it has none. */
+static const char *scope_of(onnx_node *n)
+{
+    if (!n->scoped) {
+        n->layer = scope_of_list(n->r, n->proto);
+        n->layer = n->layer ? n->layer : scope_of_name(n->r, n->proto->name ? n->proto->name : "");
+    }
+    n->scoped = true;
+    return n->layer;
 }
 
 void onnx_note_use(onnx_node *n, onnx_init *init, int i, bool stat)
@@ -68,8 +79,7 @@ void onnx_note_use(onnx_node *n, onnx_init *init, int i, bool stat)
         scope = dot ? ir_strndup(r->scratch, name, (size_t)(dot - name)) : name;
         shown = ir_format(r->arena, "'%s'", name);
     } else {
-        scope = scope_of_list(r, n->proto);
-        scope = scope ? scope : scope_of_name(r, n->proto->name ? n->proto->name : "");
+        scope = scope_of(n);
         shown = scope && *scope ? scope : n->loc->name;
         shown = shown ? ir_format(r->arena, stat ? "'%s' (statistics)" : "'%s'", shown) : ir_format(r->arena, "node %d", n->loc->node);
     }
