@@ -25,6 +25,7 @@ typedef struct fact { /* about a value, by its id */
     ir_inst *only_user;
     struct check *checks; /* of it as an index */
     const char *name;     /* of an integer: that of the nearest integer tensor that it is made of, or NULL */
+    bool fixed;           /* made of constants alone */
     bool bounded;         /* an integer: none is below low or above high */
     int64_t low, high;
 } fact;
@@ -591,6 +592,25 @@ static bool bounds(const fusing *u, const ir_inst *inst, int r, fact *out)
     }
 }
 
+static bool is_fixed(const fusing *u, const ir_inst *inst)
+{
+    bool fixed = true;
+    for (int i = 0; i < inst->noperands; i++)
+        fixed &= of(u, inst->operand[i])->fixed;
+    return fixed;
+}
+
+/* That of an integer operand, of one that varies where the result does: it is no constant that is to blame then. */
+static const char *name_from(const fusing *u, const ir_inst *inst, bool fixed)
+{
+    const char *name = NULL;
+    for (int i = inst->noperands - 1; i >= 0 && !name; i--) {
+        const fact *operand = of(u, inst->operand[i]);
+        name = ir_is_int(inst->operand[i]->type.dtype) && operand->fixed == fixed ? operand->name : NULL;
+    }
+    return name;
+}
+
 /* Bounds and names of integers, operands first. */
 static void find_indices(fusing *u)
 {
@@ -602,9 +622,8 @@ static void find_indices(fusing *u)
         for (int r = 0; r < inst->nresults; r++) {
             fact *v = of(u, inst->result[r]);
             v->bounded = ir_is_int(inst->result[r]->type.dtype) && bounds(u, inst, r, v);
-            v->name = inst->result[r]->name;
-            for (int i = inst->noperands - 1; i >= 0 && !v->name; i--)
-                v->name = ir_is_int(inst->operand[i]->type.dtype) ? of(u, inst->operand[i])->name : NULL;
+            v->fixed = is_fixed(u, inst);
+            v->name = inst->result[r]->name ? inst->result[r]->name : name_from(u, inst, v->fixed);
         }
 }
 

@@ -483,6 +483,38 @@ START_TEST(a_bad_label_names_tensor_position_value_and_limit)
 }
 END_TEST
 
+/* Graphs of the forms that front ends make of an index: a label of which one number is ignored, beside a constant that has a name. */
+static const struct {
+    const char *name, *shape, *body, *due; /* body: of x f32[3,4] and i, i64 of that shape, makes y */
+    int64_t i[3];
+} bad_indices[] = {
+    {"label", "(3,)",
+     " %1 = constant value=-100 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %zero = constant value=0 : i64[]\n"
+     " %3 = broadcast %zero shape=[3] dims=[] : i64[3]\n %4 = compare %i, %2 relation=ne : bool[3]\n"
+     " %5 = select %4, %i, %3 : i64[3]\n %6 = reshape %5 shape=[3,1] : i64[3,1]\n %y = gather %x, %6 dims=[1] batch=1 : f32[3]",
+     "'i' holds 7 at element 2; 0 to 3, or -100, are due", {1, -100, 7}},
+};
+
+START_TEST(a_bad_index_is_named)
+{
+    static const float x[12];
+    char text[4096];
+    command_setup();
+    put_npy("x.npy", "<f4", "(3, 4)", x, sizeof x);
+    put_npy("i.npy", "<i8", bad_indices[_i].shape, bad_indices[_i].i, sizeof bad_indices[_i].i);
+    snprintf(text, sizeof text,
+             "gir 1\nmodule \"m\"\nentry @forward(input %%x : f32[3,4], input %%i : i64[3]) {\n%s\n"
+             " %%s = reduce %%y combine=sum axes=[0] : f32[]\n return (output \"s\" %%s loss)\n}\n",
+             bad_indices[_i].body);
+    put_text("bad.gir", text);
+    for (int train = 0; train < 2; train++) {
+        gradc("run", "bad.gir", "--input", "x=x.npy", "--input", "i=i.npy", train ? "--grad" : "-q", train ? "--wrt=x" : "-q");
+        ck_exit(1, bad_indices[_i].name);
+        ck_says(bad_indices[_i].due);
+    }
+}
+END_TEST
+
 /* Each member on its line, each function on the lines before. */
 START_TEST(the_header_says_what_everything_is_for)
 {
@@ -837,6 +869,7 @@ int main(void)
     tcase_add_test(c, what_does_not_fit_is_named_with_its_file);
     tcase_add_test(c, declared_shapes_that_contradict_are_warned_of);
     tcase_add_test(c, an_initializer_that_is_an_input_may_be_given);
+    tcase_add_loop_test(c, a_bad_index_is_named, 0, sizeof bad_indices / sizeof *bad_indices);
     tcase_add_test(c, a_bad_label_names_tensor_position_value_and_limit);
     tcase_add_test(c, the_header_says_what_everything_is_for);
     tcase_add_test(c, the_header_says_which_indices_are_taken);
