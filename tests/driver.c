@@ -641,6 +641,32 @@ START_TEST(dump_shows_each_form)
 }
 END_TEST
 
+/* Backward reads w x b, and not the inputs before and after b. */
+START_TEST(info_lists_inputs_as_the_header)
+{
+    static const char *const trained[] = {"--seed=1", "--train=none", "--train=sgd"};
+    put_text(
+        "order.gir",
+        "gir 1\nparam \"w\" : f32[] trainable init [1]\nentry @forward(input %a : f32[], input %b : f32[], input %c : f32[], state %w : f32[]) {\n"
+        "  %p = mul %w, %b : f32[]\n  %q = add %p, %a : f32[]\n  %r = add %q, %c : f32[]\n  return (output \"r\" %r)\n}\n");
+    for (int i = 0; i < 3; i++) {
+        static char header[1 << 16];
+        gradc("info", "order.gir", trained[i]);
+        ck_exit(0, "info");
+        ck_assert_msg(strstr(said.out, "inputs\n  a f32[]\n  b f32[]\n  c f32[]\noutputs\n") != NULL, "%s: %s", trained[i], said.out);
+        gradc("info", "order.gir", "--json", trained[i]);
+        ck_exit(0, "info --json");
+        const char *a = strstr(said.out, "\"name\": \"a\""), *b = strstr(said.out, "\"name\": \"b\""), *c = strstr(said.out, "\"name\": \"c\"");
+        ck_assert_msg(a && a < b && b < c, "%s: %s", trained[i], said.out);
+        gradc("compile", "order.gir", trained[i]);
+        ck_exit(0, "compile");
+        read_all("order.h", header, sizeof header);
+        a = strstr(header, "float *a;"), b = strstr(header, "float *b;"), c = strstr(header, "float *c;");
+        ck_assert_msg(a && a < b && b < c, "%s: %s", trained[i], header);
+    }
+}
+END_TEST
+
 START_TEST(info_and_check_know_the_model)
 {
     gradc("info", "small.gir", "--train=adam");
@@ -877,6 +903,7 @@ int main(void)
     tcase_add_test(c, a_text_error_has_a_place_and_a_caret);
     tcase_add_test(c, text_comes_from_stdin_too);
     tcase_add_test(c, dump_shows_each_form);
+    tcase_add_test(c, info_lists_inputs_as_the_header);
     tcase_add_test(c, info_and_check_know_the_model);
     tcase_add_loop_test(c, a_called_function_may_have_the_name_of_an_entry, 0, 5);
     tcase_add_test(c, training_entries_are_built_once);
