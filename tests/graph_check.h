@@ -256,6 +256,25 @@ static inline double graph_moved(graph_check *k, const ir_func *f, const graph_w
     return y;
 }
 
+static inline void graph_see_infinity(void *user, const ir_inst *inst, ir_literal *const *operand, ir_literal **result)
+{
+    (void)operand;
+    bool *seen = user;
+    for (int i = 0; i < inst->nresults; i++)
+        for (int64_t e = 0; e < ir_count(&result[i]->type) && ir_is_float(result[i]->type.dtype); e++)
+            *seen |= !isfinite(ir_literal_get(result[i], e));
+}
+
+/* Something on the way is infinite, as the least of a window in which there is nothing but padding: where that ends in a finite number again, a
+ * derivative is zero times infinity, in torch too. */
+static inline bool graph_meets_infinity(graph_check *k, const ir_func *f, ir_literal *const *args)
+{
+    bool seen = false;
+    ir_literal **results = ir_array(k->arena, ir_literal *, f->results.count + 1);
+    ir_eval_watched(k->arena, f, args, results, NULL, graph_see_infinity, &seen);
+    return seen;
+}
+
 typedef struct graph_slopes {
     int tried, judged; /* directions; those without a kink nearby */
 } graph_slopes;
@@ -279,7 +298,7 @@ static inline bool graph_slope(graph_check *k, const ir_func *f, const graph_wis
     double best = (4 * d[2] - d[1]) / 3, rounding = 1e-15 * size / h * 64, off = fabs(d[1] - d[2]) + fabs(d[0] - d[1]);
     count->tried++;
     bool kink = !isfinite(best) || off > 1e-4 * (1 + fabs(best)) || bend[2] > 0.3 * bend[1] + rounding * h || bend[1] > 0.3 * bend[0] + rounding * h;
-    if (kink)
+    if (kink || (isnan(slope) && graph_meets_infinity(k, f, args)))
         return true;
     count->judged++;
     return fabs(slope - best) <= 2 * off + rounding + 1e-7 * (1 + fabs(best)) ||
