@@ -105,6 +105,49 @@ static void walk(signature *s, const ir_value *v)
         walk(s, v->def->operand[i]);
 }
 
+static const ir_value *behind(const ir_value *v, bool broadcasts)
+{
+    while (v->def && (v->def->op == IR_OP_reshape || (v->def->op == IR_OP_broadcast && broadcasts)))
+        v = v->def->operand[0];
+    return v;
+}
+
+/* v is a constant, and so is component j, of n, of all its vectors. */
+static bool is_component(const ir_value *v, int j, int n, int64_t number)
+{
+    v = behind(v, true);
+    const ir_type *t = &v->type;
+    int64_t count = ir_count(t);
+    if (!v->def || v->def->op != IR_OP_constant || (count != 1 && (!t->rank || t->dim[t->rank - 1] != n)))
+        return false;
+    const ir_literal *l = IR_ATTR(v->def, constant)->value;
+    for (int64_t i = count == 1 ? 0 : j; i < count; i += n)
+        if (ir_literal_get_int(l, i) != number)
+            return false;
+    return true;
+}
+
+static ir_ints selected_dims(const ir_inst *core)
+{
+    return core->op == IR_OP_gather ? IR_ATTR(core, gather)->dims : IR_ATTR(core, scatter)->dims;
+}
+
+/* The components of a gather's or scatter's index, by bit, of which negative ones are counted from the end: select(x < 0, x + extent, x). */
+static uint32_t counted_back(const ir_inst *core)
+{
+    const ir_ints dims = selected_dims(core);
+    const ir_inst *s = behind(core->operand[1], false)->def, *less, *sum;
+    uint32_t found = 0;
+    if (!s || s->op != IR_OP_select || !(less = s->operand[0]->def) || less->op != IR_OP_compare || !(sum = s->operand[1]->def) ||
+        sum->op != IR_OP_add || IR_ATTR(less, compare)->relation != IR_LT || less->operand[0] != s->operand[2])
+        return 0;
+    int other = sum->operand[0] == s->operand[2];
+    for (int j = 0; j < dims.n && sum->operand[!other] == s->operand[2]; j++)
+        if (is_component(less->operand[1], j, dims.n, 0) && is_component(sum->operand[other], j, dims.n, core->operand[0]->type.dim[dims.v[j]]))
+            found |= 1u << j;
+    return found;
+}
+
 static void write_signature(signature *s)
 {
     const ir_kernel *k = s->e->kernel;
@@ -120,8 +163,10 @@ static void write_signature(signature *s)
     if (k->core) {
         put_int(s, k->core->op);
         put_int(s, k->check);
-        if (!k->roots.count)
+        if (!k->roots.count) {
             put_type(s, k->core->operand[0]);
+            put_int(s, counted_back(k->core));
+        }
         for (int i = k->roots.count ? 0 : 1; i < k->core->noperands; i++)
             walk(s, k->core->operand[i]);
         put_attrs(s, k->core);
@@ -359,7 +404,8 @@ int64_t cg_check_kernel(cg_emitter *e)
     cg_unit *u = e->u;
     const ir_inst *core = e->kernel->core;
     const ir_value *index = core->operand[1];
-    const ir_ints dims = core->op == IR_OP_gather ? IR_ATTR(core, gather)->dims : IR_ATTR(core, scatter)->dims;
+    const ir_ints dims = selected_dims(core);
+    uint32_t back = counted_back(core);
     int64_t count = ir_count(&index->type), vectors = dims.n ? count / dims.n : 0;
     if (!vectors)
         return 0;
@@ -387,6 +433,9 @@ int64_t cg_check_kernel(cg_emitter *e)
             cg_index raw[IR_MAX_RANK];
             cg_unravel(e, &source->type, &number, raw);
             v = LLVMBuildIntCast2(u->b, cg_at(e, source, raw), u->i64, ir_is_signed(source->type.dtype), "");
+        } else if (back >> j & 1) { /* what the model was given */
+            LLVMValueRef given = LLVMBuildSub(u->b, v, cg_i64(u, limit), "");
+            v = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, v, cg_i64(u, 0), ""), given, v, "");
         }
         LLVMValueRef args[] = {e->worker, LLVMConstInt(u->i32, (unsigned long long)e->kernel->check, 0), where, v, cg_i64(u, limit)};
         LLVMBuildCall2(u->b, type, report, args, 5, "");
