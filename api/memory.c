@@ -31,11 +31,28 @@ static rlim_t in_use(void)
     return (rlim_t)data * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Of the machine, or of the container if that has less: version 2 and 1 of control groups; 0: unknown. */
+static rlim_t memory_there_is(void)
+{
+    static const char *const files[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    long pages = sysconf(_SC_PHYS_PAGES);
+    rlim_t least = pages > 0 ? (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) : 0;
+    for (int i = 0; i < 2; i++) {
+        unsigned long long bytes = 0;
+        FILE *f = fopen(files[i], "re");
+        if (!f)
+            continue;
+        if (fscanf(f, "%llu", &bytes) == 1 && bytes && (!least || bytes < least)) /* "max": none */
+            least = (rlim_t)bytes;
+        fclose(f);
+    }
+    return least;
+}
+
 void api_own_process(void)
 {
     struct rlimit limit;
-    long pages = sysconf(_SC_PHYS_PAGES);
-    rlim_t budget = pages > 0 ? (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) : 0;
+    rlim_t budget = memory_there_is();
     cg_on_out_of_memory(give_up);
     /* A sanitizer's shadow is larger than any memory. */
     if (budget && in_use() < budget && !getrlimit(RLIMIT_DATA, &limit) && limit.rlim_cur > budget) {
