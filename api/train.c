@@ -175,13 +175,26 @@ static bool choose_outputs(api_session *s, const ir_func *f, int *out, int *n)
     return true;
 }
 
+/* A parameter that the optimizer moves, or whoever reads its gradient, is not moved by the graph too. */
+static bool updates_no_parameter(api_session *s, const ir_func *f)
+{
+    for (int i = 0; i < f->results.count; i++) {
+        const ir_port *p = &f->results.items[i];
+        if (p->bind != IR_STATE || p->state->kind != IR_PARAM || !p->state->trainable)
+            continue;
+        api_error(s, "@%s updates '%s', which trains; --freeze=%s leaves it to the graph", f->name, p->state->name, p->state->name);
+        return false;
+    }
+    return true;
+}
+
 static bool build_entries(api_session *s, ir_module *m, ir_func *f, unsigned wanted)
 {
     bool step = wanted >> GRADC_RT_STEP & 1, split = wanted & ~(1u << GRADC_RT_STEP | 1u << GRADC_RT_FORWARD);
     int *wrt = ir_array(s->arena, int, f->params.count + 1), *cotangents = ir_array(s->arena, int, f->results.count + 1);
     bool *no_decay = ir_array(s->arena, bool, m->states.count + 1);
     train_options o = {.optimizer = s->optimizer, .wrt = wrt, .cotangents = cotangents, .no_decay = no_decay, .step = step, .split = split};
-    if (!choose_inputs(s, f, wrt, &o.nwrt) || !choose_outputs(s, f, cotangents, &o.ncotangents) ||
+    if (!updates_no_parameter(s, f) || !choose_inputs(s, f, wrt, &o.nwrt) || !choose_outputs(s, f, cotangents, &o.ncotangents) ||
         !choose_states(s, "no-decay", &s->options.no_decay, m, no_decay))
         return false;
     if (s->options.cotangent.count) /* of `run`: the loss is one of those named or nothing here, and what only it needs may be missing */

@@ -162,7 +162,7 @@ static void print_macros(cg_text *t, const cg_model *m)
     cg_print(t, "}\n");
 }
 
-/* Each function of the header; $ is the prefix. */
+/* Each function of the header; $ is the prefix, ~ what forward does to states. */
 static const struct { int entry; const char *text; } functions[] = {
     {-1, "/* Functions that give a status leave parameters, statistics, gradients and optimizer state as they were when it is not GRADC_RT_OK;\n"
          "   $_error then says more. Pointers are aligned to their element, and the memory behind them is the caller's. One thread at a time uses\n"
@@ -173,8 +173,8 @@ static const struct { int entry; const char *text; } functions[] = {
          "gradc_rt_status $_init($_ctx **ctx, void *arena, size_t bytes, const gradc_rt_options *options);\n"
          "/* Joins the workers; the arena is the caller's again. NULL is allowed. */\n"
          "void $_fini($_ctx *ctx);\n"},
-    {GRADC_RT_FORWARD, "/* Outputs from inputs; no state moves. GRADC_RT_E_ARGUMENT (an input that a wanted output needs is NULL),\n"
-                       "   GRADC_RT_E_INDEX (a number in an input of integers is out of range). */\n"
+    {GRADC_RT_FORWARD, "/* Outputs from inputs; ~. GRADC_RT_E_ARGUMENT (an input that a wanted output needs is\n"
+                       "   NULL), GRADC_RT_E_INDEX (a number in an input of integers is out of range). */\n"
                        "gradc_rt_status $_forward($_ctx *ctx, const $_inputs *inputs, const $_outputs *outputs);\n"},
     {GRADC_RT_FORWARD_TRAIN, "/* The same as in training: keeps what backward needs, moves running statistics. Inputs stay where and as\n"
                              "   they are until backward has returned. Errors as of forward. */\n"
@@ -209,6 +209,16 @@ static const struct { int entry; const char *text; } functions[] = {
          "gradc_rt_status $_load($_ctx *ctx, const char *path);\n"},
 };
 
+/* Those of one specialisation are those of all. */
+static bool forward_updates(const cg_model *m)
+{
+    const ir_func *f = ir_entry_by_name(m->r->spec[0].module, "forward");
+    bool updates = false;
+    for (int i = 0; f && i < f->results.count; i++)
+        updates |= f->results.items[i].bind == IR_STATE;
+    return updates;
+}
+
 static void print_functions(cg_text *t, const cg_model *m)
 {
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
@@ -216,7 +226,9 @@ static void print_functions(cg_text *t, const cg_model *m)
         if (e == -2 ? !m->grad_count : e >= 0 && !m->o->has[e])
             continue;
         for (const char *at = functions[i].text; *at; at++) {
-            if (*at != '$')
+            if (*at == '~')
+                cg_print(t, forward_updates(m) ? "the states that the graph updates move" : "no state moves");
+            else if (*at != '$')
                 IR_PUSH(t->arena, t, *at);
             else if (at[2] >= 'A' && at[2] <= 'Z') /* a macro's */
                 print_upper(t, m->o->prefix);

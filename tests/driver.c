@@ -551,6 +551,42 @@ START_TEST(a_bad_index_is_named)
 }
 END_TEST
 
+/* Updates that the text writes itself: of a statistic and of a parameter. */
+START_TEST(updates_of_a_text)
+{
+    static char header[1 << 16];
+    static const char text[] = "gir 1\nmodule \"m\"\nparam \"w\" : f32[3] trainable init [1, 2, 3]\nstat \"s\" : f32[3] init [0, 0, 0]\n"
+                               "entry @forward(input %x : f32[3], state %w : f32[3], state %s : f32[3]) {\n %1 = mul %x, %w : f32[3]\n"
+                               " %2 = reduce %1 combine=sum axes=[0] : f32[]\n %3 = add %s, %x : f32[3]\n"
+                               " return (output \"y\" %2 loss, update \"s\" %3";
+    static const char *const option[] = {"-q", "--train=sgd", "--train"};
+    for (int both = 0; both < 2; both++)
+        for (int i = 0; i < 3; i++) {
+            char whole[1024];
+            command_setup();
+            snprintf(whole, sizeof whole, "%s%s)\n}\n", text, both ? ", update \"w\" %1" : "");
+            put_text("m.gir", whole);
+            gradc("compile", "m.gir", option[i]);
+            if (both && i) {
+                ck_exit(1, "a parameter that trains");
+                ck_says("@forward updates 'w', which trains; --freeze=w leaves it to the graph");
+                gradc("check", "m.gir", option[i]);
+                ck_exit(1, "check");
+                ck_says("@forward updates 'w', which trains");
+                gradc("compile", "m.gir", option[i], "--freeze=w", "--wrt=x", "--entries=forward,forward_train,backward");
+            }
+            ck_exit(0, "compile");
+            read_all("m.h", header, sizeof header);
+            ck_assert_msg(strstr(header, "Outputs from inputs; the states that the graph updates move."), "%s", header);
+            ck_assert_ptr_null(strstr(header, "no state moves"));
+        }
+    small();
+    gradc("compile", "small.gir");
+    read_all("small.h", header, sizeof header);
+    ck_assert(strstr(header, "Outputs from inputs; no state moves."));
+}
+END_TEST
+
 /* Each member on its line, each function on the lines before. */
 START_TEST(the_header_says_what_everything_is_for)
 {
@@ -931,6 +967,7 @@ int main(void)
     tcase_add_test(c, what_does_not_fit_is_named_with_its_file);
     tcase_add_test(c, declared_shapes_that_contradict_are_warned_of);
     tcase_add_test(c, an_initializer_that_is_an_input_may_be_given);
+    tcase_add_test(c, updates_of_a_text);
     tcase_add_loop_test(c, a_bad_index_is_named, 0, sizeof bad_indices / sizeof *bad_indices);
     tcase_add_test(c, a_bad_label_names_tensor_position_value_and_limit);
     tcase_add_test(c, the_header_says_what_everything_is_for);
