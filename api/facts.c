@@ -69,8 +69,8 @@ static api_variant variant_of(api_session *s, int spec)
     const ir_module *m = s->module[spec];
     const ir_func *forward = ir_entry_by_name(m, "forward");
     api_variant v = {.extent = s->spec[spec].dim, .macs = forward ? (int64_t)func_macs(forward) : 0};
-    for (int e = GRADC_RT_KINDS - 1; e >= 0; e--) { /* training entries have all inputs */
-        const ir_func *f = ir_entry_by_name(m, api_entry_names[e]);
+    for (int e = 0; e < CG_ENTRIES; e++) {
+        const ir_func *f = ir_entry_by_name(m, cg_entry_names[cg_member_order[e]]);
         if (f)
             add_ports(s, &v, f);
     }

@@ -32,6 +32,8 @@ typedef struct cg_default {
 
 enum { CG_ENTRIES = 5 }; /* in the order of gradc_rt.h: forward, forward_train, backward, update, step */
 extern const char *const cg_entry_names[CG_ENTRIES];
+/* The entries in the order in which members are taken from them: first those that train, as they have all inputs of the file, in its order. */
+extern const int cg_member_order[CG_ENTRIES];
 
 typedef struct cg_request {
     const char *name;            /* of the model, raw; NULL: that of the first module */

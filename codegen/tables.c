@@ -11,6 +11,7 @@
 #include <string.h>
 
 const char *const cg_entry_names[CG_ENTRIES] = {"forward", "forward_train", "backward", "update", "step"};
+const int cg_member_order[CG_ENTRIES] = {GRADC_RT_FORWARD_TRAIN, GRADC_RT_STEP, GRADC_RT_FORWARD, GRADC_RT_BACKWARD, GRADC_RT_UPDATE};
 _Static_assert(CG_ENTRIES == (int)GRADC_RT_KINDS && CG_INPUTS == (int)GRADC_RT_INPUT && CG_COTANGENTS == (int)GRADC_RT_COTANGENT &&
                    CG_HYPER == (int)GRADC_RT_HYPER && CG_OUTPUTS == (int)GRADC_RT_OUTPUT && CG_INPUT_GRADS == (int)GRADC_RT_INPUT_GRAD,
                "parts are the runtime's sources");
@@ -66,13 +67,11 @@ static bool add_member(cg_model *m, int spec, const ir_port *p, bool result)
     return true;
 }
 
-/* Training entries first: they have all inputs of the file, in its order. */
 static bool gather_members(cg_model *m)
 {
-    static const int order[CG_ENTRIES] = {1, 4, 0, 2, 3};
     for (int e = 0; e < CG_ENTRIES; e++)
         for (int s = 0; s < m->r->nspecs; s++) {
-            const ir_func *f = m->entry[s * CG_ENTRIES + order[e]].f;
+            const ir_func *f = m->entry[s * CG_ENTRIES + cg_member_order[e]].f;
             for (int i = 0; f && i < f->params.count + f->results.count; i++) {
                 bool result = i >= f->params.count;
                 const ir_port *p = result ? &f->results.items[i - f->params.count] : &f->params.items[i];

@@ -719,7 +719,7 @@ START_TEST(info_lists_inputs_as_the_header)
     static const char *const trained[] = {"--seed=1", "--train=none", "--train=sgd"};
     put_text(
         "order.gir",
-        "gir 1\nparam \"w\" : f32[] trainable init [1]\nentry @forward(input %a : f32[], input %b : f32[], input %c : f32[], state %w : f32[]) {\n"
+        "gir 1\nparam \"w\" : f32[] trainable init 1\nentry @forward(input %a : f32[], input %b : f32[], input %c : f32[], state %w : f32[]) {\n"
         "  %p = mul %w, %b : f32[]\n  %q = add %p, %a : f32[]\n  %r = add %q, %c : f32[]\n  return (output \"r\" %r)\n}\n");
     for (int i = 0; i < 3; i++) {
         static char header[1 << 16];
