@@ -655,6 +655,18 @@ static bool same_check(const ir_inst *x, const ir_inst *y)
     return true;
 }
 
+/* The name of an index without one, as of a body's parameter: at least whose it is. */
+static const char *whose_index(ir_arena *arena, const ir_loc *loc)
+{
+    if (loc && loc->name && *loc->name)
+        return ir_format(arena, "index of %s", loc->name);
+    if (loc && loc->op && loc->node >= 0)
+        return ir_format(arena, "index of node %d (%s)", loc->node, loc->op);
+    if (loc && loc->op)
+        return ir_format(arena, "index of a %s", loc->op);
+    return loc && loc->line ? ir_format(arena, "index in line %d", loc->line) : "an index";
+}
+
 static void add_check(fusing *u, ir_inst *inst)
 {
     ir_schedule *s = u->f->schedule;
@@ -668,11 +680,8 @@ static void add_check(fusing *u, ir_inst *inst)
     *c = (check){inst, index->checks};
     index->checks = c;
     ir_kernel *k = new_kernel(u, IR_KERNEL_CHECK, inst);
-    const char *name = index->name, *node = inst->loc ? inst->loc->name : NULL;
-    if (!name) /* a constant: at least whose it is */
-        name = node && *node ? ir_format(u->f->module->arena, "index of %s", node) : "an index";
     k->check = s->checks.count;
-    IR_PUSH(u->f->module->arena, &s->checks, name);
+    IR_PUSH(u->f->module->arena, &s->checks, index->name ? index->name : whose_index(u->f->module->arena, inst->loc));
 }
 
 /* ---- The pass ---- */

@@ -493,6 +493,18 @@ static const struct {
      " %3 = broadcast %zero shape=[3] dims=[] : i64[3]\n %4 = compare %i, %2 relation=ne : bool[3]\n"
      " %5 = select %4, %i, %3 : i64[3]\n %6 = reshape %5 shape=[3,1] : i64[3,1]\n %y = gather %x, %6 dims=[1] batch=1 : f32[3]",
      "'i' holds 7 at element 2; 0 to 3, or -100, are due", {1, -100, 7}},
+    /* of no tensor with a name: whose it is */
+    {"node", "(3,)",
+     " %1 = constant value=[[0],[1],[9]] : i64[3,1]\n %2 = gather %x, %1 dims=[0] batch=0 : f32[3,4] ! node 4 op \"Gather\"\n"
+     " %y = reduce %2 combine=sum axes=[1] : f32[3]",
+     "'index of node 4 (Gather)' holds 9 at element 2; 0 to 2 are in range", {0}},
+    {"line", "(3,)",
+     " %1 = constant value=[[0],[1],[9]] : i64[3,1]\n %2 = gather %x, %1 dims=[0] batch=0 : f32[3,4]\n"
+     " %y = reduce %2 combine=sum axes=[1] : f32[3]",
+     "'index in line 5' holds 9 at element 2; 0 to 2 are in range", {0}},
+    {"body", "(3,)",
+     " %1 = reshape %i shape=[3,1] : i64[3,1]\n %y, %t = scan %x, %1 body=@body consts=1 carries=0 length=3 reverse=0 live=0 : f32[3], i64[]",
+     "'index in line 11' holds 12 at element 0; 0 to 11 are in range", {11, 12, 0}},
     /* negative ones counted from the end: what was given is told */
     {"gather", "(3,)",
      " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = constant value=4 : i64[]\n"
@@ -540,7 +552,9 @@ START_TEST(a_bad_index_is_named)
     put_npy("i.npy", "<i8", bad_indices[_i].shape, bad_indices[_i].i, sizeof bad_indices[_i].i);
     snprintf(text, sizeof text,
              "gir 1\nmodule \"m\"\nentry @forward(input %%x : f32[3,4], input %%i : i64[3]) {\n%s\n"
-             " %%s = reduce %%y combine=sum axes=[0] : f32[]\n return (output \"s\" %%s loss)\n}\n",
+             " %%s = reduce %%y combine=sum axes=[0] : f32[]\n return (output \"s\" %%s loss)\n}\n"
+             "func @body(%%x : f32[3,4], %%2 : i64[1]) {\n %%f = reshape %%x shape=[12] : f32[12]\n"
+             " %%g = gather %%f, %%2 dims=[0] batch=0 : f32[]\n return %%g\n}\n",
              bad_indices[_i].body);
     put_text("bad.gir", text);
     for (int train = 0; train < 2; train++) {
