@@ -81,7 +81,8 @@ ir_ctx *ir_ctx_new(ir_sink *sink, void *user)
     ctx->sink = sink;
     ctx->user = user;
     const char *limit = getenv("GRADC_LIMIT_BYTES"), *fail = getenv("GRADC_FAIL_ALLOCATION");
-    ctx->limit = limit ? strtoull(limit, NULL, 10) : IR_MAX_ARENA_BYTES;
+    unsigned long long lower = limit ? strtoull(limit, NULL, 10) : 0;
+    ctx->limit = lower && lower < IR_MAX_ARENA_BYTES ? lower : IR_MAX_ARENA_BYTES;
     if (fail) {
         char *end;
         ctx->fail_at = strtoll(fail, &end, 10);
@@ -138,6 +139,18 @@ static _Noreturn void out_of_memory(ir_ctx *ctx)
     ir_throw(ctx, NULL, "out of memory");
 }
 
+static _Noreturn void beyond_limit(ir_ctx *ctx)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB"};
+    char text[96];
+    size_t n = ctx->limit;
+    int unit = 0;
+    for (; unit < 3 && n % 1024 == 0; unit++)
+        n /= 1024;
+    snprintf(text, sizeof text, "the model needs more memory to compile than the limit of %zu %s", n, units[unit]);
+    ir_throw(ctx, NULL, text);
+}
+
 /* Counts an allocation of the compiler; throws where the test hook or the limit says so. */
 static void *allocate(ir_ctx *ctx, size_t bytes)
 {
@@ -146,7 +159,7 @@ static void *allocate(ir_ctx *ctx, size_t bytes)
         out_of_memory(ctx);
     }
     if (ctx->bytes > ctx->limit || bytes > ctx->limit - ctx->bytes)
-        ir_throw(ctx, NULL, "the model needs more memory to compile than the limit of 20 GiB");
+        beyond_limit(ctx);
     void *p = NULL;
     if (posix_memalign(&p, 64, bytes))
         out_of_memory(ctx);

@@ -129,7 +129,7 @@ void *ir_grow_(ir_arena *arena, void *items, int count, int *capacity, size_t si
 /* The test hook of law 1: the n-th allocation from now on fails (1 is the next), once or, if `stay`, from then on; 0: off. */
 void ir_fail_allocation(ir_ctx *ctx, int64_t n, bool stay);
 /* The same for contexts not yet made: read by ir_ctx_new from GRADC_FAIL_ALLOCATION in the environment ("17" or "17+"). Fuzzers set
- * GRADC_LIMIT_BYTES there, in place of IR_MAX_ARENA_BYTES. */
+ * GRADC_LIMIT_BYTES there, which lowers IR_MAX_ARENA_BYTES; nothing raises it. */
 
 /* Compiling recurses as deep as subgraphs are nested and expressions of a kernel are, both bounded, and LLVM as deep as it likes: more than
  * the stack of a program's thread may hold. Calls f(data) on a thread with a stack of IR_STACK_BYTES and waits for its end; throws as f

@@ -377,7 +377,7 @@ static void read_inst(ir_parser *p, ir_body *b)
         ir_lex_skip_line(&p->lex);
         b->failed = true;
     } else if (++p->insts > IR_MAX_NODES) {
-        ir_parse_limit(p, &l.op_token, "more instructions than the limit of 1000000");
+        ir_parse_limit(p, &l.op_token, "instructions", IR_MAX_NODES);
     } else if (!l.poisoned) {
         inst = build_line(p, b, &l);
         b->failed |= !inst;
@@ -465,7 +465,7 @@ static bool read_params(ir_parser *p, ir_body *b)
         if (!read_param(p, b))
             return false;
         if (b->func->params.count > IR_MAX_NODES)
-            ir_parse_limit(p, TOKEN, "more parameters than the limit of 1000000");
+            ir_parse_limit(p, TOKEN, "parameters", IR_MAX_NODES);
         if (!ir_take(p, ',') && !ir_is(p, ')'))
             return ir_expected(p, "`,` or `)`");
     }
@@ -580,7 +580,7 @@ static ir_body *read_name(ir_parser *p, bool entry)
         return NULL;
     }
     if (p->m->funcs.count >= IR_MAX_FUNCS)
-        ir_parse_limit(p, &at, "more functions than the limit of 10000");
+        ir_parse_limit(p, &at, "functions", IR_MAX_FUNCS);
     ir_next(p);
     ir_body *b = ir_new(p->scratch, ir_body);
     b->func = ir_func_new(p->m, name);
@@ -623,7 +623,7 @@ static bool read_state(ir_parser *p, ir_state_kind kind)
     if (ir_map_get_text(&p->states, name))
         return ir_parse_error(p, &at, "there are two states of this name");
     if (p->m->states.count >= IR_MAX_NODES)
-        ir_parse_limit(p, &at, "more states than the limit of 1000000");
+        ir_parse_limit(p, &at, "states", IR_MAX_NODES);
     ir_state *s = ir_state_new(p->m, name, kind, &type);
     ir_map_put_text(&p->states, s->name, s);
     while (TOKEN->kind == IR_TOK_WORD) {

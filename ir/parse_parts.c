@@ -44,9 +44,9 @@ void ir_parse_report(ir_parser *p)
     }
 }
 
-void ir_parse_limit(ir_parser *p, const ir_token *t, const char *message)
+void ir_parse_limit(ir_parser *p, const ir_token *t, const char *what, int limit)
 {
-    ir_parse_error(p, t, "%s", message);
+    ir_parse_error(p, t, "more %s than the limit of %d", what, limit);
     ir_parse_report(p);
     ir_throw(p->ctx, NULL, NULL);
 }

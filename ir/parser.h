@@ -64,7 +64,7 @@ void ir_parse_report(ir_parser *p);
 /* Something is wrong at a token; false. */
 bool ir_parse_error(ir_parser *p, const ir_token *t, const char *format, ...) __attribute__((format(printf, 3, 4)));
 bool ir_expected(ir_parser *p, const char *what); /* … found: the current token */
-_Noreturn void ir_parse_limit(ir_parser *p, const ir_token *t, const char *message);
+_Noreturn void ir_parse_limit(ir_parser *p, const ir_token *t, const char *what, int limit); /* more … than that */
 
 static inline void ir_next(ir_parser *p) { ir_lex_next(&p->lex); }
 static inline bool ir_is(const ir_parser *p, char punct) { return ir_lex_is(&p->lex, punct); }

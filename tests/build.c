@@ -80,6 +80,33 @@ static void sink(void *user, const ir_diagnostic *d)
     snprintf(last, sizeof last, "%s", d->text);
 }
 
+/* The environment lowers the limit of memory; nothing raises it. */
+START_TEST(memory_has_a_limit)
+{
+    static const struct { const char *environment; size_t bytes; const char *due; } limits[] = {
+        {"1048576", (size_t)2 << 20, "the limit of 1 MiB"},
+        {"1000001", (size_t)2 << 20, "the limit of 1000001 bytes"},
+        {"999999999999999", (size_t)21 << 30, "the limit of 20 GiB"},
+        {"-1", (size_t)21 << 30, "the limit of 20 GiB"},
+        {"", (size_t)21 << 30, "the limit of 20 GiB"},
+    };
+    for (volatile size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        setenv("GRADC_LIMIT_BYTES", limits[i].environment, 1);
+        ir_ctx *ctx = ir_ctx_new(sink, NULL);
+        unsetenv("GRADC_LIMIT_BYTES");
+        ir_try frame;
+        *last = '\0';
+        if (!setjmp(ir_try_push(ctx, &frame))) {
+            ir_alloc(ir_arena_new(ctx), limits[i].bytes);
+            ck_abort_msg("%s: no limit", limits[i].environment);
+        }
+        ck_assert_msg(strstr(last, limits[i].due) != NULL, "%s: %s", limits[i].environment, last);
+        ir_ctx_free(ctx);
+    }
+    reports = 0;
+}
+END_TEST
+
 START_TEST(builder_infers_and_refuses)
 {
     ir_ctx *ctx = ir_ctx_new(sink, NULL);
@@ -119,6 +146,7 @@ int main(void)
     tcase_add_test(c, sixteen_bit_floats_round_to_nearest_even);
     tcase_add_test(c, sizes_are_checked);
     tcase_add_test(c, each_failed_allocation_comes_back);
+    tcase_add_test(c, memory_has_a_limit);
     tcase_add_test(c, builder_infers_and_refuses);
     suite_add_tcase(s, c);
     return suite_run(s);

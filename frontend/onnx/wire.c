@@ -7,6 +7,7 @@
  * message that stands twice is merged, as the standard says; protobuf-c copies at each merge, so their number is bounded. */
 #include "frontend/onnx/reader.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { MAX_MESSAGE_DEPTH = 4 * IR_MAX_DEPTH, MAX_REPEATS = 16, WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
@@ -28,6 +29,13 @@ static bool fail(const walker *w, const unsigned char *at, const char *what)
 {
     ir_report(w->ctx, IR_ERROR, w->loc, "not a valid ONNX file: %s, at byte %lld", what, (long long)(at - w->start));
     return false;
+}
+
+static bool too_many(const walker *w, const unsigned char *at, const char *what)
+{
+    char text[64];
+    snprintf(text, sizeof text, "it holds more than %d %s", IR_MAX_MESSAGES, what);
+    return fail(w, at, text);
 }
 
 static bool varint(const walker *w, level *l, uint64_t *out)
@@ -106,7 +114,7 @@ static bool bytes_field(walker *w, level *l, const ProtobufCFieldDescriptor *f, 
             l->seen |= 1u << position;
         }
         if (++w->messages > IR_MAX_MESSAGES)
-            return fail(w, at, "it holds more than 8000000 messages");
+            return too_many(w, at, "messages");
         *inner = (level){f->descriptor, at, end, 0};
     } else if (f->type != PROTOBUF_C_TYPE_BYTES) {
         return f->label == PROTOBUF_C_LABEL_REPEATED ? packed_ok(w, f, at, end) : fail(w, at, "a field has the wrong wire type");
@@ -126,7 +134,7 @@ static bool one_field(walker *w, level *l, level *inner)
     int wire = (int)(tag & 7);
     const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(l->type, (unsigned)(tag >> 3));
     if (!f && ++w->unknown > IR_MAX_MESSAGES)
-        return fail(w, at, "it holds more than 8000000 unknown fields");
+        return too_many(w, at, "unknown fields");
     if (f && wire != wire_of(f->type) && wire != WIRE_BYTES)
         return fail(w, at, "a field has the wrong wire type");
     if (wire == WIRE_VARINT)
