@@ -192,12 +192,20 @@ static const struct kind *find_kind(attachment *a, const char *name)
     return NULL;
 }
 
-static bool has_option(attachment *a, const struct kind *kind, const char *name)
+/* The kind's option of that name, which is new in `seen` (by bit). */
+static bool has_option(attachment *a, const struct kind *kind, const char *name, unsigned *seen)
 {
     int n = 0;
-    for (; kind->options[n]; n++)
-        if (!strcmp(kind->options[n], name))
-            return true;
+    for (; kind->options[n]; n++) {
+        if (strcmp(kind->options[n], name))
+            continue;
+        if (*seen >> n & 1) {
+            api_usage(a->s, "--attach-loss=%s: '%s' is given twice", a->text, name);
+            return false;
+        }
+        *seen |= 1u << n;
+        return true;
+    }
     api_usage(a->s, "--attach-loss=%s: %s has no '%s'; there is %s", a->text, kind->name, name, api_list(a->s->arena, kind->options, n));
     return false;
 }
@@ -209,6 +217,7 @@ static const struct kind *read_kind(attachment *a, size_t length)
     if (comma)
         *comma = 0;
     const struct kind *kind = find_kind(a, text);
+    unsigned seen = 0;
     for (char *at = comma; kind && at;) {
         char *name = at + 1, *next = strchr(name, ','), *value = strchr(name, '=');
         if (next)
@@ -218,7 +227,7 @@ static const struct kind *read_kind(attachment *a, size_t length)
             return NULL;
         }
         *value = 0;
-        if (!has_option(a, kind, name) || !set_option(a, name, value + 1))
+        if (!has_option(a, kind, name, &seen) || !set_option(a, name, value + 1))
             return NULL;
         at = next;
     }
