@@ -40,6 +40,7 @@ static const struct {
     {"-Werror -Wno-error", 'w'},
     {"-Werror=declared-shape", 'e'},
     {"-Werror=training-info", 'w'},
+    {"-Werror=declared-shape -Wno-error", 'e'},
     {"-Werror=declared-shape -Wno-error=declared-shape", 'w'},
     {"-Werror -Wno-error=declared-shape", 'w'},
     {"-Wno-error=declared-shape -Werror", 'w'},
