@@ -415,8 +415,8 @@ const char *ir_extent_fault(const ir_module *m, ir_arena *arena)
     for (int i = 0; i < m->funcs.count; i++) {
         extent e = extent_of(m->funcs.items[i], known);
         if (e.bodies > IR_MAX_BODIES || e.insts > IR_MAX_INSTS)
-            return ir_format(arena, "functions name each other into %.3g loops and branches and %.3g instructions; %d and %d are the limits",
-                             e.bodies, e.insts, IR_MAX_BODIES, IR_MAX_INSTS);
+            return ir_format(arena, "functions name each other into %.*g loops and branches and %.*g instructions; %d and %d are the limits",
+                             e.bodies < 1e15 ? 15 : 3, e.bodies, e.insts < 1e15 ? 15 : 3, e.insts, IR_MAX_BODIES, IR_MAX_INSTS);
     }
     return NULL;
 }

@@ -290,6 +290,8 @@ START_TEST(attached_losses_name_what_there_is)
         {"huber,delta=0", "delta=0"},
         {"mse,reduction=none", "mean or sum is due"},
         {"nll,weight=w.npy", "weight=@FILE.npy is due"},
+        {"mse,reduction=sum,reduction=mean", "'reduction' is given twice"},
+        {"nll,smoothing=0,reduction=sum,smoothing=0.1", "'smoothing' is given twice"},
         {"mse:z", "KIND:OUTPUT is due"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -366,7 +368,7 @@ START_TEST(functions_that_double_are_refused_before_they_grow)
     api_session *s = api_session_in(ctx, arena);
     ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
     ck_assert_msg(m && !api_take(s, API_INFO, m, "test.gir"), "%s", errors);
-    ck_assert_msg(strstr(errors, "limits"), "%s", errors);
+    ck_assert_msg(strstr(errors, "limits") && !strstr(errors, "e+"), "%s", errors);
     free(text);
 }
 END_TEST
