@@ -427,6 +427,57 @@ static void wire_bools(wire *w, const char *name, const char *bytes)
     wire_close(w, 5, end); /* initializer */
 }
 
+/* Both of which onnx.proto would have: which one counts is nowhere said. */
+START_TEST(elements_stand_in_one_place)
+{
+    wire w = {0};
+    wire_value(&w, GRAPH_OUTPUT, "y", 1, (const int64_t[]){2});
+    size_t tensor = wire_mark(&w);
+    wire_bytes(&w, "12345678", 8);
+    wire_close(&w, 9, tensor); /* raw_data */
+    wire_text(&w, 8, "b");
+    size_t end = wire_mark(&w);
+    wire_bytes(&w, "12345678", 8);
+    wire_close(&w, 4, end); /* float_data */
+    wire_number(&w, 2, 1);
+    wire_number(&w, 1, 2);
+    wire_close(&w, GRAPH_INITIALIZER, tensor);
+    wire_node(&w, "Neg", "n", "b", "y");
+    wire_model(&w, "twice.onnx");
+    gradc("info", "twice.onnx");
+    ck_exit(1, "info");
+    ck_says("twice.onnx: error: tensor 'b' has its elements in two places");
+}
+END_TEST
+
+START_TEST(scales_fit_the_axis)
+{
+    static const struct {
+        int rank;
+        int64_t dim[2];
+        const char *type;
+    } scales[] = {{2, {1, 2}, "f32[1,2]"}, {1, {3}, "f32[3]"}, {1, {0}, "f32[0]"}};
+    for (int i = 0; i < 3; i++) {
+        wire w = {0};
+        char due[200];
+        wire_value(&w, GRAPH_INPUT, "x", 2, (const int64_t[]){2, 2});
+        wire_typed(&w, GRAPH_OUTPUT, "y", 2, 2, (const int64_t[]){2, 2}); /* u8 */
+        wire_tensor(&w, "s", 1, scales[i].rank, scales[i].dim, "\0\0\x80\x3f\0\0\x80\x3f\0\0\x80\x3f", i == 0 ? 8 : i == 1 ? 12 : 0);
+        size_t node = wire_mark(&w);
+        wire_text(&w, NODE_OP, "QuantizeLinear");
+        wire_text(&w, NODE_OUTPUT, "y");
+        wire_text(&w, NODE_INPUT, "s");
+        wire_text(&w, NODE_INPUT, "x");
+        wire_close(&w, GRAPH_NODE, node);
+        wire_model(&w, "scales.onnx");
+        gradc("info", "scales.onnx");
+        ck_exit(1, "info");
+        snprintf(due, sizeof due, "(QuantizeLinear): error: a scale or zero point is %s, of f32[2,2]", scales[i].type);
+        ck_says(due);
+    }
+}
+END_TEST
+
 /* Bytes of a bool tensor that are neither 0 nor 1 mean 1. */
 START_TEST(a_boolean_is_0_or_1)
 {
@@ -542,6 +593,8 @@ int main(void)
     tcase_add_test(c, a_boolean_is_0_or_1);
     tcase_add_test(c, names_reach_json_whole);
     tcase_add_test(c, files_are_named_inside_the_folder);
+    tcase_add_test(c, elements_stand_in_one_place);
+    tcase_add_test(c, scales_fit_the_axis);
     tcase_add_test(c, weights_beside_a_text_are_not_believed);
     suite_add_tcase(s, c);
     return suite_run(s);

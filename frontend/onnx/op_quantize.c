@@ -28,8 +28,13 @@ static ir_value *per_axis(onnx_node *n, ir_value *v)
     }
     if (!v || ir_count(&v->type) == 1)
         return v ? ir_broadcast_to(n->b, ir_reshape(n->b, v, 0, NULL), X->type.rank, X->type.dim) : NULL;
-    if (v->type.rank != 1 || !onnx_axis(n, axis, X->type.rank, &axis))
+    if (!onnx_axis(n, axis, X->type.rank, &axis))
         return NULL;
+    if (v->type.rank != 1 || v->type.dim[0] != X->type.dim[axis]) {
+        onnx_error(n, "a scale or zero point is %s, of %s: one number, or one for each element of the axis, is due",
+                   ir_type_text(n->r->scratch, &v->type), ir_type_text(n->r->scratch, &X->type));
+        return NULL;
+    }
     return ir_broadcast(n->b, v, X->type.rank, X->type.dim, &axis);
 }
 

@@ -164,16 +164,22 @@ ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorPr
         return NULL;
     int64_t bytes = ir_bytes(&l.type);
     const char *name = t->name ? t->name : "";
+    bool in_fields = t->n_float_data + t->n_int32_data + t->n_int64_data + t->n_double_data + t->n_uint64_data + t->n_string_data > 0;
+    if (t->has_raw_data + in_fields + (t->data_location == 1) > 1) {
+        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' has its elements in two places: one of raw bytes, a field of a type and another file is due",
+                  name);
+        return NULL;
+    }
     if (t->data_location == 1) {
         ir_data data;
-        if (t->has_raw_data || !external(r, loc, t, bytes, &data))
+        if (!external(r, loc, t, bytes, &data))
             return NULL;
         from_bytes(r, &l, data.bytes);
     } else if (t->data_location) {
         ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': data location %d is not known", name, t->data_location);
         return NULL;
     } else if (t->has_raw_data) {
-        if (t->raw_data.len != (size_t)bytes || t->n_float_data + t->n_int32_data + t->n_int64_data + t->n_double_data + t->n_uint64_data) {
+        if (t->raw_data.len != (size_t)bytes) {
             ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' holds %zu raw bytes, %s needs %lld", name, t->raw_data.len,
                       ir_type_text(r->scratch, &l.type), (long long)bytes);
             return NULL;
