@@ -56,7 +56,8 @@ bool api_optimise(api_session *s)
 cg_request api_request(api_session *s)
 {
     const api_options *o = &s->options;
-    cg_request r = {.prefix = o->prefix ? o->prefix : s->stem,
+    cg_request r = {.file = s->path,
+                    .prefix = o->prefix ? o->prefix : s->stem,
                     .spec = s->spec,
                     .nspecs = s->nspecs,
                     .dim_name = s->dim_name,

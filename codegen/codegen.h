@@ -37,6 +37,7 @@ extern const int cg_member_order[CG_ENTRIES];
 
 typedef struct cg_request {
     const char *name;            /* of the model, raw; NULL: that of the first module */
+    const char *file;            /* that the model came from, for messages; NULL: none */
     const char *prefix;          /* of symbols; cleaned by cg_compile */
     const cg_spec *spec;
     int nspecs;                  /* at least 1 */

@@ -33,6 +33,7 @@ typedef struct cg_model {
     ir_ctx *ctx;
     ir_arena *arena;
     const cg_request *r;
+    ir_loc place;                 /* the file, for messages */
     cg_object *o;
     cg_entry *entry;              /* [nspecs][CG_ENTRIES] */
     IR_LIST(const ir_state *) states; /* those of the object, in the order of gradc_rt_model.state; of the first module */

@@ -25,7 +25,7 @@ static int64_t place(cg_model *m, int64_t *total, int64_t bytes)
 {
     int64_t at = *total, end;
     if (!ir_size_add(at, bytes, &end) || !ir_size_align(end, ALIGN, total))
-        ir_throw(m->ctx, NULL, "the model's memory is too large");
+        ir_throw(m->ctx, &m->place, "the model's memory is too large");
     return at;
 }
 
@@ -52,7 +52,7 @@ static bool add_member(cg_model *m, int spec, const ir_port *p, bool result)
     int i = find_member(part, p->name);
     if (i < 0) {
         if (part->count == (int)GRADC_RT_MAX_PORTS) {
-            ir_report(m->ctx, IR_ERROR, NULL, "a model has at most %u inputs and outputs each", GRADC_RT_MAX_PORTS);
+            ir_report(m->ctx, IR_ERROR, &m->place, "a model has at most %u inputs and outputs each", GRADC_RT_MAX_PORTS);
             return false;
         }
         cg_member member = {.name = p->name, .type = ir_array(m->arena, const ir_type *, m->r->nspecs), .dim_names = p->dim_names};
@@ -102,7 +102,7 @@ static bool name_members(cg_model *m)
     bool *renamed = ir_array(m->arena, bool, r->nrenames + 1), fine = true;
     for (int i = 0; i < r->nrenames; i++)
         if (!cg_is_member_name(m->arena, r->rename[i].to)) {
-            ir_report(m->ctx, IR_ERROR, NULL, "'%s' is no name in C", r->rename[i].to);
+            ir_report(m->ctx, IR_ERROR, &m->place, "'%s' is no name in C", r->rename[i].to);
             fine = false;
         }
     m->o->ndims = r->ndims;
@@ -117,7 +117,7 @@ static bool name_members(cg_model *m)
     }
     for (int i = 0; i < r->nrenames; i++)
         if (!renamed[i]) {
-            ir_report(m->ctx, IR_ERROR, NULL, "no input or output is named '%s'", r->rename[i].from);
+            ir_report(m->ctx, IR_ERROR, &m->place, "no input or output is named '%s'", r->rename[i].from);
             fine = false;
         }
     cg_part *hyper = &m->o->part[CG_HYPER];
@@ -164,10 +164,10 @@ static void place_grads(cg_model *m, const bool *used)
             continue;
         int64_t width = ir_dtypes[s->type.dtype].bytes > m->grad_element ? ir_dtypes[s->type.dtype].bytes : m->grad_element, at;
         if (!ir_size_align(total, width, &at) || !ir_size_add(at, ir_bytes(&s->type), &total) || !ir_size_add(m->grad_at, at, &s->at))
-            ir_throw(m->ctx, NULL, "the model's memory is too large");
+            ir_throw(m->ctx, &m->place, "the model's memory is too large");
     }
     if (!ir_size_align(total, m->grad_element, &total))
-        ir_throw(m->ctx, NULL, "the model's memory is too large");
+        ir_throw(m->ctx, &m->place, "the model's memory is too large");
     m->grad_count = total / m->grad_element;
     m->o->sizes.grads = total;
     place(m, &m->state_bytes, total);
@@ -348,11 +348,11 @@ static bool gather_entries(cg_model *m)
             if (s && !f != !m->entry[e].f)
                 BUG("the specialisations differ in the entry %s", cg_entry_names[e]);
             if (!f && r->entries >> e & 1) {
-                ir_report(m->ctx, IR_ERROR, NULL, "the model has no entry '%s'", cg_entry_names[e]);
+                ir_report(m->ctx, IR_ERROR, &m->place, "the model has no entry '%s'", cg_entry_names[e]);
                 return false;
             }
             if (f && f->params.count + f->results.count > (int)(GRADC_RT_MAX_PORTS + (unsigned)r->spec[s].module->states.count * 2)) {
-                ir_report(m->ctx, IR_ERROR, NULL, "an entry has at most %u inputs and outputs", GRADC_RT_MAX_PORTS);
+                ir_report(m->ctx, IR_ERROR, &m->place, "an entry has at most %u inputs and outputs", GRADC_RT_MAX_PORTS);
                 return false;
             }
         }
@@ -410,6 +410,7 @@ cg_model *cg_model_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
     m->ctx = ctx;
     m->arena = arena;
     m->r = r;
+    m->place = (ir_loc){.file = r->file, .node = -1};
     m->o = ir_new(arena, cg_object);
     m->o->prefix = cg_clean_prefix(arena, r->prefix ? r->prefix : r->spec[0].module->name);
     if (!gather_entries(m) || !gather_members(m))
@@ -423,7 +424,7 @@ cg_model *cg_model_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
             continue;
         lay_out_entry(m, &m->entry[i]);
         if (m->entry[i].nports > (int)GRADC_RT_MAX_PORTS) {
-            ir_report(ctx, IR_ERROR, NULL, "an entry has at most %u inputs and outputs", GRADC_RT_MAX_PORTS);
+            ir_report(ctx, IR_ERROR, &m->place, "an entry has at most %u inputs and outputs", GRADC_RT_MAX_PORTS);
             return NULL;
         }
     }
@@ -435,7 +436,8 @@ cg_model *cg_model_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
     place(m, &total, m->scratch_bytes);
     sizes->arena = total;
     if ((uint64_t)total > IR_MAX_ARENA_BYTES) {
-        ir_report(ctx, IR_ERROR, NULL, "the model needs %lld bytes of memory; %lld are the limit", (long long)total, (long long)IR_MAX_ARENA_BYTES);
+        ir_report(ctx, IR_ERROR, &m->place, "the model needs %lld bytes of memory; %lld are the limit", (long long)total,
+                  (long long)IR_MAX_ARENA_BYTES);
         return NULL;
     }
     m->o->id = hash(m);

@@ -18,6 +18,18 @@ typedef struct verifier {
     bool user, ok;
 } verifier;
 
+/* Of the instruction, else the file that the module's instructions come from; NULL: not known. */
+static const ir_loc *place_of(verifier *v)
+{
+    if (v->inst)
+        return v->inst->loc;
+    for (int i = 0; i < v->m->funcs.count; i++)
+        IR_FOR (inst, v->m->funcs.items[i])
+            if (inst->loc)
+                return ir_memdup(v->arena, &(ir_loc){.file = inst->loc->file, .node = -1}, sizeof(ir_loc));
+    return NULL;
+}
+
 static bool wrong(verifier *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static bool wrong(verifier *v, const char *format, ...)
 {
@@ -28,7 +40,7 @@ static bool wrong(verifier *v, const char *format, ...)
     v->ok = false;
     const char *func = v->func ? ir_format(v->arena, "@%s: ", v->func->name) : "", *op = v->inst ? ir_ops[v->inst->op].name : "";
     if (v->user) {
-        ir_report(v->m->ctx, IR_ERROR, v->inst ? v->inst->loc : NULL, "%s%s%s%s", func, op, *op ? ": " : "", text);
+        ir_report(v->m->ctx, IR_ERROR, place_of(v), "%s%s%s%s", func, op, *op ? ": " : "", text);
         return false;
     }
     if (v->inst) {

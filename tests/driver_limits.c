@@ -353,7 +353,7 @@ START_TEST(inputs_and_outputs)
     inputs(GRADC_RT_MAX_PORTS - 1);
     is_within("compile", "limit.gir");
     inputs(GRADC_RT_MAX_PORTS);
-    is_refused("512", "compile", "limit.gir");
+    is_refused("limit.gir: error: an entry has at most 512", "compile", "limit.gir");
 }
 END_TEST
 

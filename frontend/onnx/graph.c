@@ -391,7 +391,7 @@ static bool one_node(onnx_scope *s, const Onnx__NodeProto *p, int index)
 static bool run_nodes(onnx_scope *s, Onnx__NodeProto *const *node, size_t count)
 {
     if (count > IR_MAX_NODES) {
-        ir_report(s->r->ctx, IR_ERROR, NULL, "a graph has %zu nodes, the limit is %d", count, IR_MAX_NODES);
+        ir_report(s->r->ctx, IR_ERROR, &(ir_loc){.file = s->r->file, .node = -1}, "a graph has %zu nodes, the limit is %d", count, IR_MAX_NODES);
         return false;
     }
     for (size_t i = 0; i < count; i++)

@@ -29,7 +29,7 @@ static void read_lists(onnx_reader *r)
         const char *domain = f->domain && strcmp(f->domain, "ai.onnx") ? f->domain : "";
         const char *key = ir_format(r->scratch, "%s:%s:%s", domain, f->name ? f->name : "", f->overload ? f->overload : "");
         if (ir_map_get_text(&r->functions, key))
-            ir_report(r->ctx, IR_ERROR, NULL, "two functions are called %s", key);
+            ir_report(r->ctx, IR_ERROR, &(ir_loc){.file = r->file, .node = -1}, "two functions are called %s", key);
         ir_map_put_text(&r->functions, key, (void *)f);
     }
 }
