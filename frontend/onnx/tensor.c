@@ -214,8 +214,8 @@ ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__Sp
     ir_type type = {.dtype = values->type.dtype, .rank = (int)t->n_dims};
     bool ok = t->n_dims <= IR_MAX_RANK && at->type.dtype == IR_I64 && values->type.rank == 1 && at->type.rank >= 1 && at->type.rank <= 2 &&
               at->type.dim[0] == values->type.dim[0] && (at->type.rank == 1 || at->type.dim[1] == (int64_t)t->n_dims);
-    if (ok)
-        memcpy(type.dim, t->dims, t->n_dims * sizeof *t->dims);
+    for (int i = 0; ok && i < type.rank; i++) /* a scalar's dims are NULL */
+        type.dim[i] = t->dims[i];
     ok = ok && ir_type_ok(&type) && ir_bytes(&type) <= IR_MAX_FOLD_BYTES;
     if (ok && !onnx_unpacks(r, loc, ir_bytes(&type)))
         return NULL;
