@@ -44,6 +44,7 @@ static void clean(ir_func *f)
     partition_clean(f);
 }
 
+/* The joint function, and which targets a gradient flows to. */
 static ir_func *joint(build *t, const char *name, const int *cotangents, int ncotangents, const int *wrt, int nwrt)
 {
     ir_state **states = ir_array(t->scratch, ir_state *, t->ntargets);
@@ -55,8 +56,18 @@ static ir_func *joint(build *t, const char *name, const int *cotangents, int nco
     if (!f)
         return NULL;
     clean(f);
-    for (int i = 0; i < t->ntargets; i++)
+    bool all = true;
+    for (int i = 0; i < t->ntargets; i++) {
         t->target[i].flows = !match_is(f->results.items[t->source->results.count + i].value, 0);
+        all &= t->target[i].flows;
+    }
+    if (all || ncotangents)
+        return f;
+    /* Where the loss's cotangent is the constant 1, a gradient may fold to 0, as that of x - x does. It flows all the same, and an optimizer's
+     * decay with it: what the cotangent is does not decide. */
+    ir_func *any = joint(t, "flows", &t->source->loss, 1, NULL, 0);
+    if (any)
+        ir_func_remove(any);
     return f;
 }
 

@@ -365,6 +365,29 @@ START_TEST(step_is_forward_backward_update)
 }
 END_TEST
 
+/* A gradient that cancels out is 0 and decays, as torch's; a parameter that no gradient flows to stays. */
+START_TEST(what_cancels_decays)
+{
+    ir_module *m = parse("gir 1\nmodule \"m\"\nparam \"w\" : f32[] trainable init 2\nparam \"u\" : f32[] trainable init 3.5\n"
+                         "entry @forward( state %w : f32[], state %u : f32[] ) {\n"
+                         "    %1 = sub %w, %w : f32[]\n    %2 = floor %u : f32[]\n    %3 = add %1, %2 : f32[]\n"
+                         "    return ( output \"loss\" %3 loss )\n}\n");
+    ck_assert(build(m, "adamw", NULL, 1, 0));
+    machine whole = start(m), parts = start(m);
+    set_presets(&whole, train_optimizer_by_name("adamw"));
+    set_presets(&parts, train_optimizer_by_name("adamw"));
+    set_number(&parts, "gradient loss", 1);
+    run(&whole, "step");
+    zero_grad(&parts);
+    run(&parts, "forward_train");
+    run(&parts, "backward");
+    run(&parts, "update");
+    same_states("one step", &parts, &whole, 0);
+    ck_assert(fabs(ir_literal_get(state(&whole, "w"), 0) - 2 * (1 - 0.1 * 0.01)) < 1e-6);
+    ck_assert(ir_literal_get(state(&whole, "u"), 0) == 3.5);
+}
+END_TEST
+
 /* The slope of the loss along a parameter's element, from two calls of forward_train. */
 static double slope(machine x, const char *name, int at)
 {
@@ -507,6 +530,7 @@ int main(void)
     tcase_add_test(c, optimizers_are_listed);
     tcase_add_test(c, optimizers_follow_torch);
     tcase_add_test(c, step_is_forward_backward_update);
+    tcase_add_test(c, what_cancels_decays);
     tcase_add_test(c, backward_is_the_derivative_in_double);
     tcase_add_test(c, double_trains_in_double);
     tcase_add_test(c, gradients_add_up);
