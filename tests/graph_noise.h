@@ -23,6 +23,7 @@ typedef struct noise {
     uint64_t random;
     double size;  /* of the moves, in those said above */
     bool flushes; /* denormals are zero */
+    bool pads;    /* padding of convolutions is multiplied */
     bool exact_too; /* exact operations are moved as well: code may get there another way */
 } noise;
 
@@ -224,6 +225,17 @@ static inline void noise_flush(ir_literal *r)
     }
 }
 
+/* Padding of a convolution may be multiplied by what is infinite or no number (docs/numbers.md). */
+static inline void noise_padding(ir_literal *const *operand, ir_literal *r)
+{
+    bool finite = true;
+    for (int k = 0; k < 2; k++)
+        for (int64_t i = 0; i < ir_count(&operand[k]->type) && finite; i++)
+            finite = isfinite(ir_literal_get(operand[k], i));
+    for (int64_t i = 0; i < ir_count(&r->type) && !finite; i++)
+        ir_literal_set(r, i, NAN);
+}
+
 /* An ir_eval_watch; user is a noise. */
 static inline void noise_watch(void *user, const ir_inst *inst, ir_literal *const *operand, ir_literal **result)
 {
@@ -233,6 +245,8 @@ static inline void noise_watch(void *user, const ir_inst *inst, ir_literal *cons
         if (!ir_is_float(r->type.dtype))
             continue;
         ir_combine c = noise_combine(inst);
+        if (inst->op == IR_OP_convolution && z->pads)
+            noise_padding(operand, r);
         if (z->size > 0 && c == IR_SUM)
             noise_sum(z, inst, operand, r);
         else if (z->size > 0 && c == IR_PROD)
@@ -273,6 +287,7 @@ static inline void reference_sample(reference *r)
                        : k < NOISE_FEW ? 1
                                        : 0.5 + k % 4,
                .flushes = k == 0 || k % 2,
+               .pads = k % 2,
                .exact_too = k >= NOISE_FEW && k % 3 == 0};
     bool bad = false;
     r->sample[k] = ir_array(r->arena, ir_literal *, r->f->results.count + 1);
