@@ -130,7 +130,7 @@ typedef struct api_facts {
         int64_t context, params, stats, optimizer, counters, grads, saved, scratch, arena;
     } bytes;                    /* of the arena; valid after api_optimise */
 } api_facts;
-extern const char *const api_entry_names[];
+const char *api_entry_name(int e); /* forward, forward_train, backward, update, step; NULL from 5 on */
 const api_facts *api_facts_of(api_session *s);
 
 /* Every node, with what it says of forward and backward. */
@@ -156,7 +156,7 @@ typedef struct api_timing {
     double min_us, median_us, p90_us;
     int calls;
 } api_timing;
-/* Times entry e (index in api_entry_names) with inputs from files, or random ones; false if there is none such. */
+/* Times entry e (see api_entry_name) with inputs from files, or random ones; false if there is none such. */
 bool api_time(api_session *s, int e, double seconds, api_timing *out);
 /* Where the time of the entry timed last went, with --profile: the largest part first. */
 typedef struct api_part {

@@ -343,12 +343,12 @@ void api_profile(api_session *s, int e, const api_timing *t, api_parts *out)
     const uint64_t *counter = p->count ? api_machine_counters(s->machine) : NULL;
     double total = 0;
     for (int i = 0; i < p->count; i++)
-        total += strcmp(p->items[i].entry, api_entry_names[e]) ? 0 : (double)counter[i];
+        total += strcmp(p->items[i].entry, api_entry_name(e)) ? 0 : (double)counter[i];
     for (int i = 0; i < p->count && total > 0; i++) {
         const cg_place *x = &p->items[i];
         double share = (double)counter[i] / total, us = share * t->median_us;
         api_part part = {x->kind, x->what, x->origin, x->phase, us, share, us > 0 ? x->flops / us / 1e3 : 0};
-        if (!strcmp(x->entry, api_entry_names[e]))
+        if (!strcmp(x->entry, api_entry_name(e)))
             IR_PUSH(s->arena, out, part);
     }
     if (out->count)

@@ -86,7 +86,7 @@ const api_facts *api_facts_of(api_session *s)
         v[k] = variant_of(s, k);
     *facts = (api_facts){.name = m->name, .loss = s->loss, .dim_name = s->dim_name, .ndims = s->ndims, .variant = v, .nvariants = s->nspecs};
     for (int e = 0; e < (int)GRADC_RT_KINDS; e++)
-        facts->entry[e] = ir_entry_by_name(m, api_entry_names[e]) != NULL;
+        facts->entry[e] = ir_entry_by_name(m, api_entry_name(e)) != NULL;
     for (int i = 0; i < m->states.count; i++) {
         const ir_state *x = m->states.items[i];
         if (x->kind <= IR_STAT)

@@ -6,7 +6,10 @@
 
 #include <string.h>
 
-const char *const api_entry_names[] = {"forward", "forward_train", "backward", "update", "step", NULL};
+const char *api_entry_name(int e)
+{
+    return e < CG_ENTRIES ? cg_entry_names[e] : NULL;
+}
 
 /* ---- Loss ---- */
 
@@ -116,9 +119,9 @@ static bool wanted_entries(api_session *s, unsigned *out)
     *out = 0;
     for (int i = 0; i < s->options.entries.count; i++) {
         int e = 0;
-        while (api_entry_names[e] && strcmp(api_entry_names[e], s->options.entries.items[i]))
+        while (api_entry_name(e) && strcmp(api_entry_name(e), s->options.entries.items[i]))
             e++;
-        const char *wrong = !api_entry_names[e]                                             ? "there is no entry '%s'"
+        const char *wrong = !api_entry_name(e)                                              ? "there is no entry '%s'"
                             : e != GRADC_RT_FORWARD && !s->options.train                    ? "'%s' needs --train"
                             : (e == GRADC_RT_UPDATE || e == GRADC_RT_STEP) && !s->optimizer ? "'%s' needs an optimizer: --train=OPT"
                                                                                             : NULL;
@@ -226,7 +229,7 @@ static bool is_built(api_session *s, const ir_module *m)
 {
     const char *found = NULL;
     for (int e = GRADC_RT_FORWARD + 1; e < (int)GRADC_RT_KINDS && !found; e++)
-        found = ir_entry_by_name(m, api_entry_names[e]) ? api_entry_names[e] : NULL;
+        found = ir_entry_by_name(m, api_entry_name(e)) ? api_entry_name(e) : NULL;
     if (found)
         api_error(s, "%s: the entry @%s is there already: all entries are compiled as they stand, without --train and --entries", s->path, found);
     return found;

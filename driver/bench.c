@@ -24,7 +24,7 @@ static void print_json(api_session *s, const api_timing *t, const bool *has, dou
     json_t *o = json_object();
     for (int i = 0; i < SHOWN; i++)
         if (has[i])
-            json_object_set_new(o, api_entry_names[shown[i]],
+            json_object_set_new(o, api_entry_name(shown[i]),
                                 json_pack("{s:f, s:f, s:f}", "min_us", t[i].min_us, "median_us", t[i].median_us, "p90_us", t[i].p90_us));
     json_object_set_new(o, "compile_s", json_real(compile_s));
     json_object_set_new(o, "arena_bytes", json_integer(arena));
@@ -38,7 +38,7 @@ static void print_profile(api_session *s, int e, const api_timing *t)
     enum { SHOW = 40 };
     api_parts parts = {0};
     api_profile(s, e, t, &parts);
-    printf("\n%s\n%10s %6s %8s %-11s %-9s %s\n", api_entry_names[e], "us", "share", "GFLOP/s", "kernel", "phase", "what; from");
+    printf("\n%s\n%10s %6s %8s %-11s %-9s %s\n", api_entry_name(e), "us", "share", "GFLOP/s", "kernel", "phase", "what; from");
     for (int i = 0; i < parts.count && i < SHOW; i++) {
         const api_part *p = &parts.items[i];
         printf("%10.2f %5.1f%% ", p->us, p->share * 100);
@@ -78,6 +78,6 @@ void run_bench(api_session *s, const char *model)
     printf("%-14s %12s %12s %12s %8s\n", "entry", "min us", "median us", "p90 us", "calls");
     for (int i = 0; i < SHOWN; i++)
         if (has[i])
-            printf("%-14s %12.2f %12.2f %12.2f %8d\n", api_entry_names[shown[i]], t[i].min_us, t[i].median_us, t[i].p90_us, t[i].calls);
+            printf("%-14s %12.2f %12.2f %12.2f %8d\n", api_entry_name(shown[i]), t[i].min_us, t[i].median_us, t[i].p90_us, t[i].calls);
     printf("compiled in %.2f s, arena %lld bytes, for %s\n", compile_s, (long long)f->bytes.arena, api_cpu(s));
 }

@@ -67,9 +67,9 @@ static json_t *json_variants(api_session *s, const api_facts *f)
 static void print_json(api_session *s, const api_facts *f)
 {
     json_t *entries = json_array(), *bytes = json_object();
-    for (int i = 0; api_entry_names[i]; i++)
+    for (int i = 0; api_entry_name(i); i++)
         if (f->entry[i])
-            json_array_append_new(entries, json_string(api_entry_names[i]));
+            json_array_append_new(entries, json_string(api_entry_name(i)));
     for (int i = 0; i < ROWS; i++)
         json_object_set_new(bytes, rows[i].key, json_integer(bytes_of(f, i)));
     json_t *all =
@@ -102,9 +102,9 @@ void run_info(api_session *s, const char *model)
         return;
     }
     printf("model %s, entries", api_shown(s, f->name));
-    for (int i = 0; api_entry_names[i]; i++)
+    for (int i = 0; api_entry_name(i); i++)
         if (f->entry[i])
-            printf(" %s", api_entry_names[i]);
+            printf(" %s", api_entry_name(i));
     printf("\nloss: %s\n", f->loss ? api_shown(s, f->loss) : "none");
     for (int k = 0; k < f->nvariants; k++)
         print_variant(s, f, &f->variant[k]);
