@@ -237,7 +237,17 @@ static void list_nodes(const gaps *g, api_nodes *out)
     }
 }
 
-/* True: all nodes have a forward, and nothing was said yet of the rest. */
+/* Those of reading; the session knows which are on. */
+static void tell_warnings(gaps *g)
+{
+    for (int i = 0; i < g->warnings.count; i++) {
+        const ir_diagnostic *w = &g->warnings.items[i];
+        ir_warn(g->s->ctx, (ir_warning)(w->warning - ir_warnings), w->loc, "%s", w->text);
+    }
+    g->warnings.count = 0;
+}
+
+/* True: all nodes have a forward, and nothing was said yet of the rest, nor any warning. */
 static bool read_nodes(gaps *g, ir_ctx *ctx, const onnx_options *o)
 {
     api_session *s = g->s;
@@ -246,10 +256,7 @@ static bool read_nodes(gaps *g, ir_ctx *ctx, const onnx_options *o)
         without_rule(g, m);
     if (m && all_forward(g, &s->facts))
         return true;
-    for (int i = 0; i < g->warnings.count; i++) { /* the session knows whether it is one */
-        const ir_diagnostic *w = &g->warnings.items[i];
-        ir_warn(s->ctx, (ir_warning)(w->warning - ir_warnings), w->loc, "%s", w->text);
-    }
+    tell_warnings(g);
     if (m && api_check_names(s, m))
         api_warn(s, m);
     return false;
@@ -267,8 +274,10 @@ static bool check_nodes(gaps *g, const onnx_options *o, api_nodes *out)
     if (!setjmp(ir_try_push(ctx, &frame))) {
         forward = read_nodes(g, ctx, o);
         ir_try_pop(ctx, &frame);
-    } else if (!g->general) {
-        note_gap(g, &(ir_diagnostic){.severity = IR_ERROR, .text = ir_ctx_why(ctx)});
+    } else {
+        tell_warnings(g);
+        if (!g->general)
+            note_gap(g, &(ir_diagnostic){.severity = IR_ERROR, .text = ir_ctx_why(ctx)});
     }
     api_blame(s);
     list_nodes(g, out);

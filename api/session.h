@@ -71,7 +71,7 @@ const char *api_list(ir_arena *arena, const char *const *name, int n);
 /* The verb and the model's path, which says whether it is text; false and reported if it is no model's. */
 bool api_name_model(api_session *s, unsigned verb, const char *path);
 
-/* For `check`: what the options ask of an ONNX file (NULL and reported: they are at fault), with the first of several extents; and a text. */
+/* For `check`: what the options ask of an ONNX file (NULL and reported: they are at fault), with the first of several extents. */
 onnx_options *api_onnx_options(api_session *s);
 /* The two halves of api_read: the file's modules, one for each choice of the dimensions, and then their training entries and all that the
  * options ask of their names. */
