@@ -97,8 +97,8 @@ struct onnx_node {
     ir_dtype rounded;    /* what f32 results are rounded to; IR_F32 where no operand entered as f32 */
     unsigned typed;      /* bit i: output i has its type already */
     onnx_entry *out_entry; /* sequences; at least 8 */
-    const char *layer;   /* its scope's name, once it is `scoped`; may be NULL */
-    bool scoped, failed;
+    const char *layer;   /* its scope's name, "" if it has none; NULL: not looked for yet */
+    bool failed;
 };
 
 struct onnx_reader {

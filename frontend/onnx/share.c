@@ -56,14 +56,15 @@ static const char *scope_of_list(onnx_reader *r, const Onnx__NodeProto *p)
     return item[0] && length[0] <= IR_MAX_NAME ? ir_strndup(r->scratch, item[0], length[0]) : NULL;
 }
 
-/* Of a node, found once however many initializers it reads; NULL: it has none. */
+/* Of a node, found once however many initializers it reads; "": it has none. */
 static const char *scope_of(onnx_node *n)
 {
-    if (!n->scoped) {
+    if (!n->layer)
         n->layer = scope_of_list(n->r, n->proto);
-        n->layer = n->layer ? n->layer : scope_of_name(n->r, n->proto->name ? n->proto->name : "");
-    }
-    n->scoped = true;
+    if (!n->layer)
+        n->layer = scope_of_name(n->r, n->proto->name ? n->proto->name : "");
+    if (!n->layer)
+        n->layer = "";
     return n->layer;
 }
 
@@ -80,10 +81,10 @@ void onnx_note_use(onnx_node *n, onnx_init *init, int i, bool stat)
         shown = ir_format(r->arena, "'%s'", name);
     } else {
         scope = scope_of(n);
-        shown = scope && *scope ? scope : n->loc->name;
+        shown = *scope ? scope : n->loc->name;
         shown = shown ? ir_format(r->arena, stat ? "'%s' (statistics)" : "'%s'", shown) : ir_format(r->arena, "node %d", n->loc->node);
     }
-    onnx_use use = {ir_format(r->scratch, "%c%s", stat ? 's' : 'd', scope ? scope : ""), shown};
+    onnx_use use = {ir_format(r->scratch, "%c%s", stat ? 's' : 'd', scope), shown};
     for (int k = 0; k < init->uses.count; k++)
         if (!strcmp(init->uses.items[k].key, use.key))
             return;

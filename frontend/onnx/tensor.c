@@ -111,7 +111,7 @@ static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto 
 }
 
 /* bytes may be NULL when there are none; a literal's data never is. */
-static bool from_bytes(onnx_reader *r, ir_literal *l, void *bytes)
+static void from_bytes(onnx_reader *r, ir_literal *l, void *bytes)
 {
     int64_t n = ir_bytes(&l->type);
     if (bytes && (uintptr_t)bytes % 16 == 0) {
@@ -124,21 +124,22 @@ static bool from_bytes(onnx_reader *r, ir_literal *l, void *bytes)
     if (l->type.dtype == IR_BOOL)
         for (int64_t i = 0; i < n; i++)
             ((uint8_t *)l->data)[i] = ((uint8_t *)l->data)[i] != 0;
-    return true;
+}
+
+/* In all fields of a type. */
+static size_t elements_in_fields(const Onnx__TensorProto *t)
+{
+    return t->n_float_data + t->n_int32_data + t->n_int64_data + t->n_double_data + t->n_uint64_data + t->n_string_data;
 }
 
 /* The typed field that holds elements of t; -1 elements: none fits. 16-bit floats are bit patterns in int32_data. */
 static bool from_fields(const Onnx__TensorProto *t, ir_literal *l)
 {
-    int64_t n = ir_count(&l->type);
+    size_t n = (size_t)ir_count(&l->type), have[] = {t->n_float_data, t->n_int32_data, t->n_int64_data, t->n_double_data, t->n_uint64_data};
     l->data = NULL;
-    size_t have[] = {t->n_float_data, t->n_int32_data, t->n_int64_data, t->n_double_data, t->n_uint64_data, t->n_string_data};
     ir_dtype d = l->type.dtype;
     int which = d == IR_F32 ? 0 : d == IR_I64 ? 2 : d == IR_F64 ? 3 : d == IR_U32 || d == IR_U64 ? 4 : 1;
-    for (int i = 0; i < 6; i++)
-        if (have[i] != (i == which ? (size_t)n : 0))
-            return false;
-    return true;
+    return have[which] == n && elements_in_fields(t) == n;
 }
 
 static void copy_fields(const Onnx__TensorProto *t, ir_literal *l)
@@ -164,8 +165,7 @@ ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorPr
         return NULL;
     int64_t bytes = ir_bytes(&l.type);
     const char *name = t->name ? t->name : "";
-    bool in_fields = t->n_float_data + t->n_int32_data + t->n_int64_data + t->n_double_data + t->n_uint64_data + t->n_string_data > 0;
-    if (t->has_raw_data + in_fields + (t->data_location == 1) > 1) {
+    if (t->has_raw_data + (elements_in_fields(t) > 0) + (t->data_location == 1) > 1) {
         ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' has its elements in two places: one of raw bytes, a field of a type and another file is due",
                   name);
         return NULL;
