@@ -310,8 +310,9 @@ RULE(arg_reduce)
     return NULL;
 }
 
-/* Windows that fit a padded, dilated extent; false if a number is out of range. */
-static bool windows(int64_t extent, int64_t window, int64_t stride, int64_t low, int64_t high, int64_t base, int64_t dilation, int64_t *out)
+/* How many windows fit an extent, and how long that is with its gaps and padding; false if a number is out of range. */
+static bool windows(int64_t extent, int64_t window, int64_t stride, int64_t low, int64_t high, int64_t base, int64_t dilation, int64_t *padded,
+                    int64_t *out)
 {
     int64_t span, n;
     if (extent < 0 || window < 1 || stride < 1 || base < 1 || dilation < 1 || too_far(stride) || too_far(low) || too_far(high) || too_far(base) ||
@@ -319,6 +320,7 @@ static bool windows(int64_t extent, int64_t window, int64_t stride, int64_t low,
         (n += low + high) < 0 || !ir_size_mul(window - 1, dilation, &span) || too_far(span))
         return false;
     span++;
+    *padded = n;
     *out = n < span ? 0 : (n - span) / stride + 1;
     return true;
 }
@@ -333,9 +335,9 @@ static const char *window_result(ir_arena *arena, const ir_type *x, ir_ints wind
     if (base)
         TRY(check_count(arena, "base_dilation", *base, x->rank));
     *out = *x;
-    int64_t taps = 1;
+    int64_t taps = 1, padded;
     for (int i = 0; i < x->rank; i++)
-        if (!windows(x->dim[i], window.v[i], stride.v[i], low.v[i], high.v[i], base ? base->v[i] : 1, dilation.v[i], &out->dim[i]) ||
+        if (!windows(x->dim[i], window.v[i], stride.v[i], low.v[i], high.v[i], base ? base->v[i] : 1, dilation.v[i], &padded, &out->dim[i]) ||
             !ir_size_mul(taps, window.v[i], &taps) || taps > INT32_MAX)
             return ir_format(arena, "the window in dimension %d of %s has a number out of range", i, ir_type_text(arena, x));
     return ir_type_ok(out) ? NULL : "the result is too large";
@@ -479,10 +481,9 @@ RULE(convolution)
     result->dim[a->out.v[1]] = o;
     for (int i = 0; i < spatial; i++) {
         int64_t *extent = &padded.dim[a->lhs.v[2 + i]];
-        if (!windows(*extent, w->dim[a->rhs.v[2 + i]], a->stride.v[i], a->low.v[i], a->high.v[i], a->lhs_dilation.v[i], a->rhs_dilation.v[i],
+        if (!windows(*extent, w->dim[a->rhs.v[2 + i]], a->stride.v[i], a->low.v[i], a->high.v[i], a->lhs_dilation.v[i], a->rhs_dilation.v[i], extent,
                      &result->dim[a->out.v[2 + i]]))
             return ir_format(arena, "the window in spatial dimension %d has a number out of range: %s with weights %s", i, TEXT(0), TEXT(1));
-        *extent = (*extent ? (*extent - 1) * a->lhs_dilation.v[i] + 1 : 0) + a->low.v[i] + a->high.v[i];
     }
     if (!ir_type_ok(&padded))
         return ir_format(arena, "%s with its padding and gaps is too large", TEXT(0));
