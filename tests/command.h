@@ -264,6 +264,27 @@ static inline void wire_node(wire *w, const char *op, const char *name, const ch
     wire_close(w, GRAPH_NODE, end);
 }
 
+/* The same of two inputs, without a name. */
+static inline void wire_binary(wire *w, const char *op, const char *x, const char *y, const char *output)
+{
+    size_t end = wire_mark(w);
+    wire_text(w, NODE_OP, op);
+    wire_text(w, NODE_OUTPUT, output);
+    wire_text(w, NODE_INPUT, y);
+    wire_text(w, NODE_INPUT, x);
+    wire_close(w, GRAPH_NODE, end);
+}
+
+/* An attribute of the node that is being written: an integer. */
+static inline void wire_integer(wire *w, const char *name, int64_t v)
+{
+    size_t end = wire_mark(w);
+    wire_number(w, 20, 2); /* type: INT */
+    wire_number(w, 3, v);  /* i */
+    wire_text(w, 1, name);
+    wire_close(w, NODE_ATTRIBUTE, end);
+}
+
 /* The graph that was written becomes a model of opset 17, and a file. */
 static inline void wire_model(wire *w, const char *path)
 {

@@ -170,11 +170,7 @@ START_TEST(a_long_scope_is_read_once)
     wire_close(&w, 2, node); /* value */
     wire_text(&w, 1, "pkg.torch.onnx.name_scopes");
     wire_close(&w, 9, node); /* metadata_props */
-    size_t axis = wire_mark(&w);
-    wire_number(&w, 20, 2); /* type: an integer */
-    wire_number(&w, 3, 0);
-    wire_text(&w, 1, "axis");
-    wire_close(&w, NODE_ATTRIBUTE, axis);
+    wire_integer(&w, "axis", 0);
     wire_text(&w, NODE_OP, "Concat");
     wire_text(&w, NODE_OUTPUT, "y");
     for (int i = INPUTS; i-- > 0;) {
@@ -416,17 +412,6 @@ static void json_has_names(const char *key)
     json_decref(all);
 }
 
-static void wire_bools(wire *w, const char *name, const char *bytes)
-{
-    size_t end = wire_mark(w);
-    wire_bytes(w, bytes, 3);
-    wire_close(w, 9, end); /* raw_data */
-    wire_text(w, 8, name);
-    wire_number(w, 2, 9); /* bool */
-    wire_number(w, 1, 3);
-    wire_close(w, 5, end); /* initializer */
-}
-
 /* Both of which onnx.proto would have: which one counts is nowhere said. */
 START_TEST(elements_stand_in_one_place)
 {
@@ -463,12 +448,7 @@ START_TEST(scales_fit_the_axis)
         wire_value(&w, GRAPH_INPUT, "x", 2, (const int64_t[]){2, 2});
         wire_typed(&w, GRAPH_OUTPUT, "y", 2, 2, (const int64_t[]){2, 2}); /* u8 */
         wire_tensor(&w, "s", 1, scales[i].rank, scales[i].dim, "\0\0\x80\x3f\0\0\x80\x3f\0\0\x80\x3f", i == 0 ? 8 : i == 1 ? 12 : 0);
-        size_t node = wire_mark(&w);
-        wire_text(&w, NODE_OP, "QuantizeLinear");
-        wire_text(&w, NODE_OUTPUT, "y");
-        wire_text(&w, NODE_INPUT, "s");
-        wire_text(&w, NODE_INPUT, "x");
-        wire_close(&w, GRAPH_NODE, node);
+        wire_binary(&w, "QuantizeLinear", "x", "s", "y");
         wire_model(&w, "scales.onnx");
         gradc("info", "scales.onnx");
         ck_exit(1, "info");
@@ -483,23 +463,15 @@ START_TEST(a_boolean_is_0_or_1)
 {
     wire w = {0};
     wire_value(&w, GRAPH_OUTPUT, "y", 1, (const int64_t[]){3});
-    wire_bools(&w, "b", "\x02\x00\xff");
-    wire_bools(&w, "c", "\x01\x00\x01");
-    size_t node = wire_mark(&w), to = node;
-    wire_number(&w, 20, 2); /* type: an int */
-    wire_number(&w, 3, 1);  /* float */
-    wire_text(&w, 1, "to");
-    wire_close(&w, NODE_ATTRIBUTE, to);
+    wire_tensor(&w, "b", 9, 1, (const int64_t[]){3}, "\x02\x00\xff", 3); /* bool */
+    wire_tensor(&w, "c", 9, 1, (const int64_t[]){3}, "\x01\x00\x01", 3); /* bool */
+    size_t node = wire_mark(&w);
+    wire_integer(&w, "to", 1); /* float */
     wire_text(&w, NODE_OP, "Cast");
     wire_text(&w, NODE_OUTPUT, "y");
     wire_text(&w, NODE_INPUT, "same");
     wire_close(&w, GRAPH_NODE, node);
-    node = wire_mark(&w);
-    wire_text(&w, NODE_OP, "Equal");
-    wire_text(&w, NODE_OUTPUT, "same");
-    wire_text(&w, NODE_INPUT, "c");
-    wire_text(&w, NODE_INPUT, "b");
-    wire_close(&w, GRAPH_NODE, node);
+    wire_binary(&w, "Equal", "b", "c", "same");
     wire_model(&w, "bool.onnx");
     gradc("run", "bool.onnx");
     ck_exit(0, "a bool tensor of other bytes");

@@ -261,8 +261,7 @@ static inline void graph_see_infinity(void *user, const ir_inst *inst, ir_litera
     (void)operand;
     bool *seen = user;
     for (int i = 0; i < inst->nresults; i++)
-        for (int64_t e = 0; e < ir_count(&result[i]->type) && ir_is_float(result[i]->type.dtype); e++)
-            *seen |= !isfinite(ir_literal_get(result[i], e));
+        *seen |= ir_is_float(result[i]->type.dtype) && !noise_is_finite(result[i]);
 }
 
 /* Something on the way is infinite, as the least of a window in which there is nothing but padding: where that ends in a finite number again, a

@@ -225,13 +225,18 @@ static inline void noise_flush(ir_literal *r)
     }
 }
 
+static inline bool noise_is_finite(const ir_literal *x)
+{
+    bool finite = true;
+    for (int64_t i = 0; i < ir_count(&x->type) && finite; i++)
+        finite = isfinite(ir_literal_get(x, i));
+    return finite;
+}
+
 /* Padding of a convolution may be multiplied by what is infinite or no number (docs/numbers.md). */
 static inline void noise_padding(ir_literal *const *operand, ir_literal *r)
 {
-    bool finite = true;
-    for (int k = 0; k < 2; k++)
-        for (int64_t i = 0; i < ir_count(&operand[k]->type) && finite; i++)
-            finite = isfinite(ir_literal_get(operand[k], i));
+    bool finite = noise_is_finite(operand[0]) && noise_is_finite(operand[1]);
     for (int64_t i = 0; i < ir_count(&r->type) && !finite; i++)
         ir_literal_set(r, i, NAN);
 }

@@ -318,13 +318,20 @@ START_TEST(a_boolean_is_0_or_1)
 }
 END_TEST
 
-START_TEST(a_file_cut_anywhere_is_refused)
+/* A context whose file is there and which has moved on since: `before` is its state now. */
+static fake saved_and_moved(char before[STATE_BYTES])
 {
     fake f = fake_new(&fake_model, 1, NULL);
     ck_assert_int_eq(gradc_rt_save(f.ctx, path, 1), GRADC_RT_OK);
     step(f, 1);
+    memcpy(before, state(f), STATE_BYTES);
+    return f;
+}
+
+START_TEST(a_file_cut_anywhere_is_refused)
+{
     char before[STATE_BYTES];
-    memcpy(before, state(f), sizeof before);
+    fake f = saved_and_moved(before);
     size_t bytes;
     char *content = read_file(&bytes);
     for (size_t n = 0; n < bytes; n++) {
@@ -340,11 +347,8 @@ END_TEST
 
 START_TEST(a_file_that_shrinks_is_refused)
 {
-    fake f = fake_new(&fake_model, 1, NULL);
-    ck_assert_int_eq(gradc_rt_save(f.ctx, path, 1), GRADC_RT_OK);
-    step(f, 1);
     char before[STATE_BYTES];
-    memcpy(before, state(f), sizeof before);
+    fake f = saved_and_moved(before);
     size_t bytes;
     char *content = read_file(&bytes);
     int reads = 0;
@@ -365,11 +369,8 @@ END_TEST
 START_TEST(a_file_changed_anywhere_does_no_harm)
 {
     static const unsigned char change[] = {0x01, 0x02, 0x20, 0x80, 0xff};
-    fake f = fake_new(&fake_model, 1, NULL);
-    ck_assert_int_eq(gradc_rt_save(f.ctx, path, 1), GRADC_RT_OK);
-    step(f, 1);
     char before[STATE_BYTES];
-    memcpy(before, state(f), sizeof before);
+    fake f = saved_and_moved(before);
     size_t bytes, loaded = 0;
     char *content = read_file(&bytes);
     int fd = open(path, O_WRONLY);
