@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the command is made of: a session holds options, reads a model, and makes of it what a verb asks for. The names of
- * compilers' inner types do not appear here.
+ * What the command is made of: a session holds options, reads a model, and makes of it what a verb
+ * asks for. The names of compilers' inner types do not appear here.
  *
- * All functions but api_open, api_close and api_run are called inside api_run, to which failures return. What they give lives
- * until api_close. A function that fails has reported why. */
+ * All functions but api_open, api_close and api_run are called inside api_run, to which failures
+ * return. What they give lives until api_close. A function that fails has reported why. */
 #ifndef GRADC_API_API_H
 #define GRADC_API_API_H
 
@@ -16,18 +16,21 @@
 
 typedef struct api_session api_session;
 
-/* For a program that is nothing but the command, before anything else: it gets no more memory than the machine has (RLIMIT_DATA), and where
- * LLVM gets none, which cannot be returned from, the process ends with status 1 and a message instead of aborting. */
+/* For a program that is nothing but the command, before anything else: it gets no more memory than
+ * the machine has (RLIMIT_DATA), and where LLVM gets none, which cannot be returned from, the
+ * process ends with status 1 and a message instead of aborting. */
 void api_own_process(void);
 /* Diagnostics go to err, in colour if asked for. NULL when out of memory. */
 api_session *api_open(FILE *err, bool colour);
 void api_close(api_session *s);
-/* Runs f, on a thread of its own (ir_on_stack); returns the exit status: 0, 1 when something was reported, 2 when the command line was at fault. */
+/* Runs f, on a thread of its own (ir_on_stack); returns the exit status: 0, 1 when something was
+ * reported, 2 when the command line was at fault. */
 int api_run(api_session *s, void (*f)(api_session *s, void *user), void *user);
 
 /* ---- Options ---- */
 
-/* Sets an option of the verb (a bit of API_*); value NULL: none was given. False and reported when it cannot be. */
+/* Sets an option of the verb (a bit of API_*); value NULL: none was given. False and reported when
+ * it cannot be. */
 bool api_set_option(api_session *s, unsigned verb, const char *name, const char *value);
 /* The same of a string as on the command line, "--train=adam" or "-O3". */
 bool api_option_string(api_session *s, unsigned verb, const char *text);
@@ -37,7 +40,8 @@ void api_usage(api_session *s, const char *format, ...) __attribute__((format(pr
 /* Reports an error, or a note that --quiet hides. */
 void api_error(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void api_note(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The warnings that were reported so far, with --json: `text` as a terminal may see it, node -1 where it is of none. */
+/* The warnings that were reported so far, with --json: `text` as a terminal may see it, node -1
+ * where it is of none. */
 typedef struct api_warning {
     const char *name, *text;
     int node;
@@ -55,15 +59,18 @@ const char *api_shown(api_session *s, const char *text);
 
 /* ---- The stages ---- */
 
-/* Reads the model (NAME.onnx, NAME.gir, or - for text) as the options say: dimensions, baked inputs, loss, what trains; then, when the
- * options or the verb (a bit) ask for it, the training entries. */
+/* Reads the model (NAME.onnx, NAME.gir, or - for text) as the options say: dimensions, baked
+ * inputs, loss, what trains; then, when the options or the verb (a bit) ask for it, the training
+ * entries. */
 bool api_read(api_session *s, unsigned verb, const char *path);
 /* Runs the passes. */
 bool api_optimise(api_session *s);
-/* From then on `stage` is called after each stage with its name: `read`, then `train` where there are training entries, then each pass. */
+/* From then on `stage` is called after each stage with its name: `read`, then `train` where there
+ * are training entries, then each pass. */
 typedef void api_stage(void *user, const char *name);
 void api_watch(api_session *s, api_stage *stage, void *user);
-/* The module as it stands, of the first specialisation, as text or for Graphviz; false on a write error. */
+/* The module as it stands, of the first specialisation, as text or for Graphviz; false on a write
+ * error. */
 bool api_print(api_session *s, FILE *out, const char *format);
 
 /* Machine code. */
@@ -96,7 +103,8 @@ typedef struct api_outputs {
     int n;
     const char *link; /* what an application links, or NULL */
 } api_outputs;
-/* False and reported when the options do not say what and where; api_write_outputs would find it out late. */
+/* False and reported when the options do not say what and where; api_write_outputs would find it
+ * out late. */
 bool api_check_outputs(api_session *s);
 /* Writes them; after api_compile. */
 bool api_write_outputs(api_session *s, api_outputs *out);
@@ -130,7 +138,8 @@ typedef struct api_facts {
         int64_t context, params, stats, optimizer, counters, grads, saved, scratch, arena;
     } bytes;                    /* of the arena; valid after api_optimise */
 } api_facts;
-const char *api_entry_name(int e); /* forward, forward_train, backward, update, step; NULL from 5 on */
+/* Forward, forward_train, backward, update, step; NULL from 5 on. */
+const char *api_entry_name(int e);
 const api_facts *api_facts_of(api_session *s);
 
 /* Every node, with what it says of forward and backward. */
@@ -144,24 +153,29 @@ typedef struct api_nodes {
     api_node *items;
     int count, capacity;
 } api_nodes;
-/* Reads as far as it goes; false only when the file is none. Gaps are in the nodes and not reported. */
+/* Reads as far as it goes; false only when the file is none. Gaps are in the nodes and not
+ * reported. */
 bool api_check(api_session *s, const char *path, api_nodes *out);
 
 /* ---- Running ---- */
 
-/* Loads the code, sets inputs from files, calls forward (or forward_train and backward with --grad), writes, prints or compares. */
+/* Loads the code, sets inputs from files, calls forward (or forward_train and backward with
+ * --grad), writes, prints or compares. */
 bool api_execute(api_session *s, FILE *out);
 
 typedef struct api_timing {
     double min_us, median_us, p90_us;
     int calls;
 } api_timing;
-/* Times entry e (see api_entry_name) with inputs from files, or random ones; false if there is none such. */
+/* Times entry e (see api_entry_name) with inputs from files, or random ones; false if there is none
+ * such. */
 bool api_time(api_session *s, int e, double seconds, api_timing *out);
 /* Where the time of the entry timed last went, with --profile: the largest part first. */
 typedef struct api_part {
-    const char *kind, *what, *origin, *phase; /* "contraction", its shapes in words, the node's name, "backward" */
-    double us, share, gflops;                 /* of one call, of the whole; gflops of contractions, else 0 */
+    /* "contraction", its shapes in words, the node's name, "backward" */
+    const char *kind, *what, *origin, *phase;
+    /* Of one call, of the whole; gflops of contractions, else 0. */
+    double us, share, gflops;
 } api_part;
 typedef struct api_parts {
     api_part *items;

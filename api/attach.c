@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * --attach-loss=KIND[,NAME=VALUE…][:OUTPUT]: an output's loss against an input `label`, as torch computes it.
+ * --attach-loss=KIND[,NAME=VALUE…][:OUTPUT]: an output's loss against an input `label`, as torch
+ * computes it.
  *
  * How to add a kind: its rule, and a row in `kinds`. */
 #include "api/session.h"
@@ -43,10 +44,12 @@ static ir_value *weights(attachment *a, int rank, const int64_t *dim)
         fits = t->dim[i] == dim[rank - t->rank + i] || t->dim[i] == 1;
     if (!fits) {
         ir_type due = ir_type_of(a->x->type.dtype, rank, dim);
-        api_error(a->s, "--attach-loss=%s: the weights are %s, %s is due", a->text, ir_type_text(a->s->arena, t), ir_type_text(a->s->arena, &due));
+        api_error(a->s, "--attach-loss=%s: the weights are %s, %s is due", a->text,
+                  ir_type_text(a->s->arena, t), ir_type_text(a->s->arena, &due));
         return NULL;
     }
-    return ir_broadcast_to(&a->b, ir_convert(&a->b, ir_constant(&a->b, a->weight), a->x->type.dtype), rank, dim);
+    return ir_broadcast_to(
+        &a->b, ir_convert(&a->b, ir_constant(&a->b, a->weight), a->x->type.dtype), rank, dim);
 }
 
 /* Classes along the last dimension; label: i64, the shape without it, -100 where none counts. */
@@ -57,7 +60,11 @@ static ir_value *of_classes(attachment *a, bool logarithms)
     if (last < 0 || !x->type.dim[last])
         return NULL;
     ir_type t = ir_type_of(IR_I64, last, x->type.dim);
-    ir_classes k = {.axis = last, .ignores = true, .ignore = -100, .smoothing = a->smoothing, .reduction = a->reduction};
+    ir_classes k = {.axis = last,
+                    .ignores = true,
+                    .ignore = -100,
+                    .smoothing = a->smoothing,
+                    .reduction = a->reduction};
     if (a->weight && !(k.weight = weights(a, 1, &x->type.dim[last])))
         return NULL;
     k.logs = logarithms ? x : ir_softmax(&a->b, x, last, true);
@@ -115,7 +122,8 @@ static ir_value *kl_div(attachment *a)
 static ir_value *hinge(attachment *a)
 {
     ir_builder *b = &a->b;
-    ir_value *room = ir_sub(b, ir_like(b, a->x, a->margin), ir_mul(b, a->x, label_of_floats(a))), *zero = ir_like(b, room, 0);
+    ir_value *room = ir_sub(b, ir_like(b, a->x, a->margin), ir_mul(b, a->x, label_of_floats(a))),
+             *zero = ir_like(b, room, 0);
     return ir_reduced(b, ir_select(b, ir_compare(b, IR_GT, room, zero), room, zero), a->reduction);
 }
 
@@ -137,11 +145,13 @@ enum { KINDS = sizeof kinds / sizeof *kinds };
 
 /* ---- The option ---- */
 
-static bool set_number(attachment *a, double *out, const char *name, const char *value, double least, double most)
+static bool set_number(attachment *a, double *out, const char *name, const char *value,
+                       double least, double most)
 {
     double v;
     if (ir_read_element(IR_F64, value, strlen(value), &v) || !(v >= least && v <= most)) {
-        api_usage(a->s, "--attach-loss=%s: %s=%s, a number from %g to %g is due", a->text, name, value, least, most);
+        api_usage(a->s, "--attach-loss=%s: %s=%s, a number from %g to %g is due", a->text, name,
+                  value, least, most);
         return false;
     }
     *out = v;
@@ -156,7 +166,8 @@ static bool set_weight(attachment *a, const char *value)
     }
     a->weight = ir_npy_read_file(a->s->arena, value + 1);
     if (a->weight && !ir_is_float(a->weight->type.dtype)) {
-        api_error(a->s, "%s: the weights are %s, floats are due", value + 1, ir_type_text(a->s->arena, &a->weight->type));
+        api_error(a->s, "%s: the weights are %s, floats are due", value + 1,
+                  ir_type_text(a->s->arena, &a->weight->type));
         a->weight = NULL;
     }
     return a->weight != NULL;
@@ -188,7 +199,8 @@ static const struct kind *find_kind(attachment *a, const char *name)
             return &kinds[i];
         all[i] = kinds[i].name;
     }
-    api_usage(a->s, "--attach-loss=%s: there is no loss '%s'; there is %s", a->text, name, api_list(a->s->arena, all, KINDS));
+    api_usage(a->s, "--attach-loss=%s: there is no loss '%s'; there is %s", a->text, name,
+              api_list(a->s->arena, all, KINDS));
     return NULL;
 }
 
@@ -206,7 +218,8 @@ static bool has_option(attachment *a, const struct kind *kind, const char *name,
         *seen |= 1u << n;
         return true;
     }
-    api_usage(a->s, "--attach-loss=%s: %s has no '%s'; there is %s", a->text, kind->name, name, api_list(a->s->arena, kind->options, n));
+    api_usage(a->s, "--attach-loss=%s: %s has no '%s'; there is %s", a->text, kind->name, name,
+              api_list(a->s->arena, kind->options, n));
     return false;
 }
 
@@ -237,9 +250,11 @@ static const struct kind *read_kind(attachment *a, size_t length)
 static bool name_is_free(api_session *s, const ir_func *f)
 {
     for (int i = 0; i < f->params.count + f->results.count; i++) {
-        const ir_port *p = i < f->params.count ? &f->params.items[i] : &f->results.items[i - f->params.count];
+        const ir_port *p =
+            i < f->params.count ? &f->params.items[i] : &f->results.items[i - f->params.count];
         if (p->bind == IR_INPUT && !strcmp(p->name, i < f->params.count ? "label" : "loss")) {
-            api_usage(s, "--attach-loss: the model has an %s '%s' already", i < f->params.count ? "input" : "output", p->name);
+            api_usage(s, "--attach-loss: the model has an %s '%s' already",
+                      i < f->params.count ? "input" : "output", p->name);
             return false;
         }
     }
@@ -260,13 +275,19 @@ static int find_output(const attachment *a, const ir_func *f, const char *name)
     }
     if (which >= 0 && floats <= 1)
         return which;
-    api_usage(a->s, "--attach-loss=%s: KIND:OUTPUT is due, with one of the outputs of floats", a->text);
+    api_usage(a->s, "--attach-loss=%s: KIND:OUTPUT is due, with one of the outputs of floats",
+              a->text);
     return -1;
 }
 
 bool api_attach_loss(api_session *s, ir_func *f)
 {
-    attachment a = {.s = s, .b = ir_builder_new(f), .text = s->options.attach_loss, .reduction = IR_REDUCE_MEAN, .delta = 1, .margin = 1};
+    attachment a = {.s = s,
+                    .b = ir_builder_new(f),
+                    .text = s->options.attach_loss,
+                    .reduction = IR_REDUCE_MEAN,
+                    .delta = 1,
+                    .margin = 1};
     const char *colon = strchr(a.text, ':');
     const struct kind *kind = read_kind(&a, colon ? (size_t)(colon - a.text) : strlen(a.text));
     int which = kind ? find_output(&a, f, colon ? colon + 1 : NULL) : -1;
@@ -276,11 +297,13 @@ bool api_attach_loss(api_session *s, ir_func *f)
     int errors = ir_error_count(s->ctx);
     a.b.loc = x->def ? x->def->loc : NULL;
     a.type = x->type;
-    a.x = ir_convert(&a.b, x, ir_dtypes[a.type.dtype].bytes < 4 ? IR_F32 : a.type.dtype); /* rounded once, at the end */
+    /* Rounded once, at the end. */
+    a.x = ir_convert(&a.b, x, ir_dtypes[a.type.dtype].bytes < 4 ? IR_F32 : a.type.dtype);
     ir_value *loss = ir_count(&a.type) ? kind->rule(&a) : NULL;
     if (!loss) {
         if (ir_error_count(s->ctx) == errors)
-            api_error(s, "--attach-loss=%s: not for an output of type %s", a.text, ir_type_text(s->arena, &a.type));
+            api_error(s, "--attach-loss=%s: not for an output of type %s", a.text,
+                      ir_type_text(s->arena, &a.type));
         return false;
     }
     ir_add_output(f, "loss", ir_convert(&a.b, loss, a.type.dtype));

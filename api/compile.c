@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * From modules to machine code, and what belongs to it: libraries, weights, flags for the C compiler. */
+ * From modules to machine code, and what belongs to it: libraries, weights, flags for the C
+ * compiler. */
 #include "api/session.h"
 #include "ir/path.h"
 #include "ir/safetensors.h"
@@ -45,7 +46,8 @@ static void share_orders(const ir_module *from, ir_module *to)
 bool api_optimise(api_session *s)
 {
     for (int k = 0; k < s->nspecs; k++) {
-        api_pipeline p = {.verify = s->options.verify_each, .watch = k ? NULL : watch, .user = s, .limit = -1};
+        api_pipeline p = {
+            .verify = s->options.verify_each, .watch = k ? NULL : watch, .user = s, .limit = -1};
         if (k)
             share_orders(s->module[0], s->module[k]);
         api_run_passes(s->module[k], &p);
@@ -91,7 +93,8 @@ const api_code *api_compile(api_session *s)
     s->object = cg_compile(s->ctx, s->arena, r);
     if (!s->object)
         return NULL;
-    s->code = (api_code){s->object->bytes, s->object->size, s->object->prefix, s->object->header, s->object->uses_blas};
+    s->code = (api_code){s->object->bytes, s->object->size, s->object->prefix, s->object->header,
+                         s->object->uses_blas};
     return &s->code;
 }
 
@@ -150,25 +153,34 @@ static const char *beside_program(api_session *s, const char *const *places)
 
 static const char *runtime_library(api_session *s)
 {
-    static const char *const places[] = {"runtime/libgradc_rt.a", "../lib/libgradc_rt.a", "../lib64/libgradc_rt.a",
-                                         "../lib/x86_64-linux-gnu/libgradc_rt.a", "../lib/aarch64-linux-gnu/libgradc_rt.a", NULL};
+    static const char *const places[] = {"runtime/libgradc_rt.a",
+                                         "../lib/libgradc_rt.a",
+                                         "../lib64/libgradc_rt.a",
+                                         "../lib/x86_64-linux-gnu/libgradc_rt.a",
+                                         "../lib/aarch64-linux-gnu/libgradc_rt.a",
+                                         NULL};
     return beside_program(s, places);
 }
 
 const char *api_compile_flags(api_session *s)
 {
-    static const char *const places[] = {"runtime/include/gradc_rt.h", "../include/gradc_rt.h", NULL};
+    static const char *const places[] = {"runtime/include/gradc_rt.h", "../include/gradc_rt.h",
+                                         NULL};
     const char *header = beside_program(s, places);
-    return header ? ir_format(s->arena, "-I%s", ir_folder_of(s->arena, header)) : "$(pkg-config --cflags gradc-rt)";
+    return header ? ir_format(s->arena, "-I%s", ir_folder_of(s->arena, header))
+                  : "$(pkg-config --cflags gradc-rt)";
 }
 
 const char *api_link_flags(api_session *s)
 {
-    const char *library = runtime_library(s), *blas = s->object && s->object->uses_blas ? " -lopenblas" : "";
-    return library ? ir_format(s->arena, "%s -pthread -lm%s", library, blas) : ir_format(s->arena, "$(pkg-config --libs gradc-rt)%s", blas);
+    const char *library = runtime_library(s),
+               *blas = s->object && s->object->uses_blas ? " -lopenblas" : "";
+    return library ? ir_format(s->arena, "%s -pthread -lm%s", library, blas)
+                   : ir_format(s->arena, "$(pkg-config --libs gradc-rt)%s", blas);
 }
 
-/* The linker works on files: they are in a folder of their own, below TMPDIR, until the session ends. */
+/* The linker works on files: they are in a folder of their own, below TMPDIR, until the session
+ * ends. */
 typedef struct workshop {
     char *folder;
     const char *object, *shared;
@@ -200,7 +212,8 @@ const void *api_code_shared(api_session *s, const char *name, size_t *size)
     w->shared = ir_format(s->arena, "%s/%s", w->folder, name);
     ir_defer(s->ctx, clean, w);
     if (!ir_write_bytes(s->ctx, w->object, s->code.object, s->code.size) ||
-        !cg_link_shared(s->ctx, w->object, library, s->object->uses_blas, w->shared) || !ir_read_whole_file(s->arena, w->shared, INT64_MAX, &data))
+        !cg_link_shared(s->ctx, w->object, library, s->object->uses_blas, w->shared) ||
+        !ir_read_whole_file(s->arena, w->shared, INT64_MAX, &data))
         return NULL;
     *size = data.size;
     return data.bytes;

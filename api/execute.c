@@ -12,8 +12,10 @@
 
 /* ---- Inputs ---- */
 
-/* What the file holds as the type that is due: the same one, or f32 for f64 where everything is computed in double. */
-static void *fitting(api_session *s, const char *what, const char *name, const char *file, const ir_literal *value, const ir_type *due)
+/* What the file holds as the type that is due: the same one, or f32 for f64 where everything is
+ * computed in double. */
+static void *fitting(api_session *s, const char *what, const char *name, const char *file,
+                     const ir_literal *value, const ir_type *due)
 {
     if (ir_type_eq(&value->type, due))
         return value->data;
@@ -25,7 +27,8 @@ static void *fitting(api_session *s, const char *what, const char *name, const c
             ((double *)wide->data)[i] = (double)((const float *)value->data)[i];
         return wide->data;
     }
-    api_error(s, "%s '%s' is %s, %s holds %s", what, name, ir_type_text(s->arena, due), file, ir_type_text(s->arena, &value->type));
+    api_error(s, "%s '%s' is %s, %s holds %s", what, name, ir_type_text(s->arena, due), file,
+              ir_type_text(s->arena, &value->type));
     return NULL;
 }
 
@@ -57,9 +60,10 @@ static bool set_inputs(api_session *s, api_machine *m, bool fill)
     for (int i = 0; i < inputs->count; i++) {
         const cg_member *x = &inputs->items[i];
         const ir_literal *value = ir_tensor_by_name(&s->given, x->name);
-        void *data = value  ? fitting(s, "input", x->name, api_input_file(s, x->name), value, member_type(x))
-                     : fill ? made_up(s, member_type(x), &random)
-                            : NULL;
+        void *data =
+            value  ? fitting(s, "input", x->name, api_input_file(s, x->name), value, member_type(x))
+            : fill ? made_up(s, member_type(x), &random)
+                   : NULL;
         if (value || data)
             api_machine_set(m, CG_INPUTS, x->name, data);
         ok &= !value || data;
@@ -69,7 +73,8 @@ static bool set_inputs(api_session *s, api_machine *m, bool fill)
 
 api_machine *api_start(api_session *s, bool fill)
 {
-    api_machine_options o = {s->options.threads < 1 ? 1 : (uint32_t)s->options.threads, s->options.seed < 0 ? 0 : (uint64_t)s->options.seed};
+    api_machine_options o = {s->options.threads < 1 ? 1 : (uint32_t)s->options.threads,
+                             s->options.seed < 0 ? 0 : (uint64_t)s->options.seed};
     api_machine *m = api_machine_new(s->ctx, s->arena, s->object, &o);
     return m && set_inputs(s, m, fill) ? m : NULL;
 }
@@ -80,7 +85,8 @@ static void make_results(api_session *s, api_machine *m, int part, api_results *
 {
     const cg_part *p = &s->object->part[part];
     for (int i = 0; i < p->count; i++) {
-        api_result x = {p->items[i].name, ir_literal_new(s->arena, member_type(&p->items[i])), grad};
+        api_result x = {p->items[i].name, ir_literal_new(s->arena, member_type(&p->items[i])),
+                        grad};
         api_machine_set(m, part, x.name, x.value->data);
         IR_PUSH(s->arena, r, x);
     }
@@ -97,7 +103,8 @@ static bool set_cotangents(api_session *s, api_machine *m)
         for (int k = 0; k < p->count; k++) {
             if (strcmp(p->items[k].name, c->name))
                 continue;
-            void *data = fitting(s, "cotangent", c->name, c->value, value, member_type(&p->items[k]));
+            void *data =
+                fitting(s, "cotangent", c->name, c->value, value, member_type(&p->items[k]));
             if (!data)
                 return false;
             api_machine_set(m, CG_COTANGENTS, c->name, data);
@@ -111,7 +118,8 @@ static void take_gradients(api_session *s, api_machine *m, api_results *r)
     size_t count;
     const char *block = (const char *)gradc_rt_grad_block(api_machine_ctx(m), &count);
     const gradc_rt_tensor *t;
-    size_t element = count ? (size_t)s->object->sizes.grads / count : 0; /* f64 if all gradients are, else f32 */
+    /* f64 if all gradients are, else f32 */
+    size_t element = count ? (size_t)s->object->sizes.grads / count : 0;
     for (size_t i = 0; (t = api_machine_param(m, i)); i++) {
         if (!t->trainable)
             continue;
@@ -136,7 +144,8 @@ static const char *input_type(api_session *s, const char *name)
 /* The input for want of which an entry did nothing; NULL: that was not why. */
 static const char *missing_input(api_session *s, api_machine *m, gradc_rt_status status)
 {
-    const char *name = status == GRADC_RT_E_ARGUMENT ? gradc_rt_last_error(api_machine_ctx(m))->tensor : NULL;
+    const char *name =
+        status == GRADC_RT_E_ARGUMENT ? gradc_rt_last_error(api_machine_ctx(m))->tensor : NULL;
     const cg_part *p = &s->object->part[CG_INPUTS];
     for (int i = 0; i < p->count && name; i++)
         if (!strcmp(p->items[i].name, name))
@@ -146,11 +155,13 @@ static const char *missing_input(api_session *s, api_machine *m, gradc_rt_status
 
 static bool report_missing(api_session *s, const char *name)
 {
-    api_error(s, "input '%s' (%s) is not given; --input %s=FILE.npy", name, input_type(s, name), name);
+    api_error(s, "input '%s' (%s) is not given; --input %s=FILE.npy", name, input_type(s, name),
+              name);
     return false;
 }
 
-/* Calls an entry. An output that needs an input which was not given is left out, as long as another one is left. */
+/* Calls an entry. An output that needs an input which was not given is left out, as long as another
+ * one is left. */
 static bool call_with_what_is_given(api_session *s, api_machine *m, int entry, api_results *r)
 {
     gradc_rt_status status = api_machine_call(m, entry, false);
@@ -227,7 +238,8 @@ static bool write_array(FILE *f, void *user)
 static bool write_results(api_session *s, const api_results *r)
 {
     const char *folder = s->options.output;
-    if (!api_make_folder(s, folder) || (s->options.grad && !api_make_folder(s, ir_format(s->arena, "%s/grad", folder))))
+    if (!api_make_folder(s, folder) ||
+        (s->options.grad && !api_make_folder(s, ir_format(s->arena, "%s/grad", folder))))
         return false;
     ir_output *out = ir_array(s->arena, ir_output, r->count + 1);
     for (int i = 0; i < r->count; i++) {
@@ -236,7 +248,9 @@ static bool write_results(api_session *s, const api_results *r)
         const char *name = api_file_name(s->arena, r->items[i].name);
         if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
             name = ir_format(s->arena, "%%%s", name);
-        out[i] = (ir_output){ir_format(s->arena, "%s/%s%s.npy", folder, r->items[i].grad ? "grad/" : "", name), write_array, a};
+        out[i] = (ir_output){
+            ir_format(s->arena, "%s/%s%s.npy", folder, r->items[i].grad ? "grad/" : "", name),
+            write_array, a};
     }
     return ir_write_atomically(s->ctx, out, r->count);
 }
@@ -252,7 +266,8 @@ bool api_execute(api_session *s, FILE *out)
     if (s->options.expect)
         return api_judge(s, &r, out);
     for (int i = 0; i < r.count && !s->options.output; i++) {
-        fprintf(out, "%s%s %s\n", r.items[i].grad ? "grad/" : "", api_file_name(s->arena, r.items[i].name),
+        fprintf(out, "%s%s %s\n", r.items[i].grad ? "grad/" : "",
+                api_file_name(s->arena, r.items[i].name),
                 ir_type_text(s->arena, &r.items[i].value->type));
         api_print_tensor(out, r.items[i].value, 0);
         fputc('\n', out);
@@ -281,7 +296,8 @@ static bool sample(api_machine *m, int e, int n, double *us)
     double total = 0;
     if (e == GRADC_RT_BACKWARD) {
         for (int i = 0; i < n; i++) {
-            if (!api_machine_ok(m, GRADC_RT_FORWARD_TRAIN, api_machine_call(m, GRADC_RT_FORWARD_TRAIN, false)))
+            if (!api_machine_ok(m, GRADC_RT_FORWARD_TRAIN,
+                                api_machine_call(m, GRADC_RT_FORWARD_TRAIN, false)))
                 return false;
             double start = now_us();
             if (!api_machine_ok(m, e, api_machine_call(m, e, false)))
@@ -311,7 +327,8 @@ bool api_time(api_session *s, int e, double seconds, api_timing *out)
             return false;
         make_results(s, s->machine, CG_OUTPUTS, &r, false);
         make_results(s, s->machine, CG_INPUT_GRADS, &r, true);
-        api_machine_set_hyper(s->machine, "lr", 0); /* a thousand steps on one batch would end in numbers that nobody trains with */
+        /* a thousand steps on one batch would end in numbers that nobody trains with */
+        api_machine_set_hyper(s->machine, "lr", 0);
     }
     double *us = ir_array(s->arena, double, MOST), one;
     int n = 0, batch = 1;
@@ -319,7 +336,8 @@ bool api_time(api_session *s, int e, double seconds, api_timing *out)
         if (!sample(s->machine, e, 1, &one))
             return false;
     if (s->object->profile.count)
-        memset(api_machine_counters(s->machine), 0, (size_t)s->object->profile.count * sizeof(uint64_t));
+        memset(api_machine_counters(s->machine), 0,
+               (size_t)s->object->profile.count * sizeof(uint64_t));
     if (one < BATCH_US && e != GRADC_RT_BACKWARD)
         batch = (int)(BATCH_US / (one > 0.1 ? one : 0.1)) + 1;
     for (double end = now_us() + seconds * 1e6; n < MOST && (n < 5 || now_us() < end); n++)
@@ -347,7 +365,8 @@ void api_profile(api_session *s, int e, const api_timing *t, api_parts *out)
     for (int i = 0; i < p->count && total > 0; i++) {
         const cg_place *x = &p->items[i];
         double share = (double)counter[i] / total, us = share * t->median_us;
-        api_part part = {x->kind, x->what, x->origin, x->phase, us, share, us > 0 ? x->flops / us / 1e3 : 0};
+        api_part part = {
+            x->kind, x->what, x->origin, x->phase, us, share, us > 0 ? x->flops / us / 1e3 : 0};
         if (!strcmp(x->entry, api_entry_name(e)))
             IR_PUSH(s->arena, out, part);
     }

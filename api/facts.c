@@ -8,7 +8,8 @@
 
 /* ---- info ---- */
 
-/* Multiply-accumulates of one instruction: of a contraction, its result's elements times the contracted extents. */
+/* Multiply-accumulates of one instruction: of a contraction, its result's elements times the
+ * contracted extents. */
 static double inst_macs(const ir_inst *inst)
 {
     double n = inst->nresults ? (double)ir_count(&inst->result[0]->type) : 0;
@@ -38,14 +39,17 @@ static double func_macs(const ir_func *f)
             double one = func_macs(called[i]);
             inside = one > inside ? one : inside;
         }
-        total += inst_macs(inst) + inside * (inst->op == IR_OP_scan ? (double)IR_ATTR(inst, scan)->length : 1);
+        total += inst_macs(inst) +
+                 inside * (inst->op == IR_OP_scan ? (double)IR_ATTR(inst, scan)->length : 1);
     }
     return total;
 }
 
-static void add_tensor(api_session *s, api_tensors *list, const char *name, const ir_type *type, bool trainable, const char *why)
+static void add_tensor(api_session *s, api_tensors *list, const char *name, const ir_type *type,
+                       bool trainable, const char *why)
 {
-    api_tensor_info t = {name, type ? ir_type_text(s->arena, type) : "", why, trainable, type ? ir_bytes(type) : 0};
+    api_tensor_info t = {name, type ? ir_type_text(s->arena, type) : "", why, trainable,
+                         type ? ir_bytes(type) : 0};
     IR_PUSH(s->arena, list, t);
 }
 
@@ -68,7 +72,8 @@ static api_variant variant_of(api_session *s, int spec)
 {
     const ir_module *m = s->module[spec];
     const ir_func *forward = ir_entry_by_name(m, "forward");
-    api_variant v = {.extent = s->spec[spec].dim, .macs = forward ? (int64_t)func_macs(forward) : 0};
+    api_variant v = {.extent = s->spec[spec].dim,
+                     .macs = forward ? (int64_t)func_macs(forward) : 0};
     for (int e = 0; e < CG_ENTRIES; e++) {
         const ir_func *f = ir_entry_by_name(m, cg_entry_names[cg_member_order[e]]);
         if (f)
@@ -84,16 +89,23 @@ const api_facts *api_facts_of(api_session *s)
     const ir_module *m = s->module[0];
     for (int k = 0; k < s->nspecs; k++)
         v[k] = variant_of(s, k);
-    *facts = (api_facts){.name = m->name, .loss = s->loss, .dim_name = s->dim_name, .ndims = s->ndims, .variant = v, .nvariants = s->nspecs};
+    *facts = (api_facts){.name = m->name,
+                         .loss = s->loss,
+                         .dim_name = s->dim_name,
+                         .ndims = s->ndims,
+                         .variant = v,
+                         .nvariants = s->nspecs};
     for (int e = 0; e < (int)GRADC_RT_KINDS; e++)
         facts->entry[e] = ir_entry_by_name(m, api_entry_name(e)) != NULL;
     for (int i = 0; i < m->states.count; i++) {
         const ir_state *x = m->states.items[i];
         if (x->kind <= IR_STAT)
-            add_tensor(s, x->kind == IR_PARAM ? &facts->params : &facts->stats, x->name, &x->type, x->trainable, x->why);
+            add_tensor(s, x->kind == IR_PARAM ? &facts->params : &facts->stats, x->name, &x->type,
+                       x->trainable, x->why);
     }
     for (int i = 0; i < s->facts.constants.count; i++)
-        add_tensor(s, &facts->constants, s->facts.constants.items[i].name, NULL, false, s->facts.constants.items[i].why);
+        add_tensor(s, &facts->constants, s->facts.constants.items[i].name, NULL, false,
+                   s->facts.constants.items[i].why);
     if (m->props & PASS_PLANNED) {
         cg_request r = api_request(s);
         const cg_object *o = s->object ? s->object : cg_measure(s->ctx, s->arena, &r);
@@ -159,8 +171,9 @@ static const char **reasons(const gaps *g, const onnx_facts *facts)
     return why;
 }
 
-/* What compiling may still refuse when all nodes of the modules have a forward: derivatives that the options ask for, what is too large when
- * it is written out, inputs and outputs, memory. Reported. */
+/* What compiling may still refuse when all nodes of the modules have a forward: derivatives that
+ * the options ask for, what is too large when it is written out, inputs and outputs, memory.
+ * Reported. */
 static void check_rest(api_session *s)
 {
     if (!api_complete(s) || !api_optimise(s))
@@ -180,26 +193,31 @@ static bool check_text(api_session *s, const char *path, api_nodes *out)
         IR_FOR (inst, m->funcs.items[k]) {
             bool has = ad_is_zero(inst->op) || ad_rules[inst->op];
             const char *name = inst->nresults && inst->result[0]->name ? inst->result[0]->name : "";
-            api_node x = {index++, name, ir_ops[inst->op].name, true, has, has ? NULL : "no derivative rule"};
+            api_node x = {index++, name, ir_ops[inst->op].name,
+                          true,    has,  has ? NULL : "no derivative rule"};
             IR_PUSH(s->arena, out, x);
         }
     check_rest(s);
     return true;
 }
 
-/* Nodes whose operator has a gradient, but not as it is used here (a Loop whose end only data decides). */
+/* Nodes whose operator has a gradient, but not as it is used here (a Loop whose end only data
+ * decides). */
 static void without_rule(gaps *g, const ir_module *m)
 {
     for (int k = 0; k < m->funcs.count; k++)
         IR_FOR (inst, m->funcs.items[k])
             if (!ad_is_zero(inst->op) && !ad_rules[inst->op] && inst->loc && inst->loc->node >= 0) {
-                gap one = {ir_format(g->s->arena, "no derivative rule for `%s`", ir_ops[inst->op].name), inst->loc->node};
+                gap one = {
+                    ir_format(g->s->arena, "no derivative rule for `%s`", ir_ops[inst->op].name),
+                    inst->loc->node};
                 IR_PUSH(g->s->arena, g, one);
             }
 }
 
-/* The model as a whole is at fault (a dimension has no value, a file of weights is missing): of nodes that were not built for want of what
- * they read, and not for anything of their own, there is nothing to say. */
+/* The model as a whole is at fault (a dimension has no value, a file of weights is missing): of
+ * nodes that were not built for want of what they read, and not for anything of their own, there is
+ * nothing to say. */
 static bool nothing_known(const gaps *g, const onnx_facts *facts)
 {
     bool built = true;
@@ -225,7 +243,8 @@ static void list_nodes(const gaps *g, api_nodes *out)
     const char **why = reasons(g, &s->facts);
     for (int i = 0; i < count; i++) {
         const onnx_node_info *n = &s->facts.nodes.items[i];
-        api_node x = {n->index, ir_strdup(s->arena, n->name), ir_strdup(s->arena, n->op), n->forward, strcmp(n->gradient, "no") != 0, NULL};
+        api_node x = {n->index,   ir_strdup(s->arena, n->name),   ir_strdup(s->arena, n->op),
+                      n->forward, strcmp(n->gradient, "no") != 0, NULL};
         x.why = why[n->index];
         x.backward &= !x.forward || !x.why;
         if (!x.forward && !x.why)
@@ -262,7 +281,8 @@ static bool read_nodes(gaps *g, ir_ctx *ctx, const onnx_options *o)
     return false;
 }
 
-/* Reads the file for the nodes alone, with its diagnostics kept, in a context whose failures end there. */
+/* Reads the file for the nodes alone, with its diagnostics kept, in a context whose failures end
+ * there. */
 static bool check_nodes(gaps *g, const onnx_options *o, api_nodes *out)
 {
     api_session *s = g->s;
@@ -311,8 +331,11 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
 
 static const char *class_text(api_session *s, int classes)
 {
-    static const struct { int bits; const char *name; } words[] = {
-        {IR_CLASS_B, "bool"}, {IR_CLASS_S, "signed"}, {IR_CLASS_U, "unsigned"}, {IR_CLASS_F, "float"}};
+    static const struct { int bits; const char *name;
+    } words[] = {{IR_CLASS_B, "bool"},
+                 {IR_CLASS_S, "signed"},
+                 {IR_CLASS_U, "unsigned"},
+                 {IR_CLASS_F, "float"}};
     const char *text = "";
     if (classes == IR_CLASS_ANY)
         return "any";
@@ -326,7 +349,10 @@ bool api_primitive(api_session *s, int i, api_op_row *out)
 {
     if (i >= IR_OPS)
         return false;
-    *out = (api_op_row){ir_ops[i].name, ir_ops[i].doc, class_text(s, ir_ops[i].classes), ad_is_zero((ir_op)i) ? "zero" : ad_rules[i] ? "yes" : "no"};
+    *out = (api_op_row){ir_ops[i].name, ir_ops[i].doc, class_text(s, ir_ops[i].classes),
+                        ad_is_zero((ir_op)i) ? "zero"
+                        : ad_rules[i]        ? "yes"
+                                             : "no"};
     return true;
 }
 
@@ -335,7 +361,9 @@ bool api_onnx_operator(api_session *s, int i, api_op_row *out)
     onnx_op_info o;
     if (!onnx_op_at(i, &o))
         return false;
-    const char *range = o.last ? ir_format(s->arena, "opset %d to %d", o.since, o.last) : ir_format(s->arena, "opset %d on", o.since);
-    *out = (api_op_row){*o.domain ? ir_format(s->arena, "%s.%s", o.domain, o.name) : o.name, range, o.types, o.gradient};
+    const char *range = o.last ? ir_format(s->arena, "opset %d to %d", o.since, o.last)
+                               : ir_format(s->arena, "opset %d on", o.since);
+    *out = (api_op_row){*o.domain ? ir_format(s->arena, "%s.%s", o.domain, o.name) : o.name, range,
+                        o.types, o.gradient};
     return true;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Tensors in the form in which torch prints them: four digits after the point, columns of one width, scientific where the range is
- * wide, lines of 80, and of more than 1000 elements only three at each end of a dimension. */
+ * Tensors in the form in which torch prints them: four digits after the point, columns of one
+ * width, scientific where the range is wide, lines of 80, and of more than 1000 elements only three
+ * at each end of a dimension. */
 #include "api/execute.h"
 
 #include <math.h>
@@ -11,7 +12,8 @@
 enum { DIGITS = 4, MOST = 1000, EDGE = 3, LINE = 80 };
 
 typedef struct style {
-    bool floats, whole, scientific; /* whole: every number is an integer, and printed with a bare point */
+    /* whole: every number is an integer, and printed with a bare point */
+    bool floats, whole, scientific;
     int width;
 } style;
 
@@ -29,8 +31,9 @@ static int element(const printer *p, const style *s, int64_t i, char text[64])
     if (p->l->type.dtype == IR_BOOL)
         return snprintf(text, 64, "%s", ir_literal_get(p->l, i) != 0 ? "True" : "False");
     if (!s->floats)
-        return ir_is_signed(p->l->type.dtype) ? snprintf(text, 64, "%lld", (long long)ir_literal_get_int(p->l, i))
-                                       : snprintf(text, 64, "%llu", (unsigned long long)ir_literal_get_int(p->l, i));
+        return ir_is_signed(p->l->type.dtype)
+                   ? snprintf(text, 64, "%lld", (long long)ir_literal_get_int(p->l, i))
+                   : snprintf(text, 64, "%llu", (unsigned long long)ir_literal_get_int(p->l, i));
     double v = ir_literal_get(p->l, i);
     if (isnan(v) || isinf(v))
         return snprintf(text, 64, "%s", isnan(v) ? "nan" : v < 0 ? "-inf" : "inf");
@@ -39,7 +42,8 @@ static int element(const printer *p, const style *s, int64_t i, char text[64])
     return s->whole ? snprintf(text, 64, "%.0f.", v) : snprintf(text, 64, "%.*f", DIGITS, v);
 }
 
-/* The next element that is shown after index `at` in row-major order, as an index of it; false behind the last. */
+/* The next element that is shown after index `at` in row-major order, as an index of it; false
+ * behind the last. */
 static bool next_shown(const printer *p, int64_t *at)
 {
     const ir_type *t = &p->l->type;
@@ -84,7 +88,8 @@ static void choose_style(printer *p)
         int64_t i = position(p, at);
         double v = ir_literal_get(p->l, i);
         char text[64];
-        int n = s->floats && (v == 0 || !isfinite(v)) ? 0 : element(p, s, i, text); /* those do not widen columns */
+        /* Those do not widen columns. */
+        int n = s->floats && (v == 0 || !isfinite(v)) ? 0 : element(p, s, i, text);
         s->width = n > s->width ? n : s->width;
     } while (next_shown(p, at));
 }
@@ -112,7 +117,8 @@ static int print_row(printer *p, int64_t from, int indent)
             column = indent + 1;
             on_line = 0;
         }
-        int length = dots ? 4 : element(p, &p->style, from + i, text), gap = dots ? 0 : p->style.width - length;
+        int length = dots ? 4 : element(p, &p->style, from + i, text),
+            gap = dots ? 0 : p->style.width - length;
         pad(p->out, gap);
         fputs(text, p->out);
         column += length + (gap > 0 ? gap : 0);

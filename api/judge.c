@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * --expect: results against a file. A result is judged by its distance to the value that was computed in double (out64/, grad64/), against
- * the distance that the file's own f32 value has: networks with batch normalisation amplify rounding a thousandfold, in whoever's
- * code. Distances are L2, relative to the length of the value in double. */
+ * --expect: results against a file. A result is judged by its distance to the value that was
+ * computed in double (out64/, grad64/), against the distance that the file's own f32 value has:
+ * networks with batch normalisation amplify rounding a thousandfold, in whoever's code. Distances
+ * are L2, relative to the length of the value in double. */
 #include "api/execute.h"
 
 #include <math.h>
@@ -13,8 +14,9 @@
 #define LEAST_F64 1e-7
 #define LEAST_F16 0x1p-11 /* one rounding */
 #define LEAST_BF16 0x1p-8
-#define MOST 1e-1      /* the file's own distance: beyond it the file holds two different computations, as with dropout left on; deep nets
-                        * whose ReLUs fall to the other side reach 4e-2 */
+/* The file's own distance: beyond it the file holds two different computations, as with dropout
+ * left on; deep nets whose ReLUs fall to the other side reach 4e-2. */
+#define MOST 1e-1
 #define ZERO 1e-10     /* the largest element of what counts as zero */
 
 /* How far two numbers are apart; infinities and NaN agree with themselves. */
@@ -74,11 +76,15 @@ typedef struct verdict {
     const char *against;
 } verdict;
 
-static verdict judge(api_session *s, const ir_literal *x, const ir_literal *narrow, const ir_literal *wide)
+static verdict judge(api_session *s, const ir_literal *x, const ir_literal *narrow,
+                     const ir_literal *wide)
 {
     const ir_literal *due = wide ? wide : narrow;
     ir_dtype t = x->type.dtype;
-    double least = t == IR_F16 ? LEAST_F16 : t == IR_BF16 ? LEAST_BF16 : s->options.f64 && wide ? LEAST_F64 : LEAST;
+    double least = t == IR_F16              ? LEAST_F16
+                   : t == IR_BF16           ? LEAST_BF16
+                   : s->options.f64 && wide ? LEAST_F64
+                                            : LEAST;
     verdict v = {.limit = least, .most = INFINITY, .against = wide ? "f64" : "file"};
     if (!ir_is_float(x->type.dtype)) {
         v.distance = same_integers(x, due) ? 0 : INFINITY;
@@ -105,16 +111,21 @@ static verdict judge(api_session *s, const ir_literal *x, const ir_literal *narr
     return v;
 }
 
-/* The file's value (NULL: it has none) is of the result's shape, and of its type: in double where that was computed so. */
-static bool fits(api_session *s, const ir_literal *x, const ir_literal *due, const char *kind, const char *name)
+/* The file's value (NULL: it has none) is of the result's shape, and of its type: in double where
+ * that was computed so. */
+static bool fits(api_session *s, const ir_literal *x, const ir_literal *due, const char *kind,
+                 const char *name)
 {
     ir_dtype own = x->type.dtype, is = due ? due->type.dtype : own;
     bool in_double = strstr(kind, "64") && ir_is_float(own);
-    if (!due || (ir_shape_eq(&x->type, &due->type) && (in_double ? is == IR_F64 : is == own || (s->options.f64 && own == IR_F64 && is == IR_F32))))
+    if (!due || (ir_shape_eq(&x->type, &due->type) &&
+                 (in_double ? is == IR_F64
+                            : is == own || (s->options.f64 && own == IR_F64 && is == IR_F32))))
         return true;
     ir_type type = x->type;
     type.dtype = in_double ? IR_F64 : own;
-    api_error(s, "%s holds %s/%s as %s; %s is due", s->options.expect, kind, name, ir_type_text(s->arena, &due->type), ir_type_text(s->arena, &type));
+    api_error(s, "%s holds %s/%s as %s; %s is due", s->options.expect, kind, name,
+              ir_type_text(s->arena, &due->type), ir_type_text(s->arena, &type));
     return false;
 }
 
@@ -126,31 +137,39 @@ bool api_judge(api_session *s, const api_results *r, FILE *out)
         return false;
     for (int i = 0; i < r->count; i++) {
         const char *kind = r->items[i].grad ? "grad" : "out", *name = r->items[i].name;
-        const ir_literal *x = r->items[i].value, *narrow = ir_tensor_by_name(&file, ir_format(s->arena, "%s/%s", kind, name)),
-                         *wide = ir_tensor_by_name(&file, ir_format(s->arena, "%s64/%s", kind, name));
+        const ir_literal *x = r->items[i].value,
+                         *narrow =
+                             ir_tensor_by_name(&file, ir_format(s->arena, "%s/%s", kind, name)),
+                         *wide =
+                             ir_tensor_by_name(&file, ir_format(s->arena, "%s64/%s", kind, name));
         const ir_literal *due = wide ? wide : narrow;
         if (!due)
             continue;
         compared++;
-        if (!fits(s, x, narrow, kind, name) || !fits(s, x, wide, ir_format(s->arena, "%s64", kind), name)) {
+        if (!fits(s, x, narrow, kind, name) ||
+            !fits(s, x, wide, ir_format(s->arena, "%s64", kind), name)) {
             wrong++;
             continue;
         }
         verdict v = judge(s, x, narrow, wide);
         bool fine = v.distance <= v.limit;
         if (v.theirs > v.most) {
-            api_error(s, "%s disagrees with itself: %s/%s is %.3g from %s64/%s, at most %.3g is due (is something random in it, as dropout?)",
+            api_error(s,
+                      "%s disagrees with itself: %s/%s is %.3g from %s64/%s, at most %.3g is due "
+                      "(is something random in it, as dropout?)",
                       s->options.expect, kind, name, v.theirs, kind, name, v.most);
             wrong++;
             continue;
         }
-        fprintf(out, "%-4s %s/%s: distance %.3g to %s, limit %.3g%s\n", fine ? "ok" : "FAR", kind, api_file_name(s->arena, name), v.distance,
-                v.against, v.limit, v.theirs > 0 ? ir_format(s->arena, ", the file's own %.3g", v.theirs) : "");
+        fprintf(out, "%-4s %s/%s: distance %.3g to %s, limit %.3g%s\n", fine ? "ok" : "FAR", kind,
+                api_file_name(s->arena, name), v.distance, v.against, v.limit,
+                v.theirs > 0 ? ir_format(s->arena, ", the file's own %.3g", v.theirs) : "");
         wrong += !fine;
     }
     for (int i = 0; i < file.count; i++) { /* what the file has and the model has not */
         const char *n = file.items[i].name;
-        bool grad = !strncmp(n, "grad/", 5), known = !(grad && s->options.grad) && strncmp(n, "out/", 4);
+        bool grad = !strncmp(n, "grad/", 5),
+             known = !(grad && s->options.grad) && strncmp(n, "out/", 4);
         for (int k = 0; k < r->count && !known; k++)
             known = r->items[k].grad == grad && !strcmp(r->items[k].name, n + (grad ? 5 : 4));
         if (!known) {

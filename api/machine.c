@@ -14,7 +14,8 @@ struct api_machine {
     gradc_rt_ctx *rt;
     void *memory;
     size_t bytes;
-    void **part[CG_PARTS]; /* members as the entries take them; the inputs' are followed by the dimensions */
+    /* Members as the entries take them; the inputs' are followed by the dimensions. */
+    void **part[CG_PARTS];
     float *hyper;
     param_function *param;
     uint64_t *counters;
@@ -53,7 +54,8 @@ static void *symbol(ir_arena *arena, cg_jit *jit, const cg_object *o, const char
     return address;
 }
 
-api_machine *api_machine_new(ir_ctx *ctx, ir_arena *arena, const cg_object *o, const api_machine_options *options)
+api_machine *api_machine_new(ir_ctx *ctx, ir_arena *arena, const cg_object *o,
+                             const api_machine_options *options)
 {
     static const api_machine_options plain;
     const api_machine_options *w = options ? options : &plain;
@@ -78,10 +80,15 @@ api_machine *api_machine_new(ir_ctx *ctx, ir_arena *arena, const cg_object *o, c
     *(void **)&m->param = symbol(arena, jit, o, "param");
     if (o->profile.count)
         *(void **)&m->counters = symbol(arena, jit, o, "profile");
-    gradc_rt_options r = {.model = o->id, .size = sizeof r, .threads = w->threads ? w->threads : 1, .seed = w->seed, .spin_us = 50};
+    gradc_rt_options r = {.model = o->id,
+                          .size = sizeof r,
+                          .threads = w->threads ? w->threads : 1,
+                          .seed = w->seed,
+                          .spin_us = 50};
     gradc_rt_status status = init(&m->rt, memory, m->bytes, &r);
     if (status) {
-        ir_report(ctx, IR_ERROR, NULL, "the model does not start: %s", gradc_rt_status_text(status));
+        ir_report(ctx, IR_ERROR, NULL, "the model does not start: %s",
+                  gradc_rt_status_text(status));
         return NULL;
     }
     return m;
@@ -111,7 +118,8 @@ bool api_machine_set_hyper(api_machine *m, const char *name, float value)
 
 gradc_rt_status api_machine_call(api_machine *m, int entry, bool cotangents)
 {
-    return gradc_rt_call(m->rt, (uint32_t)entry, m->part[CG_INPUTS], cotangents ? m->part[CG_COTANGENTS] : NULL, m->hyper, m->part[CG_OUTPUTS],
+    return gradc_rt_call(m->rt, (uint32_t)entry, m->part[CG_INPUTS],
+                         cotangents ? m->part[CG_COTANGENTS] : NULL, m->hyper, m->part[CG_OUTPUTS],
                          m->part[CG_INPUT_GRADS]);
 }
 
@@ -133,11 +141,13 @@ static void report_index(api_machine *m, int entry, const gradc_rt_error *e)
     const char *name = e->tensor ? e->tensor : "?";
     long long at = e->at, value = e->value, last = e->limit - 1;
     if (other)
-        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s' holds %lld at element %lld; 0 to %lld, or %lld, are due", cg_entry_names[entry], name, value, at,
-                  last, (long long)*other);
+        ir_report(m->ctx, IR_ERROR, NULL,
+                  "%s: '%s' holds %lld at element %lld; 0 to %lld, or %lld, are due",
+                  cg_entry_names[entry], name, value, at, last, (long long)*other);
     else
-        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s' holds %lld at element %lld; 0 to %lld are in range", cg_entry_names[entry], name, value, at,
-                  last);
+        ir_report(m->ctx, IR_ERROR, NULL,
+                  "%s: '%s' holds %lld at element %lld; 0 to %lld are in range",
+                  cg_entry_names[entry], name, value, at, last);
 }
 
 bool api_machine_ok(api_machine *m, int entry, gradc_rt_status status)
@@ -148,9 +158,11 @@ bool api_machine_ok(api_machine *m, int entry, gradc_rt_status status)
     if (status == GRADC_RT_E_INDEX)
         report_index(m, entry, e);
     else if (e->tensor)
-        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s': %s", cg_entry_names[entry], e->tensor, gradc_rt_status_text(status));
+        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s': %s", cg_entry_names[entry], e->tensor,
+                  gradc_rt_status_text(status));
     else
-        ir_report(m->ctx, IR_ERROR, NULL, "%s: %s", cg_entry_names[entry], gradc_rt_status_text(status));
+        ir_report(m->ctx, IR_ERROR, NULL, "%s: %s", cg_entry_names[entry],
+                  gradc_rt_status_text(status));
     return false;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A compiled model in this process: the object's bytes loaded, a context in an arena of its own, entries called with pointers
- * that are given by the raw names of the model's inputs and outputs. */
+ * A compiled model in this process: the object's bytes loaded, a context in an arena of its own,
+ * entries called with pointers that are given by the raw names of the model's inputs and
+ * outputs. */
 #ifndef GRADC_API_MACHINE_H
 #define GRADC_API_MACHINE_H
 
@@ -16,17 +17,22 @@ typedef struct api_machine_options {
     uint64_t seed;
 } api_machine_options;
 
-/* Loads the object and makes a context; freed with ctx. NULL and reported on failure. options may be NULL. */
-api_machine *api_machine_new(ir_ctx *ctx, ir_arena *arena, const cg_object *o, const api_machine_options *options);
+/* Loads the object and makes a context; freed with ctx. NULL and reported on failure. options may
+ * be NULL. */
+api_machine *api_machine_new(ir_ctx *ctx, ir_arena *arena, const cg_object *o,
+                             const api_machine_options *options);
 /* Frees it now: workers are joined, the arena is unmapped. */
 void api_machine_free(api_machine *m);
 
-/* The member `name` of a struct of the header (part: CG_INPUTS, CG_COTANGENTS, CG_OUTPUTS, CG_INPUT_GRADS) points to data from now on: row-major,
- * as the header says; NULL: not given, not wanted. False when there is no such member. */
+/* The member `name` of a struct of the header (part: CG_INPUTS, CG_COTANGENTS, CG_OUTPUTS,
+ * CG_INPUT_GRADS) points to data from now on: row-major, as the header says; NULL: not given, not
+ * wanted. False when there is no such member. */
 bool api_machine_set(api_machine *m, int part, const char *name, void *data);
-/* A hyper-parameter; those that are not set have their defaults. False when there is none of that name. */
+/* A hyper-parameter; those that are not set have their defaults. False when there is none of that
+ * name. */
 bool api_machine_set_hyper(api_machine *m, const char *name, float value);
-/* Calls an entry (GRADC_RT_FORWARD, …) with what is set; cotangents: the struct is passed, else NULL, which means 1 for the loss. */
+/* Calls an entry (GRADC_RT_FORWARD, …) with what is set; cotangents: the struct is passed, else
+ * NULL, which means 1 for the loss. */
 gradc_rt_status api_machine_call(api_machine *m, int entry, bool cotangents);
 /* Reports what made a call fail as the user's error; true when status is GRADC_RT_OK. */
 bool api_machine_ok(api_machine *m, int entry, gradc_rt_status status);

@@ -31,10 +31,12 @@ static rlim_t in_use(void)
     return (rlim_t)data * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Of the machine, or of the container if that has less: version 2 and 1 of control groups; 0: unknown. */
+/* Of the machine, or of the container if that has less: version 2 and 1 of control groups; 0:
+ * unknown. */
 static rlim_t memory_there_is(void)
 {
-    static const char *const files[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    static const char *const files[] = {"/sys/fs/cgroup/memory.max",
+                                        "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
     long pages = sysconf(_SC_PHYS_PAGES);
     rlim_t least = pages > 0 ? (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) : 0;
     for (int i = 0; i < 2; i++) {

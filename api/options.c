@@ -7,7 +7,8 @@
 #include <string.h>
 
 const api_option_info api_option_table[] = {
-#define OPTION(name_, field, kind_, key_, argument_, verbs_, doc_) {name_, argument_, doc_, API_##kind_, key_, verbs_, offsetof(api_options, field)},
+#define OPTION(name_, field, kind_, key_, argument_, verbs_, doc_) \
+    {name_, argument_, doc_, API_##kind_, key_, verbs_, offsetof(api_options, field)},
 #include "api/options.def"
     {0}};
 
@@ -69,7 +70,8 @@ static const char *add_pair(api_session *s, api_pairs *pairs, const char *value)
     const char *equals = strchr(value, '=');
     if (!equals || equals == value || !equals[1])
         return "NAME=VALUE is due";
-    api_pair pair = {ir_strndup(s->arena, value, (size_t)(equals - value)), ir_strdup(s->arena, equals + 1)};
+    api_pair pair = {ir_strndup(s->arena, value, (size_t)(equals - value)),
+                     ir_strdup(s->arena, equals + 1)};
     for (int i = 0; i < pairs->count; i++)
         if (!strcmp(pairs->items[i].name, pair.name))
             return ir_format(s->arena, "'%s' is given twice", pair.name);
@@ -102,7 +104,10 @@ static const char *set(api_session *s, const api_option_info *i, void *field, co
         return "a value is due";
     switch (i->kind) {
     case API_TEXT: *(const char **)field = ir_strdup(s->arena, value); return NULL;
-    case API_NUMBER: return api_read_integer(value, field) ? NULL : "a whole number from 0 to 9223372036854775807 is due";
+    case API_NUMBER:
+        return api_read_integer(value, field)
+                   ? NULL
+                   : "a whole number from 0 to 9223372036854775807 is due";
     case API_NAMES: return add_names(s, field, value);
     case API_FILES: return add_files(s, field, value);
     default: return add_pair(s, field, value);
@@ -118,8 +123,8 @@ bool api_set_option(api_session *s, unsigned verb, const char *name, const char 
         if (wrong == reported)
             s->usage = true;
         else if (wrong)
-            api_usage(s, "--%s%s%s: %s%s%s", name, value ? "=" : "", value ? value : "", wrong, i->argument ? "; as in " : "",
-                      i->argument ? i->argument : "");
+            api_usage(s, "--%s%s%s: %s%s%s", name, value ? "=" : "", value ? value : "", wrong,
+                      i->argument ? "; as in " : "", i->argument ? i->argument : "");
         return !wrong;
     }
     api_usage(s, "there is no option --%s here", name);
@@ -138,5 +143,7 @@ bool api_option_string(api_session *s, unsigned verb, const char *text)
         api_usage(s, "'%s' is no option", text);
         return false;
     }
-    return api_set_option(s, verb, equals ? ir_strndup(s->arena, text + 2, (size_t)(equals - text - 2)) : text + 2, equals ? equals + 1 : NULL);
+    return api_set_option(
+        s, verb, equals ? ir_strndup(s->arena, text + 2, (size_t)(equals - text - 2)) : text + 2,
+        equals ? equals + 1 : NULL);
 }

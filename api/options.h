@@ -9,7 +9,13 @@
 #include <stdint.h>
 
 enum {
-    API_COMPILE = 1, API_RUN = 2, API_BENCH = 4, API_DUMP = 8, API_CHECK = 16, API_INFO = 32, API_OPT = 64,
+    API_COMPILE = 1,
+    API_RUN = 2,
+    API_BENCH = 4,
+    API_DUMP = 8,
+    API_CHECK = 16,
+    API_INFO = 32,
+    API_OPT = 64,
     API_MODEL = API_COMPILE | API_RUN | API_BENCH | API_DUMP | API_CHECK | API_INFO,
     API_ALL = API_MODEL | API_OPT
 };
@@ -26,7 +32,15 @@ typedef struct api_pairs {
     int count, capacity;
 } api_pairs;
 
-typedef enum api_kind { API_FLAG, API_TEXT, API_WORD, API_NUMBER, API_NAMES, API_FILES, API_PAIRS } api_kind;
+typedef enum api_kind {
+    API_FLAG,
+    API_TEXT,
+    API_WORD,
+    API_NUMBER,
+    API_NAMES,
+    API_FILES,
+    API_PAIRS
+} api_kind;
 typedef bool api_kind_FLAG;
 typedef const char *api_kind_TEXT, *api_kind_WORD;
 typedef int64_t api_kind_NUMBER;

@@ -15,7 +15,8 @@ static const struct {
 typedef struct wanted {
     bool kind[KINDS];
     int own;          /* the kind of -o, whose path is as it stands; KINDS without -o */
-    const char *stem; /* the files' path without suffix, and without the `lib` of libraries; NULL without -o */
+    /* The files' path without suffix, and without the `lib` of libraries; NULL without -o. */
+    const char *stem;
 } wanted;
 
 static bool choose_kinds(api_session *s, wanted *w)
@@ -40,8 +41,8 @@ static const char *base_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* -o FILE.o, or with the suffix of another kind, which is then the one that is meant. FILE.o names all files, also where --emit leaves
- * the object out. */
+/* -o FILE.o, or with the suffix of another kind, which is then the one that is meant. FILE.o names
+ * all files, also where --emit leaves the object out. */
 static bool read_path(api_session *s, wanted *w)
 {
     const char *file = s->options.file, *base = base_of(file), *dot = strrchr(base, '.');
@@ -49,7 +50,10 @@ static bool read_path(api_session *s, wanted *w)
     while (k < KINDS && (!dot || dot == base || strcmp(kinds[k].suffix, dot)))
         k++;
     if (k == KINDS) {
-        api_usage(s, "--output=%s: a name that ends in .o is due; or in .s, .ll, .a, .so for what --emit calls asm, llvm, lib, shared", file);
+        api_usage(s,
+                  "--output=%s: a name that ends in .o is due; or in .s, .ll, .a, .so for what "
+                  "--emit calls asm, llvm, lib, shared",
+                  file);
         return false;
     }
     bool named = !s->options.emit.count || w->kind[k];
@@ -58,7 +62,8 @@ static bool read_path(api_session *s, wanted *w)
         return false;
     }
     bool library = k >= LIB && !strncmp(base, "lib", 3) && dot > base + 3;
-    w->stem = api_format(s, "%.*s%.*s", (int)(base - file), file, (int)(dot - base) - (library ? 3 : 0), base + (library ? 3 : 0));
+    w->stem = api_format(s, "%.*s%.*s", (int)(base - file), file,
+                         (int)(dot - base) - (library ? 3 : 0), base + (library ? 3 : 0));
     w->own = named ? k : KINDS;
     w->kind[k] = named;
     return true;
@@ -88,7 +93,8 @@ static const char *path_of(api_session *s, const wanted *w, kind k)
     const char *base = base_of(w->stem);
     if (w->own == (int)k)
         return s->options.file;
-    return api_format(s, "%.*s%s%s%s", (int)(base - w->stem), w->stem, k >= LIB ? "lib" : "", base, kinds[k].suffix);
+    return api_format(s, "%.*s%s%s%s", (int)(base - w->stem), w->stem, k >= LIB ? "lib" : "", base,
+                      kinds[k].suffix);
 }
 
 static const void *bytes_of(api_session *s, kind k, const char *path, size_t *size)

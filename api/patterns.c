@@ -26,13 +26,16 @@ static int mark(const char *pattern, bool glob, const char *const *name, int n, 
     return found;
 }
 
-bool api_choose(api_session *s, const char *option, const api_names *patterns, const char *const *name, int n, bool *chosen)
+bool api_choose(api_session *s, const char *option, const api_names *patterns,
+                const char *const *name, int n, bool *chosen)
 {
     bool ok = true;
     for (int k = 0; k < patterns->count; k++) {
-        if (mark(patterns->items[k], false, name, n, chosen) || mark(patterns->items[k], true, name, n, chosen))
+        if (mark(patterns->items[k], false, name, n, chosen) ||
+            mark(patterns->items[k], true, name, n, chosen))
             continue;
-        api_usage(s, "--%s: '%s' matches nothing%s%s", option, patterns->items[k], n ? "; there is, for example, " : "", n ? name[0] : "");
+        api_usage(s, "--%s: '%s' matches nothing%s%s", option, patterns->items[k],
+                  n ? "; there is, for example, " : "", n ? name[0] : "");
         ok = false;
     }
     return ok;

@@ -22,7 +22,8 @@ static const char *const colours[] = {"white", "lightblue", "lightyellow"}; /* b
 
 static void print_node(FILE *out, ir_arena *arena, const ir_inst *inst, int number)
 {
-    fprintf(out, "    f%di%d [style=filled, fillcolor=%s, label=\"%s", number, inst->id, colours[inst->phase], ir_ops[inst->op].name);
+    fprintf(out, "    f%di%d [style=filled, fillcolor=%s, label=\"%s", number, inst->id,
+            colours[inst->phase], ir_ops[inst->op].name);
     for (int i = 0; i < inst->nresults; i++)
         fprintf(out, "\\n%s", ir_type_text(arena, &inst->result[i]->type));
     if (inst->loc && inst->loc->name && *inst->loc->name) {
@@ -34,14 +35,16 @@ static void print_node(FILE *out, ir_arena *arena, const ir_inst *inst, int numb
 
 static void print_port(FILE *out, ir_arena *arena, const ir_port *p, int number, char kind, int i)
 {
-    fprintf(out, "    f%d%c%d [shape=%s, label=\"", number, kind, i, p->state ? "box3d" : "ellipse");
+    fprintf(out, "    f%d%c%d [shape=%s, label=\"", number, kind, i,
+            p->state ? "box3d" : "ellipse");
     print_dot_text(out, p->state ? p->state->name : p->name ? p->name : "");
     fprintf(out, "\\n%s\"];\n", ir_type_text(arena, &p->value->type));
 }
 
 static void print_edge(FILE *out, const ir_value *from, int number, char kind, int to)
 {
-    fprintf(out, "    f%d%c%d -> f%d%c%d;\n", number, from->def ? 'i' : 'p', from->def ? from->def->id : from->index, number, kind, to);
+    fprintf(out, "    f%d%c%d -> f%d%c%d;\n", number, from->def ? 'i' : 'p',
+            from->def ? from->def->id : from->index, number, kind, to);
 }
 
 static void print_func(FILE *out, ir_arena *arena, ir_func *f, int number)
@@ -88,7 +91,10 @@ bool api_opt(api_session *s, const char *path, FILE *out)
 {
     const char *dot = strrchr(path, '.');
     if (dot && !strcmp(dot, ".onnx")) {
-        api_usage(s, "'%s': opt takes a text, NAME.gir or - for standard input; gradc dump --after=read makes one of an ONNX file", path);
+        api_usage(s,
+                  "'%s': opt takes a text, NAME.gir or - for standard input; gradc dump "
+                  "--after=read makes one of an ONNX file",
+                  path);
         return false;
     }
     s->path = path;
@@ -100,11 +106,15 @@ bool api_opt(api_session *s, const char *path, FILE *out)
     for (int i = 0; i < s->options.passes.count; i++) {
         const pass_info *p = pass_by_name(s->options.passes.items[i]);
         if (!p) {
-            api_usage(s, "--passes: there is no pass '%s'; --list-passes shows them", s->options.passes.items[i]);
+            api_usage(s, "--passes: there is no pass '%s'; --list-passes shows them",
+                      s->options.passes.items[i]);
             return false;
         }
         if ((m->props & p->needs) != p->needs) {
-            api_usage(s, "--passes: '%s' needs what an earlier pass does (layout, fuse, plan stand in this order)", p->name);
+            api_usage(s,
+                      "--passes: '%s' needs what an earlier pass does (layout, fuse, plan stand in "
+                      "this order)",
+                      p->name);
             return false;
         }
         if (left >= 0 && left-- == 0)

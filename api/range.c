@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Which integers the model takes at an input: for the header's comments, and for messages about one that is out of range. They are read off
- * the graph as it comes in: an index of a gather that is an input as it stands, or one number of it replaced (a label that is ignored), or
- * negative ones counted from the end. */
+ * Which integers the model takes at an input: for the header's comments, and for messages about one
+ * that is out of range. They are read off the graph as it comes in: an index of a gather that is an
+ * input as it stands, or one number of it replaced (a label that is ignored), or negative ones
+ * counted from the end. */
 #include "api/session.h"
 
 #include <string.h>
@@ -13,9 +14,13 @@ enum { DEEP = 32 };
 /* All elements of v are one number. */
 static bool is_number(const ir_value *v, int64_t *out)
 {
-    for (int i = 0; i < DEEP && v->def && (v->def->op == IR_OP_broadcast || v->def->op == IR_OP_reshape || v->def->op == IR_OP_convert); i++)
+    for (int i = 0; i < DEEP && v->def &&
+                    (v->def->op == IR_OP_broadcast || v->def->op == IR_OP_reshape ||
+                     v->def->op == IR_OP_convert);
+         i++)
         v = v->def->operand[0];
-    if (!v->def || v->def->op != IR_OP_constant || ir_count(&v->type) != 1 || !ir_is_int(v->type.dtype))
+    if (!v->def || v->def->op != IR_OP_constant || ir_count(&v->type) != 1 ||
+        !ir_is_int(v->type.dtype))
         return false;
     *out = ir_literal_get_int(IR_ATTR(v->def, constant)->value, 0);
     return true;
@@ -34,27 +39,32 @@ static const ir_value *source(const ir_value *v)
     return v;
 }
 
-static bool is_compared(const ir_value *cond, ir_relation relation, const ir_value *with, int64_t *number)
+static bool is_compared(const ir_value *cond, ir_relation relation, const ir_value *with,
+                        int64_t *number)
 {
     const ir_inst *c = source(cond)->def;
-    return c && c->op == IR_OP_compare && IR_ATTR(c, compare)->relation == (int64_t)relation && source(c->operand[0]) == with &&
-           is_number(c->operand[1], number);
+    return c && c->op == IR_OP_compare && IR_ATTR(c, compare)->relation == (int64_t)relation &&
+           source(c->operand[0]) == with && is_number(c->operand[1], number);
 }
 
-/* The input that v is, with `range` telling what it may hold so that v is within [0, limit); NULL: it is none. */
+/* The input that v is, with `range` telling what it may hold so that v is within [0, limit); NULL:
+ * it is none. */
 static const ir_value *input_of(const ir_value *v, int64_t limit, cg_taken *range)
 {
     *range = (cg_taken){.high = limit - 1};
     v = source(v);
     for (int i = 0; i < 2 && v->def && v->def->op == IR_OP_select; i++) {
-        const ir_value *cond = v->def->operand[0], *yes = source(v->def->operand[1]), *no = source(v->def->operand[2]);
+        const ir_value *cond = v->def->operand[0], *yes = source(v->def->operand[1]),
+                       *no = source(v->def->operand[2]);
         int64_t number, other;
-        if (!range->has_other && is_compared(cond, IR_NE, yes, &number) && is_number(no, &other) && other >= 0 && other < limit) {
+        if (!range->has_other && is_compared(cond, IR_NE, yes, &number) && is_number(no, &other) &&
+            other >= 0 && other < limit) {
             range->has_other = true;
             range->other = number;
             v = yes;
-        } else if (!range->low && is_compared(cond, IR_LT, no, &number) && number == 0 && yes->def && yes->def->op == IR_OP_add &&
-                   source(yes->def->operand[0]) == no && is_number(yes->def->operand[1], &number) && number == limit) {
+        } else if (!range->low && is_compared(cond, IR_LT, no, &number) && number == 0 &&
+                   yes->def && yes->def->op == IR_OP_add && source(yes->def->operand[0]) == no &&
+                   is_number(yes->def->operand[1], &number) && number == limit) {
             range->low = -limit;
             v = no;
         } else {
@@ -64,7 +74,8 @@ static const ir_value *input_of(const ir_value *v, int64_t limit, cg_taken *rang
     return v->def ? NULL : v;
 }
 
-/* Of two that hold for one input, the narrower; what is replaced in one of them only is not allowed by both. */
+/* Of two that hold for one input, the narrower; what is replaced in one of them only is not allowed
+ * by both. */
 static void meet(cg_taken *x, const cg_taken *y)
 {
     x->has_other &= y->has_other && x->other == y->other;
@@ -78,7 +89,8 @@ static void add_func(api_session *s, const ir_func *f)
         if (inst->op != IR_OP_gather || IR_ATTR(inst, gather)->dims.n != 1)
             continue;
         cg_taken range;
-        const ir_value *v = input_of(inst->operand[1], inst->operand[0]->type.dim[IR_ATTR(inst, gather)->dims.v[0]], &range);
+        const ir_value *v = input_of(
+            inst->operand[1], inst->operand[0]->type.dim[IR_ATTR(inst, gather)->dims.v[0]], &range);
         const ir_port *p = v ? &f->params.items[v->index] : NULL;
         if (!p || p->bind != IR_INPUT || p->role != IR_DATA)
             continue;

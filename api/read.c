@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * From a file and the options to modules whose entries are complete: one module for each choice of the dimensions. */
+ * From a file and the options to modules whose entries are complete: one module for each choice of
+ * the dimensions. */
 #include "api/session.h"
 #include "codegen/names.h"
 #include "ir/path.h"
@@ -53,13 +54,15 @@ typedef struct wishes {
     int nbaked, noffered;
 } wishes;
 
-static bool read_extents(api_session *s, const api_pair *p, char separator, int64_t *out, int most, int *n)
+static bool read_extents(api_session *s, const api_pair *p, char separator, int64_t *out, int most,
+                         int *n)
 {
     *n = 0;
     for (const char *at = p->value; at; at = strchr(at, separator), at = at ? at + 1 : NULL) {
         size_t length = strcspn(at, (const char[]){separator, 0});
         if (*n == most || !api_read_integer(ir_strndup(s->arena, at, length), &out[*n])) {
-            api_usage(s, "'%s=%s': %s", p->name, p->value, *n == most ? "too many numbers" : "numbers are due");
+            api_usage(s, "'%s=%s': %s", p->name, p->value,
+                      *n == most ? "too many numbers" : "numbers are due");
             return false;
         }
         for (int i = 0; i < *n && separator == ','; i++)
@@ -110,9 +113,12 @@ static bool read_shapes(api_session *s, wishes *w)
         if (is_attached(s, s->given.items[i].name) || is_baked(s, s->given.items[i].name))
             continue;
         onnx_shape *x = &w->shape[w->nshapes++];
-        *x = (onnx_shape){.input = s->given.items[i].name, .rank = t->rank, .from = api_input_file(s, s->given.items[i].name)};
+        *x = (onnx_shape){.input = s->given.items[i].name,
+                          .rank = t->rank,
+                          .from = api_input_file(s, s->given.items[i].name)};
         memcpy(x->dim, t->dim, sizeof x->dim);
-        w->offered[w->noffered++] = (onnx_input){s->given.items[i].name, s->given.items[i].value, x->from};
+        w->offered[w->noffered++] =
+            (onnx_input){s->given.items[i].name, s->given.items[i].value, x->from};
     }
     return ok;
 }
@@ -136,10 +142,12 @@ static bool read_given(api_session *s)
     }
     for (int i = 0; i < s->options.input.count; i++) {
         if (is_baked(s, s->options.input.items[i].name)) {
-            api_usage(s, "--input: '%s' is baked, its value cannot be another", s->options.input.items[i].name);
+            api_usage(s, "--input: '%s' is baked, its value cannot be another",
+                      s->options.input.items[i].name);
             return false;
         }
-        ir_tensor t = {s->options.input.items[i].name, ir_npy_read_file(s->arena, s->options.input.items[i].value)};
+        ir_tensor t = {s->options.input.items[i].name,
+                       ir_npy_read_file(s->arena, s->options.input.items[i].value)};
         int k = 0;
         while (k < s->given.count && strcmp(s->given.items[k].name, t.name))
             k++;
@@ -160,7 +168,8 @@ static bool bake(api_session *s, ir_func *f, const onnx_input *in)
         if (p->bind != IR_INPUT || !p->name || strcmp(p->name, in->name))
             continue;
         if (!ir_type_eq(&p->value->type, &in->value->type)) {
-            api_error(s, "--bake %s: the input is %s, %s holds %s", in->name, ir_type_text(s->arena, &p->value->type), in->from,
+            api_error(s, "--bake %s: the input is %s, %s holds %s", in->name,
+                      ir_type_text(s->arena, &p->value->type), in->from,
                       ir_type_text(s->arena, &in->value->type));
             return false;
         }
@@ -197,18 +206,28 @@ static ir_module *read_text(api_session *s, const wishes *w)
     return m;
 }
 
-static onnx_options *onnx_options_of(api_session *s, const wishes *w, const int64_t *extent, onnx_facts *facts)
+static onnx_options *onnx_options_of(api_session *s, const wishes *w, const int64_t *extent,
+                                     onnx_facts *facts)
 {
     onnx_dim *dim = ir_array(s->arena, onnx_dim, w->count + 1);
     for (int i = 0; i < w->count; i++)
         dim[i] = (onnx_dim){w->items[i].name, extent ? extent[i] : w->items[i].extent[0]};
-    onnx_options o = {.dims = dim, .ndims = w->count, .shapes = w->shape, .nshapes = w->nshapes, .baked = w->baked, .nbaked = w->nbaked,
-                      .offered = w->offered, .noffered = w->noffered, .training = s->options.train != NULL, .facts = facts};
+    onnx_options o = {.dims = dim,
+                      .ndims = w->count,
+                      .shapes = w->shape,
+                      .nshapes = w->nshapes,
+                      .baked = w->baked,
+                      .nbaked = w->nbaked,
+                      .offered = w->offered,
+                      .noffered = w->noffered,
+                      .training = s->options.train != NULL,
+                      .facts = facts};
     if (s->options.batchnorm)
         o.batch_norm = !strcmp(s->options.batchnorm, "train")  ? ONNX_MODE_TRAIN
                        : !strcmp(s->options.batchnorm, "eval") ? ONNX_MODE_EVAL
                                                                : ONNX_MODE_FILE;
-    o.unbiased_variance = s->options.batchnorm_variance && !strcmp(s->options.batchnorm_variance, "torch");
+    o.unbiased_variance =
+        s->options.batchnorm_variance && !strcmp(s->options.batchnorm_variance, "torch");
     return ir_memdup(s->arena, &o, sizeof o);
 }
 
@@ -224,15 +243,19 @@ static bool check_words(api_session *s)
         api_usage(s, "-O%lld: 0 to 3", (long long)o->level);
     if (o->threads == 0 || o->threads > (int64_t)GRADC_RT_MAX_THREADS)
         api_usage(s, "--threads=%lld: 1 to %u", (long long)o->threads, GRADC_RT_MAX_THREADS);
-    if (o->batchnorm && strcmp(o->batchnorm, "file") && strcmp(o->batchnorm, "train") && strcmp(o->batchnorm, "eval"))
+    if (o->batchnorm && strcmp(o->batchnorm, "file") && strcmp(o->batchnorm, "train") &&
+        strcmp(o->batchnorm, "eval"))
         api_usage(s, "--batchnorm=%s: file, train or eval", o->batchnorm);
-    if (o->batchnorm_variance && strcmp(o->batchnorm_variance, "onnx") && strcmp(o->batchnorm_variance, "torch"))
+    if (o->batchnorm_variance && strcmp(o->batchnorm_variance, "onnx") &&
+        strcmp(o->batchnorm_variance, "torch"))
         api_usage(s, "--batchnorm-variance=%s: onnx or torch", o->batchnorm_variance);
     if (s->text && (o->batchnorm || o->batchnorm_variance))
-        api_usage(s, "--batchnorm and --batchnorm-variance are for ONNX files: here batch normalisation is written out");
+        api_usage(s, "--batchnorm and --batchnorm-variance are for ONNX files: here batch "
+                     "normalisation is written out");
     if (o->weights && strcmp(o->weights, "embed") && strcmp(o->weights, "file"))
         api_usage(s, "--weights=%s: embed or file", o->weights);
-    if (!s->usage && !cg_check_target(s->ctx, s->arena, o->target, (const char *const *)o->cpu.items, o->cpu.count))
+    if (!s->usage && !cg_check_target(s->ctx, s->arena, o->target,
+                                      (const char *const *)o->cpu.items, o->cpu.count))
         s->usage = true;
     return !s->usage;
 }
@@ -250,16 +273,19 @@ static bool note_offers(api_session *s)
 {
     const ir_func *f = ir_entry_by_name(s->module[0], "forward");
     for (int i = 0; i < s->given.count; i++) {
-        bool is_input = is_attached(s, s->given.items[i].name) || is_baked(s, s->given.items[i].name);
+        bool is_input =
+            is_attached(s, s->given.items[i].name) || is_baked(s, s->given.items[i].name);
         for (int k = 0; k < f->params.count; k++)
-            is_input |= f->params.items[k].bind == IR_INPUT && !strcmp(f->params.items[k].name, s->given.items[i].name);
+            is_input |= f->params.items[k].bind == IR_INPUT &&
+                        !strcmp(f->params.items[k].name, s->given.items[i].name);
         for (int k = 0; k < s->facts.overridden.count; k++)
             is_input |= !strcmp(s->facts.overridden.items[k], s->given.items[i].name);
         if (is_input)
             continue;
         if (s->text) {
             const char *name = s->given.items[i].name;
-            (value_of(&s->options.input, name) ? api_usage : api_error)(s, "%s: there is no input '%s'", s->path, name);
+            (value_of(&s->options.input, name) ? api_usage : api_error)(
+                s, "%s: there is no input '%s'", s->path, name);
             return false;
         }
         api_note(s, "input '%s' decides a shape: its value is baked in", s->given.items[i].name);
@@ -277,7 +303,8 @@ static bool is_member(const api_session *s, const char *name)
     for (int k = 0; k < m->funcs.count; k++) {
         const ir_func *f = m->funcs.items[k];
         for (int i = 0; f->entry && i < f->params.count + f->results.count; i++) {
-            const ir_port *p = i < f->params.count ? &f->params.items[i] : &f->results.items[i - f->params.count];
+            const ir_port *p =
+                i < f->params.count ? &f->params.items[i] : &f->results.items[i - f->params.count];
             if (p->bind == IR_INPUT && !strcmp(p->name, name))
                 return true;
         }
@@ -297,20 +324,24 @@ static bool check_renames(api_session *s)
     return !s->usage;
 }
 
-/* A name that the model has not is the command line's fault, unless it comes from a file of inputs. */
+/* A name that the model has not is the command line's fault, unless it comes from a file of
+ * inputs. */
 void api_blame(api_session *s)
 {
     const api_options *o = &s->options;
     for (int i = 0; i < s->facts.unknown.count; i++) {
         const char *name = s->facts.unknown.items[i];
-        s->usage |= value_of(&o->shape, name) || value_of(&o->bake, name) || value_of(&o->dim, name) || value_of(&o->input, name);
+        s->usage |= value_of(&o->shape, name) || value_of(&o->bake, name) ||
+                    value_of(&o->dim, name) || value_of(&o->input, name);
     }
 }
 
-/* What the options ask, of this verb and model; false and reported when they are at fault whatever the model. */
+/* What the options ask, of this verb and model; false and reported when they are at fault whatever
+ * the model. */
 static bool read_options(api_session *s, wishes *w)
 {
-    return check_words(s) && read_training(s) && read_given(s) && read_dims(s, w) && read_shapes(s, w);
+    return check_words(s) && read_training(s) && read_given(s) && read_dims(s, w) &&
+           read_shapes(s, w);
 }
 
 onnx_options *api_onnx_options(api_session *s)
@@ -326,7 +357,9 @@ bool api_name_model(api_session *s, unsigned verb, const char *path)
     api_set_warnings(s);
     s->text = !strcmp(path, "-") || ends_with(path, ".gir");
     if (!s->text && !ends_with(path, ".onnx"))
-        api_usage(s, "'%s': a model is a file NAME.onnx or NAME.gir, or - for text on standard input", path);
+        api_usage(s,
+                  "'%s': a model is a file NAME.onnx or NAME.gir, or - for text on standard input",
+                  path);
     const char *base = ir_base_name(path), *dot = strrchr(base, '.');
     s->stem = dot ? ir_strndup(s->arena, base, (size_t)(dot - base)) : NULL;
     return s->text || !s->usage;
@@ -356,7 +389,8 @@ bool api_read_modules(api_session *s, unsigned verb, const char *path)
             s->dim_name[s->ndims++] = w.items[i].name;
         }
         if (w.items[i].n > 1 && verb & (API_RUN | API_BENCH)) {
-            api_usage(s, "--dim %s has %d extents: one is due here; compile and info take several", w.items[i].name, w.items[i].n);
+            api_usage(s, "--dim %s has %d extents: one is due here; compile and info take several",
+                      w.items[i].name, w.items[i].n);
             return false;
         }
         total *= w.items[i].n;
@@ -369,7 +403,8 @@ bool api_read_modules(api_session *s, unsigned verb, const char *path)
     s->module = ir_array(s->arena, ir_module *, total);
     s->spec = ir_array(s->arena, cg_spec, total);
     for (int k = 0; k < total; k++) {
-        int64_t *extent = ir_array(s->arena, int64_t, w.count + 1), *chosen = ir_array(s->arena, int64_t, s->ndims + 1);
+        int64_t *extent = ir_array(s->arena, int64_t, w.count + 1),
+                *chosen = ir_array(s->arena, int64_t, s->ndims + 1);
         for (int i = w.count - 1, rest = k, at = s->ndims; i >= 0; i--) {
             extent[i] = w.items[i].extent[rest % w.items[i].n];
             rest /= w.items[i].n;
@@ -377,7 +412,9 @@ bool api_read_modules(api_session *s, unsigned verb, const char *path)
                 chosen[--at] = extent[i];
         }
         onnx_facts *facts = k && !s->text ? ir_new(s->arena, onnx_facts) : &s->facts;
-        s->module[k] = s->text ? read_text(s, &w) : onnx_read_file(s->ctx, s->arena, s->path, onnx_options_of(s, &w, extent, facts));
+        s->module[k] = s->text ? read_text(s, &w)
+                               : onnx_read_file(s->ctx, s->arena, s->path,
+                                                onnx_options_of(s, &w, extent, facts));
         api_blame(s);
         if (!s->module[k])
             return false;
@@ -423,7 +460,8 @@ static void no_such_hyper(api_session *s, const char *name)
     const char **all = ir_array(s->arena, const char *, n + 1);
     for (int i = 0; i < n; i++)
         all[i] = train_hyper_name(s->optimizer, i);
-    api_usage(s, "--train: there is no hyper-parameter '%s'; there is %s", name, api_list(s->arena, all, n));
+    api_usage(s, "--train: there is no hyper-parameter '%s'; there is %s", name,
+              api_list(s->arena, all, n));
 }
 
 static bool read_hyper(api_session *s, const char *text)
@@ -434,13 +472,15 @@ static bool read_hyper(api_session *s, const char *text)
         double value;
         const char *name = equals ? ir_strndup(s->arena, item, (size_t)(equals - item)) : item;
         int i = 0;
-        while (i < train_hyper_count(s->optimizer) && strcmp(train_hyper_name(s->optimizer, i), name))
+        while (i < train_hyper_count(s->optimizer) &&
+               strcmp(train_hyper_name(s->optimizer, i), name))
             i++;
         if (i == train_hyper_count(s->optimizer)) {
             no_such_hyper(s, name);
             return false;
         }
-        if (!equals || ir_read_element(IR_F64, equals + 1, strlen(equals + 1), &value) || !(fabs(value) <= FLT_MAX)) {
+        if (!equals || ir_read_element(IR_F64, equals + 1, strlen(equals + 1), &value) ||
+            !(fabs(value) <= FLT_MAX)) {
             api_usage(s, "--train: '%s', NAME=VALUE with a number is due", item);
             return false;
         }

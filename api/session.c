@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Sessions, and how diagnostics look: as clang's, with the place first and a caret under a line of text. */
+ * Sessions, and how diagnostics look: as clang's, with the place first and a caret under a line of
+ * text. */
 #include "api/session.h"
 #include "ir/text.h"
 
@@ -17,7 +18,8 @@ static const char *paint(const api_session *s, const char *code)
 
 enum { SAFE_PIECE = 5 };
 
-/* The next character of raw text as a terminal may see it, in `to`: what is not to be shown as \xHH. Returns the bytes of text that it is. */
+/* The next character of raw text as a terminal may see it, in `to`: what is not to be shown as
+ * \xHH. Returns the bytes of text that it is. */
 static size_t safe_piece(const unsigned char *c, char to[SAFE_PIECE])
 {
     int n = *c >= 0x20 && *c < 0x7f ? 1 : ir_shown_utf8(c);
@@ -86,7 +88,9 @@ static void print_source(FILE *f, const ir_loc *loc)
     memcpy(line, loc->source + from, shown);
     line[shown] = 0;
     for (size_t i = 0; i < shown; i++)
-        line[i] = (unsigned char)line[i] < 0x20 || (unsigned char)line[i] >= 0x7f ? (line[i] == '\t' ? ' ' : '?') : line[i];
+        line[i] = (unsigned char)line[i] < 0x20 || (unsigned char)line[i] >= 0x7f
+                      ? (line[i] == '\t' ? ' ' : '?')
+                      : line[i];
     fprintf(f, "    %s\n    %*s^\n", line, (int)(column - from), "");
 }
 
@@ -101,14 +105,17 @@ static void report(void *user, const ir_diagnostic *d)
 {
     api_session *s = user;
     const ir_loc *loc = d->loc;
-    static const char *const words[] = {"note", "warning", "error"}, *const colours[] = {"\033[1;36m", "\033[1;35m", "\033[1;31m"};
+    static const char *const words[] = {"note", "warning", "error"}, *const colours[] = {
+                                                                         "\033[1;36m", "\033[1;35m",
+                                                                         "\033[1;31m"};
     if (!s->err || (d->severity == IR_NOTE && s->options.quiet))
         return;
     if (loc && (loc->file || loc->op))
         print_place(s->err, loc);
     else
         fputs("gradc: ", s->err);
-    fprintf(s->err, "%s%s:%s ", paint(s, colours[d->severity]), words[d->severity], paint(s, "\033[0m"));
+    fprintf(s->err, "%s%s:%s ", paint(s, colours[d->severity]), words[d->severity],
+            paint(s, "\033[0m"));
     print_safe(s->err, d->text);
     if (d->warning)
         fprintf(s->err, " [%s-W%s]", d->severity == IR_ERROR ? "-Werror," : "", d->warning->name);
@@ -200,7 +207,8 @@ void api_set_warnings(api_session *s)
         known[i] = ir_set_warning(s->ctx, names->items[i]);
     for (int i = 0; i < names->count; i++)
         if (!known[i])
-            ir_warn(s->ctx, IR_W_unknown_warning_option, NULL, "unknown warning option '-W%s'; --help lists the known", names->items[i]);
+            ir_warn(s->ctx, IR_W_unknown_warning_option, NULL,
+                    "unknown warning option '-W%s'; --help lists the known", names->items[i]);
 }
 
 bool api_sound(const api_session *s)
@@ -231,12 +239,12 @@ bool api_warning_at(int i, const char **name, const char **doc)
 }
 
 /* One severity and the words. */
-#define REPORT(severity)                                                                                                           \
-    do {                                                                                                                           \
-        va_list args;                                                                                                              \
-        va_start(args, format);                                                                                                    \
-        ir_vreport(s->ctx, severity, NULL, format, args);                                                                          \
-        va_end(args);                                                                                                              \
+#define REPORT(severity)                                  \
+    do {                                                  \
+        va_list args;                                     \
+        va_start(args, format);                           \
+        ir_vreport(s->ctx, severity, NULL, format, args); \
+        va_end(args);                                     \
     } while (0)
 
 void api_usage(api_session *s, const char *format, ...)

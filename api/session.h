@@ -27,7 +27,8 @@ struct api_session {
     /* read.c */
     unsigned verb;
     const char *path;       /* of the model */
-    const char *stem;       /* the file's name without folder and suffix; NULL: it comes from no file */
+    /* The file's name without folder and suffix; NULL: it comes from no file. */
+    const char *stem;
     bool text;              /* it is a .gir */
     onnx_facts facts;       /* of an ONNX file */
     ir_tensors given;       /* inputs from files, by raw name */
@@ -60,21 +61,25 @@ bool api_read_integer(const char *text, int64_t *out);
 
 /* ---- patterns.c: names and globs ---- */
 
-/* The names that one of the patterns matches: chosen[i] is set for each. An exact name beats a glob. Reports, as a fault of the
- * command line, the patterns that match nothing; option is for the message. */
-bool api_choose(api_session *s, const char *option, const api_names *patterns, const char *const *name, int n, bool *chosen);
+/* The names that one of the patterns matches: chosen[i] is set for each. An exact name beats a
+ * glob. Reports, as a fault of the command line, the patterns that match nothing; option is for the
+ * message. */
+bool api_choose(api_session *s, const char *option, const api_names *patterns,
+                const char *const *name, int n, bool *chosen);
 /* "a, b and c". */
 const char *api_list(ir_arena *arena, const char *const *name, int n);
 
 /* ---- read.c ---- */
 
-/* The verb and the model's path, which says whether it is text; false and reported if it is no model's. */
+/* The verb and the model's path, which says whether it is text; false and reported if it is no
+ * model's. */
 bool api_name_model(api_session *s, unsigned verb, const char *path);
 
-/* For `check`: what the options ask of an ONNX file (NULL and reported: they are at fault), with the first of several extents. */
+/* For `check`: what the options ask of an ONNX file (NULL and reported: they are at fault), with
+ * the first of several extents. */
 onnx_options *api_onnx_options(api_session *s);
-/* The two halves of api_read: the file's modules, one for each choice of the dimensions, and then their training entries and all that the
- * options ask of their names. */
+/* The two halves of api_read: the file's modules, one for each choice of the dimensions, and then
+ * their training entries and all that the options ask of their names. */
 bool api_read_modules(api_session *s, unsigned verb, const char *path);
 bool api_complete(api_session *s);
 /* The command line is at fault for names that the file has not: after reading it into s->facts. */
@@ -103,23 +108,25 @@ cg_request api_request(api_session *s);
 
 /* A static library of it. */
 const void *api_code_library(api_session *s, const char *member, size_t *size);
-/* A shared library of it, which messages call `name`; NULL and reported when the linker is not there or fails. */
+/* A shared library of it, which messages call `name`; NULL and reported when the linker is not
+ * there or fails. */
 const void *api_code_shared(api_session *s, const char *name, size_t *size);
 /* The weights as a safetensors file's bytes. */
 const void *api_weights(api_session *s, size_t *size);
 
 /* ---- For models that come from elsewhere than a file (session.c, read.c) ---- */
 
-/* A session in a context of the caller's: its diagnostics, memory and failures are the caller's. Not to be closed. */
+/* A session in a context of the caller's: its diagnostics, memory and failures are the caller's.
+ * Not to be closed. */
 api_session *api_session_in(ir_ctx *ctx, ir_arena *arena);
-/* In place of api_read: a module with an entry `forward` (and perhaps a function `train`), of the same context. `path` names it in
- * messages. The options may be set before. */
+/* In place of api_read: a module with an entry `forward` (and perhaps a function `train`), of the
+ * same context. `path` names it in messages. The options may be set before. */
 bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path);
 
 /* ---- execute.c ---- */
 
-/* A machine of the session's code whose inputs point to what is given; those not given are random floats or zero integers if `fill`, else an
- * error. */
+/* A machine of the session's code whose inputs point to what is given; those not given are random
+ * floats or zero integers if `fill`, else an error. */
 api_machine *api_start(api_session *s, bool fill);
 
 #endif

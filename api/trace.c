@@ -53,7 +53,8 @@ size_t gradc_mark(gradc *g)
     return mark;
 }
 
-/* Updates that were not done, because they depend on inputs or failed, are forgotten with the tensors that they depend on. */
+/* Updates that were not done, because they depend on inputs or failed, are forgotten with the
+ * tensors that they depend on. */
 static void forget_updates(gradc *g, size_t mark)
 {
     size_t first = g->segments.items[mark]->id;
@@ -110,13 +111,15 @@ int gradc_copy_out(gradc *g, gradc_tensor *x, void *dst)
     return 0;
 }
 
-/* The only element as a literal of rank 0; false and reported if there is another number of them. */
+/* The only element as a literal of rank 0; false and reported if there is another number of
+ * them. */
 static bool only_element(gradc *g, const char *function, gradc_tensor *x, ir_literal *out)
 {
     if (!trace_evaluate(g, function, &x, 1))
         return false;
     if (gradc_numel(x) != 1) {
-        trace_error(g, function, "a tensor of %lld elements, one is due", (long long)gradc_numel(x));
+        trace_error(g, function, "a tensor of %lld elements, one is due",
+                    (long long)gradc_numel(x));
         return false;
     }
     *out = (ir_literal){ir_scalar_type(x->type.dtype), x->data->bytes};
@@ -137,7 +140,8 @@ int64_t gradc_item_int(gradc *g, gradc_tensor *x)
         return 0;
     if (!ir_is_float(l.type.dtype))
         return ir_literal_get_int(&l, 0);
-    ir_literal_set(&(ir_literal){ir_scalar_type(IR_I64), &whole}, 0, ir_literal_get(&l, 0)); /* saturates */
+    /* saturates */
+    ir_literal_set(&(ir_literal){ir_scalar_type(IR_I64), &whole}, 0, ir_literal_get(&l, 0));
     return whole;
 }
 
@@ -169,7 +173,8 @@ static gradc_tensor *named(gradc *g, const char *function, const char *name, gra
 gradc_tensor *gradc_parameter(gradc *g, const char *name, gradc_tensor *x)
 {
     if (g && x && !ir_is_float(x->type.dtype)) {
-        trace_error(g, "gradc_parameter", "'%s' is %s, and only float tensors have gradients", name ? name : "", ir_dtypes[x->type.dtype].name);
+        trace_error(g, "gradc_parameter", "'%s' is %s, and only float tensors have gradients",
+                    name ? name : "", ir_dtypes[x->type.dtype].name);
         return NULL;
     }
     gradc_tensor *p = named(g, "gradc_parameter", name, x);
@@ -202,7 +207,8 @@ static void set_update(gradc *g, void *user)
 int gradc_assign(gradc *g, gradc_tensor *x, gradc_tensor *from)
 {
     static const trace_row row = {.name = "gradc_assign", .build = trace_build_to};
-    if (!g || ((!x || !from) && g->failed) || !trace_mine(g, row.name, x) || !trace_mine(g, row.name, from))
+    if (!g || ((!x || !from) && g->failed) || !trace_mine(g, row.name, x) ||
+        !trace_mine(g, row.name, from))
         return -1;
     if (!trace_become_leaf(g, row.name, x))
         return -1;
@@ -220,6 +226,7 @@ int gradc_assign(gradc *g, gradc_tensor *x, gradc_tensor *from)
         trace_set_data(x, trace_hold(from->data));
         return 0;
     }
-    assigning a = {x, trace_apply(&(trace_call){.g = g, .row = &row, .in = &from, .nin = 1, .i = {x->type.dtype}})};
+    assigning a = {x, trace_apply(&(trace_call){
+                          .g = g, .row = &row, .in = &from, .nin = 1, .i = {x->type.dtype}})};
     return a.to && trace_try(g, set_update, &a) ? 0 : -1;
 }

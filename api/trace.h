@@ -14,15 +14,18 @@ typedef struct trace_run {
     const char *function;          /* of gradc.h, for messages */
     gradc_tensor *const *wanted;   /* whose values are wanted; known ones are passed over */
     int nwanted;
-    gradc_tensor *from, *cotangent; /* where backward starts; NULL: forward only; cotangent NULL: 1 */
-    gradc_tensor *const *wrt;      /* gradients wanted: of these, or of the leaves and what retains its own if NULL */
+    /* Where backward starts; NULL: forward only; cotangent NULL: 1. */
+    gradc_tensor *from, *cotangent;
+    /* Gradients wanted: of these, or of the leaves and what retains its own if NULL. */
+    gradc_tensor *const *wrt;
     int nwrt;
     /* Gets each gradient and whose it is; the hold on d passes. */
     void (*take)(struct trace_run *run, gradc_tensor *x, trace_data *d);
     void *user;
 } trace_run;
 
-/* Runs. Pending updates of leaves are computed along with it and take place. False and reported on failure: then nothing has changed. */
+/* Runs. Pending updates of leaves are computed along with it and take place. False and reported on
+ * failure: then nothing has changed. */
 bool trace_execute(gradc *g, trace_run *run);
 /* Makes the values of x known; false and reported if it cannot be, or a tensor is NULL. */
 bool trace_evaluate(gradc *g, const char *function, gradc_tensor *const *x, int n);

@@ -27,8 +27,9 @@ static void sink(void *g, const ir_diagnostic *d)
     const char *name = d->warning ? d->warning->name : NULL;
     if (d->severity != IR_ERROR)
         return;
-    trace_error(g, loc && !loc->file && loc->op ? loc->op : function, "%s%s%s%s%s%s", loc && loc->file ? loc->file : "", loc && loc->file ? ": " : "",
-                d->text, name ? " [-Werror,-W" : "", name ? name : "", name ? "]" : "");
+    trace_error(g, loc && !loc->file && loc->op ? loc->op : function, "%s%s%s%s%s%s",
+                loc && loc->file ? loc->file : "", loc && loc->file ? ": " : "", d->text,
+                name ? " [-Werror,-W" : "", name ? name : "", name ? "]" : "");
 }
 
 static void compile(void *user)
@@ -42,7 +43,8 @@ static void compile(void *user)
         if (!api_option_string(s, API_COMPILE, *o))
             return;
     api_outputs written;
-    w->ok = api_take(s, API_COMPILE, w->m, w->path) && api_optimise(s) && api_compile(s) && api_write_outputs(s, &written);
+    w->ok = api_take(s, API_COMPILE, w->m, w->path) && api_optimise(s) && api_compile(s) &&
+            api_write_outputs(s, &written);
 }
 
 static bool guarded(compiling *w)
@@ -71,7 +73,8 @@ static void run(gradc *g, void *user)
     ir_ctx_free(w->ctx);
 }
 
-int gradc_compile(gradc *g, const gradc_output *outputs, int n, const char *path, const char *const *options)
+int gradc_compile(gradc *g, const gradc_output *outputs, int n, const char *path,
+                  const char *const *options)
 {
     compiling w = {.g = g, .outputs = outputs, .n = n, .path = path, .options = options};
     if (!g || g->failed)

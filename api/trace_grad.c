@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Backward: the operations between a tensor and the leaves are looked up and, unless they are retained, released; the piece of the
- * record that they made is run with its gradients; those are added up. */
+ * Backward: the operations between a tensor and the leaves are looked up and, unless they are
+ * retained, released; the piece of the record that they made is run with its gradients; those are
+ * added up. */
 #include "api/trace.h"
 #include "passes/passes.h"
 
@@ -78,7 +79,8 @@ typedef struct backward {
     gradc_tensor *from, *cotangent;
     unsigned flags;
     trace_run run;
-    bool (*record)(gradc *g, struct backward *w); /* instead of a run: gradients become part of the record */
+    /* Instead of a run: gradients become part of the record. */
+    bool (*record)(gradc *g, struct backward *w);
     gradc_tensor **grad;
     bool ok;
 } backward;
@@ -86,12 +88,16 @@ typedef struct backward {
 static bool start_ok(gradc *g, const backward *w)
 {
     const gradc_tensor *y = w->from, *ct = w->cotangent;
-    if (((!y || !ct) && g->failed) || !trace_mine(g, w->function, y) || (ct && !trace_mine(g, w->function, ct)))
+    if (((!y || !ct) && g->failed) || !trace_mine(g, w->function, y) ||
+        (ct && !trace_mine(g, w->function, ct)))
         return false;
     if (!y->requires_grad)
-        trace_error(g, w->function, "the tensor does not require grad, and no operation that does made it");
+        trace_error(g, w->function,
+                    "the tensor does not require grad, and no operation that does made it");
     else if (!ct && gradc_numel(y) != 1)
-        trace_error(g, w->function, "without a cotangent it starts at a tensor of one element; this one has %lld", (long long)gradc_numel(y));
+        trace_error(g, w->function,
+                    "without a cotangent it starts at a tensor of one element; this one has %lld",
+                    (long long)gradc_numel(y));
     else if (ct && !ir_type_eq(&y->type, &ct->type))
         trace_error(g, w->function, "the cotangent has not the tensor's type and shape");
     else
@@ -103,7 +109,9 @@ static bool graph_ok(gradc *g, const backward *w, const nodes *all)
 {
     for (int i = 0; i < all->count; i++)
         if (all->items[i]->released) {
-            trace_error(g, w->function, "the graph was released by an earlier backward (%s was met); ask that one to keep it with GRADC_RETAIN_GRAPH",
+            trace_error(g, w->function,
+                        "the graph was released by an earlier backward (%s was met); ask that one "
+                        "to keep it with GRADC_RETAIN_GRAPH",
                         all->items[i]->grad_fn);
             return false;
         }
@@ -119,14 +127,16 @@ static void walk(gradc *g, void *user)
     w->run.from = w->from;
     w->run.cotangent = w->cotangent;
     w->ok = graph_ok(g, w, &all) && (w->record ? w->record(g, w) : trace_execute(g, &w->run));
-    for (int i = 0; i < all.count && w->ok && !(w->flags & (GRADC_RETAIN_GRAPH | GRADC_CREATE_GRAPH)); i++)
+    for (int i = 0;
+         i < all.count && w->ok && !(w->flags & (GRADC_RETAIN_GRAPH | GRADC_CREATE_GRAPH)); i++)
         all.items[i]->released = true;
     ir_arena_free(scratch);
 }
 
 static bool go_back(gradc *g, backward *w)
 {
-    if (!g || !start_ok(g, w) || (w->cotangent && !trace_evaluate(g, w->function, &w->cotangent, 1)))
+    if (!g || !start_ok(g, w) ||
+        (w->cotangent && !trace_evaluate(g, w->function, &w->cotangent, 1)))
         return false;
     trace_try(g, walk, w);
     return w->ok;
@@ -134,7 +144,11 @@ static bool go_back(gradc *g, backward *w)
 
 int gradc_backward(gradc *g, gradc_tensor *loss, gradc_tensor *cotangent, unsigned flags)
 {
-    backward w = {.function = "gradc_backward", .from = loss, .cotangent = cotangent, .flags = flags, .run = {.take = accumulate}};
+    backward w = {.function = "gradc_backward",
+                  .from = loss,
+                  .cotangent = cotangent,
+                  .flags = flags,
+                  .run = {.take = accumulate}};
     return go_back(g, &w) ? 0 : -1;
 }
 
@@ -178,7 +192,8 @@ static void make_gradients(gradc *g, void *user)
 }
 
 /* The sum of the gradients in `joint`, recorded again, that belong to x; zeros if there is none. */
-static ir_value *recorded_sum(ir_builder *b, const trace_cut *cut, const gradc_tensor *x, ir_value *const *out)
+static ir_value *recorded_sum(ir_builder *b, const trace_cut *cut, const gradc_tensor *x,
+                              ir_value *const *out)
 {
     ir_value *sum = NULL;
     for (int i = 0, n = 1; i < cut->inputs.count; i++) {
@@ -191,24 +206,35 @@ static ir_value *recorded_sum(ir_builder *b, const trace_cut *cut, const gradc_t
     return sum ? sum : ir_splat(b, &x->type, 0);
 }
 
-/* Forward and backward once more into the record; what forward says twice is merged when it is compiled. */
+/* Forward and backward once more into the record; what forward says twice is merged when it is
+ * compiled. */
 static bool record_gradients(gradc *g, backward *w)
 {
     ir_arena *arena = trace_top(g)->arena;
     ir_module *m = ir_module_new(g->ctx, arena, "gradients");
-    trace_cut cut = {.f = ir_func_new(m, "forward"), .through = true, .training = true, .wrt = w->run.wrt, .nwrt = w->run.nwrt, .scratch = arena};
+    trace_cut cut = {.f = ir_func_new(m, "forward"),
+                     .through = true,
+                     .training = true,
+                     .wrt = w->run.wrt,
+                     .nwrt = w->run.nwrt,
+                     .scratch = arena};
     ir_value *ct = w->cotangent ? trace_value(w->cotangent) : NULL;
     ir_add_output(cut.f, "y", trace_cut_value(&cut, w->from));
     int *inputs = ir_array(arena, int, cut.inputs.count + 1), n = 0, start = 0;
     for (int i = 0; i < cut.inputs.count; i++)
         if (cut.inputs.items[i].tensor)
             inputs[n++] = cut.inputs.items[i].value->index;
-    ad_request request = {.loss = ct ? -1 : 0, .cotangents = &start, .ncotangents = ct != NULL, .inputs = inputs, .ninputs = n};
+    ad_request request = {.loss = ct ? -1 : 0,
+                          .cotangents = &start,
+                          .ncotangents = ct != NULL,
+                          .inputs = inputs,
+                          .ninputs = n};
     ir_func *joint = ad_joint(m, cut.f, &request, "joint");
     if (!joint)
         return false;
     ir_builder b = ir_builder_new(trace_top(g)->func);
-    ir_value **args = ir_array(arena, ir_value *, joint->params.count), **out = ir_array(arena, ir_value *, joint->results.count);
+    ir_value **args = ir_array(arena, ir_value *, joint->params.count),
+             **out = ir_array(arena, ir_value *, joint->results.count);
     for (int i = 0; i < cut.inputs.count; i++) {
         const trace_input *in = &cut.inputs.items[i];
         args[in->value->index] = in->recorded ? in->recorded : ir_splat(&b, &in->value->type, 0);
@@ -217,7 +243,8 @@ static bool record_gradients(gradc *g, backward *w)
         args[joint->params.count - 1] = ct;
     ir_inline(&b, joint, args, out);
     trace_node *node = ir_new(arena, trace_node);
-    *node = (trace_node){.grad_fn = "GradientsBackward0", .nin = 1, .in = ir_array(arena, gradc_tensor *, 2)};
+    *node = (trace_node){
+        .grad_fn = "GradientsBackward0", .nin = 1, .in = ir_array(arena, gradc_tensor *, 2)};
     node->in[0] = w->from;
     if (w->cotangent && w->cotangent->requires_grad)
         node->in[node->nin++] = w->cotangent;
@@ -231,7 +258,8 @@ static bool record_gradients(gradc *g, backward *w)
     return true;
 }
 
-int gradc_gradients(gradc *g, gradc_tensor *y, gradc_tensor *cotangent, gradc_tensor *const *x, int n, unsigned flags, gradc_tensor **grad)
+int gradc_gradients(gradc *g, gradc_tensor *y, gradc_tensor *cotangent, gradc_tensor *const *x,
+                    int n, unsigned flags, gradc_tensor **grad)
 {
     static const char function[] = "gradc_gradients";
     for (int i = 0; grad && i < n; i++)
@@ -255,8 +283,13 @@ int gradc_gradients(gradc *g, gradc_tensor *y, gradc_tensor *cotangent, gradc_te
         trace_error(g, function, "out of memory");
         return -1;
     }
-    backward w = {.function = function, .from = y, .cotangent = cotangent, .flags = flags, .grad = grad,
-                  .record = flags & GRADC_CREATE_GRAPH ? record_gradients : NULL, .run = {.wrt = x, .nwrt = n, .take = gather, .user = sum}};
+    backward w = {.function = function,
+                  .from = y,
+                  .cotangent = cotangent,
+                  .flags = flags,
+                  .grad = grad,
+                  .record = flags & GRADC_CREATE_GRAPH ? record_gradients : NULL,
+                  .run = {.wrt = x, .nwrt = n, .take = gather, .user = sum}};
     bool ok = go_back(g, &w) && (w.record || trace_try(g, make_gradients, &w));
     for (int i = 0; i < n; i++) {
         trace_drop(sum[i]);
@@ -306,7 +339,8 @@ int gradc_set_requires_grad(gradc *g, gradc_tensor *x, int on)
     if (!g || (!x && g->failed) || !trace_mine(g, function, x))
         return -1;
     if (x->node || (on && !ir_is_float(x->type.dtype))) {
-        trace_error(g, function, x->node ? "the tensor is no leaf" : "only float tensors have gradients");
+        trace_error(g, function,
+                    x->node ? "the tensor is no leaf" : "only float tensors have gradients");
         return -1;
     }
     if (!trace_become_leaf(g, function, x))

@@ -15,7 +15,8 @@ static void print_suffixes(FILE *out, const gradc_tensor *x, int column)
     if (!ir_count(&x->type) && x->type.rank != 1) {
         int at = snprintf(parts[0], sizeof parts[0], "size=(");
         for (int i = 0; i < x->type.rank && at < 180; i++)
-            at += snprintf(parts[0] + at, sizeof parts[0] - (size_t)at, i ? ", %lld" : "%lld", (long long)x->type.dim[i]);
+            at += snprintf(parts[0] + at, sizeof parts[0] - (size_t)at, i ? ", %lld" : "%lld",
+                           (long long)x->type.dim[i]);
         snprintf(parts[0] + at, sizeof parts[0] - (size_t)at, ")");
     }
     if ((t != IR_F32 && t != IR_I64 && t != IR_BOOL) || (!ir_count(&x->type) && t != IR_F32))

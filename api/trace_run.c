@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Running a piece of the record: it is cut out, and compiled unless a piece that computes the same was compiled before. */
+ * Running a piece of the record: it is cut out, and compiled unless a piece that computes the same
+ * was compiled before. */
 #include "api/trace.h"
 #include "api/machine.h"
 #include "api/pipeline.h"
@@ -80,7 +81,8 @@ typedef struct running {
     bool kept;      /* the program is in the list, and its context with it */
 } running;
 
-/* The values to compute: those wanted, where backward starts (whose value comes for free), and updates. */
+/* The values to compute: those wanted, where backward starts (whose value comes for free), and
+ * updates. */
 static void list_outputs(running *r)
 {
     gradc *g = r->g;
@@ -112,7 +114,8 @@ static void cut_out(running *r, trace_bytes *key)
     r->cut.wrt = r->run->wrt;
     r->cut.nwrt = r->run->nwrt;
     for (int i = 0; i < r->out.count; i++)
-        ir_add_output(r->cut.f, ir_format(r->arena, "o%d", i), trace_cut_value(&r->cut, r->out.items[i]));
+        ir_add_output(r->cut.f, ir_format(r->arena, "o%d", i),
+                      trace_cut_value(&r->cut, r->out.items[i]));
     r->cut.f->entry = true;
     trace_key(r->arena, &r->cut, key);
     unsigned char how = (unsigned char)((r->start >= 0) | (r->run->cotangent != NULL) << 1);
@@ -124,12 +127,17 @@ static bool add_gradients(running *r)
 {
     ir_func *f = r->cut.f;
     ir_module *m = f->module;
-    int *inputs = ir_array(r->arena, int, r->cut.inputs.count + 1), n = 0, results = f->results.count, params = f->params.count;
+    int *inputs = ir_array(r->arena, int, r->cut.inputs.count + 1), n = 0,
+        results = f->results.count, params = f->params.count;
     for (int i = 0; i < r->cut.inputs.count; i++)
         if (r->cut.inputs.items[i].tensor)
             inputs[n++] = r->cut.inputs.items[i].value->index;
     bool given = r->run->cotangent != NULL;
-    ad_request request = {.loss = given ? -1 : r->start, .cotangents = &r->start, .ncotangents = given, .inputs = inputs, .ninputs = n};
+    ad_request request = {.loss = given ? -1 : r->start,
+                          .cotangents = &r->start,
+                          .ncotangents = given,
+                          .inputs = inputs,
+                          .ninputs = n};
     ir_func *joint = ad_joint(m, f, &request, "joint");
     if (!joint)
         return false;
@@ -158,12 +166,14 @@ static void compile(void *user)
     cg_spec *spec = ir_new(r->arena, cg_spec);
     cg_request *request = ir_new(r->arena, cg_request);
     spec->module = m;
-    *request = (cg_request){.prefix = "trace", .spec = spec, .nspecs = 1, .level = 2, .blas = true, .embed = true};
+    *request = (cg_request){
+        .prefix = "trace", .spec = spec, .nspecs = 1, .level = 2, .blas = true, .embed = true};
     const cg_object *o = ir_error_count(r->ctx) ? NULL : cg_compile(r->ctx, r->arena, request);
     r->program->machine = o ? api_machine_new(r->ctx, r->arena, o, NULL) : NULL;
 }
 
-/* What goes in and out of a program is handed over at each call, in room that the runtime limits. */
+/* What goes in and out of a program is handed over at each call, in room that the runtime
+ * limits. */
 static bool has_room(running *r)
 {
     int n = r->cut.f->params.count + (r->run->cotangent != NULL) + r->out.count;
@@ -172,13 +182,15 @@ static bool has_room(running *r)
     if (n <= (int)GRADC_RT_MAX_PORTS)
         return true;
     trace_error(r->g, r->run->function,
-                "%d leaves, values asked for and gradients belong to what is to run; %u in all are the limit, which parameters of "
+                "%d leaves, values asked for and gradients belong to what is to run; %u in all are "
+                "the limit, which parameters of "
                 "what gradc_compile makes do not count to",
                 n, GRADC_RT_MAX_PORTS);
     return false;
 }
 
-/* In the new context: an old program that serves, or a new one in r->program. False if nothing can. */
+/* In the new context: an old program that serves, or a new one in r->program. False if nothing
+ * can. */
 static bool prepare(running *r)
 {
     trace_programs *all = r->g->programs;
@@ -187,7 +199,8 @@ static bool prepare(running *r)
     list_outputs(r);
     cut_out(r, &key);
     if (r->cut.without) {
-        trace_error(r->g, r->run->function, "the value depends on the input '%s', which has none", r->cut.without->name);
+        trace_error(r->g, r->run->function, "the value depends on the input '%s', which has none",
+                    r->cut.without->name);
         return false;
     }
     if (!has_room(r))
@@ -304,7 +317,8 @@ static void distribute(running *r)
             r->run->take(r->run, r->cut.inputs.items[i].tensor, trace_hold(r->data.items[n++]));
 }
 
-/* Everything that may throw in the new context; false when it did. r is the caller's, so that it can be read after a throw. */
+/* Everything that may throw in the new context; false when it did. r is the caller's, so that it
+ * can be read after a throw. */
 static bool guarded(running *r)
 {
     ir_try frame;
@@ -342,7 +356,8 @@ static void execute(gradc *g, void *user)
 
 bool trace_execute(gradc *g, trace_run *run)
 {
-    if (run->from && g->waiting.count) { /* leaves get their values before gradients by them are asked for */
+    /* Leaves get their values before gradients by them are asked for. */
+    if (run->from && g->waiting.count) {
         trace_run first = {.function = run->function};
         if (!trace_execute(g, &first))
             return false;
@@ -351,7 +366,8 @@ bool trace_execute(gradc *g, trace_run *run)
     g->asking = run->function;
     trace_try(g, execute, &r);
     g->asking = NULL;
-    if (r.run && (run->nwanted || run->from)) /* not for the fault of what was wanted are updates lost … */
+    /* Not for the fault of what was wanted are updates lost … */
+    if (r.run && (run->nwanted || run->from))
         trace_execute(g, &(trace_run){.function = run->function});
     else if (r.run) /* … nor do they make all later runs fail for a fault of their own */
         give_up_updates(g);
@@ -375,7 +391,8 @@ bool trace_evaluate(gradc *g, const char *function, gradc_tensor *const *x, int 
             return false;
         }
         if (x[i]->update && x[i]->update->symbolic) {
-            trace_error(g, function, "the value of '%s' depends on an input, which has none", x[i]->name ? x[i]->name : "a tensor");
+            trace_error(g, function, "the value of '%s' depends on an input, which has none",
+                        x[i]->name ? x[i]->name : "a tensor");
             return false;
         }
         due |= !x[i]->data || x[i]->update;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the options say of training: which output is the loss, what trains, and which entries are built. */
+ * What the options say of training: which output is the loss, what trains, and which entries are
+ * built. */
 #include "api/session.h"
 
 #include <string.h>
@@ -31,7 +32,10 @@ static bool find_loss(api_session *s, ir_func *f)
     if (s->options.loss) {
         int i = find_output(f, s->options.loss);
         if (i < 0 || !is_scalar_float(&f->results.items[i])) {
-            api_usage(s, i < 0 ? "--loss: there is no output '%s'" : "--loss: the output '%s' is no scalar of floats", s->options.loss);
+            api_usage(s,
+                      i < 0 ? "--loss: there is no output '%s'"
+                            : "--loss: the output '%s' is no scalar of floats",
+                      s->options.loss);
             return false;
         }
         f->loss = i;
@@ -55,17 +59,23 @@ static bool miss_loss(api_session *s, const ir_func *f)
     const char *list = "";
     for (int i = 0; i < f->results.count; i++)
         if (is_scalar_float(&f->results.items[i]))
-            list = ir_format(s->arena, "%s%s'%s'", list, *list ? ", " : "", f->results.items[i].name);
+            list =
+                ir_format(s->arena, "%s%s'%s'", list, *list ? ", " : "", f->results.items[i].name);
     if (*list)
-        api_error(s, "%s: several outputs could be the loss, %s; --loss=NAME says which", s->path, list);
+        api_error(s, "%s: several outputs could be the loss, %s; --loss=NAME says which", s->path,
+                  list);
     else
-        api_error(s, "%s: training needs a loss, and no output is a scalar of floats; --attach-loss=KIND makes one", s->path);
+        api_error(s,
+                  "%s: training needs a loss, and no output is a scalar of floats; "
+                  "--attach-loss=KIND makes one",
+                  s->path);
     return false;
 }
 
 /* ---- What trains ---- */
 
-static bool choose_states(api_session *s, const char *option, const api_names *patterns, ir_module *m, bool *chosen)
+static bool choose_states(api_session *s, const char *option, const api_names *patterns,
+                          ir_module *m, bool *chosen)
 {
     const char **name = ir_array(s->arena, const char *, m->states.count + 1);
     int *index = ir_array(s->arena, int, m->states.count + 1), n = 0;
@@ -84,8 +94,10 @@ static bool choose_states(api_session *s, const char *option, const api_names *p
 
 static bool choose_trainable(api_session *s, ir_module *m)
 {
-    bool *yes = ir_array(s->arena, bool, m->states.count + 1), *no = ir_array(s->arena, bool, m->states.count + 1);
-    if (!choose_states(s, "trainable", &s->options.trainable, m, yes) || !choose_states(s, "freeze", &s->options.freeze, m, no))
+    bool *yes = ir_array(s->arena, bool, m->states.count + 1),
+         *no = ir_array(s->arena, bool, m->states.count + 1);
+    if (!choose_states(s, "trainable", &s->options.trainable, m, yes) ||
+        !choose_states(s, "freeze", &s->options.freeze, m, no))
         return false;
     for (int i = 0; i < m->states.count; i++) {
         ir_state *x = m->states.items[i];
@@ -100,7 +112,8 @@ static bool choose_trainable(api_session *s, ir_module *m)
             x->why = "--freeze names it";
         }
         if (x->trainable && !ir_is_float(x->type.dtype)) {
-            api_usage(s, "'%s' is %s: only floats train", x->name, ir_type_text(s->arena, &x->type));
+            api_usage(s, "'%s' is %s: only floats train", x->name,
+                      ir_type_text(s->arena, &x->type));
             return false;
         }
     }
@@ -112,8 +125,14 @@ static bool choose_trainable(api_session *s, ir_module *m)
 /* The entries that the verb wants, by bit. */
 static bool wanted_entries(api_session *s, unsigned *out)
 {
-    enum { FORWARD = 1 << GRADC_RT_FORWARD, SPLIT = 1 << GRADC_RT_FORWARD_TRAIN | 1 << GRADC_RT_BACKWARD, ALL = (1 << GRADC_RT_KINDS) - 1 };
-    *out = s->verb == API_RUN ? (s->options.grad ? SPLIT : FORWARD) : s->options.train ? ALL : FORWARD;
+    enum {
+        FORWARD = 1 << GRADC_RT_FORWARD,
+        SPLIT = 1 << GRADC_RT_FORWARD_TRAIN | 1 << GRADC_RT_BACKWARD,
+        ALL = (1 << GRADC_RT_KINDS) - 1
+    };
+    *out = s->verb == API_RUN ? (s->options.grad ? SPLIT : FORWARD)
+           : s->options.train ? ALL
+                              : FORWARD;
     if (!s->options.entries.count)
         return true;
     *out = 0;
@@ -121,10 +140,11 @@ static bool wanted_entries(api_session *s, unsigned *out)
         int e = 0;
         while (api_entry_name(e) && strcmp(api_entry_name(e), s->options.entries.items[i]))
             e++;
-        const char *wrong = !api_entry_name(e)                                              ? "there is no entry '%s'"
-                            : e != GRADC_RT_FORWARD && !s->options.train                    ? "'%s' needs --train"
-                            : (e == GRADC_RT_UPDATE || e == GRADC_RT_STEP) && !s->optimizer ? "'%s' needs an optimizer: --train=OPT"
-                                                                                            : NULL;
+        const char *wrong = !api_entry_name(e)                           ? "there is no entry '%s'"
+                            : e != GRADC_RT_FORWARD && !s->options.train ? "'%s' needs --train"
+                            : (e == GRADC_RT_UPDATE || e == GRADC_RT_STEP) && !s->optimizer
+                                ? "'%s' needs an optimizer: --train=OPT"
+                                : NULL;
         if (wrong) {
             api_usage(s, ir_format(s->arena, "--entries: %s", wrong), s->options.entries.items[i]);
             return false;
@@ -140,11 +160,13 @@ static bool choose_inputs(api_session *s, const ir_func *f, int *out, int *n)
     const char **name = ir_array(s->arena, const char *, f->params.count + 1);
     int *index = ir_array(s->arena, int, f->params.count + 1), count = 0;
     for (int i = 0; i < f->params.count; i++)
-        if (f->params.items[i].bind == IR_INPUT && ir_is_float(f->params.items[i].value->type.dtype)) {
+        if (f->params.items[i].bind == IR_INPUT &&
+            ir_is_float(f->params.items[i].value->type.dtype)) {
             index[count] = i;
             name[count++] = f->params.items[i].name;
         }
-    bool *chosen = ir_array(s->arena, bool, count + 1), all = s->options.grad && !s->options.wrt.count;
+    bool *chosen = ir_array(s->arena, bool, count + 1),
+         all = s->options.grad && !s->options.wrt.count;
     if (!api_choose(s, "wrt", &s->options.wrt, name, count, chosen))
         return false;
     *n = 0;
@@ -162,11 +184,15 @@ static bool choose_outputs(api_session *s, const ir_func *f, int *out, int *n)
     if (f->loss >= 0 && !s->options.cotangent.count)
         out[(*n)++] = f->loss;
     for (int k = 0; k < named; k++) {
-        const char *name =
-            k < s->options.cotangent.count ? s->options.cotangent.items[k].name : s->options.cotangents.items[k - s->options.cotangent.count];
+        const char *name = k < s->options.cotangent.count
+                               ? s->options.cotangent.items[k].name
+                               : s->options.cotangents.items[k - s->options.cotangent.count];
         int i = find_output(f, name);
         if (i < 0 || !ir_is_float(f->results.items[i].value->type.dtype)) {
-            api_usage(s, i < 0 ? "--cotangent: there is no output '%s'" : "--cotangent: the output '%s' does not hold floats", name);
+            api_usage(s,
+                      i < 0 ? "--cotangent: there is no output '%s'"
+                            : "--cotangent: the output '%s' does not hold floats",
+                      name);
             return false;
         }
         bool twice = false;
@@ -178,14 +204,16 @@ static bool choose_outputs(api_session *s, const ir_func *f, int *out, int *n)
     return true;
 }
 
-/* A parameter that the optimizer moves, or whoever reads its gradient, is not moved by the graph too. */
+/* A parameter that the optimizer moves, or whoever reads its gradient, is not moved by the graph
+ * too. */
 static bool updates_no_parameter(api_session *s, const ir_func *f)
 {
     for (int i = 0; i < f->results.count; i++) {
         const ir_port *p = &f->results.items[i];
         if (p->bind != IR_STATE || p->state->kind != IR_PARAM || !p->state->trainable)
             continue;
-        api_error(s, "@%s updates '%s', which trains; --freeze=%s leaves it to the graph", f->name, p->state->name, p->state->name);
+        api_error(s, "@%s updates '%s', which trains; --freeze=%s leaves it to the graph", f->name,
+                  p->state->name, p->state->name);
         return false;
     }
     return true;
@@ -193,14 +221,24 @@ static bool updates_no_parameter(api_session *s, const ir_func *f)
 
 static bool build_entries(api_session *s, ir_module *m, ir_func *f, unsigned wanted)
 {
-    bool step = wanted >> GRADC_RT_STEP & 1, split = wanted & ~(1u << GRADC_RT_STEP | 1u << GRADC_RT_FORWARD);
-    int *wrt = ir_array(s->arena, int, f->params.count + 1), *cotangents = ir_array(s->arena, int, f->results.count + 1);
+    bool step = wanted >> GRADC_RT_STEP & 1,
+         split = wanted & ~(1u << GRADC_RT_STEP | 1u << GRADC_RT_FORWARD);
+    int *wrt = ir_array(s->arena, int, f->params.count + 1),
+        *cotangents = ir_array(s->arena, int, f->results.count + 1);
     bool *no_decay = ir_array(s->arena, bool, m->states.count + 1);
-    train_options o = {.optimizer = s->optimizer, .wrt = wrt, .cotangents = cotangents, .no_decay = no_decay, .step = step, .split = split};
-    if (!updates_no_parameter(s, f) || !choose_inputs(s, f, wrt, &o.nwrt) || !choose_outputs(s, f, cotangents, &o.ncotangents) ||
+    train_options o = {.optimizer = s->optimizer,
+                       .wrt = wrt,
+                       .cotangents = cotangents,
+                       .no_decay = no_decay,
+                       .step = step,
+                       .split = split};
+    if (!updates_no_parameter(s, f) || !choose_inputs(s, f, wrt, &o.nwrt) ||
+        !choose_outputs(s, f, cotangents, &o.ncotangents) ||
         !choose_states(s, "no-decay", &s->options.no_decay, m, no_decay))
         return false;
-    if (s->options.cotangent.count) /* of `run`: the loss is one of those named or nothing here, and what only it needs may be missing */
+    /* Of `run`: the loss is one of those named or nothing here, and what only it needs may be
+     * missing. */
+    if (s->options.cotangent.count)
         f->loss = -1;
     if (f->loss < 0 && ((s->optimizer && step) || !o.ncotangents))
         return miss_loss(s, f);
@@ -210,7 +248,10 @@ static bool build_entries(api_session *s, ir_module *m, ir_func *f, unsigned wan
 /* The first option given that says something of backward; NULL: none. */
 static const char *needs_backward(const api_options *o)
 {
-    return o->wrt.count ? "wrt" : o->cotangent.count || o->cotangents.count ? "cotangent" : o->no_decay.count ? "no-decay" : NULL;
+    return o->wrt.count                                ? "wrt"
+           : o->cotangent.count || o->cotangents.count ? "cotangent"
+           : o->no_decay.count                         ? "no-decay"
+                                                       : NULL;
 }
 
 bool api_check_names(api_session *s, ir_module *m)
@@ -221,17 +262,22 @@ bool api_check_names(api_session *s, ir_module *m)
     bool ok = api_check_layers(s) && choose_trainable(s, m);
     ok &= choose_states(s, "no-decay", &s->options.no_decay, m, unused);
     ok &= choose_inputs(s, f, index, &n);
-    return (s->options.attach_loss || (find_loss(s, f) && choose_outputs(s, f, index, &n))) && ok; /* it adds an output */
+    /* It adds an output. */
+    return (s->options.attach_loss || (find_loss(s, f) && choose_outputs(s, f, index, &n))) && ok;
 }
 
-/* A text that was written after training entries were built has them; others would be built beside them. */
+/* A text that was written after training entries were built has them; others would be built beside
+ * them. */
 static bool is_built(api_session *s, const ir_module *m)
 {
     const char *found = NULL;
     for (int e = GRADC_RT_FORWARD + 1; e < (int)GRADC_RT_KINDS && !found; e++)
         found = ir_entry_by_name(m, api_entry_name(e)) ? api_entry_name(e) : NULL;
     if (found)
-        api_error(s, "%s: the entry @%s is there already: all entries are compiled as they stand, without --train and --entries", s->path, found);
+        api_error(s,
+                  "%s: the entry @%s is there already: all entries are compiled as they stand, "
+                  "without --train and --entries",
+                  s->path, found);
     return found;
 }
 
@@ -253,7 +299,8 @@ bool api_train(api_session *s, ir_module *m)
     if (s->options.f64)
         pass_widen(m);
     if (!s->options.train && !s->options.grad && needs_backward(&s->options)) {
-        api_usage(s, "--%s is about backward, which --train%s makes", needs_backward(&s->options), s->verb == API_RUN ? " or --grad" : "");
+        api_usage(s, "--%s is about backward, which --train%s makes", needs_backward(&s->options),
+                  s->verb == API_RUN ? " or --grad" : "");
         return false;
     }
     forward->entry = true;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What trains otherwise than its author may have meant: exporters write inference where training was meant, and merge what only starts
- * equal. Once a model, whatever the number of its specialisations. */
+ * What trains otherwise than its author may have meant: exporters write inference where training
+ * was meant, and merge what only starts equal. Once a model, whatever the number of its
+ * specialisations. */
 #include "api/session.h"
 
 #include <string.h>
@@ -30,8 +31,10 @@ static const char *listed(api_session *s, const listing *l, bool more)
 
 /* ---- Modes ---- */
 
-/* Of all layers of a kind in a mode: at the first one, with the others named. `what` says what that means. */
-static void warn_mode(api_session *s, ir_warning which, bool batch_norm, bool training, const char *what)
+/* Of all layers of a kind in a mode: at the first one, with the others named. `what` says what that
+ * means. */
+static void warn_mode(api_session *s, ir_warning which, bool batch_norm, bool training,
+                      const char *what)
 {
     const ir_loc *first = NULL;
     listing others = {0};
@@ -40,12 +43,15 @@ static void warn_mode(api_session *s, ir_warning which, bool batch_norm, bool tr
         if (x->batch_norm != batch_norm || x->training != training)
             continue;
         if (first)
-            list_name(s, &others, ir_format(s->arena, x->loc->name ? "node %d '%s'" : "node %d", x->loc->node, x->loc->name));
+            list_name(s, &others,
+                      ir_format(s->arena, x->loc->name ? "node %d '%s'" : "node %d", x->loc->node,
+                                x->loc->name));
         first = first ? first : x->loc;
     }
     if (first)
-        ir_warn(s->ctx, which, first, "in %s mode%s%s: %s", training ? "training" : "inference", others.count ? ", as are " : "",
-                others.count ? listed(s, &others, false) : "", what);
+        ir_warn(s->ctx, which, first, "in %s mode%s%s: %s", training ? "training" : "inference",
+                others.count ? ", as are " : "", others.count ? listed(s, &others, false) : "",
+                what);
 }
 
 /* What the exporter folded, as far as the file shows it. */
@@ -63,16 +69,19 @@ static void warn_folded(api_session *s, const ir_module *m)
     }
     if (means.count)
         ir_warn(s->ctx, IR_W_folded_layers, &loc,
-                "of the running statistics that the exporter lists, %s %s not in the file: folded with the BatchNormalization into the layer before, "
+                "of the running statistics that the exporter lists, %s %s not in the file: folded "
+                "with the BatchNormalization into the layer before, "
                 "or merged with an equal tensor; optimize=False keeps them",
                 listed(s, &means, false), means.count > 1 ? "are" : "is");
     else if (f->torch_list && !f->layers.count)
         ir_warn(s->ctx, IR_W_folded_layers, &loc,
-                "neither BatchNormalization nor Dropout is in the file; torch's newer exporter keeps those of a model in training mode only "
+                "neither BatchNormalization nor Dropout is in the file; torch's newer exporter "
+                "keeps those of a model in training mode only "
                 "if it is told optimize=False");
     if (made.count)
         ir_warn(s->ctx, IR_W_folded_layers, &loc,
-                "%s: the exporter computed %s from the model's parameters, as it does where it folds BatchNormalization; "
+                "%s: the exporter computed %s from the model's parameters, as it does where it "
+                "folds BatchNormalization; "
                 "training=TrainingMode.TRAINING and do_constant_folding=False keep the model's",
                 listed(s, &made, false), made.count > 1 ? "these" : "it");
 }
@@ -82,11 +91,13 @@ static void warn_modes(api_session *s, const ir_module *m)
     bool train = s->options.train != NULL, said = s->options.batchnorm != NULL;
     if (train && !said)
         warn_mode(s, IR_W_batchnorm_eval, true, false,
-                  "training takes the running statistics and does not move them; --batchnorm=train takes the batch's, "
+                  "training takes the running statistics and does not move them; --batchnorm=train "
+                  "takes the batch's, "
                   "--batchnorm=eval says that this is meant");
     if (!train && !said)
         warn_mode(s, IR_W_batchnorm_train, true, true,
-                  "it takes the batch's statistics and not the running ones; --batchnorm=eval takes those, --batchnorm=file says that this is meant");
+                  "it takes the batch's statistics and not the running ones; --batchnorm=eval "
+                  "takes those, --batchnorm=file says that this is meant");
     if (train)
         warn_mode(s, IR_W_dropout_eval, false, false, "training drops nothing");
     else
@@ -103,11 +114,11 @@ bool api_check_layers(api_session *s)
         found += s->facts.layers.items[i].batch_norm;
     if (!mode || strcmp(mode, "train") || found)
         return true;
-    api_usage(
-        s,
-        "--batchnorm=train: there is no BatchNormalization in %s; torch's exporters fold it into the layer before it, the older one unless it is "
-        "told training=TrainingMode.TRAINING, the newer one unless it is told optimize=False",
-        s->path);
+    api_usage(s,
+              "--batchnorm=train: there is no BatchNormalization in %s; torch's exporters fold it "
+              "into the layer before it, the older one unless it is "
+              "told training=TrainingMode.TRAINING, the newer one unless it is told optimize=False",
+              s->path);
     return false;
 }
 
@@ -124,7 +135,8 @@ static void warn_shared(api_session *s, const ir_module *m)
         for (int k = 0; k < x->users.count; k++)
             list_name(s, &users, x->users.items[k]);
         ir_warn(s->ctx, IR_W_tied_weights, &(ir_loc){.file = s->path, .node = -1},
-                "'%s' is one tensor for %s and stays one in training; torch's exporters merge what is equal, as copies are before they train",
+                "'%s' is one tensor for %s and stays one in training; torch's exporters merge what "
+                "is equal, as copies are before they train",
                 x->name, listed(s, &users, x->more));
     }
 }
@@ -136,11 +148,13 @@ static void warn_merged(api_session *s)
         list_name(s, &names, ir_format(s->arena, "'%s'", s->facts.merged_params.items[i]));
     if (names.count)
         ir_warn(s->ctx, IR_W_merged_parameter, &(ir_loc){.file = s->path, .node = -1},
-                "of the parameters that the exporter lists, %s %s not in the file: merged with an equal one, or folded into a constant",
+                "of the parameters that the exporter lists, %s %s not in the file: merged with an "
+                "equal one, or folded into a constant",
                 listed(s, &names, false), names.count > 1 ? "are" : "is");
 }
 
-/* A weight is hardly a single number, nor a mask of huge ones: said, so that --freeze may be thought of. */
+/* A weight is hardly a single number, nor a mask of huge ones: said, so that --freeze may be
+ * thought of. */
 static bool looks_odd(const ir_state *x)
 {
     int64_t n = ir_count(&x->type);
@@ -158,8 +172,11 @@ static void warn_odd(api_session *s, const ir_module *m)
 {
     for (int i = 0; i < m->states.count; i++) {
         const ir_state *x = m->states.items[i];
-        if (x->kind == IR_PARAM && x->trainable && !s->options.trainable.count && !s->facts.torch_list && looks_odd(x))
-            ir_warn(s->ctx, IR_W_odd_parameter, NULL, "'%s' trains, but does not look like a weight; --freeze keeps it as it is", x->name);
+        if (x->kind == IR_PARAM && x->trainable && !s->options.trainable.count &&
+            !s->facts.torch_list && looks_odd(x))
+            ir_warn(s->ctx, IR_W_odd_parameter, NULL,
+                    "'%s' trains, but does not look like a weight; --freeze keeps it as it is",
+                    x->name);
     }
 }
 

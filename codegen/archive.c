@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Libraries: a static one with a symbol table, written here (the System V format that ld reads), and a shared one by the C compiler. */
+ * Libraries: a static one with a symbol table, written here (the System V format that ld reads),
+ * and a shared one by the C compiler. */
 #include "codegen/codegen.h"
 
 #include <errno.h>
@@ -12,12 +13,13 @@
 
 extern char **environ;
 
-/* A member's header is 60 bytes of text: name, time, owner, group, mode, size. All but name and size are fixed, so that the same object
- * makes the same archive. */
+/* A member's header is 60 bytes of text: name, time, owner, group, mode, size. All but name and
+ * size are fixed, so that the same object makes the same archive. */
 static void put_header(char *to, const char *name, size_t size)
 {
     char line[80];
-    snprintf(line, sizeof line, "%-16.16s%-12d%-6d%-6d%-8s%-10zu`\n", name, 0, 0, 0, "100644", size);
+    snprintf(line, sizeof line, "%-16.16s%-12d%-6d%-6d%-8s%-10zu`\n", name, 0, 0, 0, "100644",
+             size);
     memcpy(to, line, 60);
 }
 
@@ -30,7 +32,8 @@ static void put_big(unsigned char *to, uint32_t v)
 /* The functions of the header. */
 static int symbols_of(ir_arena *arena, const cg_object *o, const char **out)
 {
-    static const char *const fixed[] = {"init", "fini", "error", "param_count", "param", "param_get", "param_set", "save", "load"};
+    static const char *const fixed[] = {"init",      "fini",      "error", "param_count", "param",
+                                        "param_get", "param_set", "save",  "load"};
     int n = 0;
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
         out[n++] = ir_format(arena, "%s_%s", o->prefix, fixed[i]);
@@ -79,14 +82,18 @@ void *cg_archive(ir_arena *arena, const cg_object *o, const char *member, size_t
     return a;
 }
 
-bool cg_link_shared(ir_ctx *ctx, const char *object, const char *runtime, bool blas, const char *output)
+bool cg_link_shared(ir_ctx *ctx, const char *object, const char *runtime, bool blas,
+                    const char *output)
 {
     const char *dot[3] = {object, runtime, output}; /* a path that begins with - is no option */
     char *path[3];
     ir_arena *arena = ir_arena_new(ctx);
     for (int i = 0; i < 3; i++)
         path[i] = ir_format(arena, "%s%s", *dot[i] == '-' ? "./" : "", dot[i]);
-    char *argv[] = {"cc", "-shared", "-o", path[2], path[0], path[1], "-pthread", "-lm", blas ? "-lopenblas" : NULL, NULL};
+    char *argv[] = {"cc",       "-shared", "-o",
+                    path[2],    path[0],   path[1],
+                    "-pthread", "-lm",     blas ? "-lopenblas" : NULL,
+                    NULL};
     pid_t child;
     int error = posix_spawnp(&child, "cc", NULL, NULL, argv, environ), status = 0;
     if (error) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the files of codegen/ share. The way through: cg_compile (codegen.h) makes a unit; for each CPU level, specialisation
- * and entry, cg_emit_body turns a planned function into an LLVM function (entry.c), launching kernels (kernel.c,
- * contraction.c, single.c), whose expressions are emitted at an index (emit.c, index.c, math.c); model.c adds the model's
- * descriptor and the functions of the header; object.c makes an object file of it. */
+ * What the files of codegen/ share. The way through: cg_compile (codegen.h) makes a unit; for each
+ * CPU level, specialisation and entry, cg_emit_body turns a planned function into an LLVM function
+ * (entry.c), launching kernels (kernel.c, contraction.c, single.c), whose expressions are emitted
+ * at an index (emit.c, index.c, math.c); model.c adds the model's descriptor and the functions of
+ * the header; object.c makes an object file of it. */
 #ifndef GRADC_CODEGEN_CG_H
 #define GRADC_CODEGEN_CG_H
 
@@ -44,7 +45,9 @@ typedef struct cg_unit {
     bool debug;
     bool uses_blas;           /* set when a call was emitted */
     LLVMTypeRef ptr, i1, i8, i16, i32, i64, f32, f64, nothing;
-    struct cg_unit **part;      /* where the kernels of a large model go, so that several threads can work on them; they have no parts */
+    /* Where the kernels of a large model go, so that several threads can work on them; they have no
+     * parts. */
+    struct cg_unit **part;
     int nparts;                 /* 0: kernels stand here */
     int64_t weight;             /* of a part: instructions in it */
     int nkernels;               /* emitted so far */
@@ -55,12 +58,14 @@ typedef struct cg_unit {
     const char *entry;          /* the body being emitted: "forward", …; for a profile */
     struct cg_profile *profile; /* NULL: no profile */
     LLVMValueRef counters;      /* of the profile's places; NULL: none yet */
-    IR_LIST(const char *) checks; /* names of the index tensors of the last body's checks, those of called functions included */
+    /* Names of the index tensors of the last body's checks, those of called functions included. */
+    IR_LIST(const char *) checks;
 } cg_unit;
 
 /* ---- entry.c ---- */
-/* The function of type gradc_rt_body (see gradc_rt.h) for a planned entry, internal linkage. Ports are slots 2… in the order:
- * parameters that are inputs, then results that are outputs; states are at ir_state.at in slot 1. */
+/* The function of type gradc_rt_body (see gradc_rt.h) for a planned entry, internal linkage. Ports
+ * are slots 2… in the order: parameters that are inputs, then results that are outputs; states are
+ * at ir_state.at in slot 1. */
 LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol);
 /* Constant data in the object: internal, 64-aligned; identical bytes once. */
 LLVMValueRef cg_data_of(cg_unit *u, const void *bytes, size_t size);
@@ -69,12 +74,15 @@ LLVMValueRef cg_data_of(cg_unit *u, const void *bytes, size_t size);
 /* The number of a place: a kernel, or (NULL) the waits of the entry being emitted. */
 int cg_profile_place(cg_unit *u, const struct ir_kernel *k);
 LLVMValueRef cg_profile_begin(cg_unit *u);
-/* Adds the cycles since `begin` to the place, where `first` (i1) says that this is the first worker. */
+/* Adds the cycles since `begin` to the place, where `first` (i1) says that this is the first
+ * worker. */
 void cg_profile_end(cg_unit *u, LLVMValueRef begin, int place, LLVMValueRef first);
 
-/* ---- math.c: elementary functions on a scalar or vector of f32 or f64 of any number of lanes ---- */
-/* op is one of the elementwise ops that are no single instruction: exp, expm1, log, log1p, sin, cos, tan, asin, …, erf, logistic,
- * tanh, pow, atan2, rem (fmod). Error bounds are published in docs/numbers.md. */
+/* ---- math.c: elementary functions on a scalar or vector of f32 or f64 of any number of lanes
+ * ---- */
+/* op is one of the elementwise ops that are no single instruction: exp, expm1, log, log1p, sin,
+ * cos, tan, asin, …, erf, logistic, tanh, pow, atan2, rem (fmod). Error bounds are published in
+ * docs/numbers.md. */
 LLVMValueRef cg_math(cg_unit *u, ir_op op, LLVMValueRef x, LLVMValueRef y);
 bool cg_is_function(ir_op op);
 
@@ -88,11 +96,13 @@ void cg_debug_leave(cg_unit *u, LLVMMetadataRef before);
 void cg_debug_close(cg_unit *u);
 
 /* ---- small helpers (unit.c) ---- */
-LLVMTypeRef cg_dtype(const cg_unit *u, ir_dtype t);              /* in memory: bool is i8, f16 and bf16 are i16 */
+/* In memory: bool is i8, f16 and bf16 are i16. */
+LLVMTypeRef cg_dtype(const cg_unit *u, ir_dtype t);
 LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes);           /* element itself if lanes is 1 */
 LLVMValueRef cg_i64(const cg_unit *u, int64_t v);
 LLVMValueRef cg_splat(cg_unit *u, LLVMValueRef scalar, int lanes);
-LLVMValueRef cg_intrinsic(cg_unit *u, const char *name, LLVMTypeRef *overload, int noverload, LLVMValueRef *args, int nargs);
+LLVMValueRef cg_intrinsic(cg_unit *u, const char *name, LLVMTypeRef *overload, int noverload,
+                          LLVMValueRef *args, int nargs);
 LLVMValueRef cg_gep(cg_unit *u, LLVMValueRef base, LLVMValueRef byte_offset);
 enum { CG_WORKER_ID, CG_WORKER_THREADS }; /* words of gradc_rt_worker */
 LLVMValueRef cg_worker_word(cg_unit *u, LLVMValueRef worker, int word); /* as i64 */

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What codegen/ does for others: planned modules become an object file and a header. No LLVM type is seen here. */
+ * What codegen/ does for others: planned modules become an object file and a header. No LLVM type
+ * is seen here. */
 #ifndef GRADC_CODEGEN_CODEGEN_H
 #define GRADC_CODEGEN_CODEGEN_H
 
 #include "ir/ir.h"
 
-/* One module for one choice of the symbolic dimensions; inlined, fused and planned. All modules of a request have the same
- * parameters, statistics, slots, counters and gradients. */
+/* One module for one choice of the symbolic dimensions; inlined, fused and planned. All modules of
+ * a request have the same parameters, statistics, slots, counters and gradients. */
 typedef struct cg_spec {
-    ir_module *module;  /* its entries are the functions forward, forward_train, backward, update, step, as far as it has them */
+    /* Its entries are the functions forward, forward_train, backward, update, step, as far as it
+     * has them. */
+    ir_module *module;
     const int64_t *dim; /* [ndims] */
 } cg_spec;
 
@@ -30,9 +33,11 @@ typedef struct cg_default {
     double value;
 } cg_default;
 
-enum { CG_ENTRIES = 5 }; /* in the order of gradc_rt.h: forward, forward_train, backward, update, step */
+/* In the order of gradc_rt.h: forward, forward_train, backward, update, step. */
+enum { CG_ENTRIES = 5 };
 extern const char *const cg_entry_names[CG_ENTRIES];
-/* The entries in the order in which members are taken from them: first those that train, as they have all inputs of the file, in its order. */
+/* The entries in the order in which members are taken from them: first those that train, as they
+ * have all inputs of the file, in its order. */
 extern const int cg_member_order[CG_ENTRIES];
 
 typedef struct cg_request {
@@ -44,11 +49,14 @@ typedef struct cg_request {
     const char *const *dim_name; /* symbolic dimensions that choose the specialisation */
     int ndims;
     const char *triple;          /* NULL: the host */
-    const char *const *cpu;      /* levels in the object; none: native, or with a triple its baseline */
+    /* Levels in the object; none: native, or with a triple its baseline. */
+    const char *const *cpu;
     int ncpus;
     int level;                   /* of optimisation, 0 to 3 */
-    bool blas, debug, embed;     /* embed: initial values lie in the object, else the app loads them */
-    bool profile;                /* the code counts its cycles: cg_object.profile, and the symbol PREFIX_profile */
+    /* embed: initial values lie in the object, else the app loads them */
+    bool blas, debug, embed;
+    /* The code counts its cycles: cg_object.profile, and the symbol PREFIX_profile. */
+    bool profile;
     unsigned entries;            /* bit k: entry k is wanted; 0: all that there are */
     const cg_default *hyper;
     int nhyper;
@@ -70,7 +78,8 @@ typedef struct cg_member {
     const cg_taken *range;        /* of an input of integers, or NULL */
 } cg_member;
 
-enum { CG_INPUTS, CG_COTANGENTS, CG_HYPER, CG_OUTPUTS, CG_INPUT_GRADS, CG_PARTS }; /* structs, in the order of gradc_rt.h */
+/* Structs, in the order of gradc_rt.h. */
+enum { CG_INPUTS, CG_COTANGENTS, CG_HYPER, CG_OUTPUTS, CG_INPUT_GRADS, CG_PARTS };
 typedef struct cg_part {
     cg_member *items;
     int count, capacity;
@@ -84,8 +93,10 @@ typedef struct cg_sizes {
 /* Somewhere that a profile counts cycles of the first worker. */
 typedef struct cg_place {
     const char *entry, *kind, *what; /* "step", "contraction" (or "wait"), the kernel in words */
-    const char *origin, *phase;      /* name of the node that it comes from, "" if unknown; "backward" */
-    double flops;                    /* of a contraction: floating-point operations of all workers */
+    /* Name of the node that it comes from, "" if unknown; "backward". */
+    const char *origin, *phase;
+    /* Of a contraction: floating-point operations of all workers. */
+    double flops;
 } cg_place;
 typedef struct cg_profile {
     cg_place *items;
@@ -105,37 +116,42 @@ typedef struct cg_object {
     size_t size;
     const char *header;           /* text of PREFIX.h */
     bool uses_blas;
-    cg_profile profile;           /* if cg_request.profile: what the counters at PREFIX_profile count, in their order */
+    /* If cg_request.profile: what the counters at PREFIX_profile count, in their order. */
+    cg_profile profile;
     struct cg_built *built;       /* for cg_text_of */
 } cg_object;
 
 /* False and reported, with the list, when there is no such target or processor; see cg_request. */
-bool cg_check_target(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *const *cpu, int ncpus);
+bool cg_check_target(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *const *cpu,
+                     int ncpus);
 /* The host's processor as `native` takes it: the row of cpus.def and LLVM's name. */
 const char *cg_host_name(ir_ctx *ctx, ir_arena *arena);
 
-/* f is called, on whatever thread, when LLVM gets no memory; it must not return, and there is nothing to return to. Without it LLVM
- * aborts. Once in a process. */
+/* f is called, on whatever thread, when LLVM gets no memory; it must not return, and there is
+ * nothing to return to. Without it LLVM aborts. Once in a process. */
 void cg_on_out_of_memory(void (*f)(void));
 
-/* Compiles; NULL and reported when the user's wish cannot be done (an unknown processor, too large an arena, …). What it gives lives
- * in arena; LLVM's part until the context is freed. Sets ir_state.at. */
+/* Compiles; NULL and reported when the user's wish cannot be done (an unknown processor, too large
+ * an arena, …). What it gives lives in arena; LLVM's part until the context is freed. Sets
+ * ir_state.at. */
 cg_object *cg_compile(ir_ctx *ctx, ir_arena *arena, const cg_request *request);
 /* Lays out memory and interface only: bytes, size and header stay NULL. */
 cg_object *cg_measure(ir_ctx *ctx, ir_arena *arena, const cg_request *request);
 /* The text of the same code: assembly, or LLVM's IR. */
 const char *cg_text_of(cg_object *o, bool assembly, size_t *size);
 
-/* A name made fit for C as the header does it: anything outside [A-Za-z0-9] becomes _, runs collapse, `digit` goes before a leading
- * digit (and stands for an empty name), keywords and standard macros get a trailing _. */
+/* A name made fit for C as the header does it: anything outside [A-Za-z0-9] becomes _, runs
+ * collapse, `digit` goes before a leading digit (and stands for an empty name), keywords and
+ * standard macros get a trailing _. */
 const char *cg_clean(ir_arena *arena, const char *raw, const char *digit);
 const char *cg_clean_prefix(ir_arena *arena, const char *raw);
 
 /* A static library with this one object; its name inside is MEMBER (at most 15 bytes are kept). */
 void *cg_archive(ir_arena *arena, const cg_object *o, const char *member, size_t *size);
-/* Makes a shared library of an object file by the C compiler, `cc -shared`; runtime: path of libgradc_rt.a. False and reported on
- * failure. */
-bool cg_link_shared(ir_ctx *ctx, const char *object, const char *runtime, bool blas, const char *output);
+/* Makes a shared library of an object file by the C compiler, `cc -shared`; runtime: path of
+ * libgradc_rt.a. False and reported on failure. */
+bool cg_link_shared(ir_ctx *ctx, const char *object, const char *runtime, bool blas,
+                    const char *output);
 
 /* The object in this process. */
 typedef struct cg_jit cg_jit;
@@ -143,9 +159,10 @@ typedef struct cg_symbol {
     const char *name;
     void *address;
 } cg_symbol;
-/* Loads an object; symbols (ended by a NULL name, or NULL for none) are what it may refer to beside the runtime. Freed with the context;
- * NULL and reported on failure. */
-cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t size, const cg_symbol *symbols);
+/* Loads an object; symbols (ended by a NULL name, or NULL for none) are what it may refer to beside
+ * the runtime. Freed with the context; NULL and reported on failure. */
+cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t size,
+                    const cg_symbol *symbols);
 /* NULL if there is none. */
 void *cg_jit_symbol(cg_jit *jit, const char *name);
 

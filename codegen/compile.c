@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The way from planned modules to an object file: one LLVM module for all levels, specialisations and entries,
- * and for a model of many kernels more modules, which hold the kernels. */
+ * The way from planned modules to an object file: one LLVM module for all levels, specialisations
+ * and entries, and for a model of many kernels more modules, which hold the kernels. */
 #include "codegen/model.h"
 #include "codegen/target.h"
 
 #include <string.h>
 
-enum { PARTS = 8, KERNELS = 24 }; /* most modules beside the main one; kernels of one, at least about */
+/* Most modules beside the main one; kernels of one, at least about. */
+enum { PARTS = 8, KERNELS = 24 };
 
 struct cg_built {
     cg_unit unit;
@@ -33,7 +34,8 @@ static void dispose_builder(void *b)
 /* Wide vectors first, then those that ask for more. */
 static bool is_better(const cg_target *a, const cg_target *b)
 {
-    return a->vector_bytes != b->vector_bytes ? a->vector_bytes > b->vector_bytes : a->cpu_bits > b->cpu_bits;
+    return a->vector_bytes != b->vector_bytes ? a->vector_bytes > b->vector_bytes
+                                              : a->cpu_bits > b->cpu_bits;
 }
 
 /* The processors asked for, best first, each level once; NULL and reported if one is unknown. */
@@ -59,7 +61,8 @@ static const cg_target **levels_of(ir_ctx *ctx, ir_arena *arena, const cg_reques
     return level;
 }
 
-static void open_unit(cg_unit *u, const cg_model *m, LLVMTargetMachineRef machine, const char *triple)
+static void open_unit(cg_unit *u, const cg_model *m, LLVMTargetMachineRef machine,
+                      const char *triple)
 {
     u->ctx = m->ctx;
     u->arena = m->arena;
@@ -90,11 +93,14 @@ static void open_unit(cg_unit *u, const cg_model *m, LLVMTargetMachineRef machin
 }
 
 /* Kernels are counted as they are planned; those that are alike will be one. */
-static void open_parts(cg_unit *u, const cg_model *m, int nlevels, LLVMTargetMachineRef machine, const char *triple)
+static void open_parts(cg_unit *u, const cg_model *m, int nlevels, LLVMTargetMachineRef machine,
+                       const char *triple)
 {
     int kernels = 0;
     for (int i = 0; i < m->r->nspecs * CG_ENTRIES; i++)
-        kernels += m->entry[i].f && m->entry[i].f->schedule ? m->entry[i].f->schedule->kernels.count * nlevels : 0;
+        kernels += m->entry[i].f && m->entry[i].f->schedule
+                       ? m->entry[i].f->schedule->kernels.count * nlevels
+                       : 0;
     int n = kernels / KERNELS < PARTS ? kernels / KERNELS : PARTS;
     if (n < 2)
         return;
@@ -121,8 +127,10 @@ static void emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LL
         if (!e->f)
             continue;
         u->entry = cg_entry_names[i % CG_ENTRIES];
-        body[i] = cg_emit_body(u, m->entry[i].f,
-                               ir_format(u->arena, "%s_%s_%d%s", u->prefix, cg_entry_names[i % CG_ENTRIES], i / CG_ENTRIES, u->suffix));
+        body[i] =
+            cg_emit_body(u, m->entry[i].f,
+                         ir_format(u->arena, "%s_%s_%d%s", u->prefix,
+                                   cg_entry_names[i % CG_ENTRIES], i / CG_ENTRIES, u->suffix));
         e->nchecks = u->checks.count;
         e->check = ir_memdup(u->arena, u->checks.items, (size_t)u->checks.count * sizeof *e->check);
     }

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Large matrix products by OpenBLAS, where that was measured to be faster than blocks (docs/kernels.md has the figures). A task is one
- * call for a piece of the result, a few hundred rows and columns whose sizes do not depend on the number of threads; the sums go straight
- * into the root's storage, and if there is an epilogue, a loop over the piece then reads them back.
+ * Large matrix products by OpenBLAS, where that was measured to be faster than blocks
+ * (docs/kernels.md has the figures). A task is one call for a piece of the result, a few hundred
+ * rows and columns whose sizes do not depend on the number of threads; the sums go straight into
+ * the root's storage, and if there is an epilogue, a loop over the piece then reads them back.
  *
- * It must be OpenBLAS' serial build, for a processor that OpenBLAS knows: with another one, or none, the code is as without it. */
+ * It must be OpenBLAS' serial build, for a processor that OpenBLAS knows: with another one, or
+ * none, the code is as without it. */
 #include "codegen/contraction.h"
 
 #include <dlfcn.h>
 #include <string.h>
 
 enum {
-    LEAST_ROWS = 128, LEAST_STEPS = 768, LEAST_LANES = 512, LEAST_RESULTS = 1 << 19, /* what is smaller is as fast in blocks */
-    PIECE_ROWS = 256, PIECE_LANES = 1024, /* of a task, about; less lanes where there are few tasks */
+    /* What is smaller is as fast in blocks. */
+    LEAST_ROWS = 128, LEAST_STEPS = 768, LEAST_LANES = 512, LEAST_RESULTS = 1 << 19,
+    /* Of a task, about; less lanes where there are few tasks. */
+    PIECE_ROWS = 256, PIECE_LANES = 1024,
     LEAST_PIECE = 128, FEW_TASKS = 8,
     ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112, /* cblas.h */
 };
@@ -85,7 +89,8 @@ static bool is_free(const cg_emitter *e, const ir_value *root)
     return users == 1;
 }
 
-/* The serial OpenBLAS of this machine, with kernels of the level that was measured, or a better one. */
+/* The serial OpenBLAS of this machine, with kernels of the level that was measured, or a better
+ * one. */
 static bool is_installed(void)
 {
     void *library = dlopen(CG_BLAS_LIBRARY, RTLD_LAZY | RTLD_LOCAL);
@@ -96,7 +101,8 @@ static bool is_installed(void)
     *(void **)&parallel = dlsym(library, "openblas_get_parallel");
     *(void **)&core = dlsym(library, "openblas_get_corename");
     const char *name = core ? core() : "";
-    static const char *const good[] = {"Haswell", "Zen", "SkylakeX", "Cooperlake", "SapphireRapids"};
+    static const char *const good[] = {"Haswell", "Zen", "SkylakeX", "Cooperlake",
+                                       "SapphireRapids"};
     bool found = false;
     for (size_t i = 0; parallel && !parallel() && i < sizeof good / sizeof *good; i++)
         found |= !strcmp(name, good[i]);
@@ -108,12 +114,16 @@ bool cg_contract_wants_blas(cg_contraction *c)
 {
     cg_unit *u = c->e->u;
     product p;
-    if (!u->blas || c->parts || u->target->vector_bytes != 32 || (c->dtype != IR_F32 && c->dtype != IR_F64) || c->root->type.dtype != c->dtype)
+    if (!u->blas || c->parts || u->target->vector_bytes != 32 ||
+        (c->dtype != IR_F32 && c->dtype != IR_F64) || c->root->type.dtype != c->dtype)
         return false;
-    if (!find_product(c, &p) || p.rows < LEAST_ROWS || p.steps < LEAST_STEPS || p.lanes < LEAST_LANES || p.rows * p.lanes < LEAST_RESULTS)
+    if (!find_product(c, &p) || p.rows < LEAST_ROWS || p.steps < LEAST_STEPS ||
+        p.lanes < LEAST_LANES || p.rows * p.lanes < LEAST_RESULTS)
         return false;
-    if (p.lanes > INT32_MAX || p.steps > INT32_MAX || p.row_out < p.lanes || p.row_out > INT32_MAX || !is_free(c->e, c->root) ||
-        !is_matrix(p.row, p.step[p.scalar], p.rows, p.steps) || !is_matrix(p.step[p.vector], p.lane, p.steps, p.lanes))
+    if (p.lanes > INT32_MAX || p.steps > INT32_MAX || p.row_out < p.lanes ||
+        p.row_out > INT32_MAX || !is_free(c->e, c->root) ||
+        !is_matrix(p.row, p.step[p.scalar], p.rows, p.steps) ||
+        !is_matrix(p.step[p.vector], p.lane, p.steps, p.lanes))
         return false;
     if (!u->blas_found)
         u->blas_found = is_installed() ? 1 : -1;
@@ -128,29 +138,45 @@ static LLVMValueRef number(cg_unit *u, int64_t v)
 }
 
 /* C = A B for the piece, of so many rows and lanes (i64). */
-static void multiply(product *p, const LLVMValueRef operand[2], LLVMValueRef result, LLVMValueRef rows, LLVMValueRef lanes)
+static void multiply(product *p, const LLVMValueRef operand[2], LLVMValueRef result,
+                     LLVMValueRef rows, LLVMValueRef lanes)
 {
     cg_contraction *c = p->c;
     cg_unit *u = c->e->u;
-    bool turned[2] = {p->step[p->scalar] != 1, p->lane != 1}; /* the scalar operand's steps, the vector operand's lanes lie apart */
-    int64_t apart[2] = {turned[0] ? p->step[p->scalar] : p->row, turned[1] ? p->lane : p->step[p->vector]};
+    /* The scalar operand's steps, the vector operand's lanes lie apart. */
+    bool turned[2] = {p->step[p->scalar] != 1, p->lane != 1};
+    int64_t apart[2] = {turned[0] ? p->step[p->scalar] : p->row,
+                        turned[1] ? p->lane : p->step[p->vector]};
     LLVMTypeRef real = cg_dtype(u, c->dtype);
-    LLVMTypeRef param[] = {u->i32, u->i32, u->i32, u->i32, u->i32, u->i32, real, u->ptr, u->i32, u->ptr, u->i32, real, u->ptr, u->i32};
+    LLVMTypeRef param[] = {u->i32, u->i32, u->i32, u->i32, u->i32, u->i32, real,
+                           u->ptr, u->i32, u->ptr, u->i32, real,   u->ptr, u->i32};
     LLVMTypeRef type = LLVMFunctionType(u->nothing, param, sizeof param / sizeof *param, 0);
     const char *name = c->dtype == IR_F32 ? "cblas_sgemm" : "cblas_dgemm";
     LLVMValueRef f = LLVMGetNamedFunction(u->module, name);
     f = f ? f : LLVMAddFunction(u->module, name, type);
-    LLVMValueRef m = LLVMBuildTrunc(u->b, rows, u->i32, ""), n = LLVMBuildTrunc(u->b, lanes, u->i32, "");
-    LLVMValueRef args[] = {number(u, ROW_MAJOR), number(u, turned[0] ? TRANSPOSED : PLAIN), number(u, turned[1] ? TRANSPOSED : PLAIN),
-                           m, n, number(u, p->steps),
-                           LLVMConstReal(real, 1), operand[p->scalar], number(u, apart[0]), operand[p->vector], number(u, apart[1]),
-                           LLVMConstReal(real, 0), result, number(u, p->row_out)};
+    LLVMValueRef m = LLVMBuildTrunc(u->b, rows, u->i32, ""),
+                 n = LLVMBuildTrunc(u->b, lanes, u->i32, "");
+    LLVMValueRef args[] = {number(u, ROW_MAJOR),
+                           number(u, turned[0] ? TRANSPOSED : PLAIN),
+                           number(u, turned[1] ? TRANSPOSED : PLAIN),
+                           m,
+                           n,
+                           number(u, p->steps),
+                           LLVMConstReal(real, 1),
+                           operand[p->scalar],
+                           number(u, apart[0]),
+                           operand[p->vector],
+                           number(u, apart[1]),
+                           LLVMConstReal(real, 0),
+                           result,
+                           number(u, p->row_out)};
     LLVMBuildCall2(u->b, type, f, args, sizeof args / sizeof *args, "");
     u->uses_blas = true;
 }
 
 /* `lanes` neighbouring sums of a row to the roots. */
-static void finish_lanes(product *p, const cg_index *part, LLVMValueRef from, int64_t most, int lanes)
+static void finish_lanes(product *p, const cg_index *part, LLVMValueRef from, int64_t most,
+                         int lanes)
 {
     cg_contraction *c = p->c;
     cg_emitter *e = c->e;
@@ -175,7 +201,8 @@ static void finish(product *p, const cg_index *first, LLVMValueRef rows, LLVMVal
     cg_loop outer, inner, rest;
     cg_index part[CG_AXES] = {{0}};
     cg_loop_begin(e, &outer, cg_i64(u, 0), rows, 1, true);
-    cg_index r = cg_of_var(cg_var_new(e, outer.i, p->piece_rows - 1)), row = cg_add(e, first, &r, 1);
+    cg_index r = cg_of_var(cg_var_new(e, outer.i, p->piece_rows - 1)),
+             row = cg_add(e, first, &r, 1);
     cg_row_parts(c, 0, row, part);
     LLVMValueRef whole = LLVMBuildAnd(u->b, lanes, cg_i64(u, -(int64_t)wide), "");
     cg_loop_begin(e, &inner, cg_i64(u, 0), whole, wide, false);
@@ -200,7 +227,8 @@ int64_t cg_contract_blas(cg_contraction *c)
     product p;
     BUG_UNLESS(find_product(c, &p));
     int64_t about = PIECE_LANES;
-    while (about > LEAST_PIECE && cg_ceil_div(p.rows, PIECE_ROWS) * cg_ceil_div(p.lanes, about) < FEW_TASKS)
+    while (about > LEAST_PIECE &&
+           cg_ceil_div(p.rows, PIECE_ROWS) * cg_ceil_div(p.lanes, about) < FEW_TASKS)
         about /= 2;
     p.piece_rows = piece(p.rows, PIECE_ROWS, 1);
     p.piece_lanes = piece(p.lanes, about, 2 * c->width);
@@ -220,10 +248,17 @@ int64_t cg_contract_blas(cg_contraction *c)
     start[2] = cg_add(e, &start[2], &first, p.row_out);
     LLVMValueRef operand[2];
     for (int s = 0; s < 2; s++)
-        operand[s] = cg_operand_pointer(c, s, cg_storage(e, c->view[s].base), cg_scalar_part(e, &start[s]));
-    LLVMValueRef rows = cg_min(e, LLVMBuildNSWSub(u->b, cg_i64(u, p.rows), cg_scalar_part(e, &first), ""), cg_i64(u, p.piece_rows));
-    LLVMValueRef lanes = cg_min(e, LLVMBuildNSWSub(u->b, cg_i64(u, p.lanes), cg_scalar_part(e, &lane->base), ""), cg_i64(u, p.piece_lanes));
-    multiply(&p, operand, cg_operand_pointer(c, p.vector, cg_storage(e, c->root), cg_scalar_part(e, &start[2])), rows, lanes);
+        operand[s] =
+            cg_operand_pointer(c, s, cg_storage(e, c->view[s].base), cg_scalar_part(e, &start[s]));
+    LLVMValueRef rows =
+        cg_min(e, LLVMBuildNSWSub(u->b, cg_i64(u, p.rows), cg_scalar_part(e, &first), ""),
+               cg_i64(u, p.piece_rows));
+    LLVMValueRef lanes =
+        cg_min(e, LLVMBuildNSWSub(u->b, cg_i64(u, p.lanes), cg_scalar_part(e, &lane->base), ""),
+               cg_i64(u, p.piece_lanes));
+    multiply(&p, operand,
+             cg_operand_pointer(c, p.vector, cg_storage(e, c->root), cg_scalar_part(e, &start[2])),
+             rows, lanes);
     if (c->root != e->kernel->core->result[0] || e->kernel->roots.count > 1)
         finish(&p, &first, rows, lanes);
     cg_loop_end(e, &loop);

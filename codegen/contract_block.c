@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contractions in blocks, for many rows and many products. A task is a group of rows times the lanes of a few registers. It goes
- * through the contracted axes a block at a time, so that what the block reads of the vector operand, its panel, stays in the nearest
- * cache while all rows of the group pass by; mostly the panel is first copied ("packed") to where it lies without gaps, and a
- * vector operand that lies across the lanes is turned on the way. Sums wait in memory from block to block; the order of
- * additions is that of the contracted axes all the same. In the end a loop over rows hands the sums to the roots' expressions.
+ * Contractions in blocks, for many rows and many products. A task is a group of rows times the
+ * lanes of a few registers. It goes through the contracted axes a block at a time, so that what the
+ * block reads of the vector operand, its panel, stays in the nearest cache while all rows of the
+ * group pass by; mostly the panel is first copied ("packed") to where it lies without gaps, and a
+ * vector operand that lies across the lanes is turned on the way. Sums wait in memory from block to
+ * block; the order of additions is that of the contracted axes all the same. In the end a loop over
+ * rows hands the sums to the roots' expressions.
  *
- * Rows of all axes are counted as one, and a tile is R rows from anywhere on; the last one is moved back so that it is whole: some
- * rows are then computed twice, which costs less than code of its own. */
+ * Rows of all axes are counted as one, and a tile is R rows from anywhere on; the last one is moved
+ * back so that it is whole: some rows are then computed twice, which costs less than code of its
+ * own. */
 #include "codegen/contraction.h"
 
 #include <stdlib.h>
@@ -17,7 +20,8 @@ enum {
     GROUP = 192,  /* rows of a task, about */
     STEPS = 256,  /* products of a sum in a block, at most */
     UNROLL = 4,
-    MOST_WIDE = 3, MOST_ROWS = 12, MOST_POINTERS = 8, /* rows of a tile; those whose places are no multiples of one stride */
+    /* Rows of a tile; those whose places are no multiples of one stride. */
+    MOST_WIDE = 3, MOST_ROWS = 12, MOST_POINTERS = 8,
     PACK_ROWS = 32,
     FEW_TASKS = 16, SMALL = 1 << 21, /* tasks wanted for more multiplications than that */
 };
@@ -30,14 +34,17 @@ typedef struct blocks {
     int64_t all_rows, group, groups, tiles_most;
     bool packs, affine;       /* affine: row r of the scalar operand is r * row_stride away */
     int64_t row_stride;
-    int split;                /* contracted axes before this one are loops around the blocks, this one is cut … */
+    /* Contracted axes before this one are loops around the blocks, this one is cut … */
+    int split;
     int64_t chunk;            /* … into pieces of so many */
     bool one;                 /* there is but one block */
     LLVMTypeRef type;         /* of a tile's row */
-    LLVMValueRef panel, sums, places; /* on the stack: [steps][lanes], [slot][lanes], of each slot's row in the scalar operand */
+    /* On the stack: [steps][lanes], [slot][lanes], of each slot's row in the scalar operand. */
+    LLVMValueRef panel, sums, places;
     LLVMValueRef base[2];     /* the operands at the task's first row and lane */
     cg_index first;           /* row of all */
-    LLVMValueRef count, tiles, shift; /* rows of the group, its tiles, slots that the last tile's rows are moved on */
+    /* Rows of the group, its tiles, slots that the last tile's rows are moved on. */
+    LLVMValueRef count, tiles, shift;
 } blocks;
 
 /* ---- Sizes ---- */
@@ -56,7 +63,8 @@ bool cg_contract_wants_blocks(const cg_contraction *c)
            ir_contracts_in_blocks(product(c, false), product(c, true), c->axis[c->lane].extent);
 }
 
-/* Registers of a tile's row: as few lanes as can be stay empty, and rather two registers than one or three. */
+/* Registers of a tile's row: as few lanes as can be stay empty, and rather two registers than one
+ * or three. */
 static int choose_wide(const cg_contraction *c)
 {
     int64_t vectors = cg_ceil_div(c->axis[c->lane].extent, c->width), best = 0;
@@ -89,12 +97,14 @@ static void choose_rows(blocks *b, int wide)
 static void choose_group(blocks *b)
 {
     cg_contraction *c = b->c;
-    int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1, tasks = cg_ceil_div(b->lane->extent, b->lanes), group = GROUP;
+    int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1,
+            tasks = cg_ceil_div(b->lane->extent, b->lanes), group = GROUP;
     for (int i = 0; i < c->n; i++)
         tasks *= i == c->lane || c->axis[i].move[b->vector] == 0 ? 1 : c->axis[i].extent;
     b->all_rows = product(c, false);
     double work = (double)b->all_rows * (double)product(c, true) * (double)(tasks * b->lanes);
-    while (work > SMALL && group > 4 * b->rows && tasks * cg_ceil_div(b->all_rows, group) < FEW_TASKS)
+    while (work > SMALL && group > 4 * b->rows &&
+           tasks * cg_ceil_div(b->all_rows, group) < FEW_TASKS)
         group /= 2;
     group = cg_ceil_div(b->all_rows, cg_ceil_div(b->all_rows, group));
     int64_t unit = inner <= group ? inner : 1;
@@ -110,7 +120,8 @@ static int by_distance(const void *p, const void *q)
     return (llabs(x->c) < llabs(y->c)) - (llabs(x->c) > llabs(y->c));
 }
 
-/* Packed, only the scalar operand's strides matter: the nearest innermost. Axes that follow each other in both operands are one. */
+/* Packed, only the scalar operand's strides matter: the nearest innermost. Axes that follow each
+ * other in both operands are one. */
 static void order_steps(blocks *b)
 {
     cg_contraction *c = b->c;
@@ -157,7 +168,8 @@ static LLVMValueRef slot(blocks *b, LLVMTypeRef type, LLVMValueRef array, LLVMVa
 typedef struct packing {
     blocks *b;
     const int64_t *extent; /* of the axes from split on */
-    int across;            /* the axis along which the vector operand lies side by side, -1: the lanes do */
+    /* The axis along which the vector operand lies side by side, -1: the lanes do. */
+    int across;
     int lanes;             /* that there are; the rest is zero */
     LLVMValueRef from;
 } packing;
@@ -174,7 +186,8 @@ static int64_t steps_in(const blocks *b, const int64_t *extent, int axis)
 static void turn(cg_unit *u, LLVMValueRef *v, int n)
 {
     LLVMValueRef next[64], order[2][64];
-    for (int s = n / 2; s; s /= 2) { /* exchange the lanes whose number has bit s with those of the vectors that have it */
+    /* Exchange the lanes whose number has bit s with those of the vectors that have it. */
+    for (int s = n / 2; s; s /= 2) {
         for (int i = 0; i < n; i++)
             for (int half = 0; half < 2; half++) {
                 int lane = i & s ? n + (i & ~s) + half * s : (i & ~s) + half * s;
@@ -183,7 +196,8 @@ static void turn(cg_unit *u, LLVMValueRef *v, int n)
         for (int i = 0; i < n; i++)
             if (!(i & s))
                 for (int half = 0; half < 2; half++)
-                    next[i + half * s] = LLVMBuildShuffleVector(u->b, v[i], v[i + s], LLVMConstVector(order[half], (unsigned)n), "");
+                    next[i + half * s] = LLVMBuildShuffleVector(
+                        u->b, v[i], v[i + s], LLVMConstVector(order[half], (unsigned)n), "");
         for (int i = 0; i < n; i++)
             v[i] = next[i];
     }
@@ -196,8 +210,10 @@ static void put(packing *p, const cg_index *step, int lane, LLVMValueRef v)
     LLVMTypeRef element = cg_type(b->c->e, b->c->dtype, 1);
     cg_index at = cg_scaled(step, b->lanes);
     at.constant += lane;
-    LLVMValueRef to = slot(b, element, b->panel, cg_scalar_part(b->c->e, &at)), s = LLVMBuildStore(u->b, v, to);
-    LLVMSetAlignment(s, (unsigned)(ir_dtypes[b->c->dtype].bytes < 4 ? 4 : ir_dtypes[b->c->dtype].bytes));
+    LLVMValueRef to = slot(b, element, b->panel, cg_scalar_part(b->c->e, &at)),
+                 s = LLVMBuildStore(u->b, v, to);
+    LLVMSetAlignment(
+        s, (unsigned)(ir_dtypes[b->c->dtype].bytes < 4 ? 4 : ir_dtypes[b->c->dtype].bytes));
 }
 
 /* v with zeros behind, `n` lanes. */
@@ -208,10 +224,13 @@ static LLVMValueRef widened(cg_unit *u, LLVMValueRef v, int n)
     if (have == n)
         return v;
     if (have == 1)
-        return LLVMBuildInsertElement(u->b, LLVMConstNull(LLVMVectorType(LLVMTypeOf(v), (unsigned)n)), v, LLVMConstInt(u->i32, 0, 0), "");
+        return LLVMBuildInsertElement(u->b,
+                                      LLVMConstNull(LLVMVectorType(LLVMTypeOf(v), (unsigned)n)), v,
+                                      LLVMConstInt(u->i32, 0, 0), "");
     for (int i = 0; i < n; i++)
         order[i] = LLVMConstInt(u->i32, (unsigned long long)(i < have ? i : have), 0);
-    return LLVMBuildShuffleVector(u->b, v, LLVMConstNull(LLVMTypeOf(v)), LLVMConstVector(order, (unsigned)n), "");
+    return LLVMBuildShuffleVector(u->b, v, LLVMConstNull(LLVMTypeOf(v)),
+                                  LLVMConstVector(order, (unsigned)n), "");
 }
 
 /* One step of the panel, its lanes side by side or apart. */
@@ -242,8 +261,10 @@ static void pack_turned(packing *p, LLVMValueRef from, const cg_index *step, int
     for (int lane = 0; lane < b->lanes; lane += width) {
         LLVMValueRef v[64];
         for (int i = 0; i < width; i++)
-            v[i] = lane + i < p->lanes ? cg_operand_load(c, b->vector, from, (lane + i) * b->lane->move[b->vector], width)
-                                       : LLVMConstNull(cg_type(c->e, c->dtype, width));
+            v[i] = lane + i < p->lanes
+                       ? cg_operand_load(c, b->vector, from, (lane + i) * b->lane->move[b->vector],
+                                         width)
+                       : LLVMConstNull(cg_type(c->e, c->dtype, width));
         turn(c->e->u, v, width);
         for (int i = 0; i < width; i++) {
             cg_index at = cg_plus(step, i * apart);
@@ -261,17 +282,21 @@ static void pack_across(packing *p, LLVMValueRef from, const cg_index *step)
     cg_contraction *c = b->c;
     cg_unit *u = c->e->u;
     const cg_axis *k = &c->k[p->across];
-    int64_t extent = p->extent[p->across - b->split], whole = extent / c->width * c->width, apart = steps_in(b, p->extent, p->across);
+    int64_t extent = p->extent[p->across - b->split], whole = extent / c->width * c->width,
+            apart = steps_in(b, p->extent, p->across);
     cg_loop loop;
     if (whole) {
         cg_loop_begin(c->e, &loop, cg_i64(u, 0), cg_i64(u, whole), c->width, true);
-        cg_index i = cg_of_var(cg_var_new(c->e, loop.i, extent - 1)), at = cg_add(c->e, step, &i, apart);
-        pack_turned(p, cg_operand_pointer(c, b->vector, from, cg_scalar_part(c->e, &i)), &at, apart);
+        cg_index i = cg_of_var(cg_var_new(c->e, loop.i, extent - 1)),
+                 at = cg_add(c->e, step, &i, apart);
+        pack_turned(p, cg_operand_pointer(c, b->vector, from, cg_scalar_part(c->e, &i)), &at,
+                    apart);
         cg_loop_end(c->e, &loop);
     }
     for (int64_t i = whole; i < extent; i++) {
         cg_index at = cg_plus(step, i * apart);
-        pack_step(p, cg_operand_pointer(c, b->vector, from, cg_i64(u, i * k->move[b->vector])), &at);
+        pack_step(p, cg_operand_pointer(c, b->vector, from, cg_i64(u, i * k->move[b->vector])),
+                  &at);
     }
 }
 
@@ -290,9 +315,11 @@ static void pack_axis(packing *p, int axis, LLVMValueRef from, const cg_index *s
         return;
     }
     cg_loop loop;
-    cg_index i = cg_loop_count(c->e, &loop, p->extent[axis - b->split]), moved = cg_scaled(&i, c->k[axis].move[b->vector]);
+    cg_index i = cg_loop_count(c->e, &loop, p->extent[axis - b->split]),
+             moved = cg_scaled(&i, c->k[axis].move[b->vector]);
     cg_index at = cg_add(c->e, step, &i, steps_in(b, p->extent, axis));
-    pack_axis(p, axis + 1, cg_operand_pointer(c, b->vector, from, cg_scalar_part(c->e, &moved)), &at);
+    pack_axis(p, axis + 1, cg_operand_pointer(c, b->vector, from, cg_scalar_part(c->e, &moved)),
+              &at);
     cg_loop_end(c->e, &loop);
 }
 
@@ -312,8 +339,10 @@ static void pack(blocks *b, const int64_t *extent, LLVMValueRef from)
         if (!last && rest && b->lane->blocks == 1)
             continue;
         if (rest && b->lane->blocks > 1)
-            cg_if(c->e, &branch, LLVMBuildICmp(c->e->u->b, last ? LLVMIntEQ : LLVMIntNE, cg_scalar_part(c->e, &b->lane->block),
-                                               cg_i64(c->e->u, b->lane->blocks - 1), ""));
+            cg_if(c->e, &branch,
+                  LLVMBuildICmp(c->e->u->b, last ? LLVMIntEQ : LLVMIntNE,
+                                cg_scalar_part(c->e, &b->lane->block),
+                                cg_i64(c->e->u, b->lane->blocks - 1), ""));
         pack_axis(&p, b->split, from, &zero);
         if (rest && b->lane->blocks > 1)
             cg_endif(c->e, &branch);
@@ -329,38 +358,50 @@ typedef struct tile {
     LLVMValueRef acc[MOST_ROWS];
 } tile;
 
-static void multiply(tile *t, LLVMValueRef vector, LLVMValueRef moved, int64_t scalar_at, int64_t vector_at)
+static void multiply(tile *t, LLVMValueRef vector, LLVMValueRef moved, int64_t scalar_at,
+                     int64_t vector_at)
 {
     blocks *b = t->b;
     cg_contraction *c = b->c;
     cg_unit *u = c->e->u;
     LLVMValueRef v;
     if (b->packs) {
-        v = LLVMBuildLoad2(u->b, b->type, slot(b, cg_type(c->e, c->dtype, 1), vector, cg_i64(u, vector_at)), "");
-        LLVMSetAlignment(v, (unsigned)(c->width * ir_dtypes[c->dtype].bytes < 4 * c->width ? 4 * c->width : c->width * ir_dtypes[c->dtype].bytes));
+        v = LLVMBuildLoad2(u->b, b->type,
+                           slot(b, cg_type(c->e, c->dtype, 1), vector, cg_i64(u, vector_at)), "");
+        LLVMSetAlignment(v, (unsigned)(c->width * ir_dtypes[c->dtype].bytes < 4 * c->width
+                                           ? 4 * c->width
+                                           : c->width * ir_dtypes[c->dtype].bytes));
     } else {
         v = cg_operand_load(c, b->vector, vector, vector_at, b->lanes);
     }
     for (int r = 0; r < b->rows; r++) {
-        LLVMValueRef x = cg_operand_load(c, b->scalar, cg_operand_pointer(c, b->scalar, t->row[r], moved), scalar_at, 1);
-        LLVMBuildStore(u->b, cg_fma(c->e, cg_splat(u, x, b->lanes), v, LLVMBuildLoad2(u->b, b->type, t->acc[r], "")), t->acc[r]);
+        LLVMValueRef x = cg_operand_load(
+            c, b->scalar, cg_operand_pointer(c, b->scalar, t->row[r], moved), scalar_at, 1);
+        LLVMBuildStore(
+            u->b,
+            cg_fma(c->e, cg_splat(u, x, b->lanes), v, LLVMBuildLoad2(u->b, b->type, t->acc[r], "")),
+            t->acc[r]);
     }
 }
 
-/* Steps of the axes from `axis` on; moved: where they begin in the scalar operand, vector: in the panel or the vector operand. */
+/* Steps of the axes from `axis` on; moved: where they begin in the scalar operand, vector: in the
+ * panel or the vector operand. */
 static void steps(tile *t, int axis, LLVMValueRef vector, const cg_index *moved)
 {
     blocks *b = t->b;
     cg_contraction *c = b->c;
     cg_unit *u = c->e->u;
     const cg_axis *k = &c->k[axis];
-    int64_t extent = t->extent[axis - b->split], each = b->packs ? steps_in(b, t->extent, axis) * b->lanes : k->move[b->vector];
+    int64_t extent = t->extent[axis - b->split],
+            each = b->packs ? steps_in(b, t->extent, axis) * b->lanes : k->move[b->vector];
     LLVMTypeRef element = b->packs ? cg_type(c->e, c->dtype, 1) : cg_dtype(u, c->dtype);
     bool inner = axis == c->nk - 1;
-    int64_t unroll = inner ? (extent < 2 * UNROLL ? extent : UNROLL) : 1, whole = extent / unroll * unroll;
+    int64_t unroll = inner ? (extent < 2 * UNROLL ? extent : UNROLL) : 1,
+            whole = extent / unroll * unroll;
     cg_loop loop;
     cg_loop_begin(c->e, &loop, cg_i64(u, 0), cg_i64(u, whole), unroll, true);
-    cg_index i = cg_of_var(cg_var_new(c->e, loop.i, extent - 1)), here = cg_add(c->e, moved, &i, k->move[b->scalar]);
+    cg_index i = cg_of_var(cg_var_new(c->e, loop.i, extent - 1)),
+             here = cg_add(c->e, moved, &i, k->move[b->scalar]);
     LLVMValueRef at = slot(b, element, vector, LLVMBuildNSWMul(u->b, loop.i, cg_i64(u, each), ""));
     if (inner) {
         LLVMValueRef place = cg_scalar_part(c->e, &here);
@@ -374,8 +415,10 @@ static void steps(tile *t, int axis, LLVMValueRef vector, const cg_index *moved)
         multiply(t, vector, cg_scalar_part(c->e, moved), j * k->move[b->scalar], j * each);
 }
 
-/* All tiles of the group against one block. scalar, vector: the operands at the block's first step. */
-static void multiply_tiles(blocks *b, const int64_t *extent, LLVMValueRef scalar, LLVMValueRef vector)
+/* All tiles of the group against one block. scalar, vector: the operands at the block's first
+ * step. */
+static void multiply_tiles(blocks *b, const int64_t *extent, LLVMValueRef scalar,
+                           LLVMValueRef vector)
 {
     cg_contraction *c = b->c;
     cg_emitter *e = c->e;
@@ -390,31 +433,38 @@ static void multiply_tiles(blocks *b, const int64_t *extent, LLVMValueRef scalar
     for (int r = 0; r < b->rows; r++) {
         LLVMValueRef here = LLVMBuildNSWAdd(u->b, first_slot, cg_i64(u, r), ""), place;
         if (b->affine)
-            place = LLVMBuildNSWMul(u->b, LLVMBuildNSWAdd(u->b, row, cg_i64(u, r), ""), cg_i64(u, b->row_stride), "");
+            place = LLVMBuildNSWMul(u->b, LLVMBuildNSWAdd(u->b, row, cg_i64(u, r), ""),
+                                    cg_i64(u, b->row_stride), "");
         else
             place = LLVMBuildLoad2(u->b, i64, slot(b, i64, b->places, here), "");
         t.row[r] = cg_operand_pointer(c, b->scalar, scalar, place);
         t.acc[r] = cg_local(e, b->type);
-        LLVMValueRef before = b->one ? LLVMConstNull(b->type) : LLVMBuildLoad2(u->b, b->type, slot(b, b->type, b->sums, here), "");
+        LLVMValueRef before =
+            b->one ? LLVMConstNull(b->type)
+                   : LLVMBuildLoad2(u->b, b->type, slot(b, b->type, b->sums, here), "");
         LLVMBuildStore(u->b, before, t.acc[r]);
     }
     const cg_index zero = cg_of(0);
     steps(&t, b->split, vector, &zero);
     for (int r = 0; r < b->rows; r++) {
         LLVMValueRef here = LLVMBuildNSWAdd(u->b, first_slot, cg_i64(u, r), "");
-        LLVMBuildStore(u->b, LLVMBuildLoad2(u->b, b->type, t.acc[r], ""), slot(b, b->type, b->sums, here));
+        LLVMBuildStore(u->b, LLVMBuildLoad2(u->b, b->type, t.acc[r], ""),
+                       slot(b, b->type, b->sums, here));
     }
     cg_loop_end(e, &loop);
 }
 
-static void emit_block(blocks *b, int64_t chunk, const cg_index *scalar_at, const cg_index *vector_at)
+static void emit_block(blocks *b, int64_t chunk, const cg_index *scalar_at,
+                       const cg_index *vector_at)
 {
     cg_contraction *c = b->c;
     int64_t extent[CG_AXES];
     for (int i = b->split; i < c->nk; i++)
         extent[i - b->split] = i == b->split ? chunk : c->k[i].extent;
-    LLVMValueRef scalar = cg_operand_pointer(c, b->scalar, b->base[b->scalar], cg_scalar_part(c->e, scalar_at));
-    LLVMValueRef vector = cg_operand_pointer(c, b->vector, b->base[b->vector], cg_scalar_part(c->e, vector_at));
+    LLVMValueRef scalar =
+        cg_operand_pointer(c, b->scalar, b->base[b->scalar], cg_scalar_part(c->e, scalar_at));
+    LLVMValueRef vector =
+        cg_operand_pointer(c, b->vector, b->base[b->vector], cg_scalar_part(c->e, vector_at));
     if (b->packs)
         pack(b, extent, vector);
     multiply_tiles(b, extent, scalar, b->packs ? b->panel : vector);
@@ -430,7 +480,8 @@ static void emit_blocks(blocks *b, int axis, const cg_index *scalar_at, const cg
     cg_loop loop;
     if (whole) {
         cg_index i = cg_loop_count(c->e, &loop, whole);
-        cg_index scalar = cg_add(c->e, scalar_at, &i, size * k->move[b->scalar]), vector = cg_add(c->e, vector_at, &i, size * k->move[b->vector]);
+        cg_index scalar = cg_add(c->e, scalar_at, &i, size * k->move[b->scalar]),
+                 vector = cg_add(c->e, vector_at, &i, size * k->move[b->vector]);
         if (outside)
             emit_blocks(b, axis + 1, &scalar, &vector);
         else
@@ -438,7 +489,8 @@ static void emit_blocks(blocks *b, int axis, const cg_index *scalar_at, const cg
         cg_loop_end(c->e, &loop);
     }
     if (k->extent % size) {
-        cg_index scalar = cg_plus(scalar_at, whole * size * k->move[b->scalar]), vector = cg_plus(vector_at, whole * size * k->move[b->vector]);
+        cg_index scalar = cg_plus(scalar_at, whole * size * k->move[b->scalar]),
+                 vector = cg_plus(vector_at, whole * size * k->move[b->vector]);
         emit_block(b, k->extent % size, &scalar, &vector);
     }
 }
@@ -452,15 +504,21 @@ static void finish_row(blocks *b, LLVMValueRef local, const cg_index *part, int 
     cg_emitter *e = c->e;
     cg_unit *u = e->u;
     cg_index at[IR_MAX_RANK];
-    LLVMValueRef last = LLVMBuildNSWMul(u->b, LLVMBuildNSWSub(u->b, b->tiles, cg_i64(u, 1), ""), cg_i64(u, b->rows), "");
-    LLVMValueRef moved = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntSGE, local, last, ""), b->shift, cg_i64(u, 0), "");
-    LLVMValueRef sum = LLVMBuildLoad2(u->b, b->type, slot(b, b->type, b->sums, LLVMBuildNSWAdd(u->b, local, moved, "")), ""), order[256];
+    LLVMValueRef last = LLVMBuildNSWMul(u->b, LLVMBuildNSWSub(u->b, b->tiles, cg_i64(u, 1), ""),
+                                        cg_i64(u, b->rows), "");
+    LLVMValueRef moved = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntSGE, local, last, ""),
+                                         b->shift, cg_i64(u, 0), "");
+    LLVMValueRef sum = LLVMBuildLoad2(
+                     u->b, b->type,
+                     slot(b, b->type, b->sums, LLVMBuildNSWAdd(u->b, local, moved, "")), ""),
+                 order[256];
     for (int i = 0; i < lanes; i++)
         order[i] = LLVMConstInt(u->i32, (unsigned long long)i, 0);
     if (lanes == 1)
         sum = LLVMBuildExtractElement(u->b, sum, order[0], "");
     else if (lanes < b->lanes)
-        sum = LLVMBuildShuffleVector(u->b, sum, LLVMGetPoison(b->type), LLVMConstVector(order, (unsigned)lanes), "");
+        sum = LLVMBuildShuffleVector(u->b, sum, LLVMGetPoison(b->type),
+                                     LLVMConstVector(order, (unsigned)lanes), "");
     e->lanes = lanes;
     cg_var *v = cg_var_new(e, cg_i64(u, 0), lanes - 1);
     v->lane = lanes > 1;
@@ -509,7 +567,9 @@ static void finish(blocks *b)
     for (int last = 0; last < 2; last++) {
         cg_branch branch;
         cg_if(e, &branch,
-              LLVMBuildICmp(e->u->b, last ? LLVMIntEQ : LLVMIntNE, cg_scalar_part(e, &b->lane->block), cg_i64(e->u, b->lane->blocks - 1), ""));
+              LLVMBuildICmp(e->u->b, last ? LLVMIntEQ : LLVMIntNE,
+                            cg_scalar_part(e, &b->lane->block), cg_i64(e->u, b->lane->blocks - 1),
+                            ""));
         finish_rows(b, last ? rest : b->lanes);
         cg_endif(e, &branch);
     }
@@ -530,11 +590,13 @@ static void find_places(blocks *b)
     LLVMValueRef start = LLVMBuildNSWAdd(u->b, cg_scalar_part(e, &b->first), first_slot, "");
     start = cg_min(e, start, cg_i64(u, b->all_rows - b->rows));
     cg_index r = cg_loop_count(e, &rows, b->rows), place = cg_of(0), part[CG_AXES];
-    cg_index row = cg_opaque(e, LLVMBuildNSWAdd(u->b, start, cg_scalar_part(e, &r), ""), b->all_rows - 1);
+    cg_index row =
+        cg_opaque(e, LLVMBuildNSWAdd(u->b, start, cg_scalar_part(e, &r), ""), b->all_rows - 1);
     cg_row_parts(c, 0, row, part);
     for (int i = 0; i < c->nrows; i++)
         place = cg_add(e, &place, &part[c->row[i]], c->axis[c->row[i]].move[b->scalar]);
-    LLVMBuildStore(u->b, cg_scalar_part(e, &place), slot(b, i64, b->places, LLVMBuildNSWAdd(u->b, first_slot, rows.i, "")));
+    LLVMBuildStore(u->b, cg_scalar_part(e, &place),
+                   slot(b, i64, b->places, LLVMBuildNSWAdd(u->b, first_slot, rows.i, "")));
     cg_loop_end(e, &rows);
     cg_loop_end(e, &tiles);
 }
@@ -543,7 +605,8 @@ static void clear_sums(blocks *b)
 {
     cg_unit *u = b->c->e->u;
     cg_loop loop;
-    cg_loop_begin(b->c->e, &loop, cg_i64(u, 0), LLVMBuildNSWMul(u->b, b->tiles, cg_i64(u, b->rows), ""), 1, true);
+    cg_loop_begin(b->c->e, &loop, cg_i64(u, 0),
+                  LLVMBuildNSWMul(u->b, b->tiles, cg_i64(u, b->rows), ""), 1, true);
     LLVMBuildStore(u->b, LLVMConstNull(b->type), slot(b, b->type, b->sums, loop.i));
     cg_loop_end(b->c->e, &loop);
 }
@@ -560,13 +623,17 @@ static void open_task(blocks *b, cg_index task)
     b->lane->base = cg_scaled(&b->lane->block, b->lanes);
     cg_contract_start(c, task, start);
     for (int s = 0; s < 2; s++)
-        b->base[s] = cg_operand_pointer(c, s, cg_storage(e, c->view[s].base), cg_scalar_part(e, &start[s]));
+        b->base[s] =
+            cg_operand_pointer(c, s, cg_storage(e, c->view[s].base), cg_scalar_part(e, &start[s]));
     b->first = cg_scaled(&group, b->group);
     LLVMValueRef first = cg_scalar_part(e, &b->first), rows = cg_i64(u, b->rows);
     b->count = LLVMBuildNSWSub(u->b, cg_i64(u, b->all_rows), first, "");
     b->count = cg_min(e, b->count, cg_i64(u, b->group));
-    b->tiles = LLVMBuildUDiv(u->b, LLVMBuildNSWAdd(u->b, b->count, cg_i64(u, b->rows - 1), ""), rows, "");
-    LLVMValueRef last = LLVMBuildNSWAdd(u->b, first, LLVMBuildNSWMul(u->b, LLVMBuildNSWSub(u->b, b->tiles, cg_i64(u, 1), ""), rows, ""), "");
+    b->tiles =
+        LLVMBuildUDiv(u->b, LLVMBuildNSWAdd(u->b, b->count, cg_i64(u, b->rows - 1), ""), rows, "");
+    LLVMValueRef last = LLVMBuildNSWAdd(
+        u->b, first,
+        LLVMBuildNSWMul(u->b, LLVMBuildNSWSub(u->b, b->tiles, cg_i64(u, 1), ""), rows, ""), "");
     LLVMValueRef back = LLVMBuildNSWSub(u->b, last, cg_i64(u, b->all_rows - b->rows), "");
     b->shift = cg_max(e, back, cg_i64(u, 0));
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contractions a tile at a time. A tile is a few rows of a few registers each; its sums stay in registers over all contracted axes.
- * Then the roots' expressions take them, row by row, and are stored. A task is one tile. */
+ * Contractions a tile at a time. A tile is a few rows of a few registers each; its sums stay in
+ * registers over all contracted axes. Then the roots' expressions take them, row by row, and are
+ * stored. A task is one tile. */
 #include "codegen/contraction.h"
 
 enum { ROWS = 32, UNROLL = 4, STRAIGHT = 16 };
@@ -19,7 +20,8 @@ typedef struct tile {
 static void cut(cg_axis *x, int64_t most)
 {
     x->blocks = cg_ceil_div(x->extent, most);
-    x->tile = cg_ceil_div(x->extent, x->blocks); /* of about the same size, rather than a small rest */
+    /* Of about the same size, rather than a small rest. */
+    x->tile = cg_ceil_div(x->extent, x->blocks);
     x->blocks = cg_ceil_div(x->extent, x->tile);
 }
 
@@ -32,7 +34,8 @@ static int choose_tiles(cg_contraction *c)
     for (int i = 0; i < c->nrows; i++)
         rows *= c->axis[c->row[i]].extent;
     int64_t vectors = c->lane < 0 ? 1 : cg_ceil_div(c->axis[c->lane].extent, c->width);
-    int64_t wide = rows < 6 ? (t->registers - 2) / (rows + 1) : 2; /* vectors of a tile's row: with few rows more, to hide latency */
+    /* Vectors of a tile's row: with few rows more, to hide latency. */
+    int64_t wide = rows < 6 ? (t->registers - 2) / (rows + 1) : 2;
     wide = wide > 8 ? 8 : wide > vectors ? vectors : wide;
     if (c->lane >= 0) {
         cg_axis *lane = &c->axis[c->lane];
@@ -66,7 +69,8 @@ static LLVMValueRef load(tile *t, int side, LLVMValueRef pointer, int64_t offset
     if (t->lanes == 1)
         return cg_operand_load(c, side, pointer, offset, 1);
     for (int i = 0; i < t->lanes; i++)
-        all = LLVMBuildInsertElement(u->b, all, cg_operand_load(c, side, pointer, offset + i * stride, 1),
+        all = LLVMBuildInsertElement(u->b, all,
+                                     cg_operand_load(c, side, pointer, offset + i * stride, 1),
                                      LLVMConstInt(u->i32, (unsigned long long)i, 0), "");
     return all;
 }
@@ -87,7 +91,9 @@ static void step(tile *t, const LLVMValueRef pointer[2], const int64_t at[2])
         LLVMValueRef x[2];
         for (int s = 0; s < 2; s++)
             x[s] = shared[s] ? shared[s] : load(t, s, pointer[s], at[s] + t->row[s][r]);
-        LLVMBuildStore(builder, cg_fma(t->c->e, x[0], x[1], LLVMBuildLoad2(builder, t->type, t->acc[r], "")), t->acc[r]);
+        LLVMBuildStore(builder,
+                       cg_fma(t->c->e, x[0], x[1], LLVMBuildLoad2(builder, t->type, t->acc[r], "")),
+                       t->acc[r]);
     }
 }
 
@@ -114,11 +120,13 @@ static void contract(tile *t, int from, const LLVMValueRef pointer[2])
         cg_loop_end(e, &loop);
         return;
     }
-    int64_t unroll = k->extent <= STRAIGHT && k->extent * t->rows <= 128 ? k->extent : UNROLL, whole = k->extent / unroll * unroll;
+    int64_t unroll = k->extent <= STRAIGHT && k->extent * t->rows <= 128 ? k->extent : UNROLL,
+            whole = k->extent / unroll * unroll;
     if (whole > unroll) {
         cg_loop_begin(e, &loop, cg_i64(u, 0), cg_i64(u, whole), unroll, true);
         for (int s = 0; s < 2; s++)
-            inner[s] = cg_operand_pointer(c, s, pointer[s], LLVMBuildNSWMul(u->b, loop.i, cg_i64(u, k->move[s]), ""));
+            inner[s] = cg_operand_pointer(c, s, pointer[s],
+                                          LLVMBuildNSWMul(u->b, loop.i, cg_i64(u, k->move[s]), ""));
         for (int64_t i = 0; i < unroll; i++)
             step(t, inner, (int64_t[]){i * k->move[0], i * k->move[1]});
         cg_loop_end(e, &loop);
@@ -148,14 +156,19 @@ static void finish_in_loop(tile *t, const cg_index *lane)
     LLVMTypeRef all = LLVMArrayType2(t->type, (uint64_t)t->rows);
     LLVMValueRef sums = cg_local(e, all), zero = cg_i64(u, 0);
     for (int r = 0; r < t->rows; r++)
-        LLVMBuildStore(u->b, LLVMBuildLoad2(u->b, t->type, t->acc[r], ""),
-                       LLVMBuildInBoundsGEP2(u->b, all, sums, (LLVMValueRef[]){zero, cg_i64(u, r)}, 2, ""));
+        LLVMBuildStore(
+            u->b, LLVMBuildLoad2(u->b, t->type, t->acc[r], ""),
+            LLVMBuildInBoundsGEP2(u->b, all, sums, (LLVMValueRef[]){zero, cg_i64(u, r)}, 2, ""));
     cg_loop loop;
     cg_index part[CG_AXES] = {{0}}, at[IR_MAX_RANK], row = cg_loop_count(e, &loop, t->rows);
     for (int i = 0; i < c->nrows; i++)
         cg_divide(e, &row, t->size[c->row[i]], &row, &part[c->row[i]]);
     cg_root_index(c, part, lane, at);
-    cg_finish(c, at, LLVMBuildLoad2(u->b, t->type, LLVMBuildInBoundsGEP2(u->b, all, sums, (LLVMValueRef[]){zero, loop.i}, 2, ""), ""));
+    cg_finish(c, at,
+              LLVMBuildLoad2(
+                  u->b, t->type,
+                  LLVMBuildInBoundsGEP2(u->b, all, sums, (LLVMValueRef[]){zero, loop.i}, 2, ""),
+                  ""));
     cg_loop_end(e, &loop);
 }
 
@@ -214,7 +227,8 @@ static void emit_tile(cg_contraction *c, int ragged, bool last_lanes, bool last_
     }
     LLVMValueRef base[2];
     for (int s = 0; s < 2; s++)
-        base[s] = cg_operand_pointer(c, s, cg_storage(e, c->view[s].base), cg_scalar_part(e, &start[s]));
+        base[s] =
+            cg_operand_pointer(c, s, cg_storage(e, c->view[s].base), cg_scalar_part(e, &start[s]));
     bool empty = false;
     for (int i = 0; i < c->nk; i++)
         empty |= c->k[i].extent == 0;
@@ -232,25 +246,30 @@ int64_t cg_contract_tiles(cg_contraction *c)
         tasks *= c->axis[i].blocks;
     cg_loop loop;
     cg_index task = cg_contract_task(c, &loop, tasks);
-    for (int i = 0; i < c->n; i++) /* rows fastest, so that a panel of the vector operand serves many tiles */
+    /* Rows fastest, so that a panel of the vector operand serves many tiles. */
+    for (int i = 0; i < c->n; i++)
         if (i != c->lane)
             cg_divide(e, &task, c->axis[i].blocks, &task, &c->axis[i].block);
     if (c->lane >= 0)
         c->axis[c->lane].block = task;
     bool lanes_rest = c->lane >= 0 && c->axis[c->lane].extent % c->axis[c->lane].tile;
     for (int v = 0; v < 4; v++) { /* whole tiles, and those at the ends */
-        const struct { bool due, last; const cg_axis *x; } part[2] = {
-            {lanes_rest, v & 1, c->lane >= 0 ? &c->axis[c->lane] : NULL}, {ragged >= 0, v >> 1, ragged >= 0 ? &c->axis[ragged] : NULL}};
+        const struct { bool due, last; const cg_axis *x;
+        } part[2] = {{lanes_rest, v & 1, c->lane >= 0 ? &c->axis[c->lane] : NULL},
+                     {ragged >= 0, v >> 1, ragged >= 0 ? &c->axis[ragged] : NULL}};
         cg_branch branch[2];
         bool skip = false;
         for (int i = 0; i < 2; i++)
-            skip |= (part[i].last && !part[i].due) || (part[i].due && !part[i].last && part[i].x->blocks == 1);
+            skip |= (part[i].last && !part[i].due) ||
+                    (part[i].due && !part[i].last && part[i].x->blocks == 1);
         if (skip)
             continue;
         for (int i = 0; i < 2; i++)
             if (part[i].due)
-                cg_if(e, &branch[i], LLVMBuildICmp(e->u->b, part[i].last ? LLVMIntEQ : LLVMIntNE, cg_scalar_part(e, &part[i].x->block),
-                                                   cg_i64(e->u, part[i].x->blocks - 1), ""));
+                cg_if(e, &branch[i],
+                      LLVMBuildICmp(e->u->b, part[i].last ? LLVMIntEQ : LLVMIntNE,
+                                    cg_scalar_part(e, &part[i].x->block),
+                                    cg_i64(e->u, part[i].x->blocks - 1), ""));
         emit_tile(c, ragged, part[0].last, part[1].last);
         for (int i = 1; i >= 0; i--)
             if (part[i].due)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contraction kernels: what is a loop over what, and the end of each row: the roots' expressions. The loops themselves are in
- * contract_tile.c, contract_block.c and contract_blas.c. */
+ * Contraction kernels: what is a loop over what, and the end of each row: the roots' expressions.
+ * The loops themselves are in contract_tile.c, contract_block.c and contract_blas.c. */
 #include "codegen/contraction.h"
 
 #include <stdlib.h>
@@ -18,13 +18,19 @@ static void add(cg_contraction *c, int64_t extent, int64_t a, int64_t b, int out
     if (out < 0)
         c->k[c->nk++] = (cg_axis){.extent = extent, .move = {a, b}, .out = -1};
     else
-        c->axis[c->n++] = (cg_axis){.extent = extent, .move = {a, b}, .out = out, .times = times, .tile = 1, .blocks = extent};
+        c->axis[c->n++] = (cg_axis){.extent = extent,
+                                    .move = {a, b},
+                                    .out = out,
+                                    .times = times,
+                                    .tile = 1,
+                                    .blocks = extent};
 }
 
 static void axes_of_dot(cg_contraction *c, const ir_inst *dot)
 {
     const struct ir_attrs_dot_general *at = IR_ATTR(dot, dot_general);
-    const ir_ints batch[2] = {at->lhs_batch, at->rhs_batch}, contract[2] = {at->lhs_contract, at->rhs_contract};
+    const ir_ints batch[2] = {at->lhs_batch, at->rhs_batch},
+                  contract[2] = {at->lhs_contract, at->rhs_contract};
     int out = 0;
     bool used[2][IR_MAX_RANK] = {{false}};
     for (int s = 0; s < 2; s++) {
@@ -34,7 +40,9 @@ static void axes_of_dot(cg_contraction *c, const ir_inst *dot)
             used[s][contract[s].v[i]] = true;
     }
     for (int i = 0; i < batch[0].n; i++)
-        add(c, dot->result[0]->type.dim[out], c->view[0].stride[batch[0].v[i]], c->view[1].stride[batch[1].v[i]], out, 1), out++;
+        add(c, dot->result[0]->type.dim[out], c->view[0].stride[batch[0].v[i]],
+            c->view[1].stride[batch[1].v[i]], out, 1),
+            out++;
     for (int s = 0; s < 2; s++)
         for (int d = 0; d < dot->operand[s]->type.rank; d++)
             if (!used[s][d]) {
@@ -43,11 +51,13 @@ static void axes_of_dot(cg_contraction *c, const ir_inst *dot)
                 out++;
             }
     for (int i = 0; i < contract[0].n; i++)
-        add(c, dot->operand[0]->type.dim[contract[0].v[i]], c->view[0].stride[contract[0].v[i]], c->view[1].stride[contract[1].v[i]], -1, 0);
+        add(c, dot->operand[0]->type.dim[contract[0].v[i]], c->view[0].stride[contract[0].v[i]],
+            c->view[1].stride[contract[1].v[i]], -1, 0);
 }
 
-/* Of a convolution whose operand is spread out by `dilation`, results at distances of that read the same taps: those from r on, taps
- * k0, k0 + each, …, n of them, the first of which stands on element `start` of the operand. */
+/* Of a convolution whose operand is spread out by `dilation`, results at distances of that read the
+ * same taps: those from r on, taps k0, k0 + each, …, n of them, the first of which stands on
+ * element `start` of the operand. */
 typedef struct phase {
     int64_t r, k0, each, n, start;
 } phase;
@@ -55,7 +65,8 @@ typedef struct phase {
 static phase phase_of(const ir_inst *conv, int spatial, int64_t r)
 {
     const struct ir_attrs_convolution *at = IR_ATTR(conv, convolution);
-    int64_t taps = conv->operand[1]->type.dim[at->rhs.v[2 + spatial]], d = at->lhs_dilation.v[spatial], apart = at->rhs_dilation.v[spatial],
+    int64_t taps = conv->operand[1]->type.dim[at->rhs.v[2 + spatial]],
+            d = at->lhs_dilation.v[spatial], apart = at->rhs_dilation.v[spatial],
             low = at->low.v[spatial];
     phase p = {.r = r, .each = d};
     for (int64_t k = d - 1; k > 0; k--)
@@ -73,23 +84,29 @@ static phase phase_of(const ir_inst *conv, int spatial, int64_t r)
 static void axes_of_convolution(cg_contraction *c, const ir_inst *conv, const phase *phases)
 {
     const struct ir_attrs_convolution *at = IR_ATTR(conv, convolution);
-    const ir_type *in = &conv->operand[0]->type, *w = &conv->operand[1]->type, *out = &conv->result[0]->type;
+    const ir_type *in = &conv->operand[0]->type, *w = &conv->operand[1]->type,
+                  *out = &conv->result[0]->type;
     const int64_t *x = c->view[0].stride, *y = c->view[1].stride;
-    int64_t groups = at->feature_groups > 1 ? at->feature_groups : at->batch_groups, each = out->dim[at->out.v[1]] / groups;
-    int64_t of_group = at->feature_groups > 1 ? w->dim[at->rhs.v[1]] * x[at->lhs.v[1]] : in->dim[at->lhs.v[0]] / groups * x[at->lhs.v[0]];
+    int64_t groups = at->feature_groups > 1 ? at->feature_groups : at->batch_groups,
+            each = out->dim[at->out.v[1]] / groups;
+    int64_t of_group = at->feature_groups > 1 ? w->dim[at->rhs.v[1]] * x[at->lhs.v[1]]
+                                              : in->dim[at->lhs.v[0]] / groups * x[at->lhs.v[0]];
     add(c, out->dim[at->out.v[0]], x[at->lhs.v[0]], 0, (int)at->out.v[0], 1);
     add(c, groups, of_group, each * y[at->rhs.v[0]], (int)at->out.v[1], each);
     add(c, each, 0, y[at->rhs.v[0]], (int)at->out.v[1], 1);
     for (int i = 2; i < in->rank; i++) {
         const phase *p = &phases[i - 2];
-        int64_t d = at->lhs_dilation.v[i - 2], apart = at->rhs_dilation.v[i - 2], move = x[at->lhs.v[i]], last;
-        last = (out->dim[at->out.v[i]] - p->r - 1) / d + p->start + (p->n - 1) * p->each * apart / d;
+        int64_t d = at->lhs_dilation.v[i - 2], apart = at->rhs_dilation.v[i - 2],
+                move = x[at->lhs.v[i]], last;
+        last =
+            (out->dim[at->out.v[i]] - p->r - 1) / d + p->start + (p->n - 1) * p->each * apart / d;
         if (p->n && (p->start < 0 || (at->stride.v[i - 2] == 1 && last >= in->dim[at->lhs.v[i]])))
             BUG("a convolution reached its kernel with padding");
         c->view[0].offset += p->n ? p->start * move : 0;
         c->view[1].offset += p->n ? p->k0 * y[at->rhs.v[i]] : 0;
         c->first[at->out.v[i]] = p->r;
-        add(c, (out->dim[at->out.v[i]] - p->r + d - 1) / d, move * at->stride.v[i - 2], 0, (int)at->out.v[i], d);
+        add(c, (out->dim[at->out.v[i]] - p->r + d - 1) / d, move * at->stride.v[i - 2], 0,
+            (int)at->out.v[i], d);
         add(c, p->n, move * p->each * apart / d, y[at->rhs.v[i]] * p->each, -1, 0);
     }
     add(c, w->dim[at->rhs.v[1]], x[at->lhs.v[1]], y[at->rhs.v[1]], -1, 0);
@@ -120,7 +137,8 @@ static void divide_axes(cg_contraction *c)
             c->row[c->nrows++] = i;
 }
 
-/* The contracted axes from slow to fast: the longest of those along which an operand lies side by side is innermost. */
+/* The contracted axes from slow to fast: the longest of those along which an operand lies side by
+ * side is innermost. */
 static void order_contracted(cg_contraction *c)
 {
     for (int i = 0; i + 1 < c->nk; i++) {
@@ -141,13 +159,15 @@ int64_t cg_ceil_div(int64_t x, int64_t y)
     return (x + y - 1) / y;
 }
 
-LLVMValueRef cg_operand_pointer(cg_contraction *c, int side, LLVMValueRef base, LLVMValueRef element)
+LLVMValueRef cg_operand_pointer(cg_contraction *c, int side, LLVMValueRef base,
+                                LLVMValueRef element)
 {
     cg_unit *u = c->e->u;
     return LLVMBuildInBoundsGEP2(u->b, cg_dtype(u, c->dtype), base, &element, 1, side ? "b" : "a");
 }
 
-LLVMValueRef cg_operand_load(cg_contraction *c, int side, LLVMValueRef pointer, int64_t offset, int n)
+LLVMValueRef cg_operand_load(cg_contraction *c, int side, LLVMValueRef pointer, int64_t offset,
+                             int n)
 {
     cg_unit *u = c->e->u;
     LLVMValueRef at = cg_operand_pointer(c, side, pointer, cg_i64(u, offset));
@@ -178,7 +198,8 @@ void cg_finish(cg_contraction *c, const cg_index *at, LLVMValueRef sum)
     BUG_UNLESS(k->roots.count <= MOST_ROOTS);
     e->core = k->core->result[0];
     e->core_value = cg_round(e, c->dtype, sum);
-    for (int i = 0; i < k->roots.count; i++) /* all is read before anything is written: a root may lie where an operand lay */
+    /* All is read before anything is written: a root may lie where an operand lay. */
+    for (int i = 0; i < k->roots.count; i++)
         value[i] = cg_at(e, k->roots.items[i], at);
     for (int i = 0; i < k->roots.count; i++)
         cg_store(e, k->roots.items[i], at, value[i]);
@@ -186,11 +207,13 @@ void cg_finish(cg_contraction *c, const cg_index *at, LLVMValueRef sum)
     cg_forget(e, mark);
 }
 
-/* Instructions between the core's result and v, elementary functions counted as many; at most a little above LONG. */
+/* Instructions between the core's result and v, elementary functions counted as many; at most a
+ * little above LONG. */
 static int epilogue_work(const cg_emitter *e, const ir_value *v)
 {
     const ir_inst *inst = v->def;
-    if (!inst || inst == e->kernel->core || (v->kernel && v->kernel != e->kernel) || inst->op == IR_OP_constant)
+    if (!inst || inst == e->kernel->core || (v->kernel && v->kernel != e->kernel) ||
+        inst->op == IR_OP_constant)
         return 0;
     int work = cg_is_function(inst->op) ? LONG : !(ir_ops[inst->op].traits & IR_MOVES);
     for (int i = 0; i < inst->noperands && work <= LONG; i++)
@@ -278,7 +301,9 @@ static int64_t emit_phases(cg_contraction *c, const ir_inst *conv, int spatial, 
         return here;
     }
     int64_t tasks = 0;
-    for (int64_t r = 0; r < at->lhs_dilation.v[spatial] && r < conv->result[0]->type.dim[at->out.v[2 + spatial]]; r++) {
+    for (int64_t r = 0;
+         r < at->lhs_dilation.v[spatial] && r < conv->result[0]->type.dim[at->out.v[2 + spatial]];
+         r++) {
         phases[spatial] = phase_of(conv, spatial, r);
         tasks += emit_phases(c, conv, spatial + 1, phases);
     }
@@ -288,7 +313,8 @@ static int64_t emit_phases(cg_contraction *c, const ir_inst *conv, int spatial, 
 int64_t cg_contraction_kernel(cg_emitter *e)
 {
     const ir_inst *core = e->kernel->core;
-    cg_contraction c = {.e = e, .root = e->kernel->roots.items[0], .dtype = core->operand[0]->type.dtype};
+    cg_contraction c = {
+        .e = e, .root = e->kernel->roots.items[0], .dtype = core->operand[0]->type.dtype};
     phase phases[IR_MAX_RANK];
     if (ir_count(&c.root->type) == 0)
         return 0;

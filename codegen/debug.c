@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Debug information (-g): which node of the model each machine instruction comes from. The model's file is the source; the line is that of
- * a text, or of an ONNX file the node's index counted from 1. A kernel is a function named after its node. A kernel that serves several
- * nodes, because their code is the same, is named after the first.
+ * Debug information (-g): which node of the model each machine instruction comes from. The model's
+ * file is the source; the line is that of a text, or of an ONNX file the node's index counted from
+ * 1. A kernel is a function named after its node. A kernel that serves several nodes, because their
+ * code is the same, is named after the first.
  *
- * In a function with debug information LLVM wants a place on every call, so a location is set from its first instruction on, and none
- * outside of such functions. */
+ * In a function with debug information LLVM wants a place on every call, so a location is set from
+ * its first instruction on, and none outside of such functions. */
 #include "codegen/names.h"
 #include "codegen/cg.h"
 
@@ -26,12 +27,16 @@ static void dispose(void *di)
 
 static LLVMMetadataRef file_of(struct cg_debug *d, const char *name)
 {
-    return LLVMDIBuilderCreateFile(d->di, name, strlen(name), "", 0); /* a folder is what GNU as does not take with DWARF 4 */
+    /* a folder is what GNU as does not take with DWARF 4 */
+    return LLVMDIBuilderCreateFile(d->di, name, strlen(name), "", 0);
 }
 
 static unsigned line_of(const ir_loc *loc)
 {
-    return !loc ? 0 : loc->line > 0 ? (unsigned)loc->line : loc->node >= 0 ? (unsigned)loc->node + 1 : 0;
+    return !loc             ? 0
+           : loc->line > 0  ? (unsigned)loc->line
+           : loc->node >= 0 ? (unsigned)loc->node + 1
+                            : 0;
 }
 
 static void open_unit(cg_unit *u, const char *name)
@@ -43,12 +48,16 @@ static void open_unit(cg_unit *u, const char *name)
     ir_defer(u->ctx, dispose, d->di);
     d->name = name;
     d->file = file_of(d, name);
-    LLVMDIBuilderCreateCompileUnit(d->di, LLVMDWARFSourceLanguageC99, d->file, producer, sizeof producer - 1, 1, "", 0, 0, "", 0,
-                                   LLVMDWARFEmissionFull, 0, 0, 0, "", 0, "", 0);
+    LLVMDIBuilderCreateCompileUnit(d->di, LLVMDWARFSourceLanguageC99, d->file, producer,
+                                   sizeof producer - 1, 1, "", 0, 0, "", 0, LLVMDWARFEmissionFull,
+                                   0, 0, 0, "", 0, "", 0);
     d->type = LLVMDIBuilderCreateSubroutineType(d->di, d->file, NULL, 0, LLVMDIFlagZero);
-    LLVMValueRef version = LLVMConstInt(u->i32, LLVMDebugMetadataVersion(), 0), dwarf = LLVMConstInt(u->i32, 4, 0);
-    LLVMAddModuleFlag(u->module, LLVMModuleFlagBehaviorWarning, "Debug Info Version", 18, LLVMValueAsMetadata(version));
-    LLVMAddModuleFlag(u->module, LLVMModuleFlagBehaviorWarning, "Dwarf Version", 13, LLVMValueAsMetadata(dwarf));
+    LLVMValueRef version = LLVMConstInt(u->i32, LLVMDebugMetadataVersion(), 0),
+                 dwarf = LLVMConstInt(u->i32, 4, 0);
+    LLVMAddModuleFlag(u->module, LLVMModuleFlagBehaviorWarning, "Debug Info Version", 18,
+                      LLVMValueAsMetadata(version));
+    LLVMAddModuleFlag(u->module, LLVMModuleFlagBehaviorWarning, "Dwarf Version", 13,
+                      LLVMValueAsMetadata(dwarf));
 }
 
 static const char *file_name(const cg_unit *u, const ir_loc *loc)
@@ -64,25 +73,33 @@ void cg_debug_function(cg_unit *u, LLVMValueRef function, const char *what, cons
     if (!u->info)
         open_unit(u, file_name(u, loc));
     struct cg_debug *d = u->info;
-    const char *file = file_name(u, loc), *name = loc && loc->name && *loc->name ? ir_format(u->arena, "%s %s", what, loc->name) : what;
+    const char *file = file_name(u, loc),
+               *name = loc && loc->name && *loc->name
+                           ? ir_format(u->arena, "%s %s", what, loc->name)
+                           : what;
     name = cg_quoted(u->arena, name);
     size_t n;
     const char *symbol = LLVMGetValueName2(function, &n);
     LLVMMetadataRef where = strcmp(file, d->name) ? file_of(d, file) : d->file;
     LLVMMetadataRef scope =
-        LLVMDIBuilderCreateFunction(d->di, where, name, strlen(name), symbol, n, where, line_of(loc), d->type, 1, 1, line_of(loc), LLVMDIFlagZero, 1);
+        LLVMDIBuilderCreateFunction(d->di, where, name, strlen(name), symbol, n, where,
+                                    line_of(loc), d->type, 1, 1, line_of(loc), LLVMDIFlagZero, 1);
     LLVMSetSubprogram(function, scope);
-    LLVMSetCurrentDebugLocation2(u->b, LLVMDIBuilderCreateDebugLocation(u->ll, line_of(loc), 0, scope, NULL));
+    LLVMSetCurrentDebugLocation2(
+        u->b, LLVMDIBuilderCreateDebugLocation(u->ll, line_of(loc), 0, scope, NULL));
 }
 
 LLVMMetadataRef cg_debug_enter(cg_unit *u, const ir_loc *loc)
 {
     LLVMMetadataRef before = u->debug ? LLVMGetCurrentDebugLocation2(u->b) : NULL;
     if (before && loc) {
-        LLVMMetadataRef scope = LLVMGetSubprogram(LLVMGetBasicBlockParent(LLVMGetInsertBlock(u->b)));
+        LLVMMetadataRef scope =
+            LLVMGetSubprogram(LLVMGetBasicBlockParent(LLVMGetInsertBlock(u->b)));
         if (scope)
-            LLVMSetCurrentDebugLocation2(u->b, LLVMDIBuilderCreateDebugLocation(u->ll, line_of(loc), loc->line > 0 ? (unsigned)loc->column : 0,
-                                                                                scope, NULL));
+            LLVMSetCurrentDebugLocation2(
+                u->b, LLVMDIBuilderCreateDebugLocation(u->ll, line_of(loc),
+                                                       loc->line > 0 ? (unsigned)loc->column : 0,
+                                                       scope, NULL));
     }
     return before;
 }

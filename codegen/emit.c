@@ -17,7 +17,9 @@ int cg_lanes_of(LLVMValueRef x)
 LLVMTypeRef cg_type(cg_emitter *e, ir_dtype t, int lanes)
 {
     const cg_unit *u = e->u;
-    LLVMTypeRef element = t == IR_BOOL ? u->i1 : t == IR_F16 || t == IR_BF16 ? u->f32 : cg_dtype(u, t);
+    LLVMTypeRef element = t == IR_BOOL                  ? u->i1
+                          : t == IR_F16 || t == IR_BF16 ? u->f32
+                                                        : cg_dtype(u, t);
     return cg_vector(element, lanes);
 }
 
@@ -44,7 +46,8 @@ LLVMValueRef cg_number(cg_emitter *e, ir_dtype t, double v)
 
 LLVMValueRef cg_integer(cg_emitter *e, ir_dtype t, int64_t v)
 {
-    return ir_is_float(t) ? cg_number(e, t, (double)v) : LLVMConstInt(cg_type(e, t, 1), (unsigned long long)v, 1);
+    return ir_is_float(t) ? cg_number(e, t, (double)v)
+                          : LLVMConstInt(cg_type(e, t, 1), (unsigned long long)v, 1);
 }
 
 /* What a loop without iterations reads from an empty literal is zero. */
@@ -53,7 +56,8 @@ static LLVMValueRef splat_number(cg_emitter *e, const ir_literal *l)
     ir_dtype t = l->type.dtype;
     if (!ir_count(&l->type))
         return cg_number(e, t, 0);
-    return ir_is_float(t) ? LLVMConstReal(cg_type(e, t, 1), ir_literal_get(l, 0)) : cg_integer(e, t, ir_literal_get_int(l, 0));
+    return ir_is_float(t) ? LLVMConstReal(cg_type(e, t, 1), ir_literal_get(l, 0))
+                          : cg_integer(e, t, ir_literal_get_int(l, 0));
 }
 
 LLVMValueRef cg_fma(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z)
@@ -89,7 +93,8 @@ cg_index cg_element(cg_emitter *e, const ir_value *v, const cg_index *at)
 static LLVMValueRef address(cg_emitter *e, const ir_value *leaf, LLVMValueRef element)
 {
     cg_unit *u = e->u;
-    return LLVMBuildInBoundsGEP2(u->b, cg_dtype(u, leaf->type.dtype), cg_storage(e, leaf), &element, 1, "");
+    return LLVMBuildInBoundsGEP2(u->b, cg_dtype(u, leaf->type.dtype), cg_storage(e, leaf), &element,
+                                 1, "");
 }
 
 static LLVMValueRef load(cg_emitter *e, ir_dtype t, LLVMValueRef from, int lanes)
@@ -105,14 +110,17 @@ static LLVMValueRef reversed(cg_emitter *e, LLVMValueRef v)
     int n = cg_lanes_of(v);
     for (int i = 0; i < n; i++)
         order[i] = LLVMConstInt(e->u->i32, (unsigned long long)(n - 1 - i), 0);
-    return LLVMBuildShuffleVector(e->u->b, v, LLVMGetPoison(LLVMTypeOf(v)), LLVMConstVector(order, (unsigned)n), "");
+    return LLVMBuildShuffleVector(e->u->b, v, LLVMGetPoison(LLVMTypeOf(v)),
+                                  LLVMConstVector(order, (unsigned)n), "");
 }
 
 /* Where lane l's element is: base + l * stride, or what the varying index says. */
-static LLVMValueRef lane_element(cg_emitter *e, LLVMValueRef base, LLVMValueRef each, int64_t stride, int lane)
+static LLVMValueRef lane_element(cg_emitter *e, LLVMValueRef base, LLVMValueRef each,
+                                 int64_t stride, int lane)
 {
     cg_unit *u = e->u;
-    return each ? LLVMBuildExtractElement(u->b, each, LLVMConstInt(u->i32, (unsigned long long)lane, 0), "")
+    return each ? LLVMBuildExtractElement(u->b, each,
+                                          LLVMConstInt(u->i32, (unsigned long long)lane, 0), "")
                 : LLVMBuildNSWAdd(u->b, base, cg_i64(u, stride * lane), "");
 }
 
@@ -128,39 +136,50 @@ LLVMValueRef cg_load_element(cg_emitter *e, const ir_value *leaf, const cg_index
     if (!varying && stride == 1)
         return load(e, t, address(e, leaf, base), e->lanes);
     if (!varying && stride == -1)
-        return reversed(e, load(e, t, address(e, leaf, LLVMBuildNSWSub(u->b, base, cg_i64(u, e->lanes - 1), "")), e->lanes));
+        return reversed(
+            e,
+            load(e, t, address(e, leaf, LLVMBuildNSWSub(u->b, base, cg_i64(u, e->lanes - 1), "")),
+                 e->lanes));
     LLVMValueRef each = varying ? cg_index_value(e, where) : NULL;
     if (e->lanes == 1)
         return load(e, t, address(e, leaf, each), 1);
     LLVMValueRef v = LLVMGetPoison(cg_type(e, t, e->lanes));
     for (int i = 0; i < e->lanes; i++)
-        v = LLVMBuildInsertElement(u->b, v, load(e, t, address(e, leaf, lane_element(e, base, each, stride, i)), 1),
-                                   LLVMConstInt(u->i32, (unsigned long long)i, 0), "");
+        v = LLVMBuildInsertElement(
+            u->b, v, load(e, t, address(e, leaf, lane_element(e, base, each, stride, i)), 1),
+            LLVMConstInt(u->i32, (unsigned long long)i, 0), "");
     return v;
 }
 
-LLVMValueRef cg_load_lanes(cg_emitter *e, const ir_value *leaf, const cg_index *where, LLVMValueRef mask)
+LLVMValueRef cg_load_lanes(cg_emitter *e, const ir_value *leaf, const cg_index *where,
+                           LLVMValueRef mask)
 {
     cg_unit *u = e->u;
     ir_dtype t = leaf->type.dtype;
-    LLVMTypeRef element = cg_dtype(u, t), type[] = {cg_vector(element, e->lanes), LLVMTypeOf(cg_storage(e, leaf))};
-    LLVMValueRef at = cg_scalar_part(e, where), from = LLVMBuildGEP2(u->b, element, cg_storage(e, leaf), &at, 1, "");
-    LLVMValueRef args[] = {from, LLVMConstInt(u->i32, (unsigned long long)ir_dtypes[t].bytes, 0), mask, LLVMConstNull(type[0])};
+    LLVMTypeRef element = cg_dtype(u, t),
+                type[] = {cg_vector(element, e->lanes), LLVMTypeOf(cg_storage(e, leaf))};
+    LLVMValueRef at = cg_scalar_part(e, where),
+                 from = LLVMBuildGEP2(u->b, element, cg_storage(e, leaf), &at, 1, "");
+    LLVMValueRef args[] = {from, LLVMConstInt(u->i32, (unsigned long long)ir_dtypes[t].bytes, 0),
+                           mask, LLVMConstNull(type[0])};
     return cg_from_memory(e, t, cg_intrinsic(u, "llvm.masked.load", type, 2, args, 4));
 }
 
 static void store(cg_emitter *e, ir_dtype t, LLVMValueRef value, LLVMValueRef to)
 {
-    LLVMSetAlignment(LLVMBuildStore(e->u->b, cg_to_memory(e, t, value), to), (unsigned)ir_dtypes[t].bytes);
+    LLVMSetAlignment(LLVMBuildStore(e->u->b, cg_to_memory(e, t, value), to),
+                     (unsigned)ir_dtypes[t].bytes);
 }
 
-void cg_store_element(cg_emitter *e, const ir_value *leaf, const cg_index *where, LLVMValueRef value)
+void cg_store_element(cg_emitter *e, const ir_value *leaf, const cg_index *where,
+                      LLVMValueRef value)
 {
     cg_unit *u = e->u;
     ir_dtype t = leaf->type.dtype;
     int64_t stride = cg_lane_stride(where);
     bool varying = cg_is_varying(where);
-    LLVMValueRef base = varying ? NULL : cg_scalar_part(e, where), each = varying ? cg_index_value(e, where) : NULL;
+    LLVMValueRef base = varying ? NULL : cg_scalar_part(e, where),
+                 each = varying ? cg_index_value(e, where) : NULL;
     if (e->lanes == 1 || (!varying && stride == 0)) {
         store(e, t, value, address(e, leaf, base ? base : each));
         return;
@@ -171,7 +190,9 @@ void cg_store_element(cg_emitter *e, const ir_value *leaf, const cg_index *where
         return;
     }
     for (int i = 0; i < e->lanes; i++)
-        store(e, t, LLVMBuildExtractElement(u->b, value, LLVMConstInt(u->i32, (unsigned long long)i, 0), ""),
+        store(e, t,
+              LLVMBuildExtractElement(u->b, value, LLVMConstInt(u->i32, (unsigned long long)i, 0),
+                                      ""),
               address(e, leaf, lane_element(e, base, each, stride, i)));
 }
 
@@ -239,15 +260,18 @@ static LLVMBasicBlockRef block(cg_emitter *e)
     return LLVMAppendBasicBlockInContext(e->u->ll, e->function, "");
 }
 
-void cg_loop_begin(cg_emitter *e, cg_loop *loop, LLVMValueRef start, LLVMValueRef end, int64_t step, bool sure)
+void cg_loop_begin(cg_emitter *e, cg_loop *loop, LLVMValueRef start, LLVMValueRef end, int64_t step,
+                   bool sure)
 {
     cg_unit *u = e->u;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
-    *loop = (cg_loop){.body = block(e), .done = block(e), .end = end, .step = step, .mark = e->memo.count};
+    *loop = (cg_loop){
+        .body = block(e), .done = block(e), .end = end, .step = step, .mark = e->memo.count};
     if (sure)
         LLVMBuildBr(u->b, loop->body);
     else
-        LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, start, end, ""), loop->body, loop->done);
+        LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, start, end, ""), loop->body,
+                        loop->done);
     LLVMPositionBuilderAtEnd(u->b, loop->body);
     loop->i = LLVMBuildPhi(u->b, u->i64, "");
     LLVMAddIncoming(loop->i, &start, &before, 1);
@@ -258,7 +282,8 @@ void cg_loop_end(cg_emitter *e, cg_loop *loop)
     cg_unit *u = e->u;
     LLVMValueRef next = LLVMBuildNSWAdd(u->b, loop->i, cg_i64(u, loop->step), "");
     LLVMBasicBlockRef latch = LLVMGetInsertBlock(u->b);
-    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, next, loop->end, ""), loop->body, loop->done);
+    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, next, loop->end, ""), loop->body,
+                    loop->done);
     LLVMAddIncoming(loop->i, &next, &latch, 1);
     LLVMPositionBuilderAtEnd(u->b, loop->done);
     cg_forget(e, loop->mark);

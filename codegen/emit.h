@@ -3,11 +3,13 @@
  *
  * Emitting expressions at an index.
  *
- * A kernel is an LLVM function (worker, storage pointers…[, scratch or extent]) that does the worker's share of its tasks, lo … hi-1. Inside, an
- * emitter holds where code goes. Values are emitted at a tuple of symbolic indices, for `lanes` neighbouring elements at once: the lane
- * variable counts them. A value that is the same in all lanes comes as a scalar (one that was summed perhaps as a vector), others as a
- * vector; bool is i1, f16 and bf16 are floats already rounded. So one rule an op serves scalar and vector code, broadcasts cost nothing, and what
- * lies side by side in storage is read at once. */
+ * A kernel is an LLVM function (worker, storage pointers…[, scratch or extent]) that does the
+ * worker's share of its tasks, lo … hi-1. Inside, an emitter holds where code goes. Values are
+ * emitted at a tuple of symbolic indices, for `lanes` neighbouring elements at once: the lane
+ * variable counts them. A value that is the same in all lanes comes as a scalar (one that was
+ * summed perhaps as a vector), others as a vector; bool is i1, f16 and bf16 are floats already
+ * rounded. So one rule an op serves scalar and vector code, broadcasts cost nothing, and what lies
+ * side by side in storage is read at once. */
 #ifndef GRADC_CODEGEN_EMIT_H
 #define GRADC_CODEGEN_EMIT_H
 
@@ -19,7 +21,8 @@ typedef struct cg_var {
     LLVMValueRef value; /* i64, at lane 0; of a varying one: a vector of i64 */
     int64_t max;        /* 0 <= variable <= max */
     int id;             /* ascending by creation */
-    bool lane;          /* lane l has value + l, and value is a multiple of the lanes (or lanes is 1) */
+    /* Lane l has value + l, and value is a multiple of the lanes (or lanes is 1). */
+    bool lane;
     bool varying;
 } cg_var;
 
@@ -43,20 +46,26 @@ typedef struct cg_emitter {
     cg_unit *u;
     ir_arena *arena;          /* lives as long as the kernel is emitted */
     const ir_kernel *kernel;
-    LLVMValueRef function, worker, lo, hi, scratch; /* scratch: NULL unless ir_single_scratch asks for some */
-    int any_extent;           /* not 0: a flat map whose code serves all numbers of elements that are a multiple of these lanes, … */
+    /* scratch: NULL unless ir_single_scratch asks for some */
+    LLVMValueRef function, worker, lo, hi, scratch;
+    /* Not 0: a flat map whose code serves all numbers of elements that are a multiple of these
+     * lanes, … */
+    int any_extent;
     LLVMValueRef extent;      /* … and this one, the last argument, i64 */
     int lanes;
     int vars;                 /* made so far */
     IR_LIST(cg_memo) memo;
-    IR_LIST(const ir_value *) leaf; /* values in storage that the kernel touches; argument i + 1 is the storage of leaf i */
+    /* Values in storage that the kernel touches; argument i + 1 is the storage of leaf i. */
+    IR_LIST(const ir_value *) leaf;
     IR_LIST(int) argument;          /* which parameter of the function */
-    IR_LIST(const ir_inst *) reduces; /* those that the roots need at their own index: several are done in one go */
+    /* Those that the roots need at their own index: several are done in one go. */
+    IR_LIST(const ir_inst *) reduces;
     const ir_value *core;     /* contraction: its result, … */
     LLVMValueRef core_value;  /* … known at the root's index; NULL: not now */
 } cg_emitter;
 
-/* A rule of the table's `lower` column: result `which` of inst at index `at` (one cg_index a dimension of that result). */
+/* A rule of the table's `lower` column: result `which` of inst at index `at` (one cg_index a
+ * dimension of that result). */
 typedef LLVMValueRef cg_rule(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at);
 extern cg_rule *const cg_rules[IR_OPS];
 
@@ -70,9 +79,12 @@ LLVMValueRef cg_known(cg_emitter *e, const ir_value *v, const cg_index *at);
 void cg_store(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef value);
 /* Reads or writes storage element `where` of a leaf. */
 LLVMValueRef cg_load_element(cg_emitter *e, const ir_value *leaf, const cg_index *where);
-void cg_store_element(cg_emitter *e, const ir_value *leaf, const cg_index *where, LLVMValueRef value);
-/* Reads where lanes lie side by side, in those of the mask; the others, which may lie outside the storage, are zero. */
-LLVMValueRef cg_load_lanes(cg_emitter *e, const ir_value *leaf, const cg_index *where, LLVMValueRef mask);
+void cg_store_element(cg_emitter *e, const ir_value *leaf, const cg_index *where,
+                      LLVMValueRef value);
+/* Reads where lanes lie side by side, in those of the mask; the others, which may lie outside the
+ * storage, are zero. */
+LLVMValueRef cg_load_lanes(cg_emitter *e, const ir_value *leaf, const cg_index *where,
+                           LLVMValueRef mask);
 LLVMValueRef cg_storage(cg_emitter *e, const ir_value *leaf);
 /* Storage element of the index. */
 cg_index cg_element(cg_emitter *e, const ir_value *v, const cg_index *at);
@@ -80,7 +92,8 @@ LLVMValueRef cg_from_memory(cg_emitter *e, ir_dtype t, LLVMValueRef stored);
 LLVMValueRef cg_to_memory(cg_emitter *e, ir_dtype t, LLVMValueRef value);
 /* Same number of lanes for both: splats the scalar one. */
 void cg_level(cg_emitter *e, LLVMValueRef *x, LLVMValueRef *y);
-LLVMValueRef cg_as_vector(cg_emitter *e, LLVMValueRef x); /* splat to e->lanes if it is a scalar and lanes > 1 */
+/* Splat to e->lanes if it is a scalar and lanes > 1. */
+LLVMValueRef cg_as_vector(cg_emitter *e, LLVMValueRef x);
 int cg_lanes_of(LLVMValueRef x);
 /* An integer value of the index, in all lanes (i64 scalar or vector). */
 LLVMValueRef cg_index_value(cg_emitter *e, const cg_index *x);
@@ -89,7 +102,8 @@ LLVMTypeRef cg_type(cg_emitter *e, ir_dtype t, int lanes);
 /* A number in registers, scalar. */
 LLVMValueRef cg_number(cg_emitter *e, ir_dtype t, double v);
 LLVMValueRef cg_integer(cg_emitter *e, ir_dtype t, int64_t v);
-/* The larger or smaller of two floats; y where either is NaN, or both are zeros: one instruction on x86. */
+/* The larger or smaller of two floats; y where either is NaN, or both are zeros: one instruction on
+ * x86. */
 LLVMValueRef cg_pick_number(cg_emitter *e, bool larger, LLVMValueRef x, LLVMValueRef y);
 /* x combined with y; f16 and bf16 are not rounded. The identity of a combination. */
 LLVMValueRef cg_combine(cg_emitter *e, ir_combine c, ir_dtype t, LLVMValueRef x, LLVMValueRef y);
@@ -114,14 +128,17 @@ LLVMValueRef cg_fma(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, LLVMValueRef 
 cg_var *cg_var_new(cg_emitter *e, LLVMValueRef value, int64_t max);
 cg_index cg_of(int64_t constant);
 cg_index cg_of_var(const cg_var *v);
-cg_index cg_add(cg_emitter *e, const cg_index *x, const cg_index *y, int64_t times); /* x + times * y */
+/* x + times * y */
+cg_index cg_add(cg_emitter *e, const cg_index *x, const cg_index *y, int64_t times);
 cg_index cg_scaled(const cg_index *x, int64_t times);
 cg_index cg_plus(const cg_index *x, int64_t constant);
 /* floor(x / d) and x mod d, d > 0. */
-void cg_divide(cg_emitter *e, const cg_index *x, int64_t d, cg_index *quotient, cg_index *remainder);
+void cg_divide(cg_emitter *e, const cg_index *x, int64_t d, cg_index *quotient,
+               cg_index *remainder);
 bool cg_index_eq(const cg_index *x, const cg_index *y);
 void cg_range(const cg_index *x, int64_t *min, int64_t *max);
-/* The value at lane 0 without varying parts, the factor of the lane variable, and whether there are varying parts. */
+/* The value at lane 0 without varying parts, the factor of the lane variable, and whether there are
+ * varying parts. */
 LLVMValueRef cg_scalar_part(cg_emitter *e, const cg_index *x);
 int64_t cg_lane_stride(const cg_index *x);
 bool cg_is_varying(const cg_index *x);
@@ -144,7 +161,8 @@ typedef struct cg_loop {
     int mark; /* of the memo */
 } cg_loop;
 /* for (i = start; i < end; i += step); sure: it runs at least once. */
-void cg_loop_begin(cg_emitter *e, cg_loop *loop, LLVMValueRef start, LLVMValueRef end, int64_t step, bool sure);
+void cg_loop_begin(cg_emitter *e, cg_loop *loop, LLVMValueRef start, LLVMValueRef end, int64_t step,
+                   bool sure);
 void cg_loop_end(cg_emitter *e, cg_loop *loop);
 /* A counted loop whose variable is an index. */
 cg_index cg_loop_count(cg_emitter *e, cg_loop *loop, int64_t count);
@@ -163,13 +181,14 @@ void cg_forget(cg_emitter *e, int mark);
 /* Emits the kernel's code between lo and hi; returns the number of tasks. */
 typedef int64_t cg_kernel_emitter(cg_emitter *e);
 cg_kernel_emitter cg_map_kernel, cg_check_kernel, cg_contraction_kernel, cg_single_kernel;
-/* map.c: whether the kernel is a map whose code need not know its number of elements, only that it is a multiple of so many lanes (0: it
- * is not); then how many tasks e->extent makes. */
+/* map.c: whether the kernel is a map whose code need not know its number of elements, only that it
+ * is a multiple of so many lanes (0: it is not); then how many tasks e->extent makes. */
 int cg_map_serves_any_extent(cg_emitter *e);
 LLVMValueRef cg_map_tasks(cg_emitter *e);
 /* The dimension of v that is innermost in storage (extents of 1 aside); -1 if there is none. */
 int cg_fastest(const ir_value *v);
-/* The dimension of v along which what it stands on lies side by side: through views, also of what is not in memory; -1: none. */
+/* The dimension of v along which what it stands on lies side by side: through views, also of what
+ * is not in memory; -1: none. */
 int cg_nearest(ir_value *v);
 /* Vector lanes for elements of this many bytes. */
 int cg_width(const cg_unit *u, int bytes);
@@ -184,8 +203,10 @@ typedef struct cg_call {
     bool scratch;   /* after the storage: where ir_kernel.scratch_at is, or … */
     int64_t extent; /* … the number of elements; 0: the code knows it */
 } cg_call;
-/* The function for a kernel; an identical one that was emitted before is used again. same_storage(user, x, y): do two values share
- * storage. */
-cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, bool (*same_storage)(void *user, const ir_value *x, const ir_value *y), void *user);
+/* The function for a kernel; an identical one that was emitted before is used again.
+ * same_storage(user, x, y): do two values share storage. */
+cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k,
+                           bool (*same_storage)(void *user, const ir_value *x, const ir_value *y),
+                           void *user);
 
 #endif

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Entries: a planned function becomes one LLVM function that every worker runs. It calls the kernels phase by phase, which
- * take their share of the tasks each; between phases the workers meet. Loops and branches stand in it as such, around the kernels of the
- * functions that they name. A long list of kernels is cut into parts, functions of their own: LLVM's time grows faster than a function. */
+ * Entries: a planned function becomes one LLVM function that every worker runs. It calls the
+ * kernels phase by phase, which take their share of the tasks each; between phases the workers
+ * meet. Loops and branches stand in it as such, around the kernels of the functions that they name.
+ * A long list of kernels is cut into parts, functions of their own: LLVM's time grows faster than a
+ * function. */
 #include "codegen/emit.h"
 #include "ir/map.h"
 
@@ -15,7 +17,8 @@ typedef struct storage {
     int64_t offset;
 } storage;
 
-/* Pointers of the function that a part was cut from, which it stores where the part loads those that it needs. */
+/* Pointers of the function that a part was cut from, which it stores where the part loads those
+ * that it needs. */
 typedef struct bridge {
     ir_map number;        /* of a pointer there, + 1 */
     LLVMValueRef array;   /* here */
@@ -59,7 +62,8 @@ static const void *ordered(cg_unit *u, const ir_value *v, const ir_literal *l)
 {
     if (!v->order.n)
         return l->data;
-    int64_t stride[IR_MAX_RANK], plain[IR_MAX_RANK], size = ir_dtypes[l->type.dtype].bytes, n = ir_count(&l->type);
+    int64_t stride[IR_MAX_RANK], plain[IR_MAX_RANK], size = ir_dtypes[l->type.dtype].bytes,
+                                                     n = ir_count(&l->type);
     char *to = ir_alloc(u->arena, (size_t)(n * size));
     ir_storage_strides(v, stride);
     ir_strides(&l->type, plain);
@@ -83,7 +87,8 @@ static storage here(program *p, const frame *f, storage s)
     if (!x->loaded[number]) {
         LLVMBasicBlockRef now = LLVMGetInsertBlock(u->b);
         LLVMPositionBuilderBefore(u->b, x->end);
-        x->loaded[number] = LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, x->array, cg_i64(u, 8 * number)), "");
+        x->loaded[number] =
+            LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, x->array, cg_i64(u, 8 * number)), "");
         LLVMPositionBuilderAtEnd(u->b, now);
     }
     return (storage){x->loaded[number], s.offset};
@@ -151,7 +156,8 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
     ir_kernel numbered = *k; /* checks are numbered across the functions of an entry */
     numbered.check += f->checks;
     where w = {p, f};
-    cg_call call = cg_kernel_function(u, k->kind == IR_KERNEL_CHECK ? &numbered : k, same_storage, &w);
+    cg_call call =
+        cg_kernel_function(u, k->kind == IR_KERNEL_CHECK ? &numbered : k, same_storage, &w);
     if (!call.tasks)
         return;
     LLVMValueRef *arg = ir_array(u->arena, LLVMValueRef, call.nargs + 2);
@@ -166,7 +172,8 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
     if (call.extent)
         arg[call.nargs + 1] = cg_i64(u, call.extent);
     LLVMValueRef begin = u->profile ? cg_profile_begin(u) : NULL;
-    LLVMBuildCall2(u->b, call.type, call.function, arg, (unsigned)call.nargs + (call.scratch || call.extent ? 2 : 1), "");
+    LLVMBuildCall2(u->b, call.type, call.function, arg,
+                   (unsigned)call.nargs + (call.scratch || call.extent ? 2 : 1), "");
     if (begin)
         cg_profile_end(u, begin, cg_profile_place(u, k), is_first(p));
 }
@@ -185,7 +192,8 @@ static void leave_if_failed(program *p)
     cg_unit *u = p->u;
     LLVMValueRef bad = LLVMBuildCall2(u->b, p->failed_type, p->failed, &p->worker, 1, "");
     LLVMBasicBlockRef next = block(p);
-    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntNE, bad, LLVMConstNull(u->i32), ""), p->leave, next);
+    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntNE, bad, LLVMConstNull(u->i32), ""), p->leave,
+                    next);
     LLVMPositionBuilderAtEnd(u->b, next);
 }
 
@@ -243,7 +251,8 @@ static void run_branch(program *p, const frame *f, const ir_kernel *k)
 
 /* ---- Loops ---- */
 
-/* What scan and while_loop have in common: carried values that move between two buffers, an iteration count and a flag. */
+/* What scan and while_loop have in common: carried values that move between two buffers, an
+ * iteration count and a flag. */
 typedef struct loop {
     const ir_kernel *k;
     int consts, carries;
@@ -283,8 +292,10 @@ static void choose_buffers(program *p, const frame *f, loop *l)
     for (int i = 0; i < l->carries; i++) {
         storage spare = scratch_of(p, f);
         spare.offset += l->k->spare[i];
-        LLVMValueRef result = pointer(p, storage_of(p, f, l->k->core->result[i])), other = pointer(p, spare);
-        l->to[i] = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, l->now[i], result, ""), other, result, "");
+        LLVMValueRef result = pointer(p, storage_of(p, f, l->k->core->result[i])),
+                     other = pointer(p, spare);
+        l->to[i] = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, l->now[i], result, ""),
+                                   other, result, "");
     }
 }
 
@@ -333,10 +344,12 @@ static void settle_carries(program *p, const frame *f, loop *l)
 
 static storage slice(program *p, storage s, LLVMValueRef number, int64_t size)
 {
-    return (storage){cg_gep(p->u, pointer(p, s), LLVMBuildMul(p->u->b, number, cg_i64(p->u, size), "")), 0};
+    return (storage){
+        cg_gep(p->u, pointer(p, s), LLVMBuildMul(p->u->b, number, cg_i64(p->u, size), "")), 0};
 }
 
-/* The flag that iteration t asks; the next one's is the other: a worker may still ask while another is in the body and writes that. */
+/* The flag that iteration t asks; the next one's is the other: a worker may still ask while another
+ * is in the body and writes that. */
 static storage flag_of(program *p, const frame *f, const ir_kernel *k, int carries, LLVMValueRef t)
 {
     storage flags = scratch_of(p, f);
@@ -355,9 +368,10 @@ static void run_scan(program *p, const frame *f, const ir_kernel *k)
     open_loop(p, f, &l);
     LLVMValueRef more = LLVMBuildICmp(u->b, LLVMIntSLT, l.t, cg_i64(u, a->length), "");
     if (live) { /* the first time the operand says, then the body */
-        LLVMValueRef from = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, l.t, cg_i64(u, 0), ""),
-                                            pointer(p, storage_of(p, f, scan->operand[scan->noperands - 1])),
-                                            pointer(p, flag_of(p, f, k, l.carries, l.t)), "");
+        LLVMValueRef from =
+            LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, l.t, cg_i64(u, 0), ""),
+                            pointer(p, storage_of(p, f, scan->operand[scan->noperands - 1])),
+                            pointer(p, flag_of(p, f, k, l.carries, l.t)), "");
         more = LLVMBuildAnd(u->b, more, load_flag(p, (storage){from, 0}), "");
     }
     LLVMBuildCondBr(u->b, more, l.body, l.done);
@@ -368,12 +382,14 @@ static void run_scan(program *p, const frame *f, const ir_kernel *k)
     for (int i = 0; i < body->params.count; i++) {
         storage s = storage_of(p, f, scan->operand[i]);
         inner.param[i] = i < l.consts ? s
-                         : i < fixed  ? (storage){l.now[i - l.consts], 0}
-                                      : slice(p, s, number, ir_bytes(&body->params.items[i].value->type));
+                         : i < fixed
+                             ? (storage){l.now[i - l.consts], 0}
+                             : slice(p, s, number, ir_bytes(&body->params.items[i].value->type));
     }
     for (int i = 0; i < ys; i++)
         inner.result[i] = i < l.carries ? (storage){l.to[i], 0}
-                                        : slice(p, storage_of(p, f, scan->result[i]), number, ir_bytes(&body->results.items[i].value->type));
+                                        : slice(p, storage_of(p, f, scan->result[i]), number,
+                                                ir_bytes(&body->results.items[i].value->type));
     if (live)
         inner.result[ys] = flag_of(p, f, k, l.carries, LLVMBuildAdd(u->b, l.t, cg_i64(u, 1), ""));
     run(p, &inner);
@@ -383,9 +399,10 @@ static void run_scan(program *p, const frame *f, const ir_kernel *k)
     LLVMBuildStore(u->b, l.t, pointer(p, storage_of(p, f, scan->result[ys])));
     for (int i = l.carries; live && i < ys; i++) { /* what was not reached is zero */
         int64_t size = ir_bytes(&body->results.items[i].value->type);
-        LLVMValueRef left = LLVMBuildSub(u->b, cg_i64(u, a->length), l.t, ""), from = a->reverse ? cg_i64(u, 0) : l.t;
-        LLVMBuildMemSet(u->b, pointer(p, slice(p, storage_of(p, f, scan->result[i]), from, size)), LLVMConstNull(u->i8),
-                        LLVMBuildMul(u->b, left, cg_i64(u, size), ""), 1);
+        LLVMValueRef left = LLVMBuildSub(u->b, cg_i64(u, a->length), l.t, ""),
+                     from = a->reverse ? cg_i64(u, 0) : l.t;
+        LLVMBuildMemSet(u->b, pointer(p, slice(p, storage_of(p, f, scan->result[i]), from, size)),
+                        LLVMConstNull(u->i8), LLVMBuildMul(u->b, left, cg_i64(u, size), ""), 1);
     }
     end_alone(p, next);
 }
@@ -409,7 +426,8 @@ static void run_while(program *p, const frame *f, const ir_kernel *k)
             choose_buffers(p, f, &l);
         }
         for (int i = 0; i < inst->noperands; i++)
-            inner.param[i] = i < l.consts ? storage_of(p, f, inst->operand[i]) : (storage){l.now[i - l.consts], 0};
+            inner.param[i] = i < l.consts ? storage_of(p, f, inst->operand[i])
+                                          : (storage){l.now[i - l.consts], 0};
         for (int i = 0; i < functions[step]->results.count; i++)
             inner.result[i] = step ? (storage){l.to[i], 0} : go;
         run(p, &inner);
@@ -455,7 +473,8 @@ static void run_some(program *p, const frame *f, int from, int to, uint64_t all)
             then = block(p);
             next = block(p);
             LLVMValueRef bits = LLVMBuildAnd(u->b, p->wanted, cg_i64(u, (int64_t)k->wanted), "");
-            LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntNE, bits, cg_i64(u, 0), ""), then, next);
+            LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntNE, bits, cg_i64(u, 0), ""), then,
+                            next);
             LLVMPositionBuilderAtEnd(u->b, then);
         }
         run_kernel(p, f, k);
@@ -475,7 +494,8 @@ static int kernels_of(const ir_kernel *k)
 {
     ir_func *called[2];
     int n = 1;
-    for (int c = 0, calls = k->kind >= IR_KERNEL_LOOP ? ir_called(k->core, called, 2) : 0; c < calls; c++)
+    for (int c = 0, calls = k->kind >= IR_KERNEL_LOOP ? ir_called(k->core, called, 2) : 0;
+         c < calls; c++)
         n += kernels_in(called[c]);
     return n;
 }
@@ -490,11 +510,14 @@ static int kernels_in(const ir_func *f)
 
 static void add_plain_attributes(cg_unit *u, LLVMValueRef function)
 {
-    /* A long list of calls gains nothing from LLVM's passes, which would keep all its pointers in registers, that is on the stack. */
+    /* A long list of calls gains nothing from LLVM's passes, which would keep all its pointers in
+     * registers, that is on the stack. */
     static const char *const plain[] = {"noinline", "optnone"};
     for (int i = 0; i < 2; i++)
-        LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                                LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName(plain[i], strlen(plain[i])), 0));
+        LLVMAddAttributeAtIndex(
+            function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+            LLVMCreateEnumAttribute(
+                u->ll, LLVMGetEnumAttributeKindForName(plain[i], strlen(plain[i])), 0));
 }
 
 static void cross(bridge *x, LLVMValueRef base, LLVMValueRef *all, int *n)
@@ -518,7 +541,8 @@ static LLVMValueRef build_bridge(program *p, const frame *f, bridge *x)
     for (int i = 0; i < results; i++)
         cross(x, here(p, f, f->result[i]).base, all, &n);
     LLVMBasicBlockRef now = LLVMGetInsertBlock(u->b), first = LLVMGetEntryBasicBlock(p->function);
-    LLVMPositionBuilderBefore(u->b, LLVMGetFirstInstruction(first)); /* once a call, not once a turn of a loop */
+    /* Once a call, not once a turn of a loop. */
+    LLVMPositionBuilderBefore(u->b, LLVMGetFirstInstruction(first));
     LLVMValueRef array = LLVMBuildArrayAlloca(u->b, u->ptr, cg_i64(u, n + 1), "");
     LLVMPositionBuilderAtEnd(u->b, now);
     for (int i = 0; i < n; i++)
@@ -526,8 +550,10 @@ static LLVMValueRef build_bridge(program *p, const frame *f, bridge *x)
     return array;
 }
 
-/* The function (worker, wanted, pointers) that runs some kernels of f; not 0: the call has failed. */
-static LLVMValueRef part_function(const program *outer, const frame *f, bridge *x, int from, int to, uint64_t all)
+/* The function (worker, wanted, pointers) that runs some kernels of f; not 0: the call has
+ * failed. */
+static LLVMValueRef part_function(const program *outer, const frame *f, bridge *x, int from, int to,
+                                  uint64_t all)
 {
     cg_unit *u = outer->u;
     program p = *outer;
@@ -535,7 +561,8 @@ static LLVMValueRef part_function(const program *outer, const frame *f, bridge *
     LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
     LLVMMetadataRef place = cg_debug_enter(u, NULL);
     LLVMTypeRef param[3] = {u->ptr, u->i64, u->ptr};
-    const char *symbol = ir_format(u->arena, "%s_%s_part%d%s", u->prefix, u->entry ? u->entry : "entry", u->nparts_cut++, u->suffix);
+    const char *symbol = ir_format(u->arena, "%s_%s_part%d%s", u->prefix,
+                                   u->entry ? u->entry : "entry", u->nparts_cut++, u->suffix);
     p.function = LLVMAddFunction(u->module, symbol, LLVMFunctionType(u->i32, param, 3, 0));
     LLVMSetLinkage(p.function, LLVMInternalLinkage);
     add_plain_attributes(u, p.function);
@@ -545,7 +572,8 @@ static LLVMValueRef part_function(const program *outer, const frame *f, bridge *
     p.worker = LLVMGetParam(p.function, 0);
     p.wanted = LLVMGetParam(p.function, 1);
     x->array = LLVMGetParam(p.function, 2);
-    memset(x->loaded, 0, (size_t)(f->f->params.count + f->f->results.count + 1) * sizeof(LLVMValueRef));
+    memset(x->loaded, 0,
+           (size_t)(f->f->params.count + f->f->results.count + 1) * sizeof(LLVMValueRef));
     inner.bridge = x;
     LLVMPositionBuilderAtEnd(u->b, p.leave);
     LLVMBuildRet(u->b, LLVMConstInt(u->i32, 1, 0));
@@ -564,16 +592,19 @@ static void run_in_parts(program *p, const frame *f, uint64_t all)
 {
     cg_unit *u = p->u;
     const ir_schedule *s = f->f->schedule;
-    bridge x = {.loaded = ir_array(u->arena, LLVMValueRef, f->f->params.count + f->f->results.count + 1)};
+    bridge x = {.loaded =
+                    ir_array(u->arena, LLVMValueRef, f->f->params.count + f->f->results.count + 1)};
     LLVMValueRef args[] = {p->worker, p->wanted, build_bridge(p, f, &x)};
     for (int from = 0, to; from < s->kernels.count; from = to) {
         int n = kernels_of(s->kernels.items[from]);
-        for (to = from + 1; to < s->kernels.count && (n += kernels_of(s->kernels.items[to])) <= PART;)
+        for (to = from + 1;
+             to < s->kernels.count && (n += kernels_of(s->kernels.items[to])) <= PART;)
             to++;
         LLVMValueRef part = part_function(p, f, &x, from, to, all);
         LLVMValueRef bad = LLVMBuildCall2(u->b, LLVMGlobalGetValueType(part), part, args, 3, "");
         LLVMBasicBlockRef next = block(p);
-        LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntNE, bad, LLVMConstNull(u->i32), ""), p->leave, next);
+        LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntNE, bad, LLVMConstNull(u->i32), ""),
+                        p->leave, next);
         LLVMPositionBuilderAtEnd(u->b, next);
     }
 }
@@ -648,10 +679,14 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
     top.scratch.base = slots[0];
     int port = 2;
     for (int i = 0; i < f->params.count + f->results.count; i++) {
-        const ir_port *at = i < f->params.count ? &f->params.items[i] : &f->results.items[i - f->params.count];
+        const ir_port *at =
+            i < f->params.count ? &f->params.items[i] : &f->results.items[i - f->params.count];
         storage *s = i < f->params.count ? &top.param[i] : &top.result[i - f->params.count];
-        *s = at->bind == IR_STATE ? (storage){slots[1], at->state->at}
-                                  : (storage){LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, p->slot, cg_i64(u, 8 * port++)), ""), 0};
+        *s = at->bind == IR_STATE
+                 ? (storage){slots[1], at->state->at}
+                 : (storage){
+                       LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, p->slot, cg_i64(u, 8 * port++)), ""),
+                       0};
     }
     leave_if_unwanted(p, f);
     run(p, &top);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The header of a model: C99 and C++17, clean under -Wall -Wextra -Wpedantic. Names of the model stand in it cleaned, their originals
- * in comments, escaped. */
+ * The header of a model: C99 and C++17, clean under -Wall -Wextra -Wpedantic. Names of the model
+ * stand in it cleaned, their originals in comments, escaped. */
 #include "codegen/model.h"
 #include "include/gradc_rt.h"
 
@@ -10,26 +10,38 @@
 #include <string.h>
 
 static const char *const c_types[IR_DTYPES] = {
-    [IR_BOOL] = "uint8_t", [IR_I8] = "int8_t",    [IR_I16] = "int16_t",  [IR_I32] = "int32_t",  [IR_I64] = "int64_t",  [IR_U8] = "uint8_t",
-    [IR_U16] = "uint16_t", [IR_U32] = "uint32_t", [IR_U64] = "uint64_t", [IR_F16] = "uint16_t", [IR_BF16] = "uint16_t", [IR_F32] = "float",
+    [IR_BOOL] = "uint8_t", [IR_I8] = "int8_t",    [IR_I16] = "int16_t",   [IR_I32] = "int32_t",
+    [IR_I64] = "int64_t",  [IR_U8] = "uint8_t",   [IR_U16] = "uint16_t",  [IR_U32] = "uint32_t",
+    [IR_U64] = "uint64_t", [IR_F16] = "uint16_t", [IR_BF16] = "uint16_t", [IR_F32] = "float",
     [IR_F64] = "double",
 };
-static const char *const part_names[CG_PARTS] = {"inputs", "cotangents", "hyper", "outputs", "input_grads"};
+static const char *const part_names[CG_PARTS] = {"inputs", "cotangents", "hyper", "outputs",
+                                                 "input_grads"};
 
 /* What the structs are for. */
 static const char *const part_docs[CG_PARTS] = {
-    "Row-major tensors of the caller's, read by a call. What only outputs that are not wanted need may be NULL.",
+    "Row-major tensors of the caller's, read by a call. What only outputs that are not wanted need "
+    "may be NULL.",
     "Gradients with respect to outputs, read by backward. NULL: zeros.",
     "Read at each call.",
-    "Where a call writes, row-major, memory of the caller's that overlaps nothing. NULL: not wanted.",
+    "Where a call writes, row-major, memory of the caller's that overlaps nothing. NULL: not "
+    "wanted.",
     "Where backward writes gradients with respect to inputs (it does not add). NULL: not wanted.",
 };
 /* Hyper-parameters that optimizers have, in words. */
-static const struct { const char *name, *doc; } hyper_docs[] = {
-    {"lr", "learning rate, how far a step goes"}, {"momentum", "share of the last step that is kept"}, {"beta1", "decay of the first moment"},
-    {"beta2", "decay of the second moment"}, {"alpha", "decay of the mean of squared gradients"}, {"rho", "decay of the mean of squared gradients"},
-    {"eps", "added to what is divided by"}, {"weight_decay", "pull of the weights to zero"}, {"lr_decay", "decay of the learning rate"},
-    {"grad_scale", "factor on the gradients, before clip_norm"}, {"clip_norm", "largest L2 norm of all gradients together; 0: any"},
+static const struct { const char *name, *doc;
+} hyper_docs[] = {
+    {"lr", "learning rate, how far a step goes"},
+    {"momentum", "share of the last step that is kept"},
+    {"beta1", "decay of the first moment"},
+    {"beta2", "decay of the second moment"},
+    {"alpha", "decay of the mean of squared gradients"},
+    {"rho", "decay of the mean of squared gradients"},
+    {"eps", "added to what is divided by"},
+    {"weight_decay", "pull of the weights to zero"},
+    {"lr_decay", "decay of the learning rate"},
+    {"grad_scale", "factor on the gradients, before clip_norm"},
+    {"clip_norm", "largest L2 norm of all gradients together; 0: any"},
 };
 
 static const ir_type *any_type(const cg_model *m, const cg_member *x)
@@ -61,7 +73,8 @@ static void print_shape(cg_text *t, const cg_model *m, const cg_member *x)
 static bool is_used(const cg_model *m, int part)
 {
     const bool *has = m->o->has;
-    bool step = has[GRADC_RT_STEP], back = has[GRADC_RT_BACKWARD], run = step || has[GRADC_RT_FORWARD] || has[GRADC_RT_FORWARD_TRAIN];
+    bool step = has[GRADC_RT_STEP], back = has[GRADC_RT_BACKWARD],
+         run = step || has[GRADC_RT_FORWARD] || has[GRADC_RT_FORWARD_TRAIN];
     switch (part) {
     case CG_INPUTS: case CG_OUTPUTS: return run;
     case CG_HYPER: return step || has[GRADC_RT_UPDATE];
@@ -86,7 +99,8 @@ static void print_struct(cg_text *t, const cg_model *m, int part)
     if (!is_used(m, part))
         return;
     if (!p->count && !dims) {
-        cg_print(t, "/* Has no members: pass NULL. */\ntypedef struct %s_%s %s_%s;\n", prefix, part_names[part], prefix, part_names[part]);
+        cg_print(t, "/* Has no members: pass NULL. */\ntypedef struct %s_%s %s_%s;\n", prefix,
+                 part_names[part], prefix, part_names[part]);
         return;
     }
     cg_print(t, "/* %s */\ntypedef struct %s_%s {\n", part_docs[part], prefix, part_names[part]);
@@ -98,8 +112,9 @@ static void print_struct(cg_text *t, const cg_model *m, int part)
             print_hyper(t, x);
             continue;
         }
-        cg_print(t, "    %s%s *%s; /* \"%s\" %s ", part == CG_INPUTS || part == CG_COTANGENTS ? "const " : "", c_types[type], x->field, quoted,
-                 ir_dtypes[type].name);
+        cg_print(t, "    %s%s *%s; /* \"%s\" %s ",
+                 part == CG_INPUTS || part == CG_COTANGENTS ? "const " : "", c_types[type],
+                 x->field, quoted, ir_dtypes[type].name);
         print_shape(t, m, x);
         if (x->range)
             cg_print(t, ", %lld..%lld", (long long)x->range->low, (long long)x->range->high);
@@ -108,7 +123,8 @@ static void print_struct(cg_text *t, const cg_model *m, int part)
         cg_print(t, "%s */\n", x->loss ? ", the loss" : "");
     }
     for (int d = 0; d < dims; d++) {
-        cg_print(t, "    int64_t %s; /* chooses the extent of the dimension \"%s\": ", m->o->dim_field[d], cg_quoted(t->arena, m->r->dim_name[d]));
+        cg_print(t, "    int64_t %s; /* chooses the extent of the dimension \"%s\": ",
+                 m->o->dim_field[d], cg_quoted(t->arena, m->r->dim_name[d]));
         for (int s = 0; s < m->r->nspecs; s++)
             cg_print(t, "%s%lld", s ? ", " : "", (long long)m->r->spec[s].dim[d]);
         cg_print(t, "; else GRADC_RT_E_DIMENSION */\n");
@@ -141,16 +157,23 @@ static void print_upper(cg_text *t, const char *s)
 static void print_macros(cg_text *t, const cg_model *m)
 {
     const cg_sizes *z = &m->o->sizes;
-    cg_print(t, "/* Bytes of the arena: context %lld, parameters %lld, statistics %lld, optimizer %lld, counters %lld, gradients %lld,\n"
-                "   saved for backward %lld, scratch %lld. */\n#define ",
-             (long long)z->context, (long long)z->params, (long long)z->stats, (long long)z->optimizer, (long long)z->counters, (long long)z->grads,
+    cg_print(t,
+             "/* Bytes of the arena: context %lld, parameters %lld, statistics %lld, optimizer "
+             "%lld, counters %lld, gradients %lld,\n"
+             "   saved for backward %lld, scratch %lld. */\n#define ",
+             (long long)z->context, (long long)z->params, (long long)z->stats,
+             (long long)z->optimizer, (long long)z->counters, (long long)z->grads,
              (long long)z->saved, (long long)z->scratch);
     print_upper(t, m->o->prefix);
     cg_print(t, "_ARENA_BYTES ((size_t)%lld)\n", (long long)z->arena);
-    cg_print(t, "/* What init takes, an initialiser of gradc_rt_options: model, size, threads, seed, pool, spin_us, flags. */\n#define ");
+    cg_print(t, "/* What init takes, an initialiser of gradc_rt_options: model, size, threads, "
+                "seed, pool, spin_us, flags. */\n#define ");
     print_upper(t, m->o->prefix);
-    cg_print(t, "_OPTIONS {UINT64_C(0x%016llx), (uint32_t)sizeof(gradc_rt_options), %u, UINT64_C(%llu), NULL, 50, 0}\n", (unsigned long long)m->o->id,
-             m->r->threads ? m->r->threads : 1, (unsigned long long)m->r->seed);
+    cg_print(t,
+             "_OPTIONS {UINT64_C(0x%016llx), (uint32_t)sizeof(gradc_rt_options), %u, "
+             "UINT64_C(%llu), NULL, 50, 0}\n",
+             (unsigned long long)m->o->id, m->r->threads ? m->r->threads : 1,
+             (unsigned long long)m->r->seed);
     const cg_part *hyper = &m->o->part[CG_HYPER];
     if (!hyper->count || !is_used(m, CG_HYPER))
         return;
@@ -163,33 +186,50 @@ static void print_macros(cg_text *t, const cg_model *m)
 }
 
 /* Each function of the header; $ is the prefix, ~ what forward does to states. */
-static const struct { int entry; const char *text; } functions[] = {
-    {-1, "/* Functions that give a status leave parameters, statistics, gradients and optimizer state as they were when it is not GRADC_RT_OK;\n"
-         "   $_error then says more. Pointers are aligned to their element, and the memory behind them is the caller's. One thread at a time uses\n"
+static const struct { int entry; const char *text;
+} functions[] = {
+    {-1, "/* Functions that give a status leave parameters, statistics, gradients and optimizer "
+         "state as they were when it is not GRADC_RT_OK;\n"
+         "   $_error then says more. Pointers are aligned to their element, and the memory behind "
+         "them is the caller's. One thread at a time uses\n"
          "   a context. */\n\n"
-         "/* Lays a context into a 64-aligned arena of at least $_ARENA_BYTES, with the initial parameters, and starts options->threads - 1\n"
-         "   workers. The arena belongs to the context until $_fini. GRADC_RT_E_ARENA, GRADC_RT_E_MODEL (options that are not $_OPTIONS),\n"
+         "/* Lays a context into a 64-aligned arena of at least $_ARENA_BYTES, with the initial "
+         "parameters, and starts options->threads - 1\n"
+         "   workers. The arena belongs to the context until $_fini. GRADC_RT_E_ARENA, "
+         "GRADC_RT_E_MODEL (options that are not $_OPTIONS),\n"
          "   GRADC_RT_E_CPU, GRADC_RT_E_THREADS. */\n"
-         "gradc_rt_status $_init($_ctx **ctx, void *arena, size_t bytes, const gradc_rt_options *options);\n"
+         "gradc_rt_status $_init($_ctx **ctx, void *arena, size_t bytes, const gradc_rt_options "
+         "*options);\n"
          "/* Joins the workers; the arena is the caller's again. NULL is allowed. */\n"
          "void $_fini($_ctx *ctx);\n"},
-    {GRADC_RT_FORWARD, "/* Outputs from inputs; ~. GRADC_RT_E_ARGUMENT (an input that a wanted output needs is\n"
-                       "   NULL), GRADC_RT_E_INDEX (a number in an input of integers is out of range). */\n"
-                       "gradc_rt_status $_forward($_ctx *ctx, const $_inputs *inputs, const $_outputs *outputs);\n"},
-    {GRADC_RT_FORWARD_TRAIN, "/* The same as in training: keeps what backward needs, moves running statistics. Inputs stay where and as\n"
+    {GRADC_RT_FORWARD,
+     "/* Outputs from inputs; ~. GRADC_RT_E_ARGUMENT (an input that a wanted output needs is\n"
+     "   NULL), GRADC_RT_E_INDEX (a number in an input of integers is out of range). */\n"
+     "gradc_rt_status $_forward($_ctx *ctx, const $_inputs *inputs, const $_outputs *outputs);\n"},
+    {GRADC_RT_FORWARD_TRAIN, "/* The same as in training: keeps what backward needs, moves running "
+                             "statistics. Inputs stay where and as\n"
                              "   they are until backward has returned. Errors as of forward. */\n"
-                             "gradc_rt_status $_forward_train($_ctx *ctx, const $_inputs *inputs, const $_outputs *outputs);\n"},
-    {GRADC_RT_BACKWARD, "/* Adds the gradients of the parameters into the gradient block, writes those of inputs. cotangents NULL: 1 for\n"
-                        "   the loss; a NULL member: zeros. Once after each forward_train, else GRADC_RT_E_ORDER. */\n"
-                        "gradc_rt_status $_backward($_ctx *ctx, const $_cotangents *cotangents, const $_input_grads *input_grads);\n"},
-    {GRADC_RT_UPDATE, "/* The optimizer: moves the parameters by the gradient block, which stays as it is. hyper NULL: the defaults. */\n"
+                             "gradc_rt_status $_forward_train($_ctx *ctx, const $_inputs *inputs, "
+                             "const $_outputs *outputs);\n"},
+    {GRADC_RT_BACKWARD,
+     "/* Adds the gradients of the parameters into the gradient block, writes those of inputs. "
+     "cotangents NULL: 1 for\n"
+     "   the loss; a NULL member: zeros. Once after each forward_train, else GRADC_RT_E_ORDER. */\n"
+     "gradc_rt_status $_backward($_ctx *ctx, const $_cotangents *cotangents, const $_input_grads "
+     "*input_grads);\n"},
+    {GRADC_RT_UPDATE, "/* The optimizer: moves the parameters by the gradient block, which stays "
+                      "as it is. hyper NULL: the defaults. */\n"
                       "gradc_rt_status $_update($_ctx *ctx, const $_hyper *hyper);\n"},
-    {GRADC_RT_STEP, "/* One step of training: forward_train, backward from zero and update in one; the gradient block is neither read nor written.\n"
-                    "   hyper NULL: the defaults; outputs NULL: none wanted. Errors as of forward_train. */\n"
-                    "gradc_rt_status $_step($_ctx *ctx, const $_inputs *inputs, const $_hyper *hyper, const $_outputs *outputs);\n"},
+    {GRADC_RT_STEP,
+     "/* One step of training: forward_train, backward from zero and update in one; the gradient "
+     "block is neither read nor written.\n"
+     "   hyper NULL: the defaults; outputs NULL: none wanted. Errors as of forward_train. */\n"
+     "gradc_rt_status $_step($_ctx *ctx, const $_inputs *inputs, const $_hyper *hyper, const "
+     "$_outputs *outputs);\n"},
     {-2, "/* Sets the gradient block to zero. */\n"
          "gradc_rt_status $_zero_grad($_ctx *ctx);\n"
-         "/* The gradients, in the arena: row-major, those of parameter i from its grad_at on; *count elements in all. */\n"
+         "/* The gradients, in the arena: row-major, those of parameter i from its grad_at on; "
+         "*count elements in all. */\n"
          "float *$_grad_block($_ctx *ctx, size_t *count);\n"},
     {-1, "/* What the last call that failed found; never NULL, lives as long as the context. */\n"
          "const gradc_rt_error *$_error(const $_ctx *ctx);\n"
@@ -197,15 +237,19 @@ static const struct { int entry; const char *text; } functions[] = {
          "size_t $_param_count(void);\n"
          "/* Name, type and size of number i, constant data; NULL from $_param_count() on. */\n"
          "const gradc_rt_tensor *$_param(size_t i);\n"
-         "/* Copies number i to dst, row-major, $_param(i)->bytes of them. GRADC_RT_E_ARGUMENT when there is no number i. */\n"
+         "/* Copies number i to dst, row-major, $_param(i)->bytes of them. GRADC_RT_E_ARGUMENT "
+         "when there is no number i. */\n"
          "gradc_rt_status $_param_get($_ctx *ctx, size_t i, void *dst);\n"
          "/* The same from src. Ends the readiness for backward. */\n"
          "gradc_rt_status $_param_set($_ctx *ctx, size_t i, const void *src);\n"
-         "/* Writes parameters and statistics as a safetensors file, with_state: optimizer state and counters too; a file of that name is replaced\n"
+         "/* Writes parameters and statistics as a safetensors file, with_state: optimizer state "
+         "and counters too; a file of that name is replaced\n"
          "   whole or not at all. GRADC_RT_E_FILE, GRADC_RT_E_MEMORY. */\n"
          "gradc_rt_status $_save($_ctx *ctx, const char *path, int with_state);\n"
-         "/* Reads such a file, or another one with all parameters, by name, type and shape; all or nothing. GRADC_RT_E_FILE, GRADC_RT_E_FORMAT,\n"
-         "   GRADC_RT_E_MODEL (state of another model), GRADC_RT_E_MEMORY; $_error() has the tensor that is not there or differs, and how. */\n"
+         "/* Reads such a file, or another one with all parameters, by name, type and shape; all "
+         "or nothing. GRADC_RT_E_FILE, GRADC_RT_E_FORMAT,\n"
+         "   GRADC_RT_E_MODEL (state of another model), GRADC_RT_E_MEMORY; $_error() has the "
+         "tensor that is not there or differs, and how. */\n"
          "gradc_rt_status $_load($_ctx *ctx, const char *path);\n"},
 };
 
@@ -227,7 +271,8 @@ static void print_functions(cg_text *t, const cg_model *m)
             continue;
         for (const char *at = functions[i].text; *at; at++) {
             if (*at == '~')
-                cg_print(t, forward_updates(m) ? "the states that the graph updates move" : "no state moves");
+                cg_print(t, forward_updates(m) ? "the states that the graph updates move"
+                                               : "no state moves");
             else if (*at != '$')
                 IR_PUSH(t->arena, t, *at);
             else if (at[2] >= 'A' && at[2] <= 'Z') /* a macro's */
@@ -242,12 +287,19 @@ const char *cg_header(const cg_model *m)
 {
     cg_text t = {.arena = m->arena};
     const char *prefix = m->o->prefix, *name = m->r->name ? m->r->name : m->r->spec[0].module->name;
-    cg_print(&t, "/* Generated by gradc from \"%s\". Link with the object and libgradc_rt", cg_quoted(m->arena, name));
-    cg_print(&t, "%s. */\n", m->o->uses_blas ? ", and with OpenBLAS (-lopenblas), which the object calls" : "");
-    cg_print(&t, "#ifndef GRADC_MODEL_%s_H\n#define GRADC_MODEL_%s_H\n\n#include \"gradc_rt.h\"\n\n", prefix, prefix);
+    cg_print(&t, "/* Generated by gradc from \"%s\". Link with the object and libgradc_rt",
+             cg_quoted(m->arena, name));
+    cg_print(&t, "%s. */\n",
+             m->o->uses_blas ? ", and with OpenBLAS (-lopenblas), which the object calls" : "");
+    cg_print(&t,
+             "#ifndef GRADC_MODEL_%s_H\n#define GRADC_MODEL_%s_H\n\n#include \"gradc_rt.h\"\n\n",
+             prefix, prefix);
     print_macros(&t, m);
-    cg_print(&t, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
-                 "/* A model in an arena: parameters, optimizer state, workers. */\ntypedef struct %s_ctx %s_ctx;\n\n", prefix, prefix);
+    cg_print(&t,
+             "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
+             "/* A model in an arena: parameters, optimizer state, workers. */\ntypedef struct "
+             "%s_ctx %s_ctx;\n\n",
+             prefix, prefix);
     for (int part = 0; part < CG_PARTS; part++)
         print_struct(&t, m, part);
     cg_print(&t, "\n");

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Symbolic indices: affine in loop variables whose ranges are known, so that reshapes, slices and transposes between a kernel's
- * loops and storage cancel at compile time. Where a division does not come out even, quotient and remainder become new
- * variables, computed at run time. */
+ * Symbolic indices: affine in loop variables whose ranges are known, so that reshapes, slices and
+ * transposes between a kernel's loops and storage cancel at compile time. Where a division does not
+ * come out even, quotient and remainder become new variables, computed at run time. */
 #include "codegen/emit.h"
 
 cg_var *cg_var_new(cg_emitter *e, LLVMValueRef value, int64_t max)
@@ -159,19 +159,22 @@ cg_index cg_opaque(cg_emitter *e, LLVMValueRef v, int64_t max)
 }
 
 /* Quotient and remainder of a non-negative index whose value is only known at run time. */
-static void divide_at_run_time(cg_emitter *e, const cg_index *x, int64_t d, cg_index *quotient, cg_index *remainder)
+static void divide_at_run_time(cg_emitter *e, const cg_index *x, int64_t d, cg_index *quotient,
+                               cg_index *remainder)
 {
     cg_unit *u = e->u;
     int64_t min, max, stride = cg_lane_stride(x);
     cg_range(x, &min, &max);
-    bool together = !cg_is_varying(x) && stride == 1 && d % e->lanes == 0 && x->constant % e->lanes == 0;
+    bool together =
+        !cg_is_varying(x) && stride == 1 && d % e->lanes == 0 && x->constant % e->lanes == 0;
     for (int i = 0; together && i < x->n; i++) /* lanes stay inside one multiple of d */
         together = x->term[i].var->lane || x->term[i].times % e->lanes == 0;
     LLVMValueRef v = together ? cg_scalar_part(e, x) : cg_index_value(e, x);
     LLVMValueRef by = cg_splat(u, cg_i64(u, d), cg_lanes_of(v));
     *quotient = cg_opaque(e, LLVMBuildUDiv(u->b, v, by, ""), max / d);
     int64_t most = max < d - 1 ? max : d - 1;
-    *remainder = cg_opaque(e, LLVMBuildURem(u->b, v, by, ""), together ? most - (e->lanes - 1) : most);
+    *remainder =
+        cg_opaque(e, LLVMBuildURem(u->b, v, by, ""), together ? most - (e->lanes - 1) : most);
     if (together && e->lanes > 1) { /* that was lane 0's; the others follow */
         cg_var *steps = cg_var_new(e, cg_i64(u, 0), e->lanes - 1);
         steps->lane = true;
@@ -202,7 +205,8 @@ void cg_divide(cg_emitter *e, const cg_index *x, int64_t d, cg_index *quotient, 
     }
     r.constant = x->constant;
     cg_range(&r, &min, &max);
-    int64_t turns = min >= 0 ? min / d : -((-min + d - 1) / d); /* multiples of d that every value of r holds */
+    /* Multiples of d that every value of r holds. */
+    int64_t turns = min >= 0 ? min / d : -((-min + d - 1) / d);
     q.constant += turns;
     r.constant -= turns * d;
     if (max - turns * d < d) {
@@ -250,7 +254,9 @@ LLVMValueRef cg_inside(cg_emitter *e, const cg_index *x, int64_t limit)
         limit -= min;
     }
     LLVMValueRef v;
-    if (e->lanes > 1 && stride && !cg_is_varying(x) && min >= INT32_MIN && max <= INT32_MAX && limit <= INT32_MAX) { /* narrow lanes are cheaper */
+    /* Narrow lanes are cheaper. */
+    if (e->lanes > 1 && stride && !cg_is_varying(x) && min >= INT32_MIN && max <= INT32_MAX &&
+        limit <= INT32_MAX) {
         v = cg_splat(u, LLVMBuildTrunc(u->b, cg_scalar_part(e, &above), u->i32, ""), e->lanes);
         v = LLVMBuildAdd(u->b, v, lane_numbers(e, u->i32, stride), "");
     } else {
@@ -258,7 +264,9 @@ LLVMValueRef cg_inside(cg_emitter *e, const cg_index *x, int64_t limit)
     }
     LLVMTypeRef type = LLVMTypeOf(v); /* a negative one is large when unsigned */
     type = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
-    return LLVMBuildICmp(u->b, LLVMIntULT, v, cg_splat(u, LLVMConstInt(type, (unsigned long long)limit, 0), cg_lanes_of(v)), "");
+    return LLVMBuildICmp(
+        u->b, LLVMIntULT, v,
+        cg_splat(u, LLVMConstInt(type, (unsigned long long)limit, 0), cg_lanes_of(v)), "");
 }
 
 cg_index cg_clamp(cg_emitter *e, const cg_index *x, int64_t limit)
@@ -268,12 +276,13 @@ cg_index cg_clamp(cg_emitter *e, const cg_index *x, int64_t limit)
     cg_range(x, &min, &max);
     if (min >= 0 && max < limit)
         return *x;
-    /* Lanes that run contiguously stay so where only a multiple of the other terms can leave the range; that is not known
-     * here, so each lane is kept on its own unless no lane is involved. */
+    /* Lanes that run contiguously stay so where only a multiple of the other terms can leave the
+     * range; that is not known here, so each lane is kept on its own unless no lane is involved. */
     LLVMValueRef v = cg_index_value(e, x);
     int lanes = cg_lanes_of(v);
     LLVMTypeRef type = LLVMTypeOf(v);
-    LLVMValueRef zero = cg_splat(u, cg_i64(u, 0), lanes), top = cg_splat(u, cg_i64(u, limit - 1), lanes);
+    LLVMValueRef zero = cg_splat(u, cg_i64(u, 0), lanes),
+                 top = cg_splat(u, cg_i64(u, limit - 1), lanes);
     v = cg_intrinsic(u, "llvm.smax", &type, 1, (LLVMValueRef[]){v, zero}, 2);
     v = cg_intrinsic(u, "llvm.smin", &type, 1, (LLVMValueRef[]){v, top}, 2);
     return cg_opaque(e, v, limit - 1);

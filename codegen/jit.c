@@ -13,9 +13,21 @@
 /* What an object may refer to: the runtime, and what LLVM makes calls of by itself. */
 static const cg_symbol runtime[] = {
 #define SYMBOL(name) {#name, (void *)(uintptr_t)name}
-    SYMBOL(gradc_rt_init),      SYMBOL(gradc_rt_fini),      SYMBOL(gradc_rt_call),      SYMBOL(gradc_rt_zero_grad), SYMBOL(gradc_rt_last_error),
-    SYMBOL(gradc_rt_param_get), SYMBOL(gradc_rt_param_set), SYMBOL(gradc_rt_grad_block), SYMBOL(gradc_rt_save),     SYMBOL(gradc_rt_load),
-    SYMBOL(gradc_rt_barrier),   SYMBOL(gradc_rt_bad_index), SYMBOL(gradc_rt_failed),    SYMBOL(memcpy),             SYMBOL(memset),
+    SYMBOL(gradc_rt_init),
+    SYMBOL(gradc_rt_fini),
+    SYMBOL(gradc_rt_call),
+    SYMBOL(gradc_rt_zero_grad),
+    SYMBOL(gradc_rt_last_error),
+    SYMBOL(gradc_rt_param_get),
+    SYMBOL(gradc_rt_param_set),
+    SYMBOL(gradc_rt_grad_block),
+    SYMBOL(gradc_rt_save),
+    SYMBOL(gradc_rt_load),
+    SYMBOL(gradc_rt_barrier),
+    SYMBOL(gradc_rt_bad_index),
+    SYMBOL(gradc_rt_failed),
+    SYMBOL(memcpy),
+    SYMBOL(memset),
     SYMBOL(memmove),
 #undef SYMBOL
 };
@@ -40,7 +52,8 @@ static void close_library(void *library)
 }
 
 /* The functions of OpenBLAS that the object names, appended to pair; how many. */
-static int find_blas(ir_ctx *ctx, LLVMOrcLLJITRef jit, const void *object, size_t size, LLVMOrcCSymbolMapPair *pair)
+static int find_blas(ir_ctx *ctx, LLVMOrcLLJITRef jit, const void *object, size_t size,
+                     LLVMOrcCSymbolMapPair *pair)
 {
     int n = 0;
     void *library = NULL;
@@ -52,7 +65,8 @@ static int find_blas(ir_ctx *ctx, LLVMOrcLLJITRef jit, const void *object, size_
         void *address = library ? dlsym(library, blas[i]) : NULL;
         if (address)
             pair[n++] = (LLVMOrcCSymbolMapPair){LLVMOrcLLJITMangleAndIntern(jit, blas[i]),
-                                                {(LLVMOrcJITTargetAddress)(uintptr_t)address, {LLVMJITSymbolGenericFlagsExported, 0}}};
+                                                {(LLVMOrcJITTargetAddress)(uintptr_t)address,
+                                                 {LLVMJITSymbolGenericFlagsExported, 0}}};
     }
     return n;
 }
@@ -67,7 +81,8 @@ static bool failed(ir_ctx *ctx, LLVMErrorRef error)
     return true;
 }
 
-cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t size, const cg_symbol *symbols)
+cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t size,
+                    const cg_symbol *symbols)
 {
     cg_jit *j = ir_new(arena, cg_jit);
     if (failed(ctx, LLVMOrcCreateLLJIT(&j->jit, LLVMOrcCreateLLJITBuilder())))
@@ -81,7 +96,8 @@ cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t siz
     for (int i = 0; i < n; i++) {
         const cg_symbol *s = i < RUNTIME ? &runtime[i] : &symbols[i - RUNTIME];
         pair[i] = (LLVMOrcCSymbolMapPair){LLVMOrcLLJITMangleAndIntern(j->jit, s->name),
-                                          {(LLVMOrcJITTargetAddress)(uintptr_t)s->address, {LLVMJITSymbolGenericFlagsExported, 0}}};
+                                          {(LLVMOrcJITTargetAddress)(uintptr_t)s->address,
+                                           {LLVMJITSymbolGenericFlagsExported, 0}}};
     }
     n += find_blas(ctx, j->jit, object, size, pair + n);
     LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(j->jit);

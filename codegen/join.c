@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Several relocatable objects become one: ELF, 64 bits, little-endian, as LLVM writes them. Sections stay as they are, one behind the
- * other, also those of the same name; only the table of symbols is new. A hidden symbol that one object defines for the others is
- * local in the result, so that it shows nothing of the cut. */
+ * Several relocatable objects become one: ELF, 64 bits, little-endian, as LLVM writes them.
+ * Sections stay as they are, one behind the other, also those of the same name; only the table of
+ * symbols is new. A hidden symbol that one object defines for the others is local in the result, so
+ * that it shows nothing of the cut. */
 #include "codegen/target.h"
 #include "ir/map.h"
 
@@ -51,14 +52,18 @@ static void open_input(input *in, ir_arena *arena, const char *bytes)
 {
     in->bytes = bytes;
     in->head = (const Elf64_Ehdr *)bytes;
-    BUG_UNLESS(!memcmp(in->head->e_ident, ELFMAG, SELFMAG) && in->head->e_ident[EI_CLASS] == ELFCLASS64 && in->head->e_ident[EI_DATA] == ELFDATA2LSB);
+    BUG_UNLESS(!memcmp(in->head->e_ident, ELFMAG, SELFMAG) &&
+               in->head->e_ident[EI_CLASS] == ELFCLASS64 &&
+               in->head->e_ident[EI_DATA] == ELFDATA2LSB);
     in->section = (const Elf64_Shdr *)(bytes + in->head->e_shoff);
-    BUG_UNLESS(in->head->e_shnum && in->head->e_shstrndx < in->head->e_shnum); /* fewer sections than would be numbered otherwise */
+    /* Fewer sections than would be numbered otherwise. */
+    BUG_UNLESS(in->head->e_shnum && in->head->e_shstrndx < in->head->e_shnum);
     in->nsections = in->head->e_shnum;
     in->names = bytes + in->section[in->head->e_shstrndx].sh_offset;
     in->section_to = ir_array(arena, uint32_t, in->nsections);
     for (uint32_t i = 0; i < in->nsections; i++) {
-        BUG_UNLESS(in->section[i].sh_type != SHT_REL && in->section[i].sh_type != SHT_GROUP && in->section[i].sh_type != SHT_SYMTAB_SHNDX);
+        BUG_UNLESS(in->section[i].sh_type != SHT_REL && in->section[i].sh_type != SHT_GROUP &&
+                   in->section[i].sh_type != SHT_SYMTAB_SHNDX);
         if (in->section[i].sh_type != SHT_SYMTAB)
             continue;
         in->symbol = (const Elf64_Sym *)(bytes + in->section[i].sh_offset);
@@ -67,10 +72,12 @@ static void open_input(input *in, ir_arena *arena, const char *bytes)
     in->symbol_to = ir_array(arena, uint32_t, in->nsymbols + 1);
 }
 
-/* Tables that are made anew, and LLVM's list of symbols whose address matters, which linkers can do without. */
+/* Tables that are made anew, and LLVM's list of symbols whose address matters, which linkers can do
+ * without. */
 static bool is_left_out(const Elf64_Shdr *s)
 {
-    return s->sh_type == SHT_NULL || s->sh_type == SHT_SYMTAB || s->sh_type == SHT_STRTAB || s->sh_type == SHT_LLVM_ADDRSIG;
+    return s->sh_type == SHT_NULL || s->sh_type == SHT_SYMTAB || s->sh_type == SHT_STRTAB ||
+           s->sh_type == SHT_LLVM_ADDRSIG;
 }
 
 static void add_section(joining *j, const Elf64_Shdr *s, const char *content)
@@ -119,8 +126,8 @@ static uint32_t add_symbol(joining *j, const input *in, const Elf64_Sym *s, bool
     return (uint32_t)j->symbol.count - 1;
 }
 
-/* Local symbols come first, as the format wants it: those that were so, then the hidden ones; then what is seen from outside, then what
- * nobody here defines. */
+/* Local symbols come first, as the format wants it: those that were so, then the hidden ones; then
+ * what is seen from outside, then what nobody here defines. */
 static void number_symbols(joining *j)
 {
     IR_PUSH(j->arena, &j->symbol, (Elf64_Sym){0});
@@ -164,7 +171,8 @@ static void renumber(joining *j)
             size_t n = to->sh_size / sizeof(Elf64_Rela);
             Elf64_Rela *r = ir_memdup(j->arena, j->content.items[in->section_to[i]], to->sh_size);
             for (size_t k = 0; k < n; k++)
-                r[k].r_info = ELF64_R_INFO((uint64_t)in->symbol_to[ELF64_R_SYM(r[k].r_info)], ELF64_R_TYPE(r[k].r_info));
+                r[k].r_info = ELF64_R_INFO((uint64_t)in->symbol_to[ELF64_R_SYM(r[k].r_info)],
+                                           ELF64_R_TYPE(r[k].r_info));
             j->content.items[in->section_to[i]] = (const char *)r;
             to->sh_link = (uint32_t)j->section.count; /* where the symbols will be */
             to->sh_info = in->section_to[to->sh_info];
@@ -181,7 +189,10 @@ static void *write_object(joining *j, size_t *size)
                           .sh_info = j->locals,
                           .sh_addralign = 8,
                           .sh_entsize = sizeof(Elf64_Sym)};
-    Elf64_Shdr names = {.sh_name = add_name(j, ".strtab"), .sh_type = SHT_STRTAB, .sh_size = (size_t)j->names.count, .sh_addralign = 1};
+    Elf64_Shdr names = {.sh_name = add_name(j, ".strtab"),
+                        .sh_type = SHT_STRTAB,
+                        .sh_size = (size_t)j->names.count,
+                        .sh_addralign = 1};
     add_section(j, &symbols, (const char *)j->symbol.items);
     add_section(j, &names, j->names.items);
     size_t at = sizeof(Elf64_Ehdr);
@@ -203,7 +214,8 @@ static void *write_object(joining *j, size_t *size)
     memcpy(object, &head, sizeof head);
     for (int i = 1; i < j->section.count; i++)
         if (j->content.items[i])
-            memcpy(object + j->section.items[i].sh_offset, j->content.items[i], j->section.items[i].sh_size);
+            memcpy(object + j->section.items[i].sh_offset, j->content.items[i],
+                   j->section.items[i].sh_size);
     memcpy(object + at, j->section.items, (size_t)j->section.count * sizeof(Elf64_Shdr));
     return object;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Kernel functions: their storage arguments, their signature (identical kernels are emitted once), and the kernels that
- * check indices. */
+ * Kernel functions: their storage arguments, their signature (identical kernels are emitted once),
+ * and the kernels that check indices. */
 #include "codegen/emit.h"
 #include "ir/map.h"
 
@@ -62,7 +62,8 @@ static void put_attrs(signature *s, const ir_inst *inst)
         case IR_ATTR_literal: {
             const ir_literal *l = *(ir_literal *const *)at;
             put_int(s, l->type.dtype);
-            put(s, l->data, ir_count(&l->type) ? (size_t)ir_dtypes[l->type.dtype].bytes : 0); /* immediates only: one element tells */
+            /* Immediates only: one element tells. */
+            put(s, l->data, ir_count(&l->type) ? (size_t)ir_dtypes[l->type.dtype].bytes : 0);
             break;
         }
         case IR_ATTR_func: put(s, at, sizeof(void *)); break;
@@ -118,7 +119,8 @@ static bool is_component(const ir_value *v, int j, int n, int64_t number)
     v = behind(v, true);
     const ir_type *t = &v->type;
     int64_t count = ir_count(t);
-    if (!v->def || v->def->op != IR_OP_constant || (count != 1 && (!t->rank || t->dim[t->rank - 1] != n)))
+    if (!v->def || v->def->op != IR_OP_constant ||
+        (count != 1 && (!t->rank || t->dim[t->rank - 1] != n)))
         return false;
     const ir_literal *l = IR_ATTR(v->def, constant)->value;
     for (int64_t i = count == 1 ? 0 : j; i < count; i += n)
@@ -132,18 +134,21 @@ static ir_ints selected_dims(const ir_inst *core)
     return core->op == IR_OP_gather ? IR_ATTR(core, gather)->dims : IR_ATTR(core, scatter)->dims;
 }
 
-/* The components of a gather's or scatter's index, by bit, of which negative ones are counted from the end: select(x < 0, x + extent, x). */
+/* The components of a gather's or scatter's index, by bit, of which negative ones are counted from
+ * the end: select(x < 0, x + extent, x). */
 static uint32_t counted_back(const ir_inst *core)
 {
     const ir_ints dims = selected_dims(core);
     const ir_inst *s = behind(core->operand[1], false)->def, *less, *sum;
     uint32_t found = 0;
-    if (!s || s->op != IR_OP_select || !(less = s->operand[0]->def) || less->op != IR_OP_compare || !(sum = s->operand[1]->def) ||
-        sum->op != IR_OP_add || IR_ATTR(less, compare)->relation != IR_LT || less->operand[0] != s->operand[2])
+    if (!s || s->op != IR_OP_select || !(less = s->operand[0]->def) || less->op != IR_OP_compare ||
+        !(sum = s->operand[1]->def) || sum->op != IR_OP_add ||
+        IR_ATTR(less, compare)->relation != IR_LT || less->operand[0] != s->operand[2])
         return 0;
     int other = sum->operand[0] == s->operand[2];
     for (int j = 0; j < dims.n && sum->operand[!other] == s->operand[2]; j++)
-        if (is_component(less->operand[1], j, dims.n, 0) && is_component(sum->operand[other], j, dims.n, core->operand[0]->type.dim[dims.v[j]]))
+        if (is_component(less->operand[1], j, dims.n, 0) &&
+            is_component(sum->operand[other], j, dims.n, core->operand[0]->type.dim[dims.v[j]]))
             found |= 1u << j;
     return found;
 }
@@ -188,14 +193,17 @@ static void add_attributes(cg_unit *u, LLVMValueRef f)
         {"min-legal-vector-width", u->target->vector_bytes == 64 ? "512" : "256"},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                                LLVMCreateStringAttribute(u->ll, texts[i].name, (unsigned)strlen(texts[i].name), texts[i].value,
-                                                          (unsigned)strlen(texts[i].value)));
-    LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                            LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
+        LLVMAddAttributeAtIndex(
+            f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+            LLVMCreateStringAttribute(u->ll, texts[i].name, (unsigned)strlen(texts[i].name),
+                                      texts[i].value, (unsigned)strlen(texts[i].value)));
+    LLVMAddAttributeAtIndex(
+        f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+        LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
 }
 
-/* The object's function (worker, tasks) -> {lo, hi}: a worker's share of a kernel's tasks. A single task is the first worker's. */
+/* The object's function (worker, tasks) -> {lo, hi}: a worker's share of a kernel's tasks. A single
+ * task is the first worker's. */
 static LLVMValueRef share_function(cg_unit *u)
 {
     const char *symbol = ir_format(u->arena, "%s_share%s", u->prefix, u->suffix);
@@ -205,15 +213,19 @@ static LLVMValueRef share_function(cg_unit *u)
     LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
     LLVMMetadataRef place = cg_debug_enter(u, NULL);
     LLVMTypeRef param[] = {u->ptr, u->i64}, pair[] = {u->i64, u->i64};
-    f = LLVMAddFunction(u->module, symbol, LLVMFunctionType(LLVMStructTypeInContext(u->ll, pair, 2, 0), param, 2, 0));
+    f = LLVMAddFunction(u->module, symbol,
+                        LLVMFunctionType(LLVMStructTypeInContext(u->ll, pair, 2, 0), param, 2, 0));
     LLVMSetLinkage(f, LLVMInternalLinkage);
     add_attributes(u, f);
     LLVMPositionBuilderAtEnd(u->b, LLVMAppendBasicBlockInContext(u->ll, f, ""));
-    LLVMValueRef id = cg_worker_word(u, LLVMGetParam(f, 0), CG_WORKER_ID), threads = cg_worker_word(u, LLVMGetParam(f, 0), CG_WORKER_THREADS);
+    LLVMValueRef id = cg_worker_word(u, LLVMGetParam(f, 0), CG_WORKER_ID),
+                 threads = cg_worker_word(u, LLVMGetParam(f, 0), CG_WORKER_THREADS);
     LLVMValueRef up = LLVMBuildSub(u->b, threads, cg_i64(u, 1), "");
     for (int i = 0; i < 2; i++) {
         LLVMValueRef number = LLVMBuildAdd(u->b, id, cg_i64(u, i), "");
-        bound[i] = LLVMBuildUDiv(u->b, LLVMBuildAdd(u->b, LLVMBuildMul(u->b, LLVMGetParam(f, 1), number, ""), up, ""), threads, "");
+        bound[i] = LLVMBuildUDiv(
+            u->b, LLVMBuildAdd(u->b, LLVMBuildMul(u->b, LLVMGetParam(f, 1), number, ""), up, ""),
+            threads, "");
     }
     LLVMBuildAggregateRet(u->b, bound, 2);
     LLVMPositionBuilderAtEnd(u->b, before);
@@ -228,7 +240,8 @@ static LLVMTypeRef type_of(const cg_unit *u, const cg_call *call)
     for (int i = 0; i < n; i++)
         param[i] = u->ptr;
     param[n] = call->extent ? u->i64 : u->ptr;
-    return LLVMFunctionType(u->nothing, param, (unsigned)(call->scratch || call->extent ? n + 1 : n), 0);
+    return LLVMFunctionType(u->nothing, param,
+                            (unsigned)(call->scratch || call->extent ? n + 1 : n), 0);
 }
 
 /* Declared in the unit, if it is defined in a part of it. */
@@ -251,22 +264,27 @@ static void new_function(cg_emitter *e, cg_call *call, const char *symbol)
     LLVMSetLinkage(e->function, LLVMInternalLinkage);
     add_attributes(u, e->function);
     for (int i = 1; i <= call->nargs; i++)
-        LLVMAddAttributeAtIndex(e->function, (unsigned)i + 1, LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("noalias", 7), 0));
+        LLVMAddAttributeAtIndex(
+            e->function, (unsigned)i + 1,
+            LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("noalias", 7), 0));
     e->worker = LLVMGetParam(e->function, 0);
     e->scratch = call->scratch ? LLVMGetParam(e->function, (unsigned)call->nargs + 1) : NULL;
     e->extent = call->extent ? LLVMGetParam(e->function, (unsigned)call->nargs + 1) : NULL;
 }
 
-/* Finds the worker's tasks, in the function's first block: code goes on where there are some. Returns the call, whose second operand is
- * the number of tasks: still open, unless it follows from the extent. */
+/* Finds the worker's tasks, in the function's first block: code goes on where there are some.
+ * Returns the call, whose second operand is the number of tasks: still open, unless it follows from
+ * the extent. */
 static LLVMValueRef ask_for_tasks(cg_emitter *e)
 {
     cg_unit *u = e->u;
-    LLVMValueRef f = share_function(u), args[] = {e->worker, e->extent ? cg_map_tasks(e) : cg_i64(u, 0)};
+    LLVMValueRef f = share_function(u),
+                 args[] = {e->worker, e->extent ? cg_map_tasks(e) : cg_i64(u, 0)};
     LLVMValueRef share = LLVMBuildCall2(u->b, LLVMGlobalGetValueType(f), f, args, 2, "");
     e->lo = LLVMBuildExtractValue(u->b, share, 0, "");
     e->hi = LLVMBuildExtractValue(u->b, share, 1, "");
-    LLVMBasicBlockRef some = LLVMAppendBasicBlockInContext(u->ll, e->function, ""), none = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
+    LLVMBasicBlockRef some = LLVMAppendBasicBlockInContext(u->ll, e->function, ""),
+                      none = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
     LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, e->lo, e->hi, ""), some, none);
     LLVMPositionBuilderAtEnd(u->b, none);
     LLVMBuildRetVoid(u->b);
@@ -275,7 +293,8 @@ static LLVMValueRef ask_for_tasks(cg_emitter *e)
 }
 
 /* Leaves that share storage share an argument, so all others can be promised not to overlap. */
-static int number_arguments(cg_emitter *e, int *leaf_of_arg, bool (*same)(void *, const ir_value *, const ir_value *), void *user)
+static int number_arguments(cg_emitter *e, int *leaf_of_arg,
+                            bool (*same)(void *, const ir_value *, const ir_value *), void *user)
 {
     int n = 0;
     for (int i = 0; i < e->leaf.count; i++) {
@@ -294,16 +313,23 @@ static int number_arguments(cg_emitter *e, int *leaf_of_arg, bool (*same)(void *
 
 static void emit(cg_emitter *e, cg_call *call, const char *symbol)
 {
-    static cg_kernel_emitter *const emitters[] = {cg_map_kernel, cg_contraction_kernel, cg_single_kernel, cg_check_kernel};
-    _Static_assert(IR_KERNEL_MAP == 0 && IR_KERNEL_CONTRACTION == 1 && IR_KERNEL_SINGLE == 2 && IR_KERNEL_CHECK == 3, "order of kernel kinds");
+    static cg_kernel_emitter *const emitters[] = {cg_map_kernel, cg_contraction_kernel,
+                                                  cg_single_kernel, cg_check_kernel};
+    _Static_assert(IR_KERNEL_MAP == 0 && IR_KERNEL_CONTRACTION == 1 && IR_KERNEL_SINGLE == 2 &&
+                       IR_KERNEL_CHECK == 3,
+                   "order of kernel kinds");
     cg_unit *u = e->u;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
     LLVMMetadataRef place = cg_debug_enter(u, NULL);
     const ir_inst *main_inst = e->kernel->core ? e->kernel->core : e->kernel->roots.items[0]->def;
     new_function(e, call, symbol);
-    cg_debug_function(u, e->function, main_inst->loc && main_inst->loc->op ? main_inst->loc->op : ir_ops[main_inst->op].name, main_inst->loc);
+    cg_debug_function(u, e->function,
+                      main_inst->loc && main_inst->loc->op ? main_inst->loc->op
+                                                           : ir_ops[main_inst->op].name,
+                      main_inst->loc);
     /* Accumulators stand in the first block, so that the passes see them once. */
-    LLVMBasicBlockRef first = LLVMAppendBasicBlockInContext(u->ll, e->function, ""), body = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
+    LLVMBasicBlockRef first = LLVMAppendBasicBlockInContext(u->ll, e->function, ""),
+                      body = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
     LLVMPositionBuilderAtEnd(u->b, body);
     e->lanes = 1;
     LLVMValueRef share = ask_for_tasks(e);
@@ -338,7 +364,9 @@ static int64_t weight_of(LLVMValueRef function)
     return n;
 }
 
-cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, bool (*same_storage)(void *user, const ir_value *x, const ir_value *y), void *user)
+cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k,
+                           bool (*same_storage)(void *user, const ir_value *x, const ir_value *y),
+                           void *user)
 {
     cg_emitter *e = ir_new(u->arena, cg_emitter);
     *e = (cg_emitter){.u = u, .arena = u->arena, .kernel = k};
@@ -373,7 +401,8 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k, bool (*same_storage)(
     e->u->weight += weight_of(call.function);
     u->uses_blas |= e->u->uses_blas;
     declare(u, &call, symbol, e->u);
-    ir_map_put(&u->kernels->call, s->text.items, (size_t)s->text.count, ir_memdup(u->arena, &call, sizeof call));
+    ir_map_put(&u->kernels->call, s->text.items, (size_t)s->text.count,
+               ir_memdup(u->arena, &call, sizeof call));
     return call;
 }
 
@@ -413,7 +442,8 @@ int64_t cg_check_kernel(cg_emitter *e)
     bool known = false; /* the source is among what the kernel's expression reads */
     for (int i = 0; source && i < e->leaf.count; i++)
         known |= e->leaf.items[i] == source;
-    LLVMTypeRef param[] = {u->ptr, u->i32, u->i64, u->i64, u->i64}, type = LLVMFunctionType(u->nothing, param, 5, 0);
+    LLVMTypeRef param[] = {u->ptr, u->i32, u->i64, u->i64, u->i64},
+                type = LLVMFunctionType(u->nothing, param, 5, 0);
     LLVMValueRef report = LLVMGetNamedFunction(u->module, "gradc_rt_bad_index");
     if (!report)
         report = LLVMAddFunction(u->module, "gradc_rt_bad_index", type);
@@ -425,19 +455,24 @@ int64_t cg_check_kernel(cg_emitter *e)
         cg_index number = cg_scaled(&vector, dims.n), at[IR_MAX_RANK];
         number.constant += j;
         cg_unravel(e, &index->type, &number, at);
-        LLVMValueRef v = LLVMBuildIntCast2(u->b, cg_at(e, index, at), u->i64, ir_is_signed(index->type.dtype), "");
+        LLVMValueRef v = LLVMBuildIntCast2(u->b, cg_at(e, index, at), u->i64,
+                                           ir_is_signed(index->type.dtype), "");
         cg_branch branch;
         cg_if(e, &branch, LLVMBuildICmp(u->b, LLVMIntUGE, v, cg_i64(u, limit), ""));
         LLVMValueRef where = cg_scalar_part(e, &number);
         if (known) {
             cg_index raw[IR_MAX_RANK];
             cg_unravel(e, &source->type, &number, raw);
-            v = LLVMBuildIntCast2(u->b, cg_at(e, source, raw), u->i64, ir_is_signed(source->type.dtype), "");
+            v = LLVMBuildIntCast2(u->b, cg_at(e, source, raw), u->i64,
+                                  ir_is_signed(source->type.dtype), "");
         } else if (back >> j & 1) { /* what the model was given */
             LLVMValueRef given = LLVMBuildSub(u->b, v, cg_i64(u, limit), "");
-            v = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, v, cg_i64(u, 0), ""), given, v, "");
+            v = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, v, cg_i64(u, 0), ""), given,
+                                v, "");
         }
-        LLVMValueRef args[] = {e->worker, LLVMConstInt(u->i32, (unsigned long long)e->kernel->check, 0), where, v, cg_i64(u, limit)};
+        LLVMValueRef args[] = {e->worker,
+                               LLVMConstInt(u->i32, (unsigned long long)e->kernel->check, 0), where,
+                               v, cg_i64(u, limit)};
         LLVMBuildCall2(u->b, type, report, args, 5, "");
         cg_endif(e, &branch);
     }

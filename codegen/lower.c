@@ -3,7 +3,8 @@
 #include "codegen/lower.h"
 
 cg_rule *const cg_rules[IR_OPS] = {
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) cg_lower_##lower,
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+    cg_lower_##lower,
 #include "ir/ops.def"
 };
 
@@ -12,11 +13,12 @@ static _Noreturn void structured(const ir_inst *inst)
 {
     BUG("%s is no expression", ir_ops[inst->op].name);
 }
-#define STRUCTURED(rule)                                                                                                          \
-    LLVMValueRef cg_lower_##rule(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at)                               \
-    {                                                                                                                             \
-        (void)e, (void)which, (void)at;                                                                                           \
-        structured(inst);                                                                                                         \
+#define STRUCTURED(rule)                                                        \
+    LLVMValueRef cg_lower_##rule(cg_emitter *e, const ir_inst *inst, int which, \
+                                 const cg_index *at)                            \
+    {                                                                           \
+        (void)e, (void)which, (void)at;                                         \
+        structured(inst);                                                       \
     }
 STRUCTURED(scan)
 STRUCTURED(cond)

@@ -7,7 +7,8 @@
 
 #include "codegen/emit.h"
 
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) cg_rule cg_lower_##lower;
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+    cg_rule cg_lower_##lower;
 #include "ir/ops.def"
 
 /* Both conditions (NULL: always), of any width. */

@@ -4,7 +4,8 @@
  * Elementwise ops at an index. f16 and bf16 compute in f32 and round at every result. */
 #include "codegen/lower.h"
 
-#define RULE(name) LLVMValueRef cg_lower_##name(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at)
+#define RULE(name) \
+    LLVMValueRef cg_lower_##name(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at)
 
 typedef LLVMValueRef float_op(cg_emitter *e, LLVMValueRef x, LLVMValueRef y);
 typedef LLVMValueRef int_op(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool is_signed);
@@ -15,7 +16,8 @@ static LLVMValueRef operand(cg_emitter *e, const ir_inst *inst, int i, const cg_
 }
 
 /* x and y as wide as each other; the result rounded to its type. */
-static LLVMValueRef binary(cg_emitter *e, const ir_inst *inst, const cg_index *at, float_op *on_floats, int_op *on_ints)
+static LLVMValueRef binary(cg_emitter *e, const ir_inst *inst, const cg_index *at,
+                           float_op *on_floats, int_op *on_ints)
 {
     ir_dtype t = inst->operand[0]->type.dtype;
     LLVMValueRef x = operand(e, inst, 0, at), y = inst->noperands > 1 ? operand(e, inst, 1, at) : x;
@@ -57,27 +59,28 @@ static LLVMValueRef whole(cg_emitter *e, LLVMValueRef x, int64_t v)
 }
 
 #define B (e->u->b)
-#define FLOAT(name, expression)                                                                                                   \
-    static LLVMValueRef float_##name(cg_emitter *e, LLVMValueRef x, LLVMValueRef y)                                               \
-    {                                                                                                                             \
-        (void)e, (void)y;                                                                                                         \
-        return expression;                                                                                                        \
+#define FLOAT(name, expression)                                                     \
+    static LLVMValueRef float_##name(cg_emitter *e, LLVMValueRef x, LLVMValueRef y) \
+    {                                                                               \
+        (void)e, (void)y;                                                           \
+        return expression;                                                          \
     }
-#define INT(name, expression)                                                                                                     \
-    static LLVMValueRef int_##name(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool is_signed)                                 \
-    {                                                                                                                             \
-        (void)e, (void)y, (void)is_signed;                                                                                        \
-        return expression;                                                                                                        \
+#define INT(name, expression)                                                                     \
+    static LLVMValueRef int_##name(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool is_signed) \
+    {                                                                                             \
+        (void)e, (void)y, (void)is_signed;                                                        \
+        return expression;                                                                        \
     }
-#define BINARY(name)                                                                                                              \
-    RULE(name)                                                                                                                    \
-    {                                                                                                                             \
-        (void)which;                                                                                                              \
-        return binary(e, inst, at, float_##name, int_##name);                                                                     \
+#define BINARY(name)                                          \
+    RULE(name)                                                \
+    {                                                         \
+        (void)which;                                          \
+        return binary(e, inst, at, float_##name, int_##name); \
     }
 
 /* ---- Arithmetic ---- */
 
+/* clang-format off */
 FLOAT(neg, LLVMBuildFNeg(B, x, "")) INT(neg, LLVMBuildNeg(B, x, "")) BINARY(neg)
 FLOAT(add, LLVMBuildFAdd(B, x, y, "")) INT(add, LLVMBuildAdd(B, x, y, "")) BINARY(add)
 FLOAT(sub, LLVMBuildFSub(B, x, y, "")) INT(sub, LLVMBuildSub(B, x, y, "")) BINARY(sub)
@@ -86,6 +89,7 @@ FLOAT(div, LLVMBuildFDiv(B, x, y, ""))
 FLOAT(abs, call1(e, "llvm.fabs", x))
 INT(abs, !is_signed ? x : cg_intrinsic(e->u, "llvm.abs", (LLVMTypeRef[]){LLVMTypeOf(x)}, 1, (LLVMValueRef[]){x, LLVMConstNull(e->u->i1)}, 2))
 BINARY(abs)
+/* clang-format on */
 
 /* x / 0 is 0, the most negative / -1 wraps: neither may reach the machine's division. */
 static LLVMValueRef int_div(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool is_signed)
@@ -107,7 +111,8 @@ static LLVMValueRef int_rem(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool 
     LLVMValueRef zero = LLVMBuildICmp(B, LLVMIntEQ, y, whole(e, y, 0), ""), one = whole(e, y, 1);
     LLVMValueRef safe = LLVMBuildSelect(B, zero, one, y, "");
     if (is_signed)
-        safe = LLVMBuildSelect(B, LLVMBuildICmp(B, LLVMIntEQ, y, whole(e, y, -1), ""), one, safe, "");
+        safe =
+            LLVMBuildSelect(B, LLVMBuildICmp(B, LLVMIntEQ, y, whole(e, y, -1), ""), one, safe, "");
     LLVMValueRef r = is_signed ? LLVMBuildSRem(B, x, safe, "") : LLVMBuildURem(B, x, safe, "");
     return LLVMBuildSelect(B, zero, whole(e, x, 0), r, "");
 }
@@ -120,20 +125,23 @@ static LLVMValueRef int_pow(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool 
     LLVMValueRef r = whole(e, x, 1), power = x, zero = whole(e, x, 0), one = whole(e, x, 1);
     for (int i = 0; i < bits; i++) {
         LLVMValueRef bit = LLVMBuildAnd(B, LLVMBuildLShr(B, y, whole(e, y, i), ""), one, "");
-        r = LLVMBuildSelect(B, LLVMBuildICmp(B, LLVMIntNE, bit, zero, ""), LLVMBuildMul(B, r, power, ""), r, "");
+        r = LLVMBuildSelect(B, LLVMBuildICmp(B, LLVMIntNE, bit, zero, ""),
+                            LLVMBuildMul(B, r, power, ""), r, "");
         power = LLVMBuildMul(B, power, power, "");
     }
     if (!is_signed)
         return r;
     LLVMValueRef odd = LLVMBuildICmp(B, LLVMIntNE, LLVMBuildAnd(B, y, one, ""), zero, "");
     LLVMValueRef unit = LLVMBuildSelect(B, odd, x, one, ""); /* of 1 and -1 */
-    LLVMValueRef is_unit = LLVMBuildOr(B, LLVMBuildICmp(B, LLVMIntEQ, x, one, ""), LLVMBuildICmp(B, LLVMIntEQ, x, whole(e, x, -1), ""), "");
+    LLVMValueRef is_unit = LLVMBuildOr(B, LLVMBuildICmp(B, LLVMIntEQ, x, one, ""),
+                                       LLVMBuildICmp(B, LLVMIntEQ, x, whole(e, x, -1), ""), "");
     LLVMValueRef negative = LLVMBuildSelect(B, is_unit, unit, zero, "");
     return LLVMBuildSelect(B, LLVMBuildICmp(B, LLVMIntSLT, y, zero, ""), negative, r, "");
 }
 BINARY(pow)
 
-/* True for constants other than NaN and the zero that gives way to the other one: they need no more than a comparison. */
+/* True for constants other than NaN and the zero that gives way to the other one: they need no more
+ * than a comparison. */
 static bool is_plain(cg_emitter *e, LLVMValueRef y, bool larger)
 {
     LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(y));
@@ -151,16 +159,21 @@ static LLVMValueRef float_pick(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bo
     }
     if (!is_plain(e, y, larger))
         return call2(e, larger ? "llvm.maximum" : "llvm.minimum", y, x);
-    return LLVMBuildSelect(B, LLVMBuildFCmp(B, larger ? LLVMRealUGT : LLVMRealULT, x, y, ""), x, y, ""); /* x when unordered */
+    /* x when unordered */
+    return LLVMBuildSelect(B, LLVMBuildFCmp(B, larger ? LLVMRealUGT : LLVMRealULT, x, y, ""), x, y,
+                           "");
 }
+/* clang-format off */
 FLOAT(max, float_pick(e, x, y, true)) INT(max, call2(e, is_signed ? "llvm.smax" : "llvm.umax", x, y)) BINARY(max)
 FLOAT(min, float_pick(e, x, y, false)) INT(min, call2(e, is_signed ? "llvm.smin" : "llvm.umin", x, y)) BINARY(min)
+/* clang-format on */
 
 static LLVMValueRef float_sign(cg_emitter *e, LLVMValueRef x, LLVMValueRef y)
 {
     (void)y;
     LLVMValueRef zero = real(e, x, 0);
-    LLVMValueRef low = LLVMBuildSelect(B, LLVMBuildFCmp(B, LLVMRealOLT, x, zero, ""), real(e, x, -1), x, "");
+    LLVMValueRef low =
+        LLVMBuildSelect(B, LLVMBuildFCmp(B, LLVMRealOLT, x, zero, ""), real(e, x, -1), x, "");
     return LLVMBuildSelect(B, LLVMBuildFCmp(B, LLVMRealOGT, x, zero, ""), real(e, x, 1), low, "");
 }
 static LLVMValueRef int_sign(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool is_signed)
@@ -168,7 +181,9 @@ static LLVMValueRef int_sign(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool
     (void)y;
     LLVMValueRef zero = whole(e, x, 0), one = whole(e, x, 1);
     LLVMValueRef r = LLVMBuildSelect(B, LLVMBuildICmp(B, LLVMIntEQ, x, zero, ""), zero, one, "");
-    return is_signed ? LLVMBuildSelect(B, LLVMBuildICmp(B, LLVMIntSLT, x, zero, ""), whole(e, x, -1), r, "") : r;
+    return is_signed ? LLVMBuildSelect(B, LLVMBuildICmp(B, LLVMIntSLT, x, zero, ""),
+                                       whole(e, x, -1), r, "")
+                     : r;
 }
 BINARY(sign)
 
@@ -179,49 +194,61 @@ static LLVMValueRef no_float(cg_emitter *e, LLVMValueRef x, LLVMValueRef y)
     (void)e, (void)x, (void)y;
     BUG("bits of a float");
 }
-#define BITS(name)                                                                                                                \
-    RULE(name)                                                                                                                    \
-    {                                                                                                                             \
-        (void)which;                                                                                                              \
-        return binary(e, inst, at, no_float, int_##name);                                                                         \
+#define BITS(name)                                        \
+    RULE(name)                                            \
+    {                                                     \
+        (void)which;                                      \
+        return binary(e, inst, at, no_float, int_##name); \
     }
+/* clang-format off */
 INT(and, LLVMBuildAnd(B, x, y, "")) BITS(and)
 INT(or, LLVMBuildOr(B, x, y, "")) BITS(or)
 INT(xor, LLVMBuildXor(B, x, y, "")) BITS(xor)
 INT(not, LLVMBuildNot(B, x, "")) BITS(not)
+/* clang-format on */
 
 static LLVMValueRef shift(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool left, bool is_signed)
 {
     LLVMValueRef zero = whole(e, x, 0);
-    LLVMValueRef fits = LLVMBuildICmp(B, LLVMIntULT, y, whole(e, y, (int64_t)LLVMGetIntTypeWidth(element(x))), "");
+    LLVMValueRef fits =
+        LLVMBuildICmp(B, LLVMIntULT, y, whole(e, y, (int64_t)LLVMGetIntTypeWidth(element(x))), "");
     LLVMValueRef by = LLVMBuildSelect(B, fits, y, zero, "");
-    LLVMValueRef r = left ? LLVMBuildShl(B, x, by, "") : is_signed ? LLVMBuildAShr(B, x, by, "") : LLVMBuildLShr(B, x, by, "");
+    LLVMValueRef r = left        ? LLVMBuildShl(B, x, by, "")
+                     : is_signed ? LLVMBuildAShr(B, x, by, "")
+                                 : LLVMBuildLShr(B, x, by, "");
     return LLVMBuildSelect(B, fits, r, zero, "");
 }
+/* clang-format off */
 INT(shl, shift(e, x, y, true, is_signed)) BITS(shl)
 INT(shr, shift(e, x, y, false, is_signed)) BITS(shr)
+    /* clang-format on */
 
-/* ---- Functions ---- */
+    /* ---- Functions ---- */
 
-/* A rounding to integers. Without an instruction for it LLVM would call libm: adding and taking away 2^23 (2^52) leaves the nearest
- * integer, which is one too far for floor (ceil) where it is `beyond` x. Larger numbers, infinities and NaN are themselves. */
-static LLVMValueRef integral(cg_emitter *e, const char *intrinsic, LLVMValueRef x, LLVMRealPredicate beyond, double step)
+    /* A rounding to integers. Without an instruction for it LLVM would call libm: adding and taking
+ * away 2^23 (2^52) leaves the nearest integer, which is one too far for floor (ceil) where it is
+ * `beyond` x. Larger numbers, infinities and NaN are themselves. */
+    static LLVMValueRef integral(cg_emitter *e, const char *intrinsic, LLVMValueRef x,
+                                 LLVMRealPredicate beyond, double step)
 {
     if (e->u->target->rounds)
         return call1(e, intrinsic, x);
-    LLVMValueRef size = call1(e, "llvm.fabs", x), unit = real(e, x, element(x) == e->u->f64 ? 0x1p52 : 0x1p23);
-    LLVMValueRef near = call2(e, "llvm.copysign", LLVMBuildFSub(B, LLVMBuildFAdd(B, size, unit, ""), unit, ""), x);
+    LLVMValueRef size = call1(e, "llvm.fabs", x),
+                 unit = real(e, x, element(x) == e->u->f64 ? 0x1p52 : 0x1p23);
+    LLVMValueRef near =
+        call2(e, "llvm.copysign", LLVMBuildFSub(B, LLVMBuildFAdd(B, size, unit, ""), unit, ""), x);
     LLVMValueRef next = LLVMBuildFAdd(B, near, real(e, x, step), "");
     LLVMValueRef r = LLVMBuildSelect(B, LLVMBuildFCmp(B, beyond, near, x, ""), next, near, "");
-    return LLVMBuildSelect(B, LLVMBuildFCmp(B, LLVMRealOLT, size, unit, ""), call2(e, "llvm.copysign", r, x), x, "");
+    return LLVMBuildSelect(B, LLVMBuildFCmp(B, LLVMRealOLT, size, unit, ""),
+                           call2(e, "llvm.copysign", r, x), x, "");
 }
 
-#define UNARY(name, expression)                                                                                                   \
-    RULE(name)                                                                                                                    \
-    {                                                                                                                             \
-        (void)which;                                                                                                              \
-        LLVMValueRef x = operand(e, inst, 0, at);                                                                                 \
-        return cg_round(e, inst->operand[0]->type.dtype, expression);                                                             \
+#define UNARY(name, expression)                                       \
+    RULE(name)                                                        \
+    {                                                                 \
+        (void)which;                                                  \
+        LLVMValueRef x = operand(e, inst, 0, at);                     \
+        return cg_round(e, inst->operand[0]->type.dtype, expression); \
     }
 #define MATH(name) UNARY(name, cg_math(e->u, IR_OP_##name, x, NULL))
 UNARY(floor, integral(e, "llvm.floor", x, LLVMRealOGT, -1))
@@ -229,9 +256,11 @@ UNARY(ceil, integral(e, "llvm.ceil", x, LLVMRealOLT, 1))
 UNARY(round, integral(e, "llvm.roundeven", x, LLVMRealPredicateFalse, 0))
 UNARY(sqrt, call1(e, "llvm.sqrt", x))
 UNARY(rsqrt, LLVMBuildFDiv(B, real(e, x, 1), call1(e, "llvm.sqrt", x), ""))
+/* clang-format off */
 MATH(exp) MATH(expm1) MATH(log) MATH(log1p) MATH(sin) MATH(cos) MATH(tan) MATH(asin) MATH(acos) MATH(atan) MATH(sinh) MATH(cosh)
 MATH(asinh) MATH(acosh) MATH(atanh) MATH(tanh) MATH(erf) MATH(logistic)
 FLOAT(atan2, cg_math(e->u, IR_OP_atan2, x, y))
+/* clang-format on */
 RULE(atan2)
 {
     (void)which;
@@ -254,21 +283,26 @@ RULE(copy)
 RULE(compare)
 {
     (void)which;
-    static const LLVMRealPredicate reals[] = {LLVMRealOEQ, LLVMRealUNE, LLVMRealOLT, LLVMRealOLE, LLVMRealOGT, LLVMRealOGE};
-    static const LLVMIntPredicate ints[2][6] = {{LLVMIntEQ, LLVMIntNE, LLVMIntULT, LLVMIntULE, LLVMIntUGT, LLVMIntUGE},
-                                                {LLVMIntEQ, LLVMIntNE, LLVMIntSLT, LLVMIntSLE, LLVMIntSGT, LLVMIntSGE}};
-    _Static_assert(IR_EQ == 0 && IR_NE == 1 && IR_LT == 2 && IR_LE == 3 && IR_GT == 4 && IR_GE == 5, "order of relations");
+    static const LLVMRealPredicate reals[] = {LLVMRealOEQ, LLVMRealUNE, LLVMRealOLT,
+                                              LLVMRealOLE, LLVMRealOGT, LLVMRealOGE};
+    static const LLVMIntPredicate ints[2][6] = {
+        {LLVMIntEQ, LLVMIntNE, LLVMIntULT, LLVMIntULE, LLVMIntUGT, LLVMIntUGE},
+        {LLVMIntEQ, LLVMIntNE, LLVMIntSLT, LLVMIntSLE, LLVMIntSGT, LLVMIntSGE}};
+    _Static_assert(IR_EQ == 0 && IR_NE == 1 && IR_LT == 2 && IR_LE == 3 && IR_GT == 4 && IR_GE == 5,
+                   "order of relations");
     ir_dtype t = inst->operand[0]->type.dtype;
     ir_relation r = IR_ATTR(inst, compare)->relation;
     LLVMValueRef x = operand(e, inst, 0, at), y = operand(e, inst, 1, at);
     cg_level(e, &x, &y);
-    return ir_is_float(t) ? LLVMBuildFCmp(B, reals[r], x, y, "") : LLVMBuildICmp(B, ints[ir_is_signed(t)][r], x, y, "");
+    return ir_is_float(t) ? LLVMBuildFCmp(B, reals[r], x, y, "")
+                          : LLVMBuildICmp(B, ints[ir_is_signed(t)][r], x, y, "");
 }
 
 RULE(select)
 {
     (void)which;
-    LLVMValueRef c = operand(e, inst, 0, at), x = operand(e, inst, 1, at), y = operand(e, inst, 2, at);
+    LLVMValueRef c = operand(e, inst, 0, at), x = operand(e, inst, 1, at),
+                 y = operand(e, inst, 2, at);
     cg_level(e, &x, &y);
     if (cg_lanes_of(c) > 1) {
         cg_level(e, &c, &x);
@@ -279,17 +313,21 @@ RULE(select)
 
 /* ---- Types ---- */
 
-/* f64 to f32 so that a second rounding to 16 bits cannot go wrong: what is lost sets the last bit. */
+/* f64 to f32 so that a second rounding to 16 bits cannot go wrong: what is lost sets the last
+ * bit. */
 static LLVMValueRef narrow_to_odd(cg_emitter *e, LLVMValueRef x)
 {
     cg_unit *u = e->u;
     int lanes = cg_lanes_of(x);
     LLVMTypeRef f32 = cg_vector(u->f32, lanes), i32 = cg_vector(u->i32, lanes);
-    LLVMValueRef near = LLVMBuildFPTrunc(u->b, x, f32, ""), back = LLVMBuildFPExt(u->b, near, LLVMTypeOf(x), "");
+    LLVMValueRef near = LLVMBuildFPTrunc(u->b, x, f32, ""),
+                 back = LLVMBuildFPExt(u->b, near, LLVMTypeOf(x), "");
     LLVMValueRef bits = LLVMBuildBitCast(u->b, near, i32, "");
-    LLVMValueRef beyond = LLVMBuildFCmp(u->b, LLVMRealOGT, call1(e, "llvm.fabs", back), call1(e, "llvm.fabs", x), "");
+    LLVMValueRef beyond =
+        LLVMBuildFCmp(u->b, LLVMRealOGT, call1(e, "llvm.fabs", back), call1(e, "llvm.fabs", x), "");
     LLVMValueRef toward = LLVMBuildSub(u->b, bits, LLVMBuildZExt(u->b, beyond, i32, ""), "");
-    LLVMValueRef odd = LLVMBuildOr(u->b, toward, cg_splat(u, LLVMConstInt(u->i32, 1, 0), lanes), "");
+    LLVMValueRef odd =
+        LLVMBuildOr(u->b, toward, cg_splat(u, LLVMConstInt(u->i32, 1, 0), lanes), "");
     LLVMValueRef lost = LLVMBuildFCmp(u->b, LLVMRealONE, back, x, "");
     return LLVMBuildBitCast(u->b, LLVMBuildSelect(u->b, lost, odd, bits, ""), f32, "");
 }
@@ -302,7 +340,8 @@ static LLVMValueRef float_to_float(cg_emitter *e, LLVMValueRef x, ir_dtype to)
         return wide ? x : LLVMBuildFPExt(B, x, cg_vector(e->u->f64, lanes), "");
     if (!wide)
         return cg_round(e, to, x);
-    return to == IR_F32 ? LLVMBuildFPTrunc(B, x, cg_vector(e->u->f32, lanes), "") : cg_round(e, to, narrow_to_odd(e, x));
+    return to == IR_F32 ? LLVMBuildFPTrunc(B, x, cg_vector(e->u->f32, lanes), "")
+                        : cg_round(e, to, narrow_to_odd(e, x));
 }
 
 static LLVMValueRef int_to_float(cg_emitter *e, LLVMValueRef x, bool is_signed, ir_dtype to)
@@ -321,11 +360,13 @@ RULE(convert)
     if (from == to)
         return x;
     if (to == IR_BOOL)
-        return ir_is_float(from) ? LLVMBuildFCmp(B, LLVMRealUNE, x, real(e, x, 0), "") : LLVMBuildICmp(B, LLVMIntNE, x, whole(e, x, 0), "");
+        return ir_is_float(from) ? LLVMBuildFCmp(B, LLVMRealUNE, x, real(e, x, 0), "")
+                                 : LLVMBuildICmp(B, LLVMIntNE, x, whole(e, x, 0), "");
     if (ir_is_float(from) && ir_is_float(to))
         return float_to_float(e, x, to);
     if (ir_is_float(from))
-        return cg_intrinsic(e->u, ir_is_signed(to) ? "llvm.fptosi.sat" : "llvm.fptoui.sat", (LLVMTypeRef[]){type, LLVMTypeOf(x)}, 2, &x, 1);
+        return cg_intrinsic(e->u, ir_is_signed(to) ? "llvm.fptosi.sat" : "llvm.fptoui.sat",
+                            (LLVMTypeRef[]){type, LLVMTypeOf(x)}, 2, &x, 1);
     bool is_signed = from != IR_BOOL && ir_is_signed(from);
     if (ir_is_float(to))
         return int_to_float(e, x, is_signed, to);
@@ -345,14 +386,18 @@ RULE(bitcast)
 
 LLVMValueRef cg_pick_number(cg_emitter *e, bool larger, LLVMValueRef x, LLVMValueRef y)
 {
-    return LLVMBuildSelect(B, LLVMBuildFCmp(B, larger ? LLVMRealOGT : LLVMRealOLT, x, y, ""), x, y, "");
+    return LLVMBuildSelect(B, LLVMBuildFCmp(B, larger ? LLVMRealOGT : LLVMRealOLT, x, y, ""), x, y,
+                           "");
 }
 
 LLVMValueRef cg_combine(cg_emitter *e, ir_combine c, ir_dtype t, LLVMValueRef x, LLVMValueRef y)
 {
-    static float_op *const floats[] = {float_add, float_mul, float_max, float_min, no_float, no_float};
+    static float_op *const floats[] = {float_add, float_mul, float_max,
+                                       float_min, no_float,  no_float};
     static int_op *const ints[] = {int_add, int_mul, int_max, int_min, int_and, int_or};
-    _Static_assert(IR_SUM == 0 && IR_PROD == 1 && IR_MAX == 2 && IR_MIN == 3 && IR_AND == 4 && IR_OR == 5, "order of combinations");
+    _Static_assert(IR_SUM == 0 && IR_PROD == 1 && IR_MAX == 2 && IR_MIN == 3 && IR_AND == 4 &&
+                       IR_OR == 5,
+                   "order of combinations");
     cg_level(e, &x, &y);
     if (t == IR_BOOL)
         return c == IR_MAX || c == IR_OR ? LLVMBuildOr(B, x, y, "") : LLVMBuildAnd(B, x, y, "");
@@ -366,10 +411,15 @@ LLVMValueRef cg_identity(cg_emitter *e, ir_combine c, ir_dtype t)
     switch (c) {
     case IR_PROD: return cg_number(e, t, 1);
     case IR_MAX:
-        return ir_is_float(t) ? cg_number(e, t, -__builtin_inf()) : cg_integer(e, t, t == IR_BOOL || !is_signed ? 0 : (int64_t)(-1ull << (bits - 1)));
+        return ir_is_float(t)
+                   ? cg_number(e, t, -__builtin_inf())
+                   : cg_integer(e, t,
+                                t == IR_BOOL || !is_signed ? 0 : (int64_t)(-1ull << (bits - 1)));
     case IR_MIN:
-        return ir_is_float(t) ? cg_number(e, t, __builtin_inf())
-                              : cg_integer(e, t, t == IR_BOOL || !is_signed ? -1 : (int64_t)~(-1ull << (bits - 1)));
+        return ir_is_float(t)
+                   ? cg_number(e, t, __builtin_inf())
+                   : cg_integer(e, t,
+                                t == IR_BOOL || !is_signed ? -1 : (int64_t)~(-1ull << (bits - 1)));
     case IR_AND: return cg_integer(e, t, -1);
     default: return cg_number(e, t, 0);
     }
@@ -377,22 +427,28 @@ LLVMValueRef cg_identity(cg_emitter *e, ir_combine c, ir_dtype t)
 
 LLVMValueRef cg_across(cg_emitter *e, ir_combine c, ir_dtype t, LLVMValueRef x)
 {
-    /* Halves are combined with each other: the same tree on every processor with this many lanes. */
+    /* Halves are combined with each other: the same tree on every processor with this many
+     * lanes. */
     LLVMValueRef order[1024];
     while (cg_lanes_of(x) > 1) {
         unsigned n = (unsigned)cg_lanes_of(x), half = n / 2;
-        LLVMValueRef part[2], rest = n % 2 ? LLVMBuildExtractElement(B, x, LLVMConstInt(e->u->i32, n - 1, 0), "") : NULL;
+        LLVMValueRef part[2],
+            rest =
+                n % 2 ? LLVMBuildExtractElement(B, x, LLVMConstInt(e->u->i32, n - 1, 0), "") : NULL;
         for (unsigned side = 0; side < 2; side++) {
             for (unsigned i = 0; i < half; i++)
                 order[i] = LLVMConstInt(e->u->i32, side * half + i, 0);
             part[side] = half == 1 ? LLVMBuildExtractElement(B, x, order[0], "")
-                                   : LLVMBuildShuffleVector(B, x, LLVMGetPoison(LLVMTypeOf(x)), LLVMConstVector(order, half), "");
+                                   : LLVMBuildShuffleVector(B, x, LLVMGetPoison(LLVMTypeOf(x)),
+                                                            LLVMConstVector(order, half), "");
         }
         x = cg_combine(e, c, t, part[0], part[1]);
         if (rest) { /* the odd one joins the first lane */
-            LLVMValueRef first = half == 1 ? x : LLVMBuildExtractElement(B, x, LLVMConstInt(e->u->i32, 0, 0), "");
+            LLVMValueRef first =
+                half == 1 ? x : LLVMBuildExtractElement(B, x, LLVMConstInt(e->u->i32, 0, 0), "");
             first = cg_combine(e, c, t, first, rest);
-            x = half == 1 ? first : LLVMBuildInsertElement(B, x, first, LLVMConstInt(e->u->i32, 0, 0), "");
+            x = half == 1 ? first
+                          : LLVMBuildInsertElement(B, x, first, LLVMConstInt(e->u->i32, 0, 0), "");
         }
     }
     return x;

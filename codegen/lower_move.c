@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Ops that move elements, and those that make them from their index: each says which operand index a result index stands for. */
+ * Ops that move elements, and those that make them from their index: each says which operand index
+ * a result index stands for. */
 #include "codegen/lower.h"
 
-#define RULE(name) LLVMValueRef cg_lower_##name(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at)
+#define RULE(name) \
+    LLVMValueRef cg_lower_##name(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at)
 
 RULE(constant)
 {
     (void)e, (void)which, (void)at;
-    BUG("constant %s is neither an immediate nor in storage", inst->result[0]->name ? inst->result[0]->name : "");
+    BUG("constant %s is neither an immediate nor in storage",
+        inst->result[0]->name ? inst->result[0]->name : "");
 }
 
 RULE(iota)
@@ -20,7 +23,8 @@ RULE(iota)
     LLVMTypeRef type = cg_type(e, t, cg_lanes_of(v));
     if (t == IR_BOOL)
         return LLVMBuildICmp(e->u->b, LLVMIntNE, v, LLVMConstNull(LLVMTypeOf(v)), "");
-    return ir_is_float(t) ? cg_round(e, t, LLVMBuildSIToFP(e->u->b, v, type, "")) : LLVMBuildIntCast2(e->u->b, v, type, 1, "");
+    return ir_is_float(t) ? cg_round(e, t, LLVMBuildSIToFP(e->u->b, v, type, ""))
+                          : LLVMBuildIntCast2(e->u->b, v, type, 1, "");
 }
 
 RULE(reshape)
@@ -114,7 +118,8 @@ RULE(pad)
         if (a->interior.v[i]) {
             cg_divide(e, &x[i], a->interior.v[i] + 1, &x[i], &rest);
             LLVMValueRef r = cg_index_value(e, &rest);
-            inside = cg_both(e, inside, LLVMBuildICmp(e->u->b, LLVMIntEQ, r, LLVMConstNull(LLVMTypeOf(r)), ""));
+            inside = cg_both(
+                e, inside, LLVMBuildICmp(e->u->b, LLVMIntEQ, r, LLVMConstNull(LLVMTypeOf(r)), ""));
         }
         inside = cg_both(e, inside, cg_inside(e, &x[i], t->dim[i]));
         x[i] = cg_clamp(e, &x[i], t->dim[i]);
@@ -152,14 +157,16 @@ RULE(concat)
 }
 
 /* An element of an index tensor as an index, kept inside limit. */
-static cg_index index_element(cg_emitter *e, const ir_value *index, const cg_index *at, int64_t limit)
+static cg_index index_element(cg_emitter *e, const ir_value *index, const cg_index *at,
+                              int64_t limit)
 {
     cg_unit *u = e->u;
     LLVMValueRef v = cg_at(e, index, at);
     LLVMTypeRef type = cg_vector(u->i64, cg_lanes_of(v));
     bool is_signed = ir_is_signed(index->type.dtype);
     v = LLVMBuildIntCast2(u->b, v, type, is_signed, "");
-    LLVMValueRef zero = LLVMConstNull(type), top = cg_splat(u, cg_i64(u, limit - 1), cg_lanes_of(v));
+    LLVMValueRef zero = LLVMConstNull(type),
+                 top = cg_splat(u, cg_i64(u, limit - 1), cg_lanes_of(v));
     if (is_signed)
         v = cg_intrinsic(u, "llvm.smax", &type, 1, (LLVMValueRef[]){v, zero}, 2);
     v = cg_intrinsic(u, "llvm.umin", &type, 1, (LLVMValueRef[]){v, top}, 2);
@@ -171,7 +178,8 @@ RULE(gather)
     (void)which;
     const struct ir_attrs_gather *a = IR_ATTR(inst, gather);
     const ir_value *from = inst->operand[0], *index = inst->operand[1];
-    int batch = (int)a->batch, selected = index->type.rank - 1; /* result dimensions that are the index's */
+    /* Result dimensions that are the index's. */
+    int batch = (int)a->batch, selected = index->type.rank - 1;
     cg_index x[IR_MAX_RANK], where[IR_MAX_RANK];
     bool taken[IR_MAX_RANK] = {false};
     if (ir_count(&from->type) == 0)
@@ -210,30 +218,39 @@ RULE(random_bits)
     cg_level(e, &g, &w);
     int lanes = cg_lanes_of(g);
     LLVMTypeRef i32 = cg_vector(u->i32, lanes), i64 = cg_vector(u->i64, lanes);
-    LLVMValueRef seed = scalar_at(e, inst->operand[0]), call = scalar_at(e, inst->operand[1]), half = cg_i64(u, 32);
+    LLVMValueRef seed = scalar_at(e, inst->operand[0]), call = scalar_at(e, inst->operand[1]),
+                 half = cg_i64(u, 32);
 #define LOW(x) cg_splat(u, LLVMBuildTrunc(u->b, x, u->i32, ""), lanes)
 #define HIGH(x) LOW(LLVMBuildLShr(u->b, x, half, ""))
     LLVMValueRef key[2] = {LOW(seed), HIGH(seed)};
-    LLVMValueRef c[4] = {LLVMBuildTrunc(u->b, g, i32, ""), LOW(call), HIGH(call),
-                         cg_splat(u, LLVMConstInt(u->i32, (unsigned long long)IR_ATTR(inst, random_bits)->stream, 0), lanes)};
-    static const uint32_t multiplier[2] = {0xD2511F53, 0xCD9E8D57}, weyl[2] = {0x9E3779B9, 0xBB67AE85};
+    LLVMValueRef c[4] = {
+        LLVMBuildTrunc(u->b, g, i32, ""), LOW(call), HIGH(call),
+        cg_splat(u, LLVMConstInt(u->i32, (unsigned long long)IR_ATTR(inst, random_bits)->stream, 0),
+                 lanes)};
+    static const uint32_t multiplier[2] = {0xD2511F53, 0xCD9E8D57},
+                          weyl[2] = {0x9E3779B9, 0xBB67AE85};
     for (int round = 0; round < 10; round++) {
         LLVMValueRef high[2], low[2];
         for (int i = 0; i < 2; i++) {
             LLVMValueRef wide = LLVMBuildZExt(u->b, c[2 * i], i64, "");
             wide = LLVMBuildMul(u->b, wide, cg_splat(u, cg_i64(u, multiplier[i]), lanes), "");
             low[i] = LLVMBuildTrunc(u->b, wide, i32, "");
-            high[i] = LLVMBuildTrunc(u->b, LLVMBuildLShr(u->b, wide, cg_splat(u, half, lanes), ""), i32, "");
+            high[i] = LLVMBuildTrunc(u->b, LLVMBuildLShr(u->b, wide, cg_splat(u, half, lanes), ""),
+                                     i32, "");
         }
-        LLVMValueRef next[4] = {LLVMBuildXor(u->b, LLVMBuildXor(u->b, high[1], c[1], ""), key[0], ""), low[1],
-                                LLVMBuildXor(u->b, LLVMBuildXor(u->b, high[0], c[3], ""), key[1], ""), low[0]};
+        LLVMValueRef next[4] = {
+            LLVMBuildXor(u->b, LLVMBuildXor(u->b, high[1], c[1], ""), key[0], ""), low[1],
+            LLVMBuildXor(u->b, LLVMBuildXor(u->b, high[0], c[3], ""), key[1], ""), low[0]};
         for (int i = 0; i < 4; i++)
             c[i] = next[i];
         for (int i = 0; i < 2; i++)
-            key[i] = LLVMBuildAdd(u->b, key[i], cg_splat(u, LLVMConstInt(u->i32, weyl[i], 0), lanes), "");
+            key[i] = LLVMBuildAdd(u->b, key[i],
+                                  cg_splat(u, LLVMConstInt(u->i32, weyl[i], 0), lanes), "");
     }
     LLVMValueRef r = c[0];
     for (int i = 1; i < 4; i++)
-        r = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, w, cg_splat(u, cg_i64(u, i), lanes), ""), c[i], r, "");
+        r = LLVMBuildSelect(u->b,
+                            LLVMBuildICmp(u->b, LLVMIntEQ, w, cg_splat(u, cg_i64(u, i), lanes), ""),
+                            c[i], r, "");
     return r;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Reductions, windows and contractions at an index: loops around the operand's expression. With several lanes each lane
- * reduces for its own result element. With one, and a reduced dimension innermost in storage, lanes run along that dimension
- * and are combined at the end in a fixed tree. */
+ * Reductions, windows and contractions at an index: loops around the operand's expression. With
+ * several lanes each lane reduces for its own result element. With one, and a reduced dimension
+ * innermost in storage, lanes run along that dimension and are combined at the end in a fixed
+ * tree. */
 #include "codegen/lower.h"
 
-#define RULE(name) LLVMValueRef cg_lower_##name(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at)
+#define RULE(name) \
+    LLVMValueRef cg_lower_##name(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at)
 
 /* Several accumulators of f32 width hide the latency of addition. */
 enum { ACCUMULATORS = 4, UNROLLED_TAPS = 32, MOST_SUMS = 8 };
@@ -45,13 +47,16 @@ static ir_dtype accumulator_type(ir_dtype t)
     return t == IR_F16 || t == IR_BF16 ? IR_F32 : t;
 }
 
-/* Reductions that are done in one go: of the same axes of operands of one shape, wanted at the same index. */
+/* Reductions that are done in one go: of the same axes of operands of one shape, wanted at the same
+ * index. */
 typedef struct sums {
     ir_ints axes;
-    int row, n;                       /* row: the reduced dimension along which lanes run, -1: none */
+    /* row: the reduced dimension along which lanes run, -1: none */
+    int row, n;
     const ir_inst *inst[MOST_SUMS];
     LLVMValueRef acc[MOST_SUMS], done[MOST_SUMS];
-    LLVMValueRef bits[MOST_SUMS];     /* of a float's max or min: those that all (max) or any (min) elements have; else NULL */
+    /* Of a float's max or min: those that all (max) or any (min) elements have; else NULL. */
+    LLVMValueRef bits[MOST_SUMS];
     LLVMValueRef nan[MOST_SUMS];      /* … and the latest element that is NaN, 0 if none is */
     cg_index x[IR_MAX_RANK];          /* index in the operands */
 } sums;
@@ -66,16 +71,19 @@ static LLVMTypeRef sum_type(cg_emitter *e, const ir_inst *inst)
     return cg_type(e, inst->operand[0]->type.dtype, e->lanes);
 }
 
-/* A max or min of floats looks at NaN and orders zeros in the end only: where it is a zero no element lies beyond it, so it is -0 in a max if all
- * elements have the sign, in a min if any has it. */
+/* A max or min of floats looks at NaN and orders zeros in the end only: where it is a zero no
+ * element lies beyond it, so it is -0 in a max if all elements have the sign, in a min if any has
+ * it. */
 static bool is_extreme(const ir_inst *inst)
 {
-    return ir_is_float(inst->operand[0]->type.dtype) && (combine_of(inst) == IR_MAX || combine_of(inst) == IR_MIN);
+    return ir_is_float(inst->operand[0]->type.dtype) &&
+           (combine_of(inst) == IR_MAX || combine_of(inst) == IR_MIN);
 }
 
 static LLVMTypeRef bits_type(cg_emitter *e, const ir_inst *inst)
 {
-    return cg_vector(accumulator_type(inst->operand[0]->type.dtype) == IR_F64 ? e->u->i64 : e->u->i32, e->lanes);
+    return cg_vector(
+        accumulator_type(inst->operand[0]->type.dtype) == IR_F64 ? e->u->i64 : e->u->i32, e->lanes);
 }
 
 static void add_to_extreme(cg_emitter *e, const sums *s, int i, LLVMValueRef v)
@@ -83,11 +91,15 @@ static void add_to_extreme(cg_emitter *e, const sums *s, int i, LLVMValueRef v)
     LLVMBuilderRef b = e->u->b;
     LLVMTypeRef type = sum_type(e, s->inst[i]), bits = bits_type(e, s->inst[i]);
     bool larger = combine_of(s->inst[i]) == IR_MAX;
-    LLVMValueRef best = LLVMBuildLoad2(b, type, s->acc[i], ""), nan = LLVMBuildLoad2(b, type, s->nan[i], "");
-    LLVMValueRef had = LLVMBuildLoad2(b, bits, s->bits[i], ""), more = LLVMBuildBitCast(b, v, bits, "");
+    LLVMValueRef best = LLVMBuildLoad2(b, type, s->acc[i], ""),
+                 nan = LLVMBuildLoad2(b, type, s->nan[i], "");
+    LLVMValueRef had = LLVMBuildLoad2(b, bits, s->bits[i], ""),
+                 more = LLVMBuildBitCast(b, v, bits, "");
     LLVMBuildStore(b, cg_pick_number(e, larger, v, best), s->acc[i]);
-    LLVMBuildStore(b, LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, v, v, ""), v, nan, ""), s->nan[i]);
-    LLVMBuildStore(b, larger ? LLVMBuildAnd(b, had, more, "") : LLVMBuildOr(b, had, more, ""), s->bits[i]);
+    LLVMBuildStore(b, LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, v, v, ""), v, nan, ""),
+                   s->nan[i]);
+    LLVMBuildStore(b, larger ? LLVMBuildAnd(b, had, more, "") : LLVMBuildOr(b, had, more, ""),
+                   s->bits[i]);
 }
 
 /* What an accumulator has in the end. */
@@ -101,7 +113,8 @@ static LLVMValueRef close_sum(cg_emitter *e, const sums *s, int i)
     LLVMValueRef sign = LLVMBuildBitCast(b, LLVMBuildFNeg(b, LLVMConstNull(type), ""), bits, "");
     LLVMValueRef zero = LLVMBuildAnd(b, LLVMBuildLoad2(b, bits, s->bits[i], ""), sign, "");
     LLVMValueRef nan = LLVMBuildLoad2(b, type, s->nan[i], "");
-    v = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOEQ, v, LLVMConstNull(type), ""), LLVMBuildBitCast(b, zero, type, ""), v, "");
+    v = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOEQ, v, LLVMConstNull(type), ""),
+                        LLVMBuildBitCast(b, zero, type, ""), v, "");
     return LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, nan, nan, ""), nan, v, "");
 }
 
@@ -113,10 +126,14 @@ static void open_sums(cg_emitter *e, sums *s)
             LLVMTypeRef type = bits_type(e, s->inst[i]);
             s->nan[i] = cg_local(e, sum_type(e, s->inst[i]));
             LLVMBuildStore(e->u->b, LLVMConstNull(sum_type(e, s->inst[i])), s->nan[i]);
-            LLVMBuildStore(e->u->b, combine_of(s->inst[i]) == IR_MAX ? LLVMConstAllOnes(type) : LLVMConstNull(type), s->bits[i]);
+            LLVMBuildStore(e->u->b,
+                           combine_of(s->inst[i]) == IR_MAX ? LLVMConstAllOnes(type)
+                                                            : LLVMConstNull(type),
+                           s->bits[i]);
         }
         s->acc[i] = cg_local(e, sum_type(e, s->inst[i]));
-        LLVMValueRef first = cg_identity(e, combine_of(s->inst[i]), accumulator_type(s->inst[i]->operand[0]->type.dtype));
+        LLVMValueRef first = cg_identity(e, combine_of(s->inst[i]),
+                                         accumulator_type(s->inst[i]->operand[0]->type.dtype));
         LLVMBuildStore(e->u->b, cg_splat(e->u, first, e->lanes), s->acc[i]);
     }
 }
@@ -133,11 +150,15 @@ static void add_to_sums(cg_emitter *e, sums *s)
             continue;
         }
         LLVMValueRef sum = LLVMBuildLoad2(e->u->b, type, s->acc[i], "");
-        LLVMBuildStore(e->u->b, cg_combine(e, combine_of(s->inst[i]), accumulator_type(operand->type.dtype), sum, v), s->acc[i]);
+        LLVMBuildStore(
+            e->u->b,
+            cg_combine(e, combine_of(s->inst[i]), accumulator_type(operand->type.dtype), sum, v),
+            s->acc[i]);
     }
 }
 
-/* Loops over the reduced axes from number `from` on, that of the lanes, if any, innermost: `count` elements from `start` on. */
+/* Loops over the reduced axes from number `from` on, that of the lanes, if any, innermost: `count`
+ * elements from `start` on. */
 static void sum_loops(cg_emitter *e, sums *s, int from, int64_t start, int64_t count)
 {
     const ir_type *t = &s->inst[0]->operand[0]->type;
@@ -175,11 +196,15 @@ static void sum_row(cg_emitter *e, sums *s)
 {
     const ir_type *t = &s->inst[0]->operand[0]->type;
     int64_t extent = t->dim[s->row];
-    int width = cg_width(e->u, ir_dtypes[accumulator_type(t->dtype)].bytes), lanes = width, mark = e->memo.count;
+    int width = cg_width(e->u, ir_dtypes[accumulator_type(t->dtype)].bytes), lanes = width,
+        mark = e->memo.count;
     while (lanes * s->n < ACCUMULATORS * width && lanes * 2 <= extent)
         lanes *= 2;
     int64_t whole = extent / lanes * lanes;
-    const struct { int64_t start, count; int lanes; } part[2] = {{0, whole, lanes}, {whole, extent - whole, (int)(extent - whole)}};
+    const struct {
+        int64_t start, count;
+        int lanes;
+    } part[2] = {{0, whole, lanes}, {whole, extent - whole, (int)(extent - whole)}};
     for (int p = 0; p < 2; p++) {
         if (part[p].count == 0)
             continue;
@@ -211,7 +236,8 @@ static bool go_together(const ir_inst *x, const ir_inst *y)
 {
     const ir_ints *p = &IR_ATTR(x, reduce)->axes, *q = &IR_ATTR(y, reduce)->axes;
     const ir_type *s = &x->operand[0]->type, *t = &y->operand[0]->type;
-    if (!ir_shape_eq(s, t) || ir_dtypes[s->dtype].bytes != ir_dtypes[t->dtype].bytes || p->n != q->n || row_of(x) != row_of(y))
+    if (!ir_shape_eq(s, t) || ir_dtypes[s->dtype].bytes != ir_dtypes[t->dtype].bytes ||
+        p->n != q->n || row_of(x) != row_of(y))
         return false;
     for (int i = 0; i < p->n; i++)
         if (p->v[i] != q->v[i])
@@ -254,45 +280,57 @@ typedef struct extreme { /* accumulators */
     LLVMValueRef value, index;
 } extreme;
 
-static extreme extreme_new(cg_emitter *e, ir_dtype t, LLVMTypeRef index_element, int64_t none, LLVMValueRef first)
+static extreme extreme_new(cg_emitter *e, ir_dtype t, LLVMTypeRef index_element, int64_t none,
+                           LLVMValueRef first)
 {
     extreme x = {cg_type(e, t, e->lanes), cg_vector(index_element, e->lanes), NULL, NULL};
     x.value = cg_local(e, x.value_type);
     x.index = cg_local(e, x.index_type);
     LLVMBuildStore(e->u->b, cg_splat(e->u, first, e->lanes), x.value);
-    LLVMBuildStore(e->u->b, cg_splat(e->u, LLVMConstInt(index_element, (unsigned long long)none, 1), e->lanes), x.index);
+    LLVMBuildStore(
+        e->u->b, cg_splat(e->u, LLVMConstInt(index_element, (unsigned long long)none, 1), e->lanes),
+        x.index);
     return x;
 }
 
-/* Takes (v, index) where it wins: larger (smaller), or NaN against a number, or nothing was there (index < 0); `last`: also equal. */
-static void extreme_offer(cg_emitter *e, const extreme *x, ir_dtype t, bool larger, bool last, LLVMValueRef v, LLVMValueRef index, LLVMValueRef valid)
+/* Takes (v, index) where it wins: larger (smaller), or NaN against a number, or nothing was there
+ * (index < 0); `last`: also equal. */
+static void extreme_offer(cg_emitter *e, const extreme *x, ir_dtype t, bool larger, bool last,
+                          LLVMValueRef v, LLVMValueRef index, LLVMValueRef valid)
 {
     LLVMBuilderRef b = e->u->b;
-    LLVMValueRef best = LLVMBuildLoad2(b, x->value_type, x->value, ""), at = LLVMBuildLoad2(b, x->index_type, x->index, ""), wins;
+    LLVMValueRef best = LLVMBuildLoad2(b, x->value_type, x->value, ""),
+                 at = LLVMBuildLoad2(b, x->index_type, x->index, ""), wins;
     v = cg_as_vector(e, v);
     index = cg_as_vector(e, index);
     if (ir_is_float(t)) {
-        LLVMRealPredicate p = larger ? (last ? LLVMRealOGE : LLVMRealOGT) : (last ? LLVMRealOLE : LLVMRealOLT);
-        LLVMValueRef nan = LLVMBuildFCmp(b, LLVMRealUNO, v, v, ""), had = LLVMBuildFCmp(b, LLVMRealUNO, best, best, "");
+        LLVMRealPredicate p =
+            larger ? (last ? LLVMRealOGE : LLVMRealOGT) : (last ? LLVMRealOLE : LLVMRealOLT);
+        LLVMValueRef nan = LLVMBuildFCmp(b, LLVMRealUNO, v, v, ""),
+                     had = LLVMBuildFCmp(b, LLVMRealUNO, best, best, "");
         if (!last)
             nan = LLVMBuildAnd(b, nan, LLVMBuildNot(b, had, ""), "");
         wins = LLVMBuildOr(b, LLVMBuildFCmp(b, p, v, best, ""), nan, "");
     } else {
         bool s = t != IR_BOOL && ir_is_signed(t);
-        LLVMIntPredicate p = larger ? (last ? (s ? LLVMIntSGE : LLVMIntUGE) : (s ? LLVMIntSGT : LLVMIntUGT))
-                                    : (last ? (s ? LLVMIntSLE : LLVMIntULE) : (s ? LLVMIntSLT : LLVMIntULT));
+        LLVMIntPredicate p =
+            larger ? (last ? (s ? LLVMIntSGE : LLVMIntUGE) : (s ? LLVMIntSGT : LLVMIntUGT))
+                   : (last ? (s ? LLVMIntSLE : LLVMIntULE) : (s ? LLVMIntSLT : LLVMIntULT));
         wins = LLVMBuildICmp(b, p, v, best, "");
     }
-    wins = LLVMBuildOr(b, wins, LLVMBuildICmp(b, LLVMIntSLT, at, LLVMConstNull(x->index_type), ""), "");
+    wins = LLVMBuildOr(b, wins, LLVMBuildICmp(b, LLVMIntSLT, at, LLVMConstNull(x->index_type), ""),
+                       "");
     if (valid)
         wins = LLVMBuildAnd(b, wins, cg_as_vector(e, valid), "");
     LLVMBuildStore(b, LLVMBuildSelect(b, wins, v, best, ""), x->value);
     LLVMBuildStore(b, LLVMBuildSelect(b, wins, index, at, ""), x->index);
 }
 
-static LLVMValueRef extreme_results(cg_emitter *e, const ir_inst *inst, const extreme *x, int which, const cg_index *at)
+static LLVMValueRef extreme_results(cg_emitter *e, const ir_inst *inst, const extreme *x, int which,
+                                    const cg_index *at)
 {
-    LLVMValueRef r[2] = {LLVMBuildLoad2(e->u->b, x->value_type, x->value, ""), LLVMBuildLoad2(e->u->b, x->index_type, x->index, "")};
+    LLVMValueRef r[2] = {LLVMBuildLoad2(e->u->b, x->value_type, x->value, ""),
+                         LLVMBuildLoad2(e->u->b, x->index_type, x->index, "")};
     remember(e, inst->result[1 - which], at, r[1 - which]);
     return r[which];
 }
@@ -309,7 +347,8 @@ RULE(arg_reduce)
     extreme best = extreme_new(e, t, e->u->i64, -1, cg_identity(e, a->combine, t));
     cg_loop loop;
     x[a->axis] = cg_loop_count(e, &loop, operand->type.dim[a->axis]);
-    extreme_offer(e, &best, t, a->combine == IR_MAX, a->last != 0, cg_at(e, operand, x), cg_index_value(e, &x[a->axis]), NULL);
+    extreme_offer(e, &best, t, a->combine == IR_MAX, a->last != 0, cg_at(e, operand, x),
+                  cg_index_value(e, &x[a->axis]), NULL);
     cg_loop_end(e, &loop);
     return extreme_results(e, inst, &best, which, at);
 }
@@ -317,18 +356,22 @@ RULE(arg_reduce)
 /* ---- Windows ---- */
 
 typedef struct window_run window_run;
-typedef void tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number, LLVMValueRef inside);
+typedef void tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number,
+                 LLVMValueRef inside);
 
-/* A window op at an index. `each` is called with the index of an element in the operand, the row-major number of the tap at which it lies, and
- * whether it does (NULL: always); read_place reads there. The index is kept in range except in the dimension `beyond`. */
+/* A window op at an index. `each` is called with the index of an element in the operand, the
+ * row-major number of the tap at which it lies, and whether it does (NULL: always); read_place
+ * reads there. The index is kept in range except in the dimension `beyond`. */
 struct window_run {
     const ir_inst *inst;
     tap *each;
     const cg_index *at;
     ir_taps dim[IR_MAX_RANK];
-    cg_index tap[IR_MAX_RANK], element[IR_MAX_RANK]; /* the first place that is looked at (ir_taps) */
+    /* The first place that is looked at (ir_taps). */
+    cg_index tap[IR_MAX_RANK], element[IR_MAX_RANK];
     int beyond;      /* along which lanes lie side by side in all operands; -1: none */
-    LLVMValueRef aligned;                            /* N is a multiple of common in all dimensions; NULL: it always is */
+    /* N is a multiple of common in all dimensions; NULL: it always is. */
+    LLVMValueRef aligned;
     LLVMValueRef acc;
     LLVMTypeRef type;
     extreme best;
@@ -372,7 +415,8 @@ static bool in_lanes(cg_emitter *e, const cg_index *x)
     return e->lanes > 1 && cg_lane_stride(x) == 1 && !cg_is_varying(x);
 }
 
-/* The only dimension in which lanes differ, if all operands lie in storage and have a stride of 1 along it; -1: none. */
+/* The only dimension in which lanes differ, if all operands lie in storage and have a stride of 1
+ * along it; -1: none. */
 static int find_beyond(cg_emitter *e, const ir_inst *inst, const cg_index *at)
 {
     int beyond = -1;
@@ -385,14 +429,16 @@ static int find_beyond(cg_emitter *e, const ir_inst *inst, const cg_index *at)
     }
     for (int i = 0; i < inst->noperands && beyond >= 0; i++) {
         ir_view view;
-        if (!ir_view_of(inst->operand[i], &view) || !cg_is_leaf(e, view.base) || view.stride[beyond] != 1)
+        if (!ir_view_of(inst->operand[i], &view) || !cg_is_leaf(e, view.base) ||
+            view.stride[beyond] != 1)
             return -1;
     }
     return beyond;
 }
 
 /* Operand i at a place. */
-static LLVMValueRef read_place(cg_emitter *e, const window_run *r, int i, const cg_index *x, LLVMValueRef inside)
+static LLVMValueRef read_place(cg_emitter *e, const window_run *r, int i, const cg_index *x,
+                               LLVMValueRef inside)
 {
     ir_value *v = r->inst->operand[i];
     if (r->beyond < 0 || !inside || cg_lanes_of(inside) != e->lanes || !in_lanes(e, &x[r->beyond]))
@@ -406,7 +452,8 @@ static LLVMValueRef read_place(cg_emitter *e, const window_run *r, int i, const 
 }
 
 /* Place j in dimension d: the tap and the element there, and whether both exist. */
-static LLVMValueRef place(cg_emitter *e, const window_run *r, int d, const cg_index *j, cg_index *tap_at, cg_index *element)
+static LLVMValueRef place(cg_emitter *e, const window_run *r, int d, const cg_index *j,
+                          cg_index *tap_at, cg_index *element)
 {
     const ir_taps *t = &r->dim[d];
     LLVMValueRef there = NULL;
@@ -427,8 +474,10 @@ static LLVMValueRef place(cg_emitter *e, const window_run *r, int d, const cg_in
     return there;
 }
 
-/* Calls r->each for every place, of which there are so many from dimension d on: unrolled, or in loops when they are many. */
-static void for_places(cg_emitter *e, window_run *r, int d, double places, cg_index *x, const cg_index *number, LLVMValueRef inside)
+/* Calls r->each for every place, of which there are so many from dimension d on: unrolled, or in
+ * loops when they are many. */
+static void for_places(cg_emitter *e, window_run *r, int d, double places, cg_index *x,
+                       const cg_index *number, LLVMValueRef inside)
 {
     if (d == r->inst->operand[0]->type.rank) {
         r->each(e, r, x, number, inside);
@@ -438,7 +487,8 @@ static void for_places(cg_emitter *e, window_run *r, int d, double places, cg_in
     bool unrolled = places <= UNROLLED_TAPS || t->count == 1;
     cg_loop loop;
     for (int64_t i = 0; i < (unrolled ? t->count : 1); i++) {
-        cg_index j = unrolled ? cg_of(i) : cg_loop_count(e, &loop, t->count), tap_at, here = cg_scaled(number, t->window);
+        cg_index j = unrolled ? cg_of(i) : cg_loop_count(e, &loop, t->count), tap_at,
+                 here = cg_scaled(number, t->window);
         LLVMValueRef there = place(e, r, d, &j, &tap_at, &x[d]);
         here = cg_add(e, &here, &tap_at, 1);
         for_places(e, r, d + 1, places / (double)t->count, x, &here, cg_both(e, inside, there));
@@ -466,22 +516,27 @@ static LLVMValueRef accumulated(cg_emitter *e, window_run *r, ir_combine c)
     ir_dtype t = r->inst->operand[0]->type.dtype;
     r->type = cg_type(e, t, e->lanes);
     r->acc = cg_local(e, r->type);
-    LLVMBuildStore(e->u->b, cg_splat(e->u, cg_identity(e, c, accumulator_type(t)), e->lanes), r->acc);
+    LLVMBuildStore(e->u->b, cg_splat(e->u, cg_identity(e, c, accumulator_type(t)), e->lanes),
+                   r->acc);
     run_window(e, r);
     return cg_round(e, t, LLVMBuildLoad2(e->u->b, r->type, r->acc, ""));
 }
 
-static void accumulate(cg_emitter *e, const window_run *r, ir_combine c, LLVMValueRef holds, LLVMValueRef element)
+static void accumulate(cg_emitter *e, const window_run *r, ir_combine c, LLVMValueRef holds,
+                       LLVMValueRef element)
 {
     ir_dtype t = accumulator_type(r->inst->operand[0]->type.dtype);
     LLVMValueRef v = cg_as_vector(e, cg_choose(e, holds, element, cg_identity(e, c, t)));
-    LLVMBuildStore(e->u->b, cg_combine(e, c, t, LLVMBuildLoad2(e->u->b, r->type, r->acc, ""), v), r->acc);
+    LLVMBuildStore(e->u->b, cg_combine(e, c, t, LLVMBuildLoad2(e->u->b, r->type, r->acc, ""), v),
+                   r->acc);
 }
 
-static void reduce_tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number, LLVMValueRef inside)
+static void reduce_tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number,
+                       LLVMValueRef inside)
 {
     (void)number;
-    accumulate(e, r, IR_ATTR(r->inst, reduce_window)->combine, inside, read_place(e, r, 0, x, inside));
+    accumulate(e, r, IR_ATTR(r->inst, reduce_window)->combine, inside,
+               read_place(e, r, 0, x, inside));
 }
 
 RULE(reduce_window)
@@ -498,30 +553,38 @@ static LLVMValueRef tap_number(cg_emitter *e, const cg_index *number)
     return LLVMBuildIntCast2(e->u->b, n, cg_vector(e->u->i32, cg_lanes_of(n)), 1, "");
 }
 
-static void arg_tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number, LLVMValueRef inside)
+static void arg_tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number,
+                    LLVMValueRef inside)
 {
     const ir_value *operand = r->inst->operand[0];
     LLVMValueRef n = tap_number(e, number), v = read_place(e, r, 0, x, inside);
-    extreme_offer(e, &r->best, operand->type.dtype, IR_ATTR(r->inst, arg_window)->combine == IR_MAX, false, v, n, inside);
+    extreme_offer(e, &r->best, operand->type.dtype, IR_ATTR(r->inst, arg_window)->combine == IR_MAX,
+                  false, v, n, inside);
 }
 
 RULE(arg_window)
 {
     ir_dtype t = inst->operand[0]->type.dtype;
     ir_combine c = IR_ATTR(inst, arg_window)->combine;
-    window_run run = {.inst = inst, .each = arg_tap, .at = at, .best = extreme_new(e, t, e->u->i32, -1, cg_identity(e, c, t))};
+    window_run run = {.inst = inst,
+                      .each = arg_tap,
+                      .at = at,
+                      .best = extreme_new(e, t, e->u->i32, -1, cg_identity(e, c, t))};
     run_window(e, &run);
     return extreme_results(e, inst, &run.best, which, at);
 }
 
 /* An element of the sum over windows: those that hold it at the position that operand 1 names. */
-static void put_tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number, LLVMValueRef inside)
+static void put_tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number,
+                    LLVMValueRef inside)
 {
     cg_branch branch;
-    bool skip = inside && cg_lanes_of(inside) == 1; /* the same for all lanes: a jump saves the loads */
+    /* The same for all lanes: a jump saves the loads. */
+    bool skip = inside && cg_lanes_of(inside) == 1;
     if (skip)
         cg_if(e, &branch, inside);
-    LLVMValueRef n = tap_number(e, number), p = read_place(e, r, 1, x, inside), v = read_place(e, r, 0, x, inside);
+    LLVMValueRef n = tap_number(e, number), p = read_place(e, r, 1, x, inside),
+                 v = read_place(e, r, 0, x, inside);
     cg_level(e, &n, &p);
     LLVMValueRef hit = LLVMBuildICmp(e->u->b, LLVMIntEQ, n, p, "");
     accumulate(e, r, IR_SUM, skip ? hit : cg_both(e, hit, inside), v);
@@ -550,10 +613,13 @@ RULE(window_take)
     int64_t taps = 1;
     for (int d = 0; d < a->window.n; d++)
         taps *= a->window.v[d];
-    LLVMValueRef top = cg_splat(e->u, LLVMConstInt(e->u->i32, (unsigned long long)taps, 0), cg_lanes_of(p));
+    LLVMValueRef top =
+        cg_splat(e->u, LLVMConstInt(e->u->i32, (unsigned long long)taps, 0), cg_lanes_of(p));
     LLVMValueRef inside = LLVMBuildICmp(b, LLVMIntULT, p, top, "");
     p = LLVMBuildSelect(b, inside, p, LLVMConstNull(type), "");
-    cg_index rest = cg_opaque(e, LLVMBuildIntCast2(b, p, cg_vector(e->u->i64, cg_lanes_of(p)), 1, ""), taps - 1), x[IR_MAX_RANK];
+    cg_index rest = cg_opaque(
+                 e, LLVMBuildIntCast2(b, p, cg_vector(e->u->i64, cg_lanes_of(p)), 1, ""), taps - 1),
+             x[IR_MAX_RANK];
     for (int d = operand->type.rank; d-- > 0;) {
         cg_index tap_at, place = cg_scaled(&at[d], a->stride.v[d]);
         cg_divide(e, &rest, a->window.v[d], &rest, &tap_at);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Maps: kernels that are loops over the elements of their roots, around the roots' expressions. The innermost loop takes as many
- * neighbours at once as pays; tasks are what the loops outside of it give, or chunks of it. */
+ * Maps: kernels that are loops over the elements of their roots, around the roots' expressions. The
+ * innermost loop takes as many neighbours at once as pays; tasks are what the loops outside of it
+ * give, or chunks of it. */
 #include "codegen/emit.h"
 
 #include <string.h>
@@ -20,7 +21,8 @@ enum {
 typedef struct shape_of_work {
     const cg_emitter *e;
     IR_LIST(const ir_value *) seen;
-    bool flat;      /* only elementwise ops on values stored alike: one loop over all elements does */
+    /* Only elementwise ops on values stored alike: one loop over all elements does. */
+    bool flat;
     bool plain;     /* no other ops at all, for what is the same for all elements neither */
     bool row;       /* reduces the innermost dimension of something */
     bool column;    /* reduces other dimensions */
@@ -129,8 +131,8 @@ static map_loops plan_loops(cg_emitter *e, const ir_value *root, const shape_of_
     return m;
 }
 
-/* All roots at the index, of a concat in pieces all pieces: first everything is read, then written, so that a root may lie where
- * an operand lay. */
+/* All roots at the index, of a concat in pieces all pieces: first everything is read, then written,
+ * so that a root may lie where an operand lay. */
 static void emit_element(cg_emitter *e, const cg_index *at)
 {
     const ir_kernel *k = e->kernel;
@@ -153,20 +155,24 @@ static void emit_element(cg_emitter *e, const cg_index *at)
         int axis = (int)IR_ATTR(root->def, concat)->axis;
         cg_index there[IR_MAX_RANK];
         memcpy(there, at, sizeof there);
-        for (int p = 0; p < root->def->noperands; p++, there[axis] = cg_plus(&there[axis], root->def->operand[0]->type.dim[axis]))
+        for (int p = 0; p < root->def->noperands;
+             p++, there[axis] = cg_plus(&there[axis], root->def->operand[0]->type.dim[axis]))
             cg_store(e, root, there, value[n++]);
     }
     cg_forget(e, mark);
 }
 
-static void set_index(const map_loops *m, int loop, const cg_index *v, cg_index *at, const ir_value *root)
+static void set_index(const map_loops *m, int loop, const cg_index *v, cg_index *at,
+                      const ir_value *root)
 {
-    int d = m->dim[loop] >= 0 ? m->dim[loop] : cg_fastest(root); /* as one: the stride of the innermost is 1, so it counts all elements */
+    /* As one: the stride of the innermost is 1, so it counts all elements. */
+    int d = m->dim[loop] >= 0 ? m->dim[loop] : cg_fastest(root);
     if (d >= 0)
         at[d] = *v;
 }
 
-static void emit_lanes(cg_emitter *e, const map_loops *m, const ir_value *root, const cg_index *chunk, cg_index *at)
+static void emit_lanes(cg_emitter *e, const map_loops *m, const ir_value *root,
+                       const cg_index *chunk, cg_index *at)
 {
     cg_unit *u = e->u;
     int last = m->n - 1, lanes = e->lanes;
@@ -190,7 +196,9 @@ static void emit_lanes(cg_emitter *e, const map_loops *m, const ir_value *root, 
     if (extent > whole) {
         cg_branch branch;
         if (m->chunks > 1)
-            cg_if(e, &branch, LLVMBuildICmp(u->b, LLVMIntEQ, cg_scalar_part(e, chunk), cg_i64(u, m->chunks - 1), ""));
+            cg_if(e, &branch,
+                  LLVMBuildICmp(u->b, LLVMIntEQ, cg_scalar_part(e, chunk), cg_i64(u, m->chunks - 1),
+                                ""));
         e->lanes = (int)(extent - whole);
         cg_var *v = cg_var_new(e, cg_i64(u, 0), e->lanes - 1);
         v->lane = e->lanes > 1;
@@ -204,7 +212,8 @@ static void emit_lanes(cg_emitter *e, const map_loops *m, const ir_value *root, 
     }
 }
 
-static void emit_loops(cg_emitter *e, const map_loops *m, int loop_number, const ir_value *root, const cg_index *chunk, cg_index *at)
+static void emit_loops(cg_emitter *e, const map_loops *m, int loop_number, const ir_value *root,
+                       const cg_index *chunk, cg_index *at)
 {
     if (e->lanes > 1 && loop_number == m->n - 1) {
         emit_lanes(e, m, root, chunk, at);
@@ -228,7 +237,10 @@ static int choose_lanes(cg_emitter *e, const ir_value *root, const shape_of_work
         int here = ir_dtypes[e->kernel->roots.items[i]->type.dtype].bytes;
         size = here > size ? here : size;
     }
-    int fastest = cg_fastest(root), lanes = cg_width(e->u, size), most = s->column ? 4 * lanes : s->work < 16 ? 2 * lanes : lanes;
+    int fastest = cg_fastest(root), lanes = cg_width(e->u, size),
+        most = s->column      ? 4 * lanes
+               : s->work < 16 ? 2 * lanes
+                              : lanes;
     int64_t extent = s->flat ? ir_count(&root->type) : fastest < 0 ? 1 : root->type.dim[fastest];
     if (s->row)
         return 1;
@@ -237,7 +249,8 @@ static int choose_lanes(cg_emitter *e, const ir_value *root, const shape_of_work
     return extent < lanes ? (int)(extent < 1 ? 1 : extent) : lanes;
 }
 
-/* Reductions that v needs at its own index, as far as `left` looks reach: what is not found is done by itself. */
+/* Reductions that v needs at its own index, as far as `left` looks reach: what is not found is done
+ * by itself. */
 static void find_reduces(cg_emitter *e, const ir_value *v, int *left)
 {
     if (cg_is_leaf(e, v) || --*left < 0)
@@ -252,8 +265,8 @@ static void find_reduces(cg_emitter *e, const ir_value *v, int *left)
         find_reduces(e, v->def->operand[i], left);
 }
 
-/* The code of a map of plain expressions need not know how many elements there are, if there is no rest beside the lanes: an optimizer's
- * update then is one kernel for many parameters. */
+/* The code of a map of plain expressions need not know how many elements there are, if there is no
+ * rest beside the lanes: an optimizer's update then is one kernel for many parameters. */
 int cg_map_serves_any_extent(cg_emitter *e)
 {
     const ir_kernel *k = e->kernel;
@@ -272,7 +285,8 @@ int cg_map_serves_any_extent(cg_emitter *e)
 LLVMValueRef cg_map_tasks(cg_emitter *e)
 {
     cg_unit *u = e->u;
-    return LLVMBuildUDiv(u->b, LLVMBuildNSWAdd(u->b, e->extent, cg_i64(u, CHUNK - 1), ""), cg_i64(u, CHUNK), "");
+    return LLVMBuildUDiv(u->b, LLVMBuildNSWAdd(u->b, e->extent, cg_i64(u, CHUNK - 1), ""),
+                         cg_i64(u, CHUNK), "");
 }
 
 /* A task is a chunk of all elements. */
@@ -283,7 +297,8 @@ static void emit_any_extent(cg_emitter *e)
     e->lanes = e->any_extent;
     cg_loop task, loop;
     cg_loop_begin(e, &task, e->lo, e->hi, 1, true);
-    LLVMValueRef start = LLVMBuildNSWMul(u->b, task.i, cg_i64(u, CHUNK), ""), next = LLVMBuildNSWAdd(u->b, start, cg_i64(u, CHUNK), "");
+    LLVMValueRef start = LLVMBuildNSWMul(u->b, task.i, cg_i64(u, CHUNK), ""),
+                 next = LLVMBuildNSWAdd(u->b, start, cg_i64(u, CHUNK), "");
     LLVMValueRef end = cg_min(e, next, e->extent);
     cg_loop_begin(e, &loop, start, end, e->lanes, true);
     cg_var *v = cg_var_new(e, loop.i, IR_MAX_TENSOR_BYTES);

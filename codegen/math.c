@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Elementary functions as straight-line code on a scalar or a vector: exponentials, logarithms, powers and the error function
- * here, angles in math_angle.c.
+ * Elementary functions as straight-line code on a scalar or a vector: exponentials, logarithms,
+ * powers and the error function here, angles in math_angle.c.
  *
- * What is called often (exp, log, tanh, logistic, erf, …) is emitted in place, in f32 for f32. The rest becomes an internal
- * function a type and number of lanes, in f64 for both: f32 is widened, so that its error stays near half an ulp. No path
- * depends on a lane's value except the reduction of huge angles and the loop of rem. Denormal numbers count as zero, as they do at
- * run time. Error bounds: docs/numbers.md. */
+ * What is called often (exp, log, tanh, logistic, erf, …) is emitted in place, in f32 for f32. The
+ * rest becomes an internal function a type and number of lanes, in f64 for both: f32 is widened, so
+ * that its error stays near half an ulp. No path depends on a lane's value except the reduction of
+ * huge angles and the loop of rem. Denormal numbers count as zero, as they do at run time. Error
+ * bounds: docs/numbers.md. */
 #include "codegen/math.h"
 #include "codegen/math_tables.h"
 
@@ -23,7 +24,8 @@ V cg_m_num(const cg_m *m, double v)
 
 V cg_m_int(const cg_m *m, int64_t v)
 {
-    return cg_splat(m->u, LLVMConstInt(m->wide ? m->u->i64 : m->u->i32, (unsigned long long)v, 1), m->lanes);
+    return cg_splat(m->u, LLVMConstInt(m->wide ? m->u->i64 : m->u->i32, (unsigned long long)v, 1),
+                    m->lanes);
 }
 
 V cg_m_fma(const cg_m *m, V x, V y, V z)
@@ -104,7 +106,9 @@ static cg_two quick_two_sum(const cg_m *m, V x, V y)
     return (cg_two){s, SUB(y, SUB(s, x))};
 }
 
-#define POLY(name, x) (m->wide ? cg_m_poly(m, name##_64, COUNT(name##_64), x) : cg_m_poly(m, name##_32, COUNT(name##_32), x))
+#define POLY(name, x)                                       \
+    (m->wide ? cg_m_poly(m, name##_64, COUNT(name##_64), x) \
+             : cg_m_poly(m, name##_32, COUNT(name##_32), x))
 
 /* ---- Exponentials ---- */
 
@@ -123,7 +127,8 @@ static reduced reduce(const cg_m *m, V x, V tail)
 {
     const double *ln2 = m->wide ? ln2_64 : ln2_32;
     reduced e;
-    V k = cg_m_nearest(m, MUL(x, NUM(M_LOG2E)), &e.bits), r = FMA(k, NUM(-ln2[1]), FMA(k, NUM(-ln2[0]), x));
+    V k = cg_m_nearest(m, MUL(x, NUM(M_LOG2E)), &e.bits),
+      r = FMA(k, NUM(-ln2[1]), FMA(k, NUM(-ln2[0]), x));
     e.minus = minus_one(m, tail ? ADD(r, tail) : r);
     return e;
 }
@@ -264,7 +269,8 @@ static V log_parts(const cg_m *m, V f, V e)
     const double *ln2 = m->wide ? ln2_64 : ln2_32;
     V half = MUL(MUL(NUM(0.5), f), f);
     if (m->wide) {
-        V s = DIV(f, ADD(NUM(2), f)), z = MUL(s, s), r = MUL(z, cg_m_poly(m, log_64, COUNT(log_64), z));
+        V s = DIV(f, ADD(NUM(2), f)), z = MUL(s, s),
+          r = MUL(z, cg_m_poly(m, log_64, COUNT(log_64), z));
         V low = FMA(s, ADD(half, r), MUL(e, NUM(ln2[1])));
         return SUB(MUL(e, NUM(ln2[0])), SUB(SUB(half, low), f));
     }
@@ -355,7 +361,8 @@ static V pow_of(const cg_m *m, V x, V y)
     v = SELECT(EQ(a, zero), SELECT(up, zero, inf), v);
     v = SELECT(EQ(a, inf), SELECT(up, inf, zero), v);
     V unit = NUM(0x1p52), whole = SUB(ADD(b, unit), unit), half = MUL(b, NUM(0.5));
-    V large = LLVMBuildFCmp(B, LLVMRealOGE, b, unit, ""), larger = LLVMBuildFCmp(B, LLVMRealOGE, b, NUM(0x1p53), "");
+    V large = LLVMBuildFCmp(B, LLVMRealOGE, b, unit, ""),
+      larger = LLVMBuildFCmp(B, LLVMRealOGE, b, NUM(0x1p53), "");
     V is_whole = LLVMBuildOr(B, EQ(whole, b), large, "");
     V even = LLVMBuildOr(B, EQ(SUB(ADD(half, unit), unit), half), larger, "");
     V negative = LLVMBuildICmp(B, LLVMIntSLT, BITS(x), INT(0), "");
@@ -401,34 +408,47 @@ static const math_row rows[IR_OPS] = {
 
 static cg_m math_of(cg_unit *u, bool wide, int lanes)
 {
-    return (cg_m){u, lanes, wide, false, cg_vector(wide ? u->f64 : u->f32, lanes), cg_vector(wide ? u->i64 : u->i32, lanes)};
+    return (cg_m){u,
+                  lanes,
+                  wide,
+                  false,
+                  cg_vector(wide ? u->f64 : u->f32, lanes),
+                  cg_vector(wide ? u->i64 : u->i32, lanes)};
 }
 
 static cg_m math_like(cg_unit *u, V x)
 {
     LLVMTypeRef t = LLVMTypeOf(x);
     bool vector = LLVMGetTypeKind(t) == LLVMVectorTypeKind;
-    return math_of(u, (vector ? LLVMGetElementType(t) : t) == u->f64, vector ? (int)LLVMGetVectorSize(t) : 1);
+    return math_of(u, (vector ? LLVMGetElementType(t) : t) == u->f64,
+                   vector ? (int)LLVMGetVectorSize(t) : 1);
 }
 
 void cg_m_like_caller(cg_unit *u, LLVMValueRef f)
 {
-    static const char *const names[] = {"target-cpu", "target-features", "prefer-vector-width", "min-legal-vector-width"};
+    static const char *const names[] = {"target-cpu", "target-features", "prefer-vector-width",
+                                        "min-legal-vector-width"};
     LLVMValueRef caller = LLVMGetBasicBlockParent(LLVMGetInsertBlock(u->b));
     LLVMAttributeIndex function = (LLVMAttributeIndex)LLVMAttributeFunctionIndex;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        LLVMAttributeRef a = LLVMGetStringAttributeAtIndex(caller, function, names[i], (unsigned)strlen(names[i]));
+        LLVMAttributeRef a =
+            LLVMGetStringAttributeAtIndex(caller, function, names[i], (unsigned)strlen(names[i]));
         if (a)
             LLVMAddAttributeAtIndex(f, function, a);
     }
-    LLVMAddAttributeAtIndex(f, function, LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
-    LLVMAddAttributeAtIndex(f, function, LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("noinline", 8), 0));
+    LLVMAddAttributeAtIndex(
+        f, function,
+        LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
+    LLVMAddAttributeAtIndex(
+        f, function,
+        LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("noinline", 8), 0));
     LLVMSetLinkage(f, LLVMInternalLinkage);
 }
 
 static V function_for(cg_unit *u, ir_op op, const cg_m *outer, LLVMTypeRef type)
 {
-    const char *name = ir_format(u->arena, "%s_math_%s_%s_%d%s", u->prefix, ir_ops[op].name, outer->wide ? "f64" : "f32", outer->lanes, u->suffix);
+    const char *name = ir_format(u->arena, "%s_math_%s_%s_%d%s", u->prefix, ir_ops[op].name,
+                                 outer->wide ? "f64" : "f32", outer->lanes, u->suffix);
     V f = LLVMGetNamedFunction(u->module, name);
     if (f)
         return f;
@@ -465,18 +485,23 @@ static V lanes_from(cg_unit *u, V x, int from, int n)
         int lane = from + i < 0 ? 0 : from + i < have ? from + i : have - 1;
         order[i] = LLVMConstInt(u->i32, (unsigned long long)lane, 0);
     }
-    return LLVMBuildShuffleVector(u->b, x, LLVMGetPoison(LLVMTypeOf(x)), LLVMConstVector(order, (unsigned)n), "");
+    return LLVMBuildShuffleVector(u->b, x, LLVMGetPoison(LLVMTypeOf(x)),
+                                  LLVMConstVector(order, (unsigned)n), "");
 }
 
-/* Long vectors go through the function in pieces that registers hold: it need not exist at every length. */
+/* Long vectors go through the function in pieces that registers hold: it need not exist at every
+ * length. */
 static V call_in_pieces(cg_unit *u, ir_op op, V x, V y, int lanes, int piece)
 {
     V all = LLVMGetPoison(LLVMTypeOf(x)), order[1024];
     for (int from = 0; from < lanes; from += piece) {
-        V part = call_function(u, op, lanes_from(u, x, from, piece), y ? lanes_from(u, y, from, piece) : NULL);
+        V part = call_function(u, op, lanes_from(u, x, from, piece),
+                               y ? lanes_from(u, y, from, piece) : NULL);
         for (int i = 0; i < lanes; i++)
-            order[i] = LLVMConstInt(u->i32, (unsigned long long)(i >= from && i < from + piece ? lanes + i : i), 0);
-        all = LLVMBuildShuffleVector(u->b, all, lanes_from(u, part, -from, lanes), LLVMConstVector(order, (unsigned)lanes), "");
+            order[i] = LLVMConstInt(
+                u->i32, (unsigned long long)(i >= from && i < from + piece ? lanes + i : i), 0);
+        all = LLVMBuildShuffleVector(u->b, all, lanes_from(u, part, -from, lanes),
+                                     LLVMConstVector(order, (unsigned)lanes), "");
     }
     return all;
 }
@@ -494,5 +519,7 @@ LLVMValueRef cg_math(cg_unit *u, ir_op op, LLVMValueRef x, LLVMValueRef y)
     if (rows[op].in_place)
         return rows[op].emit(&m, x, y);
     int piece = 2 * u->target->vector_bytes / 8;
-    return m.lanes > piece ? call_in_pieces(u, op, x, ir_ops[op].operands == 2 ? y : NULL, m.lanes, piece) : call_function(u, op, x, y);
+    return m.lanes > piece
+               ? call_in_pieces(u, op, x, ir_ops[op].operands == 2 ? y : NULL, m.lanes, piece)
+               : call_function(u, op, x, y);
 }

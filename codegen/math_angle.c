@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Elementary functions of angles and their inverses, inverse hyperbolic functions, and the remainder. All but rem see f64 only. */
+ * Elementary functions of angles and their inverses, inverse hyperbolic functions, and the
+ * remainder. All but rem see f64 only. */
 #include "codegen/math.h"
 #include "codegen/math_tables.h"
 
@@ -21,13 +22,16 @@ static V shifted_word(cg_unit *u, V table, V word, V shift)
     V pair[2];
     for (int i = 0; i < 2; i++) {
         V at = LLVMBuildAdd(u->b, word, cg_i64(u, i), "");
-        pair[i] = LLVMBuildLoad2(u->b, u->i64, LLVMBuildInBoundsGEP2(u->b, u->i64, table, &at, 1, ""), "");
+        pair[i] = LLVMBuildLoad2(u->b, u->i64,
+                                 LLVMBuildInBoundsGEP2(u->b, u->i64, table, &at, 1, ""), "");
     }
-    return cg_intrinsic(u, "llvm.fshl", (LLVMTypeRef[]){u->i64}, 1, (V[]){pair[0], pair[1], shift}, 3);
+    return cg_intrinsic(u, "llvm.fshl", (LLVMTypeRef[]){u->i64}, 1, (V[]){pair[0], pair[1], shift},
+                        3);
 }
 
-/* x = m 2^e with an integer m of 53 bits; the fraction of m 2^e 2/pi / 4 in 192 bits: of 2/pi, only the bits from e - 2 on count.
- * Returns the upper 128 bits below the two that say the quadrant, as a signed number, and the quadrant. */
+/* x = m 2^e with an integer m of 53 bits; the fraction of m 2^e 2/pi / 4 in 192 bits: of 2/pi, only
+ * the bits from e - 2 on count. Returns the upper 128 bits below the two that say the quadrant, as
+ * a signed number, and the quadrant. */
 static V big_fraction(cg_unit *u, V x, V *q)
 {
     LLVMBuilderRef b = u->b;
@@ -35,20 +39,25 @@ static V big_fraction(cg_unit *u, V x, V *q)
     V bits = LLVMBuildBitCast(b, x, u->i64, ""), mask = cg_i64(u, (1ll << 52) - 1);
     V m = LLVMBuildOr(b, LLVMBuildAnd(b, bits, mask, ""), cg_i64(u, 1ll << 52), "");
     V field = LLVMBuildAnd(b, LLVMBuildLShr(b, bits, cg_i64(u, 52), ""), cg_i64(u, 2047), "");
-    V from = LLVMBuildSub(b, field, cg_i64(u, 1075 + 2 - 64), ""); /* the table has 64 zeros in front */
-    V first = LLVMBuildLShr(b, from, cg_i64(u, 6), ""), shift = LLVMBuildAnd(b, from, cg_i64(u, 63), "");
+    /* The table has 64 zeros in front. */
+    V from = LLVMBuildSub(b, field, cg_i64(u, 1075 + 2 - 64), "");
+    V first = LLVMBuildLShr(b, from, cg_i64(u, 6), ""),
+      shift = LLVMBuildAnd(b, from, cg_i64(u, 63), "");
     V table = cg_data_of(u, two_over_pi, sizeof two_over_pi), product[3];
     for (int i = 0; i < 3; i++) {
         V w = shifted_word(u, table, LLVMBuildAdd(b, first, cg_i64(u, i), ""), shift);
-        product[i] = LLVMBuildMul(b, LLVMBuildZExt(b, m, wide, ""), LLVMBuildZExt(b, w, wide, ""), "");
+        product[i] =
+            LLVMBuildMul(b, LLVMBuildZExt(b, m, wide, ""), LLVMBuildZExt(b, w, wide, ""), "");
     }
     V sixty_four = LLVMConstInt(wide, 64, 0), sixty_two = LLVMConstInt(wide, 62, 0);
     V high = LLVMBuildAdd(b, LLVMBuildShl(b, product[0], sixty_four, ""), product[1], "");
     high = LLVMBuildAdd(b, high, LLVMBuildLShr(b, product[2], sixty_four, ""), "");
     V low = LLVMBuildZExt(b, LLVMBuildTrunc(b, product[2], u->i64, ""), wide, "");
-    V fraction = LLVMBuildOr(b, LLVMBuildShl(b, high, LLVMConstInt(wide, 2, 0), ""), LLVMBuildLShr(b, low, sixty_two, ""), "");
+    V fraction = LLVMBuildOr(b, LLVMBuildShl(b, high, LLVMConstInt(wide, 2, 0), ""),
+                             LLVMBuildLShr(b, low, sixty_two, ""), "");
     V top = LLVMBuildTrunc(b, LLVMBuildLShr(b, high, LLVMConstInt(wide, 126, 0), ""), u->i64, "");
-    V up = LLVMBuildTrunc(b, LLVMBuildLShr(b, fraction, LLVMConstInt(wide, 127, 0), ""), u->i64, "");
+    V up =
+        LLVMBuildTrunc(b, LLVMBuildLShr(b, fraction, LLVMConstInt(wide, 127, 0), ""), u->i64, "");
     *q = LLVMBuildAdd(b, top, up, ""); /* the nearest: a fraction above a half is negative */
     return fraction;
 }
@@ -60,13 +69,17 @@ static cg_two fraction_to_angle(const cg_m *m, V fraction)
     LLVMTypeRef wide = LLVMIntTypeInContext(u->ll, 128);
     V zero = LLVMConstNull(wide), negative = LLVMBuildICmp(B, LLVMIntSLT, fraction, zero, "");
     V a = SELECT(negative, LLVMBuildNeg(B, fraction, ""), fraction);
-    V lead = cg_intrinsic(u, "llvm.ctlz", (LLVMTypeRef[]){wide}, 1, (V[]){a, LLVMConstNull(u->i1)}, 2);
-    lead = SELECT(LLVMBuildICmp(B, LLVMIntUGT, lead, LLVMConstInt(wide, 100, 0), ""), LLVMConstInt(wide, 100, 0), lead);
+    V lead =
+        cg_intrinsic(u, "llvm.ctlz", (LLVMTypeRef[]){wide}, 1, (V[]){a, LLVMConstNull(u->i1)}, 2);
+    lead = SELECT(LLVMBuildICmp(B, LLVMIntUGT, lead, LLVMConstInt(wide, 100, 0), ""),
+                  LLVMConstInt(wide, 100, 0), lead);
     a = LLVMBuildShl(B, a, lead, "");
     V part[2]; /* 53 bits each: conversion is exact */
     for (int i = 0; i < 2; i++) {
-        V word = LLVMBuildTrunc(B, LLVMBuildLShr(B, a, LLVMConstInt(wide, i ? 22 : 75, 0), ""), u->i64, "");
-        part[i] = LLVMBuildSIToFP(B, LLVMBuildAnd(B, word, cg_i64(u, (1ll << 53) - 1), ""), u->f64, "");
+        V word = LLVMBuildTrunc(B, LLVMBuildLShr(B, a, LLVMConstInt(wide, i ? 22 : 75, 0), ""),
+                                u->i64, "");
+        part[i] =
+            LLVMBuildSIToFP(B, LLVMBuildAnd(B, word, cg_i64(u, (1ll << 53) - 1), ""), u->f64, "");
     }
     V field = LLVMBuildSub(B, cg_i64(u, 1023), LLVMBuildTrunc(B, lead, u->i64, ""), "");
     V scale = FLOATS(LLVMBuildShl(B, field, cg_i64(u, 52), ""));
@@ -128,7 +141,8 @@ static void big_lanes(const cg_m *m, V x, V *slot)
     V one = LLVMBuildLoad2(B, u->f64, lane_pointer(m, lanes, i), "");
     cg_m scalar = {u, 1, true, false, u->f64, u->i64};
     V size = cg_m_call(&scalar, "llvm.fabs", one, NULL);
-    V big = LLVMBuildAnd(B, GT(size, LLVMConstReal(u->f64, BIG)), LT(size, LLVMConstReal(u->f64, INFINITY)), "");
+    V big = LLVMBuildAnd(B, GT(size, LLVMConstReal(u->f64, BIG)),
+                         LT(size, LLVMConstReal(u->f64, INFINITY)), "");
     LLVMBuildCondBr(B, big, block[1], block[2]);
     LLVMPositionBuilderAtEnd(B, block[1]);
     V lo = lane_pointer(m, slot[1], i), q = lane_pointer(m, slot[2], i);
@@ -137,7 +151,8 @@ static void big_lanes(const cg_m *m, V x, V *slot)
     LLVMBuildBr(B, block[2]);
     LLVMPositionBuilderAtEnd(B, block[2]);
     V next = LLVMBuildAdd(B, i, cg_i64(u, 1), "");
-    LLVMBuildCondBr(B, LLVMBuildICmp(B, LLVMIntSLT, next, cg_i64(u, m->lanes), ""), block[0], block[3]);
+    LLVMBuildCondBr(B, LLVMBuildICmp(B, LLVMIntSLT, next, cg_i64(u, m->lanes), ""), block[0],
+                    block[3]);
     LLVMAddIncoming(i, (V[]){zero, next}, (LLVMBasicBlockRef[]){before, block[2]}, 2);
     LLVMPositionBuilderAtEnd(B, block[3]);
 }
@@ -186,7 +201,8 @@ static void sin_cos(const cg_m *m, const angle *r, V *sine, V *cosine)
 {
     V z = MUL(r->hi, r->hi), half = MUL(NUM(0.5), z), one = SUB(NUM(1), half);
     V s = MUL(MUL(r->hi, z), cg_m_poly(m, sin_64, COUNT(sin_64), z));
-    *sine = ADD(r->hi, ADD(s, FMA(NEG(half), r->lo, r->lo))); /* cos r = 1 - z / 2 is enough for the tail */
+    /* Cos r = 1 - z / 2 is enough for the tail. */
+    *sine = ADD(r->hi, ADD(s, FMA(NEG(half), r->lo, r->lo)));
     V c = FMA(MUL(z, z), cg_m_poly(m, cos_64, COUNT(cos_64), z), MUL(NEG(r->hi), r->lo));
     *cosine = ADD(one, ADD(SUB(SUB(NUM(1), one), half), c));
 }
@@ -287,10 +303,13 @@ V cg_m_acos(const cg_m *m, V x, V unused)
 /* atan(a / b) for a, b >= 0, not both infinite. */
 static V atan_ratio(const cg_m *m, V a, V b)
 {
-    V zero = NUM(0), high = GT(a, MUL(b, NUM(2.414213562373095))), middle = GT(a, MUL(b, NUM(0.4142135623730951)));
-    V over = SELECT(high, NEG(b), SELECT(middle, SUB(a, b), a)), under = SELECT(high, a, SELECT(middle, ADD(a, b), b));
+    V zero = NUM(0), high = GT(a, MUL(b, NUM(2.414213562373095))),
+      middle = GT(a, MUL(b, NUM(0.4142135623730951)));
+    V over = SELECT(high, NEG(b), SELECT(middle, SUB(a, b), a)),
+      under = SELECT(high, a, SELECT(middle, ADD(a, b), b));
     V t = DIV(over, SELECT(EQ(under, zero), NUM(1), under)), z = MUL(t, t);
-    V base = SELECT(high, NUM(pi_2[0]), SELECT(middle, NUM(pi_4[0]), zero)), rest = SELECT(high, NUM(pi_2[1]), SELECT(middle, NUM(pi_4[1]), zero));
+    V base = SELECT(high, NUM(pi_2[0]), SELECT(middle, NUM(pi_4[0]), zero)),
+      rest = SELECT(high, NUM(pi_2[1]), SELECT(middle, NUM(pi_4[1]), zero));
     V tail = FMA(MUL(t, z), cg_m_poly(m, atan_64, COUNT(atan_64), z), rest);
     return ADD(base, ADD(t, tail));
 }
@@ -309,7 +328,8 @@ V cg_m_atan2(const cg_m *m, V y, V x)
     b = SELECT(both, NUM(1), b);
     /* Sums shall not overflow, differences not be denormal. */
     V larger = SELECT(GT(a, b), a, b);
-    V scale = SELECT(GT(larger, NUM(0x1p1000)), NUM(0x1p-100), SELECT(LT(larger, NUM(0x1p-800)), NUM(0x1p200), NUM(1)));
+    V scale = SELECT(GT(larger, NUM(0x1p1000)), NUM(0x1p-100),
+                     SELECT(LT(larger, NUM(0x1p-800)), NUM(0x1p200), NUM(1)));
     V r = atan_ratio(m, MUL(a, scale), MUL(b, scale));
     V left = LLVMBuildICmp(B, LLVMIntSLT, BITS(x), INT(0), "");
     r = SELECT(left, SUB(NUM(pi_1[0]), SUB(r, NUM(pi_1[1]))), r);
@@ -352,12 +372,15 @@ V cg_m_rem(const cg_m *m, V x, V y)
 {
     cg_unit *u = m->u;
     V a = ABS(x), b = ABS(y), inf = NUM(INFINITY), zero = NUM(0);
-    V bad = LLVMBuildOr(B, LLVMBuildFCmp(B, LLVMRealUEQ, b, zero, ""), LLVMBuildNot(B, LT(a, inf), ""), "");
+    V bad = LLVMBuildOr(B, LLVMBuildFCmp(B, LLVMRealUEQ, b, zero, ""),
+                        LLVMBuildNot(B, LT(a, inf), ""), "");
     V start = SELECT(bad, zero, a);
     int64_t exponents = m->wide ? 0x7ffll << 52 : 0xffll << 23;
     V function = LLVMGetBasicBlockParent(LLVMGetInsertBlock(B));
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(B), loop = LLVMAppendBasicBlockInContext(u->ll, function, ""),
-                      body = LLVMAppendBasicBlockInContext(u->ll, function, ""), done = LLVMAppendBasicBlockInContext(u->ll, function, "");
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(B),
+                      loop = LLVMAppendBasicBlockInContext(u->ll, function, ""),
+                      body = LLVMAppendBasicBlockInContext(u->ll, function, ""),
+                      done = LLVMAppendBasicBlockInContext(u->ll, function, "");
     b = SELECT(bad, NUM(1), b);
     V fraction = LLVMBuildAnd(B, BITS(b), INT(~exponents), "");
     LLVMBuildBr(B, loop);

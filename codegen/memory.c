@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What LLVM's C API lacks: a say in what happens when LLVM gets no memory. It cannot go on then, and aborts. Memory comes to it from
- * operator new and from malloc, and each of the two has a handler, a C++ function. Both are looked up by their names, which are those
- * of the Itanium C++ ABI; where LLVM is linked so that they are not found, it aborts as before. */
+ * What LLVM's C API lacks: a say in what happens when LLVM gets no memory. It cannot go on then,
+ * and aborts. Memory comes to it from operator new and from malloc, and each of the two has a
+ * handler, a C++ function. Both are looked up by their names, which are those of the Itanium C++
+ * ABI; where LLVM is linked so that they are not found, it aborts as before. */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "codegen/codegen.h"
 
@@ -23,7 +24,8 @@ static void on_bad_alloc(void *user, const char *reason, bool crash_report)
 void cg_on_out_of_memory(void (*f)(void))
 {
     set_new_handler *set = (set_new_handler *)dlsym(RTLD_DEFAULT, "_ZSt15set_new_handlerPFvvE");
-    install_bad_alloc *install = (install_bad_alloc *)dlsym(RTLD_DEFAULT, "_ZN4llvm31install_bad_alloc_error_handlerEPFvPvPKcbES0_");
+    install_bad_alloc *install = (install_bad_alloc *)dlsym(
+        RTLD_DEFAULT, "_ZN4llvm31install_bad_alloc_error_handlerEPFvPvPKcbES0_");
     if (set)
         set(f);
     if (install)

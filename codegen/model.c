@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The model's descriptor (gradc_rt_model and all it points at) as constant data of the object, and the functions of the header, each a
- * call of the runtime with the descriptor. Structs are literal LLVM structs; natural alignment makes them those of gradc_rt.h, which is
- * checked. */
+ * The model's descriptor (gradc_rt_model and all it points at) as constant data of the object, and
+ * the functions of the header, each a call of the runtime with the descriptor. Structs are literal
+ * LLVM structs; natural alignment makes them those of gradc_rt.h, which is checked. */
 #include "codegen/model.h"
 #include "include/gradc_rt.h"
 
@@ -61,7 +61,9 @@ static LLVMValueRef record(cg_unit *u, LLVMValueRef *field, int n, size_t size)
         BUG("a record of %d fields is not what the runtime has", n);
     return r;
 }
-#define RECORD(u, type, ...) record((u), (LLVMValueRef[]){__VA_ARGS__}, sizeof((LLVMValueRef[]){__VA_ARGS__}) / sizeof(LLVMValueRef), sizeof(type))
+#define RECORD(u, type, ...)                   \
+    record((u), (LLVMValueRef[]){__VA_ARGS__}, \
+           sizeof((LLVMValueRef[]){__VA_ARGS__}) / sizeof(LLVMValueRef), sizeof(type))
 
 /* ---- States ---- */
 
@@ -78,22 +80,29 @@ static LLVMValueRef state_record(cg_unit *u, const cg_model *m, int i)
     bool keeps = m->r->embed && s->kind <= IR_COUNTER && s->init && !is_zero(s->init);
     if (s->order.n && s->kind == IR_GRAD)
         BUG("the gradient %s is not row-major", s->name);
-    LLVMValueRef tensor = RECORD(u, gradc_rt_tensor, text(u, s->name), numbers(u, s->type.dim, s->type.rank), i32(u, (uint32_t)s->type.rank),
-                                 i32(u, (uint32_t)s->type.dtype), i32(u, s->kind == IR_PARAM && s->trainable), u64(u, (uint64_t)ir_bytes(&s->type)),
-                                 u64(u, (uint64_t)m->grad_of[i]));
+    LLVMValueRef tensor =
+        RECORD(u, gradc_rt_tensor, text(u, s->name), numbers(u, s->type.dim, s->type.rank),
+               i32(u, (uint32_t)s->type.rank), i32(u, (uint32_t)s->type.dtype),
+               i32(u, s->kind == IR_PARAM && s->trainable), u64(u, (uint64_t)ir_bytes(&s->type)),
+               u64(u, (uint64_t)m->grad_of[i]));
     return RECORD(u, gradc_rt_state, tensor, i32(u, (uint32_t)s->kind), i32(u, 0), cg_i64(u, s->at),
-                  keeps ? cg_data_of(u, s->init->data, (size_t)ir_bytes(&s->type)) : null(u), numbers(u, s->order.v, s->order.n));
+                  keeps ? cg_data_of(u, s->init->data, (size_t)ir_bytes(&s->type)) : null(u),
+                  numbers(u, s->order.v, s->order.n));
 }
-_Static_assert(IR_PARAM == 0 && IR_STAT == 1 && IR_SLOT == 2 && IR_COUNTER == 3 && IR_GRAD == 4 && IR_SAVED == 5, "kinds are the runtime's");
+_Static_assert(IR_PARAM == 0 && IR_STAT == 1 && IR_SLOT == 2 && IR_COUNTER == 3 && IR_GRAD == 4 &&
+                   IR_SAVED == 5,
+               "kinds are the runtime's");
 _Static_assert(SIZE_MAX == UINT64_MAX && (uint64_t)-1 == SIZE_MAX, "-1 is no place for both");
 
 /* ---- Entries ---- */
 
 static LLVMValueRef port_record(cg_unit *u, const cg_port *p)
 {
-    return RECORD(u, gradc_rt_port, text(u, p->name), i32(u, (uint32_t)p->part), i32(u, (uint32_t)p->member), i32(u, (uint32_t)p->type->dtype),
-                  i32(u, (uint32_t)p->type->rank), numbers(u, p->type->dim, p->type->rank), u64(u, (uint64_t)ir_bytes(p->type)), u64(u, p->needed_by),
-                  cg_i64(u, p->fallback), i32(u, p->one), i32(u, 0));
+    return RECORD(u, gradc_rt_port, text(u, p->name), i32(u, (uint32_t)p->part),
+                  i32(u, (uint32_t)p->member), i32(u, (uint32_t)p->type->dtype),
+                  i32(u, (uint32_t)p->type->rank), numbers(u, p->type->dim, p->type->rank),
+                  u64(u, (uint64_t)ir_bytes(p->type)), u64(u, p->needed_by), cg_i64(u, p->fallback),
+                  i32(u, p->one), i32(u, 0));
 }
 
 /* Ports and names of checks are the same at every level. */
@@ -119,18 +128,21 @@ static shared_parts parts_of(cg_unit *u, const cg_entry *e)
     return s;
 }
 
-static LLVMValueRef levels(cg_unit *u, const cg_model *m, const cg_target *const *level, int nlevels, const LLVMValueRef *body)
+static LLVMValueRef levels(cg_unit *u, const cg_model *m, const cg_target *const *level,
+                           int nlevels, const LLVMValueRef *body)
 {
     int n = m->r->nspecs * CG_ENTRIES;
     shared_parts *parts = ir_array(u->arena, shared_parts, n);
     for (int i = 0; i < n; i++)
         parts[i] = parts_of(u, &m->entry[i]);
-    LLVMValueRef *rows = ir_array(u->arena, LLVMValueRef, nlevels), *entries = ir_array(u->arena, LLVMValueRef, n);
+    LLVMValueRef *rows = ir_array(u->arena, LLVMValueRef, nlevels),
+                 *entries = ir_array(u->arena, LLVMValueRef, n);
     for (int l = 0; l < nlevels; l++) {
         for (int i = 0; i < n; i++) {
             const cg_entry *e = &m->entry[i];
-            entries[i] = RECORD(u, gradc_rt_entry, e->f ? body[l * n + i] : null(u), parts[i].ports, i32(u, (uint32_t)e->nports), i32(u, e->parallel),
-                                u64(u, e->always), parts[i].checks, u64(u, (uint64_t)parts[i].nchecks));
+            entries[i] = RECORD(u, gradc_rt_entry, e->f ? body[l * n + i] : null(u), parts[i].ports,
+                                i32(u, (uint32_t)e->nports), i32(u, e->parallel), u64(u, e->always),
+                                parts[i].checks, u64(u, (uint64_t)parts[i].nchecks));
         }
         rows[l] = RECORD(u, gradc_rt_level, u64(u, level[l]->cpu_bits), array(u, entries, n));
     }
@@ -166,29 +178,36 @@ static LLVMValueRef defaults(cg_unit *u, const cg_model *m)
 }
 
 /* The descriptor; *states: its table of states. */
-static LLVMValueRef descriptor(cg_unit *u, const cg_model *m, LLVMValueRef tables, LLVMValueRef *states)
+static LLVMValueRef descriptor(cg_unit *u, const cg_model *m, LLVMValueRef tables,
+                               LLVMValueRef *states)
 {
     LLVMValueRef *state = ir_array(u->arena, LLVMValueRef, m->states.count + 1);
     for (int i = 0; i < m->states.count; i++)
         state[i] = state_record(u, m, i);
     *states = array(u, state, m->states.count);
     const cg_object *o = m->o;
-    return global(u, RECORD(u, gradc_rt_model, i32(u, GRADC_RT_ABI), i32(u, sizeof(gradc_rt_model)), u64(u, o->id),
-                            text(u, m->r->name ? m->r->name : m->r->spec[0].module->name), *states, i32(u, (uint32_t)m->states.count),
-                            i32(u, (uint32_t)m->nparams), cg_i64(u, m->state_bytes), cg_i64(u, m->scratch_bytes), cg_i64(u, m->grad_at),
-                            cg_i64(u, m->grad_count), cg_i64(u, o->sizes.arena), tables,
-                            i32(u, (uint32_t)LLVMGetArrayLength2(LLVMGlobalGetValueType(tables))),
-                            i32(u, (uint32_t)m->r->nspecs), i32(u, (uint32_t)o->part[CG_INPUTS].count), i32(u, (uint32_t)m->r->ndims), dims(u, m),
-                            dim_names(u, m), defaults(u, m), i32(u, (uint32_t)o->part[CG_HYPER].count), i32(u, (uint32_t)m->seed_state)));
+    return global(
+        u, RECORD(u, gradc_rt_model, i32(u, GRADC_RT_ABI), i32(u, sizeof(gradc_rt_model)),
+                  u64(u, o->id), text(u, m->r->name ? m->r->name : m->r->spec[0].module->name),
+                  *states, i32(u, (uint32_t)m->states.count), i32(u, (uint32_t)m->nparams),
+                  cg_i64(u, m->state_bytes), cg_i64(u, m->scratch_bytes), cg_i64(u, m->grad_at),
+                  cg_i64(u, m->grad_count), cg_i64(u, o->sizes.arena), tables,
+                  i32(u, (uint32_t)LLVMGetArrayLength2(LLVMGlobalGetValueType(tables))),
+                  i32(u, (uint32_t)m->r->nspecs), i32(u, (uint32_t)o->part[CG_INPUTS].count),
+                  i32(u, (uint32_t)m->r->ndims), dims(u, m), dim_names(u, m), defaults(u, m),
+                  i32(u, (uint32_t)o->part[CG_HYPER].count), i32(u, (uint32_t)m->seed_state)));
 }
 
 /* ---- Functions ---- */
 
-static LLVMValueRef begin(cg_unit *u, const cg_model *m, const char *name, LLVMTypeRef result, LLVMTypeRef *param, int n)
+static LLVMValueRef begin(cg_unit *u, const cg_model *m, const char *name, LLVMTypeRef result,
+                          LLVMTypeRef *param, int n)
 {
-    LLVMValueRef f = LLVMAddFunction(u->module, ir_format(u->arena, "%s_%s", m->o->prefix, name), LLVMFunctionType(result, param, (unsigned)n, 0));
-    LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                            LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
+    LLVMValueRef f = LLVMAddFunction(u->module, ir_format(u->arena, "%s_%s", m->o->prefix, name),
+                                     LLVMFunctionType(result, param, (unsigned)n, 0));
+    LLVMAddAttributeAtIndex(
+        f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+        LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
     LLVMPositionBuilderAtEnd(u->b, LLVMAppendBasicBlockInContext(u->ll, f, ""));
     return f;
 }
@@ -210,13 +229,18 @@ static void end(cg_unit *u, LLVMTypeRef result, const char *callee, LLVMValueRef
         LLVMBuildRet(u->b, call);
 }
 
-/* PREFIX_name(…) is gradc_rt_callee(…). types: a letter a parameter (p pointer, s size, i int), the result's first (v: nothing). */
-static void forward_to(cg_unit *u, const cg_model *m, const char *name, const char *callee, const char *types)
+/* PREFIX_name(…) is gradc_rt_callee(…). types: a letter a parameter (p pointer, s size, i int), the
+ * result's first (v: nothing). */
+static void forward_to(cg_unit *u, const cg_model *m, const char *name, const char *callee,
+                       const char *types)
 {
     LLVMTypeRef type[8] = {u->nothing};
     int n = (int)strlen(types);
     for (int i = 0; i < n; i++)
-        type[i] = types[i] == 'p' ? u->ptr : types[i] == 's' ? u->i64 : types[i] == 'i' ? u->i32 : u->nothing;
+        type[i] = types[i] == 'p'   ? u->ptr
+                  : types[i] == 's' ? u->i64
+                  : types[i] == 'i' ? u->i32
+                                    : u->nothing;
     LLVMValueRef f = begin(u, m, name, type[0], type + 1, n - 1), arg[8];
     for (int i = 1; i < n; i++)
         arg[i - 1] = LLVMGetParam(f, (unsigned)i - 1);
@@ -238,7 +262,8 @@ static void emit_calls(cg_unit *u, const cg_model *m)
             n++;
         LLVMTypeRef param[4] = {u->ptr, u->ptr, u->ptr, u->ptr};
         LLVMValueRef f = begin(u, m, cg_entry_names[e], u->i32, param, n);
-        LLVMValueRef arg[2 + CG_PARTS] = {LLVMGetParam(f, 0), i32(u, (uint32_t)e), null(u), null(u), null(u), null(u), null(u)};
+        LLVMValueRef arg[2 + CG_PARTS] = {
+            LLVMGetParam(f, 0), i32(u, (uint32_t)e), null(u), null(u), null(u), null(u), null(u)};
         for (int i = 1; i < n; i++)
             arg[2 + taken[e][i - 1]] = LLVMGetParam(f, (unsigned)i);
         end(u, u->i32, "gradc_rt_call", arg, 2 + CG_PARTS);
@@ -252,15 +277,19 @@ static void emit_queries(cg_unit *u, const cg_model *m, LLVMValueRef states)
     LLVMValueRef f = begin(u, m, "param", u->ptr, &u->i64, 1), i = LLVMGetParam(f, 0);
     LLVMValueRef at = LLVMBuildMul(u->b, i, cg_i64(u, sizeof(gradc_rt_state)), "");
     LLVMValueRef tensor = LLVMBuildGEP2(u->b, u->i8, states, &at, 1, "");
-    LLVMBuildRet(u->b, LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntULT, i, cg_i64(u, m->nparams), ""), tensor, null(u), ""));
+    LLVMBuildRet(
+        u->b, LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntULT, i, cg_i64(u, m->nparams), ""),
+                              tensor, null(u), ""));
 }
 
-void cg_emit_model(cg_unit *u, const cg_model *m, const cg_target *const *level, int nlevels, const LLVMValueRef *body)
+void cg_emit_model(cg_unit *u, const cg_model *m, const cg_target *const *level, int nlevels,
+                   const LLVMValueRef *body)
 {
     LLVMValueRef states, model = descriptor(u, m, levels(u, m, level, nlevels, body), &states);
     LLVMTypeRef param[4] = {u->ptr, u->ptr, u->i64, u->ptr};
     LLVMValueRef f = begin(u, m, "init", u->i32, param, 4);
-    LLVMValueRef arg[5] = {LLVMGetParam(f, 0), model, LLVMGetParam(f, 1), LLVMGetParam(f, 2), LLVMGetParam(f, 3)};
+    LLVMValueRef arg[5] = {LLVMGetParam(f, 0), model, LLVMGetParam(f, 1), LLVMGetParam(f, 2),
+                           LLVMGetParam(f, 3)};
     end(u, u->i32, "gradc_rt_init", arg, 5);
     forward_to(u, m, "fini", "gradc_rt_fini", "vp");
     emit_calls(u, m);

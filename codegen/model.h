@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A model on its way out: what header.c writes and model.c puts into the object, gathered by tables.c. */
+ * A model on its way out: what header.c writes and model.c puts into the object, gathered by
+ * tables.c. */
 #ifndef GRADC_CODEGEN_MODEL_H
 #define GRADC_CODEGEN_MODEL_H
 
@@ -36,7 +37,8 @@ typedef struct cg_model {
     ir_loc place;                 /* the file, for messages */
     cg_object *o;
     cg_entry *entry;              /* [nspecs][CG_ENTRIES] */
-    IR_LIST(const ir_state *) states; /* those of the object, in the order of gradc_rt_model.state; of the first module */
+    /* Those of the object, in the order of gradc_rt_model.state; of the first module. */
+    IR_LIST(const ir_state *) states;
     int nparams;
     int64_t state_bytes, scratch_bytes;
     int64_t grad_at, grad_count, grad_element;
@@ -47,9 +49,10 @@ typedef struct cg_model {
 /* tables.c: NULL and reported if it cannot be. */
 cg_model *cg_model_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r);
 
-/* model.c: gradc_rt_model and the functions of the header. body: [nlevels][nspecs][CG_ENTRIES], NULL where there is none; levels best
- * first. */
-void cg_emit_model(cg_unit *u, const cg_model *m, const cg_target *const *level, int nlevels, const LLVMValueRef *body);
+/* model.c: gradc_rt_model and the functions of the header. body: [nlevels][nspecs][CG_ENTRIES],
+ * NULL where there is none; levels best first. */
+void cg_emit_model(cg_unit *u, const cg_model *m, const cg_target *const *level, int nlevels,
+                   const LLVMValueRef *body);
 
 /* header.c */
 const char *cg_header(const cg_model *m);

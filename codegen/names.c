@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Names from a model in generated text. A member's name must compile as C99 and C++17 after any standard header and with the
- * compiler's own macros (`linux` and `unix` among them); comments hold the original, escaped. */
+ * Names from a model in generated text. A member's name must compile as C99 and C++17 after any
+ * standard header and with the compiler's own macros (`linux` and `unix` among them); comments hold
+ * the original, escaped. */
 #include "codegen/names.h"
 
 #include <stdarg.h>
@@ -18,35 +19,52 @@ void cg_print(cg_text *t, const char *format, ...)
         IR_PUSH(t->arena, t, *s);
 }
 
-/* Words that are no names: keywords of C and C++, and object-like macros of the standard headers and of compilers. */
+/* Words that are no names: keywords of C and C++, and object-like macros of the standard headers
+ * and of compilers. */
 static const char reserved[] =
     /* C, C23 included */
-    " auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short"
-    " signed sizeof static struct switch typedef union unsigned void volatile while alignas alignof bool constexpr false nullptr static_assert"
-    " thread_local true typeof typeof_unqual _Alignas _Alignof _Atomic _Bool _Complex _Decimal128 _Decimal32 _Decimal64 _Generic _Imaginary"
-    " _Noreturn _Static_assert _Thread_local _BitInt _Float16 _Float32 _Float64 _Float128 asm fortran"
+    " auto break case char const continue default do double else enum extern float for goto if "
+    "inline int long register restrict return short"
+    " signed sizeof static struct switch typedef union unsigned void volatile while alignas "
+    "alignof bool constexpr false nullptr static_assert"
+    " thread_local true typeof typeof_unqual _Alignas _Alignof _Atomic _Bool _Complex _Decimal128 "
+    "_Decimal32 _Decimal64 _Generic _Imaginary"
+    " _Noreturn _Static_assert _Thread_local _BitInt _Float16 _Float32 _Float64 _Float128 asm "
+    "fortran"
     /* C++ up to 20 */
-    " and and_eq bitand bitor catch char8_t char16_t char32_t class co_await co_return co_yield compl concept const_cast consteval constinit"
-    " decltype delete dynamic_cast explicit export friend mutable namespace new noexcept not not_eq operator or or_eq private protected public"
-    " reinterpret_cast requires static_cast template this throw try typeid typename using virtual wchar_t xor xor_eq"
+    " and and_eq bitand bitor catch char8_t char16_t char32_t class co_await co_return co_yield "
+    "compl concept const_cast consteval constinit"
+    " decltype delete dynamic_cast explicit export friend mutable namespace new noexcept not "
+    "not_eq operator or or_eq private protected public"
+    " reinterpret_cast requires static_cast template this throw try typeid typename using virtual "
+    "wchar_t xor xor_eq"
     /* types that the structs use: in C++ a member would hide them */
     " int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t"
     /* standard headers */
-    " NULL NDEBUG complex imaginary I errno EDOM EILSEQ ERANGE math_errhandling HUGE_VAL HUGE_VALF HUGE_VALL INFINITY NAN MATH_ERRNO"
-    " MATH_ERREXCEPT BUFSIZ EOF FILENAME_MAX FOPEN_MAX L_tmpnam TMP_MAX stdin stdout stderr EXIT_SUCCESS EXIT_FAILURE RAND_MAX MB_CUR_MAX"
-    " MB_LEN_MAX CHAR_BIT CHAR_MIN CHAR_MAX SCHAR_MIN SCHAR_MAX UCHAR_MAX SHRT_MIN SHRT_MAX USHRT_MAX INT_MIN INT_MAX UINT_MAX LONG_MIN"
-    " LONG_MAX ULONG_MAX LLONG_MIN LLONG_MAX ULLONG_MAX CLOCKS_PER_SEC TIME_UTC WEOF DECIMAL_DIG SIG_DFL SIG_ERR SIG_IGN SIGABRT SIGFPE SIGILL"
-    " SIGINT SIGSEGV SIGTERM SIZE_MAX PTRDIFF_MIN PTRDIFF_MAX INTPTR_MIN INTPTR_MAX UINTPTR_MAX INTMAX_MIN INTMAX_MAX UINTMAX_MAX WCHAR_MIN"
-    " WCHAR_MAX WINT_MIN WINT_MAX SIG_ATOMIC_MIN SIG_ATOMIC_MAX noreturn unreachable assert offsetof setjmp va_arg va_copy va_end va_start"
+    " NULL NDEBUG complex imaginary I errno EDOM EILSEQ ERANGE math_errhandling HUGE_VAL HUGE_VALF "
+    "HUGE_VALL INFINITY NAN MATH_ERRNO"
+    " MATH_ERREXCEPT BUFSIZ EOF FILENAME_MAX FOPEN_MAX L_tmpnam TMP_MAX stdin stdout stderr "
+    "EXIT_SUCCESS EXIT_FAILURE RAND_MAX MB_CUR_MAX"
+    " MB_LEN_MAX CHAR_BIT CHAR_MIN CHAR_MAX SCHAR_MIN SCHAR_MAX UCHAR_MAX SHRT_MIN SHRT_MAX "
+    "USHRT_MAX INT_MIN INT_MAX UINT_MAX LONG_MIN"
+    " LONG_MAX ULONG_MAX LLONG_MIN LLONG_MAX ULLONG_MAX CLOCKS_PER_SEC TIME_UTC WEOF DECIMAL_DIG "
+    "SIG_DFL SIG_ERR SIG_IGN SIGABRT SIGFPE SIGILL"
+    " SIGINT SIGSEGV SIGTERM SIZE_MAX PTRDIFF_MIN PTRDIFF_MAX INTPTR_MIN INTPTR_MAX UINTPTR_MAX "
+    "INTMAX_MIN INTMAX_MAX UINTMAX_MAX WCHAR_MIN"
+    " WCHAR_MAX WINT_MIN WINT_MAX SIG_ATOMIC_MIN SIG_ATOMIC_MAX noreturn unreachable assert "
+    "offsetof setjmp va_arg va_copy va_end va_start"
     /* POSIX, as far as likely */
-    " environ EPERM ENOENT EINTR EIO EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY EEXIST ENOTDIR EISDIR EINVAL EPIPE st_atime st_mtime st_ctime"
+    " environ EPERM ENOENT EINTR EIO EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY EEXIST ENOTDIR EISDIR "
+    "EINVAL EPIPE st_atime st_mtime st_ctime"
     " sa_handler sa_sigaction si_pid si_value si_addr"
     /* compilers */
     " linux unix i386 arm mips sparc sun vax hpux ";
 
 /* Beginnings of families of such macros, followed by capitals, digits and _. */
-static const char *const families[] = {"FLT_", "DBL_", "LDBL_", "FE_", "FP_", "LC_", "SEEK_", "M_", "INT8_", "INT16_", "INT32_", "INT64_", "UINT8_",
-                                       "UINT16_", "UINT32_", "UINT64_", "INT_", "UINT_", "ATOMIC_", "GRADC_", "_"};
+static const char *const families[] = {
+    "FLT_",    "DBL_",    "LDBL_",  "FE_",    "FP_",     "LC_",    "SEEK_",
+    "M_",      "INT8_",   "INT16_", "INT32_", "INT64_",  "UINT8_", "UINT16_",
+    "UINT32_", "UINT64_", "INT_",   "UINT_",  "ATOMIC_", "GRADC_", "_"};
 
 static bool is_capital(const char *s)
 {
@@ -61,16 +79,19 @@ static bool is_reserved(const char *s)
             return true;
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         size_t k = strlen(families[i]);
-        if (!strncmp(s, families[i], k) && s[k] && is_capital(s) && !(s[0] == '_' && s[1] >= '0' && s[1] <= '9'))
+        if (!strncmp(s, families[i], k) && s[k] && is_capital(s) &&
+            !(s[0] == '_' && s[1] >= '0' && s[1] <= '9'))
             return true;
     }
-    return (!strncmp(s, "PRI", 3) || !strncmp(s, "SCN", 3)) && s[3] && strchr("dioxXu", s[3]) && is_capital(s + 4);
+    return (!strncmp(s, "PRI", 3) || !strncmp(s, "SCN", 3)) && s[3] && strchr("dioxXu", s[3]) &&
+           is_capital(s + 4);
 }
 
 bool cg_is_identifier(const char *s)
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
-    return *s && strchr(letters, *s) && !s[strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789")];
+    return *s && strchr(letters, *s) &&
+           !s[strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789")];
 }
 
 static bool is_word(char c)
@@ -98,9 +119,21 @@ const char *cg_clean(ir_arena *arena, const char *raw, const char *digit)
 
 const char *cg_clean_prefix(ir_arena *arena, const char *raw)
 {
-    /* PREFIX_init and others must be no function of the system or the runtime, and PREFIX_ begins no reserved name. */
-    static const char *const theirs[] = {"gradc_rt", "sem", "mtx", "cnd", "pthread_mutex", "pthread_cond", "pthread_attr", "pthread_rwlock",
-                                         "pthread_spin", "pthread_barrier", "pthread_mutexattr", "pthread_condattr", "pthread_rwlockattr",
+    /* PREFIX_init and others must be no function of the system or the runtime, and PREFIX_ begins
+     * no reserved name. */
+    static const char *const theirs[] = {"gradc_rt",
+                                         "sem",
+                                         "mtx",
+                                         "cnd",
+                                         "pthread_mutex",
+                                         "pthread_cond",
+                                         "pthread_attr",
+                                         "pthread_rwlock",
+                                         "pthread_spin",
+                                         "pthread_barrier",
+                                         "pthread_mutexattr",
+                                         "pthread_condattr",
+                                         "pthread_rwlockattr",
                                          "pthread_barrierattr"};
     const char *s = cg_clean(arena, raw, "model_");
     if (*s == '_')

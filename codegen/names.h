@@ -18,7 +18,8 @@ typedef struct cg_names {
 bool cg_is_member_name(ir_arena *arena, const char *s);
 /* The member for a raw name: renamed or cleaned, and unlike all taken before. */
 const char *cg_field(cg_names *n, const char *raw, const char *digit);
-/* The raw name as it may stand in a comment or a string: printable ASCII, nothing that ends a comment or begins a trigraph. */
+/* The raw name as it may stand in a comment or a string: printable ASCII, nothing that ends a
+ * comment or begins a trigraph. */
 const char *cg_quoted(ir_arena *arena, const char *raw);
 bool cg_is_identifier(const char *s);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * From an LLVM module to bytes: a short pipeline of passes, since the code comes with its vectors, then LLVM's code generator. */
+ * From an LLVM module to bytes: a short pipeline of passes, since the code comes with its vectors,
+ * then LLVM's code generator. */
 #include "codegen/target.h"
 
 #include <llvm-c/Analysis.h>
@@ -11,10 +12,14 @@
 #include <string.h>
 
 static const char *const pipelines[] = {
-    "function(sroa,instsimplify)", /* what instruction selection gets has no unfolded constants: on some vectors of them it never ends */
+    /* What instruction selection gets has no unfolded constants: on some vectors of them it never
+     * ends. */
+    "function(sroa,instsimplify)",
     "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg)",
-    "function(sroa,early-cse,instcombine<no-verify-fixpoint>,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,simplifycfg)",
-    "function(sroa,early-cse,instcombine<no-verify-fixpoint>,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,simplifycfg,loop(loop-reduce))",
+    "function(sroa,early-cse,instcombine<no-verify-fixpoint>,loop-mssa(licm),gvn,instcombine<no-"
+    "verify-fixpoint>,simplifycfg)",
+    "function(sroa,early-cse,instcombine<no-verify-fixpoint>,loop-mssa(licm),gvn,instcombine<no-"
+    "verify-fixpoint>,simplifycfg,loop(loop-reduce))",
 };
 
 static void on_fatal_error(const char *reason)
@@ -40,14 +45,17 @@ static void set_attribute(cg_unit *u, LLVMValueRef f, const char *name, const ch
 {
     unsigned n = (unsigned)strlen(name);
     if (!LLVMGetStringAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, name, n))
-        LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                                LLVMCreateStringAttribute(u->ll, name, n, value, (unsigned)strlen(value)));
+        LLVMAddAttributeAtIndex(
+            f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+            LLVMCreateStringAttribute(u->ll, name, n, value, (unsigned)strlen(value)));
 }
 
 void cg_mark_functions(cg_unit *u)
 {
     for (LLVMValueRef f = LLVMGetFirstFunction(u->module); f; f = LLVMGetNextFunction(f)) {
-        if (LLVMIsDeclaration(f) || LLVMGetStringAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, "tune-cpu", 8))
+        if (LLVMIsDeclaration(f) ||
+            LLVMGetStringAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                                          "tune-cpu", 8))
             continue; /* of another level */
         set_attribute(u, f, "tune-cpu", u->target->tune);
         set_attribute(u, f, "target-cpu", u->target->cpu);
@@ -55,16 +63,21 @@ void cg_mark_functions(cg_unit *u)
     }
 }
 
-/* LLVM's fast instruction selection, which is that of level 0, makes of a select of two floats a blend of 16 bytes that reads its first operand
- * from memory, where there may be 4. A freeze is no load, and costs a move. */
+/* LLVM's fast instruction selection, which is that of level 0, makes of a select of two floats a
+ * blend of 16 bytes that reads its first operand from memory, where there may be 4. A freeze is no
+ * load, and costs a move. */
 static void freeze_selected_loads(cg_unit *u)
 {
     LLVMBuilderRef b = LLVMCreateBuilderInContext(u->ll);
     for (LLVMValueRef f = LLVMGetFirstFunction(u->module); f; f = LLVMGetNextFunction(f))
-        for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(f); block; block = LLVMGetNextBasicBlock(block))
-            for (LLVMValueRef i = LLVMGetFirstInstruction(block); i; i = LLVMGetNextInstruction(i)) {
+        for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(f); block;
+             block = LLVMGetNextBasicBlock(block))
+            for (LLVMValueRef i = LLVMGetFirstInstruction(block); i;
+                 i = LLVMGetNextInstruction(i)) {
                 LLVMTypeKind type = LLVMGetTypeKind(LLVMTypeOf(i));
-                if (!LLVMIsASelectInst(i) || (type != LLVMFloatTypeKind && type != LLVMDoubleTypeKind) || !LLVMIsALoadInst(LLVMGetOperand(i, 1)))
+                if (!LLVMIsASelectInst(i) ||
+                    (type != LLVMFloatTypeKind && type != LLVMDoubleTypeKind) ||
+                    !LLVMIsALoadInst(LLVMGetOperand(i, 1)))
                     continue;
                 LLVMPositionBuilderBefore(b, i);
                 LLVMSetOperand(i, 1, LLVMBuildFreeze(b, LLVMGetOperand(i, 1), ""));
@@ -92,7 +105,8 @@ LLVMMemoryBufferRef cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assem
     char *message = NULL;
     LLVMMemoryBufferRef buffer = NULL;
     LLVMModuleRef copy = LLVMCloneModule(u->module); /* emitting changes a module */
-    if (LLVMTargetMachineEmitToMemoryBuffer(machine, copy, assembly ? LLVMAssemblyFile : LLVMObjectFile, &message, &buffer))
+    if (LLVMTargetMachineEmitToMemoryBuffer(
+            machine, copy, assembly ? LLVMAssemblyFile : LLVMObjectFile, &message, &buffer))
         BUG("LLVM emits nothing: %s", message);
     LLVMDisposeModule(copy);
     return buffer;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * From the LLVM modules of a unit and its parts to one object. LLVM's work on a module is nearly all that compiling costs, and modules
- * of contexts of their own do not touch each other: each is a job, threads take one after the other. */
+ * From the LLVM modules of a unit and its parts to one object. LLVM's work on a module is nearly
+ * all that compiling costs, and modules of contexts of their own do not touch each other: each is a
+ * job, threads take one after the other. */
 #include "codegen/target.h"
 
 #include <llvm-c/BitReader.h>
@@ -44,12 +45,14 @@ static int helpers_for(int jobs)
     return (jobs < most ? jobs : most) - 1;
 }
 
-const void *cg_emit_parts(cg_unit *u, const cg_target *t, LLVMTargetMachineRef machine, int level, size_t *size)
+const void *cg_emit_parts(cg_unit *u, const cg_target *t, LLVMTargetMachineRef machine, int level,
+                          size_t *size)
 {
     work w = {.n = u->nparts + 1, .level = level, .pass = ir_current_pass};
     w.job = ir_array(u->arena, job, w.n);
     for (int i = 0; i < w.n; i++) /* the unit's own module last: it is the smallest */
-        w.job[i] = (job){i < u->nparts ? u->part[i] : u, i < u->nparts ? cg_machine(u->ctx, t, level) : machine, NULL};
+        w.job[i] = (job){i < u->nparts ? u->part[i] : u,
+                         i < u->nparts ? cg_machine(u->ctx, t, level) : machine, NULL};
     const void **object = ir_array(u->arena, const void *, w.n);
     pthread_t thread[MOST_THREADS];
     int started = 0, helpers = helpers_for(w.n);
@@ -66,9 +69,11 @@ const void *cg_emit_parts(cg_unit *u, const cg_target *t, LLVMTargetMachineRef m
 void cg_link_parts(cg_unit *u)
 {
     for (; u->nparts; u->nparts--) {
-        LLVMMemoryBufferRef bitcode = LLVMWriteBitcodeToMemoryBuffer(u->part[u->nparts - 1]->module);
+        LLVMMemoryBufferRef bitcode =
+            LLVMWriteBitcodeToMemoryBuffer(u->part[u->nparts - 1]->module);
         LLVMModuleRef module = NULL;
-        bool bad = LLVMParseBitcodeInContext2(u->ll, bitcode, &module) || LLVMLinkModules2(u->module, module);
+        bool bad = LLVMParseBitcodeInContext2(u->ll, bitcode, &module) ||
+                   LLVMLinkModules2(u->module, module);
         LLVMDisposeMemoryBuffer(bitcode);
         if (bad)
             BUG("LLVM does not link the parts of %s", u->prefix);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Where an entry's time goes. With cg_request.profile the first worker reads the processor's cycle counter around each kernel that it
- * runs and around each wait for the others, and adds the difference to a counter of that place: an array of the object,
- * PREFIX_profile, in the order of cg_object.profile. Such an object is for measuring: the array is a global, against the rule
- * that code touches the caller's memory only. */
+ * Where an entry's time goes. With cg_request.profile the first worker reads the processor's cycle
+ * counter around each kernel that it runs and around each wait for the others, and adds the
+ * difference to a counter of that place: an array of the object, PREFIX_profile, in the order of
+ * cg_object.profile. Such an object is for measuring: the array is a global, against the rule that
+ * code touches the caller's memory only. */
 #include "codegen/codegen.h"
 #include "codegen/emit.h"
 
@@ -32,7 +33,8 @@ static void gather(words *w, const ir_value *v, int depth)
     if (w->count == SEEN)
         return;
     w->seen[w->count++] = inst;
-    bool known = (ir_ops[inst->op].traits & IR_MOVES) && inst->op != IR_OP_gather && inst->op != IR_OP_pad && inst->op != IR_OP_concat;
+    bool known = (ir_ops[inst->op].traits & IR_MOVES) && inst->op != IR_OP_gather &&
+                 inst->op != IR_OP_pad && inst->op != IR_OP_concat;
     for (int i = 0; i < w->found; i++)
         known |= w->op[i] == inst->op;
     if (!known)
@@ -52,7 +54,11 @@ static const char *describe(ir_arena *arena, const ir_kernel *k)
             text = ir_format(arena, "%s %s", text, ir_type_text(arena, &k->core->operand[i]->type));
     }
     for (int i = 0; i < k->roots.count; i++) {
-        text = ir_format(arena, "%s%s%s", text, i ? " " : *text ? " -> " : "", ir_type_text(arena, &k->roots.items[i]->type));
+        text = ir_format(arena, "%s%s%s", text,
+                         i       ? " "
+                         : *text ? " -> "
+                                 : "",
+                         ir_type_text(arena, &k->roots.items[i]->type));
         gather(&w, k->roots.items[i], 0);
     }
     for (int i = 0; i < w.found; i++)
@@ -75,17 +81,23 @@ static double flops(const ir_kernel *k)
     if (k->kind != IR_KERNEL_CONTRACTION)
         return 0;
     if (k->core->op == IR_OP_convolution)
-        n *= (double)ir_count(&k->core->operand[1]->type) / (double)k->core->operand[1]->type.dim[IR_ATTR(k->core, convolution)->rhs.v[0]];
+        n *= (double)ir_count(&k->core->operand[1]->type) /
+             (double)k->core->operand[1]->type.dim[IR_ATTR(k->core, convolution)->rhs.v[0]];
     else
         for (int i = 0; i < IR_ATTR(k->core, dot_general)->lhs_contract.n; i++)
-            n *= (double)k->core->operand[0]->type.dim[IR_ATTR(k->core, dot_general)->lhs_contract.v[i]];
+            n *= (double)k->core->operand[0]
+                     ->type.dim[IR_ATTR(k->core, dot_general)->lhs_contract.v[i]];
     return n * (double)ir_count(&k->core->result[0]->type);
 }
 
 int cg_profile_place(cg_unit *u, const ir_kernel *k)
 {
     const ir_inst *inst = !k ? NULL : k->core ? k->core : k->roots.items[0]->def;
-    cg_place place = {.entry = u->entry, .kind = "wait", .what = "for the other workers", .origin = "", .phase = ""};
+    cg_place place = {.entry = u->entry,
+                      .kind = "wait",
+                      .what = "for the other workers",
+                      .origin = "",
+                      .phase = ""};
     for (int i = 0; !k && i < u->profile->count; i++) /* an entry's waits are one place */
         if (u->profile->items[i].entry == u->entry && !strcmp(u->profile->items[i].kind, "wait"))
             return i;
@@ -109,10 +121,12 @@ LLVMValueRef cg_profile_begin(cg_unit *u)
 void cg_profile_end(cg_unit *u, LLVMValueRef begin, int number, LLVMValueRef first)
 {
     if (!u->counters) {
-        u->counters = LLVMAddGlobal(u->module, LLVMArrayType2(u->i64, CG_PLACES), ir_format(u->arena, "%s_profile", u->prefix));
+        u->counters = LLVMAddGlobal(u->module, LLVMArrayType2(u->i64, CG_PLACES),
+                                    ir_format(u->arena, "%s_profile", u->prefix));
         LLVMSetInitializer(u->counters, LLVMConstNull(LLVMArrayType2(u->i64, CG_PLACES)));
     }
-    LLVMValueRef used = LLVMBuildSub(u->b, cg_profile_begin(u), begin, ""), at = cg_gep(u, u->counters, cg_i64(u, 8 * (int64_t)number));
+    LLVMValueRef used = LLVMBuildSub(u->b, cg_profile_begin(u), begin, ""),
+                 at = cg_gep(u, u->counters, cg_i64(u, 8 * (int64_t)number));
     used = LLVMBuildSelect(u->b, first, used, cg_i64(u, 0), "");
     LLVMBuildAtomicRMW(u->b, LLVMAtomicRMWBinOpAdd, at, used, LLVMAtomicOrderingMonotonic, 0);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Kernels of ops that are no expression at an index: scatter, sort, cumulative. Each is cut into tasks along dimensions in which
- * its parts do not touch; lanes run along the innermost dimension in storage where that is such a one. */
+ * Kernels of ops that are no expression at an index: scatter, sort, cumulative. Each is cut into
+ * tasks along dimensions in which its parts do not touch; lanes run along the innermost dimension
+ * in storage where that is such a one. */
 #include "codegen/emit.h"
 
 enum {
@@ -20,7 +21,8 @@ typedef struct parts {
     int lanes;
     int64_t chunk, chunks;  /* of the lanes' dimension */
     int64_t tasks;
-    LLVMValueRef start, end, last; /* of the lanes' loop in this task: whole vectors; last: i1, this task does the rest too */
+    /* Of the lanes' loop in this task: whole vectors; last: i1, this task does the rest too. */
+    LLVMValueRef start, end, last;
 } parts;
 
 static int lanes_for(cg_emitter *e, ir_dtype t, int64_t extent)
@@ -115,7 +117,8 @@ static void for_lanes(cg_emitter *e, const parts *p, cg_index *at, body *f, void
 }
 
 /* A loop for each dimension of t that `skip` does not name, then the lanes. */
-static void for_dims(cg_emitter *e, const parts *p, const ir_type *t, const bool *skip, int d, cg_index *at, body *f, void *user)
+static void for_dims(cg_emitter *e, const parts *p, const ir_type *t, const bool *skip, int d,
+                     cg_index *at, body *f, void *user)
 {
     while (d < t->rank && (skip[d] || d == p->lane))
         d++;
@@ -185,7 +188,8 @@ static void update_slice(cg_emitter *e, scattering *s, cg_index *at)
     for (int j = 0; j < s->a->dims.n; j++) {
         int d = (int)s->a->dims.v[j];
         where[s->leading] = cg_of(j);
-        LLVMValueRef v = LLVMBuildIntCast2(u->b, cg_at(e, index, where), u->i64, ir_is_signed(index->type.dtype), "");
+        LLVMValueRef v = LLVMBuildIntCast2(u->b, cg_at(e, index, where), u->i64,
+                                           ir_is_signed(index->type.dtype), "");
         LLVMValueRef fits = LLVMBuildICmp(u->b, LLVMIntULT, v, cg_i64(u, root->type.dim[d]), "");
         inside = inside ? LLVMBuildAnd(u->b, inside, fits, "") : fits;
         at[d] = cg_opaque(e, v, root->type.dim[d] - 1);
@@ -236,7 +240,10 @@ static bool same_argument(const cg_emitter *e, const ir_value *x, const ir_value
 static int64_t scatter_kernel(cg_emitter *e, const ir_inst *inst)
 {
     parts p = {.root = inst->result[0]};
-    scattering s = {.p = &p, .inst = inst, .a = IR_ATTR(inst, scatter), .leading = inst->operand[1]->type.rank - 1};
+    scattering s = {.p = &p,
+                    .inst = inst,
+                    .a = IR_ATTR(inst, scatter),
+                    .leading = inst->operand[1]->type.rank - 1};
     cg_index at[IR_MAX_RANK];
     const ir_type *t = &p.root->type;
     if (ir_count(t) == 0)
@@ -297,7 +304,8 @@ static void accumulate(cg_emitter *e, void *user, cg_index *at)
         i = cg_plus(&i, extent - 1);
     }
     at[s->a->axis] = i;
-    LLVMValueRef before = LLVMBuildLoad2(u->b, type, total, ""), x = cg_as_vector(e, cg_at(e, s->inst->operand[0], at));
+    LLVMValueRef before = LLVMBuildLoad2(u->b, type, total, ""),
+                 x = cg_as_vector(e, cg_at(e, s->inst->operand[0], at));
     LLVMValueRef after = cg_combine(e, s->a->combine, t, before, x);
     LLVMBuildStore(u->b, after, total);
     cg_store(e, s->root, at, s->a->exclusive ? before : after);
@@ -325,9 +333,9 @@ static int64_t cumulative_kernel(cg_emitter *e, const ir_inst *inst)
     return p.tasks;
 }
 
-/* ---- Sort ----
- * Each row's keys are first written where its sorted ones will be, then a merge sort from below moves their numbers between two
- * buffers; at the end each result takes its elements from its operand in that order. */
+/* ---- Sort ---- Each row's keys are first written where its sorted ones will be, then a merge sort
+ * from below moves their numbers between two buffers; at the end each result takes its elements
+ * from its operand in that order. */
 
 typedef struct sorting {
     const ir_inst *inst;
@@ -341,7 +349,8 @@ typedef struct sorting {
 static LLVMValueRef number_at(cg_emitter *e, const sorting *s, LLVMValueRef which, LLVMValueRef i)
 {
     cg_unit *u = e->u;
-    LLVMValueRef at = LLVMBuildAdd(u->b, LLVMBuildMul(u->b, which, cg_i64(u, s->extent), ""), i, "");
+    LLVMValueRef at =
+        LLVMBuildAdd(u->b, LLVMBuildMul(u->b, which, cg_i64(u, s->extent), ""), i, "");
     return LLVMBuildInBoundsGEP2(u->b, u->i64, s->buffer, &at, 1, "");
 }
 
@@ -364,16 +373,20 @@ static LLVMValueRef stands_before(cg_emitter *e, const sorting *s, LLVMValueRef 
     }
     if (!ir_is_float(t))
         return LLVMBuildICmp(b, ir_is_signed(t) ? LLVMIntSLT : LLVMIntULT, x, y, "");
-    LLVMValueRef only_y = LLVMBuildAnd(b, LLVMBuildFCmp(b, LLVMRealORD, x, x, ""), LLVMBuildFCmp(b, LLVMRealUNO, y, y, ""), "");
+    LLVMValueRef only_y = LLVMBuildAnd(b, LLVMBuildFCmp(b, LLVMRealORD, x, x, ""),
+                                       LLVMBuildFCmp(b, LLVMRealUNO, y, y, ""), "");
     return LLVMBuildOr(b, LLVMBuildFCmp(b, LLVMRealOLT, x, y, ""), only_y, "");
 }
 
-/* Numbers left … middle-1 and middle … right-1 of buffer `from`, both in order, go to the other one in order. */
-static void merge(cg_emitter *e, const sorting *s, LLVMValueRef from, LLVMValueRef left, LLVMValueRef middle, LLVMValueRef right)
+/* Numbers left … middle-1 and middle … right-1 of buffer `from`, both in order, go to the other one
+ * in order. */
+static void merge(cg_emitter *e, const sorting *s, LLVMValueRef from, LLVMValueRef left,
+                  LLVMValueRef middle, LLVMValueRef right)
 {
     cg_unit *u = e->u;
     LLVMBuilderRef b = u->b;
-    LLVMValueRef next[2] = {cg_local(e, u->i64), cg_local(e, u->i64)}, last = cg_i64(u, s->extent - 1), i[2], number[2], key[2];
+    LLVMValueRef next[2] = {cg_local(e, u->i64), cg_local(e, u->i64)},
+                 last = cg_i64(u, s->extent - 1), i[2], number[2], key[2];
     LLVMValueRef other = LLVMBuildSub(b, cg_i64(u, 1), from, "");
     LLVMBuildStore(b, left, next[0]);
     LLVMBuildStore(b, middle, next[1]);
@@ -385,9 +398,12 @@ static void merge(cg_emitter *e, const sorting *s, LLVMValueRef from, LLVMValueR
         key[k] = key_of(e, s, number[k]);
     }
     /* The left one, unless it is used up or the right one must stand before it. */
-    LLVMValueRef none = LLVMBuildICmp(b, LLVMIntSGE, i[0], middle, ""), some = LLVMBuildICmp(b, LLVMIntSLT, i[1], right, "");
-    LLVMValueRef take = LLVMBuildAnd(b, some, LLVMBuildOr(b, none, stands_before(e, s, key[1], key[0]), ""), "");
-    LLVMBuildStore(b, LLVMBuildSelect(b, take, number[1], number[0], ""), number_at(e, s, other, loop.i));
+    LLVMValueRef none = LLVMBuildICmp(b, LLVMIntSGE, i[0], middle, ""),
+                 some = LLVMBuildICmp(b, LLVMIntSLT, i[1], right, "");
+    LLVMValueRef take =
+        LLVMBuildAnd(b, some, LLVMBuildOr(b, none, stands_before(e, s, key[1], key[0]), ""), "");
+    LLVMBuildStore(b, LLVMBuildSelect(b, take, number[1], number[0], ""),
+                   number_at(e, s, other, loop.i));
     LLVMValueRef one = LLVMBuildZExt(b, take, u->i64, "");
     LLVMBuildStore(b, LLVMBuildAdd(b, i[0], LLVMBuildSub(b, cg_i64(u, 1), one, ""), ""), next[0]);
     LLVMBuildStore(b, LLVMBuildAdd(b, i[1], one, ""), next[1]);
@@ -409,19 +425,24 @@ static void sort_row(cg_emitter *e, void *user, cg_index *at)
     while ((s->extent - 1) >> passes)
         passes++;
     cg_loop_begin(e, &loop, zero, cg_i64(u, passes), 1, false);
-    LLVMValueRef run = LLVMBuildShl(u->b, cg_i64(u, 1), loop.i, ""), twice = LLVMBuildShl(u->b, run, cg_i64(u, 1), "");
+    LLVMValueRef run = LLVMBuildShl(u->b, cg_i64(u, 1), loop.i, ""),
+                 twice = LLVMBuildShl(u->b, run, cg_i64(u, 1), "");
     LLVMValueRef from = LLVMBuildAnd(u->b, loop.i, cg_i64(u, 1), "");
-    LLVMValueRef count = LLVMBuildUDiv(u->b, LLVMBuildAdd(u->b, extent, LLVMBuildSub(u->b, twice, cg_i64(u, 1), ""), ""), twice, "");
+    LLVMValueRef count = LLVMBuildUDiv(
+        u->b, LLVMBuildAdd(u->b, extent, LLVMBuildSub(u->b, twice, cg_i64(u, 1), ""), ""), twice,
+        "");
     cg_loop_begin(e, &merges, zero, count, 1, true);
     LLVMValueRef left = LLVMBuildMul(u->b, merges.i, twice, "");
-    merge(e, s, from, left, cg_min(e, LLVMBuildAdd(u->b, left, run, ""), extent), cg_min(e, LLVMBuildAdd(u->b, left, twice, ""), extent));
+    merge(e, s, from, left, cg_min(e, LLVMBuildAdd(u->b, left, run, ""), extent),
+          cg_min(e, LLVMBuildAdd(u->b, left, twice, ""), extent));
     cg_loop_end(e, &merges);
     cg_loop_end(e, &loop);
     cg_index i = cg_loop_count(e, &loop, s->extent), source[IR_MAX_RANK];
     for (int d = 0; d < s->keys->type.rank; d++)
         source[d] = at[d];
     at[s->axis] = i;
-    LLVMValueRef number = LLVMBuildLoad2(u->b, u->i64, number_at(e, s, cg_i64(u, passes & 1), loop.i), "");
+    LLVMValueRef number =
+        LLVMBuildLoad2(u->b, u->i64, number_at(e, s, cg_i64(u, passes & 1), loop.i), "");
     source[s->axis] = cg_opaque(e, number, s->extent - 1);
     for (int k = 0; k < s->inst->nresults; k++)
         cg_store(e, s->inst->result[k], at, cg_at(e, s->inst->operand[k], source));
@@ -432,7 +453,10 @@ static int64_t sort_kernel(cg_emitter *e, const ir_inst *inst)
 {
     cg_unit *u = e->u;
     const ir_type *t = &inst->result[0]->type;
-    sorting s = {.inst = inst, .keys = inst->result[0], .axis = IR_ATTR(inst, sort)->axis, .descending = IR_ATTR(inst, sort)->descending != 0};
+    sorting s = {.inst = inst,
+                 .keys = inst->result[0],
+                 .axis = IR_ATTR(inst, sort)->axis,
+                 .descending = IR_ATTR(inst, sort)->descending != 0};
     s.extent = t->dim[s.axis];
     int64_t tasks = ir_single_tasks(inst);
     if (tasks == 0)

@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Gathers what a model is outside its code: the members of the header's structs, the ports of each entry and when they are needed, and
- * the arena. The arena holds, each 64-aligned: the context, the state block, scratch. The state block holds parameters and statistics,
- * optimizer slots and counters, the gradients as one block without gaps, and what forward_train leaves for backward; of that every
- * specialisation has its own, at the same place. States that no entry of the object uses are left out, parameters aside. */
+ * Gathers what a model is outside its code: the members of the header's structs, the ports of each
+ * entry and when they are needed, and the arena. The arena holds, each 64-aligned: the context, the
+ * state block, scratch. The state block holds parameters and statistics, optimizer slots and
+ * counters, the gradients as one block without gaps, and what forward_train leaves for backward; of
+ * that every specialisation has its own, at the same place. States that no entry of the object uses
+ * are left out, parameters aside. */
 #include "codegen/model.h"
 #include "include/gradc_rt.h"
 
 #include <string.h>
 
-const char *const cg_entry_names[CG_ENTRIES] = {"forward", "forward_train", "backward", "update", "step"};
-const int cg_member_order[CG_ENTRIES] = {GRADC_RT_FORWARD_TRAIN, GRADC_RT_STEP, GRADC_RT_FORWARD, GRADC_RT_BACKWARD, GRADC_RT_UPDATE};
-_Static_assert(CG_ENTRIES == (int)GRADC_RT_KINDS && CG_INPUTS == (int)GRADC_RT_INPUT && CG_COTANGENTS == (int)GRADC_RT_COTANGENT &&
-                   CG_HYPER == (int)GRADC_RT_HYPER && CG_OUTPUTS == (int)GRADC_RT_OUTPUT && CG_INPUT_GRADS == (int)GRADC_RT_INPUT_GRAD,
+const char *const cg_entry_names[CG_ENTRIES] = {"forward", "forward_train", "backward", "update",
+                                                "step"};
+const int cg_member_order[CG_ENTRIES] = {GRADC_RT_FORWARD_TRAIN, GRADC_RT_STEP, GRADC_RT_FORWARD,
+                                         GRADC_RT_BACKWARD, GRADC_RT_UPDATE};
+_Static_assert(CG_ENTRIES == (int)GRADC_RT_KINDS && CG_INPUTS == (int)GRADC_RT_INPUT &&
+                   CG_COTANGENTS == (int)GRADC_RT_COTANGENT && CG_HYPER == (int)GRADC_RT_HYPER &&
+                   CG_OUTPUTS == (int)GRADC_RT_OUTPUT && CG_INPUT_GRADS == (int)GRADC_RT_INPUT_GRAD,
                "parts are the runtime's sources");
-_Static_assert((int)IR_BOOL == GRADC_RT_BOOL && (int)IR_I64 == GRADC_RT_I64 && (int)IR_U64 == GRADC_RT_U64 && (int)IR_F64 == GRADC_RT_F64,
+_Static_assert((int)IR_BOOL == GRADC_RT_BOOL && (int)IR_I64 == GRADC_RT_I64 &&
+                   (int)IR_U64 == GRADC_RT_U64 && (int)IR_F64 == GRADC_RT_F64,
                "element types are the runtime's");
 
 enum { ALIGN = 64, REST = 63 /* the bit of updates and of results from 63 on */ };
@@ -52,10 +58,13 @@ static bool add_member(cg_model *m, int spec, const ir_port *p, bool result)
     int i = find_member(part, p->name);
     if (i < 0) {
         if (part->count == (int)GRADC_RT_MAX_PORTS) {
-            ir_report(m->ctx, IR_ERROR, &m->place, "a model has at most %u inputs and outputs each", GRADC_RT_MAX_PORTS);
+            ir_report(m->ctx, IR_ERROR, &m->place, "a model has at most %u inputs and outputs each",
+                      GRADC_RT_MAX_PORTS);
             return false;
         }
-        cg_member member = {.name = p->name, .type = ir_array(m->arena, const ir_type *, m->r->nspecs), .dim_names = p->dim_names};
+        cg_member member = {.name = p->name,
+                            .type = ir_array(m->arena, const ir_type *, m->r->nspecs),
+                            .dim_names = p->dim_names};
         for (int k = 0; k < m->r->nranges && part == &m->o->part[CG_INPUTS]; k++)
             if (!strcmp(m->r->range[k].name, p->name))
                 member.range = &m->r->range[k];
@@ -74,7 +83,8 @@ static bool gather_members(cg_model *m)
             const ir_func *f = m->entry[s * CG_ENTRIES + cg_member_order[e]].f;
             for (int i = 0; f && i < f->params.count + f->results.count; i++) {
                 bool result = i >= f->params.count;
-                const ir_port *p = result ? &f->results.items[i - f->params.count] : &f->params.items[i];
+                const ir_port *p =
+                    result ? &f->results.items[i - f->params.count] : &f->params.items[i];
                 if (p->bind == IR_INPUT && !add_member(m, s, p, result))
                     return false;
             }
@@ -108,7 +118,8 @@ static bool name_members(cg_model *m)
     m->o->ndims = r->ndims;
     m->o->dim_field = ir_array(m->arena, const char *, r->ndims + 1);
     for (int part = 0; part < CG_PARTS; part++) {
-        cg_names n = {.arena = m->arena, .rename = r->rename, .nrenames = r->nrenames, .renamed = renamed};
+        cg_names n = {
+            .arena = m->arena, .rename = r->rename, .nrenames = r->nrenames, .renamed = renamed};
         const char *digit = part == CG_INPUTS || part == CG_INPUT_GRADS ? "in_" : "out_";
         for (int i = 0; i < m->o->part[part].count; i++)
             m->o->part[part].items[i].field = cg_field(&n, m->o->part[part].items[i].name, digit);
@@ -117,7 +128,8 @@ static bool name_members(cg_model *m)
     }
     for (int i = 0; i < r->nrenames; i++)
         if (!renamed[i]) {
-            ir_report(m->ctx, IR_ERROR, &m->place, "no input or output is named '%s'", r->rename[i].from);
+            ir_report(m->ctx, IR_ERROR, &m->place, "no input or output is named '%s'",
+                      r->rename[i].from);
             fine = false;
         }
     cg_part *hyper = &m->o->part[CG_HYPER];
@@ -154,7 +166,8 @@ static void place_grads(cg_model *m, const bool *used)
     const ir_module *module = m->r->spec[0].module;
     m->grad_element = 8;
     for (int i = 0; i < module->states.count; i++)
-        if (used[i] && module->states.items[i]->kind == IR_GRAD && module->states.items[i]->type.dtype != IR_F64)
+        if (used[i] && module->states.items[i]->kind == IR_GRAD &&
+            module->states.items[i]->type.dtype != IR_F64)
             m->grad_element = 4;
     int64_t total = 0;
     m->grad_at = m->state_bytes;
@@ -162,8 +175,12 @@ static void place_grads(cg_model *m, const bool *used)
         ir_state *s = module->states.items[i];
         if (!used[i] || s->kind != IR_GRAD)
             continue;
-        int64_t width = ir_dtypes[s->type.dtype].bytes > m->grad_element ? ir_dtypes[s->type.dtype].bytes : m->grad_element, at;
-        if (!ir_size_align(total, width, &at) || !ir_size_add(at, ir_bytes(&s->type), &total) || !ir_size_add(m->grad_at, at, &s->at))
+        int64_t width = ir_dtypes[s->type.dtype].bytes > m->grad_element
+                            ? ir_dtypes[s->type.dtype].bytes
+                            : m->grad_element,
+                at;
+        if (!ir_size_align(total, width, &at) || !ir_size_add(at, ir_bytes(&s->type), &total) ||
+            !ir_size_add(m->grad_at, at, &s->at))
             ir_throw(m->ctx, &m->place, "the model's memory is too large");
     }
     if (!ir_size_align(total, m->grad_element, &total))
@@ -182,7 +199,8 @@ static void place_saved(cg_model *m)
         int64_t end = m->state_bytes;
         for (int i = 0; i < module->states.count; i++)
             if (used[i] && module->states.items[i]->kind == IR_SAVED)
-                module->states.items[i]->at = place(m, &end, ir_bytes(&module->states.items[i]->type));
+                module->states.items[i]->at =
+                    place(m, &end, ir_bytes(&module->states.items[i]->type));
         most = end > most ? end : most;
     }
     m->o->sizes.saved = most - m->state_bytes;
@@ -210,7 +228,8 @@ static void share_places(cg_model *m)
 /* Which parameter has which gradient, and where the seed is. */
 static void find_positions(cg_model *m)
 {
-    int64_t *grad = ir_array(m->arena, int64_t, m->r->spec[0].module->states.count + 1); /* by the parameter's index; + 1 */
+    /* By the parameter's index; + 1. */
+    int64_t *grad = ir_array(m->arena, int64_t, m->r->spec[0].module->states.count + 1);
     m->grad_of = ir_array(m->arena, int64_t, m->states.count + 1);
     m->seed_state = -1;
     for (int i = 0; i < m->states.count; i++) {
@@ -228,7 +247,8 @@ static void place_states(cg_model *m)
 {
     const ir_module *module = m->r->spec[0].module;
     const bool *used = used_states(m, 0);
-    int64_t *sizes[] = {&m->o->sizes.params, &m->o->sizes.stats, &m->o->sizes.optimizer, &m->o->sizes.counters};
+    int64_t *sizes[] = {&m->o->sizes.params, &m->o->sizes.stats, &m->o->sizes.optimizer,
+                        &m->o->sizes.counters};
     for (int params = 1; params >= 0; params--)
         for (int i = 0; i < module->states.count; i++) {
             ir_state *s = module->states.items[i];
@@ -282,10 +302,12 @@ static bool is_shared(const ir_func *f, int result, uint64_t own)
         if (k->wanted == own && own != (uint64_t)1 << REST)
             continue;
         for (int r = 0; r < k->roots.count; r++)
-            if (lies_at_result(k->roots.items[r], result) || k->roots.items[r] == f->results.items[result].value)
+            if (lies_at_result(k->roots.items[r], result) ||
+                k->roots.items[r] == f->results.items[result].value)
                 return true;
         for (int r = 0; r < k->reads.count; r++)
-            if (lies_at_result(k->reads.items[r], result) || k->reads.items[r] == f->results.items[result].value)
+            if (lies_at_result(k->reads.items[r], result) ||
+                k->reads.items[r] == f->results.items[result].value)
                 return true;
     }
     return false;
@@ -342,17 +364,23 @@ static bool gather_entries(cg_model *m)
     m->entry = ir_array(m->arena, cg_entry, r->nspecs * CG_ENTRIES);
     for (int s = 0; s < r->nspecs; s++)
         for (int e = 0; e < CG_ENTRIES; e++) {
-            const ir_func *f = !r->entries || r->entries >> e & 1 ? ir_entry_by_name(r->spec[s].module, cg_entry_names[e]) : NULL;
+            const ir_func *f = !r->entries || r->entries >> e & 1
+                                   ? ir_entry_by_name(r->spec[s].module, cg_entry_names[e])
+                                   : NULL;
             m->entry[s * CG_ENTRIES + e].f = f;
             m->o->has[e] |= f != NULL;
             if (s && !f != !m->entry[e].f)
                 BUG("the specialisations differ in the entry %s", cg_entry_names[e]);
             if (!f && r->entries >> e & 1) {
-                ir_report(m->ctx, IR_ERROR, &m->place, "the model has no entry '%s'", cg_entry_names[e]);
+                ir_report(m->ctx, IR_ERROR, &m->place, "the model has no entry '%s'",
+                          cg_entry_names[e]);
                 return false;
             }
-            if (f && f->params.count + f->results.count > (int)(GRADC_RT_MAX_PORTS + (unsigned)r->spec[s].module->states.count * 2)) {
-                ir_report(m->ctx, IR_ERROR, &m->place, "an entry has at most %u inputs and outputs", GRADC_RT_MAX_PORTS);
+            if (f &&
+                f->params.count + f->results.count >
+                    (int)(GRADC_RT_MAX_PORTS + (unsigned)r->spec[s].module->states.count * 2)) {
+                ir_report(m->ctx, IR_ERROR, &m->place, "an entry has at most %u inputs and outputs",
+                          GRADC_RT_MAX_PORTS);
                 return false;
             }
         }
@@ -424,7 +452,8 @@ cg_model *cg_model_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
             continue;
         lay_out_entry(m, &m->entry[i]);
         if (m->entry[i].nports > (int)GRADC_RT_MAX_PORTS) {
-            ir_report(ctx, IR_ERROR, &m->place, "an entry has at most %u inputs and outputs", GRADC_RT_MAX_PORTS);
+            ir_report(ctx, IR_ERROR, &m->place, "an entry has at most %u inputs and outputs",
+                      GRADC_RT_MAX_PORTS);
             return NULL;
         }
     }
@@ -436,7 +465,8 @@ cg_model *cg_model_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
     place(m, &total, m->scratch_bytes);
     sizes->arena = total;
     if ((uint64_t)total > IR_MAX_ARENA_BYTES) {
-        ir_report(ctx, IR_ERROR, &m->place, "the model needs %lld bytes of memory; %lld are the limit", (long long)total,
+        ir_report(ctx, IR_ERROR, &m->place,
+                  "the model needs %lld bytes of memory; %lld are the limit", (long long)total,
                   (long long)IR_MAX_ARENA_BYTES);
         return NULL;
     }

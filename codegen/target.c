@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Processors by name. LLVM's C API cannot be asked what a processor has, and warns or aborts at a name that it does not know: so
- * the names are ours. */
+ * Processors by name. LLVM's C API cannot be asked what a processor has, and warns or aborts at a
+ * name that it does not know: so the names are ours. */
 #include "codegen/target.h"
 #include "include/gradc_rt.h"
 
@@ -17,7 +17,8 @@ typedef struct cpu_row {
 } cpu_row;
 
 static const cpu_row cpus[] = {
-#define CPU(name, architecture, llvm, bytes, registers, fma, bits) {name, architecture, llvm, bytes, registers, fma, bits},
+#define CPU(name, architecture, llvm, bytes, registers, fma, bits) \
+    {name, architecture, llvm, bytes, registers, fma, bits},
 #include "codegen/cpus.def"
 };
 enum { CPUS = sizeof cpus / sizeof *cpus };
@@ -42,26 +43,37 @@ static bool has(const char *features, const char *name)
     return false;
 }
 
-/* What the code may use is one of the common levels, and its bits are what the runtime asks of a processor before it runs the
- * code; the processor's own name only chooses among instructions that the level has. So no code runs where it cannot. */
-static const cg_target *target_of(ir_arena *arena, const char *triple, const cpu_row *row, const char *tune)
+/* What the code may use is one of the common levels, and its bits are what the runtime asks of a
+ * processor before it runs the code; the processor's own name only chooses among instructions that
+ * the level has. So no code runs where it cannot. */
+static const cg_target *target_of(ir_arena *arena, const char *triple, const cpu_row *row,
+                                  const char *tune)
 {
     const cpu_row *level = row;
     for (int i = CPUS; i-- > 0;)
         if (!strcmp(cpus[i].architecture, row->architecture) && cpus[i].bits == row->bits)
             level = &cpus[i]; /* the first row of that level */
     cg_target *t = ir_new(arena, cg_target);
-    *t = (cg_target){triple, level->llvm, "", tune, row->name, row->vector_bytes, row->registers, row->fma,
-                      strcmp(row->architecture, "x86_64") || (row->bits & GRADC_RT_CPU_SSE41), row->bits};
+    *t = (cg_target){triple,
+                     level->llvm,
+                     "",
+                     tune,
+                     row->name,
+                     row->vector_bytes,
+                     row->registers,
+                     row->fma,
+                     strcmp(row->architecture, "x86_64") || (row->bits & GRADC_RT_CPU_SSE41),
+                     row->bits};
     return t;
 }
 
 /* The best level that the host has. */
 static const cg_target *host(ir_ctx *ctx, ir_arena *arena, const char *triple)
 {
-    static const struct { const char *feature; uint64_t bit; } names[] = {
-        {"sse4.1", GRADC_RT_CPU_SSE41}, {"avx", GRADC_RT_CPU_AVX}, {"avx2", GRADC_RT_CPU_AVX2}, {"fma", GRADC_RT_CPU_FMA},
-        {"f16c", GRADC_RT_CPU_F16C}, {"bmi2", GRADC_RT_CPU_BMI2},
+    static const struct { const char *feature; uint64_t bit;
+    } names[] = {
+        {"sse4.1", GRADC_RT_CPU_SSE41}, {"avx", GRADC_RT_CPU_AVX},   {"avx2", GRADC_RT_CPU_AVX2},
+        {"fma", GRADC_RT_CPU_FMA},      {"f16c", GRADC_RT_CPU_F16C}, {"bmi2", GRADC_RT_CPU_BMI2},
     };
     static const char *const wide[] = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"};
     const char *features = cg_message(ctx, LLVMGetHostCPUFeatures());
@@ -73,12 +85,14 @@ static const cg_target *host(ir_ctx *ctx, ir_arena *arena, const char *triple)
         bits |= has(features, names[i].feature) ? names[i].bit : 0;
     const cpu_row *best = NULL;
     for (int i = 0; i < CPUS; i++)
-        if (!strncmp(triple, cpus[i].architecture, strlen(cpus[i].architecture)) && !(cpus[i].bits & ~bits) && (!best || cpus[i].bits > best->bits))
+        if (!strncmp(triple, cpus[i].architecture, strlen(cpus[i].architecture)) &&
+            !(cpus[i].bits & ~bits) && (!best || cpus[i].bits > best->bits))
             best = &cpus[i];
     return best ? target_of(arena, triple, best, cg_message(ctx, LLVMGetHostCPUName())) : NULL;
 }
 
-/* ARCHITECTURE[-VENDOR]-linux[-LIBRARY], all of which make ELF objects with one calling convention an architecture. */
+/* ARCHITECTURE[-VENDOR]-linux[-LIBRARY], all of which make ELF objects with one calling convention
+ * an architecture. */
 static bool is_linux(const char *triple)
 {
     static const char *const libraries[] = {"", "-gnu", "-musl", "-android"};
@@ -109,19 +123,28 @@ static void refuse(ir_ctx *ctx, const char *triple, const char *cpu, const char 
 {
     if (!*list || !is_linux(triple))
         ir_report(ctx, IR_ERROR, NULL,
-                  "no code is generated for the target %s; x86_64-linux-gnu and aarch64-linux-gnu (or -musl, -android) are supported", triple);
+                  "no code is generated for the target %s; x86_64-linux-gnu and aarch64-linux-gnu "
+                  "(or -musl, -android) are supported",
+                  triple);
     else if (native)
-        ir_report(ctx, IR_ERROR, NULL, "the processor native is this machine's, which the target %s is not; known there: %s", triple, list);
+        ir_report(
+            ctx, IR_ERROR, NULL,
+            "the processor native is this machine's, which the target %s is not; known there: %s",
+            triple, list);
     else
-        ir_report(ctx, IR_ERROR, NULL, "unknown processor %s; known for %s: %s", cpu ? cpu : "", triple, list);
+        ir_report(ctx, IR_ERROR, NULL, "unknown processor %s; known for %s: %s", cpu ? cpu : "",
+                  triple, list);
 }
 
 const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *cpu)
 {
-    LLVMInitializeX86TargetInfo(), LLVMInitializeX86Target(), LLVMInitializeX86TargetMC(), LLVMInitializeX86AsmPrinter();
+    LLVMInitializeX86TargetInfo(), LLVMInitializeX86Target(), LLVMInitializeX86TargetMC(),
+        LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86AsmParser();
-    LLVMInitializeAArch64TargetInfo(), LLVMInitializeAArch64Target(), LLVMInitializeAArch64TargetMC(), LLVMInitializeAArch64AsmPrinter();
-    const char *own = cg_message(ctx, LLVMGetDefaultTargetTriple()), *name = triple ? ir_strdup(arena, triple) : own;
+    LLVMInitializeAArch64TargetInfo(), LLVMInitializeAArch64Target(),
+        LLVMInitializeAArch64TargetMC(), LLVMInitializeAArch64AsmPrinter();
+    const char *own = cg_message(ctx, LLVMGetDefaultTargetTriple()),
+               *name = triple ? ir_strdup(arena, triple) : own;
     bool native = cpu ? !strcmp(cpu, "native") : !triple;
     char *list = ir_strdup(arena, native || !same_architecture(name, own) ? "" : "native");
     if (native && is_linux(name) && same_architecture(name, own)) {
@@ -142,7 +165,8 @@ const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *tripl
     return NULL;
 }
 
-bool cg_check_target(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *const *cpu, int ncpus)
+bool cg_check_target(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *const *cpu,
+                     int ncpus)
 {
     bool ok = ncpus || cg_target_named(ctx, arena, triple, NULL);
     for (int i = 0; i < ncpus; i++)
@@ -170,8 +194,11 @@ LLVMTargetMachineRef cg_machine(ir_ctx *ctx, const cg_target *t, int level)
         LLVMDisposeMessage(message);
         return NULL;
     }
-    static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess, LLVMCodeGenLevelDefault, LLVMCodeGenLevelAggressive};
-    LLVMTargetMachineRef m = LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, levels[level], LLVMRelocPIC, LLVMCodeModelDefault);
+    static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess,
+                                                 LLVMCodeGenLevelDefault,
+                                                 LLVMCodeGenLevelAggressive};
+    LLVMTargetMachineRef m = LLVMCreateTargetMachine(
+        target, t->triple, t->cpu, t->features, levels[level], LLVMRelocPIC, LLVMCodeModelDefault);
     ir_defer(ctx, dispose_machine, m);
     return m;
 }

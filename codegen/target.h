@@ -8,8 +8,9 @@
 #include "codegen/cg.h"
 #include "codegen/codegen.h"
 
-/* A row of cpus.def for the triple's architecture (NULL: the host's triple), or the host for `native` and for NULL without a triple
- * (with one: the architecture's first row). NULL and reported, with the list, when there is no such row. */
+/* A row of cpus.def for the triple's architecture (NULL: the host's triple), or the host for
+ * `native` and for NULL without a triple (with one: the architecture's first row). NULL and
+ * reported, with the list, when there is no such row. */
 const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *cpu);
 /* Freed with the context. Level 0 to 3. */
 LLVMTargetMachineRef cg_machine(ir_ctx *ctx, const cg_target *t, int level);
@@ -27,9 +28,11 @@ LLVMMemoryBufferRef cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assem
 /* Freed with the context. */
 const void *cg_buffer(ir_ctx *ctx, LLVMMemoryBufferRef buffer, size_t *size);
 
-/* parts.c: one object of a unit and its parts, each optimised and emitted by a thread of its own as far as there are processors. The bytes
- * do not depend on how many that are. machine: of the unit; what is given lives in the unit's arena or until its context is freed. */
-const void *cg_emit_parts(cg_unit *u, const cg_target *t, LLVMTargetMachineRef machine, int level, size_t *size);
+/* parts.c: one object of a unit and its parts, each optimised and emitted by a thread of its own as
+ * far as there are processors. The bytes do not depend on how many that are. machine: of the unit;
+ * what is given lives in the unit's arena or until its context is freed. */
+const void *cg_emit_parts(cg_unit *u, const cg_target *t, LLVMTargetMachineRef machine, int level,
+                          size_t *size);
 /* The parts' modules, emitted or not, become part of the unit's. */
 void cg_link_parts(cg_unit *u);
 /* join.c: one of n relocatable objects. */

@@ -36,11 +36,14 @@ LLVMValueRef cg_splat(cg_unit *u, LLVMValueRef scalar, int lanes)
     if (lanes == 1)
         return scalar;
     LLVMTypeRef type = LLVMVectorType(LLVMTypeOf(scalar), (unsigned)lanes);
-    LLVMValueRef one = LLVMBuildInsertElement(u->b, LLVMGetPoison(type), scalar, LLVMConstInt(u->i32, 0, 0), "");
-    return LLVMBuildShuffleVector(u->b, one, LLVMGetPoison(type), LLVMConstNull(LLVMVectorType(u->i32, (unsigned)lanes)), "");
+    LLVMValueRef one =
+        LLVMBuildInsertElement(u->b, LLVMGetPoison(type), scalar, LLVMConstInt(u->i32, 0, 0), "");
+    return LLVMBuildShuffleVector(u->b, one, LLVMGetPoison(type),
+                                  LLVMConstNull(LLVMVectorType(u->i32, (unsigned)lanes)), "");
 }
 
-LLVMValueRef cg_intrinsic(cg_unit *u, const char *name, LLVMTypeRef *overload, int noverload, LLVMValueRef *args, int nargs)
+LLVMValueRef cg_intrinsic(cg_unit *u, const char *name, LLVMTypeRef *overload, int noverload,
+                          LLVMValueRef *args, int nargs)
 {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     if (!id)
@@ -56,7 +59,8 @@ LLVMValueRef cg_gep(cg_unit *u, LLVMValueRef base, LLVMValueRef byte_offset)
 
 LLVMValueRef cg_worker_word(cg_unit *u, LLVMValueRef worker, int word)
 {
-    return LLVMBuildZExt(u->b, LLVMBuildLoad2(u->b, u->i32, cg_gep(u, worker, cg_i64(u, 4 * word)), ""), u->i64, "");
+    return LLVMBuildZExt(
+        u->b, LLVMBuildLoad2(u->b, u->i32, cg_gep(u, worker, cg_i64(u, 4 * word)), ""), u->i64, "");
 }
 
 struct cg_data {

@@ -14,8 +14,10 @@ enum { LONG = 1000, USAGE = LONG - 1 }; /* keys of options without a letter: thi
 
 /* In place of argp's own, which do not notice that what they print does not arrive. */
 static const struct argp_option common[] = {
-    {"help", '?', NULL, 0, "prints this list", -1}, {"usage", USAGE, NULL, 0, "prints a short usage message", -1},
-    {"version", 'V', NULL, 0, "prints the version", -1}, {0},
+    {"help", '?', NULL, 0, "prints this list", -1},
+    {"usage", USAGE, NULL, 0, "prints a short usage message", -1},
+    {"version", 'V', NULL, 0, "prints the version", -1},
+    {0},
 };
 enum { COMMON = sizeof common / sizeof *common };
 
@@ -36,18 +38,22 @@ static error_t parse(int key, char *value, struct argp_state *state)
         return 0;
     }
     if (key == ARGP_KEY_END) {
-        if (!p->model && !p->failed && !(p->verb->bit == API_OPT && api_options_of(p->s)->list_passes))
+        if (!p->model && !p->failed &&
+            !(p->verb->bit == API_OPT && api_options_of(p->s)->list_passes))
             argp_error(state, "a model is due");
         return 0;
     }
     if (key == '?' || key == USAGE)
-        argp_state_help(state, stdout, (unsigned)(key == '?' ? ARGP_HELP_STD_HELP : ARGP_HELP_USAGE) & ~(unsigned)ARGP_HELP_EXIT_OK);
+        argp_state_help(state, stdout,
+                        (unsigned)(key == '?' ? ARGP_HELP_STD_HELP : ARGP_HELP_USAGE) &
+                            ~(unsigned)ARGP_HELP_EXIT_OK);
     else if (key == 'V')
         printf("gradc %s\n", driver_version);
     if (key == '?' || key == USAGE || key == 'V')
         exit(driver_close_output(0));
     for (const api_option_info *i = api_option_table; i->name; i++)
-        if (key == (i->key ? i->key : LONG + (int)(i - api_option_table)) && i->verbs & p->verb->bit) {
+        if (key == (i->key ? i->key : LONG + (int)(i - api_option_table)) &&
+            i->verbs & p->verb->bit) {
             p->failed |= !api_set_option(p->s, p->verb->bit, i->name, value);
             return 0;
         }
@@ -63,7 +69,10 @@ static struct argp_option *options_of(api_session *s, const verb *v)
     for (int i = 0; i < rows; i++) {
         const api_option_info *x = &api_option_table[i];
         if (x->verbs & v->bit)
-            o[n++] = (struct argp_option){x->name, x->key ? x->key : LONG + i, x->argument, x->kind == API_WORD ? OPTION_ARG_OPTIONAL : 0, x->doc, 0};
+            o[n++] =
+                (struct argp_option){x->name,     x->key ? x->key : LONG + i,
+                                     x->argument, x->kind == API_WORD ? OPTION_ARG_OPTIONAL : 0,
+                                     x->doc,      0};
     }
     memcpy(o + n, common, sizeof common);
     return o;

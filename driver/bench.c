@@ -19,13 +19,15 @@ static double now(void)
 static const int shown[] = {0, 1, 2, 4}; /* forward, forward_train, backward, step */
 enum { SHOWN = sizeof shown / sizeof *shown };
 
-static void print_json(api_session *s, const api_timing *t, const bool *has, double compile_s, int64_t arena, const char *cpu)
+static void print_json(api_session *s, const api_timing *t, const bool *has, double compile_s,
+                       int64_t arena, const char *cpu)
 {
     json_t *o = json_object();
     for (int i = 0; i < SHOWN; i++)
         if (has[i])
             json_object_set_new(o, api_entry_name(shown[i]),
-                                json_pack("{s:f, s:f, s:f}", "min_us", t[i].min_us, "median_us", t[i].median_us, "p90_us", t[i].p90_us));
+                                json_pack("{s:f, s:f, s:f}", "min_us", t[i].min_us, "median_us",
+                                          t[i].median_us, "p90_us", t[i].p90_us));
     json_object_set_new(o, "compile_s", json_real(compile_s));
     json_object_set_new(o, "arena_bytes", json_integer(arena));
     json_object_set_new(o, "cpu", json_string(cpu));
@@ -38,7 +40,8 @@ static void print_profile(api_session *s, int e, const api_timing *t)
     enum { SHOW = 40 };
     api_parts parts = {0};
     api_profile(s, e, t, &parts);
-    printf("\n%s\n%10s %6s %8s %-11s %-9s %s\n", api_entry_name(e), "us", "share", "GFLOP/s", "kernel", "phase", "what; from");
+    printf("\n%s\n%10s %6s %8s %-11s %-9s %s\n", api_entry_name(e), "us", "share", "GFLOP/s",
+           "kernel", "phase", "what; from");
     for (int i = 0; i < parts.count && i < SHOW; i++) {
         const api_part *p = &parts.items[i];
         printf("%10.2f %5.1f%% ", p->us, p->share * 100);
@@ -78,6 +81,8 @@ void run_bench(api_session *s, const char *model)
     printf("%-14s %12s %12s %12s %8s\n", "entry", "min us", "median us", "p90 us", "calls");
     for (int i = 0; i < SHOWN; i++)
         if (has[i])
-            printf("%-14s %12.2f %12.2f %12.2f %8d\n", api_entry_name(shown[i]), t[i].min_us, t[i].median_us, t[i].p90_us, t[i].calls);
-    printf("compiled in %.2f s, arena %lld bytes, for %s\n", compile_s, (long long)f->bytes.arena, api_cpu(s));
+            printf("%-14s %12.2f %12.2f %12.2f %8d\n", api_entry_name(shown[i]), t[i].min_us,
+                   t[i].median_us, t[i].p90_us, t[i].calls);
+    printf("compiled in %.2f s, arena %lld bytes, for %s\n", compile_s, (long long)f->bytes.arena,
+           api_cpu(s));
 }

@@ -35,6 +35,7 @@ static void print_summary(api_session *s, const api_outputs *o)
 void run_compile(api_session *s, const char *model)
 {
     api_outputs o;
-    if (api_check_outputs(s) && api_read(s, API_COMPILE, model) && api_optimise(s) && api_compile(s) && api_write_outputs(s, &o))
+    if (api_check_outputs(s) && api_read(s, API_COMPILE, model) && api_optimise(s) &&
+        api_compile(s) && api_write_outputs(s, &o))
         print_summary(s, &o);
 }

@@ -17,8 +17,8 @@ typedef struct verb {
 } verb;
 extern const verb verbs[]; /* name NULL at the end */
 
-/* Parses argv (argv[0] is the verb) by argp into the session; gives the model's path, NULL where there is none. Exits for --help, --version and
- * faults of the command line. */
+/* Parses argv (argv[0] is the verb) by argp into the session; gives the model's path, NULL where
+ * there is none. Exits for --help, --version and faults of the command line. */
 const char *driver_arguments(api_session *s, const verb *v, int argc, char **argv);
 /* Flushes stdout: the status, or 1 and reported if not all that was printed has arrived. */
 int driver_close_output(int status);

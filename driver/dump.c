@@ -10,7 +10,8 @@
 typedef struct dumping {
     api_session *s;
     const api_options *o;
-    const char *format, *wanted, *previous; /* wanted: the stage to print; previous: text of the stage before, for --changed */
+    /* wanted: the stage to print; previous: text of the stage before, for --changed */
+    const char *format, *wanted, *previous;
     int number;
     bool found, failed; /* failed: a stage could not be written, the others are not tried */
 } dumping;
@@ -31,14 +32,16 @@ static const char *graph_text(dumping *d, const char *format)
 
 static void write_stage(dumping *d, const char *name)
 {
-    const char *text = graph_text(d, "text"), *shown = strcmp(d->format, "text") ? graph_text(d, d->format) : text;
+    const char *text = graph_text(d, "text"),
+               *shown = strcmp(d->format, "text") ? graph_text(d, d->format) : text;
     bool changed = !d->previous || !text || strcmp(text, d->previous);
     d->previous = text;
     d->failed = !text || !shown;
     if (d->failed || (d->o->changed && !changed))
         return;
     const char *suffix = strcmp(d->format, "text") ? "dot" : "gir";
-    api_file file = {api_format(d->s, "%s/%02d-%s.%s", d->o->folder, d->number, name, suffix), shown, strlen(shown)};
+    api_file file = {api_format(d->s, "%s/%02d-%s.%s", d->o->folder, d->number, name, suffix),
+                     shown, strlen(shown)};
     d->failed = !api_write(d->s, &file, 1);
 }
 
@@ -84,7 +87,8 @@ static bool check_options(api_session *s, const api_options *o, const char *form
     if (!formats[k])
         api_usage(s, "--format=%s: text, dot, llvm or asm", format);
     else if ((o->after && !is_stage(o->after, true)) || (o->before && !is_stage(o->before, false)))
-        api_usage(s, "there is no pass '%s'; gradc opt --list-passes shows them", o->after && !is_stage(o->after, true) ? o->after : o->before);
+        api_usage(s, "there is no pass '%s'; gradc opt --list-passes shows them",
+                  o->after && !is_stage(o->after, true) ? o->after : o->before);
     else if (o->after && !strcmp(o->after, "train") && !o->train)
         api_usage(s, "--after=train: there is that stage with --train");
     else if ((o->after != NULL) + (o->before != NULL) + o->after_all > 1)

@@ -7,7 +7,8 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-/* NULL stays NULL, which is written null. A name of a text need not be UTF-8: then as a terminal shows it. */
+/* NULL stays NULL, which is written null. A name of a text need not be UTF-8: then as a terminal
+ * shows it. */
 json_t *driver_json_text(api_session *s, const char *text)
 {
     json_t *plain = text ? json_string(text) : json_null();
@@ -21,7 +22,8 @@ json_t *driver_json_warnings(api_session *s)
     for (int i = 0; i < list->count; i++) {
         const api_warning *w = &list->items[i];
         json_t *node = w->node < 0 ? json_null() : json_integer(w->node);
-        json_array_append_new(all, json_pack("{s:s, s:o, s:o}", "name", w->name, "node", node, "text", driver_json_text(s, w->text)));
+        json_array_append_new(all, json_pack("{s:s, s:o, s:o}", "name", w->name, "node", node,
+                                             "text", driver_json_text(s, w->text)));
     }
     return all;
 }

@@ -22,12 +22,16 @@ const verb verbs[] = {
 static void help(FILE *out)
 {
     fputs("Usage: gradc VERB MODEL [OPTION...]\n"
-          "An ahead-of-time compiler for neural networks, training included. MODEL is NAME.onnx, NAME.gir, or - for text on standard "
-          "input.\n\n", out);
+          "An ahead-of-time compiler for neural networks, training included. MODEL is NAME.onnx, "
+          "NAME.gir, or - for text on standard "
+          "input.\n\n",
+          out);
     for (const verb *v = verbs; v->name; v++)
         fprintf(out, "  %-10s %s\n", v->name, v->doc);
-    fputs("\n  gradc VERB --help shows a verb's options\n  gradc --list-ops  prints the primitives and the ONNX operators\n"
-          "  gradc --version   prints the version\n", out);
+    fputs("\n  gradc VERB --help shows a verb's options\n  gradc --list-ops  prints the primitives "
+          "and the ONNX operators\n"
+          "  gradc --version   prints the version\n",
+          out);
 }
 
 typedef struct command {
@@ -68,7 +72,8 @@ int main(int argc, char **argv)
         return driver_close_output(0);
     }
     api_own_process();
-    signal(SIGXFSZ, SIG_IGN); /* a file that grows too large fails as any other does, and is cleared away */
+    /* a file that grows too large fails as any other does, and is cleared away */
+    signal(SIGXFSZ, SIG_IGN);
     command c = {.argc = argc - 1, .argv = argv + 1};
     for (const verb *v = verbs; v->name && !c.verb; v++)
         c.verb = strcmp(v->name, first) ? NULL : v;

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A walk through tensors and automatic differentiation. At the end the same function is traced on inputs and compiled to autograd_loss.o
- * and autograd_loss.h in the current folder; examples/autograd_linked.c is a program that links them. */
+ * A walk through tensors and automatic differentiation. At the end the same function is traced on
+ * inputs and compiled to autograd_loss.o and autograd_loss.h in the current folder;
+ * examples/autograd_linked.c is a program that links them. */
 #include "gradc.h"
 
-static const float W[5][3] = {{0.9698f, -0.4488f, -0.2511f}, {0.0960f, -2.0260f, -0.1918f}, {-0.6390f, -0.2648f, 1.2296f},
-                              {0.9061f, -0.0338f, -1.8336f}, {0.5091f, 0.0953f, -0.0344f}};
+static const float W[5][3] = {{0.9698f, -0.4488f, -0.2511f},
+                              {0.0960f, -2.0260f, -0.1918f},
+                              {-0.6390f, -0.2648f, 1.2296f},
+                              {0.9061f, -0.0338f, -1.8336f},
+                              {0.5091f, 0.0953f, -0.0344f}};
 static const float B[3] = {-1.7136f, 1.8476f, -0.7694f};
 
 /* "name = [0.1284, -0.8305, -1.8507]": the numbers themselves, as a program reads them. */
@@ -63,7 +67,8 @@ static gradc_tensor *linear(gradc *g, gradc_tensor *x, gradc_tensor *w, gradc_te
 static void gradients(gradc *g, gradc_tensor *w, gradc_tensor *b)
 {
     puts("\n== Gradients");
-    gradc_tensor *x = gradc_ones(g, GRADC_F32, GRADC_SHAPE(5)), *y = gradc_zeros(g, GRADC_F32, GRADC_SHAPE(3));
+    gradc_tensor *x = gradc_ones(g, GRADC_F32, GRADC_SHAPE(5)),
+                 *y = gradc_zeros(g, GRADC_F32, GRADC_SHAPE(3));
     gradc_tensor *z = linear(g, x, w, b);
     gradc_tensor *loss = gradc_binary_cross_entropy_with_logits(g, z, y, GRADC_MEAN);
     print(g, "w", w);
@@ -84,7 +89,8 @@ static void gradients(gradc *g, gradc_tensor *w, gradc_tensor *b)
         gradc_tensor *tensor;
     } all[] = {{"x", x}, {"y", y}, {"w", w}, {"b", b}, {"z", z}, {"loss", loss}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        printf("%s.requires_grad = %s, is_leaf = %s\n", all[i].name, truth(gradc_requires_grad(all[i].tensor)), truth(gradc_is_leaf(all[i].tensor)));
+        printf("%s.requires_grad = %s, is_leaf = %s\n", all[i].name,
+               truth(gradc_requires_grad(all[i].tensor)), truth(gradc_is_leaf(all[i].tensor)));
 
     puts("\na second backward adds up:");
     gradc_backward(g, loss, NULL, 0);
@@ -107,9 +113,11 @@ static void compile(gradc *g, gradc_tensor *w, gradc_tensor *b)
 {
     static const char *const options[] = {"--train=none", NULL};
     puts("\n== Compiled");
-    gradc_tensor *x = gradc_input(g, "x", GRADC_F32, GRADC_SHAPE(5)), *y = gradc_input(g, "y", GRADC_F32, GRADC_SHAPE(3));
+    gradc_tensor *x = gradc_input(g, "x", GRADC_F32, GRADC_SHAPE(5)),
+                 *y = gradc_input(g, "y", GRADC_F32, GRADC_SHAPE(3));
     gradc_tensor *z = linear(g, x, w, b);
-    gradc_output outputs[] = {{"z", z}, {"loss", gradc_binary_cross_entropy_with_logits(g, z, y, GRADC_MEAN)}};
+    gradc_output outputs[] = {
+        {"z", z}, {"loss", gradc_binary_cross_entropy_with_logits(g, z, y, GRADC_MEAN)}};
     if (!gradc_compile(g, outputs, 2, "autograd_loss", options))
         puts("wrote autograd_loss.o and autograd_loss.h");
 }

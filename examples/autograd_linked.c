@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Links what examples/autograd.c compiled: the same function and gradients, without the compiler. */
+ * Links what examples/autograd.c compiled: the same function and gradients, without the
+ * compiler. */
 #include "autograd_loss.h"
 
 #include <stdio.h>
@@ -29,11 +30,13 @@ int main(void)
     autograd_loss_ctx *model;
     gradc_rt_options options = AUTOGRAD_LOSS_OPTIONS;
     void *arena = aligned_alloc(64, AUTOGRAD_LOSS_ARENA_BYTES);
-    if (!arena || failed("init", autograd_loss_init(&model, arena, AUTOGRAD_LOSS_ARENA_BYTES, &options)))
+    if (!arena ||
+        failed("init", autograd_loss_init(&model, arena, AUTOGRAD_LOSS_ARENA_BYTES, &options)))
         return 1;
     autograd_loss_inputs in = {.x = x, .y = y};
     autograd_loss_outputs out = {.z = z, .loss = &loss};
-    int bad = failed("zero_grad", autograd_loss_zero_grad(model)) || failed("forward_train", autograd_loss_forward_train(model, &in, &out)) ||
+    int bad = failed("zero_grad", autograd_loss_zero_grad(model)) ||
+              failed("forward_train", autograd_loss_forward_train(model, &in, &out)) ||
               failed("backward", autograd_loss_backward(model, NULL, NULL));
     if (!bad) {
         list("z", z, 3);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What compiled models share: the types that generated headers use, and the interface between generated code and the
- * runtime library (libgradc_rt.a). C99 and C++17. The runtime allocates nothing, never prints and never aborts. */
+ * What compiled models share: the types that generated headers use, and the interface between
+ * generated code and the runtime library (libgradc_rt.a). C99 and C++17. The runtime allocates
+ * nothing, never prints and never aborts. */
 #ifndef GRADC_RT_H
 #define GRADC_RT_H
 
@@ -13,7 +14,7 @@
 extern "C" {
 #endif
 
-/* ==== For applications ================================================================================================ */
+/* ==== For applications ==== */
 
 typedef int gradc_rt_status;
 enum {
@@ -35,8 +36,19 @@ const char *gradc_rt_status_text(gradc_rt_status status);
 
 /* Element types of gradc_rt_tensor.dtype. */
 enum {
-    GRADC_RT_BOOL, GRADC_RT_I8, GRADC_RT_I16, GRADC_RT_I32, GRADC_RT_I64, GRADC_RT_U8, GRADC_RT_U16, GRADC_RT_U32, GRADC_RT_U64,
-    GRADC_RT_F16, GRADC_RT_BF16, GRADC_RT_F32, GRADC_RT_F64
+    GRADC_RT_BOOL,
+    GRADC_RT_I8,
+    GRADC_RT_I16,
+    GRADC_RT_I32,
+    GRADC_RT_I64,
+    GRADC_RT_U8,
+    GRADC_RT_U16,
+    GRADC_RT_U32,
+    GRADC_RT_U64,
+    GRADC_RT_F16,
+    GRADC_RT_BF16,
+    GRADC_RT_F32,
+    GRADC_RT_F64
 };
 
 /* A pool of workers that several contexts may share (calls through one pool take turns). */
@@ -44,28 +56,33 @@ typedef struct gradc_rt_pool gradc_rt_pool;
 /* Bytes of memory for a pool of `threads` (the caller counts as one). */
 size_t gradc_rt_pool_bytes(uint32_t threads);
 /* Starts threads - 1 workers in 64-aligned memory of at least gradc_rt_pool_bytes(threads). */
-gradc_rt_status gradc_rt_pool_init(gradc_rt_pool **pool, void *memory, size_t bytes, uint32_t threads, uint32_t spin_us);
+gradc_rt_status gradc_rt_pool_init(gradc_rt_pool **pool, void *memory, size_t bytes,
+                                   uint32_t threads, uint32_t spin_us);
 /* Joins the workers; the memory is the caller's again. NULL is allowed. */
 void gradc_rt_pool_fini(gradc_rt_pool *pool);
 
 typedef struct gradc_rt_options {
     uint64_t model;      /* the model's id, checked; set by PREFIX_OPTIONS */
     uint32_t size;       /* sizeof(gradc_rt_options) */
-    uint32_t threads;    /* workers, the caller included; at least 1, at most 64 or what the pool has */
+    /* Workers, the caller included; at least 1, at most 64 or what the pool has. */
+    uint32_t threads;
     uint64_t seed;       /* of all random numbers */
     gradc_rt_pool *pool; /* NULL: a pool of the context's own */
     uint32_t spin_us;    /* how long workers spin after a call before they sleep */
     uint32_t flags;      /* 0 */
 } gradc_rt_options;
 
-/* What the last call that failed found. The tensor's name lives as long as the model's object code, due and found until the next failure. */
+/* What the last call that failed found. The tensor's name lives as long as the model's object code,
+ * due and found until the next failure. */
 typedef struct gradc_rt_error {
     gradc_rt_status status;
     const char *tensor; /* its name, or NULL */
     int64_t at;         /* which element of the index tensor, or which byte of a file */
     int64_t value;      /* what was found there; of GRADC_RT_E_FILE: errno */
     int64_t limit;      /* what it must stay below */
-    const char *due, *found; /* of a tensor that load refuses: what it must be, "f32[3,2]", and what the file has; else NULL */
+    /* Of a tensor that load refuses: what it must be, "f32[3,2]", and what the file has; else
+     * NULL. */
+    const char *due, *found;
 } gradc_rt_error;
 
 typedef struct gradc_rt_tensor {
@@ -76,7 +93,7 @@ typedef struct gradc_rt_tensor {
     size_t grad_at; /* in elements of the gradient block; SIZE_MAX: has no gradient */
 } gradc_rt_tensor;
 
-/* ==== Between generated code and the runtime =========================================================================== */
+/* ==== Between generated code and the runtime ==== */
 
 #define GRADC_RT_ABI 1u
 #define GRADC_RT_CTX_BYTES 16384u /* of the arena, for the context (and its own pool) */
@@ -91,15 +108,19 @@ typedef struct gradc_rt_worker {
     void *run;            /* the runtime's */
 } gradc_rt_worker;
 
-/* An entry's code, run by every worker at the same time. slot[0] is scratch, slot[1] the state block, then a pointer for each
- * port, in order (NULL: not given, and not needed for what is wanted). Bit i of `wanted`: output port group i is wanted, see
- * gradc_rt_port.needed_by. */
+/* An entry's code, run by every worker at the same time. slot[0] is scratch, slot[1] the state
+ * block, then a pointer for each port, in order (NULL: not given, and not needed for what is
+ * wanted). Bit i of `wanted`: output port group i is wanted, see gradc_rt_port.needed_by. */
 typedef void gradc_rt_body(gradc_rt_worker *worker, void *const *slot, uint64_t wanted);
-/* All workers of the call meet; what each wrote before is seen by all after. Nothing when there is one thread. */
+/* All workers of the call meet; what each wrote before is seen by all after. Nothing when there is
+ * one thread. */
 void gradc_rt_barrier(gradc_rt_worker *worker);
-/* Notes a bad index; of several the smallest (check, at) is kept, so that the report does not depend on threads. */
-void gradc_rt_bad_index(gradc_rt_worker *worker, uint32_t check, int64_t at, int64_t value, int64_t limit);
-/* 1 when a bad index was noted in this call; asked after a barrier, so all workers get the same answer. */
+/* Notes a bad index; of several the smallest (check, at) is kept, so that the report does not
+ * depend on threads. */
+void gradc_rt_bad_index(gradc_rt_worker *worker, uint32_t check, int64_t at, int64_t value,
+                        int64_t limit);
+/* 1 when a bad index was noted in this call; asked after a barrier, so all workers get the same
+ * answer. */
 int gradc_rt_failed(gradc_rt_worker *worker);
 
 enum { /* what a port is a member of */
@@ -107,18 +128,28 @@ enum { /* what a port is a member of */
 };
 typedef struct gradc_rt_port {
     const char *name;
-    uint32_t source, index;  /* which struct, and which member of it (8 bytes each; GRADC_RT_HYPER: 4) */
+    /* Which struct, and which member of it (8 bytes each; GRADC_RT_HYPER: 4). */
+    uint32_t source, index;
     uint32_t dtype, rank;
     const int64_t *shape;
     size_t bytes;
-    uint64_t needed_by;      /* input: mask of outputs that cannot do without; output: its own bit */
-    size_t fallback;         /* output not wanted, or cotangent NULL: where in scratch its storage is, or SIZE_MAX: NULL is passed */
-    uint32_t one;            /* cotangent: 1 when it is that of the loss (NULL struct: 1), else zero when NULL */
+    /* input: mask of outputs that cannot do without; output: its own bit */
+    uint64_t needed_by;
+    /* Output not wanted, or cotangent NULL: where in scratch its storage is, or SIZE_MAX: NULL is
+     * passed. */
+    size_t fallback;
+    /* cotangent: 1 when it is that of the loss (NULL struct: 1), else zero when NULL */
+    uint32_t one;
     uint32_t reserved;
 } gradc_rt_port;
 
 enum { /* kinds of entries */
-    GRADC_RT_FORWARD, GRADC_RT_FORWARD_TRAIN, GRADC_RT_BACKWARD, GRADC_RT_UPDATE, GRADC_RT_STEP, GRADC_RT_KINDS
+       GRADC_RT_FORWARD,
+       GRADC_RT_FORWARD_TRAIN,
+       GRADC_RT_BACKWARD,
+       GRADC_RT_UPDATE,
+       GRADC_RT_STEP,
+       GRADC_RT_KINDS
 };
 typedef struct gradc_rt_entry {
     gradc_rt_body *body; /* NULL: the model has no such entry */
@@ -136,21 +167,26 @@ typedef struct gradc_rt_state {
     uint32_t reserved;
     size_t at;        /* in the state block */
     const void *init; /* row-major; NULL: zeros */
-    const int64_t *order; /* of dimensions in storage, outermost first; NULL: row-major, as gradients always are */
+    /* Of dimensions in storage, outermost first; NULL: row-major, as gradients always are. */
+    const int64_t *order;
 } gradc_rt_state;
 
 enum { /* bits of gradc_rt_level.cpu: what the code needs */
-    GRADC_RT_CPU_SSE41 = 1, GRADC_RT_CPU_AVX = 2, GRADC_RT_CPU_AVX2 = 4, GRADC_RT_CPU_FMA = 8, GRADC_RT_CPU_F16C = 16,
-    GRADC_RT_CPU_AVX512 = 32, /* F, BW, DQ, VL, CD */
-    GRADC_RT_CPU_BMI2 = 64
+       GRADC_RT_CPU_SSE41 = 1,
+       GRADC_RT_CPU_AVX = 2,
+       GRADC_RT_CPU_AVX2 = 4,
+       GRADC_RT_CPU_FMA = 8,
+       GRADC_RT_CPU_F16C = 16,
+       GRADC_RT_CPU_AVX512 = 32, /* F, BW, DQ, VL, CD */
+       GRADC_RT_CPU_BMI2 = 64
 };
 typedef struct gradc_rt_level {
     uint64_t cpu;
     const gradc_rt_entry *entry; /* [specialisation][GRADC_RT_KINDS] */
 } gradc_rt_level;
 
-/* Everything about a model, constant data of its object. States come in the order parameters and statistics (nparams of
- * them, those of PREFIX_param), then the others. */
+/* Everything about a model, constant data of its object. States come in the order parameters and
+ * statistics (nparams of them, those of PREFIX_param), then the others. */
 typedef struct gradc_rt_model {
     uint32_t abi, size; /* GRADC_RT_ABI, sizeof(gradc_rt_model) */
     uint64_t id;        /* hash of the model: states and entries */
@@ -158,42 +194,51 @@ typedef struct gradc_rt_model {
     const gradc_rt_state *state;
     uint32_t nstates, nparams;
     size_t state_bytes, scratch_bytes;
-    size_t grad_at, grad_count; /* the gradient block: offset in the state block, elements (f32, or f64 if all of them are) */
-    size_t arena_bytes;         /* GRADC_RT_CTX_BYTES + state_bytes + scratch_bytes, each 64-aligned */
+    /* The gradient block: offset in the state block, elements (f32, or f64 if all of them are). */
+    size_t grad_at, grad_count;
+    /* GRADC_RT_CTX_BYTES + state_bytes + scratch_bytes, each 64-aligned. */
+    size_t arena_bytes;
     const gradc_rt_level *level; /* best first */
     uint32_t nlevels, nspecs;
     uint32_t ninputs;            /* members of PREFIX_inputs before the dimensions */
-    uint32_t ndims;              /* symbolic dimensions that choose the specialisation, int64_t members after the inputs */
+    /* Symbolic dimensions that choose the specialisation, int64_t members after the inputs. */
+    uint32_t ndims;
     const int64_t *dims;         /* [nspecs][ndims] */
     const char *const *dim_name; /* [ndims] */
     const float *hyper;          /* defaults */
     uint32_t nhyper;
-    uint32_t seed_state;         /* index of the counter set from options.seed at init; UINT32_MAX: none */
+    /* Index of the counter set from options.seed at init; UINT32_MAX: none. */
+    uint32_t seed_state;
 } gradc_rt_model;
 
-/* Lays a context into arena and starts its pool. The arena must be 64-aligned and have model->arena_bytes. Parameters get
- * their initial values, all other states zero. */
-gradc_rt_status gradc_rt_init(gradc_rt_ctx **ctx, const gradc_rt_model *model, void *arena, size_t bytes, const gradc_rt_options *options);
+/* Lays a context into arena and starts its pool. The arena must be 64-aligned and have
+ * model->arena_bytes. Parameters get their initial values, all other states zero. */
+gradc_rt_status gradc_rt_init(gradc_rt_ctx **ctx, const gradc_rt_model *model, void *arena,
+                              size_t bytes, const gradc_rt_options *options);
 /* Joins the workers of the context's own pool; the arena is the caller's again. NULL is allowed. */
 void gradc_rt_fini(gradc_rt_ctx *ctx);
-/* Runs an entry; the structs are those of the generated header (arrays of 8-byte members; hyper of floats) or NULL. */
-gradc_rt_status gradc_rt_call(gradc_rt_ctx *ctx, uint32_t kind, const void *inputs, const void *cotangents, const void *hyper,
-                              const void *outputs, const void *input_grads);
+/* Runs an entry; the structs are those of the generated header (arrays of 8-byte members; hyper of
+ * floats) or NULL. */
+gradc_rt_status gradc_rt_call(gradc_rt_ctx *ctx, uint32_t kind, const void *inputs,
+                              const void *cotangents, const void *hyper, const void *outputs,
+                              const void *input_grads);
 /* Sets the gradient block to zero. */
 gradc_rt_status gradc_rt_zero_grad(gradc_rt_ctx *ctx);
-/* What the last call that failed found; never NULL, status GRADC_RT_OK when none failed. Lives as long as the context. */
+/* What the last call that failed found; never NULL, status GRADC_RT_OK when none failed. Lives as
+ * long as the context. */
 const gradc_rt_error *gradc_rt_last_error(const gradc_rt_ctx *ctx);
-/* Copies parameter or statistic i out or in, row-major, as many bytes as its gradc_rt_tensor says. GRADC_RT_E_ARGUMENT when there is no i.
- * Setting ends the readiness for backward. */
+/* Copies parameter or statistic i out or in, row-major, as many bytes as its gradc_rt_tensor says.
+ * GRADC_RT_E_ARGUMENT when there is no i. Setting ends the readiness for backward. */
 gradc_rt_status gradc_rt_param_get(gradc_rt_ctx *ctx, size_t i, void *dst);
 gradc_rt_status gradc_rt_param_set(gradc_rt_ctx *ctx, size_t i, const void *src);
 /* NULL and *count 0 when the model has no gradient block. */
 float *gradc_rt_grad_block(gradc_rt_ctx *ctx, size_t *count);
-/* Parameters and statistics, and with_state optimizer slots and counters too, to a safetensors file: a temporary file beside
- * it, then a rename, so that a kill at any moment leaves the old file or the new. */
+/* Parameters and statistics, and with_state optimizer slots and counters too, to a safetensors
+ * file: a temporary file beside it, then a rename, so that a kill at any moment leaves the old file
+ * or the new. */
 gradc_rt_status gradc_rt_save(gradc_rt_ctx *ctx, const char *path, int with_state);
-/* All or nothing, by name, type and shape; every parameter must be there, other tensors of the file are ignored; state is
- * loaded when the file has all of it. */
+/* All or nothing, by name, type and shape; every parameter must be there, other tensors of the file
+ * are ignored; state is loaded when the file has all of it. */
 gradc_rt_status gradc_rt_load(gradc_rt_ctx *ctx, const char *path);
 /* Storage of any state, for tests and tools; NULL if there is none of that name. */
 void *gradc_rt_state_data(gradc_rt_ctx *ctx, const char *name, size_t *bytes);

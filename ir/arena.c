@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Under AddressSanitizer what is not given out of a block is poisoned, and a gap follows each piece. */
+/* Under AddressSanitizer what is not given out of a block is poisoned, and a gap follows each
+ * piece. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define HAS_ASAN
@@ -147,7 +148,8 @@ static _Noreturn void beyond_limit(ir_ctx *ctx)
     int unit = 0;
     for (; unit < 3 && n % 1024 == 0; unit++)
         n /= 1024;
-    snprintf(text, sizeof text, "the model needs more memory to compile than the limit of %zu %s", n, units[unit]);
+    snprintf(text, sizeof text, "the model needs more memory to compile than the limit of %zu %s",
+             n, units[unit]);
     ir_throw(ctx, NULL, text);
 }
 
@@ -226,7 +228,8 @@ void *ir_alloc(ir_arena *arena, size_t bytes)
         block *fresh = allocate(arena->ctx, sizeof *fresh + size);
         *fresh = (block){.size = size};
         ASAN_POISON_MEMORY_REGION(fresh->data, size);
-        if (b && size != BLOCK) { /* a large one goes behind the current block, which still has room */
+        /* a large one goes behind the current block, which still has room */
+        if (b && size != BLOCK) {
             fresh->next = b->next;
             b->next = fresh;
         } else {
@@ -333,7 +336,8 @@ bool ir_size_align(int64_t n, int64_t align, int64_t *out)
     return true;
 }
 
-static void report(ir_ctx *ctx, ir_severity severity, const ir_warning_info *warning, const ir_loc *loc, const char *format, va_list args)
+static void report(ir_ctx *ctx, ir_severity severity, const ir_warning_info *warning,
+                   const ir_loc *loc, const char *format, va_list args)
 {
     char text[4096];
     int *passed_on = &ctx->passed_on[severity == IR_ERROR];
@@ -346,7 +350,8 @@ static void report(ir_ctx *ctx, ir_severity severity, const ir_warning_info *war
     }
 }
 
-void ir_vreport(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char *format, va_list args)
+void ir_vreport(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char *format,
+                va_list args)
 {
     report(ctx, severity, NULL, loc, format, args);
 }
@@ -371,7 +376,8 @@ void ir_warn(ir_ctx *ctx, ir_warning which, const ir_loc *loc, const char *forma
     va_list args;
     if (ctx->warning[which].off)
         return;
-    bool error = ctx->warning[which].error ? ctx->warning[which].error == AN_ERROR : ctx->warnings_are_errors;
+    bool error = ctx->warning[which].error ? ctx->warning[which].error == AN_ERROR
+                                           : ctx->warnings_are_errors;
     va_start(args, format);
     report(ctx, error ? IR_ERROR : IR_WARNING, &ir_warnings[which], loc, format, args);
     va_end(args);
@@ -386,14 +392,16 @@ static const char *behind(const char *text, const char *prefix)
 
 bool ir_set_warning(ir_ctx *ctx, const char *option)
 {
-    const char *rest = behind(option, "no-"), *name = rest ? rest : option, *error = behind(name, "error=");
+    const char *rest = behind(option, "no-"), *name = rest ? rest : option,
+               *error = behind(name, "error=");
     bool off = rest != NULL, found = false;
     if (!strcmp(name, "error")) {
         ctx->warnings_are_errors = !off;
         return true;
     }
     for (int i = 0; i < IR_WARNINGS; i++) {
-        if (strcmp(error ? error : name, ir_warnings[i].name) && (error || strcmp(name, "everything")))
+        if (strcmp(error ? error : name, ir_warnings[i].name) &&
+            (error || strcmp(name, "everything")))
             continue;
         found = true;
         if (error)
@@ -439,7 +447,9 @@ static void keep(void *user, const ir_diagnostic *d)
 ir_held *ir_hold(ir_ctx *ctx, ir_arena *arena)
 {
     ir_held *held = ir_new(arena, ir_held);
-    *held = (ir_held){arena, ctx->held, ctx->sink, ctx->user, ctx->errors, {ctx->passed_on[0], ctx->passed_on[1]}, "", {0}};
+    *held = (ir_held){arena,     ctx->held,   ctx->sink,
+                      ctx->user, ctx->errors, {ctx->passed_on[0], ctx->passed_on[1]},
+                      "",        {0}};
     memcpy(held->first, ctx->first, sizeof held->first);
     ctx->held = held;
     ctx->sink = keep;
@@ -467,7 +477,9 @@ _Noreturn void ir_bug(const char *file, int line, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "gradc: internal error in %s (%s:%d): ", ir_current_pass ? ir_current_pass : "no pass", file, line);
+    fprintf(stderr,
+            "gradc: internal error in %s (%s:%d): ", ir_current_pass ? ir_current_pass : "no pass",
+            file, line);
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);

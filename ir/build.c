@@ -13,7 +13,11 @@ ir_builder ir_builder_new(ir_func *f)
 
 ir_builder ir_builder_before(ir_inst *inst)
 {
-    return (ir_builder){.func = inst->func, .at = inst, .loc = inst->loc, .phase = inst->phase, .primal = inst->primal};
+    return (ir_builder){.func = inst->func,
+                        .at = inst,
+                        .loc = inst->loc,
+                        .phase = inst->phase,
+                        .primal = inst->primal};
 }
 
 void ir_built(const ir_builder *b)
@@ -34,7 +38,8 @@ ir_ints ir_spatial_ints(ir_builder *b, int spatial, const int64_t *v, int64_t fi
     return ir_ints_of(b, spatial + 2, all);
 }
 
-ir_value *ir_build1(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs)
+ir_value *ir_build1(ir_builder *b, ir_op op, ir_value *const *operand, int noperands,
+                    const ir_attrs *attrs)
 {
     ir_inst *inst = ir_build(b, op, operand, noperands, attrs);
     return inst ? inst->result[0] : NULL;
@@ -52,7 +57,8 @@ ir_value *ir_binary(ir_builder *b, ir_op op, ir_value *x, ir_value *y)
 
 ir_value *ir_compare(ir_builder *b, ir_relation relation, ir_value *x, ir_value *y)
 {
-    return ir_build1(b, IR_OP_compare, (ir_value *[]){x, y}, 2, &(ir_attrs){.compare.relation = relation});
+    return ir_build1(b, IR_OP_compare, (ir_value *[]){x, y}, 2,
+                     &(ir_attrs){.compare.relation = relation});
 }
 
 ir_value *ir_select(ir_builder *b, ir_value *which, ir_value *yes, ir_value *no)
@@ -62,7 +68,9 @@ ir_value *ir_select(ir_builder *b, ir_value *which, ir_value *yes, ir_value *no)
 
 ir_value *ir_convert(ir_builder *b, ir_value *x, ir_dtype to)
 {
-    return x && x->type.dtype == to ? x : ir_build1(b, IR_OP_convert, &x, 1, &(ir_attrs){.convert.to = to});
+    return x && x->type.dtype == to
+               ? x
+               : ir_build1(b, IR_OP_convert, &x, 1, &(ir_attrs){.convert.to = to});
 }
 
 ir_value *ir_constant(ir_builder *b, ir_literal *value)
@@ -90,25 +98,33 @@ ir_value *ir_zeros_like(ir_builder *b, ir_value *x)
 
 ir_value *ir_iota(ir_builder *b, ir_dtype dtype, int rank, const int64_t *shape, int axis)
 {
-    return ir_build1(b, IR_OP_iota, NULL, 0, &(ir_attrs){.iota = {.to = dtype, .shape = ir_ints_of(b, rank, shape), .axis = axis}});
+    return ir_build1(
+        b, IR_OP_iota, NULL, 0,
+        &(ir_attrs){.iota = {.to = dtype, .shape = ir_ints_of(b, rank, shape), .axis = axis}});
 }
 
 static bool has_shape(const ir_value *x, int rank, const int64_t *shape)
 {
-    return x && x->type.rank == rank && (!rank || !memcmp(x->type.dim, shape, (size_t)rank * sizeof *shape));
+    return x && x->type.rank == rank &&
+           (!rank || !memcmp(x->type.dim, shape, (size_t)rank * sizeof *shape));
 }
 
 ir_value *ir_reshape(ir_builder *b, ir_value *x, int rank, const int64_t *shape)
 {
-    return has_shape(x, rank, shape) ? x : ir_build1(b, IR_OP_reshape, &x, 1, &(ir_attrs){.reshape.shape = ir_ints_of(b, rank, shape)});
+    return has_shape(x, rank, shape)
+               ? x
+               : ir_build1(b, IR_OP_reshape, &x, 1,
+                           &(ir_attrs){.reshape.shape = ir_ints_of(b, rank, shape)});
 }
 
-ir_value *ir_broadcast(ir_builder *b, ir_value *x, int rank, const int64_t *shape, const int64_t *dims)
+ir_value *ir_broadcast(ir_builder *b, ir_value *x, int rank, const int64_t *shape,
+                       const int64_t *dims)
 {
     if (has_shape(x, rank, shape))
         return x;
     return ir_build1(b, IR_OP_broadcast, &x, 1,
-                     &(ir_attrs){.broadcast = {.shape = ir_ints_of(b, rank, shape), .dims = ir_ints_of(b, x ? x->type.rank : 0, dims)}});
+                     &(ir_attrs){.broadcast = {.shape = ir_ints_of(b, rank, shape),
+                                               .dims = ir_ints_of(b, x ? x->type.rank : 0, dims)}});
 }
 
 ir_value *ir_broadcast_to(ir_builder *b, ir_value *x, int rank, const int64_t *shape)
@@ -117,7 +133,8 @@ ir_value *ir_broadcast_to(ir_builder *b, ir_value *x, int rank, const int64_t *s
         return NULL;
     int64_t dims[IR_MAX_RANK];
     for (int i = 0; i < x->type.rank; i++)
-        dims[i] = rank - x->type.rank + i; /* negative when x has more dimensions: the shape rule says so */
+        /* Negative when x has more dimensions: the shape rule says so. */
+        dims[i] = rank - x->type.rank + i;
     return ir_broadcast(b, x, rank, shape, dims);
 }
 
@@ -129,10 +146,12 @@ bool ir_broadcast_both(ir_builder *b, ir_value **x, ir_value **y)
     int rank = s->rank > t->rank ? s->rank : t->rank;
     int64_t shape[IR_MAX_RANK];
     for (int i = 0; i < rank; i++) {
-        int64_t p = i < rank - s->rank ? 1 : s->dim[i - rank + s->rank], q = i < rank - t->rank ? 1 : t->dim[i - rank + t->rank];
+        int64_t p = i < rank - s->rank ? 1 : s->dim[i - rank + s->rank],
+                q = i < rank - t->rank ? 1 : t->dim[i - rank + t->rank];
         if (p != q && p != 1 && q != 1) {
             ir_arena *arena = b->func->module->arena;
-            ir_report(b->func->module->ctx, IR_ERROR, b->loc, "shapes do not broadcast: %s and %s", ir_type_text(arena, s), ir_type_text(arena, t));
+            ir_report(b->func->module->ctx, IR_ERROR, b->loc, "shapes do not broadcast: %s and %s",
+                      ir_type_text(arena, s), ir_type_text(arena, t));
             b->failed = true;
             return false;
         }
@@ -150,10 +169,13 @@ ir_value *ir_transpose(ir_builder *b, ir_value *x, const int64_t *perm)
     bool identity = true;
     for (int i = 0; i < x->type.rank; i++)
         identity &= perm[i] == i;
-    return identity ? x : ir_build1(b, IR_OP_transpose, &x, 1, &(ir_attrs){.transpose.perm = ir_ints_of(b, x->type.rank, perm)});
+    return identity ? x
+                    : ir_build1(b, IR_OP_transpose, &x, 1,
+                                &(ir_attrs){.transpose.perm = ir_ints_of(b, x->type.rank, perm)});
 }
 
-ir_value *ir_slice(ir_builder *b, ir_value *x, const int64_t *start, const int64_t *limit, const int64_t *stride)
+ir_value *ir_slice(ir_builder *b, ir_value *x, const int64_t *start, const int64_t *limit,
+                   const int64_t *stride)
 {
     if (!x)
         return NULL;
@@ -165,10 +187,11 @@ ir_value *ir_slice(ir_builder *b, ir_value *x, const int64_t *start, const int64
         all &= start[i] == 0 && limit[i] == x->type.dim[i] && (!stride || stride[i] == 1);
     }
     return all ? x
-               : ir_build1(b, IR_OP_slice, &x, 1,
-                           &(ir_attrs){.slice = {.start = ir_ints_of(b, n, start),
-                                                 .limit = ir_ints_of(b, n, limit),
-                                                 .stride = ir_ints_of(b, n, stride ? stride : ones)}});
+               : ir_build1(
+                     b, IR_OP_slice, &x, 1,
+                     &(ir_attrs){.slice = {.start = ir_ints_of(b, n, start),
+                                           .limit = ir_ints_of(b, n, limit),
+                                           .stride = ir_ints_of(b, n, stride ? stride : ones)}});
 }
 
 ir_value *ir_slice_axis(ir_builder *b, ir_value *x, int axis, int64_t start, int64_t limit)
@@ -182,14 +205,16 @@ ir_value *ir_slice_axis(ir_builder *b, ir_value *x, int axis, int64_t start, int
     return ir_slice(b, x, from, to, NULL);
 }
 
-ir_value *ir_pad(ir_builder *b, ir_value *x, ir_value *v, const int64_t *low, const int64_t *high, const int64_t *interior)
+ir_value *ir_pad(ir_builder *b, ir_value *x, ir_value *v, const int64_t *low, const int64_t *high,
+                 const int64_t *interior)
 {
     static const int64_t zeros[IR_MAX_RANK];
     int n = x ? x->type.rank : 0;
-    return ir_build1(b, IR_OP_pad, (ir_value *[]){x, v}, 2,
-                     &(ir_attrs){.pad = {.low = ir_ints_of(b, n, low),
-                                         .high = ir_ints_of(b, n, high),
-                                         .interior = ir_ints_of(b, n, interior ? interior : zeros)}});
+    return ir_build1(
+        b, IR_OP_pad, (ir_value *[]){x, v}, 2,
+        &(ir_attrs){.pad = {.low = ir_ints_of(b, n, low),
+                            .high = ir_ints_of(b, n, high),
+                            .interior = ir_ints_of(b, n, interior ? interior : zeros)}});
 }
 
 ir_value *ir_concat(ir_builder *b, ir_value *const *x, int n, int axis)
@@ -199,23 +224,33 @@ ir_value *ir_concat(ir_builder *b, ir_value *const *x, int n, int axis)
 
 ir_value *ir_reverse(ir_builder *b, ir_value *x, int n, const int64_t *axes)
 {
-    return n == 0 ? x : ir_build1(b, IR_OP_reverse, &x, 1, &(ir_attrs){.reverse.axes = ir_ints_of(b, n, axes)});
+    return n == 0 ? x
+                  : ir_build1(b, IR_OP_reverse, &x, 1,
+                              &(ir_attrs){.reverse.axes = ir_ints_of(b, n, axes)});
 }
 
-ir_value *ir_gather(ir_builder *b, ir_value *x, ir_value *index, int ndims, const int64_t *dims, int batch)
+ir_value *ir_gather(ir_builder *b, ir_value *x, ir_value *index, int ndims, const int64_t *dims,
+                    int batch)
 {
-    return ir_build1(b, IR_OP_gather, (ir_value *[]){x, index}, 2, &(ir_attrs){.gather = {.dims = ir_ints_of(b, ndims, dims), .batch = batch}});
+    return ir_build1(b, IR_OP_gather, (ir_value *[]){x, index}, 2,
+                     &(ir_attrs){.gather = {.dims = ir_ints_of(b, ndims, dims), .batch = batch}});
 }
 
-ir_value *ir_scatter(ir_builder *b, ir_combine combine, ir_value *x, ir_value *index, ir_value *update, int ndims, const int64_t *dims, int batch)
+ir_value *ir_scatter(ir_builder *b, ir_combine combine, ir_value *x, ir_value *index,
+                     ir_value *update, int ndims, const int64_t *dims, int batch)
 {
-    return ir_build1(b, IR_OP_scatter, (ir_value *[]){x, index, update}, 3,
-                     &(ir_attrs){.scatter = {.combine = combine, .dims = ir_ints_of(b, ndims, dims), .batch = batch}});
+    return ir_build1(
+        b, IR_OP_scatter, (ir_value *[]){x, index, update}, 3,
+        &(ir_attrs){
+            .scatter = {.combine = combine, .dims = ir_ints_of(b, ndims, dims), .batch = batch}});
 }
 
 ir_value *ir_reduce(ir_builder *b, ir_combine combine, ir_value *x, int n, const int64_t *axes)
 {
-    return n == 0 ? x : ir_build1(b, IR_OP_reduce, &x, 1, &(ir_attrs){.reduce = {.combine = combine, .axes = ir_ints_of(b, n, axes)}});
+    return n == 0 ? x
+                  : ir_build1(b, IR_OP_reduce, &x, 1,
+                              &(ir_attrs){
+                                  .reduce = {.combine = combine, .axes = ir_ints_of(b, n, axes)}});
 }
 
 ir_value *ir_reduce_keep(ir_builder *b, ir_combine combine, ir_value *x, int n, const int64_t *axes)
@@ -230,14 +265,16 @@ ir_value *ir_reduce_keep(ir_builder *b, ir_combine combine, ir_value *x, int n, 
     return r ? ir_reshape(b, r, t.rank, t.dim) : NULL;
 }
 
-ir_value *ir_dot_general(ir_builder *b, ir_value *x, ir_value *y, int nbatch, const int64_t *xbatch, const int64_t *ybatch, int ncontract,
-                         const int64_t *xcontract, const int64_t *ycontract)
+ir_value *ir_dot_general(ir_builder *b, ir_value *x, ir_value *y, int nbatch, const int64_t *xbatch,
+                         const int64_t *ybatch, int ncontract, const int64_t *xcontract,
+                         const int64_t *ycontract)
 {
-    return ir_build1(b, IR_OP_dot_general, (ir_value *[]){x, y}, 2,
-                     &(ir_attrs){.dot_general = {.lhs_batch = ir_ints_of(b, nbatch, xbatch),
-                                                 .rhs_batch = ir_ints_of(b, nbatch, ybatch),
-                                                 .lhs_contract = ir_ints_of(b, ncontract, xcontract),
-                                                 .rhs_contract = ir_ints_of(b, ncontract, ycontract)}});
+    return ir_build1(
+        b, IR_OP_dot_general, (ir_value *[]){x, y}, 2,
+        &(ir_attrs){.dot_general = {.lhs_batch = ir_ints_of(b, nbatch, xbatch),
+                                    .rhs_batch = ir_ints_of(b, nbatch, ybatch),
+                                    .lhs_contract = ir_ints_of(b, ncontract, xcontract),
+                                    .rhs_contract = ir_ints_of(b, ncontract, ycontract)}});
 }
 
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y)
@@ -245,11 +282,13 @@ ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y)
     if (!x || !y)
         return NULL;
     if (x->type.rank == 0 || y->type.rank == 0) {
-        ir_report(b->func->module->ctx, IR_ERROR, b->loc, "matmul needs operands of rank 1 or more");
+        ir_report(b->func->module->ctx, IR_ERROR, b->loc,
+                  "matmul needs operands of rank 1 or more");
         b->failed = true;
         return NULL;
     }
-    int xm = x->type.rank == 1 ? 1 : 2, yn = y->type.rank == 1 ? 1 : 2; /* matrix dimensions of each */
+    /* Matrix dimensions of each. */
+    int xm = x->type.rank == 1 ? 1 : 2, yn = y->type.rank == 1 ? 1 : 2;
     int xb = x->type.rank - xm, yb = y->type.rank - yn;
     int64_t ycontract = y->type.rank - yn, xcontract = x->type.rank - 1, batch[IR_MAX_RANK];
     if (yb == 0) /* the batch dimensions of x are just more rows */
@@ -257,8 +296,10 @@ ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y)
     int nbatch = xb > yb ? xb : yb;
     int64_t shape[IR_MAX_RANK], xs[IR_MAX_RANK], ys[IR_MAX_RANK];
     for (int i = 0; i < nbatch; i++) {
-        int64_t p = i < nbatch - xb ? 1 : x->type.dim[i - nbatch + xb], q = i < nbatch - yb ? 1 : y->type.dim[i - nbatch + yb];
-        shape[i] = p == 1 ? q : p; /* if both differ from 1 and each other, the broadcast below reports it */
+        int64_t p = i < nbatch - xb ? 1 : x->type.dim[i - nbatch + xb],
+                q = i < nbatch - yb ? 1 : y->type.dim[i - nbatch + yb];
+        /* If both differ from 1 and each other, the broadcast below reports it. */
+        shape[i] = p == 1 ? q : p;
         batch[i] = i;
     }
     memcpy(xs, shape, sizeof xs);

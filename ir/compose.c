@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Functions made of several primitives that the front ends share. Where a formula has a corner it is written so that its derivatives
- * there, the higher ones too, are those of one side, or torch's; a branch that is not taken never makes an infinity, which a
- * derivative would turn into NaN. */
+ * Functions made of several primitives that the front ends share. Where a formula has a corner it
+ * is written so that its derivatives there, the higher ones too, are those of one side, or torch's;
+ * a branch that is not taken never makes an infinity, which a derivative would turn into NaN. */
 #include "ir/ir.h"
 
 #include <math.h>
@@ -55,8 +55,10 @@ ir_value *ir_move_axis(ir_builder *b, ir_value *x, int from, int to)
 
 ir_value *ir_softplus_less(ir_builder *b, ir_value *x, ir_value *y)
 {
-    ir_value *positive = compare(b, IR_GT, x, 0); /* not max and abs: the two of them have no common second derivative at 0 */
-    ir_value *away = ir_select(b, positive, ir_neg(b, x), x), *line = ir_select(b, positive, x, ir_like(b, x, 0));
+    /* Not max and abs: the two of them have no common second derivative at 0. */
+    ir_value *positive = compare(b, IR_GT, x, 0);
+    ir_value *away = ir_select(b, positive, ir_neg(b, x), x),
+             *line = ir_select(b, positive, x, ir_like(b, x, 0));
     return ir_add(b, y ? ir_sub(b, line, y) : line, ir_log1p(b, ir_exp(b, away)));
 }
 
@@ -81,5 +83,6 @@ ir_value *ir_size_pow(ir_builder *b, ir_value *x, double p)
     if (p >= 1)
         return p == 1 ? ir_abs(b, x) : ir_pow(b, ir_abs(b, x), ir_like(b, x, p));
     ir_value *none = compare(b, IR_EQ, x, 0), *safe = ir_select(b, none, ir_like(b, x, 1), x);
-    return ir_select(b, none, ir_like(b, x, p > 0 ? 0 : INFINITY), ir_pow(b, ir_abs(b, safe), ir_like(b, x, p)));
+    return ir_select(b, none, ir_like(b, x, p > 0 ? 0 : INFINITY),
+                     ir_pow(b, ir_abs(b, safe), ir_like(b, x, p)));
 }

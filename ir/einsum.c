@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Einsum: sums of products of tensors whose dimensions have letters, in operations of the table. Operands join one after the other: what
- * no later one and not the result needs is summed as soon as it can be. */
+ * Einsum: sums of products of tensors whose dimensions have letters, in operations of the table.
+ * Operands join one after the other: what no later one and not the result needs is summed as soon
+ * as it can be. */
 #include "ir/ir.h"
 
 #include <string.h>
@@ -17,7 +18,8 @@ static void refuse(ir_builder *b, const char *format, ...)
     b->failed = true;
 }
 
-typedef struct term { /* an operand with a letter for each dimension; dimensions of `...` are letters beyond 'z' */
+/* An operand with a letter for each dimension; dimensions of `...` are letters beyond 'z'. */
+typedef struct term {
     ir_value *x;
     int rank;
     unsigned char letter[IR_MAX_RANK];
@@ -28,7 +30,8 @@ static bool has_letter(const term *t, unsigned char c)
     return t->rank && memchr(t->letter, c, (size_t)t->rank);
 }
 
-/* Letters of "ij...k" for a tensor of this rank (-1: the output, with as many dots as the operands had). */
+/* Letters of "ij...k" for a tensor of this rank (-1: the output, with as many dots as the operands
+ * had). */
 static bool read_term(ir_builder *b, const char **at, int rank, int *dots, term *t)
 {
     t->rank = 0;
@@ -77,15 +80,18 @@ static bool reduce_term(ir_builder *b, term *t, const bool *keep)
     int k = 0, rank = 0;
     for (int i = 0; t->x && i < t->rank; i++)
         for (int j = i + 1; t->x && j < t->rank; j++)
-            if (t->letter[i] == t->letter[j]) { /* what is off the diagonal becomes zero and is summed away */
+            /* What is off the diagonal becomes zero and is summed away. */
+            if (t->letter[i] == t->letter[j]) {
                 const ir_type *s = &t->x->type;
                 int64_t axis = j;
                 if (s->dim[i] != s->dim[j]) {
                     refuse(b, "a repeated letter has two extents");
                     return false;
                 }
-                ir_value *on = ir_compare(b, IR_EQ, ir_iota(b, IR_I64, s->rank, s->dim, i), ir_iota(b, IR_I64, s->rank, s->dim, j));
-                t->x = ir_reduce(b, IR_SUM, ir_select(b, on, t->x, ir_zeros_like(b, t->x)), 1, &axis);
+                ir_value *on = ir_compare(b, IR_EQ, ir_iota(b, IR_I64, s->rank, s->dim, i),
+                                          ir_iota(b, IR_I64, s->rank, s->dim, j));
+                t->x =
+                    ir_reduce(b, IR_SUM, ir_select(b, on, t->x, ir_zeros_like(b, t->x)), 1, &axis);
                 memmove(t->letter + j, t->letter + j + 1, (size_t)(t->rank - j - 1));
                 t->rank--;
                 j--;
@@ -124,7 +130,8 @@ static bool multiply(ir_builder *b, term *t, term *u, const bool *keep)
         return false;
     for (int i = 0; i < t->rank; i++)
         if (has_letter(u, t->letter[i])) {
-            int64_t j = (unsigned char *)memchr(u->letter, t->letter[i], (size_t)u->rank) - u->letter;
+            int64_t j =
+                (unsigned char *)memchr(u->letter, t->letter[i], (size_t)u->rank) - u->letter;
             if (keep[t->letter[i]]) {
                 batch[0][nb] = i;
                 batch[1][nb++] = j;

@@ -12,11 +12,14 @@ ir_eval_rule *const ir_eval_rules[IR_OPS] = {
 #include "ir/ops.def"
 };
 
-#define RULE(name) void ir_eval_##name(ir_evaluation *e, const ir_inst *inst, ir_literal *const *operand, ir_literal **result)
+#define RULE(name)                                                                         \
+    void ir_eval_##name(ir_evaluation *e, const ir_inst *inst, ir_literal *const *operand, \
+                        ir_literal **result)
 
 /* ---- Functions ---- */
 
-static void eval_inst(ir_evaluation *e, ir_arena *results, const ir_inst *inst, ir_literal *const *operand, ir_literal **result)
+static void eval_inst(ir_evaluation *e, ir_arena *results, const ir_inst *inst,
+                      ir_literal *const *operand, ir_literal **result)
 {
     ir_evaluation inner = {.arena = ir_arena_new(ir_arena_ctx(e->arena))};
     for (int i = 0; i < inst->nresults; i++)
@@ -26,7 +29,8 @@ static void eval_inst(ir_evaluation *e, ir_arena *results, const ir_inst *inst, 
     ir_arena_free(inner.arena);
 }
 
-void ir_eval_inst(ir_arena *arena, const ir_inst *inst, ir_literal *const *operand, ir_literal **result)
+void ir_eval_inst(ir_arena *arena, const ir_inst *inst, ir_literal *const *operand,
+                  ir_literal **result)
 {
     ir_evaluation e = {.arena = arena};
     eval_inst(&e, arena, inst, operand, result);
@@ -43,7 +47,8 @@ static held *live_of(held *all, const ir_value *v, const ir_func *f, const int *
     return v->def ? &all[f->params.count + first[v->def->id] + v->index] : &all[v->index];
 }
 
-/* Instructions are counted through id, so that functions that are running are not disturbed by those they call. */
+/* Instructions are counted through id, so that functions that are running are not disturbed by
+ * those they call. */
 static int count_values(const ir_func *f)
 {
     int n = 0, k = 0;
@@ -71,7 +76,8 @@ static ir_literal *copy_literal(ir_arena *arena, const ir_literal *l)
     return c;
 }
 
-static void eval_func(ir_evaluation *e, ir_arena *out, const ir_func *f, ir_literal *const *args, ir_literal **results)
+static void eval_func(ir_evaluation *e, ir_arena *out, const ir_func *f, ir_literal *const *args,
+                      ir_literal **results)
 {
     ir_ctx *ctx = ir_arena_ctx(e->arena);
     ir_arena *scratch = ir_arena_new(ctx);
@@ -92,7 +98,8 @@ static void eval_func(ir_evaluation *e, ir_arena *out, const ir_func *f, ir_lite
     for (int i = 0; i < f->results.count; i++)
         live_of(all, f->results.items[i].value, f, first)->uses++;
     IR_FOR (inst, f) {
-        ir_literal **operand = ir_array(scratch, ir_literal *, inst->noperands + 1), **result = ir_array(scratch, ir_literal *, inst->nresults + 1);
+        ir_literal **operand = ir_array(scratch, ir_literal *, inst->noperands + 1),
+                   **result = ir_array(scratch, ir_literal *, inst->nresults + 1);
         for (int i = 0; i < inst->noperands; i++)
             operand[i] = live_of(all, inst->operand[i], f, first)->literal;
         ir_evaluation inner = {.arena = ir_arena_new(ctx), .watch = e->watch, .user = e->user};
@@ -120,8 +127,8 @@ static void eval_func(ir_evaluation *e, ir_arena *out, const ir_func *f, ir_lite
     ir_arena_free(scratch);
 }
 
-void ir_eval_watched(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results, bool *bad_index, ir_eval_watch *watch,
-                     void *user)
+void ir_eval_watched(ir_arena *arena, const ir_func *f, ir_literal *const *args,
+                     ir_literal **results, bool *bad_index, ir_eval_watch *watch, void *user)
 {
     ir_evaluation e = {.arena = arena, .watch = watch, .user = user};
     eval_func(&e, arena, f, args, results);
@@ -129,7 +136,8 @@ void ir_eval_watched(ir_arena *arena, const ir_func *f, ir_literal *const *args,
         *bad_index = e.bad_index;
 }
 
-void ir_eval(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results, bool *bad_index)
+void ir_eval(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results,
+             bool *bad_index)
 {
     ir_eval_watched(arena, f, args, results, bad_index, NULL, NULL);
 }
@@ -153,7 +161,8 @@ RULE(call)
 
 RULE(cond)
 {
-    const ir_func *f = ir_literal_get_int(operand[0], 0) ? IR_ATTR(inst, cond)->then_body : IR_ATTR(inst, cond)->else_body;
+    const ir_func *f = ir_literal_get_int(operand[0], 0) ? IR_ATTR(inst, cond)->then_body
+                                                         : IR_ATTR(inst, cond)->else_body;
     ir_literal **r = ir_array(e->arena, ir_literal *, f->results.count + 1);
     eval_func(e, e->arena, f, operand + 1, r);
     for (int i = 0; i < f->results.count; i++)
@@ -163,7 +172,8 @@ RULE(cond)
 RULE(while)
 {
     const struct ir_attrs_while_loop *a = IR_ATTR(inst, while_loop);
-    ir_literal **args = ir_array(e->arena, ir_literal *, inst->noperands + 1), **next = ir_array(e->arena, ir_literal *, inst->noperands + 1);
+    ir_literal **args = ir_array(e->arena, ir_literal *, inst->noperands + 1),
+               **next = ir_array(e->arena, ir_literal *, inst->noperands + 1);
     ir_arena *now = NULL;
     for (int i = 0; i < inst->noperands; i++)
         args[i] = operand[i];
@@ -201,8 +211,10 @@ static ir_literal slice_of(const ir_literal *l, int64_t i)
 RULE(scan)
 {
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
-    int live = a->live != 0, fixed = (int)(a->consts + a->carries), n = inst->noperands - live, ys = inst->nresults - 1;
-    ir_literal **args = ir_array(e->arena, ir_literal *, n + 1), **next = ir_array(e->arena, ir_literal *, ys + 2);
+    int live = a->live != 0, fixed = (int)(a->consts + a->carries), n = inst->noperands - live,
+        ys = inst->nresults - 1;
+    ir_literal **args = ir_array(e->arena, ir_literal *, n + 1),
+               **next = ir_array(e->arena, ir_literal *, ys + 2);
     ir_literal *slices = ir_array(e->arena, ir_literal, n + 1);
     ir_arena *now = NULL;
     bool go = !live || ir_literal_get_int(operand[inst->noperands - 1], 0);
@@ -296,7 +308,8 @@ bool ir_next_index(int rank, const int64_t *dim, int64_t *at)
 typedef double unary_float(double x);
 typedef int64_t unary_int(int64_t x);
 
-static void unary(ir_evaluation *e, ir_literal *const *operand, ir_literal **result, unary_float *f, unary_int *g)
+static void unary(ir_evaluation *e, ir_literal *const *operand, ir_literal **result, unary_float *f,
+                  unary_int *g)
 {
     ir_wide x = ir_wide_of(e->arena, operand[0]);
     for (int64_t i = 0; i < x.n; i++) {
@@ -316,18 +329,20 @@ static double logistic_float(double x) { return 1 / (1 + exp(-x)); }
 static double copy_float(double x) { return x; }
 static int64_t copy_int(int64_t x) { return x; }
 
-#define UNARY(name, on_floats, on_ints)                                                                                           \
-    RULE(name)                                                                                                                    \
-    {                                                                                                                             \
-        (void)inst;                                                                                                               \
-        unary(e, operand, result, on_floats, on_ints);                                                                            \
+#define UNARY(name, on_floats, on_ints)                \
+    RULE(name)                                         \
+    {                                                  \
+        (void)inst;                                    \
+        unary(e, operand, result, on_floats, on_ints); \
     }
+/* clang-format off */
 UNARY(neg, neg_float, neg_int)
 UNARY(floor, floor, NULL) UNARY(ceil, ceil, NULL) UNARY(round, nearbyint, NULL) UNARY(sqrt, sqrt, NULL) UNARY(rsqrt, rsqrt_float, NULL)
 UNARY(exp, exp, NULL) UNARY(expm1, expm1, NULL) UNARY(log, log, NULL) UNARY(log1p, log1p, NULL) UNARY(sin, sin, NULL) UNARY(cos, cos, NULL)
 UNARY(tan, tan, NULL) UNARY(asin, asin, NULL) UNARY(acos, acos, NULL) UNARY(atan, atan, NULL) UNARY(sinh, sinh, NULL) UNARY(cosh, cosh, NULL)
 UNARY(asinh, asinh, NULL) UNARY(acosh, acosh, NULL) UNARY(atanh, atanh, NULL) UNARY(tanh, tanh, NULL) UNARY(erf, erf, NULL)
 UNARY(logistic, logistic_float, NULL) UNARY(copy, copy_float, copy_int)
+/* clang-format on */
 
 RULE(abs)
 {
@@ -425,7 +440,8 @@ RULE(bitcast)
 typedef double binary_float(double x, double y);
 typedef int64_t binary_int(int64_t x, int64_t y, bool is_unsigned, int bits);
 
-static void binary(ir_evaluation *e, ir_literal *const *operand, ir_literal **result, binary_float *f, binary_int *g)
+static void binary(ir_evaluation *e, ir_literal *const *operand, ir_literal **result,
+                   binary_float *f, binary_int *g)
 {
     ir_wide x = ir_wide_of(e->arena, operand[0]), y = ir_wide_of(e->arena, operand[1]);
     int bits = ir_dtypes[operand[0]->type.dtype].bytes * 8;
@@ -439,20 +455,25 @@ static void binary(ir_evaluation *e, ir_literal *const *operand, ir_literal **re
 }
 
 #define U(x) ((uint64_t)(x))
-#define FLOAT(name, expression) static double name##_float(double x, double y) { return expression; }
-#define INT(name, expression)                                                                                                     \
-    static int64_t name##_int(int64_t x, int64_t y, bool is_unsigned, int bits)                                                   \
-    {                                                                                                                             \
-        (void)is_unsigned, (void)bits;                                                                                            \
-        return (int64_t)(expression);                                                                                             \
+#define FLOAT(name, expression)                    \
+    static double name##_float(double x, double y) \
+    {                                              \
+        return expression;                         \
     }
-#define BINARY(name, f, g)                                                                                                        \
-    RULE(name)                                                                                                                    \
-    {                                                                                                                             \
-        (void)inst;                                                                                                               \
-        binary(e, operand, result, f, g);                                                                                         \
+#define INT(name, expression)                                                   \
+    static int64_t name##_int(int64_t x, int64_t y, bool is_unsigned, int bits) \
+    {                                                                           \
+        (void)is_unsigned, (void)bits;                                          \
+        return (int64_t)(expression);                                           \
+    }
+#define BINARY(name, f, g)                \
+    RULE(name)                            \
+    {                                     \
+        (void)inst;                       \
+        binary(e, operand, result, f, g); \
     }
 
+/* clang-format off */
 FLOAT(add, x + y) FLOAT(sub, x - y) FLOAT(mul, x *y) FLOAT(div, x / y)
 /* NaN if either is; 0 is above -0. */
 FLOAT(max, isnan(x) ? x : isnan(y) ? y : x > y || (x == y && !signbit(x)) ? x : y)
@@ -466,6 +487,7 @@ INT(div, y == 0 ? 0 : is_unsigned ? (int64_t)(U(x) / U(y)) : y == -1 ? neg_int(x
 INT(rem, y == 0 ? 0 : is_unsigned ? (int64_t)(U(x) % U(y)) : y == -1 ? 0 : x % y)
 INT(shl, U(y) >= (uint64_t)bits ? 0 : U(x) << y)
 INT(shr, U(y) >= (uint64_t)bits ? 0 : is_unsigned ? (int64_t)(U(x) >> y) : x >> y)
+/* clang-format on */
 static int64_t pow_int(int64_t x, int64_t y, bool is_unsigned, int bits)
 {
     (void)bits;
@@ -477,17 +499,21 @@ static int64_t pow_int(int64_t x, int64_t y, bool is_unsigned, int bits)
             r *= base;
     return (int64_t)r;
 }
+/* clang-format off */
 BINARY(add, add_float, add_int) BINARY(sub, sub_float, sub_int) BINARY(mul, mul_float, mul_int) BINARY(div, div_float, div_int)
 BINARY(rem, fmod, rem_int) BINARY(pow, pow, pow_int) BINARY(max, max_float, max_int) BINARY(min, min_float, min_int)
 BINARY(atan2, atan2, NULL) BINARY(and, NULL, and_int) BINARY(or, NULL, or_int) BINARY(xor, NULL, xor_int) BINARY(shl, NULL, shl_int)
 BINARY(shr, NULL, shr_int)
+/* clang-format on */
 
 RULE(compare)
 {
     ir_wide x = ir_wide_of(e->arena, operand[0]), y = ir_wide_of(e->arena, operand[1]);
     ir_relation r = IR_ATTR(inst, compare)->relation;
     for (int64_t i = 0; i < x.n; i++) {
-        bool less = x.is_float ? x.f[i] < y.f[i] : x.is_unsigned ? U(x.i[i]) < U(y.i[i]) : x.i[i] < y.i[i];
+        bool less = x.is_float      ? x.f[i] < y.f[i]
+                    : x.is_unsigned ? U(x.i[i]) < U(y.i[i])
+                                    : x.i[i] < y.i[i];
         bool equal = x.is_float ? x.f[i] == y.f[i] : x.i[i] == y.i[i];
         bool more = x.is_float ? x.f[i] > y.f[i] : !less && !equal;
         const bool holds[] = {equal, !equal, less, less || equal, more, more || equal};
@@ -500,7 +526,9 @@ RULE(select)
     (void)e, (void)inst;
     int64_t n = ir_count(&result[0]->type), size = ir_dtypes[result[0]->type.dtype].bytes;
     for (int64_t i = 0; i < n; i++)
-        memcpy((char *)result[0]->data + i * size, (const char *)operand[((const uint8_t *)operand[0]->data)[i] ? 1 : 2]->data + i * size,
+        memcpy((char *)result[0]->data + i * size,
+               (const char *)operand[((const uint8_t *)operand[0]->data)[i] ? 1 : 2]->data +
+                   i * size,
                (size_t)size);
 }
 
@@ -527,6 +555,10 @@ void ir_wide_identity(ir_wide *w, int64_t k, ir_combine c, ir_dtype t)
     else if (t == IR_BOOL)
         w->i[k] = c == IR_PROD || c == IR_MIN || c == IR_AND;
     else
-        w->i[k] = c == IR_PROD ? 1 : c == IR_AND ? -1 : c == IR_MAX ? (s ? (int64_t)(-1ull << (bits - 1)) : 0)
-                  : c == IR_MIN ? (s ? (int64_t)(~0ull >> (65 - bits)) : (int64_t)(~0ull >> (64 - bits))) : 0;
+        w->i[k] = c == IR_PROD  ? 1
+                  : c == IR_AND ? -1
+                  : c == IR_MAX ? (s ? (int64_t)(-1ull << (bits - 1)) : 0)
+                  : c == IR_MIN
+                      ? (s ? (int64_t)(~0ull >> (65 - bits)) : (int64_t)(~0ull >> (64 - bits)))
+                      : 0;
 }

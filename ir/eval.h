@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The evaluator: the meaning of every op, in plain loops. Values are computed wide (floats in double, integers in 64 bits) and
- * rounded or wrapped to their type at every result. */
+ * The evaluator: the meaning of every op, in plain loops. Values are computed wide (floats in
+ * double, integers in 64 bits) and rounded or wrapped to their type at every result. */
 #ifndef GRADC_IR_EVAL_H
 #define GRADC_IR_EVAL_H
 
 #include "ir/ir.h"
 
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) ir_eval_rule ir_eval_##eval;
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+    ir_eval_rule ir_eval_##eval;
 #include "ir/ops.def"
 
-/* A literal's elements, wide. Integers keep their bits; u64 above the range of int64_t is told by `is_unsigned`. */
+/* A literal's elements, wide. Integers keep their bits; u64 above the range of int64_t is told by
+ * `is_unsigned`. */
 typedef struct ir_wide {
     bool is_float, is_unsigned;
     int64_t n;

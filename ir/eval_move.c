@@ -7,7 +7,9 @@
 
 #include <string.h>
 
-#define RULE(name) void ir_eval_##name(ir_evaluation *e, const ir_inst *inst, ir_literal *const *operand, ir_literal **result)
+#define RULE(name)                                                                         \
+    void ir_eval_##name(ir_evaluation *e, const ir_inst *inst, ir_literal *const *operand, \
+                        ir_literal **result)
 
 static int64_t size_of(const ir_literal *l)
 {
@@ -137,19 +139,20 @@ RULE(concat)
     for (int k = 0; k < inst->noperands; k++) {
         int64_t piece = inner * operand[k]->type.dim[axis];
         for (int64_t o = 0; o < outer && piece; o++)
-            memcpy((char *)result[0]->data + o * row + at, (const char *)operand[k]->data + o * piece, (size_t)piece);
+            memcpy((char *)result[0]->data + o * row + at,
+                   (const char *)operand[k]->data + o * piece, (size_t)piece);
         at += piece;
     }
 }
 
 /* ---- Gather and scatter ---- */
 
-/* Walks the pairs (element of the indexed tensor, element of the gathered one); an index out of range is kept in range for
- * gather, and skips the pair for scatter (`put`). */
+/* Walks the pairs (element of the indexed tensor, element of the gathered one); an index out of
+ * range is kept in range for gather, and skips the pair for scatter (`put`). */
 typedef void pair(void *user, int64_t whole, int64_t part);
 
-static void indexed(ir_evaluation *e, const ir_type *whole, const ir_literal *index, const ir_type *part, ir_ints dims, int batch, bool put, pair *f,
-                    void *user)
+static void indexed(ir_evaluation *e, const ir_type *whole, const ir_literal *index,
+                    const ir_type *part, ir_ints dims, int batch, bool put, pair *f, void *user)
 {
     int selected = index->type.rank - 1;
     int64_t at[IR_MAX_RANK] = {0}, n = ir_count(part), s[IR_MAX_RANK], is[IR_MAX_RANK];
@@ -167,7 +170,8 @@ static void indexed(ir_evaluation *e, const ir_type *whole, const ir_literal *in
             j += at[d] * s[d];
         for (int c = 0; c < dims.n; c++) {
             int64_t v = ir_literal_get_int(index, k + c), limit = whole->dim[dims.v[c]];
-            bool bad = index->type.dtype == IR_U64 ? (uint64_t)v >= (uint64_t)limit : v < 0 || v >= limit;
+            bool bad =
+                index->type.dtype == IR_U64 ? (uint64_t)v >= (uint64_t)limit : v < 0 || v >= limit;
             e->bad_index |= bad;
             skip |= bad && (put || !limit);
             v = !bad ? v : v < 0 && index->type.dtype != IR_U64 ? 0 : limit - 1;
@@ -197,7 +201,8 @@ RULE(gather)
 {
     const struct ir_attrs_gather *a = IR_ATTR(inst, gather);
     gathering g = {result[0], operand[0]};
-    indexed(e, &operand[0]->type, operand[1], &result[0]->type, a->dims, (int)a->batch, false, gather_pair, &g);
+    indexed(e, &operand[0]->type, operand[1], &result[0]->type, a->dims, (int)a->batch, false,
+            gather_pair, &g);
 }
 
 typedef struct scattering {
@@ -210,26 +215,32 @@ static void scatter_pair(void *user, int64_t whole, int64_t part)
     scattering *s = user;
     ir_combine c = s->combine;
     if (s->to.is_float)
-        s->to.f[whole] = c == IR_SET ? s->update.f[part] : ir_combine_float(c, s->to.f[whole], s->update.f[part]);
+        s->to.f[whole] = c == IR_SET ? s->update.f[part]
+                                     : ir_combine_float(c, s->to.f[whole], s->update.f[part]);
     else
-        s->to.i[whole] = c == IR_SET ? s->update.i[part] : ir_combine_int(c, s->to.i[whole], s->update.i[part], s->to.is_unsigned);
+        s->to.i[whole] =
+            c == IR_SET ? s->update.i[part]
+                        : ir_combine_int(c, s->to.i[whole], s->update.i[part], s->to.is_unsigned);
 }
 
 RULE(scatter)
 {
     const struct ir_attrs_scatter *a = IR_ATTR(inst, scatter);
     scattering s = {ir_wide_of(e->arena, operand[0]), ir_wide_of(e->arena, operand[2]), a->combine};
-    indexed(e, &operand[0]->type, operand[1], &operand[2]->type, a->dims, (int)a->batch, true, scatter_pair, &s);
+    indexed(e, &operand[0]->type, operand[1], &operand[2]->type, a->dims, (int)a->batch, true,
+            scatter_pair, &s);
     ir_wide_store(&s.to, result[0]);
 }
 
 RULE(random_bits)
 {
     (void)e;
-    uint64_t seed = (uint64_t)ir_literal_get_int(operand[0], 0), call = (uint64_t)ir_literal_get_int(operand[1], 0);
+    uint64_t seed = (uint64_t)ir_literal_get_int(operand[0], 0),
+             call = (uint64_t)ir_literal_get_int(operand[1], 0);
     int64_t n = ir_count(&result[0]->type);
     for (int64_t i = 0; i < n; i++) {
-        uint32_t c[4] = {(uint32_t)(i / 4), (uint32_t)call, (uint32_t)(call >> 32), (uint32_t)IR_ATTR(inst, random_bits)->stream};
+        uint32_t c[4] = {(uint32_t)(i / 4), (uint32_t)call, (uint32_t)(call >> 32),
+                         (uint32_t)IR_ATTR(inst, random_bits)->stream};
         ir_philox((uint32_t)seed, (uint32_t)(seed >> 32), c);
         ((uint32_t *)result[0]->data)[i] = c[i % 4];
     }

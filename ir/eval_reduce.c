@@ -7,7 +7,9 @@
 #include <math.h>
 #include <string.h>
 
-#define RULE(name) void ir_eval_##name(ir_evaluation *e, const ir_inst *inst, ir_literal *const *operand, ir_literal **result)
+#define RULE(name)                                                                         \
+    void ir_eval_##name(ir_evaluation *e, const ir_inst *inst, ir_literal *const *operand, \
+                        ir_literal **result)
 
 static void combine(ir_wide *to, int64_t k, const ir_wide *from, int64_t i, ir_combine c)
 {
@@ -66,13 +68,15 @@ RULE(arg_reduce)
 {
     const struct ir_attrs_arg_reduce *a = IR_ATTR(inst, arg_reduce);
     const ir_type *t = &operand[0]->type;
-    ir_wide x = ir_wide_of(e->arena, operand[0]), r = ir_wide_new(e->arena, t->dtype, ir_count(&result[0]->type));
+    ir_wide x = ir_wide_of(e->arena, operand[0]),
+            r = ir_wide_new(e->arena, t->dtype, ir_count(&result[0]->type));
     int64_t s[IR_MAX_RANK], extent = t->dim[a->axis];
     ir_strides(t, s);
     for (int64_t k = 0; k < r.n; k++) {
         int64_t inner = s[a->axis], start = k / inner * inner * extent + k % inner, best = 0;
         for (int64_t i = 1; i < extent; i++)
-            if (wins(&x, start + best * inner, start + i * inner, a->combine == IR_MAX, a->last != 0))
+            if (wins(&x, start + best * inner, start + i * inner, a->combine == IR_MAX,
+                     a->last != 0))
                 best = i;
         if (r.is_float)
             r.f[k] = x.f[start + best * inner];
@@ -89,9 +93,11 @@ typedef struct window {
     ir_ints size, stride, low, dilation;
     const int64_t *base;
 } window;
-typedef void tap(void *user, int64_t window, int64_t number, int64_t element); /* element: of the operand, -1 in the padding */
+/* element: of the operand, -1 in the padding */
+typedef void tap(void *user, int64_t window, int64_t number, int64_t element);
 
-static void for_windows(const window *w, const ir_type *from, const ir_type *windows, tap *f, void *user)
+static void for_windows(const window *w, const ir_type *from, const ir_type *windows, tap *f,
+                        void *user)
 {
     int64_t at[IR_MAX_RANK] = {0}, n = ir_count(windows), s[IR_MAX_RANK];
     ir_strides(from, s);
@@ -100,8 +106,11 @@ static void for_windows(const window *w, const ir_type *from, const ir_type *win
         do {
             int64_t j = 0;
             for (int d = 0; d < from->rank && j >= 0; d++) {
-                int64_t place = at[d] * w->stride.v[d] + t[d] * w->dilation.v[d] - w->low.v[d], base = w->base ? w->base[d] : 1;
-                j = place >= 0 && place % base == 0 && place / base < from->dim[d] ? j + place / base * s[d] : -1;
+                int64_t place = at[d] * w->stride.v[d] + t[d] * w->dilation.v[d] - w->low.v[d],
+                        base = w->base ? w->base[d] : 1;
+                j = place >= 0 && place % base == 0 && place / base < from->dim[d]
+                        ? j + place / base * s[d]
+                        : -1;
             }
             f(user, i, number++, j);
         } while (ir_next_index(w->size.n, w->size.v, t));
@@ -127,8 +136,11 @@ static void reduce_tap(void *user, int64_t at, int64_t number, int64_t element)
 RULE(reduce_window)
 {
     const struct ir_attrs_reduce_window *a = IR_ATTR(inst, reduce_window);
-    windowing w = {.x = ir_wide_of(e->arena, operand[0]), .r = identities(e->arena, &result[0]->type, a->combine), .c = a->combine};
-    for_windows(&(window){a->window, a->stride, a->low, a->window_dilation, a->base_dilation.v}, &operand[0]->type, &result[0]->type, reduce_tap, &w);
+    windowing w = {.x = ir_wide_of(e->arena, operand[0]),
+                   .r = identities(e->arena, &result[0]->type, a->combine),
+                   .c = a->combine};
+    for_windows(&(window){a->window, a->stride, a->low, a->window_dilation, a->base_dilation.v},
+                &operand[0]->type, &result[0]->type, reduce_tap, &w);
     ir_wide_store(&w.r, result[0]);
 }
 
@@ -150,11 +162,14 @@ static void arg_tap(void *user, int64_t at, int64_t number, int64_t element)
 RULE(arg_window)
 {
     const struct ir_attrs_arg_window *a = IR_ATTR(inst, arg_window);
-    windowing w = {
-        .x = ir_wide_of(e->arena, operand[0]), .r = identities(e->arena, &result[0]->type, a->combine), .c = a->combine, .position = result[1]};
+    windowing w = {.x = ir_wide_of(e->arena, operand[0]),
+                   .r = identities(e->arena, &result[0]->type, a->combine),
+                   .c = a->combine,
+                   .position = result[1]};
     for (int64_t i = 0; i < w.r.n; i++)
         ((int32_t *)result[1]->data)[i] = -1;
-    for_windows(&(window){a->window, a->stride, a->low, a->window_dilation, NULL}, &operand[0]->type, &result[0]->type, arg_tap, &w);
+    for_windows(&(window){a->window, a->stride, a->low, a->window_dilation, NULL},
+                &operand[0]->type, &result[0]->type, arg_tap, &w);
     ir_wide_store(&w.r, result[0]);
 }
 
@@ -168,8 +183,11 @@ static void put_tap(void *user, int64_t at, int64_t number, int64_t element)
 RULE(window_put)
 {
     const struct ir_attrs_window_put *a = IR_ATTR(inst, window_put);
-    windowing w = {.x = ir_wide_of(e->arena, operand[0]), .r = identities(e->arena, &result[0]->type, IR_SUM), .position = operand[1]};
-    for_windows(&(window){a->window, a->stride, a->low, a->window_dilation, NULL}, &result[0]->type, &operand[0]->type, put_tap, &w);
+    windowing w = {.x = ir_wide_of(e->arena, operand[0]),
+                   .r = identities(e->arena, &result[0]->type, IR_SUM),
+                   .position = operand[1]};
+    for_windows(&(window){a->window, a->stride, a->low, a->window_dilation, NULL}, &result[0]->type,
+                &operand[0]->type, put_tap, &w);
     ir_wide_store(&w.r, result[0]);
 }
 
@@ -187,8 +205,11 @@ static void take_tap(void *user, int64_t at, int64_t number, int64_t element)
 RULE(window_take)
 {
     const struct ir_attrs_window_take *a = IR_ATTR(inst, window_take);
-    windowing w = {.x = ir_wide_of(e->arena, operand[0]), .r = identities(e->arena, &result[0]->type, IR_SUM), .position = operand[1]};
-    for_windows(&(window){a->window, a->stride, a->low, a->window_dilation, NULL}, &operand[0]->type, &result[0]->type, take_tap, &w);
+    windowing w = {.x = ir_wide_of(e->arena, operand[0]),
+                   .r = identities(e->arena, &result[0]->type, IR_SUM),
+                   .position = operand[1]};
+    for_windows(&(window){a->window, a->stride, a->low, a->window_dilation, NULL},
+                &operand[0]->type, &result[0]->type, take_tap, &w);
     ir_wide_store(&w.r, result[0]);
 }
 
@@ -198,7 +219,8 @@ RULE(cumulative)
 {
     const struct ir_attrs_cumulative *a = IR_ATTR(inst, cumulative);
     const ir_type *t = &operand[0]->type;
-    ir_wide x = ir_wide_of(e->arena, operand[0]), r = ir_wide_new(e->arena, t->dtype, x.n), acc = ir_wide_new(e->arena, t->dtype, 1);
+    ir_wide x = ir_wide_of(e->arena, operand[0]), r = ir_wide_new(e->arena, t->dtype, x.n),
+            acc = ir_wide_new(e->arena, t->dtype, 1);
     int64_t s[IR_MAX_RANK], extent = t->dim[a->axis];
     ir_strides(t, s);
     int64_t inner = s[a->axis];
@@ -225,11 +247,13 @@ static bool before(const ir_wide *w, int64_t x, int64_t y, bool descending)
 {
     if (w->is_float) {
         if (isnan(w->f[x]) || isnan(w->f[y]))
-            return descending ? isnan(w->f[x]) && !isnan(w->f[y]) : !isnan(w->f[x]) && isnan(w->f[y]);
+            return descending ? isnan(w->f[x]) && !isnan(w->f[y])
+                              : !isnan(w->f[x]) && isnan(w->f[y]);
         return descending ? w->f[x] > w->f[y] : w->f[x] < w->f[y];
     }
     if (w->is_unsigned)
-        return descending ? (uint64_t)w->i[x] > (uint64_t)w->i[y] : (uint64_t)w->i[x] < (uint64_t)w->i[y];
+        return descending ? (uint64_t)w->i[x] > (uint64_t)w->i[y]
+                          : (uint64_t)w->i[x] < (uint64_t)w->i[y];
     return descending ? w->i[x] > w->i[y] : w->i[x] < w->i[y];
 }
 
@@ -240,17 +264,23 @@ RULE(sort)
     ir_wide x = ir_wide_of(e->arena, operand[0]);
     int64_t s[IR_MAX_RANK], extent = t->dim[a->axis];
     ir_strides(t, s);
-    int64_t inner = s[a->axis], *order = ir_array(e->arena, int64_t, extent + 1), *other = ir_array(e->arena, int64_t, extent + 1);
+    int64_t inner = s[a->axis], *order = ir_array(e->arena, int64_t, extent + 1),
+            *other = ir_array(e->arena, int64_t, extent + 1);
     for (int64_t k = 0; k < (extent ? x.n / extent : 0); k++) {
         int64_t start = k / inner * inner * extent + k % inner;
         for (int64_t i = 0; i < extent; i++)
             order[i] = start + i * inner;
-        for (int64_t run = 1; run < extent; run *= 2) { /* stable: the left one unless the right one must come first */
+        /* stable: the left one unless the right one must come first */
+        for (int64_t run = 1; run < extent; run *= 2) {
             for (int64_t left = 0; left < extent; left += 2 * run) {
-                int64_t middle = left + run < extent ? left + run : extent, right = left + 2 * run < extent ? left + 2 * run : extent, i = left,
+                int64_t middle = left + run < extent ? left + run : extent,
+                        right = left + 2 * run < extent ? left + 2 * run : extent, i = left,
                         j = middle;
                 for (int64_t o = left; o < right; o++)
-                    other[o] = j >= right || (i < middle && !before(&x, order[j], order[i], a->descending != 0)) ? order[i++] : order[j++];
+                    other[o] = j >= right || (i < middle &&
+                                              !before(&x, order[j], order[i], a->descending != 0))
+                                   ? order[i++]
+                                   : order[j++];
             }
             int64_t *swap = order;
             order = other;
@@ -259,7 +289,8 @@ RULE(sort)
         for (int p = 0; p < inst->noperands; p++) {
             int64_t size = ir_dtypes[operand[p]->type.dtype].bytes;
             for (int64_t i = 0; i < extent; i++)
-                memcpy((char *)result[p]->data + (start + i * inner) * size, (const char *)operand[p]->data + order[i] * size, (size_t)size);
+                memcpy((char *)result[p]->data + (start + i * inner) * size,
+                       (const char *)operand[p]->data + order[i] * size, (size_t)size);
         }
     }
 }
@@ -307,7 +338,8 @@ static uint64_t sum_int(const loop_nest *l, int from, const int64_t *x, const in
 RULE(dot_general)
 {
     const struct ir_attrs_dot_general *a = IR_ATTR(inst, dot_general);
-    const ir_ints batch[2] = {a->lhs_batch, a->rhs_batch}, contract[2] = {a->lhs_contract, a->rhs_contract};
+    const ir_ints batch[2] = {a->lhs_batch, a->rhs_batch},
+                  contract[2] = {a->lhs_contract, a->rhs_contract};
     int64_t s[2][IR_MAX_RANK], at[IR_MAX_RANK] = {0}, step[2][IR_MAX_RANK] = {{0}};
     bool used[2][IR_MAX_RANK] = {{false}};
     loop_nest l = {0};
@@ -320,7 +352,8 @@ RULE(dot_general)
             used[o][batch[o].v[i]] = true;
         }
     for (int i = 0; i < contract[0].n; i++) {
-        add_loop(&l, operand[0]->type.dim[contract[0].v[i]], s[0][contract[0].v[i]], s[1][contract[1].v[i]]);
+        add_loop(&l, operand[0]->type.dim[contract[0].v[i]], s[0][contract[0].v[i]],
+                 s[1][contract[1].v[i]]);
         used[0][contract[0].v[i]] = used[1][contract[1].v[i]] = true;
     }
     for (int o = 0; o < 2; o++)
@@ -339,7 +372,8 @@ RULE(dot_general)
         for (int d = 0; d < l.n; d++)
             empty |= l.extent[d] == 0;
         if (!empty && r.is_float)
-            r.f[k] = 0 + sum_float(&l, 0, x.f + i, y.f + j); /* sums begin with +0, that of one product too */
+            /* Sums begin with +0, that of one product too. */
+            r.f[k] = 0 + sum_float(&l, 0, x.f + i, y.f + j);
         else if (!empty)
             r.i[k] = (int64_t)sum_int(&l, 0, x.i + i, y.i + j);
         ir_next_index(result[0]->type.rank, result[0]->type.dim, at);
@@ -347,7 +381,8 @@ RULE(dot_general)
     ir_wide_store(&r, result[0]);
 }
 
-/* Sum for one result element over the spatial taps from dimension d on, then over the group's features. */
+/* Sum for one result element over the spatial taps from dimension d on, then over the group's
+ * features. */
 typedef struct conv {
     const struct ir_attrs_convolution *a;
     const ir_type *in, *w;
@@ -368,9 +403,12 @@ static double taps(const conv *c, int d, int64_t i, int64_t j)
     }
     int from = (int)a->lhs.v[2 + d], with = (int)a->rhs.v[2 + d];
     for (int64_t k = 0; k < c->w->dim[with]; k++) {
-        int64_t place = c->out[a->out.v[2 + d]] * a->stride.v[d] + k * a->rhs_dilation.v[d] - a->low.v[d];
-        if (place >= 0 && place % a->lhs_dilation.v[d] == 0 && place / a->lhs_dilation.v[d] < c->in->dim[from])
-            sum += taps(c, d + 1, i + place / a->lhs_dilation.v[d] * c->xs[from], j + k * c->ws[with]);
+        int64_t place =
+            c->out[a->out.v[2 + d]] * a->stride.v[d] + k * a->rhs_dilation.v[d] - a->low.v[d];
+        if (place >= 0 && place % a->lhs_dilation.v[d] == 0 &&
+            place / a->lhs_dilation.v[d] < c->in->dim[from])
+            sum +=
+                taps(c, d + 1, i + place / a->lhs_dilation.v[d] * c->xs[from], j + k * c->ws[with]);
     }
     return sum;
 }
@@ -380,11 +418,14 @@ RULE(convolution)
     const struct ir_attrs_convolution *a = IR_ATTR(inst, convolution);
     const ir_type *t = &result[0]->type;
     int64_t at[IR_MAX_RANK] = {0};
-    ir_wide x = ir_wide_of(e->arena, operand[0]), y = ir_wide_of(e->arena, operand[1]), r = ir_wide_new(e->arena, t->dtype, ir_count(t));
-    conv c = {.a = a, .in = &operand[0]->type, .w = &operand[1]->type, .x = x.f, .y = y.f, .out = at};
+    ir_wide x = ir_wide_of(e->arena, operand[0]), y = ir_wide_of(e->arena, operand[1]),
+            r = ir_wide_new(e->arena, t->dtype, ir_count(t));
+    conv c = {
+        .a = a, .in = &operand[0]->type, .w = &operand[1]->type, .x = x.f, .y = y.f, .out = at};
     ir_strides(c.in, c.xs);
     ir_strides(c.w, c.ws);
-    int64_t groups = a->feature_groups > 1 ? a->feature_groups : a->batch_groups, each = t->dim[a->out.v[1]] / groups;
+    int64_t groups = a->feature_groups > 1 ? a->feature_groups : a->batch_groups,
+            each = t->dim[a->out.v[1]] / groups;
     for (int64_t k = 0; k < r.n; k++) {
         int64_t o = at[a->out.v[1]], g = o / each, n = at[a->out.v[0]], ch = 0;
         if (a->batch_groups > 1)

@@ -3,9 +3,10 @@
  *
  * The graph IR: the language that every stage speaks.
  *
- * A module has states (named tensors that outlive a call) and functions. A function has parameters (inputs or states),
- * instructions in topological order, and results (outputs, or updates bound to a state). SSA: a value is a parameter or one
- * result of one instruction; it has an element type and a static shape; nothing has a side effect. Broadcasts are explicit. */
+ * A module has states (named tensors that outlive a call) and functions. A function has parameters
+ * (inputs or states), instructions in topological order, and results (outputs, or updates bound to
+ * a state). SSA: a value is a parameter or one result of one instruction; it has an element type
+ * and a static shape; nothing has a side effect. Broadcasts are explicit. */
 #ifndef GRADC_IR_IR_H
 #define GRADC_IR_IR_H
 
@@ -13,7 +14,7 @@
 
 #include <stdio.h>
 
-/* ---- Types ---------------------------------------------------------------------------------------------------------- */
+/* ---- Types ---- */
 
 typedef enum ir_dtype {
 #define DTYPE(NAME, text, bytes, class, npy, st) IR_##NAME,
@@ -22,7 +23,15 @@ typedef enum ir_dtype {
     IR_DTYPES
 } ir_dtype;
 
-enum { IR_CLASS_B = 1, IR_CLASS_S = 2, IR_CLASS_U = 4, IR_CLASS_F = 8, IR_CLASS_I = 6, IR_CLASS_N = 14, IR_CLASS_ANY = 15 };
+enum {
+    IR_CLASS_B = 1,
+    IR_CLASS_S = 2,
+    IR_CLASS_U = 4,
+    IR_CLASS_F = 8,
+    IR_CLASS_I = 6,
+    IR_CLASS_N = 14,
+    IR_CLASS_ANY = 15
+};
 
 typedef struct ir_dtype_info {
     const char *name; /* "f32" */
@@ -34,7 +43,10 @@ extern const ir_dtype_info ir_dtypes[IR_DTYPES];
 
 static inline bool ir_is_float(ir_dtype t) { return ir_dtypes[t].class == IR_CLASS_F; }
 static inline bool ir_is_int(ir_dtype t) { return (ir_dtypes[t].class & IR_CLASS_I) != 0; }
-static inline bool ir_is_signed(ir_dtype t) { return (ir_dtypes[t].class & (IR_CLASS_S | IR_CLASS_F)) != 0; }
+static inline bool ir_is_signed(ir_dtype t)
+{
+    return (ir_dtypes[t].class & (IR_CLASS_S | IR_CLASS_F)) != 0;
+}
 
 /* Element type and shape; dimensions beyond rank are 0. Copied by value. */
 typedef struct ir_type {
@@ -50,7 +62,8 @@ bool ir_shape_eq(const ir_type *a, const ir_type *b);
 /* Elements and bytes of a type that passed ir_type_ok. */
 int64_t ir_count(const ir_type *t);
 int64_t ir_bytes(const ir_type *t);
-/* Rank and dimensions within the limits, bytes at most IR_MAX_TENSOR_BYTES (an empty tensor's other dimensions too). */
+/* Rank and dimensions within the limits, bytes at most IR_MAX_TENSOR_BYTES (an empty tensor's other
+ * dimensions too). */
 bool ir_type_ok(const ir_type *t);
 /* Row-major strides in elements. */
 void ir_strides(const ir_type *t, int64_t stride[IR_MAX_RANK]);
@@ -62,8 +75,10 @@ typedef struct ir_literal {
     ir_type type;
     void *data; /* ir_bytes(&type) */
 } ir_literal;
-ir_literal *ir_literal_new(ir_arena *arena, const ir_type *type); /* zeroed; throws if the type is not ok */
-/* Element i as double or int64 (exact for 64-bit integers through the latter), and back (rounding as `convert` does). */
+/* zeroed; throws if the type is not ok */
+ir_literal *ir_literal_new(ir_arena *arena, const ir_type *type);
+/* Element i as double or int64 (exact for 64-bit integers through the latter), and back (rounding
+ * as `convert` does). */
 double ir_literal_get(const ir_literal *l, int64_t i);
 void ir_literal_set(ir_literal *l, int64_t i, double v);
 int64_t ir_literal_get_int(const ir_literal *l, int64_t i);
@@ -71,25 +86,34 @@ void ir_literal_set_int(ir_literal *l, int64_t i, int64_t v);
 /* True when all elements have the same bits. */
 bool ir_literal_is_splat(const ir_literal *l);
 
-/* f16/bf16 bit patterns, round to nearest even (double without rounding twice); integer operations only. */
+/* f16/bf16 bit patterns, round to nearest even (double without rounding twice); integer operations
+ * only. */
 float ir_f16_to_f32(uint16_t h);
 float ir_bf16_to_f32(uint16_t h);
 uint16_t ir_f16_from_f64(double x);
 uint16_t ir_bf16_from_f64(double x);
 
-/* ---- Attributes ----------------------------------------------------------------------------------------------------- */
+/* ---- Attributes ---- */
 
 typedef struct ir_ints {
     int n;
     int64_t *v;
 } ir_ints;
 typedef enum ir_relation { IR_EQ, IR_NE, IR_LT, IR_LE, IR_GT, IR_GE } ir_relation;
-typedef enum ir_combine { IR_SUM, IR_PROD, IR_MAX, IR_MIN, IR_AND, IR_OR, IR_SET } ir_combine; /* IR_SET: scatter only */
+/* IR_SET: scatter only. */
+typedef enum ir_combine { IR_SUM, IR_PROD, IR_MAX, IR_MIN, IR_AND, IR_OR, IR_SET } ir_combine;
 extern const char *const ir_relation_names[], *const ir_combine_names[]; /* NULL at the end */
 
 typedef struct ir_func ir_func;
 typedef enum ir_attr_kind {
-    IR_ATTR_int, IR_ATTR_ints, IR_ATTR_float, IR_ATTR_dtype, IR_ATTR_relation, IR_ATTR_combine, IR_ATTR_func, IR_ATTR_literal
+    IR_ATTR_int,
+    IR_ATTR_ints,
+    IR_ATTR_float,
+    IR_ATTR_dtype,
+    IR_ATTR_relation,
+    IR_ATTR_combine,
+    IR_ATTR_func,
+    IR_ATTR_literal
 } ir_attr_kind;
 typedef int64_t ir_attr_int;
 typedef ir_ints ir_attr_ints;
@@ -100,15 +124,17 @@ typedef ir_combine ir_attr_combine;
 typedef ir_func *ir_attr_func;      /* may be NULL (call's vjp) */
 typedef ir_literal *ir_attr_literal;
 
-/* `struct ir_attrs_slice { ir_ints start, limit, stride; }` and so on, one an op; empty ones hold one unused byte. */
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc)                                              \
-    struct ir_attrs_##name {                                                                                                      \
-        attrs char end_;                                                                                                          \
+/* `struct ir_attrs_slice { ir_ints start, limit, stride; }` and so on, one an op; empty ones hold
+ * one unused byte. */
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+    struct ir_attrs_##name {                                                        \
+        attrs char end_;                                                            \
     };
 #define A(op, kind, field) ir_attr_##kind field;
 #include "ir/ops.def"
 typedef union ir_attrs {
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) struct ir_attrs_##name name;
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+    struct ir_attrs_##name name;
 #include "ir/ops.def"
 } ir_attrs;
 
@@ -119,7 +145,12 @@ typedef enum ir_op {
 } ir_op;
 
 enum { /* traits */
-    IR_ELEMENTWISE = 1, IR_COMMUTATIVE = 2, IR_MOVES = 4, IR_STRUCTURED = 8, IR_NULLARY = 16, IR_CHECKED = 32
+       IR_ELEMENTWISE = 1,
+       IR_COMMUTATIVE = 2,
+       IR_MOVES = 4,
+       IR_STRUCTURED = 8,
+       IR_NULLARY = 16,
+       IR_CHECKED = 32
 };
 
 typedef struct ir_attr_info {
@@ -131,18 +162,22 @@ typedef struct ir_attr_info {
 typedef struct ir_inst ir_inst;
 typedef struct ir_value ir_value;
 
-/* A shape rule writes the result types (as many as it sets *nresults to; the table's count is preset) and returns NULL, or
- * returns what is wrong, in words for a user (static, or from the arena). */
-typedef const char *ir_shape_rule(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand, int noperands,
-                                  ir_type *result, int *nresults);
+/* A shape rule writes the result types (as many as it sets *nresults to; the table's count is
+ * preset) and returns NULL, or returns what is wrong, in words for a user (static, or from the
+ * arena). */
+typedef const char *ir_shape_rule(ir_arena *arena, ir_op op, const ir_attrs *attrs,
+                                  ir_value *const *operand, int noperands, ir_type *result,
+                                  int *nresults);
 typedef struct ir_evaluation {
     ir_arena *arena; /* for temporary memory */
     bool bad_index;  /* set when an index was out of range */
-    void (*watch)(void *user, const ir_inst *inst, ir_literal *const *operand, ir_literal **result); /* see ir_eval_watched; may be NULL */
+    /* See ir_eval_watched; may be NULL. */
+    void (*watch)(void *user, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
     void *user;
 } ir_evaluation;
 /* An evaluator reads operand literals and fills the results, which are allocated and zeroed. */
-typedef void ir_eval_rule(ir_evaluation *e, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
+typedef void ir_eval_rule(ir_evaluation *e, const ir_inst *inst, ir_literal *const *operand,
+                          ir_literal **result);
 
 typedef struct ir_op_info {
     const char *name, *doc;
@@ -155,7 +190,7 @@ extern const ir_op_info ir_ops[IR_OPS];
 extern ir_eval_rule *const ir_eval_rules[IR_OPS]; /* ir/eval.c */
 bool ir_op_by_name(const char *name, ir_op *out);
 
-/* ---- Module --------------------------------------------------------------------------------------------------------- */
+/* ---- Module ---- */
 
 typedef enum ir_state_kind {
     IR_PARAM,     /* a weight */
@@ -176,7 +211,8 @@ typedef struct ir_state {
     struct ir_state *of;  /* of a slot or gradient: its parameter */
     ir_literal *init;     /* NULL: zeros */
     int index;            /* in the module's list */
-    ir_ints order;        /* of dimensions in storage, outermost first; n = 0: row-major. Set by the layout pass */
+    /* Of dimensions in storage, outermost first; n = 0: row-major. Set by the layout pass. */
+    ir_ints order;
     bool ordered;         /* the order is decided: the layout pass keeps it */
     int64_t at;           /* offset in the state block, set by codegen */
 } ir_state;
@@ -187,7 +223,8 @@ extern const char *const ir_phase_names[];
 typedef enum ir_place {
     IR_NOWHERE,   /* computed inside its users, or not planned yet */
     IR_SCRATCH,   /* at `offset` in the function's scratch */
-    IR_AT_PARAM,  /* the storage of parameter `offset` (an input's buffer or a state), from `shift` bytes on */
+    /* The storage of parameter `offset` (an input's buffer or a state), from `shift` bytes on. */
+    IR_AT_PARAM,
     IR_AT_RESULT, /* the storage of result `offset` */
     IR_AT_DATA,   /* constant data in the object, or an immediate */
 } ir_place;
@@ -202,7 +239,8 @@ struct ir_value {
     void *aux;         /* scratch pointer for a pass; garbage at the start of each */
     /* Set by the passes layout, fuse and plan; see ir/kernels.h. */
     ir_ints order;             /* of dimensions in storage, outermost first; n = 0: row-major */
-    struct ir_kernel *kernel;  /* that writes it; NULL: computed inside its users (or a parameter or constant) */
+    /* That writes it; NULL: computed inside its users (or a parameter or constant). */
+    struct ir_kernel *kernel;
     ir_place place;
     int64_t offset, shift;
 };
@@ -223,10 +261,13 @@ struct ir_inst {
 };
 #define IR_ATTR(inst, name) (&(inst)->attrs->name)
 
-typedef enum ir_bind { IR_INPUT, IR_STATE } ir_bind; /* results: an output, or an update of a state */
+/* results: an output, or an update of a state */
+typedef enum ir_bind { IR_INPUT, IR_STATE } ir_bind;
 typedef enum ir_role {
     IR_DATA,     /* what the model takes and gives */
-    IR_GRADIENT, /* input: cotangent of the output of that name; output: gradient of the input or state of that name */
+    /* input: cotangent of the output of that name; output: gradient of the input or state of that
+     * name */
+    IR_GRADIENT,
     IR_HYPER,    /* input f32[]: a hyper-parameter of the optimizer */
 } ir_role;
 extern const char *const ir_role_names[]; /* NULL at the end */
@@ -247,11 +288,15 @@ struct ir_func {
     IR_LIST(ir_port) results;
     ir_inst *first, *last;
     int loss;          /* index of the result that is the loss, or -1 */
-    bool entry;        /* becomes a function of the generated header; else it is only named by instructions */
-    IR_LIST(ir_inst *) callers; /* the instructions that name it, each as often as it does: while a pass runs, see pass_run_one */
+    /* Becomes a function of the generated header; else it is only named by instructions. */
+    bool entry;
+    /* The instructions that name it, each as often as it does: while a pass runs, see
+     * pass_run_one. */
+    IR_LIST(ir_inst *) callers;
     struct ir_schedule *schedule; /* set by the passes fuse and plan; NULL before */
     int id;            /* scratch number for a pass */
-    struct ir_map *param_of_state; /* module.c's: NULL, or the parameters by state, of the first `looked_up`; some may be gone */
+    /* module.c's: NULL, or the parameters by state, of the first `looked_up`; some may be gone */
+    struct ir_map *param_of_state;
     int looked_up;
 };
 
@@ -273,10 +318,12 @@ ir_module *ir_module_new(ir_ctx *ctx, ir_arena *arena, const char *name);
 /* The name is made unique by a suffix. */
 ir_func *ir_func_new(ir_module *m, const char *name);
 ir_func *ir_func_by_name(const ir_module *m, const char *name); /* NULL if there is none */
-/* The same among entries, and among roots: a function that instructions name may have any name, what it is is not decided by that. */
+/* The same among entries, and among roots: a function that instructions name may have any name,
+ * what it is is not decided by that. */
 ir_func *ir_entry_by_name(const ir_module *m, const char *name);
 ir_func *ir_root_by_name(const ir_module *m, const char *name);
-/* An entry, or a function whose parameters or results have names or states: no instruction may name it. */
+/* An entry, or a function whose parameters or results have names or states: no instruction may name
+ * it. */
 bool ir_is_root(const ir_func *f);
 void ir_func_remove(ir_func *f);
 /* Gives up f's name and takes the wish, made unique. */
@@ -284,50 +331,59 @@ void ir_func_rename(ir_func *f, const char *wish);
 /* f is in the module no more; the caller takes it from the list. */
 void ir_func_forget(ir_func *f);
 ir_state *ir_state_new(ir_module *m, const char *name, ir_state_kind kind, const ir_type *type);
-ir_state *ir_state_by_name(const ir_module *m, const char *name); /* the first; NULL if there is none */
+/* The first; NULL if there is none. */
+ir_state *ir_state_by_name(const ir_module *m, const char *name);
 /* Parameters and results. */
 ir_value *ir_add_input(ir_func *f, const char *name, const ir_type *type);
-ir_value *ir_add_state(ir_func *f, ir_state *s); /* the parameter for s; the same one when asked twice */
+/* The parameter for s; the same one when asked twice. */
+ir_value *ir_add_state(ir_func *f, ir_state *s);
 ir_value *ir_state_param(ir_func *f, const ir_state *s); /* it, or NULL */
 void ir_add_output(ir_func *f, const char *name, ir_value *v);
 void ir_add_update(ir_func *f, ir_state *s, ir_value *v);
 
-/* Copies the instructions of `from` into `to` at the builder's end, its parameters replaced by args; results written to out. */
+/* Copies the instructions of `from` into `to` at the builder's end, its parameters replaced by
+ * args; results written to out. */
 void ir_inline(ir_builder *b, const ir_func *from, ir_value *const *args, ir_value **out);
 /* A copy of a function (nested functions are shared). */
 ir_func *ir_clone(const ir_func *f, const char *name);
-/* Functions that inst, an instruction of m, names in another module are copied into m, each once, with those that they name; the map, of
- * what was copied already, has none at first. What attributes point to otherwise is shared. */
+/* Functions that inst, an instruction of m, names in another module are copied into m, each once,
+ * with those that they name; the map, of what was copied already, has none at first. What
+ * attributes point to otherwise is shared. */
 void ir_adopt_called(ir_module *m, ir_inst *inst, struct ir_map *adopted);
 /* Replaces every use of `old` in its function (results included) by `with`. */
 void ir_replace(ir_value *old, ir_value *with);
 void ir_remove(ir_inst *inst); /* unlinks; its results must be unused */
 /* Moves inst before `at` (NULL: to the end). */
 void ir_move(ir_inst *inst, ir_inst *at);
-/* Numbers values (parameters first) and instructions in order through `id`; returns how many values. */
+/* Numbers values (parameters first) and instructions in order through `id`; returns how many
+ * values. */
 int ir_number(ir_func *f);
 bool ir_has_trait(const ir_inst *inst, int traits);
 /* Structural hash and equality of op, attributes and operands (not results, loc, phase). */
 uint64_t ir_hash(const ir_inst *inst);
 bool ir_same(const ir_inst *a, const ir_inst *b);
 bool ir_attrs_eq(ir_op op, const ir_attrs *a, const ir_attrs *b);
-/* Result types of an instruction into *result (an array in arena) and *nresults; returns NULL, or what is wrong with the
- * count or types of operands or with the attributes, in words. Enum attributes must be in range. */
-const char *ir_infer(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand, int noperands, ir_type **result,
-                     int *nresults);
+/* Result types of an instruction into *result (an array in arena) and *nresults; returns NULL, or
+ * what is wrong with the count or types of operands or with the attributes, in words. Enum
+ * attributes must be in range. */
+const char *ir_infer(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand,
+                     int noperands, ir_type **result, int *nresults);
 /* Every function that an attribute of inst names: fills at most `max`, returns how many. */
 int ir_called(const ir_inst *inst, ir_func **out, int max);
 
 #define IR_FOR(inst, f) for (ir_inst *inst = (f)->first; inst; inst = inst->next)
 /* The same while inst may be removed or replaced. */
-#define IR_FOR_SAFE(inst, f) for (ir_inst *inst = (f)->first, *next_ = inst ? inst->next : NULL; inst; inst = next_, next_ = inst ? inst->next : NULL)
+#define IR_FOR_SAFE(inst, f)                                                  \
+    for (ir_inst *inst = (f)->first, *next_ = inst ? inst->next : NULL; inst; \
+         inst = next_, next_ = inst ? inst->next : NULL)
 #define IR_FOR_REVERSE(inst, f) for (ir_inst *inst = (f)->last; inst; inst = inst->previous)
 
-/* ---- Builder -------------------------------------------------------------------------------------------------------- */
+/* ---- Builder ---- */
 
-/* Appends instructions to a function (before `at`, or at the end). A function of the builder given NULL as an operand
- * returns NULL; a shape rule that refuses is reported at loc as the user's error, and NULL comes back; so a frontend
- * checks once, and a pass that knows its shapes calls ir_built(), which is a BUG if anything was refused. */
+/* Appends instructions to a function (before `at`, or at the end). A function of the builder given
+ * NULL as an operand returns NULL; a shape rule that refuses is reported at loc as the user's
+ * error, and NULL comes back; so a frontend checks once, and a pass that knows its shapes calls
+ * ir_built(), which is a BUG if anything was refused. */
 struct ir_builder {
     ir_func *func;
     ir_inst *at;         /* insert before; NULL: append */
@@ -341,26 +397,40 @@ ir_builder ir_builder_new(ir_func *f);
 /* Inserts before inst, with its location, phase and primal. */
 ir_builder ir_builder_before(ir_inst *inst);
 void ir_built(const ir_builder *b);
-/* The general form. attrs is copied (shallow: arrays must live in the module's arena) and may be NULL for none. */
-ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs);
+/* The general form. attrs is copied (shallow: arrays must live in the module's arena) and may be
+ * NULL for none. */
+ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperands,
+                  const ir_attrs *attrs);
 /* The same with one result; NULL if refused. */
-ir_value *ir_build1(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs);
+ir_value *ir_build1(ir_builder *b, ir_op op, ir_value *const *operand, int noperands,
+                    const ir_attrs *attrs);
 ir_ints ir_ints_of(ir_builder *b, int n, const int64_t *v); /* a copy in the module's arena */
 
-/* An attribute of windows over all dimensions: `first` for batch and feature, then a number a spatial dimension. */
+/* An attribute of windows over all dimensions: `first` for batch and feature, then a number a
+ * spatial dimension. */
 ir_ints ir_spatial_ints(ir_builder *b, int spatial, const int64_t *v, int64_t first);
 
 ir_value *ir_unary(ir_builder *b, ir_op op, ir_value *x);
 ir_value *ir_binary(ir_builder *b, ir_op op, ir_value *x, ir_value *y);
-/* ir_neg(b, x), ir_add(b, x, y) … for each row of the table whose shape rule is `same`: elementwise, without attributes. */
-#define IR_FORM_1(name) static inline ir_value *ir_##name(ir_builder *b, ir_value *x) { return ir_unary(b, IR_OP_##name, x); }
-#define IR_FORM_2(name) static inline ir_value *ir_##name(ir_builder *b, ir_value *x, ir_value *y) { return ir_binary(b, IR_OP_##name, x, y); }
+/* ir_neg(b, x), ir_add(b, x, y) … for each row of the table whose shape rule is `same`:
+ * elementwise, without attributes. */
+#define IR_FORM_1(name)                                           \
+    static inline ir_value *ir_##name(ir_builder *b, ir_value *x) \
+    {                                                             \
+        return ir_unary(b, IR_OP_##name, x);                      \
+    }
+#define IR_FORM_2(name)                                                        \
+    static inline ir_value *ir_##name(ir_builder *b, ir_value *x, ir_value *y) \
+    {                                                                          \
+        return ir_binary(b, IR_OP_##name, x, y);                               \
+    }
 #define IR_FORMED(in, name) IR_FORM_##in(name)
 #define IR_UNFORMED(in, name)
-#define IR_SHAPE_same , /* moves what follows it by one place, so that the third argument is another one */
+/* Moves what follows it by one place, so that the third argument is another one. */
+#define IR_SHAPE_same ,
 #define IR_THIRD(a, b, c, ...) c
 #define IR_CHOOSE(...) IR_THIRD(__VA_ARGS__)
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc)                                              \
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
     IR_CHOOSE(IR_SHAPE_##shape, IR_FORMED, IR_UNFORMED, )(in, name)
 #include "ir/ops.def"
 IR_FORM_1(is_nan)
@@ -374,26 +444,38 @@ ir_value *ir_splat(ir_builder *b, const ir_type *type, double v);
 ir_value *ir_scalar(ir_builder *b, ir_dtype dtype, double v);
 ir_value *ir_zeros_like(ir_builder *b, ir_value *x);
 ir_value *ir_iota(ir_builder *b, ir_dtype dtype, int rank, const int64_t *shape, int axis);
-ir_value *ir_reshape(ir_builder *b, ir_value *x, int rank, const int64_t *shape); /* x itself if it has the shape */
-ir_value *ir_broadcast(ir_builder *b, ir_value *x, int rank, const int64_t *shape, const int64_t *dims);
-/* Numpy's rule: x aligned at the right, missing and unit dimensions repeat; x itself if it has the shape. */
+/* x itself if it has the shape */
+ir_value *ir_reshape(ir_builder *b, ir_value *x, int rank, const int64_t *shape);
+ir_value *ir_broadcast(ir_builder *b, ir_value *x, int rank, const int64_t *shape,
+                       const int64_t *dims);
+/* Numpy's rule: x aligned at the right, missing and unit dimensions repeat; x itself if it has the
+ * shape. */
 ir_value *ir_broadcast_to(ir_builder *b, ir_value *x, int rank, const int64_t *shape);
 /* Both to their common shape by numpy's rule; false (and reported) if they have none. */
 bool ir_broadcast_both(ir_builder *b, ir_value **x, ir_value **y);
-ir_value *ir_transpose(ir_builder *b, ir_value *x, const int64_t *perm); /* x itself if it is the identity */
-ir_value *ir_slice(ir_builder *b, ir_value *x, const int64_t *start, const int64_t *limit, const int64_t *stride); /* stride NULL: ones */
+/* x itself if it is the identity */
+ir_value *ir_transpose(ir_builder *b, ir_value *x, const int64_t *perm);
+/* Stride NULL: ones. */
+ir_value *ir_slice(ir_builder *b, ir_value *x, const int64_t *start, const int64_t *limit,
+                   const int64_t *stride);
 ir_value *ir_slice_axis(ir_builder *b, ir_value *x, int axis, int64_t start, int64_t limit);
 /* interior NULL: zeros. */
-ir_value *ir_pad(ir_builder *b, ir_value *x, ir_value *v, const int64_t *low, const int64_t *high, const int64_t *interior);
+ir_value *ir_pad(ir_builder *b, ir_value *x, ir_value *v, const int64_t *low, const int64_t *high,
+                 const int64_t *interior);
 ir_value *ir_concat(ir_builder *b, ir_value *const *x, int n, int axis);
 ir_value *ir_reverse(ir_builder *b, ir_value *x, int n, const int64_t *axes);
-ir_value *ir_gather(ir_builder *b, ir_value *x, ir_value *index, int ndims, const int64_t *dims, int batch);
-ir_value *ir_scatter(ir_builder *b, ir_combine combine, ir_value *x, ir_value *index, ir_value *update, int ndims, const int64_t *dims, int batch);
-ir_value *ir_reduce(ir_builder *b, ir_combine combine, ir_value *x, int n, const int64_t *axes); /* x itself if n is 0 */
+ir_value *ir_gather(ir_builder *b, ir_value *x, ir_value *index, int ndims, const int64_t *dims,
+                    int batch);
+ir_value *ir_scatter(ir_builder *b, ir_combine combine, ir_value *x, ir_value *index,
+                     ir_value *update, int ndims, const int64_t *dims, int batch);
+/* x itself if n is 0 */
+ir_value *ir_reduce(ir_builder *b, ir_combine combine, ir_value *x, int n, const int64_t *axes);
 /* The same, the reduced dimensions kept as 1. */
-ir_value *ir_reduce_keep(ir_builder *b, ir_combine combine, ir_value *x, int n, const int64_t *axes);
-ir_value *ir_dot_general(ir_builder *b, ir_value *x, ir_value *y, int nbatch, const int64_t *xbatch, const int64_t *ybatch, int ncontract,
-                         const int64_t *xcontract, const int64_t *ycontract);
+ir_value *ir_reduce_keep(ir_builder *b, ir_combine combine, ir_value *x, int n,
+                         const int64_t *axes);
+ir_value *ir_dot_general(ir_builder *b, ir_value *x, ir_value *y, int nbatch, const int64_t *xbatch,
+                         const int64_t *ybatch, int ncontract, const int64_t *xcontract,
+                         const int64_t *ycontract);
 /* torch.matmul: rank 1 operands, batch dimensions broadcast. */
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y);
 /* numpy's einsum; `...` and an equation without "->" too. NULL in an operand gives NULL. */
@@ -420,7 +502,8 @@ ir_value *ir_root(ir_builder *b, ir_value *x, double p);
 /* |x|^p, p not 0, whose derivative at 0 is 0 also for p < 1. */
 ir_value *ir_size_pow(ir_builder *b, ir_value *x, double p);
 
-/* Losses: loss.c. Elementwise: d^2 / 2 for |d| below delta, delta (|d| - delta / 2) from there on. */
+/* Losses: loss.c. Elementwise: d^2 / 2 for |d| below delta, delta (|d| - delta / 2) from there
+ * on. */
 ir_value *ir_huber(ir_builder *b, ir_value *d, double delta);
 /* y log(1 + e^-x) + (1 - y) log(1 + e^x), without overflow. */
 ir_value *ir_bce_with_logits(ir_builder *b, ir_value *x, ir_value *y);
@@ -442,38 +525,48 @@ typedef struct ir_classes {
 /* labels: integers of the shape of logs without axis. */
 ir_value *ir_nll(ir_builder *b, const ir_classes *k, ir_value *labels);
 
-/* ---- Whole modules -------------------------------------------------------------------------------------------------- */
+/* ---- Whole modules ---- */
 
-/* BUG with the function and instruction when the module breaks a rule: operand order and scope, types against the shape
- * rules, attributes, results bound to states of their type, called functions' signatures, no recursion. */
+/* BUG with the function and instruction when the module breaks a rule: operand order and scope,
+ * types against the shape rules, attributes, results bound to states of their type, called
+ * functions' signatures, no recursion. */
 void ir_verify(const ir_module *m);
 /* The same, reported as the user's errors (for text that came in); false if there were any. */
 bool ir_verify_user(const ir_module *m);
-/* NULL, or in words which of IR_MAX_INSTS and IR_MAX_BODIES the functions go beyond by naming each other: each of a chain that name the
- * next one twice doubles both, so this is to be asked before anything walks or inlines them. */
+/* NULL, or in words which of IR_MAX_INSTS and IR_MAX_BODIES the functions go beyond by naming each
+ * other: each of a chain that name the next one twice doubles both, so this is to be asked before
+ * anything walks or inlines them. */
 const char *ir_extent_fault(const ir_module *m, ir_arena *arena);
 
-/* Text form; see docs/text-form.md. Constants and initial values above 64 elements go to `side` (a safetensors file made
- * beside the text) and the text names them; with side NULL they are printed as `large(name)` placeholders, for dumps. */
+/* Text form; see docs/text-form.md. Constants and initial values above 64 elements go to `side` (a
+ * safetensors file made beside the text) and the text names them; with side NULL they are printed
+ * as `large(name)` placeholders, for dumps. */
 struct ir_side;
 void ir_print(FILE *out, const ir_module *m, struct ir_side *side);
 void ir_print_func(FILE *out, const ir_func *f);
 void ir_print_inst(FILE *out, const ir_inst *inst); /* for messages; numbers by ir_number */
-/* Writes PATH and, if anything is large, PATH.safetensors; false and reported on failure, nothing left half written. */
+/* Writes PATH and, if anything is large, PATH.safetensors; false and reported on failure, nothing
+ * left half written. */
 bool ir_write_file(const ir_module *m, const char *path);
-/* Reads text. `file` names it in diagnostics; `folder` is where `FILE.safetensors` is looked for, NULL: nowhere. NULL and
- * reported when the text is wrong; the result passed ir_verify_user. */
-ir_module *ir_parse(ir_ctx *ctx, ir_arena *arena, const char *text, size_t size, const char *file, const char *folder);
+/* Reads text. `file` names it in diagnostics; `folder` is where `FILE.safetensors` is looked for,
+ * NULL: nowhere. NULL and reported when the text is wrong; the result passed ir_verify_user. */
+ir_module *ir_parse(ir_ctx *ctx, ir_arena *arena, const char *text, size_t size, const char *file,
+                    const char *folder);
 ir_module *ir_read_file(ir_ctx *ctx, ir_arena *arena, const char *path);
 
-/* Evaluates f on args (one a parameter, states included) into results (allocated, one a result). Plain loops: the meaning
- * of every op. Throws only on memory. A bad index is clamped, as in compiled code; *bad_index (may be NULL) is set. */
-void ir_eval(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results, bool *bad_index);
-/* The same; watch is called after each instruction that ran, those of called functions too, and may change its results. */
-typedef void ir_eval_watch(void *user, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
-void ir_eval_watched(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results, bool *bad_index, ir_eval_watch *watch,
-                     void *user);
+/* Evaluates f on args (one a parameter, states included) into results (allocated, one a result).
+ * Plain loops: the meaning of every op. Throws only on memory. A bad index is clamped, as in
+ * compiled code; *bad_index (may be NULL) is set. */
+void ir_eval(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results,
+             bool *bad_index);
+/* The same; watch is called after each instruction that ran, those of called functions too, and may
+ * change its results. */
+typedef void ir_eval_watch(void *user, const ir_inst *inst, ir_literal *const *operand,
+                           ir_literal **result);
+void ir_eval_watched(ir_arena *arena, const ir_func *f, ir_literal *const *args,
+                     ir_literal **results, bool *bad_index, ir_eval_watch *watch, void *user);
 /* One instruction. */
-void ir_eval_inst(ir_arena *arena, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
+void ir_eval_inst(ir_arena *arena, const ir_inst *inst, ir_literal *const *operand,
+                  ir_literal **result);
 
 #endif

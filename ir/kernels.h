@@ -1,28 +1,37 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * How a function is cut into kernels and lies in memory: decided by the passes layout, fuse and plan, read by codegen.
+ * How a function is cut into kernels and lies in memory: decided by the passes layout, fuse and
+ * plan, read by codegen.
  *
- * layout  chooses for every value an order of its dimensions in storage (ir_value.order); the graph stays as it is, no value
- *         is transposed by name. It inserts `copy` where an operand needs another order than its storage has.
- * fuse    decides which values are written to memory: those with a kernel. All others are computed inside their users, at the
- *         index where they are asked for.
+ * layout  chooses for every value an order of its dimensions in storage (ir_value.order); the graph
+ *         stays as it is, no value is transposed by name. It inserts `copy` where an operand needs
+ *         another order than its storage has.
+ * fuse    decides which values are written to memory: those with a kernel. All others are computed
+ *         inside their users, at the index where they are asked for.
  * plan    orders kernels, cuts them into phases, and gives every written value its place.
  *
- * Kernels of a function run phase by phase; between phases all workers meet. Kernels of one phase neither depend on each
- * other nor share memory (in-place reuse inside one kernel aside). */
+ * Kernels of a function run phase by phase; between phases all workers meet. Kernels of one phase
+ * neither depend on each other nor share memory (in-place reuse inside one kernel aside). */
 #ifndef GRADC_IR_KERNELS_H
 #define GRADC_IR_KERNELS_H
 
 #include "ir/ir.h"
 
 typedef enum ir_kernel_kind {
-    IR_KERNEL_MAP,         /* roots of one shape and order (below: ir_space), each emitted at every index; reductions among them are loops there */
-    IR_KERNEL_CONTRACTION, /* core is a dot_general or convolution; the roots, of one storage, are core's result or expressions that use
-                              core's result at their own index only (epilogue). Both operands are views (below) */
-    IR_KERNEL_SINGLE,      /* core has an emitter of its own: scatter, sort, cumulative; the roots are its results */
-    IR_KERNEL_CHECK,       /* core is a gather or scatter: its index operand is in range at every element; no roots */
-    IR_KERNEL_LOOP,        /* core is a scan or while_loop: its function's schedules are run in turn */
+    /* Roots of one shape and order (below: ir_space), each emitted at every index; reductions among
+     * them are loops there. */
+    IR_KERNEL_MAP,
+    /* Core is a dot_general or convolution; the roots, of one storage, are core's result or
+     * expressions that use core's result at their own index only (epilogue). Both operands are
+     * views (below). */
+    IR_KERNEL_CONTRACTION,
+    /* Core has an emitter of its own: scatter, sort, cumulative; the roots are its results. */
+    IR_KERNEL_SINGLE,
+    /* Core is a gather or scatter: its index operand is in range at every element; no roots. */
+    IR_KERNEL_CHECK,
+    /* Core is a scan or while_loop: its function's schedules are run in turn. */
+    IR_KERNEL_LOOP,
     IR_KERNEL_BRANCH,      /* core is a cond */
 } ir_kernel_kind;
 extern const char *const ir_kernel_kind_names[]; /* NULL at the end */
@@ -31,15 +40,20 @@ typedef struct ir_kernel {
     ir_kernel_kind kind;
     ir_inst *core;              /* NULL for a map */
     IR_LIST(ir_value *) roots;  /* written by it */
-    IR_LIST(ir_value *) reads;  /* parameters, large constants and other kernels' roots that its expressions reach, each once */
+    /* Parameters, large constants and other kernels' roots that its expressions reach, each
+     * once. */
+    IR_LIST(ir_value *) reads;
     int index;                  /* in the schedule */
     int size;                   /* of its code, in additions */
     int phase;
-    uint64_t wanted;            /* result ports that need it, by bit (63: state updates and all ports from 63 on) */
+    /* Result ports that need it, by bit (63: state updates and all ports from 63 on). */
+    uint64_t wanted;
     int check;                  /* IR_KERNEL_CHECK: number in the schedule's checks */
-    int64_t scratch_at;         /* loops, branches: where in the function's scratch that of the called functions begins; SINGLE: of
-                                   the emitter's own scratch, if any */
-    int64_t *spare;             /* loops: for each carried value, a second buffer in scratch; then two flags */
+    /* Loops, branches: where in the function's scratch that of the called functions begins; SINGLE:
+     * of the emitter's own scratch, if any. */
+    int64_t scratch_at;
+    /* loops: for each carried value, a second buffer in scratch; then two flags */
+    int64_t *spare;
 } ir_kernel;
 
 typedef struct ir_schedule {
@@ -47,18 +61,23 @@ typedef struct ir_schedule {
     int phases;
     int64_t scratch;              /* bytes, PLAN_ALIGN-ed, those of called functions included */
     IR_LIST(const char *) checks; /* name of the index tensor of each check */
-    int checked_phase;            /* no state is written in a phase up to this one; -1: nothing is checked */
-    double work;                  /* estimated floating-point operations plus bytes moved, to judge whether threads gain */
+    /* No state is written in a phase up to this one; -1: nothing is checked. */
+    int checked_phase;
+    /* Estimated floating-point operations plus bytes moved, to judge whether threads gain. */
+    double work;
 } ir_schedule;
 
-/* Called functions. The body of a loop or branch has a schedule of its own, its IR_SCRATCH offsets count from scratch_at of the
- * kernel that runs it. Its parameters lie where the operands do (slices of them for the sequences of a scan). Each of its
- * results is the root of a kernel of its own and has the place IR_AT_RESULT; codegen says where that is: the storage of the
- * caller's result, a slice of it, or for carried values by turns the caller's result and `spare`. Carried values and sequences
- * are row-major in storage, and so are results of branches; constants of a scan and operands of a branch have the order that the
- * parameter there has. Calls are inlined before. */
+/* Called functions. The body of a loop or branch has a schedule of its own, its IR_SCRATCH offsets
+ * count from scratch_at of the kernel that runs it. Its parameters lie where the operands do
+ * (slices of them for the sequences of a scan). Each of its results is the root of a kernel of its
+ * own and has the place IR_AT_RESULT; codegen says where that is: the storage of the caller's
+ * result, a slice of it, or for carried values by turns the caller's result and `spare`. Carried
+ * values and sequences are row-major in storage, and so are results of branches; constants of a
+ * scan and operands of a branch have the order that the parameter there has. Calls are inlined
+ * before. */
 
-/* A strided view: element (i0, i1, …) of v lies at base storage element `offset + sum(i_d * stride[d])`. */
+/* A strided view: element (i0, i1, …) of v lies at base storage element `offset + sum(i_d *
+ * stride[d])`. */
 typedef struct ir_view {
     ir_value *base; /* a parameter, constant or value with a kernel */
     int64_t offset; /* in elements */
@@ -71,18 +90,23 @@ void ir_storage_strides(const ir_value *v, int64_t stride[IR_MAX_RANK]);
 bool ir_same_storage(const ir_value *x, const ir_value *y);
 /* Reshape, transpose, slice, broadcast, reverse: no elements of their own. */
 bool ir_is_view(const ir_inst *inst);
-/* Follows them from v down to storage. False if v is not such a view. BUG when an element would lie outside the storage. */
+/* Follows them from v down to storage. False if v is not such a view. BUG when an element would lie
+ * outside the storage. */
 bool ir_view_of(ir_value *v, ir_view *out);
 /* The same down to the first value that is no view, in memory or not: as if it lay in its order. */
 bool ir_view_over(ir_value *v, ir_view *out);
-/* True when all of `offset + sum(i_d * stride[d])`, i_d from 0 to extent[d] - 1 in n dimensions, are at least 0 and below count. */
+/* True when all of `offset + sum(i_d * stride[d])`, i_d from 0 to extent[d] - 1 in n dimensions,
+ * are at least 0 and below count. */
 bool ir_inside(int64_t offset, int n, const int64_t *extent, const int64_t *stride, int64_t count);
-/* One dimension of a reduce_window, arg_window or window_put: result element i combines the operand's elements o at taps t with
+/* One dimension of a reduce_window, arg_window or window_put: result element i combines the
+ * operand's elements o at taps t with
  *
- *     base * o = sign * (dilation * t - N(i)),   N(i) = low + step * i,   0 <= t < window,   0 <= o < extent.
+ *     base * o = sign * (dilation * t - N(i)),   N(i) = low + step * i,   0 <= t < window,   0 <= o
+ *     < extent.
  *
- * Only every skip-th tap can have an element there. So `count` places are looked at: with common = gcd(base, dilation), where N is a multiple
- * of it, the taps t0 + skip * j for j = 0, 1, …, with t0 = inverse * ((N mod base) / common) mod skip; or all elements, where these are fewer. */
+ * Only every skip-th tap can have an element there. So `count` places are looked at: with common =
+ * gcd(base, dilation), where N is a multiple of it, the taps t0 + skip * j for j = 0, 1, …, with t0
+ * = inverse * ((N mod base) / common) mod skip; or all elements, where these are fewer. */
 typedef struct ir_taps {
     int64_t low, step, sign, base, dilation, window, extent, common, skip, inverse, count;
     bool elements;
@@ -91,20 +115,24 @@ ir_taps ir_taps_of(const ir_inst *inst, int d);
 /* The product of the counts. */
 double ir_window_reads(const ir_inst *inst);
 
-/* A contraction of so many rows (result elements for one place in the operand that the lanes move along), products of a sum, and lanes is
- * done in blocks: the operand that the lanes move along is packed, so it may lie anyhow. */
+/* A contraction of so many rows (result elements for one place in the operand that the lanes move
+ * along), products of a sum, and lanes is done in blocks: the operand that the lanes move along is
+ * packed, so it may lie anyhow. */
 static inline bool ir_contracts_in_blocks(int64_t rows, int64_t steps, int64_t lanes)
 {
     return rows >= 12 && steps >= 48 && lanes >= 8;
 }
-/* A SINGLE kernel whose emitter needs memory of its own cuts its work into this many tasks, and needs so many bytes in all. */
+/* A SINGLE kernel whose emitter needs memory of its own cuts its work into this many tasks, and
+ * needs so many bytes in all. */
 int64_t ir_single_tasks(const ir_inst *core);
 int64_t ir_single_scratch(const ir_inst *core);
-/* A map may write a concat piece by piece: at each index of a piece all of them. True for a concat of a few equal pieces. */
+/* A map may write a concat piece by piece: at each index of a piece all of them. True for a concat
+ * of a few equal pieces. */
 bool ir_in_pieces(const ir_value *v);
 /* The value at whose indices a map emits its root: the root itself, or the first of its pieces. */
 const ir_value *ir_space(const ir_value *root);
-/* True for a value that codegen emits as an immediate: a constant whose elements are all the same. */
+/* True for a value that codegen emits as an immediate: a constant whose elements are all the
+ * same. */
 bool ir_is_immediate(const ir_value *v);
 
 #endif

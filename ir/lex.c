@@ -4,7 +4,10 @@
 
 #include <string.h>
 
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_word(char c) { return is_letter(c) || is_digit(c) || c == '.'; }
 
@@ -53,7 +56,8 @@ static void lex_number(ir_lexer *l, ir_token *t)
     t->kind = IR_TOK_NUMBER;
     bool hex = l->end - l->at > 1 && l->at[0] == '0' && l->at[1] == 'x';
     l->at++;
-    while (l->at < l->end && (is_word(*l->at) || ((*l->at == '+' || *l->at == '-') && !hex && (l->at[-1] == 'e' || l->at[-1] == 'E'))))
+    while (l->at < l->end && (is_word(*l->at) || ((*l->at == '+' || *l->at == '-') && !hex &&
+                                                  (l->at[-1] == 'e' || l->at[-1] == 'E'))))
         l->at++;
     t->n = (size_t)(l->at - t->text);
 }
@@ -81,7 +85,11 @@ static void lex_reference(ir_lexer *l, ir_token *t)
 void ir_lex_next(ir_lexer *l)
 {
     skip_blanks(l);
-    ir_token t = {.kind = IR_TOK_END, .text = l->at, .line = l->line, .column = (int)(l->at - l->line_start) + 1, .line_start = l->line_start};
+    ir_token t = {.kind = IR_TOK_END,
+                  .text = l->at,
+                  .line = l->line,
+                  .column = (int)(l->at - l->line_start) + 1,
+                  .line_start = l->line_start};
     if (l->at >= l->end) {
         l->token = t;
         return;
@@ -137,18 +145,23 @@ bool ir_lex_is(const ir_lexer *l, char punct)
 
 bool ir_lex_is_word(const ir_lexer *l, const char *word)
 {
-    return l->token.kind == IR_TOK_WORD && l->token.n == strlen(word) && !memcmp(l->token.text, word, l->token.n);
+    return l->token.kind == IR_TOK_WORD && l->token.n == strlen(word) &&
+           !memcmp(l->token.text, word, l->token.n);
 }
 
 static int hex_digit(char c)
 {
-    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return is_digit(c)            ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 const char *ir_lex_text(const ir_token *t, ir_arena *arena, const char **wrong)
 {
     enum { LONGEST = IR_MAX_NAME + 16 }; /* the side file puts a word before a name */
-    static const char *const escapes = "\"\"\\\\n\nt\tr\r"; /* what stands behind the backslash, what it means, … */
+    /* What stands behind the backslash, what it means, … */
+    static const char *const escapes = "\"\"\\\\n\nt\tr\r";
     *wrong = t->n > LONGEST * 4 ? "a name of more than 4096 bytes" : NULL;
     if (*wrong)
         return NULL;
@@ -158,7 +171,8 @@ const char *ir_lex_text(const ir_token *t, ir_arena *arena, const char **wrong)
         char c = t->text[i];
         if (t->quoted && c == '\\') {
             c = ++i < t->n ? t->text[i] : 0;
-            if (c == 'x' && t->n - i > 2 && hex_digit(t->text[i + 1]) >= 0 && hex_digit(t->text[i + 2]) >= 0) {
+            if (c == 'x' && t->n - i > 2 && hex_digit(t->text[i + 1]) >= 0 &&
+                hex_digit(t->text[i + 2]) >= 0) {
                 c = (char)(hex_digit(t->text[i + 1]) << 4 | hex_digit(t->text[i + 2]));
                 i += 2;
             } else {
@@ -187,6 +201,10 @@ const char *ir_lex_found(const ir_token *t, ir_arena *arena)
     case IR_TOK_BAD: return t->wrong;
     default: break;
     }
-    const char *sign = t->kind == IR_TOK_VALUE ? "%" : t->kind == IR_TOK_FUNC ? "@" : "", *quote = t->quoted ? "\"" : "";
-    return ir_format(arena, "`%s%s%.*s%s%s`", sign, quote, t->n > 40 ? 40 : (int)t->n, t->text, t->n > 40 ? "…" : "", quote);
+    const char *sign = t->kind == IR_TOK_VALUE  ? "%"
+                       : t->kind == IR_TOK_FUNC ? "@"
+                                                : "",
+               *quote = t->quoted ? "\"" : "";
+    return ir_format(arena, "`%s%s%.*s%s%s`", sign, quote, t->n > 40 ? 40 : (int)t->n, t->text,
+                     t->n > 40 ? "…" : "", quote);
 }

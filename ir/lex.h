@@ -37,11 +37,13 @@ typedef struct ir_lexer {
 
 ir_lexer ir_lex_start(const char *text, size_t size); /* at its first token */
 void ir_lex_next(ir_lexer *lexer);
-/* To the newline that ends the current token's line (or the end), brackets forgotten: after an error. */
+/* To the newline that ends the current token's line (or the end), brackets forgotten: after an
+ * error. */
 void ir_lex_skip_line(ir_lexer *lexer);
 bool ir_lex_is(const ir_lexer *lexer, char punct);
 bool ir_lex_is_word(const ir_lexer *lexer, const char *word);
-/* The token's text with escapes resolved; NULL and *wrong set when it is not fit for a name: a bad escape, a zero byte, too long. */
+/* The token's text with escapes resolved; NULL and *wrong set when it is not fit for a name: a bad
+ * escape, a zero byte, too long. */
 const char *ir_lex_text(const ir_token *token, ir_arena *arena, const char **wrong);
 /* "`add`", "the end of the line": for messages. */
 const char *ir_lex_found(const ir_token *token, ir_arena *arena);

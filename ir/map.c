@@ -33,7 +33,8 @@ static ir_map_slot *find(const ir_map *map, const void *key, size_t n)
 {
     for (size_t i = hash(map, key, n) & (map->capacity - 1);; i = (i + 1) & (map->capacity - 1)) {
         ir_map_slot *s = &map->slot[i];
-        if (!s->used || (s->n == n && (s->key == key || (n != SIZE_MAX && !memcmp(s->key, key, n)))))
+        if (!s->used ||
+            (s->n == n && (s->key == key || (n != SIZE_MAX && !memcmp(s->key, key, n)))))
             return s;
     }
 }
@@ -46,7 +47,9 @@ void *ir_map_get(const ir_map *map, const void *key, size_t n)
 void ir_map_put(ir_map *map, const void *key, size_t n, void *value)
 {
     if (map->count * 4 >= map->capacity * 3) {
-        ir_map grown = {.arena = map->arena, .count = map->count, .capacity = map->capacity ? map->capacity * 2 : 16};
+        ir_map grown = {.arena = map->arena,
+                        .count = map->count,
+                        .capacity = map->capacity ? map->capacity * 2 : 16};
         grown.slot = ir_array(map->arena, ir_map_slot, grown.capacity);
         for (size_t i = 0; i < map->capacity; i++)
             if (map->slot[i].used)

@@ -87,7 +87,10 @@ void ir_func_forget(ir_func *f)
     if (n->func == f)
         n->func = NULL;
     long number = tail ? strtol(tail + 1, NULL, 10) : 0;
-    func_name *base = number >= 2 ? ir_map_get_text(m->func_names, ir_strndup(m->arena, f->name, (size_t)(tail - f->name))) : NULL;
+    func_name *base = number >= 2
+                          ? ir_map_get_text(m->func_names,
+                                            ir_strndup(m->arena, f->name, (size_t)(tail - f->name)))
+                          : NULL;
     if (base && number < base->next)
         base->next = (int)number;
 }
@@ -119,7 +122,8 @@ void ir_func_remove(ir_func *f)
     while (m->funcs.items[at] != f)
         at--;
     m->funcs.count--;
-    memmove(m->funcs.items + at, m->funcs.items + at + 1, (size_t)(m->funcs.count - at) * sizeof(ir_func *));
+    memmove(m->funcs.items + at, m->funcs.items + at + 1,
+            (size_t)(m->funcs.count - at) * sizeof(ir_func *));
     ir_func_forget(f);
 }
 
@@ -193,7 +197,8 @@ ir_value *ir_add_state(ir_func *f, ir_state *s)
 
 void ir_add_output(ir_func *f, const char *name, ir_value *v)
 {
-    ir_port p = {.value = v, .bind = IR_INPUT, .name = name ? ir_strdup(f->module->arena, name) : NULL};
+    ir_port p = {
+        .value = v, .bind = IR_INPUT, .name = name ? ir_strdup(f->module->arena, name) : NULL};
     IR_PUSH(f->module->arena, &f->results, p);
 }
 
@@ -246,7 +251,8 @@ void ir_move(ir_inst *inst, ir_inst *at)
 }
 
 /* An instruction with results of the given types, linked at the builder. */
-static ir_inst *inst_new(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs, const ir_type *type, int nresults)
+static ir_inst *inst_new(ir_builder *b, ir_op op, ir_value *const *operand, int noperands,
+                         const ir_attrs *attrs, const ir_type *type, int nresults)
 {
     ir_arena *arena = b->func->module->arena;
     ir_inst *inst = ir_new(arena, ir_inst);
@@ -270,12 +276,13 @@ static ir_inst *inst_new(ir_builder *b, ir_op op, ir_value *const *operand, int 
     return inst;
 }
 
-const char *ir_infer(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand, int noperands, ir_type **result,
-                     int *nresults)
+const char *ir_infer(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand,
+                     int noperands, ir_type **result, int *nresults)
 {
     const ir_op_info *info = &ir_ops[op];
     ir_func *called[2] = {NULL, NULL};
-    int capacity = noperands + 4, ncalled = ir_called(&(ir_inst){.op = op, .attrs = (ir_attrs *)(uintptr_t)attrs}, called, 2);
+    int capacity = noperands + 4,
+        ncalled = ir_called(&(ir_inst){.op = op, .attrs = (ir_attrs *)(uintptr_t)attrs}, called, 2);
     for (int i = 0; i < ncalled; i++)
         capacity += called[i]->results.count;
     *result = ir_array(arena, ir_type, capacity);
@@ -283,11 +290,13 @@ const char *ir_infer(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value 
     if (info->operands >= 0 && noperands != info->operands)
         return ir_format(arena, "%d operands where %d are due", noperands, info->operands);
     if (noperands && !(ir_dtypes[operand[0]->type.dtype].class & info->classes))
-        return ir_format(arena, "%s is not defined for this type", ir_type_text(arena, &operand[0]->type));
+        return ir_format(arena, "%s is not defined for this type",
+                         ir_type_text(arena, &operand[0]->type));
     return info->shape(arena, op, attrs, operand, noperands, *result, nresults);
 }
 
-/* A stride beyond the extent takes one element, as one of the extent does: all that is computed from strides then stays near. */
+/* A stride beyond the extent takes one element, as one of the extent does: all that is computed
+ * from strides then stays near. */
 static ir_attrs nearest_strides(ir_builder *b, const ir_attrs *attrs, const ir_type *x)
 {
     ir_attrs r = *attrs;
@@ -299,7 +308,8 @@ static ir_attrs nearest_strides(ir_builder *b, const ir_attrs *attrs, const ir_t
     return r;
 }
 
-ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs)
+ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperands,
+                  const ir_attrs *attrs)
 {
     ir_module *m = b->func->module;
     for (int i = 0; i < noperands; i++)
@@ -317,7 +327,8 @@ ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperan
     if (wrong) {
         b->failed = true;
         bool known = b->loc && b->loc->op; /* what users wrote is named, not what it is made of */
-        ir_report(m->ctx, IR_ERROR, b->loc, "%s%s%s", known ? "" : ir_ops[op].name, known ? "" : ": ", wrong);
+        ir_report(m->ctx, IR_ERROR, b->loc, "%s%s%s", known ? "" : ir_ops[op].name,
+                  known ? "" : ": ", wrong);
         return NULL;
     }
     if (op == IR_OP_slice) {
@@ -339,7 +350,8 @@ void ir_inline(ir_builder *b, const ir_func *from, ir_value *const *args, ir_val
             operand[i] = inst->operand[i]->aux;
         for (int i = 0; i < inst->nresults; i++)
             type[i] = inst->result[i]->type;
-        ir_inst *copy = inst_new(b, inst->op, operand, inst->noperands, inst->attrs, type, inst->nresults);
+        ir_inst *copy =
+            inst_new(b, inst->op, operand, inst->noperands, inst->attrs, type, inst->nresults);
         copy->loc = inst->loc;
         copy->primal = inst->primal;
         copy->phase = inst->phase;
@@ -356,7 +368,8 @@ void ir_inline(ir_builder *b, const ir_func *from, ir_value *const *args, ir_val
 static ir_func *clone_to(ir_module *m, const ir_func *f, const char *name)
 {
     ir_func *g = ir_func_new(m, name);
-    ir_value **args = ir_array(m->arena, ir_value *, f->params.count), **out = ir_array(m->arena, ir_value *, f->results.count);
+    ir_value **args = ir_array(m->arena, ir_value *, f->params.count),
+             **out = ir_array(m->arena, ir_value *, f->results.count);
     for (int i = 0; i < f->params.count; i++) {
         ir_port p = f->params.items[i];
         p.value = args[i] = value_new(g, NULL, i, &p.value->type);
@@ -470,7 +483,8 @@ static size_t scalar_size(ir_attr_kind kind)
 
 static bool literal_eq(const ir_literal *a, const ir_literal *b)
 {
-    return a == b || (ir_type_eq(&a->type, &b->type) && !memcmp(a->data, b->data, (size_t)ir_bytes(&a->type)));
+    return a == b || (ir_type_eq(&a->type, &b->type) &&
+                      !memcmp(a->data, b->data, (size_t)ir_bytes(&a->type)));
 }
 
 bool ir_attrs_eq(ir_op op, const ir_attrs *a, const ir_attrs *b)
@@ -516,5 +530,7 @@ uint64_t ir_hash(const ir_inst *inst)
 bool ir_same(const ir_inst *a, const ir_inst *b)
 {
     return a->op == b->op && a->noperands == b->noperands &&
-           (!a->noperands || !memcmp(a->operand, b->operand, (size_t)a->noperands * sizeof *a->operand)) && ir_attrs_eq(a->op, a->attrs, b->attrs);
+           (!a->noperands ||
+            !memcmp(a->operand, b->operand, (size_t)a->noperands * sizeof *a->operand)) &&
+           ir_attrs_eq(a->op, a->attrs, b->attrs);
 }

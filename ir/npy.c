@@ -15,7 +15,7 @@ static ir_literal *refuse(ir_arena *arena, const ir_loc *loc, const char *what)
     return NULL;
 }
 
-/* ---- .npy: the header, a Python dictionary -------------------------------------------------------------------------- */
+/* ---- .npy: the header, a Python dictionary ---- */
 
 typedef struct header {
     const char *at, *end;
@@ -119,7 +119,9 @@ static const char *parse_header(header *h)
             return "the header is not a dictionary";
     }
     blanks(h);
-    return h->given != 7 ? "the header lacks descr, fortran_order or shape" : h->at != h->end ? "text behind the header's dictionary" : NULL;
+    return h->given != 7     ? "the header lacks descr, fortran_order or shape"
+           : h->at != h->end ? "text behind the header's dictionary"
+                             : NULL;
 }
 
 /* '<f4' and so on; *swap: stored with the high byte first. False if there is no such type here. */
@@ -136,7 +138,7 @@ static bool dtype_of(const char *descr, ir_dtype *out, bool *swap)
     return false;
 }
 
-/* ---- .npy: elements ------------------------------------------------------------------------------------------------- */
+/* ---- .npy: elements ---- */
 
 static void swap_bytes(unsigned char *p, int64_t n, int size)
 {
@@ -202,36 +204,42 @@ ir_literal *ir_npy_read(ir_arena *arena, const ir_loc *loc, ir_data data)
         n |= (size_t)data.bytes[10] << 16 | (size_t)data.bytes[11] << 24;
     if (n > data.size - fixed)
         return refuse(arena, loc, "the header is longer than the file");
-    header h = {.at = (const char *)data.bytes + fixed, .end = (const char *)data.bytes + fixed + n};
+    header h = {.at = (const char *)data.bytes + fixed,
+                .end = (const char *)data.bytes + fixed + n};
     const char *wrong = parse_header(&h);
     bool swap;
     if (wrong)
         return refuse(arena, loc, wrong);
     if (!dtype_of(h.descr, &h.type.dtype, &swap))
-        return refuse(arena, loc, ir_format(arena, "the array's type '%s' is not supported", h.descr));
+        return refuse(arena, loc,
+                      ir_format(arena, "the array's type '%s' is not supported", h.descr));
     if (!ir_type_ok(&h.type))
         return refuse(arena, loc, "the array is above the limit of 2^40 bytes");
     if ((int64_t)(data.size - fixed - n) != ir_bytes(&h.type))
         return refuse(arena, loc,
-                      ir_format(arena, "%zu bytes of data; %s takes %lld", data.size - fixed - n, ir_type_text(arena, &h.type),
-                                (long long)ir_bytes(&h.type)));
+                      ir_format(arena, "%zu bytes of data; %s takes %lld", data.size - fixed - n,
+                                ir_type_text(arena, &h.type), (long long)ir_bytes(&h.type)));
     return elements(arena, &h, data.bytes + fixed + n, swap);
 }
 
 ir_literal *ir_npy_read_file(ir_arena *arena, const char *path)
 {
     ir_data data;
-    return ir_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data) ? ir_npy_read(arena, &(ir_loc){.file = path, .node = -1}, data) : NULL;
+    return ir_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data)
+               ? ir_npy_read(arena, &(ir_loc){.file = path, .node = -1}, data)
+               : NULL;
 }
 
 ir_data ir_npy_header(ir_arena *arena, const ir_type *t)
 {
     char text[64 + 21 * IR_MAX_RANK];
-    int n = sprintf(text, "{'descr': '%s', 'fortran_order': False, 'shape': (", ir_dtypes[t->dtype].npy);
+    int n = sprintf(text, "{'descr': '%s', 'fortran_order': False, 'shape': (",
+                    ir_dtypes[t->dtype].npy);
     for (int i = 0; i < t->rank; i++)
         n += sprintf(text + n, i ? ", %lld" : "%lld", (long long)t->dim[i]);
     n += sprintf(text + n, t->rank == 1 ? ",), }" : "), }");
-    size_t size = ((size_t)n + 1 + 10 + 63) / 64 * 64; /* elements start at a multiple of 64, as the format asks */
+    /* Elements start at a multiple of 64, as the format asks. */
+    size_t size = ((size_t)n + 1 + 10 + 63) / 64 * 64;
     unsigned char *bytes = ir_alloc(arena, size + 1);
     memset(bytes, ' ', size);
     memcpy(bytes, "\x93NUMPY\x01\x00", 8);
@@ -253,7 +261,8 @@ static bool write_npy(FILE *f, void *user)
     ir_arena *scratch = ir_arena_new(w->ctx);
     ir_data head = ir_npy_header(scratch, &w->literal->type);
     size_t bytes = (size_t)ir_bytes(&w->literal->type);
-    bool ok = fwrite(head.bytes, 1, head.size, f) == head.size && fwrite(w->literal->data, 1, bytes, f) == bytes;
+    bool ok = fwrite(head.bytes, 1, head.size, f) == head.size &&
+              fwrite(w->literal->data, 1, bytes, f) == bytes;
     ir_arena_free(scratch);
     return ok;
 }
@@ -263,7 +272,7 @@ bool ir_npy_write(FILE *f, ir_ctx *ctx, const ir_literal *l)
     return write_npy(f, &(writing){ctx, l});
 }
 
-/* ---- Inflating ------------------------------------------------------------------------------------------------------ */
+/* ---- Inflating ---- */
 
 static void *inflate_alloc(void *arena, unsigned n, unsigned size)
 {
@@ -276,7 +285,8 @@ static void inflate_free(void *arena, void *p)
 }
 
 /* One call of inflate takes at most 4 GiB of either side. */
-static int inflate_some(z_stream *z, const unsigned char *from, size_t n, unsigned char *to, size_t size, size_t *in, size_t *out)
+static int inflate_some(z_stream *z, const unsigned char *from, size_t n, unsigned char *to,
+                        size_t size, size_t *in, size_t *out)
 {
     enum { PIECE = 1 << 30 };
     int status = Z_OK;
@@ -296,11 +306,13 @@ static int inflate_some(z_stream *z, const unsigned char *from, size_t n, unsign
     return status;
 }
 
-unsigned char *ir_inflate(ir_arena *arena, const unsigned char *from, size_t n, int window, int64_t size, bool whole, size_t *used)
+unsigned char *ir_inflate(ir_arena *arena, const unsigned char *from, size_t n, int window,
+                          int64_t size, bool whole, size_t *used)
 {
     if ((uint64_t)size / 1032 > n + 1) /* deflate never does better than 1032 to 1 */
         return NULL;
-    unsigned char *to = ir_alloc(arena, (size_t)size + 1); /* one more than is due, to see that no more comes */
+    /* One more than is due, to see that no more comes. */
+    unsigned char *to = ir_alloc(arena, (size_t)size + 1);
     ir_arena *scratch = ir_arena_new(ir_arena_ctx(arena));
     z_stream z = {.zalloc = inflate_alloc, .zfree = inflate_free, .opaque = scratch};
     size_t out = 0;
@@ -311,12 +323,16 @@ unsigned char *ir_inflate(ir_arena *arena, const unsigned char *from, size_t n, 
     return out == (size_t)size && (!whole || status == Z_STREAM_END) ? to : NULL;
 }
 
-/* ---- IDX ------------------------------------------------------------------------------------------------------------ */
+/* ---- IDX ---- */
 
-/* 0, 0, type, rank; then the dimensions and the elements, high byte first. Whole: the data must end there. */
+/* 0, 0, type, rank; then the dimensions and the elements, high byte first. Whole: the data must end
+ * there. */
 static const char *idx_type(const unsigned char *p, size_t n, ir_type *t)
 {
-    static const struct { int code; ir_dtype dtype; } types[] = {{8, IR_U8}, {9, IR_I8}, {11, IR_I16}, {12, IR_I32}, {13, IR_F32}, {14, IR_F64}};
+    static const struct {
+        int code;
+        ir_dtype dtype;
+    } types[] = {{8, IR_U8}, {9, IR_I8}, {11, IR_I16}, {12, IR_I32}, {13, IR_F32}, {14, IR_F64}};
     *t = (ir_type){0};
     if (n < 4 || p[0] || p[1])
         return "not an IDX file";
@@ -366,7 +382,9 @@ static const char *gunzip(ir_arena *arena, ir_data *data)
 ir_literal *ir_idx_read(ir_arena *arena, const ir_loc *loc, ir_data data)
 {
     ir_type t;
-    const char *wrong = data.size > 2 && data.bytes[0] == 0x1f && data.bytes[1] == 0x8b ? gunzip(arena, &data) : NULL;
+    const char *wrong = data.size > 2 && data.bytes[0] == 0x1f && data.bytes[1] == 0x8b
+                            ? gunzip(arena, &data)
+                            : NULL;
     if (!wrong)
         wrong = idx_type(data.bytes, data.size, &t);
     if (wrong)
@@ -374,7 +392,8 @@ ir_literal *ir_idx_read(ir_arena *arena, const ir_loc *loc, ir_data data)
     size_t head = 4 + 4 * (size_t)t.rank;
     if ((int64_t)(data.size - head) != ir_bytes(&t))
         return refuse(arena, loc,
-                      ir_format(arena, "%zu bytes of data; %s takes %lld", data.size - head, ir_type_text(arena, &t), (long long)ir_bytes(&t)));
+                      ir_format(arena, "%zu bytes of data; %s takes %lld", data.size - head,
+                                ir_type_text(arena, &t), (long long)ir_bytes(&t)));
     header h = {.type = t};
     return elements(arena, &h, data.bytes + head, ir_dtypes[t.dtype].bytes > 1);
 }
@@ -382,5 +401,7 @@ ir_literal *ir_idx_read(ir_arena *arena, const ir_loc *loc, ir_data data)
 ir_literal *ir_idx_read_file(ir_arena *arena, const char *path)
 {
     ir_data data;
-    return ir_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data) ? ir_idx_read(arena, &(ir_loc){.file = path, .node = -1}, data) : NULL;
+    return ir_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data)
+               ? ir_idx_read(arena, &(ir_loc){.file = path, .node = -1}, data)
+               : NULL;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * .npz: zip files (PKWARE's APPNOTE.TXT) of .npy members. Only the central directory is believed; the local headers are
- * looked at for the length of what precedes the data. */
+ * .npz: zip files (PKWARE's APPNOTE.TXT) of .npy members. Only the central directory is believed;
+ * the local headers are looked at for the length of what precedes the data. */
 #include "ir/map.h"
 #include "ir/npy.h"
 
@@ -10,9 +10,20 @@
 #include <zlib.h>
 
 enum { /* signatures */
-    LOCAL = 0x04034b50, CENTRAL = 0x02014b50, END = 0x06054b50, END64 = 0x06064b50, LOCATOR64 = 0x07064b50
+       LOCAL = 0x04034b50,
+       CENTRAL = 0x02014b50,
+       END = 0x06054b50,
+       END64 = 0x06064b50,
+       LOCATOR64 = 0x07064b50
 };
-enum { LOCAL_SIZE = 30, CENTRAL_SIZE = 46, END_SIZE = 22, END64_SIZE = 56, LOCATOR64_SIZE = 20, ZIP64_EXTRA = 1 };
+enum {
+    LOCAL_SIZE = 30,
+    CENTRAL_SIZE = 46,
+    END_SIZE = 22,
+    END64_SIZE = 56,
+    LOCATOR64_SIZE = 20,
+    ZIP64_EXTRA = 1
+};
 
 static uint64_t number(const unsigned char *p, int bytes)
 {
@@ -22,7 +33,8 @@ static uint64_t number(const unsigned char *p, int bytes)
     return v;
 }
 
-static bool refuse(ir_arena *arena, const ir_loc *loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static bool refuse(ir_arena *arena, const ir_loc *loc, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 static bool refuse(ir_arena *arena, const ir_loc *loc, const char *format, ...)
 {
     va_list args;
@@ -32,7 +44,7 @@ static bool refuse(ir_arena *arena, const ir_loc *loc, const char *format, ...)
     return false;
 }
 
-/* ---- Reading -------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ---- */
 
 typedef struct member {
     const char *name;
@@ -64,19 +76,22 @@ static bool find_directory(ir_data d, directory *out)
     const unsigned char *end = find_end(d);
     if (!end)
         return false;
-    *out = (directory){.at = number(end + 16, 4), .size = number(end + 12, 4), .count = number(end + 10, 2)};
+    *out = (directory){
+        .at = number(end + 16, 4), .size = number(end + 12, 4), .count = number(end + 10, 2)};
     size_t at = (size_t)(end - d.bytes);
     if (at >= LOCATOR64_SIZE && number(end - LOCATOR64_SIZE, 4) == LOCATOR64) {
         uint64_t record = number(end - LOCATOR64_SIZE + 8, 8);
         if (record > at || at - record < END64_SIZE || number(d.bytes + record, 4) != END64)
             return false;
         const unsigned char *e = d.bytes + record;
-        *out = (directory){.at = number(e + 48, 8), .size = number(e + 40, 8), .count = number(e + 32, 8)};
+        *out = (directory){
+            .at = number(e + 48, 8), .size = number(e + 40, 8), .count = number(e + 32, 8)};
     }
     return out->at <= at && out->size <= at - out->at && out->count <= out->size / CENTRAL_SIZE;
 }
 
-/* Fields that do not fit 32 bits stand in an extra field, in this order, only those that are all ones. */
+/* Fields that do not fit 32 bits stand in an extra field, in this order, only those that are all
+ * ones. */
 static bool widen(const unsigned char *extra, size_t n, member *m)
 {
     uint64_t *fields[] = {&m->size, &m->packed, &m->at};
@@ -111,11 +126,17 @@ static size_t read_entry(ir_arena *arena, const unsigned char *p, size_t n, memb
 {
     if (n < CENTRAL_SIZE || number(p, 4) != CENTRAL)
         return 0;
-    size_t name = number(p + 28, 2), extra = number(p + 30, 2), comment = number(p + 32, 2), all = CENTRAL_SIZE + name + extra + comment;
+    size_t name = number(p + 28, 2), extra = number(p + 30, 2), comment = number(p + 32, 2),
+           all = CENTRAL_SIZE + name + extra + comment;
     if (all > n || name > IR_MAX_NAME || memchr(p + CENTRAL_SIZE, 0, name))
         return 0;
-    *m = (member){.name = ir_strndup(arena, (const char *)p + CENTRAL_SIZE, name), .packed = number(p + 20, 4), .size = number(p + 24, 4),
-                  .at = number(p + 42, 4), .crc = (uint32_t)number(p + 16, 4), .method = (int)number(p + 10, 2), .flags = (int)number(p + 8, 2)};
+    *m = (member){.name = ir_strndup(arena, (const char *)p + CENTRAL_SIZE, name),
+                  .packed = number(p + 20, 4),
+                  .size = number(p + 24, 4),
+                  .at = number(p + 42, 4),
+                  .crc = (uint32_t)number(p + 16, 4),
+                  .method = (int)number(p + 10, 2),
+                  .flags = (int)number(p + 8, 2)};
     return widen(p + CENTRAL_SIZE + name, extra, m) ? all : 0;
 }
 
@@ -125,29 +146,38 @@ static bool checksum_ok(const unsigned char *p, size_t n, uint32_t crc)
 }
 
 /* The member's content; it must lie before the directory. */
-static bool extract(ir_arena *arena, const ir_loc *loc, ir_data d, uint64_t limit, const member *m, ir_data *out)
+static bool extract(ir_arena *arena, const ir_loc *loc, ir_data d, uint64_t limit, const member *m,
+                    ir_data *out)
 {
     if (m->flags & 1)
         return refuse(arena, loc, "member '%s' is encrypted", m->name);
     if (m->at > limit || limit - m->at < LOCAL_SIZE || number(d.bytes + m->at, 4) != LOCAL)
         return refuse(arena, loc, "member '%s' lies outside the file", m->name);
-    uint64_t at = m->at + LOCAL_SIZE + number(d.bytes + m->at + 26, 2) + number(d.bytes + m->at + 28, 2);
+    uint64_t at =
+        m->at + LOCAL_SIZE + number(d.bytes + m->at + 26, 2) + number(d.bytes + m->at + 28, 2);
     if (at > limit || m->packed > limit - at)
         return refuse(arena, loc, "member '%s' lies outside the file", m->name);
     if (m->method == 0 && m->packed == m->size) {
         *out = (ir_data){d.bytes + at, (size_t)m->size};
     } else if (m->method == 8 && m->size <= IR_MAX_TENSOR_BYTES) {
         size_t used;
-        *out = (ir_data){ir_inflate(arena, d.bytes + at, (size_t)m->packed, -MAX_WBITS, (int64_t)m->size, true, &used), (size_t)m->size};
+        *out = (ir_data){ir_inflate(arena, d.bytes + at, (size_t)m->packed, -MAX_WBITS,
+                                    (int64_t)m->size, true, &used),
+                         (size_t)m->size};
         if (!out->bytes)
-            return refuse(arena, loc, "member '%s' is broken: its compressed data does not give what the directory says", m->name);
+            return refuse(
+                arena, loc,
+                "member '%s' is broken: its compressed data does not give what the directory says",
+                m->name);
     } else {
         return refuse(arena, loc, "member '%s' is packed in a way that is not supported", m->name);
     }
-    return checksum_ok(out->bytes, out->size, m->crc) || refuse(arena, loc, "member '%s' is broken: its checksum differs", m->name);
+    return checksum_ok(out->bytes, out->size, m->crc) ||
+           refuse(arena, loc, "member '%s' is broken: its checksum differs", m->name);
 }
 
-static bool read_member(ir_arena *arena, const ir_loc *loc, ir_data d, uint64_t limit, const member *m, ir_map *names, ir_tensors *out)
+static bool read_member(ir_arena *arena, const ir_loc *loc, ir_data d, uint64_t limit,
+                        const member *m, ir_map *names, ir_tensors *out)
 {
     size_t n = strlen(m->name);
     ir_data content;
@@ -183,7 +213,8 @@ bool ir_npz_read(ir_arena *arena, const ir_loc *loc, ir_data data, ir_tensors *o
         size_t n = read_entry(arena, p, left, &m);
         if (!n)
             return refuse(arena, loc, "the directory of the .npz file is broken");
-        packed += m.packed < data.size ? m.packed : data.size; /* members that overlap would multiply a small file */
+        /* Members that overlap would multiply a small file. */
+        packed += m.packed < data.size ? m.packed : data.size;
         if (packed > data.size)
             return refuse(arena, loc, "the members of the .npz file overlap");
         ok &= read_member(arena, loc, data, dir.at, &m, &names, out);
@@ -196,10 +227,11 @@ bool ir_npz_read(ir_arena *arena, const ir_loc *loc, ir_data data, ir_tensors *o
 bool ir_npz_read_file(ir_arena *arena, const char *path, ir_tensors *out)
 {
     ir_data data;
-    return ir_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data) && ir_npz_read(arena, &(ir_loc){.file = path, .node = -1}, data, out);
+    return ir_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data) &&
+           ir_npz_read(arena, &(ir_loc){.file = path, .node = -1}, data, out);
 }
 
-/* ---- Writing -------------------------------------------------------------------------------------------------------- */
+/* ---- Writing ---- */
 
 typedef struct zip {
     FILE *f;
@@ -251,7 +283,8 @@ static ir_data pack(ir_arena *arena, const ir_data *pieces, int n)
 {
     size_t size = 0, done = 0;
     z_stream z = {.zalloc = deflate_alloc, .zfree = deflate_free, .opaque = arena};
-    BUG_UNLESS(deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    BUG_UNLESS(deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -MAX_WBITS, 8,
+                            Z_DEFAULT_STRATEGY) == Z_OK);
     for (int i = 0; i < n; i++)
         size += pieces[i].size;
     size += size / 1000 + 4096; /* above what deflateBound gives, for sizes beyond its type too */
@@ -261,12 +294,14 @@ static ir_data pack(ir_arena *arena, const ir_data *pieces, int n)
         size_t in = 0;
         int status = Z_OK;
         while (in < pieces[i].size || (i == n - 1 && status == Z_OK)) {
-            size_t piece = pieces[i].size - in < PIECE ? pieces[i].size - in : PIECE, room = size - done < PIECE ? size - done : PIECE;
+            size_t piece = pieces[i].size - in < PIECE ? pieces[i].size - in : PIECE,
+                   room = size - done < PIECE ? size - done : PIECE;
             z.next_in = pieces[i].bytes + in;
             z.avail_in = (unsigned)piece;
             z.next_out = out + done;
             z.avail_out = (unsigned)room;
-            status = deflate(&z, i == n - 1 && in + piece == pieces[i].size ? Z_FINISH : Z_NO_FLUSH);
+            status =
+                deflate(&z, i == n - 1 && in + piece == pieces[i].size ? Z_FINISH : Z_NO_FLUSH);
             BUG_UNLESS(status == Z_OK || status == Z_STREAM_END);
             in += piece - z.avail_in;
             done += room - z.avail_out;
@@ -277,11 +312,15 @@ static ir_data pack(ir_arena *arena, const ir_data *pieces, int n)
 
 static void put_member(zip *z, const ir_tensor *t, member *m)
 {
-    ir_data pieces[2] = {ir_npy_header(z->arena, &t->value->type), {t->value->data, (size_t)ir_bytes(&t->value->type)}};
+    ir_data pieces[2] = {ir_npy_header(z->arena, &t->value->type),
+                         {t->value->data, (size_t)ir_bytes(&t->value->type)}};
     uint32_t crc = (uint32_t)crc32_z(0, pieces[0].bytes, pieces[0].size);
     crc = pieces[1].size ? (uint32_t)crc32_z(crc, pieces[1].bytes, pieces[1].size) : crc;
     ir_arena *scratch = ir_arena_new(ir_arena_ctx(z->arena));
-    *m = (member){.name = ir_format(z->arena, "%s.npy", t->name), .crc = crc, .at = z->at, .method = z->deflate ? 8 : 0};
+    *m = (member){.name = ir_format(z->arena, "%s.npy", t->name),
+                  .crc = crc,
+                  .at = z->at,
+                  .method = z->deflate ? 8 : 0};
     m->size = pieces[0].size + pieces[1].size;
     int n = 2;
     if (z->deflate) {
@@ -291,10 +330,11 @@ static void put_member(zip *z, const ir_tensor *t, member *m)
     m->packed = z->deflate ? pieces[0].size : m->size;
     bool wide = is_wide(z, m);
     size_t name = strlen(m->name);
-    /* version, flags (names are UTF-8), method, time and date (the first that there is), checksum, sizes, lengths */
+    /* version, flags (names are UTF-8), method, time and date (the first that there is), checksum,
+     * sizes, lengths */
     put_numbers(z, "42222244422",
-                (uint64_t[]){LOCAL, wide ? 45 : 20, 1 << 11, (uint64_t)m->method, 0, 33, crc, narrow(wide, m->packed), narrow(wide, m->size), name,
-                             wide ? 20 : 0});
+                (uint64_t[]){LOCAL, wide ? 45 : 20, 1 << 11, (uint64_t)m->method, 0, 33, crc,
+                             narrow(wide, m->packed), narrow(wide, m->size), name, wide ? 20 : 0});
     put(z, m->name, name);
     if (wide)
         put_numbers(z, "2288", (uint64_t[]){ZIP64_EXTRA, 16, m->size, m->packed});
@@ -308,8 +348,9 @@ static void put_entry(zip *z, const member *m)
     bool wide = is_wide(z, m);
     size_t name = strlen(m->name);
     put_numbers(z, "42222224442222244",
-                (uint64_t[]){CENTRAL, wide ? 45 : 20, wide ? 45 : 20, 1 << 11, (uint64_t)m->method, 0, 33, m->crc, narrow(wide, m->packed),
-                             narrow(wide, m->size), name, wide ? 28 : 0, 0, 0, 0, 0, narrow(wide, m->at)});
+                (uint64_t[]){CENTRAL, wide ? 45 : 20, wide ? 45 : 20, 1 << 11, (uint64_t)m->method,
+                             0, 33, m->crc, narrow(wide, m->packed), narrow(wide, m->size), name,
+                             wide ? 28 : 0, 0, 0, 0, 0, narrow(wide, m->at)});
     put(z, m->name, name);
     if (wide)
         put_numbers(z, "22888", (uint64_t[]){ZIP64_EXTRA, 24, m->size, m->packed, m->at});
@@ -317,7 +358,11 @@ static void put_entry(zip *z, const member *m)
 
 bool ir_npz_write(FILE *f, ir_arena *arena, const ir_tensors *tensors, int mode)
 {
-    zip z = {.f = f, .arena = arena, .deflate = mode & IR_NPZ_DEFLATED, .wide = mode & IR_NPZ_ZIP64, .ok = true};
+    zip z = {.f = f,
+             .arena = arena,
+             .deflate = mode & IR_NPZ_DEFLATED,
+             .wide = mode & IR_NPZ_ZIP64,
+             .ok = true};
     uint64_t n = (uint64_t)tensors->count;
     member *m = ir_array(arena, member, n);
     for (int i = 0; i < tensors->count; i++)
@@ -328,10 +373,13 @@ bool ir_npz_write(FILE *f, ir_arena *arena, const ir_tensors *tensors, int mode)
     uint64_t size = z.at - at, record = z.at;
     bool wide = z.wide || n >= UINT16_MAX || at >= UINT32_MAX || size >= UINT32_MAX;
     if (wide) {
-        put_numbers(&z, "4822448888", (uint64_t[]){END64, END64_SIZE - 12, 45, 45, 0, 0, n, n, size, at});
+        put_numbers(&z, "4822448888",
+                    (uint64_t[]){END64, END64_SIZE - 12, 45, 45, 0, 0, n, n, size, at});
         put_numbers(&z, "4484", (uint64_t[]){LOCATOR64, 0, record, 1});
     }
-    put_numbers(&z, "42222442", (uint64_t[]){END, 0, 0, wide ? UINT16_MAX : n, wide ? UINT16_MAX : n, narrow(wide, size), narrow(wide, at), 0});
+    put_numbers(&z, "42222442",
+                (uint64_t[]){END, 0, 0, wide ? UINT16_MAX : n, wide ? UINT16_MAX : n,
+                             narrow(wide, size), narrow(wide, at), 0});
     return z.ok;
 }
 
@@ -352,5 +400,6 @@ static bool write_all(FILE *f, void *user)
 
 bool ir_npz_write_file(ir_ctx *ctx, const char *path, const ir_tensors *tensors, int mode)
 {
-    return ir_write_atomically(ctx, &(ir_output){path, write_all, &(writing){ctx, tensors, mode}}, 1);
+    return ir_write_atomically(ctx, &(ir_output){path, write_all, &(writing){ctx, tensors, mode}},
+                               1);
 }

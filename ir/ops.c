@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The op table's columns of the ir folder: names, counts, classes, attributes, traits, shape rules. */
+ * The op table's columns of the ir folder: names, counts, classes, attributes, traits, shape
+ * rules. */
 #include "ir/ir.h"
 #include "ir/shape.h"
 
@@ -9,23 +10,39 @@
 
 const char *const ir_relation_names[] = {"eq", "ne", "lt", "le", "gt", "ge", NULL};
 const char *const ir_combine_names[] = {"sum", "prod", "max", "min", "and", "or", "set", NULL};
-const char *const ir_state_kind_names[] = {"param", "stat", "slot", "counter", "grad", "saved", NULL};
+const char *const ir_state_kind_names[] = {"param", "stat",  "slot", "counter",
+                                           "grad",  "saved", NULL};
 const char *const ir_role_names[] = {"data", "gradient", "hyper", NULL};
 const char *const ir_phase_names[] = {"forward", "backward", "update", NULL};
 
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc)                                              \
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
     static const ir_attr_info attrs_of_##name[] = {attrs{NULL, IR_ATTR_int, 0}};
 #define A(op, kind, field) {#field, IR_ATTR_##kind, offsetof(struct ir_attrs_##op, field)},
 #include "ir/ops.def"
 
 /* Letters of the table's columns. */
 enum { B = IR_CLASS_B, I = IR_CLASS_I, F = IR_CLASS_F, N = IR_CLASS_N, ANY = IR_CLASS_ANY };
-enum { E = IR_ELEMENTWISE, C = IR_COMMUTATIVE, M = IR_MOVES, S = IR_STRUCTURED, Z = IR_NULLARY, K = IR_CHECKED };
+enum {
+    E = IR_ELEMENTWISE,
+    C = IR_COMMUTATIVE,
+    M = IR_MOVES,
+    S = IR_STRUCTURED,
+    Z = IR_NULLARY,
+    K = IR_CHECKED
+};
 
 const ir_op_info ir_ops[IR_OPS] = {
-#define OP(name_, in, out, types, attrs, traits_, cost_, shape_, eval, vjp, lower, doc_)                                         \
-    [IR_OP_##name_] = {#name_, doc_, in, out, types, traits_, cost_, (int)(sizeof attrs_of_##name_ / sizeof *attrs_of_##name_) - 1, \
-                       attrs_of_##name_, ir_shape_##shape_},
+#define OP(name_, in, out, types, attrs, traits_, cost_, shape_, eval, vjp, lower, doc_) \
+    [IR_OP_##name_] = {#name_,                                                           \
+                       doc_,                                                             \
+                       in,                                                               \
+                       out,                                                              \
+                       types,                                                            \
+                       traits_,                                                          \
+                       cost_,                                                            \
+                       (int)(sizeof attrs_of_##name_ / sizeof *attrs_of_##name_) - 1,    \
+                       attrs_of_##name_,                                                 \
+                       ir_shape_##shape_},
 #include "ir/ops.def"
 };
 

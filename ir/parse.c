@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Text to IR; see docs/text-form.md. First all states and the heads of all functions are read, then the bodies, a called
- * function before its caller; so functions may stand in any order. After an error reading goes on at the next line; a value
- * whose instruction was refused stays known as refused, and what uses it is skipped without a word. */
+ * Text to IR; see docs/text-form.md. First all states and the heads of all functions are read, then
+ * the bodies, a called function before its caller; so functions may stand in any order. After an
+ * error reading goes on at the next line; a value whose instruction was refused stays known as
+ * refused, and what uses it is skipped without a word. */
 #include "ir/parser.h"
 
 #include <string.h>
@@ -14,7 +15,7 @@ static bool too_many(const ir_parser *p)
     return p->wrong.count >= IR_MAX_DIAGNOSTICS;
 }
 
-/* ---- Values --------------------------------------------------------------------------------------------------------- */
+/* ---- Values ---- */
 
 static bool is_number_label(const ir_token *t)
 {
@@ -26,7 +27,8 @@ static ir_named *find_label(const ir_parser *p, const ir_body *b, const ir_token
     if (is_number_label(t))
         return ir_map_get(&b->numbers, t->text, t->n);
     const char *wrong, *name = t->quoted ? ir_lex_text(t, p->scratch, &wrong) : NULL;
-    return t->quoted ? name ? ir_map_get_text(&b->names, name) : NULL : ir_map_get(&b->names, t->text, t->n);
+    return t->quoted ? name ? ir_map_get_text(&b->names, name) : NULL
+                     : ir_map_get(&b->names, t->text, t->n);
 }
 
 /* Defines a label; the value's raw name is the label or the string behind it. */
@@ -34,7 +36,8 @@ static bool define(ir_parser *p, ir_body *b, const ir_token *t, ir_value *v)
 {
     ir_named *old = find_label(p, b, t);
     if (old)
-        return ir_parse_error(p, t, "%s is defined twice; first in line %d", ir_lex_found(t, p->scratch), old->line);
+        return ir_parse_error(p, t, "%s is defined twice; first in line %d",
+                              ir_lex_found(t, p->scratch), old->line);
     ir_named *n = ir_new(p->scratch, ir_named);
     *n = (ir_named){v, t->line};
     if (is_number_label(t)) {
@@ -55,13 +58,14 @@ static bool need_value(ir_parser *p, const ir_body *b, ir_value **out)
         return ir_expected(p, "a value");
     const ir_named *n = find_label(p, b, TOKEN);
     if (!n)
-        return ir_parse_error(p, TOKEN, "%s is not defined before this line", ir_lex_found(TOKEN, p->scratch));
+        return ir_parse_error(p, TOKEN, "%s is not defined before this line",
+                              ir_lex_found(TOKEN, p->scratch));
     *out = n->value;
     ir_next(p);
     return true;
 }
 
-/* ---- Instructions --------------------------------------------------------------------------------------------------- */
+/* ---- Instructions ---- */
 
 typedef struct label {
     ir_token token;
@@ -124,7 +128,8 @@ static bool read_attr_value(ir_parser *p, line *l, const ir_attr_info *info, voi
         return ir_skip_literal(p);
     case IR_ATTR_relation:
     case IR_ATTR_combine:
-        if (!ir_need_choice(p, info->kind == IR_ATTR_relation ? ir_relation_names : ir_combine_names, &choice))
+        if (!ir_need_choice(
+                p, info->kind == IR_ATTR_relation ? ir_relation_names : ir_combine_names, &choice))
             return false;
         if (info->kind == IR_ATTR_relation)
             *(ir_relation *)field = (ir_relation)choice;
@@ -140,7 +145,8 @@ static bool unknown_attr(ir_parser *p, const ir_op_info *info)
     const char *all = info->nattrs ? "" : "none";
     for (int i = 0; i < info->nattrs; i++)
         all = ir_format(p->scratch, "%s%s%s", all, i ? ", " : "", info->attr[i].name);
-    return ir_parse_error(p, TOKEN, "`%s` has no attribute %s; it has %s", info->name, ir_lex_found(TOKEN, p->scratch), all);
+    return ir_parse_error(p, TOKEN, "`%s` has no attribute %s; it has %s", info->name,
+                          ir_lex_found(TOKEN, p->scratch), all);
 }
 
 /* Empty lists, zeros and functions may be left out; the kinds that have no such value may not. */
@@ -149,9 +155,11 @@ static bool check_attrs(ir_parser *p, const line *l)
     const ir_op_info *info = &ir_ops[l->op];
     for (int i = 0; i < info->nattrs; i++) {
         ir_attr_kind k = info->attr[i].kind;
-        bool optional = k == IR_ATTR_int || k == IR_ATTR_ints || k == IR_ATTR_float || k == IR_ATTR_func;
+        bool optional =
+            k == IR_ATTR_int || k == IR_ATTR_ints || k == IR_ATTR_float || k == IR_ATTR_func;
         if (!optional && !(l->given >> i & 1))
-            return ir_parse_error(p, &l->op_token, "`%s` lacks the attribute `%s`", info->name, info->attr[i].name);
+            return ir_parse_error(p, &l->op_token, "`%s` lacks the attribute `%s`", info->name,
+                                  info->attr[i].name);
     }
     return true;
 }
@@ -169,7 +177,8 @@ static bool read_attrs(ir_parser *p, line *l)
             return ir_parse_error(p, TOKEN, "%s is given twice", ir_lex_found(TOKEN, p->scratch));
         l->given |= 1u << i;
         ir_next(p);
-        if (!ir_need(p, '=') || !read_attr_value(p, l, &info->attr[i], (char *)&l->attrs + info->attr[i].offset))
+        if (!ir_need(p, '=') ||
+            !read_attr_value(p, l, &info->attr[i], (char *)&l->attrs + info->attr[i].offset))
             return false;
     }
     return check_attrs(p, l);
@@ -302,7 +311,8 @@ static bool read_deferred_literal(ir_parser *p, line *l)
             return ir_parse_error(p, &l->op_token, "`%s` has one result and its type", info->name);
         ir_lexer back = p->lex;
         p->lex = l->literal;
-        bool ok = ir_need_literal(p, &l->types.items[0], (ir_literal **)((char *)&l->attrs + info->attr[i].offset));
+        bool ok = ir_need_literal(p, &l->types.items[0],
+                                  (ir_literal **)((char *)&l->attrs + info->attr[i].offset));
         p->lex = back;
         if (!ok)
             return false;
@@ -320,11 +330,14 @@ static bool read_line(ir_parser *p, ir_body *b, line *l)
     char name[32];
     snprintf(name, sizeof name, "%.*s", TOKEN->n < sizeof name ? (int)TOKEN->n : 0, TOKEN->text);
     if (!ir_op_by_name(name, &l->op))
-        return ir_parse_error(p, TOKEN, "there is no operation %s", ir_lex_found(TOKEN, p->scratch));
+        return ir_parse_error(p, TOKEN, "there is no operation %s",
+                              ir_lex_found(TOKEN, p->scratch));
     ir_next(p);
-    if (!read_operands(p, b, l) || !read_attrs(p, l) || !read_types(p, l) || !read_deferred_literal(p, l) || !read_annotations(p, b, l))
+    if (!read_operands(p, b, l) || !read_attrs(p, l) || !read_types(p, l) ||
+        !read_deferred_literal(p, l) || !read_annotations(p, b, l))
         return false;
-    return TOKEN->kind == IR_TOK_NEWLINE || TOKEN->kind == IR_TOK_END || ir_expected(p, "the end of the line");
+    return TOKEN->kind == IR_TOK_NEWLINE || TOKEN->kind == IR_TOK_END ||
+           ir_expected(p, "the end of the line");
 }
 
 static bool same_text(const char *a, const char *b)
@@ -336,8 +349,9 @@ static bool same_text(const char *a, const char *b)
 static const ir_loc *keep_loc(ir_parser *p, const ir_loc *loc)
 {
     const ir_loc *o = p->loc;
-    if (!o || o->node != loc->node || o->line != loc->line || o->column != loc->column || !same_text(o->file, loc->file) ||
-        !same_text(o->name, loc->name) || !same_text(o->op, loc->op))
+    if (!o || o->node != loc->node || o->line != loc->line || o->column != loc->column ||
+        !same_text(o->file, loc->file) || !same_text(o->name, loc->name) ||
+        !same_text(o->op, loc->op))
         p->loc = ir_memdup(p->arena, loc, sizeof *loc);
     return p->loc;
 }
@@ -347,7 +361,10 @@ static ir_inst *build_line(ir_parser *p, ir_body *b, line *l)
 {
     ir_builder builder = ir_builder_new(b->func);
     char source[IR_SOURCE_BYTES + 1];
-    ir_loc at = {.file = p->file, .node = -1, .line = l->op_token.line, .column = l->op_token.column,
+    ir_loc at = {.file = p->file,
+                 .node = -1,
+                 .line = l->op_token.line,
+                 .column = l->op_token.column,
                  .source = ir_source_line(p, &l->op_token, source)};
     builder.phase = l->phase;
     builder.loc = &at;
@@ -358,12 +375,13 @@ static ir_inst *build_line(ir_parser *p, ir_body *b, line *l)
     inst->loc = keep_loc(p, l->has_loc ? &l->loc : &at);
     bool ok = inst->nresults == l->labels.count && inst->nresults == l->types.count;
     if (!ok)
-        ir_parse_error(p, &l->op_token, "`%s` has %d results here; %d are named, with %d types", ir_ops[l->op].name, inst->nresults, l->labels.count,
-                       l->types.count);
+        ir_parse_error(p, &l->op_token, "`%s` has %d results here; %d are named, with %d types",
+                       ir_ops[l->op].name, inst->nresults, l->labels.count, l->types.count);
     for (int i = 0; ok && i < inst->nresults; i++)
         if (!ir_type_eq(&inst->result[i]->type, &l->types.items[i])) {
-            ok = ir_parse_error(p, &l->type_token, "result %d is %s, found %s", i, ir_type_text(p->scratch, &inst->result[i]->type),
-                       ir_type_text(p->scratch, &l->types.items[i]));
+            ok = ir_parse_error(p, &l->type_token, "result %d is %s, found %s", i,
+                                ir_type_text(p->scratch, &inst->result[i]->type),
+                                ir_type_text(p->scratch, &l->types.items[i]));
         }
     return inst;
 }
@@ -394,7 +412,7 @@ static void read_inst(ir_parser *p, ir_body *b)
     }
 }
 
-/* ---- Functions ------------------------------------------------------------------------------------------------------ */
+/* ---- Functions ---- */
 
 /* `dims(batch, _)` of a value of that rank; nothing: NULL. */
 static bool read_dims(ir_parser *p, int rank, const char *const **out)
@@ -410,7 +428,8 @@ static bool read_dims(ir_parser *p, int rank, const char *const **out)
         if (i && !ir_need(p, ','))
             return false;
         if (TOKEN->kind != IR_TOK_WORD && TOKEN->kind != IR_TOK_STRING)
-            return ir_expected(p, ir_format(p->scratch, "the name of each of %d dimensions, or `_`", rank));
+            return ir_expected(
+                p, ir_format(p->scratch, "the name of each of %d dimensions, or `_`", rank));
         if (!ir_is_a(p, "_") && !(names[i] = ir_name_of(p, TOKEN)))
             return false;
         ir_next(p);
@@ -446,7 +465,9 @@ static bool read_param(ir_parser *p, ir_body *b)
         if (!port.state)
             return ir_parse_error(p, &at, "there is no state of this name");
         if (!ir_type_eq(&port.state->type, &type))
-            return ir_parse_error(p, &at, "the state is %s, found %s", ir_type_text(p->scratch, &port.state->type), ir_type_text(p->scratch, &type));
+            return ir_parse_error(p, &at, "the state is %s, found %s",
+                                  ir_type_text(p->scratch, &port.state->type),
+                                  ir_type_text(p->scratch, &type));
     }
     port.value = ir_add_input(b->func, NULL, &type);
     port.value->name = state ? port.state->name : name;
@@ -493,7 +514,8 @@ static bool read_result(ir_parser *p, ir_body *b)
     if (!need_value(p, b, &port.value))
         return false;
     if (update && port.value && !ir_type_eq(&port.state->type, &port.value->type))
-        return ir_parse_error(p, &where, "the state is %s, found %s", ir_type_text(p->scratch, &port.state->type),
+        return ir_parse_error(p, &where, "the state is %s, found %s",
+                              ir_type_text(p->scratch, &port.state->type),
                               ir_type_text(p->scratch, &port.value->type));
     if (ir_is_a(p, "loss") && b->func->loss >= 0)
         return ir_parse_error(p, TOKEN, "there is a loss already");
@@ -526,7 +548,8 @@ static bool read_results(ir_parser *p, ir_body *b)
     return ir_is(p, '}') || ir_expected(p, "`}` after the return");
 }
 
-/* Reads the body unless it was; `from` is where it is named (for messages), the lexer comes back to where it was. */
+/* Reads the body unless it was; `from` is where it is named (for messages), the lexer comes back to
+ * where it was. */
 static bool read_body(ir_parser *p, ir_body *b, const ir_token *from)
 {
     if (b->state == READ)
@@ -590,7 +613,8 @@ static ir_body *read_name(ir_parser *p, bool entry)
     return b;
 }
 
-/* The head of a function; the body is only skipped. One that is wrong stays unread: it would only repeat what is wrong. */
+/* The head of a function; the body is only skipped. One that is wrong stays unread: it would only
+ * repeat what is wrong. */
 static bool read_head(ir_parser *p)
 {
     bool entry = ir_is_a(p, "entry");
@@ -610,7 +634,7 @@ static bool read_head(ir_parser *p)
     return ends || !ok || ir_expected(p, "`}` at the end of the function");
 }
 
-/* ---- Modules -------------------------------------------------------------------------------------------------------- */
+/* ---- Modules ---- */
 
 static bool read_state(ir_parser *p, ir_state_kind kind)
 {
@@ -659,7 +683,8 @@ static bool read_item(ir_parser *p)
         return ir_need_string(p, &p->m->name);
     if (ir_take_word(p, "source"))
         return ir_need_string(p, &p->source);
-    return ir_expected(p, "one of module, source, param, stat, slot, counter, grad, saved, func, entry");
+    return ir_expected(
+        p, "one of module, source, param, stat, slot, counter, grad, saved, func, entry");
 }
 
 static void read_items(ir_parser *p)
@@ -706,10 +731,13 @@ static bool read_version(ir_parser *p)
         ir_next(p);
     int64_t version;
     if (!ir_take_word(p, "gir"))
-        return ir_parse_error(p, TOKEN, "not gradc's text form: its first line is `gir %d`", IR_TEXT_VERSION);
+        return ir_parse_error(p, TOKEN, "not gradc's text form: its first line is `gir %d`",
+                              IR_TEXT_VERSION);
     const ir_token at = *TOKEN;
-    return ir_need_int(p, &version) && (version == IR_TEXT_VERSION || ir_parse_error(p, &at, "version %lld of the text form; this program knows %d",
-                                                                                     (long long)version, IR_TEXT_VERSION));
+    return ir_need_int(p, &version) &&
+           (version == IR_TEXT_VERSION ||
+            ir_parse_error(p, &at, "version %lld of the text form; this program knows %d",
+                           (long long)version, IR_TEXT_VERSION));
 }
 
 static ir_module *parse(ir_parser *p, const char *text, size_t size)
@@ -727,16 +755,23 @@ static ir_module *parse(ir_parser *p, const char *text, size_t size)
     }
     for (int i = 0; i < p->later.count; i++)
         resolve(p, &p->later.items[i]);
-    return !p->wrong.count && ir_error_count(p->ctx) == errors && ir_verify_user(p->m) ? p->m : NULL;
+    return !p->wrong.count && ir_error_count(p->ctx) == errors && ir_verify_user(p->m) ? p->m
+                                                                                       : NULL;
 }
 
-ir_module *ir_parse(ir_ctx *ctx, ir_arena *arena, const char *text, size_t size, const char *file, const char *folder)
+ir_module *ir_parse(ir_ctx *ctx, ir_arena *arena, const char *text, size_t size, const char *file,
+                    const char *folder)
 {
     if ((int64_t)size > IR_MAX_TEXT_BYTES) {
-        ir_report(ctx, IR_ERROR, &(ir_loc){.file = file, .node = -1}, "text above the limit of %lld bytes", (long long)IR_MAX_TEXT_BYTES);
+        ir_report(ctx, IR_ERROR, &(ir_loc){.file = file, .node = -1},
+                  "text above the limit of %lld bytes", (long long)IR_MAX_TEXT_BYTES);
         return NULL;
     }
-    ir_parser p = {.ctx = ctx, .arena = arena, .scratch = ir_arena_new(ctx), .file = ir_strdup(arena, file), .folder = folder};
+    ir_parser p = {.ctx = ctx,
+                   .arena = arena,
+                   .scratch = ir_arena_new(ctx),
+                   .file = ir_strdup(arena, file),
+                   .folder = folder};
     ir_module *m = parse(&p, text, size);
     ir_parse_report(&p);
     ir_arena_free(p.scratch);
@@ -749,5 +784,6 @@ ir_module *ir_read_file(ir_ctx *ctx, ir_arena *arena, const char *path)
     if (!ir_read_whole_file(arena, path, IR_MAX_TEXT_BYTES, &data))
         return NULL;
     bool standard = !strcmp(path, "-");
-    return ir_parse(ctx, arena, (const char *)data.bytes, data.size, standard ? "<stdin>" : path, standard ? NULL : ir_folder_of(arena, path));
+    return ir_parse(ctx, arena, (const char *)data.bytes, data.size, standard ? "<stdin>" : path,
+                    standard ? NULL : ir_folder_of(arena, path));
 }

@@ -4,12 +4,14 @@
 
 #include <string.h>
 
-/* ---- Errors and small things ---------------------------------------------------------------------------------------- */
+/* ---- Errors and small things ---- */
 
 const char *ir_source_line(const ir_parser *p, const ir_token *t, char out[IR_SOURCE_BYTES + 1])
 {
     size_t n = 0;
-    for (; n < IR_SOURCE_BYTES && t->line_start + n < p->lex.end && t->line_start[n] && t->line_start[n] != '\n'; n++)
+    for (; n < IR_SOURCE_BYTES && t->line_start + n < p->lex.end && t->line_start[n] &&
+           t->line_start[n] != '\n';
+         n++)
         out[n] = t->line_start[n];
     out[n] = 0;
     return out;
@@ -39,7 +41,11 @@ void ir_parse_report(ir_parser *p)
     for (int i = 0; i < p->wrong.count; i++) {
         const ir_token *t = &p->wrong.items[i].at;
         char source[IR_SOURCE_BYTES + 1];
-        const ir_loc loc = {.file = p->file, .node = -1, .line = t->line, .column = t->column, .source = ir_source_line(p, t, source)};
+        const ir_loc loc = {.file = p->file,
+                            .node = -1,
+                            .line = t->line,
+                            .column = t->column,
+                            .source = ir_source_line(p, t, source)};
         ir_report(p->ctx, IR_ERROR, &loc, "%s", p->wrong.items[i].text);
     }
 }
@@ -98,7 +104,8 @@ bool ir_need_string(ir_parser *p, const char **out)
 
 bool ir_need_int(ir_parser *p, int64_t *out)
 {
-    const char *wrong = TOKEN->kind == IR_TOK_NUMBER ? ir_read_element(IR_I64, TOKEN->text, TOKEN->n, out) : NULL;
+    const char *wrong =
+        TOKEN->kind == IR_TOK_NUMBER ? ir_read_element(IR_I64, TOKEN->text, TOKEN->n, out) : NULL;
     if (wrong)
         return ir_parse_error(p, TOKEN, "%s is %s", ir_lex_found(TOKEN, p->scratch), wrong);
     if (TOKEN->kind != IR_TOK_NUMBER)
@@ -161,21 +168,28 @@ bool ir_need_type(ir_parser *p, ir_type *out)
     if (dims.n > IR_MAX_RANK)
         return ir_parse_error(p, &at, "rank %d is above the limit of %d", dims.n, IR_MAX_RANK);
     *out = ir_type_of(dtype, dims.n, dims.v);
-    return ir_type_ok(out) || ir_parse_error(p, &at, "a dimension is negative, or the tensor is above the limit of 2^40 bytes");
+    return ir_type_ok(out) ||
+           ir_parse_error(
+               p, &at, "a dimension is negative, or the tensor is above the limit of 2^40 bytes");
 }
 
-/* ---- Literals ------------------------------------------------------------------------------------------------------- */
+/* ---- Literals ---- */
 
 static bool read_side(ir_parser *p, const ir_token *at)
 {
     char source[IR_SOURCE_BYTES + 1];
-    const ir_loc loc = {.file = p->file, .node = -1, .line = at->line, .column = at->column, .source = ir_source_line(p, at, source)};
+    const ir_loc loc = {.file = p->file,
+                        .node = -1,
+                        .line = at->line,
+                        .column = at->column,
+                        .source = ir_source_line(p, at, source)};
     const char *name = ir_format(p->arena, "%s.safetensors", ir_base_name(p->file));
     ir_data data;
     ir_tensors tensors;
     p->side_read = true;
     if (!p->folder)
-        return ir_parse_error(p, at, "large tensors are in a file beside the text, and this text has no folder");
+        return ir_parse_error(
+            p, at, "large tensors are in a file beside the text, and this text has no folder");
     if (!ir_read_beneath(p->arena, &loc, p->folder, name, 0, -1, &data) ||
         !ir_safetensors_read(p->arena, &(ir_loc){.file = name, .node = -1}, data, &tensors))
         return false;
@@ -201,8 +215,9 @@ static bool read_large(ir_parser *p, const ir_type *type, ir_literal **out)
     *out = ir_map_get_text(&p->side, name);
     if (!*out)
         return ir_parse_error(p, &where, "the file beside this text has no tensor of this name");
-    return ir_type_eq(&(*out)->type, type) || ir_parse_error(p, &where, "is %s in the file beside this text, %s is due",
-                                                             ir_type_text(p->scratch, &(*out)->type), ir_type_text(p->scratch, type));
+    return ir_type_eq(&(*out)->type, type) ||
+           ir_parse_error(p, &where, "is %s in the file beside this text, %s is due",
+                          ir_type_text(p->scratch, &(*out)->type), ir_type_text(p->scratch, type));
 }
 
 static bool read_element(ir_parser *p, const ir_literal *l, int64_t i)
@@ -212,7 +227,8 @@ static bool read_element(ir_parser *p, const ir_literal *l, int64_t i)
         return ir_expected(p, "a number");
     const char *wrong = ir_read_element(l->type.dtype, TOKEN->text, TOKEN->n, element);
     if (wrong)
-        return ir_parse_error(p, TOKEN, "%s is %s (%s)", ir_lex_found(TOKEN, p->scratch), wrong, ir_dtypes[l->type.dtype].name);
+        return ir_parse_error(p, TOKEN, "%s is %s (%s)", ir_lex_found(TOKEN, p->scratch), wrong,
+                              ir_dtypes[l->type.dtype].name);
     ir_next(p);
     return true;
 }
@@ -234,16 +250,20 @@ static bool read_splat(ir_parser *p, const ir_type *type, ir_literal **out)
     const ir_token at = p->lex.token;
     int64_t bytes = ir_bytes(type), one = ir_dtypes[type->dtype].bytes;
     ir_next(p);
-    if (bytes > IR_MAX_FOLD_BYTES || (ir_count(type) > IR_INLINE_ELEMENTS && !ir_size_within(&p->splat_bytes, bytes, IR_MAX_UNPACKED_BYTES)))
-        return ir_parse_error(p, &at, "`splat` makes %lld bytes; the limit is %lld, and %lld in all", (long long)bytes, (long long)IR_MAX_FOLD_BYTES,
-                              (long long)IR_MAX_UNPACKED_BYTES);
+    if (bytes > IR_MAX_FOLD_BYTES ||
+        (ir_count(type) > IR_INLINE_ELEMENTS &&
+         !ir_size_within(&p->splat_bytes, bytes, IR_MAX_UNPACKED_BYTES)))
+        return ir_parse_error(
+            p, &at, "`splat` makes %lld bytes; the limit is %lld, and %lld in all",
+            (long long)bytes, (long long)IR_MAX_FOLD_BYTES, (long long)IR_MAX_UNPACKED_BYTES);
     if (!bytes)
         return ir_parse_error(p, &at, "an empty tensor is written `[]`");
     *out = ir_literal_new(p->arena, type);
     if (!ir_need(p, '(') || !read_element(p, *out, 0) || !ir_need(p, ')'))
         return false;
     for (int64_t done = one; done < bytes; done *= 2)
-        memcpy((char *)(*out)->data + done, (*out)->data, (size_t)(done < bytes - done ? done : bytes - done));
+        memcpy((char *)(*out)->data + done, (*out)->data,
+               (size_t)(done < bytes - done ? done : bytes - done));
     return true;
 }
 
@@ -255,7 +275,8 @@ bool ir_need_literal(ir_parser *p, const ir_type *type, ir_literal **out)
     if (ir_is_a(p, "splat"))
         return read_splat(p, type, out);
     if (count > IR_INLINE_ELEMENTS)
-        return ir_parse_error(p, TOKEN, "%lld elements in the text; the limit is %d", (long long)count, IR_INLINE_ELEMENTS);
+        return ir_parse_error(p, TOKEN, "%lld elements in the text; the limit is %d",
+                              (long long)count, IR_INLINE_ELEMENTS);
     *out = ir_literal_new(p->arena, type);
     return count ? read_elements(p, *out, 0, &at) : ir_need(p, '[') && ir_need(p, ']');
 }

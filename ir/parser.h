@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The parser of the text form, inside: its state, and the small parts (tokens, types, literals) that parse.c is made of.
- * Functions that return bool have noted what is wrong when they return false, and mostly stand at the token that is wrong. */
+ * The parser of the text form, inside: its state, and the small parts (tokens, types, literals)
+ * that parse.c is made of. Functions that return bool have noted what is wrong when they return
+ * false, and mostly stand at the token that is wrong. */
 #ifndef GRADC_IR_PARSER_H
 #define GRADC_IR_PARSER_H
 
@@ -54,7 +55,7 @@ typedef struct ir_parser {
 
 #define TOKEN (&p->lex.token)
 
-/* ---- parse_parts.c -------------------------------------------------------------------------------------------------- */
+/* ---- parse_parts.c ---- */
 
 enum { IR_SOURCE_BYTES = 400 };
 /* The line that a token stands in, cut to fit, into a buffer; returns it. */
@@ -62,13 +63,18 @@ const char *ir_source_line(const ir_parser *p, const ir_token *t, char out[IR_SO
 /* Reports what was found wrong, in the order of the text. */
 void ir_parse_report(ir_parser *p);
 /* Something is wrong at a token; false. */
-bool ir_parse_error(ir_parser *p, const ir_token *t, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool ir_parse_error(ir_parser *p, const ir_token *t, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 bool ir_expected(ir_parser *p, const char *what); /* … found: the current token */
-_Noreturn void ir_parse_limit(ir_parser *p, const ir_token *t, const char *what, int limit); /* more … than that */
+/* More … than that. */
+_Noreturn void ir_parse_limit(ir_parser *p, const ir_token *t, const char *what, int limit);
 
 static inline void ir_next(ir_parser *p) { ir_lex_next(&p->lex); }
 static inline bool ir_is(const ir_parser *p, char punct) { return ir_lex_is(&p->lex, punct); }
-static inline bool ir_is_a(const ir_parser *p, const char *word) { return ir_lex_is_word(&p->lex, word); }
+static inline bool ir_is_a(const ir_parser *p, const char *word)
+{
+    return ir_lex_is_word(&p->lex, word);
+}
 /* Moves on if the current token is that. */
 bool ir_take(ir_parser *p, char punct);
 bool ir_take_word(ir_parser *p, const char *word);
@@ -79,7 +85,8 @@ const char *ir_name_of(ir_parser *p, const ir_token *t);
 bool ir_need(ir_parser *p, char punct);
 bool ir_need_string(ir_parser *p, const char **out);
 bool ir_need_int(ir_parser *p, int64_t *out);
-bool ir_need_choice(ir_parser *p, const char *const *names, int *out); /* which of the words, NULL at the end */
+/* Which of the words, NULL at the end. */
+bool ir_need_choice(ir_parser *p, const char *const *names, int *out);
 bool ir_need_dtype(ir_parser *p, ir_dtype *out);
 bool ir_need_ints(ir_parser *p, ir_ints *out);
 bool ir_need_type(ir_parser *p, ir_type *out);

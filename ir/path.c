@@ -13,14 +13,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* ---- Reading -------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ---- */
 
 /* Reads up to n bytes; fewer only at the end of the file; -1 on error. */
 static ssize_t read_full(int fd, void *to, size_t n)
 {
     size_t done = 0;
     while (done < n) {
-        ssize_t r = read(fd, (char *)to + done, n - done < (size_t)1 << 30 ? n - done : (size_t)1 << 30);
+        ssize_t r =
+            read(fd, (char *)to + done, n - done < (size_t)1 << 30 ? n - done : (size_t)1 << 30);
         if (r < 0 && errno == EINTR)
             continue;
         if (r < 0)
@@ -70,7 +71,8 @@ static bool read_stream(ir_arena *arena, int fd, const char *path, int64_t limit
             return fail(ir_arena_ctx(arena), path, strerror(errno));
         size += (size_t)r;
         if ((int64_t)size > limit)
-            return fail(ir_arena_ctx(arena), path, ir_format(arena, "larger than the limit of %lld bytes", (long long)limit));
+            return fail(ir_arena_ctx(arena), path,
+                        ir_format(arena, "larger than the limit of %lld bytes", (long long)limit));
         if (size < capacity)
             break;
     }
@@ -89,7 +91,8 @@ static bool read_open(ir_arena *arena, int fd, const char *path, int64_t limit, 
     if (!S_ISREG(st.st_mode))
         return read_stream(arena, fd, path, limit, out);
     if (st.st_size > limit) {
-        ir_report(ctx, IR_ERROR, &(ir_loc){.file = path, .node = -1}, "%lld bytes; the limit is %lld", (long long)st.st_size, (long long)limit);
+        ir_report(ctx, IR_ERROR, &(ir_loc){.file = path, .node = -1},
+                  "%lld bytes; the limit is %lld", (long long)st.st_size, (long long)limit);
         return false;
     }
     off_t at = lseek(fd, 0, SEEK_CUR); /* standard input may have been read from */
@@ -112,7 +115,7 @@ bool ir_read_whole_file(ir_arena *arena, const char *path, int64_t limit, ir_dat
     return ok;
 }
 
-/* ---- Confined to a folder ------------------------------------------------------------------------------------------- */
+/* ---- Confined to a folder ---- */
 
 /* What is wrong with the spelling of a relative name, or NULL. */
 static const char *check_name(const char *name)
@@ -145,7 +148,9 @@ static int open_by_component(int folder, const char *name)
         memcpy(part, name, n);
         part[n] = 0;
         bool last = !*rest;
-        int next = openat(at, n ? part : ".", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | (last && !name[n] ? 0 : O_DIRECTORY));
+        int next = openat(at, n ? part : ".",
+                          O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK |
+                              (last && !name[n] ? 0 : O_DIRECTORY));
         int error = errno;
         close(at);
         errno = error;
@@ -168,9 +173,11 @@ int ir_open_beneath(const char *folder, const char *name, bool by_component)
     if (at < 0)
         return -1;
     /* O_NONBLOCK: opening a pipe must not wait for its writer. */
-    const struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    const struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
     int fd = by_component ? -1 : (int)syscall(SYS_openat2, at, name, &how, sizeof how);
-    if (by_component || (fd < 0 && (errno == ENOSYS || errno == EPERM))) /* an old kernel, or a sandbox that does not know it */
+    /* An old kernel, or a sandbox that does not know it. */
+    if (by_component || (fd < 0 && (errno == ENOSYS || errno == EPERM)))
         fd = open_by_component(at, name);
     int error = errno;
     close(at);
@@ -193,7 +200,8 @@ static bool refuse(ir_ctx *ctx, const ir_loc *loc, const char *name, const char 
     return false;
 }
 
-static bool read_piece(ir_arena *arena, int fd, const ir_loc *loc, const char *name, int64_t offset, int64_t length, ir_data *out)
+static bool read_piece(ir_arena *arena, int fd, const ir_loc *loc, const char *name, int64_t offset,
+                       int64_t length, ir_data *out)
 {
     ir_ctx *ctx = ir_arena_ctx(arena);
     struct stat st;
@@ -205,8 +213,9 @@ static bool read_piece(ir_arena *arena, int fd, const ir_loc *loc, const char *n
     if (length == -1 && offset >= 0)
         length = st.st_size - offset;
     if (!ir_size_add(offset, length, &end) || end > st.st_size) {
-        ir_report(ctx, IR_ERROR, loc, "file '%.300s': %lld bytes from %lld on are outside its %lld bytes", name, (long long)length, (long long)offset,
-                  (long long)st.st_size);
+        ir_report(ctx, IR_ERROR, loc,
+                  "file '%.300s': %lld bytes from %lld on are outside its %lld bytes", name,
+                  (long long)length, (long long)offset, (long long)st.st_size);
         return false;
     }
     *out = (ir_data){alloc_or_close(arena, (size_t)length + 1, fd), (size_t)length};
@@ -218,7 +227,8 @@ static bool read_piece(ir_arena *arena, int fd, const ir_loc *loc, const char *n
     return (size_t)r == out->size || refuse(ctx, loc, name, "became shorter while it was read");
 }
 
-bool ir_read_beneath(ir_arena *arena, const ir_loc *loc, const char *folder, const char *name, int64_t offset, int64_t length, ir_data *out)
+bool ir_read_beneath(ir_arena *arena, const ir_loc *loc, const char *folder, const char *name,
+                     int64_t offset, int64_t length, ir_data *out)
 {
     const char *wrong = check_name(name);
     if (wrong)
@@ -243,7 +253,7 @@ const char *ir_folder_of(ir_arena *arena, const char *path)
     return !slash ? "." : slash == path ? "/" : ir_strndup(arena, path, (size_t)(slash - path));
 }
 
-/* ---- Writing -------------------------------------------------------------------------------------------------------- */
+/* ---- Writing ---- */
 
 typedef struct temporary {
     FILE *f;          /* open, or NULL */
@@ -254,7 +264,8 @@ typedef struct temporary {
 
 static bool cannot_write(ir_ctx *ctx, const char *path, int error)
 {
-    ir_report(ctx, IR_ERROR, &(ir_loc){.file = path, .node = -1}, "cannot be written: %s", strerror(error));
+    ir_report(ctx, IR_ERROR, &(ir_loc){.file = path, .node = -1}, "cannot be written: %s",
+              strerror(error));
     return false;
 }
 
@@ -268,7 +279,8 @@ static void drop(temporary *t)
     t->name = NULL;
 }
 
-/* Where links at path lead, to what is there or, as a plain open would, to what is not there yet; NULL: in a circle. */
+/* Where links at path lead, to what is there or, as a plain open would, to what is not there yet;
+ * NULL: in a circle. */
 static const char *follow(ir_arena *scratch, const char *path)
 {
     enum { MOST = 40 }; /* as Linux */
@@ -324,7 +336,8 @@ static bool write_one(ir_ctx *ctx, ir_arena *scratch, const ir_output *o, tempor
     int errors = ir_error_count(ctx);
     errno = 0;
     if (!o->write(t->f, o->user))
-        return ir_error_count(ctx) > errors ? false : cannot_write(ctx, o->path, errno ? errno : EIO);
+        return ir_error_count(ctx) > errors ? false
+                                            : cannot_write(ctx, o->path, errno ? errno : EIO);
     bool failed = fflush(t->f) || ferror(t->f) || (t->name && fsync(fileno(t->f)));
     int error = errno;
     failed |= fclose(t->f) != 0;

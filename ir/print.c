@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * IR to text; see docs/text-form.md. Nothing of the module is touched, not even the scratch numbers, so a pass can be
- * looked at while it runs. A value is shown by its name if the name is short and no other value of its function has it, else
- * by its number in order. */
+ * IR to text; see docs/text-form.md. Nothing of the module is touched, not even the scratch
+ * numbers, so a pass can be looked at while it runs. A value is shown by its name if the name is
+ * short and no other value of its function has it, else by its number in order. */
 #include "ir/kernels.h"
 #include "ir/path.h"
 #include "ir/text.h"
@@ -27,7 +27,7 @@ typedef struct printer {
     int64_t splat_bytes; /* as the parser counts them */
 } printer;
 
-/* ---- Labels --------------------------------------------------------------------------------------------------------- */
+/* ---- Labels ---- */
 
 /* The raw name that a value is known by: a named parameter's is its port's. */
 static const char *param_name(const ir_port *p)
@@ -35,7 +35,8 @@ static const char *param_name(const ir_port *p)
     return p->bind == IR_STATE ? p->state->name : p->name ? p->name : p->value->name;
 }
 
-static void add_label(printer *p, ir_map *seen, const ir_func *f, const ir_value *v, const char *name, int number)
+static void add_label(printer *p, ir_map *seen, const ir_func *f, const ir_value *v,
+                      const char *name, int number)
 {
     enum { LONGEST = 64 };
     label *l = ir_new(p->arena, label);
@@ -93,7 +94,7 @@ static void print_definition(const printer *p, const ir_value *v)
     }
 }
 
-/* ---- Types and literals --------------------------------------------------------------------------------------------- */
+/* ---- Types and literals ---- */
 
 static void print_ints(FILE *f, int n, const int64_t *v)
 {
@@ -111,7 +112,8 @@ static void print_type(FILE *f, const ir_type *t)
 static void print_element(FILE *f, const ir_literal *l, int64_t i)
 {
     char text[IR_ELEMENT_TEXT];
-    ir_format_element(text, l->type.dtype, (const char *)l->data + i * ir_dtypes[l->type.dtype].bytes);
+    ir_format_element(text, l->type.dtype,
+                      (const char *)l->data + i * ir_dtypes[l->type.dtype].bytes);
     fputs(text, f);
 }
 
@@ -131,13 +133,14 @@ static void print_elements(FILE *f, const ir_literal *l, int dimension, int64_t 
     putc(']', f);
 }
 
-/* Not told by its elements, nor by one of them, of which a reader takes only so many bytes in all: *splats counts them, in the order in
- * which they are printed. */
+/* Not told by its elements, nor by one of them, of which a reader takes only so many bytes in all:
+ * *splats counts them, in the order in which they are printed. */
 static bool is_large(const ir_literal *l, int64_t *splats)
 {
     int64_t bytes = ir_bytes(&l->type);
     return ir_count(&l->type) > IR_INLINE_ELEMENTS &&
-           (!ir_literal_is_splat(l) || bytes > IR_MAX_FOLD_BYTES || !ir_size_within(splats, bytes, IR_MAX_UNPACKED_BYTES));
+           (!ir_literal_is_splat(l) || bytes > IR_MAX_FOLD_BYTES ||
+            !ir_size_within(splats, bytes, IR_MAX_UNPACKED_BYTES));
 }
 
 /* The name in the side file: the one that was given already if the literal is shared. */
@@ -187,12 +190,13 @@ static void print_literal(printer *p, ir_literal *l, const ir_state *state)
     }
 }
 
-/* ---- Instructions --------------------------------------------------------------------------------------------------- */
+/* ---- Instructions ---- */
 
 static void print_attr(printer *p, const ir_attr_info *info, const void *field)
 {
     const ir_ints *ints = field;
-    if ((info->kind == IR_ATTR_ints && !ints->n) || (info->kind == IR_ATTR_func && !*(ir_func *const *)field))
+    if ((info->kind == IR_ATTR_ints && !ints->n) ||
+        (info->kind == IR_ATTR_func && !*(ir_func *const *)field))
         return; /* an empty list, no function: what is left out means that */
     fprintf(p->f, " %s=", info->name);
     switch (info->kind) {
@@ -222,10 +226,13 @@ static void print_loc(const printer *p, const ir_loc *loc)
 {
     if (loc->node >= 0)
         fprintf(p->f, " node %d", loc->node);
-    const struct { const char *word, *text; } texts[] = {
+    const struct { const char *word, *text;
+    } texts[] = {
         {"op", loc->op},
         {"name", loc->name},
-        {"file", !loc->file ? (p->source ? "" : NULL) : p->source && !strcmp(loc->file, p->source) ? NULL : loc->file},
+        {"file", !loc->file                                   ? (p->source ? "" : NULL)
+                 : p->source && !strcmp(loc->file, p->source) ? NULL
+                                                              : loc->file},
     };
     for (int i = 0; i < 3; i++)
         if (texts[i].text) {
@@ -238,7 +245,9 @@ static void print_loc(const printer *p, const ir_loc *loc)
 
 static void print_annotations(printer *p, const ir_inst *inst)
 {
-    const label *primal = inst->primal && inst->primal->nresults ? ir_map_get_ptr(&p->labels, inst->primal->result[0]) : NULL;
+    const label *primal = inst->primal && inst->primal->nresults
+                              ? ir_map_get_ptr(&p->labels, inst->primal->result[0])
+                              : NULL;
     if (inst->phase != IR_FORWARD || primal || has_origin(inst->loc))
         fputs("  !", p->f);
     if (inst->phase != IR_FORWARD)
@@ -275,9 +284,11 @@ static void print_places(const printer *p, const ir_inst *inst)
             continue;
         fputs(before, p->f);
         if (v->kernel)
-            fprintf(p->f, planned ? " %s %d phase %d" : " %s %d", ir_kernel_kind_names[v->kernel->kind], v->kernel->index, v->kernel->phase);
+            fprintf(p->f, planned ? " %s %d phase %d" : " %s %d",
+                    ir_kernel_kind_names[v->kernel->kind], v->kernel->index, v->kernel->phase);
         if (v->place != IR_NOWHERE)
-            fprintf(p->f, v->shift ? " at %s %lld+%lld" : " at %s %lld", places[v->place], (long long)v->offset, (long long)v->shift);
+            fprintf(p->f, v->shift ? " at %s %lld+%lld" : " at %s %lld", places[v->place],
+                    (long long)v->offset, (long long)v->shift);
         print_order(p->f, &v->order);
         before = ",";
     }
@@ -286,7 +297,8 @@ static void print_places(const printer *p, const ir_inst *inst)
 static void print_schedule(FILE *f, const ir_schedule *s)
 {
     if (s && (s->phases || !s->kernels.count))
-        fprintf(f, "    // %d kernels in %d phases, scratch %lld bytes\n", s->kernels.count, s->phases, (long long)s->scratch);
+        fprintf(f, "    // %d kernels in %d phases, scratch %lld bytes\n", s->kernels.count,
+                s->phases, (long long)s->scratch);
     else if (s) /* not planned yet */
         fprintf(f, "    // %d kernels\n", s->kernels.count);
 }
@@ -317,7 +329,7 @@ void ir_print_inst(FILE *out, const ir_inst *inst)
     print_core(&p, inst);
 }
 
-/* ---- Functions ------------------------------------------------------------------------------------------------------ */
+/* ---- Functions ---- */
 
 static void print_dims(FILE *f, const ir_port *port)
 {
@@ -342,7 +354,10 @@ static void print_params(printer *p, const ir_func *f, const char *gap)
     for (int i = 0; i < f->params.count; i++) {
         const ir_port *port = &f->params.items[i];
         fputs(gap, p->f);
-        fputs(port->bind == IR_STATE ? "state " : port->name || port->role != IR_DATA ? roles[port->role] : "", p->f);
+        fputs(port->bind == IR_STATE                ? "state "
+              : port->name || port->role != IR_DATA ? roles[port->role]
+                                                    : "",
+              p->f);
         print_definition(p, port->value);
         fputs(" : ", p->f);
         print_type(p->f, &port->value->type);
@@ -359,7 +374,10 @@ static void print_results(printer *p, const ir_func *f, const char *gap)
         const ir_port *port = &f->results.items[i];
         const char *name = port->bind == IR_STATE ? port->state->name : port->name;
         fputs(gap, p->f);
-        fputs(port->bind == IR_STATE ? "update " : name || port->role != IR_DATA ? roles[port->role] : "", p->f);
+        fputs(port->bind == IR_STATE          ? "update "
+              : name || port->role != IR_DATA ? roles[port->role]
+                                              : "",
+              p->f);
         if (name) {
             ir_print_string(p->f, name);
             putc(' ', p->f);
@@ -377,7 +395,8 @@ static void print_results(printer *p, const ir_func *f, const char *gap)
 static bool is_bare(const ir_port *ports, int n)
 {
     for (int i = 0; i < n; i++)
-        if (ports[i].name || ports[i].bind == IR_STATE || ports[i].role != IR_DATA || ports[i].dim_names)
+        if (ports[i].name || ports[i].bind == IR_STATE || ports[i].role != IR_DATA ||
+            ports[i].dim_names)
             return false;
     return true;
 }
@@ -412,7 +431,7 @@ void ir_print_func(FILE *out, const ir_func *f)
     ir_arena_free(p.arena);
 }
 
-/* ---- Modules -------------------------------------------------------------------------------------------------------- */
+/* ---- Modules ---- */
 
 static void print_state(printer *p, const ir_state *s)
 {
@@ -474,7 +493,7 @@ void ir_print(FILE *out, const ir_module *m, struct ir_side *side)
     ir_arena_free(p.arena);
 }
 
-/* ---- Files ---------------------------------------------------------------------------------------------------------- */
+/* ---- Files ---- */
 
 typedef struct writing {
     const ir_module *m;
@@ -512,8 +531,10 @@ bool ir_write_file(const ir_module *m, const char *path)
     ir_arena *arena = ir_arena_new(m->ctx);
     struct ir_side side = {.arena = arena, .names = ir_map_new(arena)};
     writing w = {m, &side};
-    const ir_output outputs[] = {{path, write_text, &w}, {ir_format(arena, "%s.safetensors", path), write_side, &w}};
-    bool ok = ir_write_atomically(m->ctx, outputs, any_large(m) ? 2 : 1); /* the text is printed first and fills the side */
+    const ir_output outputs[] = {{path, write_text, &w},
+                                 {ir_format(arena, "%s.safetensors", path), write_side, &w}};
+    /* The text is printed first and fills the side. */
+    bool ok = ir_write_atomically(m->ctx, outputs, any_large(m) ? 2 : 1);
     ir_arena_free(arena);
     return ok;
 }

@@ -25,7 +25,7 @@ ir_literal *ir_tensor_by_name(const ir_tensors *tensors, const char *name)
     return NULL;
 }
 
-/* ---- Reading -------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ---- */
 
 static bool refuse(const reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static bool refuse(const reader *r, const char *format, ...)
@@ -55,7 +55,8 @@ static bool read_type(const reader *r, const char *name, const json_t *entry, ir
     if (t == IR_DTYPES)
         return refuse(r, "tensor '%s' has the type %.20s, which is not supported", name, code);
     if (json_array_size(shape) > IR_MAX_RANK)
-        return refuse(r, "tensor '%s' has %zu dimensions; the limit is %d", name, json_array_size(shape), IR_MAX_RANK);
+        return refuse(r, "tensor '%s' has %zu dimensions; the limit is %d", name,
+                      json_array_size(shape), IR_MAX_RANK);
     *type = (ir_type){.dtype = (ir_dtype)t, .rank = (int)json_array_size(shape)};
     for (int i = 0; i < type->rank; i++)
         if (!need_count(json_array_get(shape, (size_t)i), &type->dim[i]))
@@ -79,14 +80,16 @@ static bool read_tensor(reader *r, const char *name, const json_t *entry)
     if (strlen(name) > IR_MAX_NAME)
         return refuse(r, "a name of more than %d bytes", IR_MAX_NAME);
     if (!json_is_object(entry) || json_object_size(entry) != 3)
-        return refuse(r, "the entry of tensor '%s' does not consist of dtype, shape and data_offsets", name);
+        return refuse(
+            r, "the entry of tensor '%s' does not consist of dtype, shape and data_offsets", name);
     if (!read_type(r, name, entry, &type))
         return false;
-    if (json_array_size(offsets) != 2 || !need_count(json_array_get(offsets, 0), &begin) || !need_count(json_array_get(offsets, 1), &end) ||
-        end < begin || end > r->size)
+    if (json_array_size(offsets) != 2 || !need_count(json_array_get(offsets, 0), &begin) ||
+        !need_count(json_array_get(offsets, 1), &end) || end < begin || end > r->size)
         return refuse(r, "the data of tensor '%s' lies outside the file", name);
     if (end - begin != ir_bytes(&type))
-        return refuse(r, "tensor '%s' has %lld bytes of data; its type takes %lld", name, (long long)(end - begin), (long long)ir_bytes(&type));
+        return refuse(r, "tensor '%s' has %lld bytes of data; its type takes %lld", name,
+                      (long long)(end - begin), (long long)ir_bytes(&type));
     const unsigned char *at = r->data + begin;
     ir_literal *l = ir_new(r->arena, ir_literal);
     *l = (ir_literal){type, (void *)(uintptr_t)at};
@@ -113,7 +116,8 @@ static bool read_metadata(reader *r, json_t *entry)
         if (!json_is_string(value))
             return refuse(r, "__metadata__ is not an object of strings");
         r->out->metadata[2 * r->out->nmetadata] = ir_strdup(r->arena, key);
-        r->out->metadata[2 * r->out->nmetadata++ + 1] = ir_strdup(r->arena, json_string_value(value));
+        r->out->metadata[2 * r->out->nmetadata++ + 1] =
+            ir_strdup(r->arena, json_string_value(value));
     }
     return true;
 }
@@ -131,10 +135,13 @@ static bool check_ranges(const reader *r)
     qsort(r->range, (size_t)r->out->count, sizeof *r->range, by_range);
     for (int i = 0; i < r->out->count; i++) {
         if (r->range[i][0] != at)
-            return refuse(r, r->range[i][0] < at ? "two tensors overlap" : "the data has a hole at byte %lld", (long long)at);
+            return refuse(
+                r, r->range[i][0] < at ? "two tensors overlap" : "the data has a hole at byte %lld",
+                (long long)at);
         at = r->range[i][1];
     }
-    return at == r->size || refuse(r, "%lld bytes of data belong to no tensor", (long long)(r->size - at));
+    return at == r->size ||
+           refuse(r, "%lld bytes of data belong to no tensor", (long long)(r->size - at));
 }
 
 static bool read_entries(reader *r, json_t *root)
@@ -147,7 +154,8 @@ static bool read_entries(reader *r, json_t *root)
         return refuse(r, "more tensors than the limit of %d", IR_MAX_NODES);
     r->range = ir_alloc_array(r->arena, json_object_size(root), sizeof *r->range);
     bool ok = true; /* all that is wrong in one run */
-    json_object_foreach(root, name, entry) ok &= !strcmp(name, "__metadata__") ? read_metadata(r, entry) : read_tensor(r, name, entry);
+    json_object_foreach(root, name, entry) ok &=
+        !strcmp(name, "__metadata__") ? read_metadata(r, entry) : read_tensor(r, name, entry);
     return ok && check_ranges(r);
 }
 
@@ -160,13 +168,17 @@ bool ir_safetensors_read(ir_arena *arena, const ir_loc *loc, ir_data data, ir_te
         return refuse(&r, "%zu bytes are no safetensors file", data.size);
     memcpy(&n, data.bytes, 8);
     if (n > IR_MAX_SAFETENSORS_HEADER || n > data.size - 8)
-        return refuse(&r, "no safetensors file: a header of %llu bytes in a file of %zu", (unsigned long long)n, data.size);
+        return refuse(&r, "no safetensors file: a header of %llu bytes in a file of %zu",
+                      (unsigned long long)n, data.size);
     r.data = data.bytes + 8 + n;
     r.size = (int64_t)(data.size - 8 - n);
     json_error_t why;
-    json_t *root = n && data.bytes[8] == '{' ? json_loadb((const char *)data.bytes + 8, n, JSON_REJECT_DUPLICATES, &why) : NULL;
+    json_t *root = n && data.bytes[8] == '{'
+                       ? json_loadb((const char *)data.bytes + 8, n, JSON_REJECT_DUPLICATES, &why)
+                       : NULL;
     if (!root)
-        return refuse(&r, "the header is not JSON: %s", n && data.bytes[8] == '{' ? why.text : "it does not start with `{`");
+        return refuse(&r, "the header is not JSON: %s",
+                      n && data.bytes[8] == '{' ? why.text : "it does not start with `{`");
     ir_try frame;
     if (setjmp(ir_try_push(r.ctx, &frame))) {
         json_decref(root);
@@ -185,9 +197,10 @@ bool ir_safetensors_read_file(ir_arena *arena, const char *path, ir_tensors *out
            ir_safetensors_read(arena, &(ir_loc){.file = path, .node = -1}, data, out);
 }
 
-/* ---- Writing -------------------------------------------------------------------------------------------------------- */
+/* ---- Writing ---- */
 
-/* A JSON string; what is not UTF-8 is written as the characters of those codes, so that the file stays readable. */
+/* A JSON string; what is not UTF-8 is written as the characters of those codes, so that the file
+ * stays readable. */
 static void put_string(FILE *f, const char *text)
 {
     json_t *s = json_string(text);
@@ -223,13 +236,15 @@ static void put_header(FILE *f, const ir_tensors *t)
         fprintf(f, ":{\"dtype\":\"%s\",\"shape\":[", ir_dtypes[type->dtype].safetensors);
         for (int k = 0; k < type->rank; k++)
             fprintf(f, k ? ",%lld" : "%lld", (long long)type->dim[k]);
-        fprintf(f, "],\"data_offsets\":[%lld,%lld]}", (long long)at, (long long)(at + ir_bytes(type)));
+        fprintf(f, "],\"data_offsets\":[%lld,%lld]}", (long long)at,
+                (long long)(at + ir_bytes(type)));
         at += ir_bytes(type);
     }
     putc('}', f);
 }
 
-/* Widest elements first, as the format asks, so that every tensor is aligned; otherwise in the given order. */
+/* Widest elements first, as the format asks, so that every tensor is aligned; otherwise in the
+ * given order. */
 static ir_tensors ordered(ir_arena *scratch, const ir_tensors *tensors)
 {
     ir_tensors t = *tensors;
@@ -255,7 +270,8 @@ bool ir_safetensors_write(FILE *f, ir_arena *scratch, const ir_tensors *tensors)
     bool ok = !ferror(memory);
     ok &= fclose(memory) == 0;
     uint64_t padded = (n + 7) / 8 * 8;
-    ok = ok && padded <= IR_MAX_SAFETENSORS_HEADER && fwrite(&padded, 8, 1, f) == 1 && fwrite(header, 1, n, f) == n &&
+    ok = ok && padded <= IR_MAX_SAFETENSORS_HEADER && fwrite(&padded, 8, 1, f) == 1 &&
+         fwrite(header, 1, n, f) == n &&
          fprintf(f, "%*s", (int)(padded - n), "") == (int)(padded - n);
     free(header);
     for (int i = 0; ok && i < t.count; i++) {

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Numbers -------------------------------------------------------------------------------------------------------- */
+/* ---- Numbers ---- */
 
 static uint64_t bits_of(ir_dtype t, const void *element)
 {
@@ -46,14 +46,16 @@ static uint64_t decimal_to_bits(ir_dtype t, const char *text, bool *overflow)
             memcpy(&bits, &v, sizeof v);
         } else {
             bits = t == IR_F16 ? ir_f16_from_f64(v) : ir_bf16_from_f64(v);
-            *overflow = isinf(t == IR_F16 ? ir_f16_to_f32((uint16_t)bits) : ir_bf16_to_f32((uint16_t)bits));
+            *overflow =
+                isinf(t == IR_F16 ? ir_f16_to_f32((uint16_t)bits) : ir_bf16_to_f32((uint16_t)bits));
         }
     }
     freelocale(c);
     return bits;
 }
 
-/* Digits d1 d2 … dn and exponent e of d1.d2…dn * 10^e, written without an exponent where that is short. */
+/* Digits d1 d2 … dn and exponent e of d1.d2…dn * 10^e, written without an exponent where that is
+ * short. */
 static int write_decimal(char *out, bool negative, const char *digits, int n, int e)
 {
     int at = 0;
@@ -84,7 +86,9 @@ static int format_float(char *out, ir_dtype t, const void *element)
     ir_literal one = {.type = ir_scalar_type(t), .data = (void *)(uintptr_t)element};
     double v = ir_literal_get(&one, 0);
     if (v != v)
-        return bits == quiet_nan(t) ? sprintf(out, "nan") : sprintf(out, "0x%0*llx", 2 * ir_dtypes[t].bytes, (unsigned long long)bits);
+        return bits == quiet_nan(t)
+                   ? sprintf(out, "nan")
+                   : sprintf(out, "0x%0*llx", 2 * ir_dtypes[t].bytes, (unsigned long long)bits);
     if (isinf(v))
         return sprintf(out, v > 0 ? "inf" : "-inf");
     for (int precision = 0;; precision++) {
@@ -93,7 +97,8 @@ static int format_float(char *out, ir_dtype t, const void *element)
         int n = 0;
         snprintf(text, sizeof text, "%.*e", precision, v);
         const char *e = strchr(text, 'e');
-        for (const char *p = text; p < e; p++) /* skips the sign and whatever the locale's decimal point is */
+        /* Skips the sign and whatever the locale's decimal point is. */
+        for (const char *p = text; p < e; p++)
             if (isdigit((unsigned char)*p))
                 digits[n++] = *p;
         int length = write_decimal(out, signbit(v), digits, n, atoi(e + 1));
@@ -111,7 +116,8 @@ int ir_format_element(char out[IR_ELEMENT_TEXT], ir_dtype t, const void *element
     int64_t v = ir_literal_get_int(&one, 0);
     if (t == IR_BOOL)
         return sprintf(out, v ? "true" : "false");
-    return ir_is_signed(t) ? sprintf(out, "%lld", (long long)v) : sprintf(out, "%llu", (unsigned long long)v);
+    return ir_is_signed(t) ? sprintf(out, "%lld", (long long)v)
+                           : sprintf(out, "%llu", (unsigned long long)v);
 }
 
 static const char *read_int(ir_dtype t, const char *s, void *element)
@@ -124,14 +130,19 @@ static const char *read_int(ir_dtype t, const char *s, void *element)
     if (!*s)
         return "not a number";
     for (; *s; s++) {
-        int d = isdigit((unsigned char)*s) ? *s - '0' : base == 16 && isxdigit((unsigned char)*s) ? tolower((unsigned char)*s) - 'a' + 10 : -1;
+        int d = isdigit((unsigned char)*s)                  ? *s - '0'
+                : base == 16 && isxdigit((unsigned char)*s) ? tolower((unsigned char)*s) - 'a' + 10
+                                                            : -1;
         if (d < 0)
             return "not an integer";
-        if (__builtin_mul_overflow(v, (uint64_t)base, &v) || __builtin_add_overflow(v, (uint64_t)d, &v))
+        if (__builtin_mul_overflow(v, (uint64_t)base, &v) ||
+            __builtin_add_overflow(v, (uint64_t)d, &v))
             return "out of range";
     }
     int bits = 8 * ir_dtypes[t].bytes;
-    uint64_t limit = ir_is_signed(t) ? ((uint64_t)1 << (bits - 1)) - !negative : negative ? 0 : UINT64_MAX >> (64 - bits);
+    uint64_t limit = ir_is_signed(t) ? ((uint64_t)1 << (bits - 1)) - !negative
+                     : negative      ? 0
+                                     : UINT64_MAX >> (64 - bits);
     if (v > limit)
         return "out of range";
     ir_literal one = {.type = ir_scalar_type(t), .data = element};
@@ -206,21 +217,25 @@ const char *ir_read_element(ir_dtype t, const char *text, size_t n, void *elemen
     return NULL;
 }
 
-/* ---- Strings -------------------------------------------------------------------------------------------------------- */
+/* ---- Strings ---- */
 
 bool ir_is_word(const char *s)
 {
     if (!(*s == '_' || (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z')))
         return false;
     for (; *s; s++)
-        if (!(*s == '_' || *s == '.' || (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9')))
+        if (!(*s == '_' || *s == '.' || (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ||
+              (*s >= '0' && *s <= '9')))
             return false;
     return true;
 }
 
 int ir_shown_utf8(const unsigned char *s)
 {
-    int n = s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+    int n = s[0] >= 0xc2 && s[0] < 0xe0   ? 2
+            : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+            : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                          : 0;
     if (!n)
         return 0;
     uint32_t c = s[0] & (0xff >> (n + 1));
@@ -229,12 +244,16 @@ int ir_shown_utf8(const unsigned char *s)
             return 0;
         c = c << 6 | (s[i] & 0x3f);
     }
-    static const struct { uint32_t from, to; } hidden[] = {
-        /* of Unicode 16: controls, format characters (Cf), separators of lines, surrogates, variation selectors */
-        {0, 0x9f}, {0xad, 0xad}, {0x600, 0x605}, {0x61c, 0x61c}, {0x6dd, 0x6dd}, {0x70f, 0x70f}, {0x890, 0x891}, {0x8e2, 0x8e2},
-        {0x180b, 0x180f}, {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f}, {0xd800, 0xdfff}, {0xfe00, 0xfe0f}, {0xfeff, 0xfeff},
-        {0xfff0, 0xfffb}, {0xfffe, 0xffff}, {0x110bd, 0x110bd}, {0x110cd, 0x110cd}, {0x13430, 0x1343f}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a},
-        {0xe0000, 0xe0fff}, {0x110000, UINT32_MAX},
+    static const struct { uint32_t from, to;
+    } hidden[] = {
+        /* of Unicode 16: controls, format characters (Cf), separators of lines, surrogates,
+         * variation selectors */
+        {0, 0x9f},          {0xad, 0xad},       {0x600, 0x605},     {0x61c, 0x61c},
+        {0x6dd, 0x6dd},     {0x70f, 0x70f},     {0x890, 0x891},     {0x8e2, 0x8e2},
+        {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},   {0x2060, 0x206f},
+        {0xd800, 0xdfff},   {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},   {0xfff0, 0xfffb},
+        {0xfffe, 0xffff},   {0x110bd, 0x110bd}, {0x110cd, 0x110cd}, {0x13430, 0x1343f},
+        {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff}, {0x110000, UINT32_MAX},
     };
     if ((n == 3 && c < 0x800) || (n == 4 && c < 0x10000))
         return 0;

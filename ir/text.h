@@ -16,15 +16,16 @@ enum {
 };
 #define IR_MAX_TEXT_BYTES ((int64_t)1 << 30)
 
-/* The shortest text that ir_read_element turns into the same bits, whatever the locale; returns its length. */
+/* The shortest text that ir_read_element turns into the same bits, whatever the locale; returns its
+ * length. */
 int ir_format_element(char out[IR_ELEMENT_TEXT], ir_dtype dtype, const void *element);
 /* Reads n bytes of text as one element; returns NULL, or what is wrong in words. */
 const char *ir_read_element(ir_dtype dtype, const char *text, size_t n, void *element);
 
 /* Letters, digits, `_` and `.`, not starting with a digit or `.`: needs no quotes. */
 bool ir_is_word(const char *s);
-/* Bytes of the UTF-8 character beyond ASCII at s that can be shown as it is, or 0: ASCII, invalid, a control, invisible, or one that
- * reorders text. */
+/* Bytes of the UTF-8 character beyond ASCII at s that can be shown as it is, or 0: ASCII, invalid,
+ * a control, invisible, or one that reorders text. */
 int ir_shown_utf8(const unsigned char *s);
 /* In quotes; what could disturb a terminal or a reader is escaped. */
 void ir_print_string(FILE *f, const char *s);

@@ -8,7 +8,8 @@
 #include <string.h>
 
 const ir_dtype_info ir_dtypes[IR_DTYPES] = {
-#define DTYPE(NAME, text, bytes, class, npy, st) [IR_##NAME] = {text, bytes, IR_CLASS_##class, npy, st},
+#define DTYPE(NAME, text, bytes, class, npy, st) \
+    [IR_##NAME] = {text, bytes, IR_CLASS_##class, npy, st},
 #include "ir/dtypes.def"
 #undef DTYPE
 };
@@ -61,7 +62,8 @@ bool ir_type_ok(const ir_type *t)
         return false;
     int64_t n = ir_dtypes[t->dtype].bytes;
     for (int i = 0; i < t->rank; i++)
-        if (t->dim[i] < 0 || (t->dim[i] > 0 && (!ir_size_mul(n, t->dim[i], &n) || n > IR_MAX_TENSOR_BYTES)))
+        if (t->dim[i] < 0 ||
+            (t->dim[i] > 0 && (!ir_size_mul(n, t->dim[i], &n) || n > IR_MAX_TENSOR_BYTES)))
             return false;
     return true;
 }
@@ -87,7 +89,8 @@ const char *ir_type_text(ir_arena *arena, const ir_type *t)
 
 /* ---- 16-bit floats ---- */
 
-/* Rounds a finite or infinite double to a format of `mantissa` bits, exponent range as IEEE with `bias`; 16 bits in all. */
+/* Rounds a finite or infinite double to a format of `mantissa` bits, exponent range as IEEE with
+ * `bias`; 16 bits in all. */
 static uint16_t narrow(double x, int mantissa, int bias)
 {
     uint64_t bits;
@@ -111,9 +114,11 @@ static uint16_t narrow(double x, int mantissa, int bias)
     } else {
         e--; /* the implicit bit adds 1 */
     }
-    uint64_t kept = fraction >> shift, rest = fraction & (((uint64_t)1 << shift) - 1), half = (uint64_t)1 << (shift - 1);
+    uint64_t kept = fraction >> shift, rest = fraction & (((uint64_t)1 << shift) - 1),
+             half = (uint64_t)1 << (shift - 1);
     kept += rest > half || (rest == half && (kept & 1));
-    uint64_t result = ((uint64_t)e << mantissa) + kept; /* a carry moves into the exponent, as it should */
+    /* a carry moves into the exponent, as it should */
+    uint64_t result = ((uint64_t)e << mantissa) + kept;
     return result >= infinity ? (uint16_t)(sign | infinity) : (uint16_t)(sign | result);
 }
 
@@ -207,7 +212,9 @@ void ir_literal_set(ir_literal *l, int64_t i, double v)
     case IR_F16: ((uint16_t *)l->data)[i] = ir_f16_from_f64(v); break;
     case IR_BF16: ((uint16_t *)l->data)[i] = ir_bf16_from_f64(v); break;
     case IR_BOOL: ((uint8_t *)l->data)[i] = v != 0; break;
-    case IR_U64: ((uint64_t *)l->data)[i] = v != v || v <= 0 ? 0 : v >= 0x1p64 ? UINT64_MAX : (uint64_t)v; break;
+    case IR_U64:
+        ((uint64_t *)l->data)[i] = v != v || v <= 0 ? 0 : v >= 0x1p64 ? UINT64_MAX : (uint64_t)v;
+        break;
     case IR_I64: ir_literal_set_int(l, i, saturate(v, INT64_MIN, INT64_MAX)); break;
     default: {
         int bits = 8 * ir_dtypes[l->type.dtype].bytes;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The rules of a module. Membership is looked up in tables by pointer before anything behind a pointer is read, so that a
- * broken module is reported and not followed. */
+ * The rules of a module. Membership is looked up in tables by pointer before anything behind a
+ * pointer is read, so that a broken module is reported and not followed. */
 #include "ir/map.h"
 #include "ir/ir.h"
 
@@ -26,7 +26,8 @@ static const ir_loc *place_of(verifier *v)
     for (int i = 0; i < v->m->funcs.count; i++)
         IR_FOR (inst, v->m->funcs.items[i])
             if (inst->loc)
-                return ir_memdup(v->arena, &(ir_loc){.file = inst->loc->file, .node = -1}, sizeof(ir_loc));
+                return ir_memdup(v->arena, &(ir_loc){.file = inst->loc->file, .node = -1},
+                                 sizeof(ir_loc));
     return NULL;
 }
 
@@ -38,7 +39,8 @@ static bool wrong(verifier *v, const char *format, ...)
     const char *text = ir_vformat(v->arena, format, args);
     va_end(args);
     v->ok = false;
-    const char *func = v->func ? ir_format(v->arena, "@%s: ", v->func->name) : "", *op = v->inst ? ir_ops[v->inst->op].name : "";
+    const char *func = v->func ? ir_format(v->arena, "@%s: ", v->func->name) : "",
+               *op = v->inst ? ir_ops[v->inst->op].name : "";
     if (v->user) {
         ir_report(v->m->ctx, IR_ERROR, place_of(v), "%s%s%s%s", func, op, *op ? ": " : "", text);
         return false;
@@ -55,7 +57,7 @@ static const char *type_text(verifier *v, const ir_type *t)
     return ir_type_text(v->arena, t);
 }
 
-/* ---- Attributes ----------------------------------------------------------------------------------------------------- */
+/* ---- Attributes ---- */
 
 static int choices(const char *const *names)
 {
@@ -104,22 +106,25 @@ static bool check_vjp(verifier *v, const ir_inst *inst)
         return true;
     int n = inst->noperands, r = inst->nresults;
     if (f->params.count != n + 2 * r || f->results.count != n)
-        return wrong(v, "the derivative @%s takes %d values and gives %d; %d and %d are due", f->name, f->params.count, f->results.count,
-                     n + 2 * r, n);
+        return wrong(v, "the derivative @%s takes %d values and gives %d; %d and %d are due",
+                     f->name, f->params.count, f->results.count, n + 2 * r, n);
     for (int i = 0; i < n + 2 * r; i++) {
-        const ir_type *due = i < n ? &inst->operand[i]->type : &inst->result[(i - n) % r]->type, *found = &f->params.items[i].value->type;
+        const ir_type *due = i < n ? &inst->operand[i]->type : &inst->result[(i - n) % r]->type,
+                      *found = &f->params.items[i].value->type;
         if (!ir_type_eq(due, found))
-            return wrong(v, "parameter %d of the derivative @%s is %s, %s is due", i, f->name, type_text(v, found), type_text(v, due));
+            return wrong(v, "parameter %d of the derivative @%s is %s, %s is due", i, f->name,
+                         type_text(v, found), type_text(v, due));
     }
     for (int i = 0; i < n; i++) {
         const ir_type *due = &inst->operand[i]->type, *found = &f->results.items[i].value->type;
         if (!ir_type_eq(due, found))
-            return wrong(v, "result %d of the derivative @%s is %s, %s is due", i, f->name, type_text(v, found), type_text(v, due));
+            return wrong(v, "result %d of the derivative @%s is %s, %s is due", i, f->name,
+                         type_text(v, found), type_text(v, due));
     }
     return true;
 }
 
-/* ---- Instructions --------------------------------------------------------------------------------------------------- */
+/* ---- Instructions ---- */
 
 static bool check_operands(verifier *v, const ir_inst *inst, const ir_map *known)
 {
@@ -127,16 +132,19 @@ static bool check_operands(verifier *v, const ir_inst *inst, const ir_map *known
         return wrong(v, "no operands");
     for (int i = 0; i < inst->noperands; i++)
         if (!inst->operand[i] || !ir_map_get_ptr(known, inst->operand[i]))
-            return wrong(v, "operand %d is not a value of this function that is computed before", i);
+            return wrong(v, "operand %d is not a value of this function that is computed before",
+                         i);
     return true;
 }
 
 static bool check_results(verifier *v, const ir_inst *inst, ir_map *known)
 {
-    ir_arena *scratch = ir_arena_new(v->m->ctx); /* shape rules of a large module would pile up in one */
+    /* Shape rules of a large module would pile up in one. */
+    ir_arena *scratch = ir_arena_new(v->m->ctx);
     ir_type *type;
     int n;
-    const char *refused = ir_infer(scratch, inst->op, inst->attrs, inst->operand, inst->noperands, &type, &n);
+    const char *refused =
+        ir_infer(scratch, inst->op, inst->attrs, inst->operand, inst->noperands, &type, &n);
     bool ok = !refused || wrong(v, "%s", refused);
     if (ok && n != inst->nresults)
         ok = wrong(v, "%d results where %d are due", inst->nresults, n);
@@ -145,7 +153,8 @@ static bool check_results(verifier *v, const ir_inst *inst, ir_map *known)
         if (!r || r->def != inst || r->func != v->func || r->index != i)
             ok = wrong(v, "result %d does not belong to its instruction", i);
         else if (!ir_type_eq(&r->type, &type[i]))
-            ok = wrong(v, "result %d is %s, %s is due", i, type_text(v, &r->type), type_text(v, &type[i]));
+            ok = wrong(v, "result %d is %s, %s is due", i, type_text(v, &r->type),
+                       type_text(v, &type[i]));
     }
     for (int i = 0; ok && i < n; i++)
         ir_map_put_ptr(known, inst->result[i], inst->result[i]);
@@ -163,7 +172,8 @@ static bool check_inst(verifier *v, const ir_inst *inst, const ir_inst *previous
         return wrong(v, "the instruction list is broken");
     if ((unsigned)inst->phase > IR_UPDATE)
         return wrong(v, "no such phase");
-    if (!check_operands(v, inst, known) || !check_attrs(v, inst) || !check_results(v, inst, known) || !check_vjp(v, inst))
+    if (!check_operands(v, inst, known) || !check_attrs(v, inst) ||
+        !check_results(v, inst, known) || !check_vjp(v, inst))
         return false;
     ir_func *called[2];
     int n = ir_called(inst, called, 2);
@@ -172,7 +182,7 @@ static bool check_inst(verifier *v, const ir_inst *inst, const ir_inst *previous
     return true;
 }
 
-/* ---- Functions ------------------------------------------------------------------------------------------------------ */
+/* ---- Functions ---- */
 
 static bool check_state(verifier *v, const ir_port *p, ir_map *once, const char *what)
 {
@@ -180,7 +190,8 @@ static bool check_state(verifier *v, const ir_port *p, ir_map *once, const char 
     if (!s || !ir_map_get_ptr(&v->states, s))
         return wrong(v, "a %s is bound to no state of the module", what);
     if (!ir_type_eq(&s->type, &p->value->type))
-        return wrong(v, "the state '%s' is %s, its %s is %s", s->name, type_text(v, &s->type), what, type_text(v, &p->value->type));
+        return wrong(v, "the state '%s' is %s, its %s is %s", s->name, type_text(v, &s->type), what,
+                     type_text(v, &p->value->type));
     if (ir_map_get_ptr(once, s))
         return wrong(v, "the state '%s' has two %ss", s->name, what);
     ir_map_put_ptr(once, s, p->state);
@@ -212,7 +223,8 @@ static bool check_params(verifier *v, const ir_func *f, ir_map *known)
     for (int i = 0; i < f->params.count; i++) {
         const ir_port *p = &f->params.items[i];
         const ir_value *x = p->value;
-        if (!x || x->def || x->func != f || x->index != i || (unsigned)x->type.dtype >= IR_DTYPES || !ir_type_ok(&x->type))
+        if (!x || x->def || x->func != f || x->index != i || (unsigned)x->type.dtype >= IR_DTYPES ||
+            !ir_type_ok(&x->type))
             return wrong(v, "parameter %d is not valid", i);
         if (p->bind == IR_STATE && !check_state(v, p, &once, "parameter"))
             return false;
@@ -231,7 +243,8 @@ static bool check_func_results(verifier *v, const ir_func *f, const ir_map *know
         if (p->bind == IR_STATE && !check_state(v, p, &once, "update"))
             return false;
     }
-    if (f->loss < -1 || f->loss >= f->results.count || (f->loss >= 0 && !ir_is_float(f->results.items[f->loss].value->type.dtype)))
+    if (f->loss < -1 || f->loss >= f->results.count ||
+        (f->loss >= 0 && !ir_is_float(f->results.items[f->loss].value->type.dtype)))
         return wrong(v, "the loss is not a float result");
     return check_names(v, f->results.items, f->results.count, "output");
 }
@@ -257,7 +270,7 @@ static bool check_func(verifier *v, const ir_func *f)
     return check_func_results(v, f, &known);
 }
 
-/* ---- The call graph ------------------------------------------------------------------------------------------------- */
+/* ---- The call graph ---- */
 
 typedef struct visit {
     const ir_func *func;
@@ -265,8 +278,8 @@ typedef struct visit {
     int which;         /* function of it */
 } visit;
 
-/* Walks what f calls, with a stack of its own: nothing calls itself, and calls nest at most IR_MAX_DEPTH deep. `done` holds the
- * height of finished functions. */
+/* Walks what f calls, with a stack of its own: nothing calls itself, and calls nest at most
+ * IR_MAX_DEPTH deep. `done` holds the height of finished functions. */
 static bool check_calls(verifier *v, const ir_func *root, ir_map *done)
 {
     visit stack[IR_MAX_DEPTH + 1];
@@ -310,7 +323,8 @@ static bool check_calls(verifier *v, const ir_func *root, ir_map *done)
     return true;
 }
 
-/* A function that instructions name is no root: calling it would have an effect, and its name would say what it is. */
+/* A function that instructions name is no root: calling it would have an effect, and its name would
+ * say what it is. */
 static void check_called(verifier *v, const ir_func *f)
 {
     v->func = f;
@@ -322,10 +336,11 @@ static void check_called(verifier *v, const ir_func *f)
             wrong(v, "updates the state '%s', and is called", f->results.items[i].state->name);
             return;
         }
-    wrong(v, f->entry ? "is an entry, and is called" : "has named inputs or outputs, or reads a state, and is called");
+    wrong(v, f->entry ? "is an entry, and is called"
+                      : "has named inputs or outputs, or reads a state, and is called");
 }
 
-/* ---- The module ----------------------------------------------------------------------------------------------------- */
+/* ---- The module ---- */
 
 static void check_states(verifier *v)
 {
@@ -338,12 +353,14 @@ static void check_states(verifier *v)
             wrong(v, "two states are called '%s'", s->name ? s->name : "");
         else
             ir_map_put_text(&names, s->name, v->m->states.items[i]);
-        if ((unsigned)s->kind > IR_SAVED || (unsigned)s->type.dtype >= IR_DTYPES || !ir_type_ok(&s->type) || s->index != i)
+        if ((unsigned)s->kind > IR_SAVED || (unsigned)s->type.dtype >= IR_DTYPES ||
+            !ir_type_ok(&s->type) || s->index != i)
             wrong(v, "the state '%s' is not valid", s->name);
         if (s->of && (!ir_map_get_ptr(&v->states, s->of) || s->of->kind != IR_PARAM))
             wrong(v, "the state '%s' belongs to no parameter", s->name);
         if (s->init && !ir_type_eq(&s->init->type, &s->type))
-            wrong(v, "the state '%s' is %s, its initial value is %s", s->name, type_text(v, &s->type), type_text(v, &s->init->type));
+            wrong(v, "the state '%s' is %s, its initial value is %s", s->name,
+                  type_text(v, &s->type), type_text(v, &s->init->type));
         if (s->init && !s->init->data)
             wrong(v, "the state '%s' has an initial value without data", s->name);
         if (s->trainable && !ir_is_float(s->type.dtype))
@@ -427,8 +444,11 @@ const char *ir_extent_fault(const ir_module *m, ir_arena *arena)
     for (int i = 0; i < m->funcs.count; i++) {
         extent e = extent_of(m->funcs.items[i], known);
         if (e.bodies > IR_MAX_BODIES || e.insts > IR_MAX_INSTS)
-            return ir_format(arena, "functions name each other into %.*g loops and branches and %.*g instructions; %d and %d are the limits",
-                             e.bodies < 1e15 ? 15 : 3, e.bodies, e.insts < 1e15 ? 15 : 3, e.insts, IR_MAX_BODIES, IR_MAX_INSTS);
+            return ir_format(arena,
+                             "functions name each other into %.*g loops and branches and %.*g "
+                             "instructions; %d and %d are the limits",
+                             e.bodies < 1e15 ? 15 : 3, e.bodies, e.insts < 1e15 ? 15 : 3, e.insts,
+                             IR_MAX_BODIES, IR_MAX_INSTS);
     }
     return NULL;
 }

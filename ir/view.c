@@ -4,7 +4,8 @@
  * Storage order, strided views, and the memory of kernels with emitters of their own. */
 #include "ir/kernels.h"
 
-const char *const ir_kernel_kind_names[] = {"map", "contraction", "single", "check", "loop", "branch", NULL};
+const char *const ir_kernel_kind_names[] = {"map",  "contraction", "single", "check",
+                                            "loop", "branch",      NULL};
 
 void ir_storage_strides(const ir_value *v, int64_t stride[IR_MAX_RANK])
 {
@@ -21,11 +22,13 @@ void ir_storage_strides(const ir_value *v, int64_t stride[IR_MAX_RANK])
 
 bool ir_is_immediate(const ir_value *v)
 {
-    return v->def && v->def->op == IR_OP_constant && !v->kernel && ir_literal_is_splat(IR_ATTR(v->def, constant)->value);
+    return v->def && v->def->op == IR_OP_constant && !v->kernel &&
+           ir_literal_is_splat(IR_ATTR(v->def, constant)->value);
 }
 
-/* Strides of `to` over the elements that `from` (same count) has with strides s; false if none exist. Both shapes are cut into
- * runs of dimensions with equal products; inside a run, the operand's dimensions must lie end to end. */
+/* Strides of `to` over the elements that `from` (same count) has with strides s; false if none
+ * exist. Both shapes are cut into runs of dimensions with equal products; inside a run, the
+ * operand's dimensions must lie end to end. */
 static bool reshape_strides(const ir_type *from, const int64_t *s, const ir_type *to, int64_t *out)
 {
     int i = 0, j = 0;
@@ -48,7 +51,8 @@ static bool reshape_strides(const ir_type *from, const int64_t *s, const ir_type
             i++;
         while (j < to->rank && to->dim[j] == 1)
             j++;
-        int64_t unit = 0, next = 0; /* stride of the run's innermost dimension; what the next one out must have */
+        /* Stride of the run's innermost dimension; what the next one out must have. */
+        int64_t unit = 0, next = 0;
         bool innermost = true;
         for (int d = i - 1; d >= i0; d--) {
             if (from->dim[d] == 1)
@@ -107,8 +111,8 @@ static bool view_step(const ir_inst *inst, ir_view *v)
 
 bool ir_is_view(const ir_inst *inst)
 {
-    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice || inst->op == IR_OP_broadcast ||
-           inst->op == IR_OP_reverse;
+    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice ||
+           inst->op == IR_OP_broadcast || inst->op == IR_OP_reverse;
 }
 
 bool ir_inside(int64_t offset, int n, const int64_t *extent, const int64_t *stride, int64_t count)
@@ -147,7 +151,9 @@ bool ir_view_over(ir_value *v, ir_view *out)
 
 bool ir_view_of(ir_value *v, ir_view *out)
 {
-    return ir_view_over(v, out) && (!out->base->def || out->base->kernel || out->base->def->op == IR_OP_constant) && !ir_is_immediate(out->base);
+    return ir_view_over(v, out) &&
+           (!out->base->def || out->base->kernel || out->base->def->op == IR_OP_constant) &&
+           !ir_is_immediate(out->base);
 }
 
 enum { MOST_PIECES = 8, LANES = 8 };
@@ -168,7 +174,8 @@ bool ir_in_pieces(const ir_value *v)
                 return false;
     }
     int fastest = (int)(v->order.n ? v->order.v[rank - 1] : rank - 1);
-    return fastest != axis || first->type.dim[axis] >= LANES; /* short pieces would leave vectors half empty */
+    /* Short pieces would leave vectors half empty. */
+    return fastest != axis || first->type.dim[axis] >= LANES;
 }
 
 const ir_value *ir_space(const ir_value *root)
@@ -191,7 +198,8 @@ int64_t ir_single_scratch(const ir_inst *core)
     if (core->op != IR_OP_sort)
         return 0;
     int64_t row, all;
-    if (!ir_size_mul(core->operand[0]->type.dim[IR_ATTR(core, sort)->axis], 2 * (int64_t)sizeof(int64_t), &row) ||
+    if (!ir_size_mul(core->operand[0]->type.dim[IR_ATTR(core, sort)->axis],
+                     2 * (int64_t)sizeof(int64_t), &row) ||
         !ir_size_mul(row, ir_single_tasks(core), &all))
         BUG("the scratch memory of a sort is too large");
     return all;

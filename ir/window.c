@@ -4,7 +4,8 @@
  * What an element of a window op's result reads. */
 #include "ir/kernels.h"
 
-static const int64_t MOST = (int64_t)1 << 60; /* of products, so that sums of them do not overflow */
+/* Of products, so that sums of them do not overflow. */
+static const int64_t MOST = (int64_t)1 << 60;
 
 static int64_t gcd(int64_t x, int64_t y)
 {
@@ -36,14 +37,17 @@ typedef struct numbers {
 
 static bool numbers_of(const ir_inst *inst, numbers *n)
 {
-#define NUMBERS(op, base)                                                                                                      \
-    (numbers)                                                                                                                  \
-    {                                                                                                                          \
-        IR_ATTR(inst, op)->window, IR_ATTR(inst, op)->stride, IR_ATTR(inst, op)->low, base, IR_ATTR(inst, op)->window_dilation \
+#define NUMBERS(op, base)                                                                   \
+    (numbers)                                                                               \
+    {                                                                                       \
+        IR_ATTR(inst, op)->window, IR_ATTR(inst, op)->stride, IR_ATTR(inst, op)->low, base, \
+            IR_ATTR(inst, op)->window_dilation                                              \
     }
     const ir_ints none = {0};
     switch (inst->op) {
-    case IR_OP_reduce_window: *n = NUMBERS(reduce_window, IR_ATTR(inst, reduce_window)->base_dilation); return true;
+    case IR_OP_reduce_window:
+        *n = NUMBERS(reduce_window, IR_ATTR(inst, reduce_window)->base_dilation);
+        return true;
     case IR_OP_arg_window: *n = NUMBERS(arg_window, none); return true;
     case IR_OP_window_put: *n = NUMBERS(window_put, none); return true;
     default: return false;
@@ -71,7 +75,8 @@ ir_taps ir_taps_of(const ir_inst *inst, int d)
     t.skip = t.base / t.common;
     t.inverse = inverse(t.dilation / t.common, t.skip);
     t.count = (t.window + t.skip - 1) / t.skip;
-    t.elements = t.extent < t.count || t.skip > INT32_MAX || !ir_size_mul(t.skip, t.dilation, &product) || product > MOST;
+    t.elements = t.extent < t.count || t.skip > INT32_MAX ||
+                 !ir_size_mul(t.skip, t.dilation, &product) || product > MOST;
     if (t.elements)
         t.count = t.extent;
     return t;

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Reverse-mode autodiff: a copy of the function, walked once from its results to its parameters. Each instruction on a way from
- * a wanted parameter to a result with a cotangent hands its results' cotangents to its rule, which appends the instructions that
- * compute those of the operands. A cotangent that does not exist is zero: nothing is built for it. A value with several users
- * sums what they give.
+ * Reverse-mode autodiff: a copy of the function, walked once from its results to its parameters.
+ * Each instruction on a way from a wanted parameter to a result with a cotangent hands its results'
+ * cotangents to its rule, which appends the instructions that compute those of the operands. A
+ * cotangent that does not exist is zero: nothing is built for it. A value with several users sums
+ * what they give.
  *
  * The cotangent of a value has the value's type. Only floats have one. */
 #include "passes/vjp.h"
 
 #define ad_vjp_missing NULL
 ad_rule *const ad_rules[IR_OPS] = {
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) [IR_OP_##name] = ad_vjp_##vjp,
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+    [IR_OP_##name] = ad_vjp_##vjp,
 #include "ir/ops.def"
 };
 #undef ad_vjp_missing
@@ -29,12 +31,14 @@ bool ad_is_zero(ir_op op)
 
 void ad_missing(const ir_inst *inst)
 {
-    ir_report(inst->func->module->ctx, IR_ERROR, inst->loc, "no derivative rule for `%s`", ir_ops[inst->op].name);
+    ir_report(inst->func->module->ctx, IR_ERROR, inst->loc, "no derivative rule for `%s`",
+              ir_ops[inst->op].name);
 }
 
 static bool too_large(const ir_inst *inst)
 {
-    ir_report(inst->func->module->ctx, IR_ERROR, inst->loc, "the derivative of this `%s` is too large", ir_ops[inst->op].name);
+    ir_report(inst->func->module->ctx, IR_ERROR, inst->loc,
+              "the derivative of this `%s` is too large", ir_ops[inst->op].name);
     return false;
 }
 
@@ -53,7 +57,8 @@ bool ad_near(const ir_inst *inst, int n, const int64_t *numbers)
     return true;
 }
 
-ir_value *ad_build(ir_builder *b, const ir_inst *inst, ir_op op, ir_value *const *operand, int noperands, const ir_attrs *attrs)
+ir_value *ad_build(ir_builder *b, const ir_inst *inst, ir_op op, ir_value *const *operand,
+                   int noperands, const ir_attrs *attrs)
 {
     ir_type *type;
     int n;
@@ -138,7 +143,8 @@ static void flow_to(walk *w, const ir_value *v, ir_value *ct)
 
 static void pull_back(walk *w, ir_inst *inst)
 {
-    ir_value **ct = ir_array(w->scratch, ir_value *, inst->nresults + 1), **out = ir_array(w->scratch, ir_value *, inst->noperands + 1);
+    ir_value **ct = ir_array(w->scratch, ir_value *, inst->nresults + 1),
+             **out = ir_array(w->scratch, ir_value *, inst->noperands + 1);
     bool *want = ir_array(w->scratch, bool, inst->noperands + 1), reached = false, wanted = false;
     for (int i = 0; i < inst->nresults; i++) {
         ct[i] = w->ct[inst->result[i]->id];
@@ -164,7 +170,8 @@ static void pull_back(walk *w, ir_inst *inst)
 
 /* ---- The joint function ---- */
 
-/* What is wanted: parameter i of the request (states, then inputs) and its port's name; NULL if f does not read that state. */
+/* What is wanted: parameter i of the request (states, then inputs) and its port's name; NULL if f
+ * does not read that state. */
 static ir_value *wanted(ir_func *f, const ad_request *r, int i, const char **name, ir_type *type)
 {
     if (i < r->nstates) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Common subexpressions: one walk with a hash table of the instructions seen, operands first replaced by what they merged
- * into, so chains merge in the same walk. Operands of commutative instructions count in either order. After a partition,
- * phases say what is recomputed, so the pass never merges across them; cse_across does, on a joint function that was not cut
- * yet. `copy` asks for storage of its own and stays. */
+ * Common subexpressions: one walk with a hash table of the instructions seen, operands first
+ * replaced by what they merged into, so chains merge in the same walk. Operands of commutative
+ * instructions count in either order. After a partition, phases say what is recomputed, so the pass
+ * never merges across them; cse_across does, on a joint function that was not cut yet. `copy` asks
+ * for storage of its own and stays. */
 #include "passes/local.h"
 
 typedef struct table {
@@ -17,7 +18,8 @@ typedef struct table {
 static ir_inst ordered(const ir_inst *inst, ir_value *pair[2])
 {
     ir_inst probe = *inst;
-    if (inst->noperands == 2 && ir_has_trait(inst, IR_COMMUTATIVE) && inst->operand[0]->id > inst->operand[1]->id) {
+    if (inst->noperands == 2 && ir_has_trait(inst, IR_COMMUTATIVE) &&
+        inst->operand[0]->id > inst->operand[1]->id) {
         pair[0] = inst->operand[1];
         pair[1] = inst->operand[0];
         probe.operand = pair;
@@ -25,7 +27,8 @@ static ir_inst ordered(const ir_inst *inst, ir_value *pair[2])
     return probe;
 }
 
-/* An earlier instruction that computes the same; inst itself, now in the table, if there is none. */
+/* An earlier instruction that computes the same; inst itself, now in the table, if there is
+ * none. */
 static ir_inst *find(table *t, ir_inst *inst)
 {
     ir_value *p[2], *q[2];

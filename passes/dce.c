@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Dead code: no instruction has an effect, so one walk from the last instruction to the first removes each whose results
- * have no user left. Needs nothing, breaks nothing but a plan. */
+ * Dead code: no instruction has an effect, so one walk from the last instruction to the first
+ * removes each whose results have no user left. Needs nothing, breaks nothing but a plan. */
 #include "passes/local.h"
 
 static bool used(const ir_inst *inst)

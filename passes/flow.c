@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Minimum cut by maximum flow, with Dinic's algorithm: levels by breadth-first search, then augmenting paths that descend
- * the levels, each node remembering the edges it found dead, until the sink has no level. */
+ * Minimum cut by maximum flow, with Dinic's algorithm: levels by breadth-first search, then
+ * augmenting paths that descend the levels, each node remembering the edges it found dead, until
+ * the sink has no level. */
 #include "passes/flow.h"
 
 #include <string.h>
@@ -71,7 +72,8 @@ static bool levels(flow *g, int source, int sink)
     return g->level[sink] >= 0;
 }
 
-/* Finds one path of edges that descends the levels, as a list of edges; its length, 0 if there is none. */
+/* Finds one path of edges that descends the levels, as a list of edges; its length, 0 if there is
+ * none. */
 static int descend(flow *g, int source, int sink)
 {
     int n = 0, v = source;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Constants: an instruction whose operands are all known is computed by the reference evaluator. Three rules keep the
- * module from growing and the compiler from working for a hostile file: what is one number everywhere stays one number
- * (elementwise instructions on splats compute one element, and a constant with equal elements becomes a repeated scalar);
- * a result is at most as large as the real constants that it comes from, or SMALL elements; and work of a function and
- * bytes of a module have a budget. So iota, broadcast and pad never become big constants: they cost less computed than loaded. */
+ * Constants: an instruction whose operands are all known is computed by the reference evaluator.
+ * Three rules keep the module from growing and the compiler from working for a hostile file: what
+ * is one number everywhere stays one number (elementwise instructions on splats compute one
+ * element, and a constant with equal elements becomes a repeated scalar); a result is at most as
+ * large as the real constants that it comes from, or SMALL elements; and work of a function and
+ * bytes of a module have a budget. So iota, broadcast and pad never become big constants: they cost
+ * less computed than loaded. */
 #include "passes/local.h"
 
 enum { SMALL = 64 };
@@ -20,7 +22,8 @@ typedef struct fold {
 /* Work of an instruction in element operations, -1 for what is not folded. */
 static int64_t work_of(const ir_inst *inst)
 {
-    if (ir_has_trait(inst, IR_STRUCTURED | IR_NULLARY) || inst->op == IR_OP_copy || inst->op == IR_OP_broadcast)
+    if (ir_has_trait(inst, IR_STRUCTURED | IR_NULLARY) || inst->op == IR_OP_copy ||
+        inst->op == IR_OP_broadcast)
         return -1;
     int64_t n = 0;
     for (int i = 0; i < inst->nresults; i++)
@@ -31,8 +34,9 @@ static int64_t work_of(const ir_inst *inst)
         const ir_ints c = IR_ATTR(inst, dot_general)->lhs_contract;
         for (int i = 0; i < c.n && n < WORK; i++)
             n *= inst->operand[0]->type.dim[c.v[i]] + 1;
-    } else if (!ir_has_trait(inst, IR_ELEMENTWISE | IR_MOVES) && inst->op != IR_OP_reduce && inst->op != IR_OP_arg_reduce &&
-               inst->op != IR_OP_scatter && inst->op != IR_OP_cumulative && inst->op != IR_OP_sort) {
+    } else if (!ir_has_trait(inst, IR_ELEMENTWISE | IR_MOVES) && inst->op != IR_OP_reduce &&
+               inst->op != IR_OP_arg_reduce && inst->op != IR_OP_scatter &&
+               inst->op != IR_OP_cumulative && inst->op != IR_OP_sort) {
         return n > 4096 ? -1 : n * 4096; /* windows and convolutions: only small ones */
     }
     return n;
@@ -98,14 +102,16 @@ static bool fold_splat(ir_inst *inst)
     for (int i = inst->noperands; i-- > 0;)
         ir_remove(scalar[i]->def);
     ir_value *v = ir_constant(&b, result);
-    inst->result[0]->aux = ir_broadcast(&b, v, inst->result[0]->type.rank, inst->result[0]->type.dim, NULL);
+    inst->result[0]->aux =
+        ir_broadcast(&b, v, inst->result[0]->type.rank, inst->result[0]->type.dim, NULL);
     return true;
 }
 
 static bool fold_inst(fold *s, ir_inst *inst)
 {
     int64_t work = work_of(inst), real = 0, bytes = 0, elements = 0;
-    if (work < 0 || work > s->work || !inst->noperands || inst->noperands > SMALL || inst->nresults > SMALL)
+    if (work < 0 || work > s->work || !inst->noperands || inst->noperands > SMALL ||
+        inst->nresults > SMALL)
         return false;
     ir_literal *operand[SMALL], *result[SMALL];
     for (int i = 0; i < inst->nresults; i++) {
@@ -115,7 +121,8 @@ static bool fold_inst(fold *s, ir_inst *inst)
     for (int i = 0; i < inst->noperands; i++)
         if (match(inst->operand[i], IR_OP_constant))
             real += ir_bytes(&inst->operand[i]->type);
-    if (bytes > IR_MAX_FOLD_BYTES || bytes > s->bytes || (elements > SMALL && bytes > real) || (!real && elements > 1))
+    if (bytes > IR_MAX_FOLD_BYTES || bytes > s->bytes || (elements > SMALL && bytes > real) ||
+        (!real && elements > 1))
         return false;
     for (int i = 0; i < inst->noperands; i++)
         if (!(operand[i] = known(s, inst->operand[i])))
@@ -144,7 +151,8 @@ void pass_fold(ir_func *f)
         for (int i = 0; i < inst->nresults; i++)
             inst->result[i]->aux = inst->result[i];
         ir_inst *c = inst->op == IR_OP_constant ? inst : NULL;
-        if (c && c->result[0]->type.rank && ir_count(&c->result[0]->type) && ir_literal_is_splat(IR_ATTR(c, constant)->value)) {
+        if (c && c->result[0]->type.rank && ir_count(&c->result[0]->type) &&
+            ir_literal_is_splat(IR_ATTR(c, constant)->value)) {
             c->result[0]->aux = constant(c, IR_ATTR(c, constant)->value);
             ir_remove(c);
         } else if (fold_splat(inst) || fold_inst(&s, inst)) {

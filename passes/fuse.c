@@ -1,18 +1,30 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Cuts a function into kernels. First it decides which values are written to memory: results, what cannot be emitted at an
- * index, and what would be computed so often inside its users that writing and reading it is cheaper. Everything else is
- * computed where it is used. Then each written value becomes the root of a kernel; a contraction takes the elementwise
- * instructions that follow it along; roots of one shape that read the same things share a kernel.
+ * Cuts a function into kernels. First it decides which values are written to memory: results, what
+ * cannot be emitted at an index, and what would be computed so often inside its users that writing
+ * and reading it is cheaper. Everything else is computed where it is used. Then each written value
+ * becomes the root of a kernel; a contraction takes the elementwise instructions that follow it
+ * along; roots of one shape that read the same things share a kernel.
  *
- * Needs: calls inlined. Sets kernel of values, and the schedule's kernels in program order; plan does the rest. */
+ * Needs: calls inlined. Sets kernel of values, and the schedule's kernels in program order; plan
+ * does the rest. */
 #include "passes/local.h"
 
 #include <string.h>
 
 /* Costs an element, in additions. */
-enum { LOAD = 1, STORE = 2, MOST_ROOTS = 12, MOST_READS = 24, NEAR = 12, DEEP = 250, MOST_LOOPS = 8, LARGE = 4096, BRANCH = 16 };
+enum {
+    LOAD = 1,
+    STORE = 2,
+    MOST_ROOTS = 12,
+    MOST_READS = 24,
+    NEAR = 12,
+    DEEP = 250,
+    MOST_LOOPS = 8,
+    LARGE = 4096,
+    BRANCH = 16
+};
 
 typedef struct fact { /* about a value, by its id */
     double evaluations;  /* how often it is computed if it stands inside its users */
@@ -24,7 +36,8 @@ typedef struct fact { /* about a value, by its id */
     bool memory, reduces, result, taken; /* taken: in a contraction's epilogue */
     ir_inst *only_user;
     struct check *checks; /* of it as an index */
-    const char *name;     /* of an integer: that of the nearest integer tensor that it is made of, or NULL */
+    /* Of an integer: that of the nearest integer tensor that it is made of, or NULL. */
+    const char *name;
     bool fixed;           /* made of constants alone */
     bool bounded;         /* an integer: none is below low or above high */
     int64_t low, high;
@@ -78,7 +91,9 @@ static double reads_each(const ir_inst *inst)
         for (int i = 0; i < IR_ATTR(inst, dot_general)->lhs_contract.n; i++)
             n *= (double)inst->operand[0]->type.dim[IR_ATTR(inst, dot_general)->lhs_contract.v[i]];
         return n;
-    case IR_OP_convolution: return count(inst->operand[1]) / (double)inst->operand[1]->type.dim[IR_ATTR(inst, convolution)->rhs.v[0]];
+    case IR_OP_convolution:
+        return count(inst->operand[1]) /
+               (double)inst->operand[1]->type.dim[IR_ATTR(inst, convolution)->rhs.v[0]];
     default: return n;
     }
 }
@@ -113,20 +128,23 @@ static double operand_share(const fusing *u, const ir_inst *inst, int i)
 
 /* ---- Which values are in memory ---- */
 
-/* A result needs a kernel of its own: copies stand where it is a parameter or constant, another result too, or a view that others look
- * through, as match_view does: views are in memory only where nothing else stands on them. */
+/* A result needs a kernel of its own: copies stand where it is a parameter or constant, another
+ * result too, or a view that others look through, as match_view does: views are in memory only
+ * where nothing else stands on them. */
 static void own_results(ir_func *f, ir_arena *scratch)
 {
     ir_builder b = ir_builder_new(f);
     int n = ir_number(f);
-    bool *read = ir_array(scratch, bool, n + 1), *taken = ir_array(scratch, bool, n + 1); /* by a value's number: by operands; by results */
+    /* By a value's number: by operands; by results. */
+    bool *read = ir_array(scratch, bool, n + 1), *taken = ir_array(scratch, bool, n + 1);
     IR_FOR (inst, f)
         for (int i = 0; i < inst->noperands; i++)
             read[inst->operand[i]->id] = true;
     for (int i = 0; i < f->results.count; i++) {
         ir_port *r = &f->results.items[i];
         const ir_inst *def = r->value->def;
-        bool shared = !def || def->op == IR_OP_constant || match_structured(def) || taken[r->value->id] || (ir_is_view(def) && read[r->value->id]);
+        bool shared = !def || def->op == IR_OP_constant || match_structured(def) ||
+                      taken[r->value->id] || (ir_is_view(def) && read[r->value->id]);
         taken[r->value->id] = true;
         if (!shared)
             continue;
@@ -154,13 +172,16 @@ static ir_value *copy_operand(ir_inst *inst, int i)
 static bool lies_alike(const ir_inst *inst, int i)
 {
     ir_func *called[2];
-    bool alike = inst->op == IR_OP_cond ? i > 0 : inst->op == IR_OP_scan && i < IR_ATTR(inst, scan)->consts;
+    bool alike =
+        inst->op == IR_OP_cond ? i > 0 : inst->op == IR_OP_scan && i < IR_ATTR(inst, scan)->consts;
     for (int c = 0, n = alike ? ir_called(inst, called, 2) : 0; c < n; c++)
-        alike &= ir_same_storage(called[c]->params.items[inst->op == IR_OP_cond ? i - 1 : i].value, inst->operand[i]);
+        alike &= ir_same_storage(called[c]->params.items[inst->op == IR_OP_cond ? i - 1 : i].value,
+                                 inst->operand[i]);
     return alike;
 }
 
-/* Contractions read views, loops and branches whole tensors: copies where an operand is neither. Before numbering. */
+/* Contractions read views, loops and branches whole tensors: copies where an operand is neither.
+ * Before numbering. */
 static void copy_operands(ir_func *f)
 {
     IR_FOR (inst, f) {
@@ -172,7 +193,8 @@ static void copy_operands(ir_func *f)
         } else if (match_structured(inst)) {
             for (int i = 0; i < inst->noperands; i++) {
                 const ir_inst *def = inst->operand[i]->def;
-                if ((inst->operand[i]->order.n && !lies_alike(inst, i)) || (def && (ir_is_view(def) || ir_is_immediate(inst->operand[i]))))
+                if ((inst->operand[i]->order.n && !lies_alike(inst, i)) ||
+                    (def && (ir_is_view(def) || ir_is_immediate(inst->operand[i]))))
                     copy_operand(inst, i);
             }
         }
@@ -184,12 +206,15 @@ static void require(fusing *u)
     IR_FOR (inst, u->f) {
         bool structured = match_structured(inst);
         for (int i = 0; i < inst->nresults; i++)
-            of(u, inst->result[i])->memory = match_contraction(inst) || is_single(inst) || structured;
+            of(u, inst->result[i])->memory =
+                match_contraction(inst) || is_single(inst) || structured;
         for (int i = 0; i < inst->noperands; i++) {
             fact *o = of(u, inst->operand[i]);
             o->only_user = o->users++ ? NULL : inst;
-            ir_value *base = match_contraction(inst) ? match_under_views(inst->operand[i]) : inst->operand[i];
-            if ((match_contraction(inst) || structured) && base->def && base->def->op != IR_OP_constant)
+            ir_value *base =
+                match_contraction(inst) ? match_under_views(inst->operand[i]) : inst->operand[i];
+            if ((match_contraction(inst) || structured) && base->def &&
+                base->def->op != IR_OP_constant)
                 of(u, base)->memory = true;
         }
     }
@@ -213,7 +238,8 @@ static int own_size(const ir_inst *inst)
     return 1 + ir_ops[inst->op].cost + (inst->op == IR_OP_concat ? BRANCH * inst->noperands : 0);
 }
 
-/* Of the code of inst and of what is computed inside it, each instruction once; what lies beyond LARGE is not counted. */
+/* Of the code of inst and of what is computed inside it, each instruction once; what lies beyond
+ * LARGE is not counted. */
 static int size_of(fusing *u, const ir_inst *inst, int64_t stamp)
 {
     int n = own_size(inst);
@@ -235,8 +261,9 @@ static void put_away(fusing *u, ir_value *v)
     of(u, v)->memory = true;
 }
 
-/* No code without bound: of what an instruction is computed from, the largest goes to memory. The sum of the operands' sizes counts twice
- * what they share; so it is counted exactly where it looks too much. Returns the size. */
+/* No code without bound: of what an instruction is computed from, the largest goes to memory. The
+ * sum of the operands' sizes counts twice what they share; so it is counted exactly where it looks
+ * too much. Returns the size. */
 static int part_size(fusing *u, const ir_inst *inst)
 {
     for (;;) {
@@ -248,8 +275,8 @@ static int part_size(fusing *u, const ir_inst *inst)
             bool inside = inst->operand[i]->def && !o->memory;
             n += inside ? o->size : LOAD;
             n = n > 2 * LARGE ? 2 * LARGE : n;
-            if (inside && o->size > LOAD && base->def && base->def->op != IR_OP_constant && !of(u, base)->memory &&
-                (!largest || o->size > of(u, largest)->size))
+            if (inside && o->size > LOAD && base->def && base->def->op != IR_OP_constant &&
+                !of(u, base)->memory && (!largest || o->size > of(u, largest)->size))
                 largest = inst->operand[i];
         }
         n = n > LARGE ? size_of(u, inst, ++u->stamp) : n;
@@ -259,9 +286,10 @@ static int part_size(fusing *u, const ir_inst *inst)
     }
 }
 
-/* No loop inside a loop, which would do the inner one again and again: what is repeated goes to memory if it loops, and what stands under a
- * loop, or under views under one. And no expression too deep for those who walk it, and none of very many loops: a sum of sums is parted into
- * kernels that workers can share. */
+/* No loop inside a loop, which would do the inner one again and again: what is repeated goes to
+ * memory if it loops, and what stands under a loop, or under views under one. And no expression too
+ * deep for those who walk it, and none of very many loops: a sum of sums is parted into kernels
+ * that workers can share. */
 static void part_loops(fusing *u)
 {
     IR_FOR (inst, u->f) {
@@ -272,7 +300,8 @@ static void part_loops(fusing *u)
             of(u, spread)->memory = true;
         for (int i = 0; i < inst->noperands; i++) {
             ir_value *base = loops(inst) ? match_under_views(inst->operand[i]) : inst->operand[i];
-            if (loops(inst) && base->def && base->def->op != IR_OP_constant && reaches_loop(u, base))
+            if (loops(inst) && base->def && base->def->op != IR_OP_constant &&
+                reaches_loop(u, base))
                 of(u, base)->memory = true;
             fact *o = of(u, inst->operand[i]);
             reduces |= reaches_loop(u, inst->operand[i]);
@@ -307,7 +336,8 @@ static void costs(fusing *u)
         }
 }
 
-/* From the end: how often is each value computed if it stands inside its users, and does that pay? */
+/* From the end: how often is each value computed if it stands inside its users, and does that
+ * pay? */
 static void choose(fusing *u)
 {
     IR_FOR_REVERSE (inst, u->f) {
@@ -317,11 +347,15 @@ static void choose(fusing *u)
             double n = count(inst->result[r]), inside = v->evaluations * v->cost;
             double written = n * (v->cost + STORE) + v->evaluations * LOAD;
             bool moves = ir_is_view(inst) || inst->op == IR_OP_constant || inst->op == IR_OP_iota;
-            if (!v->memory && !moves && v->users && (inside > 1.25 * written || (v->reduces && v->evaluations > 1.5 * n)))
+            if (!v->memory && !moves && v->users &&
+                (inside > 1.25 * written || (v->reduces && v->evaluations > 1.5 * n)))
                 v->memory = true;
-            times = v->memory ? (n > times ? n : times) : v->evaluations > times ? v->evaluations : times;
+            times = v->memory                ? (n > times ? n : times)
+                    : v->evaluations > times ? v->evaluations
+                                             : times;
         }
-        bool together = inst->nresults > 1; /* both results come from one loop: in memory both or none */
+        /* Both results come from one loop: in memory both or none. */
+        bool together = inst->nresults > 1;
         for (int r = 0; together && r < inst->nresults; r++)
             if (of(u, inst->result[r])->memory && of(u, inst->result[r == 0])->users)
                 of(u, inst->result[r == 0])->memory = true;
@@ -335,23 +369,27 @@ static void choose(fusing *u)
 
 /* ---- Kernels ---- */
 
-/* Follows a contraction's result through elementwise instructions that alone use it, not too many of them; returns the last, the
- * kernel's root. */
+/* Follows a contraction's result through elementwise instructions that alone use it, not too many
+ * of them; returns the last, the kernel's root. */
 static ir_value *epilogue(fusing *u, ir_value *core)
 {
     ir_value *root = core;
     for (int n = 0, size = 0;; n++) {
         fact *r = of(u, root);
         ir_inst *next = r->only_user;
-        if (n == DEEP || r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) || next->nresults != 1 || of(u, next->result[0])->taken ||
+        if (n == DEEP || r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) ||
+            next->nresults != 1 || of(u, next->result[0])->taken ||
             !ir_same_storage(next->result[0], core))
             return root;
         size += own_size(next);
         for (int i = 0; i < next->noperands; i++)
-            size += next->operand[i] == root ? 0 : of(u, next->operand[i])->memory ? LOAD : of(u, next->operand[i])->size;
+            size += next->operand[i] == root          ? 0
+                    : of(u, next->operand[i])->memory ? LOAD
+                                                      : of(u, next->operand[i])->size;
         if (size > LARGE)
             return root;
-        for (int i = 0; i < next->noperands; i++) { /* other operands are loads or cheap, or they stay outside */
+        /* Other operands are loads or cheap, or they stay outside. */
+        for (int i = 0; i < next->noperands; i++) {
             fact *o = of(u, next->operand[i]);
             if (next->operand[i] != root && next->operand[i]->def && !o->memory && o->reduces)
                 o->memory = true;
@@ -378,13 +416,16 @@ static void add_root(fusing *u, ir_kernel *k, ir_value *v)
     IR_PUSH(u->f->module->arena, &k->roots, v);
 }
 
-/* As deep as the kernel's expressions, which part_loops and epilogue bound: each root's by twice DEEP. */
-static void find_reads(fusing *u, ir_kernel *k, ir_value *v, bool is_root, int64_t stamp, int64_t *seen)
+/* As deep as the kernel's expressions, which part_loops and epilogue bound: each root's by twice
+ * DEEP. */
+static void find_reads(fusing *u, ir_kernel *k, ir_value *v, bool is_root, int64_t stamp,
+                       int64_t *seen)
 {
     if (seen[v->id] == stamp)
         return;
     seen[v->id] = stamp;
-    bool leaf = !v->def || (v->def->op == IR_OP_constant && !ir_is_immediate(v)) || (v->kernel && v->kernel != k);
+    bool leaf = !v->def || (v->def->op == IR_OP_constant && !ir_is_immediate(v)) ||
+                (v->kernel && v->kernel != k);
     if (leaf && !is_root) {
         IR_PUSH(u->f->module->arena, &k->reads, v);
         k->size += LOAD;
@@ -406,8 +447,9 @@ static void all_reads(fusing *u, ir_kernel *k, int64_t stamp, int64_t *seen)
             find_reads(u, k, k->core->operand[i], false, stamp, seen);
 }
 
-/* Does k read, directly or through others, what `on` writes? A kernel NEAR places before `on` had all its roots when `on` was made, for
- * only the last ones are merged into: it does not. So few are looked at. */
+/* Does k read, directly or through others, what `on` writes? A kernel NEAR places before `on` had
+ * all its roots when `on` was made, for only the last ones are merged into: it does not. So few are
+ * looked at. */
 static bool depends(const ir_kernel *k, const ir_kernel *on, int64_t stamp, int64_t *seen)
 {
     if (k == on)
@@ -434,8 +476,9 @@ static uint64_t wanted_by(const fusing *u, const ir_kernel *k)
     return bits;
 }
 
-/* Would a result for which x is computed need something that only y reads? What is there in any case (bit 63) may be read by all. Of
- * other functions than entries all results are wanted always. */
+/* Would a result for which x is computed need something that only y reads? What is there in any
+ * case (bit 63) may be read by all. Of other functions than entries all results are wanted
+ * always. */
 static bool burdens(const fusing *u, const ir_kernel *x, const ir_kernel *y)
 {
     for (int i = 0; u->f->entry && i < y->reads.count; i++) {
@@ -446,7 +489,8 @@ static bool burdens(const fusing *u, const ir_kernel *x, const ir_kernel *y)
     return false;
 }
 
-/* May `from` be merged into the earlier `into`, as far as the two themselves go, and does that save reading? */
+/* May `from` be merged into the earlier `into`, as far as the two themselves go, and does that save
+ * reading? */
 static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
 {
     bool contraction = into->kind == IR_KERNEL_CONTRACTION;
@@ -456,7 +500,8 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
         if (contraction && ir_in_pieces(from->roots.items[i]))
             return false;
     const ir_value *x = ir_space(into->roots.items[0]), *y = ir_space(from->roots.items[0]);
-    if (!ir_same_storage(x, y) || into->roots.count + from->roots.count > MOST_ROOTS || into->size + from->size > LARGE ||
+    if (!ir_same_storage(x, y) || into->roots.count + from->roots.count > MOST_ROOTS ||
+        into->size + from->size > LARGE ||
         (contraction ? reduces_inside(u, y) : reduces_inside(u, x) != reduces_inside(u, y)))
         return false;
     int common = 0, more = 0;
@@ -468,7 +513,8 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
         common += shared && ir_count(&r->type) * 2 > ir_count(&x->type);
         more += !shared;
     }
-    return common && into->reads.count + more <= MOST_READS && !burdens(u, into, from) && !burdens(u, from, into);
+    return common && into->reads.count + more <= MOST_READS && !burdens(u, into, from) &&
+           !burdens(u, from, into);
 }
 
 /* Kernel `from` merged into the earlier `into`, if that is right and saves reading. */
@@ -476,7 +522,8 @@ static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, int64_t *stamp, i
 {
     if (!fits(u, into, from))
         return false;
-    for (int i = 0; i < from->reads.count; i++) { /* nothing between them may need the first and be needed by the second */
+    /* Nothing between them may need the first and be needed by the second. */
+    for (int i = 0; i < from->reads.count; i++) {
         ir_kernel *needs = from->reads.items[i]->kernel;
         if (needs && needs != into && depends(needs, into, ++*stamp, seen))
             return false;
@@ -507,7 +554,8 @@ static void drop_inner_roots(fusing *u, ir_kernel *k, const int *readers)
 static void merge_siblings(fusing *u)
 {
     ir_schedule *s = u->f->schedule;
-    int64_t *seen = ir_array(u->scratch, int64_t, ir_number(u->f) + 1), *seen_kernel = ir_array(u->scratch, int64_t, s->kernels.count + 1), stamp = 0;
+    int64_t *seen = ir_array(u->scratch, int64_t, ir_number(u->f) + 1),
+            *seen_kernel = ir_array(u->scratch, int64_t, s->kernels.count + 1), stamp = 0;
     for (int i = 0; i < s->kernels.count; i++)
         all_reads(u, s->kernels.items[i], ++stamp, seen);
     int kept = 0;
@@ -530,7 +578,8 @@ static void merge_siblings(fusing *u)
         for (int r = 0; r < s->kernels.items[i]->reads.count; r++)
             readers[s->kernels.items[i]->reads.items[r]->id]++;
     for (int i = 0; i < kept; i++)
-        if (s->kernels.items[i]->kind == IR_KERNEL_MAP || s->kernels.items[i]->kind == IR_KERNEL_CONTRACTION)
+        if (s->kernels.items[i]->kind == IR_KERNEL_MAP ||
+            s->kernels.items[i]->kind == IR_KERNEL_CONTRACTION)
             drop_inner_roots(u, s->kernels.items[i], readers);
 }
 
@@ -577,7 +626,8 @@ static bool bounds(const fusing *u, const ir_inst *inst, int r, fact *out)
     case IR_OP_arg_reduce:
         out->high = inst->operand[0]->type.dim[IR_ATTR(inst, arg_reduce)->axis] - 1;
         return r == 1;
-    case IR_OP_reshape: case IR_OP_broadcast: case IR_OP_transpose: case IR_OP_slice: case IR_OP_reverse: case IR_OP_copy:
+    case IR_OP_reshape: case IR_OP_broadcast: case IR_OP_transpose: case IR_OP_slice:
+    case IR_OP_reverse: case IR_OP_copy:
         out->low = o[0]->low;
         out->high = o[0]->high;
         return o[0]->bounded;
@@ -600,13 +650,15 @@ static bool is_fixed(const fusing *u, const ir_inst *inst)
     return fixed;
 }
 
-/* That of an integer operand, of one that varies where the result does: it is no constant that is to blame then. */
+/* That of an integer operand, of one that varies where the result does: it is no constant that is
+ * to blame then. */
 static const char *name_from(const fusing *u, const ir_inst *inst, bool fixed)
 {
     const char *name = NULL;
     for (int i = inst->noperands - 1; i >= 0 && !name; i--) {
         const fact *operand = of(u, inst->operand[i]);
-        name = ir_is_int(inst->operand[i]->type.dtype) && operand->fixed == fixed ? operand->name : NULL;
+        name = ir_is_int(inst->operand[i]->type.dtype) && operand->fixed == fixed ? operand->name
+                                                                                  : NULL;
     }
     return name;
 }
@@ -681,7 +733,8 @@ static void add_check(fusing *u, ir_inst *inst)
     index->checks = c;
     ir_kernel *k = new_kernel(u, IR_KERNEL_CHECK, inst);
     k->check = s->checks.count;
-    IR_PUSH(u->f->module->arena, &s->checks, index->name ? index->name : whose_index(u->f->module->arena, inst->loc));
+    IR_PUSH(u->f->module->arena, &s->checks,
+            index->name ? index->name : whose_index(u->f->module->arena, inst->loc));
 }
 
 /* ---- The pass ---- */

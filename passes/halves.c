@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * See halves.h. The body's joint function is simplified before it is cut, as train.c does with an entry's: what backward would
- * compute like forward is then forward's, and the cut decides what that costs. */
+ * See halves.h. The body's joint function is simplified before it is cut, as train.c does with an
+ * entry's: what backward would compute like forward is then forward's, and the cut decides what
+ * that costs. */
 #include "passes/halves.h"
 
 static bool is_forward(const ir_value *v)
@@ -81,15 +82,19 @@ static void find_reads(halves *h, ir_arena *arena)
             add_read(h, h->gradient[i]);
 }
 
-/* Nested bodies with several users each are differentiated once a user: the number of functions has a limit. */
+/* Nested bodies with several users each are differentiated once a user: the number of functions has
+ * a limit. */
 enum { MOST_FUNCTIONS = 20000 };
 
-bool halves_make(halves *h, ir_arena *arena, const ir_func *f, const bool *has_ct, const bool *want, const bool *gone)
+bool halves_make(halves *h, ir_arena *arena, const ir_func *f, const bool *has_ct, const bool *want,
+                 const bool *gone)
 {
-    int nct = 0, nwant = 0, *ct = ir_array(arena, int, f->results.count), *input = ir_array(arena, int, f->params.count);
+    int nct = 0, nwant = 0, *ct = ir_array(arena, int, f->results.count),
+        *input = ir_array(arena, int, f->params.count);
     *h = (halves){.primal = f};
     if (f->module->funcs.count > MOST_FUNCTIONS)
-        ir_throw(f->module->ctx, NULL, "the derivatives of nested loops and branches are more functions than the limit");
+        ir_throw(f->module->ctx, NULL,
+                 "the derivatives of nested loops and branches are more functions than the limit");
     h->cotangent = ir_array(arena, ir_value *, f->results.count);
     h->gradient = ir_array(arena, ir_value *, f->params.count);
     for (int i = 0; i < f->results.count; i++)
@@ -98,7 +103,8 @@ bool halves_make(halves *h, ir_arena *arena, const ir_func *f, const bool *has_c
     for (int i = 0; i < f->params.count; i++)
         if (want[i])
             input[nwant++] = i;
-    ad_request request = {.loss = -1, .cotangents = ct, .ncotangents = nct, .inputs = input, .ninputs = nwant};
+    ad_request request = {
+        .loss = -1, .cotangents = ct, .ncotangents = nct, .inputs = input, .ninputs = nwant};
     h->joint = ad_joint(f->module, f, &request, f->name);
     if (!h->joint)
         return false;
@@ -119,7 +125,8 @@ bool halves_make(halves *h, ir_arena *arena, const ir_func *f, const bool *has_c
 
 /* ---- The halves ---- */
 
-ir_func *halves_forward(const halves *h, ir_value *const *extra, const ir_type *type, int n, int tail)
+ir_func *halves_forward(const halves *h, ir_value *const *extra, const ir_type *type, int n,
+                        int tail)
 {
     int own = h->primal->results.count;
     ir_func *f = ir_clone(h->joint, h->primal->name);
@@ -133,7 +140,8 @@ ir_func *halves_forward(const halves *h, ir_value *const *extra, const ir_type *
     f->params.count = h->primal->params.count;
     f->loss = -1;
     IR_FOR (inst, h->joint)
-        inst->aux = inst->nresults ? ((ir_value *)inst->result[0]->aux)->def : NULL; /* its copy, for backward's `of` */
+        /* Its copy, for backward's `of`. */
+        inst->aux = inst->nresults ? ((ir_value *)inst->result[0]->aux)->def : NULL;
     pass_dce(f);
     return f;
 }
@@ -150,7 +158,9 @@ void halves_backward(const halves *h, ir_builder *b)
             operand[i] = inst->operand[i]->aux;
         own.phase = inst->phase;
         own.loc = inst->loc;
-        own.primal = inst->primal && inst->primal->func == h->joint && inst->primal->aux ? inst->primal->aux : inst->primal;
+        own.primal = inst->primal && inst->primal->func == h->joint && inst->primal->aux
+                         ? inst->primal->aux
+                         : inst->primal;
         ir_inst *copy = ir_build(&own, inst->op, operand, inst->noperands, inst->attrs);
         ir_built(&own);
         for (int i = 0; i < inst->nresults; i++)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A function that an instruction names (a loop's body, a branch), differentiated and cut in two: what forward does and leaves
- * behind, and what backward does with it. The rules of the structured ops put both halves back into instructions. */
+ * A function that an instruction names (a loop's body, a branch), differentiated and cut in two:
+ * what forward does and leaves behind, and what backward does with it. The rules of the structured
+ * ops put both halves back into instructions. */
 #ifndef GRADC_PASSES_HALVES_H
 #define GRADC_PASSES_HALVES_H
 
@@ -13,18 +14,22 @@ typedef struct halves {
     ir_func *joint;       /* simplified and cut */
     ir_value **cotangent; /* by result of primal: joint's parameter; NULL: zero */
     ir_value **gradient;  /* by parameter of primal: joint's value; NULL: zero, or not wanted */
-    ir_value **read;      /* joint's parameters and forward values that backward reads, each once, cotangents aside */
+    /* joint's parameters and forward values that backward reads, each once, cotangents aside */
+    ir_value **read;
     int nread;
 } halves;
 
-/* has_ct by result, want and gone (see partition_recompute; may be NULL) by parameter; arrays in `arena`. False, with
- * diagnostics, where a derivative rule is missing. */
-bool halves_make(halves *h, ir_arena *arena, const ir_func *f, const bool *has_ct, const bool *want, const bool *gone);
-/* A new function with primal's parameters and results; in front of the last `tail` results the values extra[i] of joint, or where
- * that is NULL zeros of type[i]. */
-ir_func *halves_forward(const halves *h, ir_value *const *extra, const ir_type *type, int n, int tail);
-/* Copies the backward instructions to b. The aux of what they read and of joint's cotangent parameters says what stands for it
- * there; afterwards the aux of each backward value is its copy. */
+/* has_ct by result, want and gone (see partition_recompute; may be NULL) by parameter; arrays in
+ * `arena`. False, with diagnostics, where a derivative rule is missing. */
+bool halves_make(halves *h, ir_arena *arena, const ir_func *f, const bool *has_ct, const bool *want,
+                 const bool *gone);
+/* A new function with primal's parameters and results; in front of the last `tail` results the
+ * values extra[i] of joint, or where that is NULL zeros of type[i]. */
+ir_func *halves_forward(const halves *h, ir_value *const *extra, const ir_type *type, int n,
+                        int tail);
+/* Copies the backward instructions to b. The aux of what they read and of joint's cotangent
+ * parameters says what stands for it there; afterwards the aux of each backward value is its
+ * copy. */
 void halves_backward(const halves *h, ir_builder *b);
 /* Takes the joint function out of the module, when all is copied. */
 void halves_end(halves *h);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Calls replaced by what they call, and stop_gradient by its operand. Runs after autodiff: a call's own derivative (its `vjp`) is
- * no longer asked for. Called functions come first (see pass_run_one), so one walk leaves no call; since doubling chains of calls
- * grow without bound, a function beyond the limit of nodes is refused as the user's error. */
+ * Calls replaced by what they call, and stop_gradient by its operand. Runs after autodiff: a call's
+ * own derivative (its `vjp`) is no longer asked for. Called functions come first (see
+ * pass_run_one), so one walk leaves no call; since doubling chains of calls grow without bound, a
+ * function beyond the limit of nodes is refused as the user's error. */
 #include "passes/local.h"
 
 void pass_inline(ir_func *f)
@@ -31,7 +32,8 @@ void pass_inline(ir_func *f)
         IR_FOR (k, callee)
             size++;
         if (size > IR_MAX_INSTS)
-            ir_throw(f->module->ctx, inst->loc, "functions call functions into more instructions than the limit");
+            ir_throw(f->module->ctx, inst->loc,
+                     "functions call functions into more instructions than the limit");
         ir_value **out = ir_array(scratch, ir_value *, inst->nresults);
         ir_builder b = ir_builder_before(inst);
         ir_inst *before = inst->previous;

@@ -1,21 +1,30 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Chooses for every value the order of its dimensions in storage. Codegen computes with strides, so the graph stays as it is;
- * no value is transposed by name. What decides is the contractions: their vectors run along one dimension of the result,
- * which then is innermost there, and the operand that moves along it should have its elements side by side. Of the
- * dimensions that could be it the cheapest is taken: the count of elements that `copy` must bring in order first, the
- * vectors that stay half empty, and what those who read the result would like. Everything else takes the order of the
- * largest thing that it reads. What the caller sees (inputs, outputs, gradients), and what loops and branches take and give,
- * is row-major, but for the
- * constants of a scan: they lie as the body would like them; and for what a branch takes: it is used as it lies.
+ * Chooses for every value the order of its dimensions in storage. Codegen computes with strides, so
+ * the graph stays as it is; no value is transposed by name. What decides is the contractions: their
+ * vectors run along one dimension of the result, which then is innermost there, and the operand
+ * that moves along it should have its elements side by side. Of the dimensions that could be it the
+ * cheapest is taken: the count of elements that `copy` must bring in order first, the vectors that
+ * stay half empty, and what those who read the result would like. Everything else takes the order
+ * of the largest thing that it reads. What the caller sees (inputs, outputs, gradients), and what
+ * loops and branches take and give, is row-major, but for the constants of a scan: they lie as the
+ * body would like them; and for what a branch takes: it is used as it lies.
  *
  * Needs: calls inlined. Breaks fuse and plan. States are decided for the whole module before. */
 #include "passes/layout.h"
 
 #include <stdlib.h>
 
-enum { NEAR = 12, LANES = 16, COPY = 3, REORDER = 4, SMALL = 1024, ROUNDS = 16 /* that a loop runs */, GROUP = 192 };
+enum {
+    NEAR = 12,
+    LANES = 16,
+    COPY = 3,
+    REORDER = 4,
+    SMALL = 1024,
+    ROUNDS = 16 /* that a loop runs */,
+    GROUP = 192
+};
 
 typedef IR_LIST(ir_inst *) inst_list;
 
@@ -66,7 +75,8 @@ static bool flexible(const ir_value *v)
     if (!inst || ir_is_view(inst) || match_contraction(inst) || match_structured(inst))
         return false;
     switch (inst->op) {
-    case IR_OP_scatter: case IR_OP_sort: case IR_OP_cumulative: case IR_OP_iota: case IR_OP_random_bits:
+    case IR_OP_scatter: case IR_OP_sort: case IR_OP_cumulative: case IR_OP_iota:
+    case IR_OP_random_bits:
         return false;
     case IR_OP_constant:
         return !ir_is_immediate(v);
@@ -77,7 +87,8 @@ static bool flexible(const ir_value *v)
 
 /* ---- Orders ---- */
 
-/* Dimensions by descending stride; false if some of them lie on each other, so that there is no telling. */
+/* Dimensions by descending stride; false if some of them lie on each other, so that there is no
+ * telling. */
 static bool order_of_strides(layout *l, const ir_type *t, const int64_t *stride, ir_ints *out)
 {
     int64_t dims[IR_MAX_RANK];
@@ -102,7 +113,8 @@ static bool order_of_strides(layout *l, const ir_type *t, const int64_t *stride,
     return true;
 }
 
-/* The order in which v lies, or would; *weight: elements of what it stands on. False: it has none worth following. */
+/* The order in which v lies, or would; *weight: elements of what it stands on. False: it has none
+ * worth following. */
 static bool order_of(layout *l, ir_value *v, ir_ints *out, double *weight)
 {
     ir_view view;
@@ -125,7 +137,8 @@ static bool forced(const ir_func *f, int i, ir_ints *out)
     return r->bind != IR_STATE || r->state->ordered;
 }
 
-/* The order of an operand of inst that lies in memory, with the shape of its result: parameters first. False: there is none. */
+/* The order of an operand of inst that lies in memory, with the shape of its result: parameters
+ * first. False: there is none. */
 static bool order_beside(layout *l, const ir_inst *inst, ir_ints *out)
 {
     double weight;
@@ -136,14 +149,16 @@ static bool order_beside(layout *l, const ir_inst *inst, ir_ints *out)
                 continue;
             if (pass == 0)
                 *out = v->order;
-            else if (ir_is_view(v->def) || v->def->op == IR_OP_constant || !order_of(l, v, out, &weight))
+            else if (ir_is_view(v->def) || v->def->op == IR_OP_constant ||
+                     !order_of(l, v, out, &weight))
                 continue;
             return true;
         }
     return false;
 }
 
-/* What v's readers would like: the order of the result that it becomes, or of what it is combined with. */
+/* What v's readers would like: the order of the result that it becomes, or of what it is combined
+ * with. */
 static bool wished(layout *l, const ir_value *v, ir_ints *out)
 {
     for (int steps = 0; steps < NEAR; steps++) {
@@ -152,7 +167,8 @@ static bool wished(layout *l, const ir_value *v, ir_ints *out)
                 return true;
         const ir_inst *next = NULL;
         for (int i = 0; i < of(v)->users.count && !next; i++)
-            if (ir_has_trait(of(v)->users.items[i], IR_ELEMENTWISE) && of(v)->users.items[i]->nresults == 1)
+            if (ir_has_trait(of(v)->users.items[i], IR_ELEMENTWISE) &&
+                of(v)->users.items[i]->nresults == 1)
                 next = of(v)->users.items[i];
         if (!next)
             return false;
@@ -177,7 +193,8 @@ static void move(ir_value *v, const ir_ints *order)
     of(v)->open = false;
 }
 
-/* v in another order: itself if nobody else minds, else a copy before `at` (NULL: at the end), or one made earlier. */
+/* v in another order: itself if nobody else minds, else a copy before `at` (NULL: at the end), or
+ * one made earlier. */
 static ir_value *reordered(layout *l, ir_value *v, ir_inst *at, const ir_ints *order)
 {
     if (v->order.n == 0 ? order->n == 0 : layout_same(&v->type, &v->order, order))
@@ -229,7 +246,8 @@ static ir_ints with_last(layout *l, ir_value *v, int d)
     return layout_order(l->f, &v->type, dims);
 }
 
-/* Operand s of inst, side by side along its dimension d: by a copy, or through transposes by the order of what is under them. */
+/* Operand s of inst, side by side along its dimension d: by a copy, or through transposes by the
+ * order of what is under them. */
 static void bring(layout *l, ir_inst *inst, int s, int d)
 {
     ir_value *v = inst->operand[s], *base = v;
@@ -272,7 +290,8 @@ static double work(const ir_inst *inst)
         for (int i = 0; i < IR_ATTR(inst, dot_general)->lhs_contract.n; i++)
             n *= (double)inst->operand[0]->type.dim[IR_ATTR(inst, dot_general)->lhs_contract.v[i]];
     else
-        n *= (double)ir_count(&inst->operand[1]->type) / (double)(inst->operand[1]->type.dim[IR_ATTR(inst, convolution)->rhs.v[0]] + 1);
+        n *= (double)ir_count(&inst->operand[1]->type) /
+             (double)(inst->operand[1]->type.dim[IR_ATTR(inst, convolution)->rhs.v[0]] + 1);
     return n / LANES;
 }
 
@@ -286,10 +305,12 @@ static bool side_by_side(const ir_inst *inst, int s, int d)
 static choice judge(const ir_inst *inst, const layout_lane *lane, const ir_ints *wish)
 {
     const ir_type *t = &inst->result[0]->type;
-    double extent = (double)t->dim[lane->out], full = extent / (double)((int64_t)(extent + LANES - 1) / LANES * LANES);
+    double extent = (double)t->dim[lane->out],
+           full = extent / (double)((int64_t)(extent + LANES - 1) / LANES * LANES);
     if (extent < LANES)
         full = (extent < LANES / 2 ? extent : LANES / 2) / LANES;
-    choice c = {.lane = *lane, .cost = work(inst) / full, .wish = wish && innermost(t, wish) == lane->out};
+    choice c = {
+        .lane = *lane, .cost = work(inst) / full, .wish = wish && innermost(t, wish) == lane->out};
     for (int s = 0; s < 2; s++)
         if (lane->dim[s] >= 0 && !side_by_side(inst, s, lane->dim[s])) {
             ir_view view;
@@ -297,7 +318,9 @@ static choice judge(const ir_inst *inst, const layout_lane *lane, const ir_ints 
             bool free = !match_view(inst->operand[s], &view) || movable(inst->operand[s]);
             bool once = of(match_under_views(inst->operand[s]))->open;
             c.packs = !free && !once && layout_packs(inst, lane);
-            c.cost += once ? n / ROUNDS : c.packs ? n * (1 + (double)ir_count(t) / n / GROUP) : (free ? 1 : COPY) * n;
+            c.cost += once      ? n / ROUNDS
+                      : c.packs ? n * (1 + (double)ir_count(t) / n / GROUP)
+                                : (free ? 1 : COPY) * n;
         }
     if (wish && !c.wish)
         c.cost += REORDER * (double)ir_count(t);
@@ -343,9 +366,11 @@ static void follow(layout *l, ir_inst *inst)
     double most = 0, weight;
     ir_ints order, best = {0};
     for (int i = 0; i < inst->noperands; i++)
-        if (inst->operand[i]->type.rank == inst->result[0]->type.rank && order_of(l, inst->operand[i], &order, &weight)) {
+        if (inst->operand[i]->type.rank == inst->result[0]->type.rank &&
+            order_of(l, inst->operand[i], &order, &weight)) {
             weight *= order.n ? 4 : 1;
-            if (weight >= most) { /* of equals the last: of window_put's, the positions, which forward made */
+            /* Of equals the last: of window_put's, the positions, which forward made. */
+            if (weight >= most) {
                 most = weight;
                 best = order;
             }
@@ -359,7 +384,8 @@ static void follow(layout *l, ir_inst *inst)
 /* The dimensions that are left keep their order. */
 static void reduced(layout *l, ir_inst *inst)
 {
-    ir_ints order, one = {1, inst->op == IR_OP_arg_reduce ? &IR_ATTR(inst, arg_reduce)->axis : NULL};
+    ir_ints order,
+        one = {1, inst->op == IR_OP_arg_reduce ? &IR_ATTR(inst, arg_reduce)->axis : NULL};
     const ir_ints *axes = inst->op == IR_OP_reduce ? &IR_ATTR(inst, reduce)->axes : &one;
     double weight;
     int64_t dims[IR_MAX_RANK], new_number[IR_MAX_RANK];
@@ -382,21 +408,26 @@ static void reduced(layout *l, ir_inst *inst)
     }
 }
 
-/* Rows that are not views of what lies otherwise: brought in order first, if there is much of it. */
+/* Rows that are not views of what lies otherwise: brought in order first, if there is much of
+ * it. */
 static void reshaped(layout *l, ir_inst *inst)
 {
     ir_view view;
     ir_value *base = match_under_views(inst->operand[0]);
     ir_ints row_major = {0};
-    if (ir_count(&inst->result[0]->type) < SMALL || !of(base)->settled || !match_view(inst->operand[0], &view) || match_view(inst->result[0], &view))
+    if (ir_count(&inst->result[0]->type) < SMALL || !of(base)->settled ||
+        !match_view(inst->operand[0], &view) || match_view(inst->result[0], &view))
         return;
     inst->operand[0] = reordered(l, inst->operand[0], inst, &row_major);
 }
 
-/* What operand i is inside the body of a scan, if it is the same in each round: the body says in which order it lies. */
+/* What operand i is inside the body of a scan, if it is the same in each round: the body says in
+ * which order it lies. */
 static const ir_value *loop_constant(const ir_inst *inst, int i)
 {
-    return inst->op == IR_OP_scan && i < IR_ATTR(inst, scan)->consts ? IR_ATTR(inst, scan)->body->params.items[i].value : NULL;
+    return inst->op == IR_OP_scan && i < IR_ATTR(inst, scan)->consts
+               ? IR_ATTR(inst, scan)->body->params.items[i].value
+               : NULL;
 }
 
 static void lay_out(ir_func *f, bool inputs_ordered);
@@ -415,11 +446,13 @@ static void branches(const ir_inst *inst)
 static void structured(layout *l, ir_inst *inst)
 {
     ir_ints row_major = {0};
-    bool adapts = inst->op == IR_OP_cond && layout_adapts(IR_ATTR(inst, cond)->then_body) && layout_adapts(IR_ATTR(inst, cond)->else_body);
+    bool adapts = inst->op == IR_OP_cond && layout_adapts(IR_ATTR(inst, cond)->then_body) &&
+                  layout_adapts(IR_ATTR(inst, cond)->else_body);
     for (int i = 0; i < inst->noperands; i++) {
         const ir_value *inside = loop_constant(inst, i);
         const ir_ints *order = inside ? &inside->order : &row_major;
-        bool view = inst->operand[i]->def && ir_is_view(inst->operand[i]->def); /* fusion copies it */
+        /* Fusion copies it. */
+        bool view = inst->operand[i]->def && ir_is_view(inst->operand[i]->def);
         if (adapts && i && !view)
             continue;
         if (inst->operand[i]->order.n || order->n)
@@ -445,7 +478,8 @@ static void visit(layout *l, ir_inst *inst)
     case IR_OP_reshape:
         reshaped(l, inst);
         return;
-    case IR_OP_transpose: case IR_OP_slice: case IR_OP_broadcast: case IR_OP_reverse: case IR_OP_iota: case IR_OP_random_bits:
+    case IR_OP_transpose: case IR_OP_slice: case IR_OP_broadcast: case IR_OP_reverse:
+    case IR_OP_iota: case IR_OP_random_bits:
         return;
     case IR_OP_constant:
         of(inst->result[0])->settled = !ir_is_immediate(inst->result[0]);

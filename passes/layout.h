@@ -18,16 +18,20 @@ int layout_lanes(const ir_inst *contraction, layout_lane *lane);
 /* With such lanes the kernel packs the operand that moves along them. */
 bool layout_packs(const ir_inst *contraction, const layout_lane *lane);
 
-/* Convolutions do not pad their operand: a `pad` before them does. Spread it they do, where their windows move by one. */
+/* Convolutions do not pad their operand: a `pad` before them does. Spread it they do, where their
+ * windows move by one. */
 void layout_pad_convolutions(ir_func *f);
-/* Reductions of much to few are done in two steps, so that threads share them; the same steps for any number of threads. */
+/* Reductions of much to few are done in two steps, so that threads share them; the same steps for
+ * any number of threads. */
 void layout_split_reductions(ir_func *f);
-/* A concat of many operands becomes one of concats, which fusion may part: code is written for each operand. */
+/* A concat of many operands becomes one of concats, which fusion may part: code is written for each
+ * operand. */
 void layout_cut_concats(ir_func *f);
 /* Decides the orders of parameters and of what follows them, once for a module. */
 void layout_states(ir_module *m);
 
-/* v is a parameter of a function that only scans name, all of which give it as a constant: what the first gives. Else NULL. */
+/* v is a parameter of a function that only scans name, all of which give it as a constant: what the
+ * first gives. Else NULL. */
 ir_value *layout_loop_operand(const ir_value *v);
 
 /* f is a branch of one cond and nothing else: it is laid out when the cond is. */

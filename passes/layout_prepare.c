@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Before values get their orders: what the kernels cannot do or do badly is written as other instructions, and the module's
- * states get theirs. */
+ * Before values get their orders: what the kernels cannot do or do badly is written as other
+ * instructions, and the module's states get theirs. */
 #include "passes/layout.h"
 
 enum { PIECES = 64, LONG = 32768, FEW = 1024, PARTS = 16, ROWS = 16, MOST_PHASES = 16 };
@@ -12,7 +12,8 @@ int layout_lanes(const ir_inst *inst, layout_lane *lane)
     int n = 0;
     if (inst->op == IR_OP_dot_general) {
         const struct ir_attrs_dot_general *at = IR_ATTR(inst, dot_general);
-        const ir_ints batch[2] = {at->lhs_batch, at->rhs_batch}, contract[2] = {at->lhs_contract, at->rhs_contract};
+        const ir_ints batch[2] = {at->lhs_batch, at->rhs_batch},
+                      contract[2] = {at->lhs_contract, at->rhs_contract};
         for (; n < batch[0].n; n++)
             lane[n] = (layout_lane){n, {(int)batch[0].v[n], (int)batch[1].v[n]}};
         for (int s = 0; s < 2; s++)
@@ -30,8 +31,11 @@ int layout_lanes(const ir_inst *inst, layout_lane *lane)
         return n;
     }
     const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
-    int64_t groups = at->feature_groups > 1 ? at->feature_groups : at->batch_groups, features = inst->result[0]->type.dim[at->out.v[1]];
-    int moves = groups == 1 || groups != features ? -1 : (int)at->lhs.v[at->feature_groups > 1 ? 1 : 0]; /* a group has one feature */
+    int64_t groups = at->feature_groups > 1 ? at->feature_groups : at->batch_groups,
+            features = inst->result[0]->type.dim[at->out.v[1]];
+    /* a group has one feature */
+    int moves =
+        groups == 1 || groups != features ? -1 : (int)at->lhs.v[at->feature_groups > 1 ? 1 : 0];
     lane[n++] = (layout_lane){(int)at->out.v[1], {moves, (int)at->rhs.v[0]}};
     lane[n++] = (layout_lane){(int)at->out.v[0], {(int)at->lhs.v[0], -1}};
     for (int i = 0; i < at->stride.n; i++)
@@ -52,7 +56,8 @@ bool layout_packs(const ir_inst *inst, const layout_lane *lane)
         int64_t features = out->dim[at->out.v[1]];
         if (at->feature_groups > 1 || at->batch_groups > 1 || !rows)
             return false;
-        return ir_contracts_in_blocks(vector ? rows / features : features, ir_count(&inst->operand[1]->type) / features, lanes);
+        return ir_contracts_in_blocks(vector ? rows / features : features,
+                                      ir_count(&inst->operand[1]->type) / features, lanes);
     }
     layout_lane all[2 * IR_MAX_RANK];
     for (int i = 0, n = layout_lanes(inst, all); i < n && rows; i++)
@@ -68,14 +73,16 @@ bool layout_packs(const ir_inst *inst, const layout_lane *lane)
 typedef IR_LIST(ir_inst *) inst_list;
 
 /* A pad of x as in attrs, one that is there already if it can be: x's aux lists those. */
-static ir_value *padded(ir_builder *b, ir_arena *scratch, ir_value *x, const int64_t *low, const int64_t *high, const int64_t *interior)
+static ir_value *padded(ir_builder *b, ir_arena *scratch, ir_value *x, const int64_t *low,
+                        const int64_t *high, const int64_t *interior)
 {
     inst_list *pads = x->aux = x->aux ? x->aux : ir_new(scratch, inst_list);
     for (int i = 0; i < pads->count; i++) {
         const ir_inst *p = pads->items[i];
         bool same = true;
         for (int d = 0; same && d < x->type.rank; d++)
-            same = IR_ATTR(p, pad)->low.v[d] == low[d] && IR_ATTR(p, pad)->high.v[d] == high[d] && IR_ATTR(p, pad)->interior.v[d] == interior[d];
+            same = IR_ATTR(p, pad)->low.v[d] == low[d] && IR_ATTR(p, pad)->high.v[d] == high[d] &&
+                   IR_ATTR(p, pad)->interior.v[d] == interior[d];
         if (same)
             return p->result[0];
     }
@@ -90,7 +97,8 @@ typedef struct padding {
     int64_t low, high, interior;
 } padding;
 
-/* Kernels spread a convolution's operand by themselves where the windows move by one: then only what lies outside is padded. */
+/* Kernels spread a convolution's operand by themselves where the windows move by one: then only
+ * what lies outside is padded. */
 static padding padding_of(const ir_inst *inst, int spatial, bool spreads)
 {
     const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
@@ -98,7 +106,8 @@ static padding padding_of(const ir_inst *inst, int spatial, bool spreads)
             n = inst->operand[0]->type.dim[at->lhs.v[2 + spatial]];
     if (d == 1 || !spreads)
         return (padding){low, high, d - 1};
-    int64_t last = (n - 1) * d + high; /* that a window covers, counted from the operand's first element */
+    /* That a window covers, counted from the operand's first element. */
+    int64_t last = (n - 1) * d + high;
     padding p = {low > 0 ? low / d : 0, last / d - (n - 1), 0};
     p.high = last < 0 || p.high < 0 ? 0 : p.high;
     return p;
@@ -128,8 +137,8 @@ void layout_pad_convolutions(ir_func *f)
         if (inst->op != IR_OP_convolution)
             continue;
         const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
-        int64_t low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0}, interior[IR_MAX_RANK] = {0}, new_low[IR_MAX_RANK], new_high[IR_MAX_RANK],
-                spread[IR_MAX_RANK];
+        int64_t low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0}, interior[IR_MAX_RANK] = {0},
+                new_low[IR_MAX_RANK], new_high[IR_MAX_RANK], spread[IR_MAX_RANK];
         bool any = false, by_kernel = spreads(inst);
         for (int i = 0; i < at->low.n; i++) {
             padding p = padding_of(inst, i, by_kernel);
@@ -166,9 +175,11 @@ void layout_cut_concats(ir_func *f)
         ir_builder b = ir_builder_before(inst);
         while (inst->noperands > PIECES) {
             int n = 0;
-            ir_value **part = ir_array(f->module->arena, ir_value *, (inst->noperands + PIECES - 1) / PIECES);
+            ir_value **part =
+                ir_array(f->module->arena, ir_value *, (inst->noperands + PIECES - 1) / PIECES);
             for (int i = 0; i < inst->noperands; i += PIECES)
-                part[n++] = ir_concat(&b, inst->operand + i, inst->noperands - i < PIECES ? inst->noperands - i : PIECES,
+                part[n++] = ir_concat(&b, inst->operand + i,
+                                      inst->noperands - i < PIECES ? inst->noperands - i : PIECES,
                                       (int)IR_ATTR(inst, concat)->axis);
             inst->operand = part;
             inst->noperands = n;
@@ -185,8 +196,10 @@ static int64_t parts_of(const ir_inst *inst, int *axis)
     const ir_type *from = &inst->operand[0]->type;
     const ir_ints *axes = &IR_ATTR(inst, reduce)->axes;
     int64_t n = ir_count(from), out = ir_count(&inst->result[0]->type), most = 0;
-    bool rows = axes->n == 0 || axes->v[0] == from->rank - axes->n; /* the last dimensions: one row after the other */
-    if (n <= LONG || out >= FEW || (rows && out >= ROWS) || from->dtype == IR_F16 || from->dtype == IR_BF16)
+    /* The last dimensions: one row after the other. */
+    bool rows = axes->n == 0 || axes->v[0] == from->rank - axes->n;
+    if (n <= LONG || out >= FEW || (rows && out >= ROWS) || from->dtype == IR_F16 ||
+        from->dtype == IR_BF16)
         return 0;
     for (int i = 0; i < axes->n; i++)
         for (int64_t p = PARTS; p > most && (i == 0 || most < PARTS / 2); p--)
@@ -227,7 +240,8 @@ void layout_split_reductions(ir_func *f)
             second -= axes->v[i] < axis;
         }
         ir_builder b = ir_builder_before(inst);
-        ir_value *x = ir_reduce(&b, IR_ATTR(inst, reduce)->combine, ir_reshape(&b, inst->operand[0], n, shape), axes->n, first);
+        ir_value *x = ir_reduce(&b, IR_ATTR(inst, reduce)->combine,
+                                ir_reshape(&b, inst->operand[0], n, shape), axes->n, first);
         x = ir_reduce(&b, IR_ATTR(inst, reduce)->combine, x, 1, &second);
         ir_built(&b);
         x->name = inst->result[0]->name;
@@ -268,7 +282,8 @@ ir_value *layout_loop_operand(const ir_value *v)
     if (v->def || f->entry)
         return NULL;
     for (int i = 0; i < f->callers.count; i++)
-        if (f->callers.items[i]->op != IR_OP_scan || v->index >= IR_ATTR(f->callers.items[i], scan)->consts)
+        if (f->callers.items[i]->op != IR_OP_scan ||
+            v->index >= IR_ATTR(f->callers.items[i], scan)->consts)
             return NULL;
     return f->callers.count ? f->callers.items[0]->operand[v->index] : NULL;
 }
@@ -278,8 +293,8 @@ bool layout_adapts(const ir_func *f)
     return !f->entry && f->callers.count == 1 && f->callers.items[0]->op == IR_OP_cond;
 }
 
-/* v is a state's parameter, seen through transposes and reshapes of extent 1 only, or as a constant of a loop: dim[i] is its dimension
- * that v's dimension i is, -1: one of extent 1. */
+/* v is a state's parameter, seen through transposes and reshapes of extent 1 only, or as a constant
+ * of a loop: dim[i] is its dimension that v's dimension i is, -1: one of extent 1. */
 static ir_state *state_under(const ir_value *v, int64_t *dim)
 {
     int rank = v->type.rank;
@@ -290,8 +305,10 @@ static ir_state *state_under(const ir_value *v, int64_t *dim)
         if (v->def && v->def->op == IR_OP_transpose) {
             for (int i = 0; i < v->type.rank; i++)
                 inner[i] = IR_ATTR(v->def, transpose)->perm.v[i];
-        } else if (v->def && v->def->op == IR_OP_reshape && match_unit_reshape(&v->def->operand[0]->type, &v->type)) {
-            for (int i = 0; i < v->type.rank; i++) { /* dimensions of extent 1 do not matter: any will do */
+        } else if (v->def && v->def->op == IR_OP_reshape &&
+                   match_unit_reshape(&v->def->operand[0]->type, &v->type)) {
+            /* Dimensions of extent 1 do not matter: any will do. */
+            for (int i = 0; i < v->type.rank; i++) {
                 while (v->type.dim[i] != 1 && v->def->operand[0]->type.dim[next] == 1)
                     next++;
                 inner[i] = v->type.dim[i] == 1 ? -1 : next++;
@@ -310,8 +327,8 @@ static ir_state *state_under(const ir_value *v, int64_t *dim)
     return v->def ? NULL : v->func->params.items[v->index].state;
 }
 
-/* The order in which operand s of a contraction would best lie when the vectors run along its own free dimension: batch
- * dimensions, contracted ones, free ones. */
+/* The order in which operand s of a contraction would best lie when the vectors run along its own
+ * free dimension: batch dimensions, contracted ones, free ones. */
 static int wanted_dims(const ir_inst *inst, int s, int64_t *dims)
 {
     int n = 0;
@@ -324,7 +341,8 @@ static int wanted_dims(const ir_inst *inst, int s, int64_t *dims)
         return s == 1;
     }
     const struct ir_attrs_dot_general *at = IR_ATTR(inst, dot_general);
-    const ir_ints *batch = s ? &at->rhs_batch : &at->lhs_batch, *contract = s ? &at->rhs_contract : &at->lhs_contract;
+    const ir_ints *batch = s ? &at->rhs_batch : &at->lhs_batch,
+                  *contract = s ? &at->rhs_contract : &at->lhs_contract;
     bool used[IR_MAX_RANK] = {false};
     for (int i = 0; i < batch->n; i++)
         used[dims[n++] = batch->v[i]] = true;
@@ -343,14 +361,17 @@ static void keep_tables(ir_module *m)
     for (int i = 0; i < m->funcs.count; i++)
         IR_FOR (inst, m->funcs.items[i]) {
             int64_t dim[IR_MAX_RANK];
-            ir_state *s = inst->op == IR_OP_gather || inst->op == IR_OP_scatter ? state_under(inst->operand[0], dim) : NULL;
+            ir_state *s = inst->op == IR_OP_gather || inst->op == IR_OP_scatter
+                              ? state_under(inst->operand[0], dim)
+                              : NULL;
             if (s)
                 s->ordered = true;
         }
 }
 
 /* All dimensions of the state in the order wished for: those of extent 1 first. */
-static void complete(const ir_state *state, int rank, const int64_t *dim, const int64_t *wish, int64_t *order)
+static void complete(const ir_state *state, int rank, const int64_t *dim, const int64_t *wish,
+                     int64_t *order)
 {
     int n = 0;
     for (int d = 0; d < state->type.rank; d++)

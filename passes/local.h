@@ -16,7 +16,8 @@ static inline ir_inst *match(const ir_value *v, ir_op op)
     return v->def && v->def->op == op ? v->def : NULL;
 }
 
-/* True when all elements of v are one number known now: a constant of one element or a splat, repeated or reshaped. */
+/* True when all elements of v are one number known now: a constant of one element or a splat,
+ * repeated or reshaped. */
 bool match_splat(const ir_value *v, ir_literal **literal);
 /* The same as a number: false if it is not one, or not exact in double. */
 bool match_number(const ir_value *v, double *number);
@@ -32,10 +33,12 @@ bool match_view(ir_value *v, ir_view *out);
 bool match_contraction(const ir_inst *inst);
 /* Loops and branches: scan, cond and while_loop, whose functions are run and not inlined. */
 bool match_structured(const ir_inst *inst);
-/* Inside k, v is read at another index than the root's own, on some path: one with an instruction that is not elementwise.
- * *stamp: 0 at first, when the aux of all values must be NULL, then left alone. */
+/* Inside k, v is read at another index than the root's own, on some path: one with an instruction
+ * that is not elementwise. *stamp: 0 at first, when the aux of all values must be NULL, then left
+ * alone. */
 bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp);
-/* For which results each value is computed, by its number: bits as those of ir_kernel.wanted, added to what is there. */
+/* For which results each value is computed, by its number: bits as those of ir_kernel.wanted, added
+ * to what is there. */
 void match_wanted(const ir_func *f, uint64_t *wanted);
 
 /* ---- Windows (rewrite_reduce.c) ---- */
@@ -46,21 +49,25 @@ ir_value *window_along(ir_builder *b, const ir_inst *inst, ir_value *x, int d);
 /* ---- The parts of a pipeline that train_build runs itself ---- */
 
 pass_run pass_inline, pass_fold, pass_simplify, pass_cse, pass_dce;
-/* cse that also merges a backward instruction into an identical forward one: only before a partition. */
+/* cse that also merges a backward instruction into an identical forward one: only before a
+ * partition. */
 void cse_across(ir_func *f);
 
 /* ---- partition.c ---- */
 
-/* A joint function fresh from autodiff, folded and simplified; forward and backward may share what is the same. */
+/* A joint function fresh from autodiff, folded and simplified; forward and backward may share what
+ * is the same. */
 void partition_clean(ir_func *joint);
-/* In a joint function, gives backward copies of the forward instructions that it computes again; afterwards the phases say
- * who computes what, and nothing may merge across them. gone[i] (gone may be NULL): parameter i is not there any more when
- * backward runs. */
+/* In a joint function, gives backward copies of the forward instructions that it computes again;
+ * afterwards the phases say who computes what, and nothing may merge across them. gone[i] (gone may
+ * be NULL): parameter i is not there any more when backward runs. */
 void partition_recompute(ir_func *joint, const bool *gone);
-/* After that: the values that forward leaves for backward, each once, in the order in which backward first reads them; how
- * many. saved has room for as many values as joint has. Results of role IR_GRADIENT and updates of IR_GRAD states count as read. */
+/* After that: the values that forward leaves for backward, each once, in the order in which
+ * backward first reads them; how many. saved has room for as many values as joint has. Results of
+ * role IR_GRADIENT and updates of IR_GRAD states count as read. */
 int partition_saved(ir_func *joint, ir_arena *arena, ir_value **saved);
-/* "wish:", or the first of "wish_2:", … that no state's name begins with: model files name states as they like. */
+/* "wish:", or the first of "wish_2:", … that no state's name begins with: model files name states
+ * as they like. */
 const char *state_prefix(ir_module *m, const char *wish);
 
 #endif

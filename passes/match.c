@@ -78,7 +78,8 @@ bool match_view(ir_value *v, ir_view *out)
 
 bool match_contraction(const ir_inst *inst)
 {
-    return (inst->op == IR_OP_dot_general || inst->op == IR_OP_convolution) && ir_is_float(inst->result[0]->type.dtype);
+    return (inst->op == IR_OP_dot_general || inst->op == IR_OP_convolution) &&
+           ir_is_float(inst->result[0]->type.dtype);
 }
 
 bool match_structured(const ir_inst *inst)
@@ -86,13 +87,16 @@ bool match_structured(const ir_inst *inst)
     return inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
 }
 
-/* A value's aux says that this walk has been there; the lowest bit, that it came along a path that moves. */
-static bool walk_moved(const ir_kernel *k, ir_value *from, const ir_value *v, bool moved, uintptr_t stamp)
+/* A value's aux says that this walk has been there; the lowest bit, that it came along a path that
+ * moves. */
+static bool walk_moved(const ir_kernel *k, ir_value *from, const ir_value *v, bool moved,
+                       uintptr_t stamp)
 {
     uintptr_t seen = (uintptr_t)from->aux;
     if (from == v)
         return moved;
-    if (!from->def || (from->kernel && from->kernel != k) || seen == 2 * stamp + 1 || seen == 2 * stamp + moved)
+    if (!from->def || (from->kernel && from->kernel != k) || seen == 2 * stamp + 1 ||
+        seen == 2 * stamp + moved)
         return false;
     from->aux = (void *)(2 * stamp + moved); /* NOLINT: a number is what is kept */
     bool here = moved || !ir_has_trait(from->def, IR_ELEMENTWISE);
@@ -107,7 +111,8 @@ bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp)
     ++*stamp;
     for (int i = 0; i < k->roots.count; i++) {
         ir_value *root = k->roots.items[i];
-        bool pieces = k->kind == IR_KERNEL_MAP && ir_in_pieces(root); /* each is emitted at the index */
+        /* Each is emitted at the index. */
+        bool pieces = k->kind == IR_KERNEL_MAP && ir_in_pieces(root);
         for (int p = 0; p < (pieces ? root->def->noperands : 1); p++)
             if (walk_moved(k, pieces ? root->def->operand[p] : root, v, false, *stamp))
                 return true;

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The table of optimizers, and their rules in torch's formulas. A rule is elementwise in the parameter: what is the same for
- * all elements it computes once, at rank 0. */
+ * The table of optimizers, and their rules in torch's formulas. A rule is elementwise in the
+ * parameter: what is the same for all elements it computes once, at rank 0. */
 #include "passes/optimizers.h"
 
 #include <string.h>
 
-#define OPTIMIZER(name, hypers, slots, doc)                                                                                       \
-    static optimizer_rule optimizer_##name;                                                                                       \
-    static const char *const hypers_of_##name[] = {hypers "grad_scale", "clip_norm", NULL}, *const slots_of_##name[] = {slots NULL};
+#define OPTIMIZER(name, hypers, slots, doc)                                                 \
+    static optimizer_rule optimizer_##name;                                                 \
+    static const char *const hypers_of_##name[] = {hypers "grad_scale", "clip_norm", NULL}, \
+                             *const slots_of_##name[] = {slots NULL};
 #define H(name, value) #name,
 #define S(name) #name,
 #include "passes/optimizers.def"
@@ -20,7 +21,8 @@
 #include "passes/optimizers.def"
 
 const train_optimizer optimizers[] = {
-#define OPTIMIZER(name_, hypers, slots, doc_) {#name_, doc_, hypers_of_##name_, slots_of_##name_, presets_of_##name_, optimizer_##name_},
+#define OPTIMIZER(name_, hypers, slots, doc_) \
+    {#name_, doc_, hypers_of_##name_, slots_of_##name_, presets_of_##name_, optimizer_##name_},
 #include "passes/optimizers.def"
     {0}};
 
@@ -82,7 +84,8 @@ static ir_value *rest(optimizer_update *u, ir_value *x)
     return ir_sub(u->b, number(u, 1), x);
 }
 
-/* 1 - beta^t, exact to the last bits also where beta is near 1: through log1p and expm1, not a power. */
+/* 1 - beta^t, exact to the last bits also where beta is near 1: through log1p and expm1, not a
+ * power. */
 static ir_value *bias_correction(optimizer_update *u, ir_value *beta)
 {
     ir_value *log = ir_log1p(u->b, ir_sub(u->b, beta, number(u, 1)));
@@ -128,7 +131,8 @@ static ir_value *optimizer_sgd(optimizer_update *u)
 static ir_value *optimizer_momentum(optimizer_update *u)
 {
     enum { LR, MOMENTUM, DECAY };
-    u->slot[0] = ir_add(u->b, scale(u, u->slot[0], u->hyper[MOMENTUM]), decayed(u, u->hyper[DECAY]));
+    u->slot[0] =
+        ir_add(u->b, scale(u, u->slot[0], u->hyper[MOMENTUM]), decayed(u, u->hyper[DECAY]));
     return descend(u, u->p, u->hyper[LR], u->slot[0]);
 }
 
@@ -137,7 +141,8 @@ static ir_value *optimizer_nesterov(optimizer_update *u)
     enum { LR, MOMENTUM, DECAY };
     ir_value *g = decayed(u, u->hyper[DECAY]);
     u->slot[0] = ir_add(u->b, scale(u, u->slot[0], u->hyper[MOMENTUM]), g);
-    return descend(u, u->p, u->hyper[LR], ir_add(u->b, g, scale(u, u->slot[0], u->hyper[MOMENTUM])));
+    return descend(u, u->p, u->hyper[LR],
+                   ir_add(u->b, g, scale(u, u->slot[0], u->hyper[MOMENTUM])));
 }
 
 enum { ADAM_LR, ADAM_BETA1, ADAM_BETA2, ADAM_EPS, ADAM_DECAY };
@@ -167,7 +172,8 @@ static ir_value *optimizer_adamax(optimizer_update *u)
 {
     ir_value *g = decayed(u, u->hyper[ADAM_DECAY]);
     u->slot[0] = average(u, u->hyper[ADAM_BETA1], u->slot[0], g);
-    u->slot[1] = ir_max(u->b, scale(u, u->slot[1], u->hyper[ADAM_BETA2]), plus(u, ir_abs(u->b, g), u->hyper[ADAM_EPS]));
+    u->slot[1] = ir_max(u->b, scale(u, u->slot[1], u->hyper[ADAM_BETA2]),
+                        plus(u, ir_abs(u->b, g), u->hyper[ADAM_EPS]));
     ir_value *rate = ir_div(u->b, u->hyper[ADAM_LR], bias_correction(u, u->hyper[ADAM_BETA1]));
     return descend(u, u->p, rate, ir_div(u->b, u->slot[0], u->slot[1]));
 }
@@ -176,9 +182,11 @@ static ir_value *optimizer_adagrad(optimizer_update *u)
 {
     enum { LR, LR_DECAY, DECAY, EPS };
     ir_value *g = decayed(u, u->hyper[DECAY]), *before = ir_sub(u->b, u->t, number(u, 1));
-    ir_value *rate = ir_div(u->b, u->hyper[LR], ir_add(u->b, number(u, 1), ir_mul(u->b, before, u->hyper[LR_DECAY])));
+    ir_value *rate = ir_div(u->b, u->hyper[LR],
+                            ir_add(u->b, number(u, 1), ir_mul(u->b, before, u->hyper[LR_DECAY])));
     u->slot[0] = ir_add(u->b, u->slot[0], square(u, g));
-    return descend(u, u->p, rate, ir_div(u->b, g, plus(u, ir_sqrt(u->b, u->slot[0]), u->hyper[EPS])));
+    return descend(u, u->p, rate,
+                   ir_div(u->b, g, plus(u, ir_sqrt(u->b, u->slot[0]), u->hyper[EPS])));
 }
 
 static ir_value *optimizer_adadelta(optimizer_update *u)
@@ -186,7 +194,8 @@ static ir_value *optimizer_adadelta(optimizer_update *u)
     enum { LR, RHO, EPS, DECAY };
     ir_value *g = decayed(u, u->hyper[DECAY]);
     u->slot[0] = average(u, u->hyper[RHO], u->slot[0], square(u, g));
-    ir_value *to = ir_sqrt(u->b, plus(u, u->slot[1], u->hyper[EPS])), *from = ir_sqrt(u->b, plus(u, u->slot[0], u->hyper[EPS]));
+    ir_value *to = ir_sqrt(u->b, plus(u, u->slot[1], u->hyper[EPS])),
+             *from = ir_sqrt(u->b, plus(u, u->slot[0], u->hyper[EPS]));
     ir_value *delta = ir_mul(u->b, ir_div(u->b, to, from), g);
     u->slot[1] = average(u, u->hyper[RHO], u->slot[1], square(u, delta));
     return descend(u, u->p, u->hyper[LR], delta);
@@ -197,5 +206,6 @@ static ir_value *optimizer_rmsprop(optimizer_update *u)
     enum { LR, ALPHA, EPS, DECAY };
     ir_value *g = decayed(u, u->hyper[DECAY]);
     u->slot[0] = average(u, u->hyper[ALPHA], u->slot[0], square(u, g));
-    return descend(u, u->p, u->hyper[LR], ir_div(u->b, g, plus(u, ir_sqrt(u->b, u->slot[0]), u->hyper[EPS])));
+    return descend(u, u->p, u->hyper[LR],
+                   ir_div(u->b, g, plus(u, ir_sqrt(u->b, u->slot[0]), u->hyper[EPS])));
 }

@@ -9,7 +9,8 @@
 
 enum { OPTIMIZER_HYPERS = 8, OPTIMIZER_SLOTS = 2 };
 
-/* One parameter's update. All values are of type `type`: the parameter's, f32 in place of 16-bit floats. */
+/* One parameter's update. All values are of type `type`: the parameter's, f32 in place of 16-bit
+ * floats. */
 typedef struct optimizer_update {
     ir_builder *b;
     ir_type type;

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What forward saves and what backward computes again, as a minimum cut (Jain et al., "Checkmate", and the partitioner of
- * PyTorch's AOTAutograd pose it so).
+ * What forward saves and what backward computes again, as a minimum cut (Jain et al., "Checkmate",
+ * and the partitioner of PyTorch's AOTAutograd pose it so).
  *
- * Nodes are the forward values that backward depends on through instructions that may be computed again: elementwise ones and
- * plain moves, which vanish in the kernel of their user. A value that backward reads must be on backward's side; one whose
- * instruction may not be computed again (contractions, convolutions, reductions, windows, indexing, random bits, loops) is on
- * forward's side, and so is a state that forward itself changes. Inputs, other states, and constants are read again for
- * nothing. Cutting a value costs its bytes, twice them where forward would not write it to memory anyway. Of equally cheap
- * cuts the one nearest to backward is taken: least is computed twice.
+ * Nodes are the forward values that backward depends on through instructions that may be computed
+ * again: elementwise ones and plain moves, which vanish in the kernel of their user. A value that
+ * backward reads must be on backward's side; one whose instruction may not be computed again
+ * (contractions, convolutions, reductions, windows, indexing, random bits, loops) is on forward's
+ * side, and so is a state that forward itself changes. Inputs, other states, and constants are read
+ * again for nothing. Cutting a value costs its bytes, twice them where forward would not write it
+ * to memory anyway. Of equally cheap cuts the one nearest to backward is taken: least is computed
+ * twice.
  *
- * A contraction in backward reads its operands from memory, so computing one again would cost a pass over memory that saving
- * it does not: such operands are saved where an elementwise instruction made them.
+ * A contraction in backward reads its operands from memory, so computing one again would cost a
+ * pass over memory that saving it does not: such operands are saved where an elementwise
+ * instruction made them.
  *
- * The decision is first made real in the joint function: what is computed again gets copies of phase backward, so that
- * afterwards backward reads exactly the saved values. `step` uses that form whole; train_partition then splits it. */
+ * The decision is first made real in the joint function: what is computed again gets copies of
+ * phase backward, so that afterwards backward reads exactly the saved values. `step` uses that form
+ * whole; train_partition then splits it. */
 #include "passes/flow.h"
 #include "passes/local.h"
 
@@ -28,8 +32,9 @@ typedef struct cut {
     ir_value **value; /* by id */
     int nvalues;
     int *level;       /* by id: contractions and reductions on the longest way to it */
-    bool *need, *keep, *written, *changed; /* by id: read by backward; not to be computed again; in memory anyway; not there
-                                              any more when backward runs */
+    /* By id: read by backward; not to be computed again; in memory anyway; not there any more when
+     * backward runs. */
+    bool *need, *keep, *written, *changed;
     bool *again;      /* the decision: computed again */
 } cut;
 
@@ -57,13 +62,19 @@ static bool backward_result(const ir_port *p)
 static bool plain(const ir_inst *inst)
 {
     switch (inst->op) {
-    case IR_OP_reshape: case IR_OP_broadcast: case IR_OP_transpose: case IR_OP_slice: case IR_OP_constant: case IR_OP_iota: return true;
+    case IR_OP_reshape:
+    case IR_OP_broadcast:
+    case IR_OP_transpose:
+    case IR_OP_slice:
+    case IR_OP_constant:
+    case IR_OP_iota: return true;
     case IR_OP_copy: return false;
     default: return ir_has_trait(inst, IR_ELEMENTWISE);
     }
 }
 
-/* A reduction over the last dimensions shares a kernel with the elementwise instructions around it. */
+/* A reduction over the last dimensions shares a kernel with the elementwise instructions around
+ * it. */
 static bool row_reduce(const ir_inst *inst)
 {
     if (inst->op != IR_OP_reduce)
@@ -75,11 +86,13 @@ static bool row_reduce(const ir_inst *inst)
 /* Reads its operands from memory, whatever computed them. */
 static bool reads_memory(const ir_inst *inst)
 {
-    return !plain(inst) && inst->op != IR_OP_reduce && inst->op != IR_OP_arg_reduce && inst->op != IR_OP_pad && inst->op != IR_OP_concat;
+    return !plain(inst) && inst->op != IR_OP_reduce && inst->op != IR_OP_arg_reduce &&
+           inst->op != IR_OP_pad && inst->op != IR_OP_concat;
 }
 
-/* max(x, 0), select(x > 0, x, 0) and select(x <= 0, 0, x) are above 0 where x is: backward asks the result, which is saved for
- * the next layer more often than x. The first and last keep NaN, so they also answer x <= 0. */
+/* max(x, 0), select(x > 0, x, 0) and select(x <= 0, 0, x) are above 0 where x is: backward asks the
+ * result, which is saved for the next layer more often than x. The first and last keep NaN, so they
+ * also answer x <= 0. */
 static void ask_results(ir_func *f)
 {
     ir_arena *scratch = ir_arena_new(f->module->ctx);
@@ -90,12 +103,15 @@ static void ask_results(ir_func *f)
             continue;
         ir_value *x = NULL;
         if (inst->op == IR_OP_max)
-            x = match_is(inst->operand[1], 0) ? inst->operand[0] : match_is(inst->operand[0], 0) ? inst->operand[1] : NULL;
+            x = match_is(inst->operand[1], 0)   ? inst->operand[0]
+                : match_is(inst->operand[0], 0) ? inst->operand[1]
+                                                : NULL;
         else if (inst->op == IR_OP_select && match(inst->operand[0], IR_OP_compare)) {
             const ir_inst *c = inst->operand[0]->def;
             int above = IR_ATTR(c, compare)->relation == IR_GT ? 1 : 2; /* the operand that is x */
-            if ((above == 1 || IR_ATTR(c, compare)->relation == IR_LE) && c->operand[0] == inst->operand[above] &&
-                match_is(inst->operand[3 - above], 0) && match_is(c->operand[1], 0))
+            if ((above == 1 || IR_ATTR(c, compare)->relation == IR_LE) &&
+                c->operand[0] == inst->operand[above] && match_is(inst->operand[3 - above], 0) &&
+                match_is(c->operand[1], 0))
                 x = c->operand[0];
         }
         if (x && !result[x->id])
@@ -106,10 +122,12 @@ static void ask_results(ir_func *f)
         for (int i = 0; user->phase != IR_FORWARD && i < user->noperands; i++) {
             ir_inst *c = match(user->operand[i], IR_OP_compare);
             ir_relation relation = c ? IR_ATTR(c, compare)->relation : IR_EQ;
-            if (!c || c->phase != IR_FORWARD || (relation != IR_GT && relation != IR_LE) || !match_is(c->operand[1], 0))
+            if (!c || c->phase != IR_FORWARD || (relation != IR_GT && relation != IR_LE) ||
+                !match_is(c->operand[1], 0))
                 continue;
             ir_value *y = result[c->operand[0]->id], **known = &asked[c->result[0]->id];
-            if (y && relation == IR_LE && y->def->op == IR_OP_select && IR_ATTR(y->def->operand[0]->def, compare)->relation == IR_GT)
+            if (y && relation == IR_LE && y->def->op == IR_OP_select &&
+                IR_ATTR(y->def->operand[0]->def, compare)->relation == IR_GT)
                 continue;
             if (y && !*known) {
                 ir_builder b = ir_builder_new(f);
@@ -128,7 +146,8 @@ static void ask_results(ir_func *f)
 static ir_value *base(ir_value *v)
 {
     while (v->def && v->def->phase == IR_FORWARD && v->def->noperands &&
-           (v->def->op == IR_OP_reshape || v->def->op == IR_OP_transpose || v->def->op == IR_OP_slice || v->def->op == IR_OP_broadcast))
+           (v->def->op == IR_OP_reshape || v->def->op == IR_OP_transpose ||
+            v->def->op == IR_OP_slice || v->def->op == IR_OP_broadcast))
         v = v->def->operand[0];
     return v;
 }
@@ -136,12 +155,14 @@ static ir_value *base(ir_value *v)
 /* By parameter: whether it is a state that forward updates, or `gone`. */
 static bool *changed_params(ir_func *f, ir_arena *arena, int n, const bool *gone)
 {
-    bool *of_state = ir_array(arena, bool, f->module->states.count), *changed = ir_array(arena, bool, n);
+    bool *of_state = ir_array(arena, bool, f->module->states.count),
+         *changed = ir_array(arena, bool, n);
     for (int i = 0; i < f->results.count; i++)
         if (f->results.items[i].bind == IR_STATE && !backward_result(&f->results.items[i]))
             of_state[f->results.items[i].state->index] = true;
     for (int i = 0; i < f->params.count; i++)
-        changed[i] = (gone && gone[i]) || (f->params.items[i].bind == IR_STATE && of_state[f->params.items[i].state->index]);
+        changed[i] = (gone && gone[i]) || (f->params.items[i].bind == IR_STATE &&
+                                           of_state[f->params.items[i].state->index]);
     return changed;
 }
 
@@ -217,7 +238,8 @@ static void decide(cut *c)
     }
     if (flow_cut(g, source, sink, side))
         for (int i = 0; i < c->nvalues; i++)
-            c->again[i] = wanted[i] && c->value[i]->def && (is_free(c, c->value[i]) || (may_repeat(c, c->value[i]) && side[2 * i]));
+            c->again[i] = wanted[i] && c->value[i]->def &&
+                          (is_free(c, c->value[i]) || (may_repeat(c, c->value[i]) && side[2 * i]));
     else /* too long: save what is read */
         for (int i = 0; i < c->nvalues; i++)
             c->again[i] = wanted[i] && c->value[i]->def && is_free(c, c->value[i]);
@@ -346,7 +368,8 @@ static void drop_params(ir_func *f, bool inputs)
     int n = 0;
     for (int i = 0; i < f->params.count; i++) {
         ir_port p = f->params.items[i];
-        bool keep = p.value->id || (p.bind == IR_INPUT && (inputs ? p.role == IR_DATA : p.role == IR_GRADIENT));
+        bool keep = p.value->id ||
+                    (p.bind == IR_INPUT && (inputs ? p.role == IR_DATA : p.role == IR_GRADIENT));
         if (!keep)
             continue;
         p.value->index = n;
@@ -372,7 +395,8 @@ static void keep_results(ir_func *f, bool backward)
 const char *state_prefix(ir_module *m, const char *wish)
 {
     for (int k = 1;; k++) {
-        const char *prefix = k == 1 ? ir_format(m->arena, "%s:", wish) : ir_format(m->arena, "%s_%d:", wish, k);
+        const char *prefix =
+            k == 1 ? ir_format(m->arena, "%s:", wish) : ir_format(m->arena, "%s_%d:", wish, k);
         bool taken = false;
         for (int i = 0; i < m->states.count && !taken; i++)
             taken = !strncmp(m->states.items[i]->name, prefix, strlen(prefix));
@@ -400,7 +424,8 @@ static void read_saved(ir_func *f, ir_value *const *saved, ir_state *const *stat
             f->results.items[i].value = f->results.items[i].value->aux;
 }
 
-void train_partition(ir_module *m, const ir_func *joint_, const char *forward_name, const char *backward_name)
+void train_partition(ir_module *m, const ir_func *joint_, const char *forward_name,
+                     const char *backward_name)
 {
     ir_func *joint = (ir_func *)joint_;
     partition_recompute(joint, NULL);
@@ -413,12 +438,14 @@ void train_partition(ir_module *m, const ir_func *joint_, const char *forward_na
     const char *prefix = state_prefix(m, "saved");
     ir_state **state = ir_array(scratch, ir_state *, nsaved);
     for (int i = 0; i < nsaved; i++) {
-        state[i] = ir_state_new(m, ir_format(m->arena, "%s%d", prefix, i), IR_SAVED, &saved[i]->type);
+        state[i] =
+            ir_state_new(m, ir_format(m->arena, "%s%d", prefix, i), IR_SAVED, &saved[i]->type);
         state[i]->why = saved[i]->name;
         ir_add_update(forward, state[i], saved[i]->aux);
     }
     IR_FOR (inst, joint)
-        inst->aux = inst->nresults ? ((ir_value *)inst->result[0]->aux)->def : NULL; /* its copy in forward */
+        /* Its copy in forward. */
+        inst->aux = inst->nresults ? ((ir_value *)inst->result[0]->aux)->def : NULL;
     ir_func *backward = ir_clone(joint, backward_name);
     IR_FOR (inst, backward)
         if (inst->primal && inst->primal->func == joint)

@@ -11,7 +11,13 @@
 
 const pass_info passes[] = {
 #define PASS(name_, function, prepare_, needs_, sets_, breaks_, doc_) \
-    {.name = #name_, .doc = doc_, .run = function, .prepare = prepare_, .needs = needs_, .sets = sets_, .breaks = breaks_},
+    {.name = #name_,                                                  \
+     .doc = doc_,                                                     \
+     .run = function,                                                 \
+     .prepare = prepare_,                                             \
+     .needs = needs_,                                                 \
+     .sets = sets_,                                                   \
+     .breaks = breaks_},
 #include "passes/passes.def"
     {0}};
 
@@ -23,8 +29,8 @@ const pass_info *pass_by_name(const char *name)
     return NULL;
 }
 
-/* Marks by their id the functions that f names and then f, each once, and appends them to the order (NULL: none is wanted). Modules have
- * no recursion, and nesting has a limit. */
+/* Marks by their id the functions that f names and then f, each once, and appends them to the order
+ * (NULL: none is wanted). Modules have no recursion, and nesting has a limit. */
 static void after_callees(ir_func *f, ir_func **order, int *n)
 {
     if (f->id)

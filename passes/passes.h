@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Graph IR to graph IR. Passes that work on one function are rows of passes.def; autodiff and what builds the training
- * functions take more than a function, and stand below. */
+ * Graph IR to graph IR. Passes that work on one function are rows of passes.def; autodiff and what
+ * builds the training functions take more than a function, and stand below. */
 #ifndef GRADC_PASSES_PASSES_H
 #define GRADC_PASSES_PASSES_H
 
 #include "ir/ir.h"
 
-/* ---- The table (passes.c) ------------------------------------------------------------------------------------------ */
+/* ---- The table (passes.c) ---- */
 
 typedef void pass_run(ir_func *f);
 
-enum { PASS_LAID_OUT = 1, PASS_FUSED = 2, PASS_PLANNED = 4 }; /* properties of a module's functions: ir_module.props */
+/* Properties of a module's functions: ir_module.props. */
+enum { PASS_LAID_OUT = 1, PASS_FUSED = 2, PASS_PLANNED = 4 };
 
 typedef struct pass_info {
     const char *name, *doc;
     pass_run *run;
-    void (*prepare)(ir_module *m); /* NULL, or what is decided for the whole module before it runs on the functions */
+    /* NULL, or what is decided for the whole module before it runs on the functions. */
+    void (*prepare)(ir_module *m);
     int needs, sets; /* properties that must hold before, and that hold after */
     int breaks;      /* properties that do not hold any more after it */
 } pass_info;
@@ -26,18 +28,20 @@ const pass_info *pass_by_name(const char *name);
 
 /* Called after every pass of a pipeline. */
 typedef void pass_watch(void *user, const pass_info *pass, const ir_module *m);
-/* Runs one pass on all functions of the module, called ones before their callers, then the verifier if `verify`. Before it the callers
- * of each function are listed; a pass that makes or removes instructions that name functions does not read them after that. BUG when
- * m->props lacks what the pass needs: who lets a user choose passes asks first. */
+/* Runs one pass on all functions of the module, called ones before their callers, then the verifier
+ * if `verify`. Before it the callers of each function are listed; a pass that makes or removes
+ * instructions that name functions does not read them after that. BUG when m->props lacks what the
+ * pass needs: who lets a user choose passes asks first. */
 void pass_run_one(ir_module *m, const pass_info *pass, bool verify);
 /* Drops the functions that none with named ports or states reaches; pass_run_one ends with it. */
 void pass_drop_functions(ir_module *m);
 
-/* ---- Autodiff (autodiff.c, vjp*.c) ---------------------------------------------------------------------------------- */
+/* ---- Autodiff (autodiff.c, vjp*.c) ---- */
 
 typedef struct ad_request {
     int loss;                /* result of f whose cotangent is 1, or -1 */
-    const int *cotangents;   /* results of f that get a cotangent input (role IR_GRADIENT, the output's name) */
+    /* Results of f that get a cotangent input (role IR_GRADIENT, the output's name). */
+    const int *cotangents;
     int ncotangents;
     ir_state *const *states; /* gradients wanted: of states (parameters) … */
     int nstates;
@@ -45,24 +49,29 @@ typedef struct ad_request {
     int ninputs;
 } ad_request;
 
-/* A new function: f (inlined, phase forward) and its gradients (phase backward). Parameters: f's, then the cotangent inputs;
- * results: f's, then one output of role IR_GRADIENT for each state and input asked for, in that order (zeros where nothing
- * flows). A loss with a cotangent input too gets the input's cotangent and not 1. NULL, with diagnostics at the forward
- * instruction's loc, where a rule is missing ("no derivative rule for `while_loop`"). */
+/* A new function: f (inlined, phase forward) and its gradients (phase backward). Parameters: f's,
+ * then the cotangent inputs; results: f's, then one output of role IR_GRADIENT for each state and
+ * input asked for, in that order (zeros where nothing flows). A loss with a cotangent input too
+ * gets the input's cotangent and not 1. NULL, with diagnostics at the forward instruction's loc,
+ * where a rule is missing ("no derivative rule for `while_loop`"). */
 ir_func *ad_joint(ir_module *m, const ir_func *f, const ad_request *request, const char *name);
 
-/* A rule: given the cotangents of inst's results (NULL: zero), writes those of its operands (NULL: zero, preset) through b.
- * want[i] says whether operand i's is used; leaving others NULL saves work. */
-typedef void ad_rule(ir_builder *b, const ir_inst *inst, ir_value *const *ct, ir_value **out, const bool *want);
+/* A rule: given the cotangents of inst's results (NULL: zero), writes those of its operands (NULL:
+ * zero, preset) through b. want[i] says whether operand i's is used; leaving others NULL saves
+ * work. */
+typedef void ad_rule(ir_builder *b, const ir_inst *inst, ir_value *const *ct, ir_value **out,
+                     const bool *want);
 extern ad_rule *const ad_rules[IR_OPS]; /* NULL: missing */
 /* True when the gradient of op is zero by nature (`none` in the table). */
 bool ad_is_zero(ir_op op);
 
-/* ---- Training functions (train.c, partition.c, optimizers.def) ------------------------------------------------------ */
+/* ---- Training functions (train.c, partition.c, optimizers.def) ---- */
 
 typedef struct train_optimizer train_optimizer; /* a row of optimizers.def */
-const train_optimizer *train_optimizer_by_name(const char *name); /* NULL if there is none; `none` is no optimizer: NULL */
-const char *train_optimizer_list(ir_arena *arena);                /* "sgd, momentum, …" for messages */
+/* NULL if there is none; `none` is no optimizer: NULL. */
+const train_optimizer *train_optimizer_by_name(const char *name);
+/* "sgd, momentum, …" for messages */
+const char *train_optimizer_list(ir_arena *arena);
 int train_hyper_count(const train_optimizer *o);
 const char *train_hyper_name(const train_optimizer *o, int i); /* lr, …, grad_scale, clip_norm */
 double train_hyper_default(const train_optimizer *o, int i);
@@ -77,23 +86,26 @@ typedef struct train_options {
     bool step, split;     /* build `step`; build `forward_train`, `backward` and `update` */
 } train_options;
 
-/* From the function `train` (or `forward` if there is none), whose ->loss is set (or -1), adds entries
- *   forward_train  inputs -> outputs, statistics, what backward needs as updates of IR_SAVED states
- *   backward       cotangents, inputs, saved -> updates of IR_GRAD states (old + new), gradients of the wrt inputs
- *   update         IR_GRAD states, hyper-parameters -> parameters, slots, counters
- *   step           inputs, hyper-parameters -> outputs, statistics, parameters, slots, counters; gradients never stored
+/* From the function `train` (or `forward` if there is none), whose ->loss is set (or -1), adds
+ *   entries forward_train  inputs -> outputs, statistics, what backward needs as updates of
+ *   IR_SAVED states backward       cotangents, inputs, saved -> updates of IR_GRAD states (old +
+ *   new), gradients of the wrt inputs update         IR_GRAD states, hyper-parameters ->
+ *   parameters, slots, counters step           inputs, hyper-parameters -> outputs, statistics,
+ *   parameters, slots, counters; gradients never stored
  * and the states they need, and removes `train`. False, with diagnostics, if a rule is missing. */
 bool train_build(ir_module *m, const train_options *options);
 /* Cuts a joint function at the phase boundary; see partition.c. */
-void train_partition(ir_module *m, const ir_func *joint, const char *forward_name, const char *backward_name);
+void train_partition(ir_module *m, const ir_func *joint, const char *forward_name,
+                     const char *backward_name);
 
 /* All f32 of the module (states, constants, functions) in f64. */
 void pass_widen(ir_module *m);
 
-/* ---- Memory plan (plan.c) ------------------------------------------------------------------------------------------- */
+/* ---- Memory plan (plan.c) ---- */
 
 enum { PLAN_ALIGN = 64 };
-/* BUG when two live values of a planned function overlap, or a state is written before its last reader. */
+/* BUG when two live values of a planned function overlap, or a state is written before its last
+ * reader. */
 void plan_verify(const ir_func *f);
 
 #endif

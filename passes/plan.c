@@ -3,11 +3,12 @@
  *
  * Orders a function's kernels, cuts them into phases and gives every written value its place.
  *
- * A kernel comes after those whose roots it reads, and the writer of a state after all that read the old value (if that makes
- * a circle, a copy at the end does the writing). A kernel joins the current phase unless it depends on one in it. Values
- * live from the phase that writes them to the last that reads them; those that never live together share scratch, found
- * largest first at the lowest free offset. A root takes the storage of an operand that dies in the same kernel when it reads
- * it only at its own index.
+ * A kernel comes after those whose roots it reads, and the writer of a state after all that read
+ * the old value (if that makes a circle, a copy at the end does the writing). A kernel joins the
+ * current phase unless it depends on one in it. Values live from the phase that writes them to the
+ * last that reads them; those that never live together share scratch, found largest first at the
+ * lowest free offset. A root takes the storage of an operand that dies in the same kernel when it
+ * reads it only at its own index.
  *
  * Needs: fuse. Functions called by loops and branches are planned before their callers. */
 #include "passes/local.h"
@@ -34,8 +35,10 @@ typedef struct planning {
     ir_arena *scratch;
     uint64_t *wanted;      /* by value id */
     int values;
-    int *port;             /* by value id, after the kernels are ordered: 1 + the result that it is, or 0 */
-    int *readers;          /* by value id, after lifetimes: how many kernels read it in the last phase that does */
+    /* By value id, after the kernels are ordered: 1 + the result that it is, or 0. */
+    int *port;
+    /* By value id, after lifetimes: how many kernels read it in the last phase that does. */
+    int *readers;
     ir_value **state_param; /* by state index: the parameter that it is, or NULL */
     IR_LIST(span *) spans;
     span **span_of;        /* by value id */
@@ -55,7 +58,8 @@ static void find_wanted(planning *p)
         if (k->kind == IR_KERNEL_CHECK)
             k->wanted = p->wanted[k->core->result[0]->id];
     }
-    /* Roots that share a kernel are computed together: what one reads is needed when the other is wanted. */
+    /* Roots that share a kernel are computed together: what one reads is needed when the other is
+     * wanted. */
     for (bool changed = true; changed;) {
         changed = false;
         for (int i = p->s->kernels.count - 1; i >= 0; i--) {
@@ -112,7 +116,8 @@ static bool reads(const ir_kernel *k, const ir_value *v)
 
 static bool reads_only_in_place(const ir_kernel *k, const ir_value *v, uintptr_t *stamp)
 {
-    return (k->kind == IR_KERNEL_MAP || k->kind == IR_KERNEL_CONTRACTION) && !match_reads_moved(k, v, stamp);
+    return (k->kind == IR_KERNEL_MAP || k->kind == IR_KERNEL_CONTRACTION) &&
+           !match_reads_moved(k, v, stamp);
 }
 
 static void clear_aux(const ir_func *f)
@@ -124,8 +129,10 @@ static void clear_aux(const ir_func *f)
             inst->result[i]->aux = NULL;
 }
 
-/* A kernel that writes `root` (bound to the state of parameter `old`) and reads it must read each element before it writes it. */
-static bool may_write_over(const ir_kernel *k, const ir_value *root, const ir_value *old, uintptr_t *stamp)
+/* A kernel that writes `root` (bound to the state of parameter `old`) and reads it must read each
+ * element before it writes it. */
+static bool may_write_over(const ir_kernel *k, const ir_value *root, const ir_value *old,
+                           uintptr_t *stamp)
 {
     return !reads(k, old) || (ir_same_storage(root, old) && reads_only_in_place(k, old, stamp));
 }
@@ -156,8 +163,8 @@ static int heap_take(heap *h)
     return top;
 }
 
-/* What waits for node i of the graph does so no more; what waits for nothing then is ready. Node n, which stands for the checks, is passed
- * through at once. */
+/* What waits for node i of the graph does so no more; what waits for nothing then is ready. Node n,
+ * which stands for the checks, is passed through at once. */
 static void release(const edge_list *edges, int i, int n, int *waits, heap *ready)
 {
     for (int j = 0; j < edges[i].to.count; j++) {
@@ -171,8 +178,8 @@ static void release(const edge_list *edges, int i, int n, int *waits, heap *read
     }
 }
 
-/* Ready kernels run in program order. Edges: from kernel i to those that must come later; kernel n: all that may fail. Returns how many
- * could be ordered. */
+/* Ready kernels run in program order. Edges: from kernel i to those that must come later; kernel n:
+ * all that may fail. Returns how many could be ordered. */
 static int sort_kernels(planning *p, const edge_list *edges, ir_kernel **out)
 {
     int n = p->s->kernels.count, done = 0;
@@ -212,8 +219,8 @@ static edge_list *data_edges(planning *p)
     return edges;
 }
 
-/* Writers of this state come after the index checks, so that a call that fails leaves it as it was. What forward leaves for
- * backward is not asked for after a failure. */
+/* Writers of this state come after the index checks, so that a call that fails leaves it as it was.
+ * What forward leaves for backward is not asked for after a failure. */
 static bool is_kept(const ir_port *result)
 {
     return result->bind == IR_STATE && result->state->kind != IR_SAVED;
@@ -233,7 +240,8 @@ static bool may_fail(const ir_kernel *k)
 static void state_edges(planning *p, edge_list *edges)
 {
     int n = p->s->kernels.count;
-    edge_list *readers = ir_array(p->scratch, edge_list, p->f->params.count + 1); /* kernels, by the parameter that they read */
+    /* Kernels, by the parameter that they read. */
+    edge_list *readers = ir_array(p->scratch, edge_list, p->f->params.count + 1);
     bool fails = false;
     for (int k = 0; k < n; k++) {
         const ir_kernel *other = p->s->kernels.items[k];
@@ -259,7 +267,8 @@ static void state_edges(planning *p, edge_list *edges)
     }
 }
 
-/* The update of result i goes through a copy: its value to scratch first, the state written by a kernel of its own. */
+/* The update of result i goes through a copy: its value to scratch first, the state written by a
+ * kernel of its own. */
 static void detour(planning *p, int i)
 {
     ir_port *r = &p->f->results.items[i];
@@ -278,7 +287,8 @@ static void detour(planning *p, int i)
     IR_PUSH(p->arena, &p->s->kernels, k);
 }
 
-/* Updates that cannot write straight over the state, because the kernel itself still needs it or the order would be a circle. */
+/* Updates that cannot write straight over the state, because the kernel itself still needs it or
+ * the order would be a circle. */
 static void order_kernels(planning *p)
 {
     for (int i = 0; i < p->f->results.count; i++) {
@@ -310,7 +320,8 @@ static void order_kernels(planning *p)
 
 static void cut_phases(planning *p)
 {
-    int phase = 0, *last_reader = ir_array(p->scratch, int, p->f->params.count + 1); /* by parameter: 1 + the phase, so far */
+    /* By parameter: 1 + the phase, so far. */
+    int phase = 0, *last_reader = ir_array(p->scratch, int, p->f->params.count + 1);
     p->s->checked_phase = -1;
     for (int i = 0; i < p->s->kernels.count; i++) {
         ir_kernel *k = p->s->kernels.items[i];
@@ -325,11 +336,15 @@ static void cut_phases(planning *p)
                 continue;
             const ir_value *old = old_of(&p->f->results.items[port], p->state_param);
             least = old && last_reader[old->index] > least ? last_reader[old->index] : least;
-            least = is_kept(&p->f->results.items[port]) && p->s->checked_phase + 1 > least ? p->s->checked_phase + 1 : least;
+            least = is_kept(&p->f->results.items[port]) && p->s->checked_phase + 1 > least
+                        ? p->s->checked_phase + 1
+                        : least;
         }
-        bool alone = k->kind == IR_KERNEL_LOOP || k->kind == IR_KERNEL_BRANCH; /* they have barriers of their own */
+        /* They have barriers of their own. */
+        bool alone = k->kind == IR_KERNEL_LOOP || k->kind == IR_KERNEL_BRANCH;
         bool after_alone = i > 0 && p->s->kernels.items[i - 1]->phase == phase &&
-                           (p->s->kernels.items[i - 1]->kind == IR_KERNEL_LOOP || p->s->kernels.items[i - 1]->kind == IR_KERNEL_BRANCH);
+                           (p->s->kernels.items[i - 1]->kind == IR_KERNEL_LOOP ||
+                            p->s->kernels.items[i - 1]->kind == IR_KERNEL_BRANCH);
         if (i > 0 && (least > phase || alone || after_alone))
             phase++;
         k->phase = phase;
@@ -381,7 +396,8 @@ static void lifetimes(planning *p)
     }
 }
 
-/* The one whose storage it is in the end; what is passed on the way leads there at once from then on. */
+/* The one whose storage it is in the end; what is passed on the way leads there at once from then
+ * on. */
 static span *host_of(span *s)
 {
     span *root = s;
@@ -406,9 +422,11 @@ static void in_place(planning *p)
             for (int o = 0; s && !s->host && o < k->reads.count && o < 64; o++) {
                 ir_value *from = k->reads.items[o];
                 span *t = p->span_of[from->id];
-                if (!t || used[o] || t->last != k->phase || t->first == k->phase || ir_bytes(&from->type) != ir_bytes(&v->type) ||
-                    ir_dtypes[from->type.dtype].bytes != ir_dtypes[v->type.dtype].bytes || !ir_same_storage(v, from) ||
-                    host_of(t)->last != t->last || p->readers[from->id] != 1 || !reads_only_in_place(k, from, &p->stamp))
+                if (!t || used[o] || t->last != k->phase || t->first == k->phase ||
+                    ir_bytes(&from->type) != ir_bytes(&v->type) ||
+                    ir_dtypes[from->type.dtype].bytes != ir_dtypes[v->type.dtype].bytes ||
+                    !ir_same_storage(v, from) || host_of(t)->last != t->last ||
+                    p->readers[from->id] != 1 || !reads_only_in_place(k, from, &p->stamp))
                     continue;
                 used[o] = true;
                 s->host = t;
@@ -435,10 +453,13 @@ static void kernel_scratch(planning *p)
         new_span(p, k->phase, k->phase, inner)->place = &k->scratch_at;
         if (k->kind == IR_KERNEL_BRANCH)
             continue;
-        int carries = k->core->op == IR_OP_scan ? (int)IR_ATTR(k->core, scan)->carries : k->core->nresults;
-        k->spare = ir_array(p->arena, int64_t, carries + 1); /* the last is the flag that says go on, twice for a scan */
+        int carries =
+            k->core->op == IR_OP_scan ? (int)IR_ATTR(k->core, scan)->carries : k->core->nresults;
+        /* The last is the flag that says go on, twice for a scan. */
+        k->spare = ir_array(p->arena, int64_t, carries + 1);
         for (int c = 0; c <= carries; c++)
-            new_span(p, k->phase, k->phase, c < carries ? ir_bytes(&k->core->result[c]->type) : 2)->place = &k->spare[c];
+            new_span(p, k->phase, k->phase, c < carries ? ir_bytes(&k->core->result[c]->type) : 2)
+                ->place = &k->spare[c];
     }
 }
 
@@ -459,7 +480,8 @@ static int lower_first(const void *x, const void *y)
 static void assign(planning *p)
 {
     int n = 0, placed = 0;
-    span **all = ir_array(p->scratch, span *, p->spans.count + 1), **lie = ir_array(p->scratch, span *, p->spans.count + 1);
+    span **all = ir_array(p->scratch, span *, p->spans.count + 1),
+         **lie = ir_array(p->scratch, span *, p->spans.count + 1);
     for (int i = 0; i < p->spans.count; i++)
         if (!p->spans.items[i]->host)
             all[n++] = p->spans.items[i];
@@ -467,7 +489,8 @@ static void assign(planning *p)
     for (int i = 0; i < n; i++) {
         span *s = all[i];
         int64_t at = 0, end;
-        for (int j = 0; j < placed; j++) { /* by offset: the first gap among those that live with it */
+        /* By offset: the first gap among those that live with it. */
+        for (int j = 0; j < placed; j++) {
             if (lie[j]->last < s->first || lie[j]->first > s->last)
                 continue;
             if (lie[j]->offset - at >= s->bytes)
@@ -509,10 +532,12 @@ static double work_of(const ir_kernel *k)
         double each = 1;
         if (k->core->op == IR_OP_dot_general)
             for (int i = 0; i < IR_ATTR(k->core, dot_general)->lhs_contract.n; i++)
-                each *= (double)k->core->operand[0]->type.dim[IR_ATTR(k->core, dot_general)->lhs_contract.v[i]];
+                each *= (double)k->core->operand[0]
+                            ->type.dim[IR_ATTR(k->core, dot_general)->lhs_contract.v[i]];
         else
             each = (double)ir_count(&k->core->operand[1]->type) /
-                   (double)(k->core->operand[1]->type.dim[IR_ATTR(k->core, convolution)->rhs.v[0]] + 1);
+                   (double)(k->core->operand[1]->type.dim[IR_ATTR(k->core, convolution)->rhs.v[0]] +
+                            1);
         w += 2 * each * (double)ir_count(&k->core->result[0]->type);
     }
     if (k->kind == IR_KERNEL_LOOP) {
@@ -526,7 +551,10 @@ static double work_of(const ir_kernel *k)
 
 void pass_plan(ir_func *f)
 {
-    planning p = {.f = f, .s = f->schedule, .arena = f->module->arena, .scratch = ir_arena_new(f->module->ctx)};
+    planning p = {.f = f,
+                  .s = f->schedule,
+                  .arena = f->module->arena,
+                  .scratch = ir_arena_new(f->module->ctx)};
     if (!p.s)
         BUG("@%s has no kernels", f->name);
     clear_aux(f);
@@ -551,15 +579,16 @@ void pass_plan(ir_func *f)
 
 /* ---- Proof ---- */
 
-/* What lies where in scratch, kernel after kernel: a tree over the pieces between all places where a value begins or ends. Node 1 is all,
- * 2i and 2i + 1 are the halves of node i. */
+/* What lies where in scratch, kernel after kernel: a tree over the pieces between all places where
+ * a value begins or ends. Node 1 is all, 2i and 2i + 1 are the halves of node i. */
 typedef struct ground {
     const ir_func *f;
     const int *last;        /* by value id: the last phase that needs it */
     uintptr_t stamp;
     int64_t *edge;          /* where pieces begin, ascending; then where the last ends */
     int pieces;
-    const ir_value **owner; /* by node: what was written last to all of it; NULL: it differs, or nothing was */
+    /* By node: what was written last to all of it; NULL: it differs, or nothing was. */
+    const ir_value **owner;
     int *latest;            /* by node: the last phase that needs something in it, or -1 */
 } ground;
 
@@ -599,15 +628,16 @@ static ground ground_new(const ir_func *f, ir_arena *scratch, const int *last)
     return g;
 }
 
-/* v is written where x lay: nobody needs x any more, or the kernel that writes v reads each element of x before. */
+/* v is written where x lay: nobody needs x any more, or the kernel that writes v reads each element
+ * of x before. */
 static void verify_over(ground *g, const ir_value *x, const ir_value *v)
 {
     int last = g->last[x->id], phase = v->kernel->phase;
-    if (last < phase || (last == phase && x->kernel->phase < phase && x->offset == v->offset && reads(v->kernel, x) &&
-                         reads_only_in_place(v->kernel, x, &g->stamp)))
+    if (last < phase || (last == phase && x->kernel->phase < phase && x->offset == v->offset &&
+                         reads(v->kernel, x) && reads_only_in_place(v->kernel, x, &g->stamp)))
         return;
-    BUG("@%s: two values share scratch while both are needed (phases %d-%d and %d-%d)", g->f->name, x->kernel->phase, last, phase,
-        g->last[v->id]);
+    BUG("@%s: two values share scratch while both are needed (phases %d-%d and %d-%d)", g->f->name,
+        x->kernel->phase, last, phase, g->last[v->id]);
 }
 
 /* v is written to its part of a node, the pieces from `from` to `to`. */
@@ -658,7 +688,8 @@ static void verify_states(const ir_func *f, ir_arena *scratch, const int *last)
         const ir_port *r = &f->results.items[i];
         const ir_value *old = old_of(r, param);
         if (old && last[old->id] > r->value->kernel->phase)
-            BUG("@%s: state `%s` is written before it is read for the last time", f->name, r->state->name);
+            BUG("@%s: state `%s` is written before it is read for the last time", f->name,
+                r->state->name);
         if (is_kept(r) && r->value->kernel->phase <= f->schedule->checked_phase && f->entry)
             BUG("@%s: state `%s` is written before the last check", f->name, r->state->name);
     }

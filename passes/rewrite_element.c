@@ -19,7 +19,8 @@ static ir_value *negated(const ir_value *v)
 static bool power_of_two(double c)
 {
     int e;
-    return isfinite(c) && c != 0 && fabs(frexp(c, &e)) == 0.5 && e > -12 && e < 14; /* f16's range, so 1/c is normal in all types */
+    /* f16's range, so 1/c is normal in all types */
+    return isfinite(c) && c != 0 && fabs(frexp(c, &e)) == 0.5 && e > -12 && e < 14;
 }
 
 RULE(rw_add_zero)
@@ -85,7 +86,8 @@ RULE(rw_mul_mul)
     for (int side = 0; side < 2; side++) {
         ir_inst *inner = match(inst->operand[side], IR_OP_mul);
         double c, d;
-        if (!inner || inner->result[0]->id > 1 || !ir_is_float(X->type.dtype) || !match_number(inst->operand[!side], &d))
+        if (!inner || inner->result[0]->id > 1 || !ir_is_float(X->type.dtype) ||
+            !match_number(inst->operand[!side], &d))
             continue;
         for (int i = 0; i < 2; i++)
             if (match_number(inner->operand[!i], &c) && (power_of_two(c) || power_of_two(d)))
@@ -101,7 +103,8 @@ RULE(rw_div_number)
         return false;
     if (c == 1)
         return give(out, X);
-    return ir_is_float(X->type.dtype) && power_of_two(c) && give(out, ir_mul(b, X, ir_splat(b, &X->type, 1 / c)));
+    return ir_is_float(X->type.dtype) && power_of_two(c) &&
+           give(out, ir_mul(b, X, ir_splat(b, &X->type, 1 / c)));
 }
 
 RULE(rw_neg)
@@ -177,14 +180,16 @@ RULE(rw_or)
 /* Not of an order is the opposite one only where no NaN is; eq and ne are opposites always. */
 RULE(rw_not)
 {
-    static const ir_relation opposite[] = {[IR_EQ] = IR_NE, [IR_NE] = IR_EQ, [IR_LT] = IR_GE, [IR_LE] = IR_GT, [IR_GT] = IR_LE, [IR_GE] = IR_LT};
+    static const ir_relation opposite[] = {[IR_EQ] = IR_NE, [IR_NE] = IR_EQ, [IR_LT] = IR_GE,
+                                           [IR_LE] = IR_GT, [IR_GT] = IR_LE, [IR_GE] = IR_LT};
     ir_inst *n = match(X, IR_OP_not), *c = match(X, IR_OP_compare);
     if (n)
         return give(out, n->operand[0]);
     if (!c || X->id > 1)
         return false;
     ir_relation r = IR_ATTR(c, compare)->relation;
-    return (r <= IR_NE || !ir_is_float(c->operand[0]->type.dtype)) && give(out, ir_compare(b, opposite[r], c->operand[0], c->operand[1]));
+    return (r <= IR_NE || !ir_is_float(c->operand[0]->type.dtype)) &&
+           give(out, ir_compare(b, opposite[r], c->operand[0], c->operand[1]));
 }
 
 RULE(rw_select)
@@ -200,10 +205,12 @@ RULE(rw_select)
         return give(out, ir_select(b, n->operand[0], no, yes));
     ir_inst *y = match(yes, IR_OP_select), *z = match(no, IR_OP_select);
     if ((y && y->operand[0] == X) || (z && z->operand[0] == X))
-        return give(out, ir_select(b, X, y && y->operand[0] == X ? y->operand[1] : yes, z && z->operand[0] == X ? z->operand[2] : no));
+        return give(out, ir_select(b, X, y && y->operand[0] == X ? y->operand[1] : yes,
+                                   z && z->operand[0] == X ? z->operand[2] : no));
     if (yes->type.dtype == IR_BOOL && match_is(yes, 1) && match_is(no, 0))
         return give(out, X);
-    return yes->type.dtype == IR_BOOL && match_is(yes, 0) && match_is(no, 1) && give(out, ir_unary(b, IR_OP_not, X));
+    return yes->type.dtype == IR_BOOL && match_is(yes, 0) && match_is(no, 1) &&
+           give(out, ir_unary(b, IR_OP_not, X));
 }
 
 /* Every value of `from` is one of `to`. */
@@ -216,11 +223,12 @@ static bool widens(ir_dtype from, ir_dtype to)
         return z->bytes > a->bytes;
     if (z->class == IR_CLASS_F)
         return to == IR_F64 ? a->bytes <= 4 : to == IR_F32 && a->bytes <= 2;
-    return (a->class & IR_CLASS_I) && (z->class & IR_CLASS_I) && z->bytes > a->bytes && (a->class == IR_CLASS_U || z->class == IR_CLASS_S);
+    return (a->class & IR_CLASS_I) && (z->class & IR_CLASS_I) && z->bytes > a->bytes &&
+           (a->class == IR_CLASS_U || z->class == IR_CLASS_S);
 }
 
-/* Through a type that holds every value of the first, the result is as from the first: if that is no float to integer, which
- * saturates where integers wrap. */
+/* Through a type that holds every value of the first, the result is as from the first: if that is
+ * no float to integer, which saturates where integers wrap. */
 RULE(rw_convert)
 {
     ir_dtype to = IR_ATTR(inst, convert)->to;
@@ -230,11 +238,13 @@ RULE(rw_convert)
     if (!first)
         return false;
     ir_dtype from = first->operand[0]->type.dtype, middle = X->type.dtype;
-    bool saturates = ir_is_float(middle) && ir_is_int(to) && !ir_is_float(from) && ir_dtypes[from].class != IR_CLASS_B;
+    bool saturates = ir_is_float(middle) && ir_is_int(to) && !ir_is_float(from) &&
+                     ir_dtypes[from].class != IR_CLASS_B;
     return widens(from, middle) && !saturates && give(out, ir_convert(b, first->operand[0], to));
 }
 
-/* An elementwise instruction whose operands all repeat values of one smaller shape in one way, or are splats. */
+/* An elementwise instruction whose operands all repeat values of one smaller shape in one way, or
+ * are splats. */
 RULE(rw_sink_broadcast)
 {
     ir_inst *first = NULL;
@@ -247,14 +257,16 @@ RULE(rw_sink_broadcast)
         number[i] = NULL;
         if (match_splat(inst->operand[i], &number[i]))
             continue;
-        if (!r || (first && (!ir_attrs_eq(IR_OP_broadcast, r->attrs, first->attrs) || !ir_shape_eq(&r->operand[0]->type, &first->operand[0]->type))))
+        if (!r || (first && (!ir_attrs_eq(IR_OP_broadcast, r->attrs, first->attrs) ||
+                             !ir_shape_eq(&r->operand[0]->type, &first->operand[0]->type))))
             return false;
         first = r;
     }
     if (!first || ir_count(&first->operand[0]->type) >= ir_count(&first->result[0]->type))
         return false;
     for (int i = 0; i < inst->noperands; i++) {
-        operand[i] = match(inst->operand[i], IR_OP_broadcast) ? inst->operand[i]->def->operand[0] : NULL;
+        operand[i] =
+            match(inst->operand[i], IR_OP_broadcast) ? inst->operand[i]->def->operand[0] : NULL;
         if (!number[i])
             continue;
         ir_type scalar = ir_scalar_type(number[i]->type.dtype), *small = &first->operand[0]->type;
@@ -263,5 +275,6 @@ RULE(rw_sink_broadcast)
         operand[i] = ir_broadcast(b, ir_constant(b, one), small->rank, small->dim, NULL);
     }
     const ir_ints shape = IR_ATTR(first, broadcast)->shape, dims = IR_ATTR(first, broadcast)->dims;
-    return give(out, ir_broadcast(b, ir_build1(b, inst->op, operand, inst->noperands, inst->attrs), shape.n, shape.v, dims.v));
+    return give(out, ir_broadcast(b, ir_build1(b, inst->op, operand, inst->noperands, inst->attrs),
+                                  shape.n, shape.v, dims.v));
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Rewrites of instructions that name functions. A body may have several users, so it is never changed: a rewrite makes a
- * new one. */
+ * Rewrites of instructions that name functions. A body may have several users, so it is never
+ * changed: a rewrite makes a new one. */
 #include "passes/rewrite.h"
 
 #include <string.h>
@@ -99,7 +99,8 @@ RULE(rw_cond_operands)
     mark_reads(a->then_body);
     mark_reads(a->else_body);
     for (int i = 0; i + 1 < inst->noperands; i++) {
-        keep[i] = a->then_body->params.items[i].value->id || a->else_body->params.items[i].value->id;
+        keep[i] =
+            a->then_body->params.items[i].value->id || a->else_body->params.items[i].value->id;
         less |= !keep[i];
         if (keep[i])
             operand[n++] = inst->operand[1 + i];
@@ -107,7 +108,8 @@ RULE(rw_cond_operands)
     ir_inst *cond = NULL;
     if (less)
         cond = ir_build(b, IR_OP_cond, operand, n,
-                        &(ir_attrs){.cond = {.then_body = some_params(a->then_body, keep), .else_body = some_params(a->else_body, keep)}});
+                        &(ir_attrs){.cond = {.then_body = some_params(a->then_body, keep),
+                                             .else_body = some_params(a->else_body, keep)}});
     for (int i = 0; i < inst->nresults && cond; i++)
         out[i] = cond->result[i];
     ir_arena_free(scratch);
@@ -128,7 +130,8 @@ RULE(rw_cond)
     for (int i = 0; i < inst->nresults; i++)
         n += keep[i] = !unused(inst, i);
     if (n && n < inst->nresults) {
-        ir_attrs attrs = {.cond = {.then_body = some_results(a->then_body, keep), .else_body = some_results(a->else_body, keep)}};
+        ir_attrs attrs = {.cond = {.then_body = some_results(a->then_body, keep),
+                                   .else_body = some_results(a->else_body, keep)}};
         ir_inst *less = ir_build(b, IR_OP_cond, inst->operand, inst->noperands, &attrs);
         for (int i = 0, k = 0; i < inst->nresults && less; i++)
             out[i] = keep[i] ? less->result[k++] : NULL;
@@ -160,7 +163,8 @@ static ir_value *known(ir_builder *b, const ir_value *v)
     return ir_broadcast(b, ir_constant(b, one), v->type.rank, v->type.dim, NULL);
 }
 
-/* f with the constants in place of its first n parameters that operand[] gives as such; the parameters stay. NULL: it reads none. */
+/* f with the constants in place of its first n parameters that operand[] gives as such; the
+ * parameters stay. NULL: it reads none. */
 static ir_func *with_known(const ir_func *f, ir_value *const *operand, int n, ir_arena *scratch)
 {
     bool any = false;
@@ -171,7 +175,8 @@ static ir_func *with_known(const ir_func *f, ir_value *const *operand, int n, ir
         return NULL;
     ir_func *g = rw_body_like(f);
     ir_builder b = ir_builder_new(g);
-    ir_value **args = ir_array(scratch, ir_value *, f->params.count + 1), **got = ir_array(scratch, ir_value *, f->results.count + 1);
+    ir_value **args = ir_array(scratch, ir_value *, f->params.count + 1),
+             **got = ir_array(scratch, ir_value *, f->results.count + 1);
     for (int i = 0; i < f->params.count; i++) {
         args[i] = ir_add_input(g, NULL, &f->params.items[i].value->type);
         args[i] = i < n && is_known(operand[i]) ? known(&b, operand[i]) : args[i];
@@ -201,7 +206,10 @@ RULE(rw_cond_known)
     ir_func *f = with_known(a->then_body, inst->operand + 1, inst->noperands - 1, scratch),
             *g = with_known(a->else_body, inst->operand + 1, inst->noperands - 1, scratch);
     if (f || g)
-        with_attrs(b, inst, &(ir_attrs){.cond = {.then_body = f ? f : a->then_body, .else_body = g ? g : a->else_body}}, out);
+        with_attrs(b, inst,
+                   &(ir_attrs){.cond = {.then_body = f ? f : a->then_body,
+                                        .else_body = g ? g : a->else_body}},
+                   out);
     ir_arena_free(scratch);
     return f || g;
 }
@@ -237,11 +245,13 @@ RULE(rw_scan_short)
     out[ys] = ir_scalar(b, IR_I64, (double)a->length);
     if (a->length == 0) {
         for (int i = 0; i < ys; i++)
-            out[i] = i < a->carries ? inst->operand[a->consts + i] : ir_splat(b, &inst->result[i]->type, 0);
+            out[i] = i < a->carries ? inst->operand[a->consts + i]
+                                    : ir_splat(b, &inst->result[i]->type, 0);
         return true;
     }
     ir_arena *scratch = ir_arena_new(b->func->module->ctx);
-    ir_value **args = ir_array(scratch, ir_value *, inst->noperands), **got = ir_array(scratch, ir_value *, inst->nresults);
+    ir_value **args = ir_array(scratch, ir_value *, inst->noperands),
+             **got = ir_array(scratch, ir_value *, inst->nresults);
     for (int i = 0; i < inst->noperands; i++)
         args[i] = i < first_x ? inst->operand[i] : unstack(b, inst->operand[i]);
     ir_inline(b, a->body, args, got);
@@ -257,7 +267,8 @@ typedef struct plan {
     char *param, *result; /* one of the above for each of the body's */
 } plan;
 
-/* Which parameters and results of a body matter: those that a used result of the scan needs, through any number of turns. */
+/* Which parameters and results of a body matter: those that a used result of the scan needs,
+ * through any number of turns. */
 static void liveness(const ir_inst *inst, plan *p)
 {
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
@@ -292,7 +303,8 @@ static void liveness(const ir_inst *inst, plan *p)
         if (f->results.items[i].value == f->params.items[a->consts + i].value)
             p->param[a->consts + i] = p->result[i] ? FIXED : DROP, p->result[i] = DROP;
         else
-            p->param[a->consts + i] = p->result[i]; /* a carry without readers inside still carries its result out */
+            /* a carry without readers inside still carries its result out */
+            p->param[a->consts + i] = p->result[i];
 }
 
 /* The body and the scan that the plan leaves. */
@@ -303,12 +315,14 @@ static void rebuild(ir_builder *b, ir_inst *inst, const plan *p, ir_arena *scrat
     ir_attrs attrs = {.scan = *a};
     ir_func *g = rw_body_like(f);
     ir_builder gb = ir_builder_new(g);
-    ir_value **args = ir_array(scratch, ir_value *, f->params.count), **got = ir_array(scratch, ir_value *, f->results.count);
+    ir_value **args = ir_array(scratch, ir_value *, f->params.count),
+             **got = ir_array(scratch, ir_value *, f->results.count);
     ir_value **operand = ir_array(scratch, ir_value *, inst->noperands);
     int n = 0, live = a->live != 0, first_x = (int)(a->consts + a->carries);
     attrs.scan.body = g;
     attrs.scan.consts = attrs.scan.carries = 0;
-    for (int turn = 0; turn < 2; turn++) /* constants with the fixed carries, then the rest in order */
+    /* Constants with the fixed carries, then the rest in order. */
+    for (int turn = 0; turn < 2; turn++)
         for (int i = 0; i < f->params.count; i++) {
             bool constant = i < a->consts || p->param[i] == FIXED;
             if (constant != !turn || p->param[i] == DROP)
@@ -320,7 +334,8 @@ static void rebuild(ir_builder *b, ir_inst *inst, const plan *p, ir_arena *scrat
         }
     for (int i = 0; i < f->params.count; i++)
         if (!args[i])
-            args[i] = ir_splat(&gb, &f->params.items[i].value->type, 0); /* read by nothing that stays */
+            /* Read by nothing that stays. */
+            args[i] = ir_splat(&gb, &f->params.items[i].value->type, 0);
     if (live)
         operand[n++] = inst->operand[inst->noperands - 1];
     ir_inline(&gb, f, args, got);
@@ -333,9 +348,10 @@ static void rebuild(ir_builder *b, ir_inst *inst, const plan *p, ir_arena *scrat
         if (i == inst->nresults - 1)
             out[i] = less->result[k];
         else
-            out[i] = p->result[i] == KEEP                                 ? less->result[k++]
-                     : i < a->carries && p->param[a->consts + i] == FIXED ? inst->operand[a->consts + i]
-                                                                          : NULL;
+            out[i] = p->result[i] == KEEP ? less->result[k++]
+                     : i < a->carries && p->param[a->consts + i] == FIXED
+                         ? inst->operand[a->consts + i]
+                         : NULL;
 }
 
 RULE(rw_scan_unused)
@@ -360,7 +376,8 @@ RULE(rw_scan_unused)
 /* Cheaper computed again in each turn than read from memory. */
 static bool cheap(const ir_inst *k)
 {
-    return k->op == IR_OP_constant || k->op == IR_OP_iota || k->op == IR_OP_broadcast || k->op == IR_OP_reshape;
+    return k->op == IR_OP_constant || k->op == IR_OP_iota || k->op == IR_OP_broadcast ||
+           k->op == IR_OP_reshape;
 }
 
 enum { HOISTED = 64 };
@@ -381,7 +398,8 @@ static void add_root(hoist *h, ir_value *v)
     h->root[h->n++] = v;
 }
 
-/* Marks what depends on constants of the loop only (inst id 1) and lists what of it the rest of the body reads. */
+/* Marks what depends on constants of the loop only (inst id 1) and lists what of it the rest of the
+ * body reads. */
 static void find_invariant(const struct ir_attrs_scan *a, hoist *h)
 {
     const ir_func *f = a->body;
@@ -429,7 +447,8 @@ RULE(rw_scan_invariant)
     ir_attrs attrs = {.scan = *a};
     ir_func *g = attrs.scan.body = rw_body_like(f);
     ir_builder gb = ir_builder_new(g);
-    ir_value **args = ir_array(scratch, ir_value *, f->params.count), **got = ir_array(scratch, ir_value *, f->results.count);
+    ir_value **args = ir_array(scratch, ir_value *, f->params.count),
+             **got = ir_array(scratch, ir_value *, f->results.count);
     ir_value **operand = ir_array(scratch, ir_value *, inst->noperands + h.n), *fresh[HOISTED];
     int n = 0;
     for (int i = 0; i < inst->noperands; i++) {

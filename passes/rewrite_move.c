@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Rewrites of instructions that move elements. The form they work towards: a broadcast's operand has no dimension of extent
- * 1, a reshape stands on what computes, and each kind of move stands at most once in a row. */
+ * Rewrites of instructions that move elements. The form they work towards: a broadcast's operand
+ * has no dimension of extent 1, a reshape stands on what computes, and each kind of move stands at
+ * most once in a row. */
 #include "passes/rewrite.h"
 
 #include <string.h>
@@ -36,7 +37,8 @@ static bool only_units_move(const ir_type *x, ir_ints perm)
     return true;
 }
 
-/* reshape(broadcast(x)) where the reshape only adds or drops dimensions of extent 1: another broadcast. */
+/* reshape(broadcast(x)) where the reshape only adds or drops dimensions of extent 1: another
+ * broadcast. */
 static bool reshape_broadcast(ir_builder *b, ir_inst *inst, ir_value **out)
 {
     ir_inst *r = match(X, IR_OP_broadcast);
@@ -79,7 +81,8 @@ RULE(rw_broadcast)
     int n = 0;
     if (ir_shape_eq(&X->type, R))
         return give(out, X);
-    if (ir_count(&X->type) == ir_count(R) && ir_count(R) && !match(X, IR_OP_constant)) /* a number stays repeated, not reshaped */
+    /* a number stays repeated, not reshaped */
+    if (ir_count(&X->type) == ir_count(R) && ir_count(R) && !match(X, IR_OP_constant))
         return give(out, ir_reshape(b, X, R->rank, R->dim));
     if (inner) {
         const ir_ints first = IR_ATTR(inner, broadcast)->dims;
@@ -92,7 +95,8 @@ RULE(rw_broadcast)
             shape[n] = X->type.dim[i];
             to[n++] = dims.v[i];
         }
-    return n < dims.n && give(out, ir_broadcast(b, ir_reshape(b, X, n, shape), R->rank, R->dim, to));
+    return n < dims.n &&
+           give(out, ir_broadcast(b, ir_reshape(b, X, n, shape), R->rank, R->dim, to));
 }
 
 /* transpose(broadcast(x)): the smaller x is transposed, if its dimensions change order at all. */
@@ -121,12 +125,14 @@ static bool transpose_dot(ir_builder *b, ir_inst *inst, ir_value **out)
         return false;
     const struct ir_attrs_dot_general *a = IR_ATTR(d, dot_general);
     const ir_ints perm = IR_ATTR(inst, transpose)->perm;
-    int nb = a->lhs_batch.n, m = d->operand[0]->type.rank - nb - a->lhs_contract.n, n = X->type.rank - nb - m;
+    int nb = a->lhs_batch.n, m = d->operand[0]->type.rank - nb - a->lhs_contract.n,
+        n = X->type.rank - nb - m;
     for (int i = 0; i < perm.n; i++)
         if (perm.v[i] != (i < nb ? i : i < nb + n ? i + m : i - n))
             return false;
-    return give(out, ir_dot_general(b, d->operand[1], d->operand[0], nb, a->rhs_batch.v, a->lhs_batch.v, a->lhs_contract.n, a->rhs_contract.v,
-                                    a->lhs_contract.v));
+    return give(out,
+                ir_dot_general(b, d->operand[1], d->operand[0], nb, a->rhs_batch.v, a->lhs_batch.v,
+                               a->lhs_contract.n, a->rhs_contract.v, a->lhs_contract.v));
 }
 
 RULE(rw_transpose)
@@ -142,7 +148,8 @@ RULE(rw_transpose)
             both[i] = first.v[perm.v[i]];
         return give(out, ir_transpose(b, inner->operand[0], both));
     }
-    return move_splat(b, inst, out) || transpose_broadcast(b, inst, out) || transpose_dot(b, inst, out);
+    return move_splat(b, inst, out) || transpose_broadcast(b, inst, out) ||
+           transpose_dot(b, inst, out);
 }
 
 /* ---- slice ---- */
@@ -157,7 +164,8 @@ static bool slice_slice(ir_builder *b, ir_inst *inst, ir_value **out)
     for (int i = 0; i < R->rank; i++) {
         if (__builtin_mul_overflow(a->stride.v[i], c->stride.v[i], &stride[i]))
             return false;
-        start[i] = c->start.v[i] + a->start.v[i] * c->stride.v[i]; /* inside the operand, so no overflow */
+        /* Inside the operand, so no overflow. */
+        start[i] = c->start.v[i] + a->start.v[i] * c->stride.v[i];
         limit[i] = R->dim[i] ? start[i] + (R->dim[i] - 1) * stride[i] + 1 : start[i];
         if (!R->dim[i])
             start[i] = limit[i] = 0;
@@ -220,15 +228,16 @@ static bool slice_broadcast(ir_builder *b, ir_inst *inst, ir_value **out)
         limit[i] = repeats ? 1 : a->limit.v[dims.v[i]];
         stride[i] = repeats ? 1 : a->stride.v[dims.v[i]];
     }
-    return give(out, ir_broadcast(b, ir_slice(b, r->operand[0], start, limit, stride), R->rank, R->dim, dims.v));
+    return give(out, ir_broadcast(b, ir_slice(b, r->operand[0], start, limit, stride), R->rank,
+                                  R->dim, dims.v));
 }
 
 RULE(rw_slice)
 {
     if (ir_shape_eq(&X->type, R))
         return give(out, X);
-    return move_splat(b, inst, out) || slice_slice(b, inst, out) || slice_concat(b, inst, out) || slice_pad(b, inst, out) ||
-           slice_broadcast(b, inst, out);
+    return move_splat(b, inst, out) || slice_slice(b, inst, out) || slice_concat(b, inst, out) ||
+           slice_pad(b, inst, out) || slice_broadcast(b, inst, out);
 }
 
 /* ---- pad and concat ---- */
@@ -241,7 +250,8 @@ static bool pad_pad(ir_builder *b, ir_inst *inst, ir_value **out)
     const struct ir_attrs_pad *a = IR_ATTR(inst, pad), *c = IR_ATTR(inner, pad);
     int64_t low[IR_MAX_RANK], high[IR_MAX_RANK];
     for (int i = 0; i < R->rank; i++) {
-        if (a->interior.v[i] || c->low.v[i] < 0 || c->high.v[i] < 0 || a->low.v[i] < 0 || a->high.v[i] < 0)
+        if (a->interior.v[i] || c->low.v[i] < 0 || c->high.v[i] < 0 || a->low.v[i] < 0 ||
+            a->high.v[i] < 0)
             return false;
         low[i] = a->low.v[i] + c->low.v[i];
         high[i] = a->high.v[i] + c->high.v[i];
@@ -264,7 +274,8 @@ RULE(rw_pad)
     }
     if (crops)
         return give(out, ir_slice(b, X, start, limit, NULL));
-    if (match_splat(X, &x) && match_splat(inst->operand[1], &v) && !memcmp(x->data, v->data, (size_t)ir_dtypes[R->dtype].bytes))
+    if (match_splat(X, &x) && match_splat(inst->operand[1], &v) &&
+        !memcmp(x->data, v->data, (size_t)ir_dtypes[R->dtype].bytes))
         return give(out, splat_of(b, v, R));
     return pad_pad(b, inst, out);
 }
@@ -276,21 +287,24 @@ typedef struct pieces {
     int n, axis;
 } pieces;
 
-/* Collects the pads of zeros along one axis that an add tree sums; false if it sums anything else. */
+/* Collects the pads of zeros along one axis that an add tree sums; false if it sums anything
+ * else. */
 static bool collect(ir_value *v, pieces *p, int depth)
 {
     ir_inst *add = match(v, IR_OP_add), *pad = match(v, IR_OP_pad);
     if (depth > PIECES || p->n == PIECES)
         return false;
     if (add)
-        return (!depth || v->id <= 1) && collect(add->operand[0], p, depth + 1) && collect(add->operand[1], p, depth + 1);
+        return (!depth || v->id <= 1) && collect(add->operand[0], p, depth + 1) &&
+               collect(add->operand[1], p, depth + 1);
     if (!pad || !match_is(pad->operand[1], 0))
         return false;
     const struct ir_attrs_pad *a = IR_ATTR(pad, pad);
     for (int i = 0; i < v->type.rank; i++) {
         if (!a->low.v[i] && !a->high.v[i] && !a->interior.v[i])
             continue;
-        if (a->low.v[i] < 0 || a->high.v[i] < 0 || a->interior.v[i] || (p->axis >= 0 && p->axis != i))
+        if (a->low.v[i] < 0 || a->high.v[i] < 0 || a->interior.v[i] ||
+            (p->axis >= 0 && p->axis != i))
             return false;
         p->axis = i;
     }
@@ -306,7 +320,8 @@ static bool collect(ir_value *v, pieces *p, int depth)
     return true;
 }
 
-/* What the gradient of taking a tensor apart looks like: a sum of its parts, each padded with zeros to the whole. */
+/* What the gradient of taking a tensor apart looks like: a sum of its parts, each padded with zeros
+ * to the whole. */
 RULE(rw_add_pads)
 {
     pieces p = {.axis = -1};
@@ -320,7 +335,9 @@ RULE(rw_add_pads)
     low[p.axis] = p.low[0];
     high[p.axis] = R->dim[p.axis] - end;
     ir_value *whole = ir_concat(b, p.v, p.n, p.axis);
-    return give(out, low[p.axis] || high[p.axis] ? ir_pad(b, whole, ir_scalar(b, R->dtype, 0), low, high, NULL) : whole);
+    return give(out, low[p.axis] || high[p.axis]
+                         ? ir_pad(b, whole, ir_scalar(b, R->dtype, 0), low, high, NULL)
+                         : whole);
 }
 
 /* Adjacent operands i and i + 1 that are adjacent slices of one value. */
@@ -335,13 +352,15 @@ static ir_value *join_slices(ir_builder *b, const ir_value *v, const ir_value *w
         limit[i] = i == axis ? c->limit.v[i] : a->limit.v[i];
         if (a->stride.v[i] != c->stride.v[i])
             return NULL;
-        if (i == axis ? a->stride.v[i] != 1 || a->limit.v[i] != c->start.v[i] : a->start.v[i] != c->start.v[i] || a->limit.v[i] != c->limit.v[i])
+        if (i == axis ? a->stride.v[i] != 1 || a->limit.v[i] != c->start.v[i]
+                      : a->start.v[i] != c->start.v[i] || a->limit.v[i] != c->limit.v[i])
             return NULL;
     }
     return ir_slice(b, s->operand[0], a->start.v, limit, a->stride.v);
 }
 
-/* The gradient of n slices becomes one concat step by step, each of which writes down the operands of the one before. */
+/* The gradient of n slices becomes one concat step by step, each of which writes down the operands
+ * of the one before. */
 enum { MOST_OPERANDS = 512 };
 
 RULE(rw_concat)
@@ -352,7 +371,8 @@ RULE(rw_concat)
     for (int i = 0; i < inst->noperands; i++) {
         ir_inst *inner = match(inst->operand[i], IR_OP_concat);
         most += inner ? inner->noperands : 1;
-        splat = splat && match_splat(inst->operand[i], &l) && (!first || !memcmp(first->data, l->data, (size_t)ir_dtypes[R->dtype].bytes));
+        splat = splat && match_splat(inst->operand[i], &l) &&
+                (!first || !memcmp(first->data, l->data, (size_t)ir_dtypes[R->dtype].bytes));
         first = splat ? l : first;
     }
     if (splat && ir_count(R))
@@ -404,7 +424,8 @@ RULE(rw_gather)
     const ir_type *it = &inst->operand[1]->type;
     ir_inst *c = match(inst->operand[1], IR_OP_constant);
     ir_literal *l = c ? IR_ATTR(c, constant)->value : NULL;
-    if ((!l && !match_splat(inst->operand[1], &l)) || a->batch || ir_count(it) != a->dims.n || !a->dims.n)
+    if ((!l && !match_splat(inst->operand[1], &l)) || a->batch || ir_count(it) != a->dims.n ||
+        !a->dims.n)
         return false;
     int64_t start[IR_MAX_RANK] = {0}, limit[IR_MAX_RANK];
     memcpy(limit, X->type.dim, sizeof limit);
@@ -418,15 +439,16 @@ RULE(rw_gather)
     return give(out, ir_reshape(b, ir_slice(b, X, start, limit, NULL), R->rank, R->dim));
 }
 
-/* The gradient of picking one element of each row (a label's): updates added to zeros, one index a row, is a comparison with
- * iota. Only where the index was checked before, by the gather that this differentiates. */
+/* The gradient of picking one element of each row (a label's): updates added to zeros, one index a
+ * row, is a comparison with iota. Only where the index was checked before, by the gather that this
+ * differentiates. */
 RULE(rw_scatter)
 {
     const struct ir_attrs_scatter *a = IR_ATTR(inst, scatter);
     ir_value *index = inst->operand[1], *update = inst->operand[2];
     int batch = (int)a->batch;
-    if (a->combine != IR_SUM || !match_is(X, 0) || a->dims.n != 1 || index->type.rank != batch + 1 || !inst->primal ||
-        inst->primal->op != IR_OP_gather)
+    if (a->combine != IR_SUM || !match_is(X, 0) || a->dims.n != 1 ||
+        index->type.rank != batch + 1 || !inst->primal || inst->primal->op != IR_OP_gather)
         return false;
     int axis = (int)a->dims.v[0];
     if (ir_dtypes[index->type.dtype].bytes < 4 && R->dim[axis] > 127)
@@ -437,7 +459,9 @@ RULE(rw_scatter)
     for (int i = 0, n = 0; i < R->rank; i++)
         if (i != axis)
             rest[n++] = i;
-    ir_value *which = ir_broadcast(b, ir_reshape(b, index, batch, index->type.dim), R->rank, R->dim, rows);
-    ir_value *hit = ir_compare(b, IR_EQ, ir_iota(b, index->type.dtype, R->rank, R->dim, axis), which);
+    ir_value *which =
+        ir_broadcast(b, ir_reshape(b, index, batch, index->type.dim), R->rank, R->dim, rows);
+    ir_value *hit =
+        ir_compare(b, IR_EQ, ir_iota(b, index->type.dtype, R->rank, R->dim, axis), which);
     return give(out, ir_select(b, hit, ir_broadcast(b, update, R->rank, R->dim, rest), X));
 }

@@ -31,7 +31,8 @@ RULE(rw_reduce_unit)
     int n = rw_long_axes(axes, &X->type, left);
     if (n == axes.n && n)
         return false;
-    return give(out, ir_reshape(b, ir_reduce(b, IR_ATTR(inst, reduce)->combine, X, n, left), R->rank, R->dim));
+    return give(out, ir_reshape(b, ir_reduce(b, IR_ATTR(inst, reduce)->combine, X, n, left),
+                                R->rank, R->dim));
 }
 
 static bool reduce_transpose(ir_builder *b, ir_inst *inst, ir_value **out)
@@ -50,7 +51,9 @@ static bool reduce_transpose(ir_builder *b, ir_inst *inst, ir_value **out)
         if (!(gone >> i & 1)) /* its place among the dimensions that stay */
             order[n++] = __builtin_popcount(~from & ((1u << perm.v[i]) - 1));
     n = list_of(from, axes);
-    return give(out, ir_transpose(b, ir_reduce(b, IR_ATTR(inst, reduce)->combine, t->operand[0], n, axes), order));
+    return give(
+        out, ir_transpose(b, ir_reduce(b, IR_ATTR(inst, reduce)->combine, t->operand[0], n, axes),
+                          order));
 }
 
 /* Reducing what was only repeated: sums multiply, max, min, and, or change nothing. */
@@ -75,7 +78,8 @@ static bool reduce_broadcast(ir_builder *b, ir_inst *inst, ir_value **out)
     for (int i = 0; i < X->type.rank; i++)
         if ((gone & ~mapped) >> i & 1)
             times *= X->type.dim[i];
-    if (!(gone & ~mapped) || times < 1 || (combine == IR_SUM && times > 2048 && ir_dtypes[R->dtype].bytes < 4))
+    if (!(gone & ~mapped) || times < 1 ||
+        (combine == IR_SUM && times > 2048 && ir_dtypes[R->dtype].bytes < 4))
         return false;
     n = list_of(inner, axes);
     ir_value *small = ir_reduce(b, combine, r->operand[0], n, axes);
@@ -103,22 +107,27 @@ static bool reduce_reshape(ir_builder *b, ir_inst *inst, ir_value **out)
             axes[n++] = j;
         j++;
     }
-    return give(out, ir_reshape(b, ir_reduce(b, IR_ATTR(inst, reduce)->combine, r->operand[0], n, axes), R->rank, R->dim));
+    return give(out,
+                ir_reshape(b, ir_reduce(b, IR_ATTR(inst, reduce)->combine, r->operand[0], n, axes),
+                           R->rank, R->dim));
 }
 
 RULE(rw_reduce_move)
 {
-    return reduce_transpose(b, inst, out) || reduce_broadcast(b, inst, out) || reduce_reshape(b, inst, out);
+    return reduce_transpose(b, inst, out) || reduce_broadcast(b, inst, out) ||
+           reduce_reshape(b, inst, out);
 }
 
-/* ---- Factors ----
- * In gradients a sum of products whose factors are the same along the summed axes is the sum of what is left, times them: so the sums
- * over a normalised tensor become few, and the same ones again and again. A sum of longer products, as an activation's derivative, is not
- * taken apart: it would be computed, and kept in memory, once as a whole and once in parts. */
+/* ---- Factors ---- In gradients a sum of products whose factors are the same along the summed axes
+ * is the sum of what is left, times them: so the sums over a normalised tensor become few, and the
+ * same ones again and again. A sum of longer products, as an activation's derivative, is not taken
+ * apart: it would be computed, and kept in memory, once as a whole and once in parts. */
 
 enum { MOST_TERMS = 6, MOST_LEAVES = 8 };
 
-typedef struct term { /* sign * leaves, of which those with a bit in `factors` are broadcasts that do not vary along the summed axes */
+/* Sign * leaves, of which those with a bit in `factors` are broadcasts that do not vary along the
+ * summed axes. */
+typedef struct term {
     bool negative;
     int n;
     uint32_t factors;
@@ -135,7 +144,8 @@ static bool add_leaves(term *t, ir_value *v, uint32_t gone, int depth)
 {
     ir_inst *m = match(v, IR_OP_mul);
     if (m)
-        return depth < MOST_LEAVES && add_leaves(t, m->operand[0], gone, depth + 1) && add_leaves(t, m->operand[1], gone, depth + 1);
+        return depth < MOST_LEAVES && add_leaves(t, m->operand[0], gone, depth + 1) &&
+               add_leaves(t, m->operand[1], gone, depth + 1);
     if (t->n == MOST_LEAVES)
         return false;
     t->factors |= (uint32_t)is_factor(v, gone) << t->n;
@@ -143,7 +153,8 @@ static bool add_leaves(term *t, ir_value *v, uint32_t gone, int depth)
     return true;
 }
 
-/* The terms that v is the sum of, each with a factor and something beside; how many there are then, 0: v is no such sum. */
+/* The terms that v is the sum of, each with a factor and something beside; how many there are then,
+ * 0: v is no such sum. */
 static int add_terms(term *t, int n, ir_value *v, bool negative, uint32_t gone, int depth)
 {
     ir_inst *inst = v->def;
@@ -153,7 +164,9 @@ static int add_terms(term *t, int n, ir_value *v, bool negative, uint32_t gone, 
         return add_terms(t, n, inst->operand[0], !negative, gone, depth + 1);
     if (inst && (inst->op == IR_OP_add || inst->op == IR_OP_sub)) {
         n = add_terms(t, n, inst->operand[0], negative, gone, depth + 1);
-        return n ? add_terms(t, n, inst->operand[1], negative != (inst->op == IR_OP_sub), gone, depth + 1) : 0;
+        return n ? add_terms(t, n, inst->operand[1], negative != (inst->op == IR_OP_sub), gone,
+                             depth + 1)
+                 : 0;
     }
     if (n == MOST_TERMS)
         return 0;
@@ -186,7 +199,8 @@ RULE(rw_reduce_factor)
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
     uint32_t gone = mask_of(axes);
     term terms[MOST_TERMS];
-    if (inst->phase != IR_BACKWARD || IR_ATTR(inst, reduce)->combine != IR_SUM || !ir_is_float(R->dtype) || ir_dtypes[R->dtype].bytes < 4)
+    if (inst->phase != IR_BACKWARD || IR_ATTR(inst, reduce)->combine != IR_SUM ||
+        !ir_is_float(R->dtype) || ir_dtypes[R->dtype].bytes < 4)
         return false;
     int n = add_terms(terms, 0, X, false, gone, 0);
     ir_value *sum = NULL;
@@ -213,7 +227,8 @@ RULE(rw_reduce_reduce)
     ir_inst *inner = match(X, IR_OP_reduce);
     if (!inner || X->id > 1 || IR_ATTR(inner, reduce)->combine != IR_ATTR(inst, reduce)->combine)
         return false;
-    uint32_t first = mask_of(IR_ATTR(inner, reduce)->axes), second = mask_of(IR_ATTR(inst, reduce)->axes), all = first;
+    uint32_t first = mask_of(IR_ATTR(inner, reduce)->axes),
+             second = mask_of(IR_ATTR(inst, reduce)->axes), all = first;
     for (int i = 0, k = 0; i < inner->operand[0]->type.rank; i++)
         if (!(first >> i & 1) && (second >> k++ & 1))
             all |= 1u << i;
@@ -229,7 +244,8 @@ RULE(rw_reduce_window)
     int64_t axes[IR_MAX_RANK];
     int n = 0;
     for (int i = 0; i < R->rank; i++) {
-        bool one = a->window.v[i] == 1 && a->stride.v[i] == 1, all = a->window.v[i] == X->type.dim[i] && a->window_dilation.v[i] == 1;
+        bool one = a->window.v[i] == 1 && a->stride.v[i] == 1,
+             all = a->window.v[i] == X->type.dim[i] && a->window_dilation.v[i] == 1;
         if (a->low.v[i] || a->high.v[i] || a->base_dilation.v[i] != 1 || !(one || all))
             return false;
         if (!one)
@@ -241,7 +257,8 @@ RULE(rw_reduce_window)
 ir_value *window_along(ir_builder *b, const ir_inst *inst, ir_value *x, int d)
 {
     struct ir_attrs_reduce_window a = *IR_ATTR(inst, reduce_window);
-    ir_ints *const list[] = {&a.window, &a.stride, &a.low, &a.high, &a.base_dilation, &a.window_dilation};
+    ir_ints *const list[] = {&a.window, &a.stride,        &a.low,
+                             &a.high,   &a.base_dilation, &a.window_dilation};
     for (int i = 0; i < 6; i++) {
         int64_t v[IR_MAX_RANK];
         for (int k = 0; k < list[i]->n; k++)
@@ -254,15 +271,17 @@ ir_value *window_along(ir_builder *b, const ir_inst *inst, ir_value *x, int d)
 /* Something is done along dimension d. */
 static bool has_window(const struct ir_attrs_reduce_window *a, int d)
 {
-    return a->window.v[d] > 1 || a->stride.v[d] > 1 || a->base_dilation.v[d] > 1 || a->low.v[d] || a->high.v[d];
+    return a->window.v[d] > 1 || a->stride.v[d] > 1 || a->base_dilation.v[d] > 1 || a->low.v[d] ||
+           a->high.v[d];
 }
 
-/* A sum over windows is done one dimension after the other, those first that shrink the most, where that reads half as much, what is written
- * between them included. */
+/* A sum over windows is done one dimension after the other, those first that shrink the most, where
+ * that reads half as much, what is written between them included. */
 RULE(rw_window_separate)
 {
     const struct ir_attrs_reduce_window *a = IR_ATTR(inst, reduce_window);
-    if (a->combine != IR_SUM || R->dtype == IR_F16 || R->dtype == IR_BF16 || !ir_count(R) || !ir_count(&X->type))
+    if (a->combine != IR_SUM || R->dtype == IR_F16 || R->dtype == IR_BF16 || !ir_count(R) ||
+        !ir_count(&X->type))
         return false;
     int order[IR_MAX_RANK], n = 0;
     double growth[IR_MAX_RANK], size = (double)ir_count(&X->type), cost = 0;
@@ -289,7 +308,8 @@ RULE(rw_window_separate)
 
 /* ---- Contractions ---- */
 
-/* An operand's transpose goes into the dimension numbers where the dimensions that stay keep their order. */
+/* An operand's transpose goes into the dimension numbers where the dimensions that stay keep their
+ * order. */
 RULE(rw_dot_transpose)
 {
     const struct ir_attrs_dot_general *a = IR_ATTR(inst, dot_general);
@@ -297,7 +317,8 @@ RULE(rw_dot_transpose)
         ir_inst *t = match(inst->operand[side], IR_OP_transpose);
         if (!t)
             continue;
-        const ir_ints perm = IR_ATTR(t, transpose)->perm, batch[2] = {a->lhs_batch, a->rhs_batch}, contract[2] = {a->lhs_contract, a->rhs_contract};
+        const ir_ints perm = IR_ATTR(t, transpose)->perm, batch[2] = {a->lhs_batch, a->rhs_batch},
+                      contract[2] = {a->lhs_contract, a->rhs_contract};
         uint32_t used = mask_of(batch[side]) | mask_of(contract[side]);
         int64_t last = -1, nb[2][IR_MAX_RANK], nc[2][IR_MAX_RANK];
         bool ordered = true;
@@ -314,13 +335,16 @@ RULE(rw_dot_transpose)
             for (int i = 0; i < contract[s].n; i++)
                 nc[s][i] = s == side ? perm.v[contract[s].v[i]] : contract[s].v[i];
         }
-        ir_value *x = side ? inst->operand[0] : t->operand[0], *y = side ? t->operand[0] : inst->operand[1];
-        return give(out, ir_dot_general(b, x, y, batch[0].n, nb[0], nb[1], contract[0].n, nc[0], nc[1]));
+        ir_value *x = side ? inst->operand[0] : t->operand[0],
+                 *y = side ? t->operand[0] : inst->operand[1];
+        return give(out,
+                    ir_dot_general(b, x, y, batch[0].n, nb[0], nb[1], contract[0].n, nc[0], nc[1]));
     }
     return false;
 }
 
-/* A right operand that repeats along all batch dimensions needs none: the left one's batch is just more rows. */
+/* A right operand that repeats along all batch dimensions needs none: the left one's batch is just
+ * more rows. */
 RULE(rw_dot_broadcast)
 {
     const struct ir_attrs_dot_general *a = IR_ATTR(inst, dot_general);
@@ -328,7 +352,8 @@ RULE(rw_dot_broadcast)
     if (!r || !a->lhs_batch.n)
         return false;
     const ir_ints dims = IR_ATTR(r, broadcast)->dims;
-    uint32_t batch = mask_of(a->rhs_batch), mapped = mask_of(dims), lhs_contract = mask_of(a->lhs_contract), lhs_batch = mask_of(a->lhs_batch);
+    uint32_t batch = mask_of(a->rhs_batch), mapped = mask_of(dims),
+             lhs_contract = mask_of(a->lhs_contract), lhs_batch = mask_of(a->lhs_batch);
     int rank = inst->operand[1]->type.rank;
     if ((batch & mapped) || (batch | mapped) != (1u << rank) - 1)
         return false;
@@ -338,7 +363,8 @@ RULE(rw_dot_broadcast)
     int64_t contract[IR_MAX_RANK], perm[IR_MAX_RANK];
     for (int i = 0; i < a->rhs_contract.n; i++)
         contract[i] = __builtin_popcount(mapped & ((1u << a->rhs_contract.v[i]) - 1));
-    ir_value *d = ir_dot_general(b, X, r->operand[0], 0, NULL, NULL, a->lhs_contract.n, a->lhs_contract.v, contract);
+    ir_value *d = ir_dot_general(b, X, r->operand[0], 0, NULL, NULL, a->lhs_contract.n,
+                                 a->lhs_contract.v, contract);
     int n = 0, rows = X->type.rank - a->lhs_contract.n;
     for (int i = 0; i < a->lhs_batch.n; i++)
         perm[n++] = __builtin_popcount(~lhs_contract & ((1u << a->lhs_batch.v[i]) - 1));

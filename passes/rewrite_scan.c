@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contractions of a scan's body that do not belong to what is carried on. x W of each iteration is one contraction over all of them
- * before the loop, and h V, where nothing in the loop reads it, one after the loop (sequence.h). What small recurrent cells are
- * written like becomes the two large products around a small one that one would write by hand. Where x is taken from a tensor by
+ * Contractions of a scan's body that do not belong to what is carried on. x W of each iteration is
+ * one contraction over all of them before the loop, and h V, where nothing in the loop reads it,
+ * one after the loop (sequence.h). What small recurrent cells are written like becomes the two
+ * large products around a small one that one would write by hand. Where x is taken from a tensor by
  * the number of the iteration, that becomes one gather before. */
 #include "passes/rewrite.h"
 #include "passes/sequence.h"
@@ -16,7 +17,9 @@ typedef struct work {
     ir_arena *scratch;
     int fixed, params, ys;    /* consts and carries; with xs; results without trips */
     sequence all;
-    IR_LIST(ir_value *) list; /* before: contractions and gathers that go; after: values that are stacked for the ys that go */
+    /* before: contractions and gathers that go; after: values that are stacked for the ys that
+     * go */
+    IR_LIST(ir_value *) list;
     bool *gone;               /* after: by result of the body, is it computed after the loop? */
 } work;
 
@@ -48,24 +51,30 @@ static bool fits(const work *w, const ir_value *v)
 
 enum { WIDER = 32 };
 
-/* Of a contraction with a constant that is worth doing for all iterations: the operand that varies. Else NULL. */
+/* Of a contraction with a constant that is worth doing for all iterations: the operand that varies.
+ * Else NULL. */
 static ir_value *varying(const work *w, const ir_inst *dot)
 {
     if (dot->op != IR_OP_dot_general || !match_contraction(dot))
         return NULL;
-    bool first = w->all.constant[dot->operand[0]->id] != NULL, second = w->all.constant[dot->operand[1]->id] != NULL;
+    bool first = w->all.constant[dot->operand[0]->id] != NULL,
+         second = w->all.constant[dot->operand[1]->id] != NULL;
     ir_value *v = dot->operand[first ? 1 : 0];
     int64_t in = ir_count(&v->type), out = ir_count(&dot->result[0]->type);
-    return first != second && fits(w, v) && fits(w, dot->result[0]) && out / WIDER <= in && in / WIDER <= out ? v : NULL;
+    return first != second && fits(w, v) && fits(w, dot->result[0]) && out / WIDER <= in &&
+                   in / WIDER <= out
+               ? v
+               : NULL;
 }
 
 /* ---- Before the loop ---- */
 
-/* Rows that each iteration takes from a constant, by an index of its own. All iterations run, so no index is checked for nothing. */
+/* Rows that each iteration takes from a constant, by an index of its own. All iterations run, so no
+ * index is checked for nothing. */
 static const ir_value *looked_up_by(const work *w, const ir_inst *k)
 {
-    bool plain = k->op == IR_OP_gather && !w->a->live && !IR_ATTR(k, gather)->batch && w->all.constant[k->operand[0]->id] &&
-                 !w->all.constant[k->operand[1]->id];
+    bool plain = k->op == IR_OP_gather && !w->a->live && !IR_ATTR(k, gather)->batch &&
+                 w->all.constant[k->operand[0]->id] && !w->all.constant[k->operand[1]->id];
     return plain && fits(w, k->result[0]) && fits(w, k->operand[1]) ? k->operand[1] : NULL;
 }
 
@@ -98,7 +107,8 @@ static ir_inst *rebuild_before(work *w, ir_builder *b)
     ir_attrs attrs = {.scan = *w->a};
     ir_func *g = attrs.scan.body = rw_body_like(f);
     ir_builder gb = ir_builder_new(g);
-    ir_value **operand = ir_array(w->scratch, ir_value *, w->inst->noperands + n), **args = ir_array(w->scratch, ir_value *, w->params + 1);
+    ir_value **operand = ir_array(w->scratch, ir_value *, w->inst->noperands + n),
+             **args = ir_array(w->scratch, ir_value *, w->params + 1);
     ir_value **got = ir_array(w->scratch, ir_value *, f->results.count + 1);
     for (int i = 0; i < w->params; i++) {
         operand[i] = w->inst->operand[i];
@@ -155,20 +165,23 @@ static void find_inside(const work *w)
 
 enum { DEEP = 4 };
 
-/* Is v a contraction with a constant, or a short expression of one? What else it reads is stacked then: all must fit. */
+/* Is v a contraction with a constant, or a short expression of one? What else it reads is stacked
+ * then: all must fit. */
 static bool contracts(const work *w, const ir_value *v, int depth)
 {
     if (!v->def || v->def->id || depth == DEEP || !fits(w, v))
         return false;
     if (v->def->op == IR_OP_dot_general)
         return varying(w, v->def) != NULL;
-    if (!ir_has_trait(v->def, IR_ELEMENTWISE) && v->def->op != IR_OP_reshape && v->def->op != IR_OP_transpose)
+    if (!ir_has_trait(v->def, IR_ELEMENTWISE) && v->def->op != IR_OP_reshape &&
+        v->def->op != IR_OP_transpose)
         return false;
     int found = 0;
     for (int i = 0; i < v->def->noperands; i++) {
         ir_literal *splat;
         bool here = contracts(w, v->def->operand[i], depth + 1);
-        if (!here && !match_splat(v->def->operand[i], &splat) && !sequence_has(&w->all, v->def->operand[i]))
+        if (!here && !match_splat(v->def->operand[i], &splat) &&
+            !sequence_has(&w->all, v->def->operand[i]))
             return false;
         found += here;
     }
@@ -195,14 +208,16 @@ static int kept_as(const work *w, const ir_value *v)
     return -1;
 }
 
-/* The same scan without the ys that are gone and with those of the list that are none yet. Results: what stays in order, then those. */
+/* The same scan without the ys that are gone and with those of the list that are none yet. Results:
+ * what stays in order, then those. */
 static ir_inst *rebuild_after(work *w, ir_builder *b)
 {
     const ir_func *f = w->a->body;
     ir_attrs attrs = {.scan = *w->a};
     ir_func *g = attrs.scan.body = rw_body_like(f);
     ir_builder gb = ir_builder_new(g);
-    ir_value **args = ir_array(w->scratch, ir_value *, w->params + 1), **got = ir_array(w->scratch, ir_value *, f->results.count + 1);
+    ir_value **args = ir_array(w->scratch, ir_value *, w->params + 1),
+             **got = ir_array(w->scratch, ir_value *, f->results.count + 1);
     for (int i = 0; i < w->params; i++)
         args[i] = ir_add_input(g, NULL, &f->params.items[i].value->type);
     ir_inline(&gb, f, args, got);
@@ -225,7 +240,8 @@ static bool find_after(work *w)
     w->all.outside = not_inside;
     find_inside(w);
     for (int i = 0; i < w->params; i++)
-        *(i < w->a->consts ? &w->all.constant[i] : &w->all.stacked[i]) = i < w->a->consts || i >= w->fixed ? w->inst->operand[i] : NULL;
+        *(i < w->a->consts ? &w->all.constant[i] : &w->all.stacked[i]) =
+            i < w->a->consts || i >= w->fixed ? w->inst->operand[i] : NULL;
     for (int i = (int)w->a->carries; i < w->ys; i++) {
         const ir_value *v = f->results.items[i].value;
         bool known = w->all.stacked[v->id] || w->all.constant[v->id]; /* just passed on */
@@ -242,12 +258,13 @@ static ir_value *outside(work *w, ir_value *v)
     if (!k || w->all.stacked[v->id] || !ir_has_trait(k, IR_ELEMENTWISE))
         return sequence_of(&w->all, v);
     for (int i = 0; i < k->noperands; i++)
-        operand[i] = contracts(w, k->operand[i], 0) ? outside(w, k->operand[i]) : sequence_of(&w->all, k->operand[i]);
+        operand[i] = contracts(w, k->operand[i], 0) ? outside(w, k->operand[i])
+                                                    : sequence_of(&w->all, k->operand[i]);
     return w->all.stacked[v->id] = ir_build1(w->all.b, k->op, operand, k->noperands, k->attrs);
 }
 
-/* The ys that go, in a function of their own, whose parameters are the operands of the scan but for the carries, then what is
- * stacked for it. */
+/* The ys that go, in a function of their own, whose parameters are the operands of the scan but for
+ * the carries, then what is stacked for it. */
 static void build_after(work *w, ir_builder *after)
 {
     const ir_func *f = w->a->body;
@@ -256,7 +273,8 @@ static void build_after(work *w, ir_builder *after)
     w->all.user = w;
     for (int i = 0; i < w->params; i++)
         if (i < w->a->consts || i >= w->fixed)
-            *(i < w->a->consts ? &w->all.constant[i] : &w->all.stacked[i]) = ir_add_input(after->func, NULL, &w->inst->operand[i]->type);
+            *(i < w->a->consts ? &w->all.constant[i] : &w->all.stacked[i]) =
+                ir_add_input(after->func, NULL, &w->inst->operand[i]->type);
     for (int i = (int)w->a->carries; i < w->ys; i++)
         if (w->gone[i])
             ir_add_output(after->func, NULL, outside(w, f->results.items[i].value));
@@ -266,7 +284,8 @@ static void build_after(work *w, ir_builder *after)
 static void finish_after(work *w, ir_builder *b, const ir_func *after, ir_value **out)
 {
     ir_inst *scan = rebuild_after(w, b);
-    ir_value **arg = ir_array(w->scratch, ir_value *, after->params.count + 1), **got = ir_array(w->scratch, ir_value *, after->results.count + 1);
+    ir_value **arg = ir_array(w->scratch, ir_value *, after->params.count + 1),
+             **got = ir_array(w->scratch, ir_value *, after->results.count + 1);
     int n = 0, kept = 0;
     for (int i = 0; i < w->params; i++)
         if (i < w->a->consts || i >= w->fixed)

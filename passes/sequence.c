@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * See sequence.h. Moves and contractions with a constant are done outside whatever they stand on, which is stacked if need be;
- * elementwise instructions, and gathers from a constant, only where all that they read is known: they cost less than storing a
- * result more. */
+ * See sequence.h. Moves and contractions with a constant are done outside whatever they stand on,
+ * which is stacked if need be; elementwise instructions, and gathers from a constant, only where
+ * all that they read is known: they cost less than storing a result more. */
 #include "passes/sequence.h"
 
 #include <string.h>
@@ -20,7 +20,8 @@ ir_type sequence_type(const sequence *s, const ir_type *t)
     }
     if (t->rank == IR_MAX_RANK || !ir_type_ok(&all))
         ir_throw(s->b->func->module->ctx, s->loc,
-                 "the values of all iterations of a loop, which its derivative needs, are too large or of too high a rank");
+                 "the values of all iterations of a loop, which its derivative needs, are too "
+                 "large or of too high a rank");
     return all;
 }
 
@@ -34,7 +35,8 @@ int sequence_dims(ir_ints dims, int64_t *out)
 /* The operand of a contraction that is not a constant of the loop, if the other one is; else -1. */
 static int varying_side(const sequence *s, const ir_inst *dot)
 {
-    bool first = s->constant[dot->operand[0]->id] != NULL, second = s->constant[dot->operand[1]->id] != NULL;
+    bool first = s->constant[dot->operand[0]->id] != NULL,
+         second = s->constant[dot->operand[1]->id] != NULL;
     return first == second ? -1 : first ? 1 : 0;
 }
 
@@ -46,7 +48,8 @@ static bool moves(const ir_inst *inst)
 /* Takes rows of a constant of the loop. */
 static bool looks_up(const sequence *s, const ir_inst *inst)
 {
-    return inst->op == IR_OP_gather && !IR_ATTR(inst, gather)->batch && s->constant[inst->operand[0]->id];
+    return inst->op == IR_OP_gather && !IR_ATTR(inst, gather)->batch &&
+           s->constant[inst->operand[0]->id];
 }
 
 static bool has(const sequence *s, const ir_value *v, int depth)
@@ -93,11 +96,13 @@ static ir_value *repeated(sequence *s, ir_value *v)
     return ir_broadcast(s->b, ir_constant(s->b, one), t.rank, t.dim, NULL);
 }
 
-/* A contraction with a constant. The iterations come out as first dimension of the other operand's rest, and go to the front. */
+/* A contraction with a constant. The iterations come out as first dimension of the other operand's
+ * rest, and go to the front. */
 static ir_value *contraction(sequence *s, const ir_inst *dot, int side)
 {
     const struct ir_attrs_dot_general *a = IR_ATTR(dot, dot_general);
-    const ir_ints batches[2] = {a->lhs_batch, a->rhs_batch}, contracts[2] = {a->lhs_contract, a->rhs_contract};
+    const ir_ints batches[2] = {a->lhs_batch, a->rhs_batch},
+                  contracts[2] = {a->lhs_contract, a->rhs_contract};
     int64_t batch[2][IR_MAX_RANK], contract[2][IR_MAX_RANK], perm[IR_MAX_RANK];
     ir_value *x[2];
     sequence_type(s, &dot->result[0]->type);
@@ -108,7 +113,8 @@ static ir_value *contraction(sequence *s, const ir_inst *dot, int side)
         for (int i = 0; i < contracts[k].n; i++)
             contract[k][i] = contracts[k].v[i] + (k == side);
     }
-    ir_value *all = ir_dot_general(s->b, x[0], x[1], batches[0].n, batch[0], batch[1], contracts[0].n, contract[0], contract[1]);
+    ir_value *all = ir_dot_general(s->b, x[0], x[1], batches[0].n, batch[0], batch[1],
+                                   contracts[0].n, contract[0], contract[1]);
     int at = side ? dot->operand[0]->type.rank - contracts[0].n : batches[0].n;
     perm[0] = at;
     for (int i = 1; i < all->type.rank; i++)
@@ -123,8 +129,11 @@ static ir_value *move(sequence *s, const ir_inst *k)
     int64_t dims[IR_MAX_RANK] = {0};
     if (k->op == IR_OP_reshape)
         return ir_reshape(s->b, x, t.rank, t.dim);
-    sequence_dims(k->op == IR_OP_transpose ? IR_ATTR(k, transpose)->perm : IR_ATTR(k, broadcast)->dims, dims + 1);
-    return k->op == IR_OP_transpose ? ir_transpose(s->b, x, dims) : ir_broadcast(s->b, x, t.rank, t.dim, dims);
+    sequence_dims(k->op == IR_OP_transpose ? IR_ATTR(k, transpose)->perm
+                                           : IR_ATTR(k, broadcast)->dims,
+                  dims + 1);
+    return k->op == IR_OP_transpose ? ir_transpose(s->b, x, dims)
+                                    : ir_broadcast(s->b, x, t.rank, t.dim, dims);
 }
 
 static ir_value *build(sequence *s, ir_value *v)
@@ -139,8 +148,8 @@ static ir_value *build(sequence *s, ir_value *v)
         return NULL;
     ir_value *operand[3];
     if (looks_up(s, k))
-        return ir_gather(s->b, s->constant[k->operand[0]->id], sequence_of(s, k->operand[1]), IR_ATTR(k, gather)->dims.n, IR_ATTR(k, gather)->dims.v,
-                         0);
+        return ir_gather(s->b, s->constant[k->operand[0]->id], sequence_of(s, k->operand[1]),
+                         IR_ATTR(k, gather)->dims.n, IR_ATTR(k, gather)->dims.v, 0);
     for (int i = 0; i < k->noperands; i++)
         operand[i] = sequence_of(s, k->operand[i]);
     return ir_build1(s->b, k->op, operand, k->noperands, k->attrs);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Rewrites: each sweep walks the function once, tries the rows of rewrites.def on every instruction and walks on from the
- * first instruction that a rewrite built, so what it built is rewritten too. Operands are replaced on the way (through the
- * values' aux), so a sweep costs time linear in the instructions and rewrites. Each row says why it ends; beyond that a
- * function has a budget, so that a mistake there costs quality and not an endless compiler. Elementwise instructions whose
- * operands all repeat the same smaller shape are computed there and repeated after. Needs and breaks nothing but plans. */
+ * Rewrites: each sweep walks the function once, tries the rows of rewrites.def on every instruction
+ * and walks on from the first instruction that a rewrite built, so what it built is rewritten too.
+ * Operands are replaced on the way (through the values' aux), so a sweep costs time linear in the
+ * instructions and rewrites. Each row says why it ends; beyond that a function has a budget, so
+ * that a mistake there costs quality and not an endless compiler. Elementwise instructions whose
+ * operands all repeat the same smaller shape are computed there and repeated after. Needs and
+ * breaks nothing but plans. */
 #include "passes/rewrite.h"
 
 static const struct {
@@ -77,7 +79,8 @@ static bool try_rules(const index *x, ir_inst *inst, ir_value **out)
     return done;
 }
 
-/* What a rewrite made, also from another function's instructions, is computed when inst was. before: what stood in front of it. */
+/* What a rewrite made, also from another function's instructions, is computed when inst was.
+ * before: what stood in front of it. */
 static void in_phase(ir_inst *before, const ir_inst *inst)
 {
     for (ir_inst *k = before ? before->next : inst->func->first; k != inst; k = k->next)
@@ -112,7 +115,8 @@ static bool sweep(ir_func *f, const index *x, int64_t *budget)
             inst->operand[i] = resolve(inst->operand[i]);
         ir_inst *before = inst->previous;
         ir_arena *scratch = inst->nresults > 16 ? ir_arena_new(f->module->ctx) : NULL;
-        ir_value *few[16] = {0}, **out = scratch ? ir_array(scratch, ir_value *, inst->nresults) : few;
+        ir_value *few[16] = {0},
+                 **out = scratch ? ir_array(scratch, ir_value *, inst->nresults) : few;
         if (*budget > 0 && try_rules(x, inst, out)) {
             in_phase(before, inst);
             replaced(inst, out);

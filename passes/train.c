@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The training entries, from one function: autodiff makes a joint function of it; for `forward_train` and `backward` that is
- * split (partition.c), for `step` it stays whole and the optimizer's update follows in it. Order of operations on a gradient:
- * times grad_scale, clipped by the global norm (torch's clip_grad_norm_), weight decay, the optimizer's rule.
+ * The training entries, from one function: autodiff makes a joint function of it; for
+ * `forward_train` and `backward` that is split (partition.c), for `step` it stays whole and the
+ * optimizer's update follows in it. Order of operations on a gradient: times grad_scale, clipped by
+ * the global norm (torch's clip_grad_norm_), weight decay, the optimizer's rule.
  *
- * A trainable parameter to which the loss does not lead keeps its value: no decay, no momentum, as torch leaves parameters
- * whose grad is None. Parameters of 16 bits are updated in f32 and rounded once; their slots are f32. */
+ * A trainable parameter to which the loss does not lead keeps its value: no decay, no momentum, as
+ * torch leaves parameters whose grad is None. Parameters of 16 bits are updated in f32 and rounded
+ * once; their slots are f32. */
 #include "passes/optimizers.h"
 
 #include <string.h>
@@ -45,13 +47,19 @@ static void clean(ir_func *f)
 }
 
 /* The joint function, and which targets a gradient flows to. */
-static ir_func *joint(build *t, const char *name, const int *cotangents, int ncotangents, const int *wrt, int nwrt)
+static ir_func *joint(build *t, const char *name, const int *cotangents, int ncotangents,
+                      const int *wrt, int nwrt)
 {
     ir_state **states = ir_array(t->scratch, ir_state *, t->ntargets);
     for (int i = 0; i < t->ntargets; i++)
         states[i] = t->target[i].param;
-    ad_request r = {.loss = t->source->loss, .cotangents = cotangents, .ncotangents = ncotangents, .states = states, .nstates = t->ntargets,
-                    .inputs = wrt, .ninputs = nwrt};
+    ad_request r = {.loss = t->source->loss,
+                    .cotangents = cotangents,
+                    .ncotangents = ncotangents,
+                    .states = states,
+                    .nstates = t->ntargets,
+                    .inputs = wrt,
+                    .ninputs = nwrt};
     ir_func *f = ad_joint(t->m, t->source, &r, name);
     if (!f)
         return NULL;
@@ -63,8 +71,9 @@ static ir_func *joint(build *t, const char *name, const int *cotangents, int nco
     }
     if (all || ncotangents)
         return f;
-    /* Where the loss's cotangent is the constant 1, a gradient may fold to 0, as that of x - x does. It flows all the same, and an optimizer's
-     * decay with it: what the cotangent is does not decide. */
+    /* Where the loss's cotangent is the constant 1, a gradient may fold to 0, as that of x - x
+     * does. It flows all the same, and an optimizer's decay with it: what the cotangent is does not
+     * decide. */
     ir_func *any = joint(t, "flows", &t->source->loss, 1, NULL, 0);
     if (any)
         ir_func_remove(any);
@@ -89,7 +98,9 @@ static void make_slots(build *t)
     if (t->step)
         return;
     ir_type counter = ir_scalar_type(IR_U64);
-    const char *name = ir_state_by_name(t->m, "step") ? ir_format(t->m->arena, "%sstep", state_prefix(t->m, "optimizer")) : "step";
+    const char *name = ir_state_by_name(t->m, "step")
+                           ? ir_format(t->m->arena, "%sstep", state_prefix(t->m, "optimizer"))
+                           : "step";
     t->step = ir_state_new(t->m, name, IR_COUNTER, &counter);
     for (int k = 0; o->slot[k]; k++) {
         const char *prefix = state_prefix(t->m, o->slot[k]);
@@ -97,13 +108,15 @@ static void make_slots(build *t)
             target *x = &t->target[i];
             ir_type type = x->param->type;
             type.dtype = compute_type(type.dtype);
-            x->slot[k] = ir_state_new(t->m, ir_format(t->m->arena, "%s%s", prefix, x->param->name), IR_SLOT, &type);
+            x->slot[k] = ir_state_new(t->m, ir_format(t->m->arena, "%s%s", prefix, x->param->name),
+                                      IR_SLOT, &type);
             x->slot[k]->of = x->param;
         }
     }
 }
 
-/* The sum of n values, as a tree: its parts can be computed side by side. NULL if there are none. Uses up v. */
+/* The sum of n values, as a tree: its parts can be computed side by side. NULL if there are none.
+ * Uses up v. */
 static ir_value *sum_in_pairs(ir_builder *b, ir_value **v, int n)
 {
     for (; n > 1; n = (n + 1) / 2)
@@ -112,9 +125,11 @@ static ir_value *sum_in_pairs(ir_builder *b, ir_value **v, int n)
     return n ? v[0] : NULL;
 }
 
-/* The factor of all gradients: grad_scale, and with clipping min(1, clip_norm / (norm + 1e-6)) times that. The norm needs all
- * gradients; so it stands in a branch that runs only if clip_norm > 0. */
-static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value *grad_scale, ir_value *clip_norm, ir_arena *scratch)
+/* The factor of all gradients: grad_scale, and with clipping min(1, clip_norm / (norm + 1e-6))
+ * times that. The norm needs all gradients; so it stands in a branch that runs only if clip_norm >
+ * 0. */
+static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value *grad_scale,
+                             ir_value *clip_norm, ir_arena *scratch)
 {
     ir_module *m = b->func->module;
     ir_dtype type = IR_F32;
@@ -127,7 +142,8 @@ static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value 
     operand[2] = clip_norm;
     memcpy(operand + 3, g, (size_t)n * sizeof *g);
     for (int k = 0; k < 2; k++) {
-        ir_value *scale = ir_add_input(branch[k], NULL, &grad_scale->type), *limit = ir_add_input(branch[k], NULL, &clip_norm->type), *sum = NULL;
+        ir_value *scale = ir_add_input(branch[k], NULL, &grad_scale->type),
+                 *limit = ir_add_input(branch[k], NULL, &clip_norm->type), *sum = NULL;
         ir_builder in = ir_builder_new(branch[k]);
         in.phase = IR_UPDATE;
         scale = ir_convert(&in, scale, type);
@@ -148,12 +164,14 @@ static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value 
             sum = sum_in_pairs(&in, square, n);
         if (sum) {
             ir_value *norm = ir_add(&in, ir_sqrt(&in, sum), ir_scalar(&in, type, 1e-6));
-            scale = ir_mul(&in, scale, ir_min(&in, ir_div(&in, limit, norm), ir_scalar(&in, type, 1)));
+            scale =
+                ir_mul(&in, scale, ir_min(&in, ir_div(&in, limit, norm), ir_scalar(&in, type, 1)));
         }
         ir_add_output(branch[k], NULL, scale);
         ir_built(&in);
     }
-    ir_inst *cond = ir_build(b, IR_OP_cond, operand, n + 3, &(ir_attrs){.cond = {.then_body = branch[0], .else_body = branch[1]}});
+    ir_inst *cond = ir_build(b, IR_OP_cond, operand, n + 3,
+                             &(ir_attrs){.cond = {.then_body = branch[0], .else_body = branch[1]}});
     return cond ? cond->result[0] : NULL;
 }
 
@@ -172,7 +190,8 @@ static void append_update(build *t, ir_func *f, ir_value *const *g)
 {
     const train_optimizer *o = t->o->optimizer;
     int nhyper = train_hyper_count(o), flowing = 0;
-    ir_value *hyper[OPTIMIZER_HYPERS + 2], **clipped = ir_array(t->scratch, ir_value *, t->ntargets + 1);
+    ir_value *hyper[OPTIMIZER_HYPERS + 2],
+        **clipped = ir_array(t->scratch, ir_value *, t->ntargets + 1);
     make_slots(t);
     add_hypers(t, f, hyper);
     ir_builder b = ir_builder_new(f);
@@ -180,7 +199,8 @@ static void append_update(build *t, ir_func *f, ir_value *const *g)
     for (int i = 0; i < t->ntargets; i++)
         if (t->target[i].flows)
             clipped[flowing++] = g[i];
-    ir_value *factor = clip_factor(&b, clipped, flowing, hyper[nhyper - 2], hyper[nhyper - 1], t->scratch);
+    ir_value *factor =
+        clip_factor(&b, clipped, flowing, hyper[nhyper - 2], hyper[nhyper - 1], t->scratch);
     ir_value *count = ir_add(&b, ir_add_state(f, t->step), ir_scalar(&b, IR_U64, 1));
     for (int i = 0; i < t->ntargets; i++) {
         target *x = &t->target[i];
@@ -196,7 +216,8 @@ static void append_update(build *t, ir_func *f, ir_value *const *g)
                 u.hyper[k] = ir_convert(&b, hyper[k], type);
         for (int k = 0; o->slot[k]; k++)
             u.slot[k] = ir_add_state(f, x->slot[k]);
-        u.g = ir_mul(&b, ir_convert(&b, g[i], type), ir_broadcast(&b, ir_convert(&b, factor, type), u.type.rank, u.type.dim, NULL));
+        u.g = ir_mul(&b, ir_convert(&b, g[i], type),
+                     ir_broadcast(&b, ir_convert(&b, factor, type), u.type.rank, u.type.dim, NULL));
         ir_value *p = ir_convert(&b, o->rule(&u), x->param->type.dtype);
         ir_built(&b);
         ir_add_update(f, x->param, p);
@@ -240,7 +261,9 @@ static void accumulate(build *t, ir_func *f)
             target *x = &t->target[i - own];
             if (!x->flows)
                 continue;
-            p = (ir_port){.value = ir_add(&b, ir_add_state(f, x->grad), p.value), .bind = IR_STATE, .state = x->grad};
+            p = (ir_port){.value = ir_add(&b, ir_add_state(f, x->grad), p.value),
+                          .bind = IR_STATE,
+                          .state = x->grad};
         }
         f->results.items[n++] = p;
     }
@@ -257,7 +280,8 @@ static bool build_split(build *t)
     const char *prefix = state_prefix(m, "grad");
     for (int i = 0; i < t->ntargets; i++) {
         target *x = &t->target[i];
-        x->grad = ir_state_new(m, ir_format(m->arena, "%s%s", prefix, x->param->name), IR_GRAD, &x->param->type);
+        x->grad = ir_state_new(m, ir_format(m->arena, "%s%s", prefix, x->param->name), IR_GRAD,
+                               &x->param->type);
         x->grad->of = x->param;
     }
     accumulate(t, f);
@@ -300,7 +324,9 @@ bool train_build(ir_module *m, const train_options *options)
         t.source = ir_entry_by_name(m, "forward");
     BUG_UNLESS(t.source);
     if (options->step && options->optimizer && t.source->loss < 0) {
-        ir_report(m->ctx, IR_ERROR, NULL, "an optimizer's step needs a loss: a scalar float output, or one named by --loss");
+        ir_report(
+            m->ctx, IR_ERROR, NULL,
+            "an optimizer's step needs a loss: a scalar float output, or one named by --loss");
         return false;
     }
     const char *before = ir_current_pass;

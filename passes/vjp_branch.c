@@ -3,11 +3,13 @@
  *
  * Derivatives of cond and call.
  *
- * cond: both branches are differentiated and cut (halves.h). What a branch leaves for its backward half are more results of the
- * forward cond; the two branches share them type by type, since only one of them runs, and the one that has less to leave gives
- * zeros. A second cond runs the backward half of the branch that ran.
+ * cond: both branches are differentiated and cut (halves.h). What a branch leaves for its backward
+ * half are more results of the forward cond; the two branches share them type by type, since only
+ * one of them runs, and the one that has less to leave gives zeros. A second cond runs the backward
+ * half of the branch that ran.
  *
- * call: with a custom derivative, a call of that. Else the joint function of what is called takes the call's place. */
+ * call: with a custom derivative, a call of that. Else the joint function of what is called takes
+ * the call's place. */
 #include "passes/halves.h"
 #include "passes/vjp.h"
 
@@ -48,7 +50,8 @@ static void find_slots(branches *s)
             int k = 0;
             if (!is_saved(s, side, v))
                 continue;
-            while (k < s->slots.count && (s->slot[side][k] || !ir_type_eq(&s->slots.items[k], &v->type)))
+            while (k < s->slots.count &&
+                   (s->slot[side][k] || !ir_type_eq(&s->slots.items[k], &v->type)))
                 k++;
             if (k == s->slots.count)
                 IR_PUSH(s->scratch, &s->slots, v->type);
@@ -67,7 +70,8 @@ static void build_forward(branches *s)
     for (int side = 0; side < 2; side++)
         f[side] = halves_forward(&s->h[side], s->slot[side], s->slots.items, s->slots.count, 0);
     ir_builder b = ad_before(inst);
-    s->forward = ir_build(&b, IR_OP_cond, inst->operand, inst->noperands, &(ir_attrs){.cond = {.then_body = f[0], .else_body = f[1]}});
+    s->forward = ir_build(&b, IR_OP_cond, inst->operand, inst->noperands,
+                          &(ir_attrs){.cond = {.then_body = f[0], .else_body = f[1]}});
     ir_built(&b);
     for (int i = 0; i < inst->nresults; i++)
         ad_instead(inst->result[i], s->forward->result[i]);
@@ -125,15 +129,19 @@ static void build_backward(branches *s, ir_builder *b, ir_value *const *ct, ir_v
         halves_backward(h, &inside[side]);
         for (int i = 0; i < s->params; i++)
             if (s->h[0].gradient[i] || s->h[1].gradient[i])
-                ir_add_output(f[side], NULL,
-                              h->gradient[i] ? h->gradient[i]->aux : ir_splat(&inside[side], &h->primal->params.items[i].value->type, 0));
+                ir_add_output(
+                    f[side], NULL,
+                    h->gradient[i]
+                        ? h->gradient[i]->aux
+                        : ir_splat(&inside[side], &h->primal->params.items[i].value->type, 0));
         ir_built(&inside[side]);
         pass_dce(f[side]);
     }
     ir_value **operand = ir_array(s->scratch, ir_value *, s->outside.count + 1);
     operand[0] = s->inst->operand[0];
     memcpy(operand + 1, s->outside.items, (size_t)s->outside.count * sizeof *operand);
-    ir_inst *cond = ir_build(b, IR_OP_cond, operand, s->outside.count + 1, &(ir_attrs){.cond = {.then_body = f[0], .else_body = f[1]}});
+    ir_inst *cond = ir_build(b, IR_OP_cond, operand, s->outside.count + 1,
+                             &(ir_attrs){.cond = {.then_body = f[0], .else_body = f[1]}});
     ir_built(b);
     for (int i = 0, n = 0; i < s->params; i++)
         if (s->h[0].gradient[i] || s->h[1].gradient[i])
@@ -143,7 +151,10 @@ static void build_backward(branches *s, ir_builder *b, ir_value *const *ct, ir_v
 AD_RULE(cond)
 {
     const struct ir_attrs_cond *a = IR_ATTR(inst, cond);
-    branches s = {.inst = inst, .scratch = ir_arena_new(inst->func->module->ctx), .params = inst->noperands - 1, .results = inst->nresults};
+    branches s = {.inst = inst,
+                  .scratch = ir_arena_new(inst->func->module->ctx),
+                  .params = inst->noperands - 1,
+                  .results = inst->nresults};
     bool *has_ct = ir_array(s.scratch, bool, s.results + 1);
     for (int i = 0; i < s.results; i++)
         has_ct[i] = ct[i] != NULL;
@@ -162,7 +173,8 @@ AD_RULE(cond)
 /* ---- call ---- */
 
 /* vjp(operands, results, cotangents). */
-static void custom(ir_builder *b, const ir_inst *inst, ir_func *vjp, ir_value *const *ct, ir_value **out)
+static void custom(ir_builder *b, const ir_inst *inst, ir_func *vjp, ir_value *const *ct,
+                   ir_value **out)
 {
     int n = inst->noperands, r = inst->nresults;
     ir_arena *scratch = ir_arena_new(inst->func->module->ctx);
@@ -172,7 +184,8 @@ static void custom(ir_builder *b, const ir_inst *inst, ir_func *vjp, ir_value *c
         operand[n + i] = inst->result[i];
         operand[n + r + i] = ct[i] ? ct[i] : ir_splat(b, &inst->result[i]->type, 0);
     }
-    ir_inst *call = ir_build(b, IR_OP_call, operand, n + 2 * r, &(ir_attrs){.call = {.callee = vjp}});
+    ir_inst *call =
+        ir_build(b, IR_OP_call, operand, n + 2 * r, &(ir_attrs){.call = {.callee = vjp}});
     ir_built(b);
     for (int i = 0; i < n; i++)
         out[i] = call->result[i];
@@ -185,17 +198,22 @@ static int limit_size(const ir_func *f, const ir_loc *loc)
     int n = 0;
     IR_FOR (inst, f)
         if (++n > IR_MAX_INSTS)
-            ir_throw(f->module->ctx, loc, "functions call functions into more instructions than the limit");
+            ir_throw(f->module->ctx, loc,
+                     "functions call functions into more instructions than the limit");
     return n;
 }
 
-/* The joint function in place of the call: first all of it, then its backward half moves to the end. */
-static void joint(ir_builder *b, const ir_inst *inst, ir_func *callee, ir_value *const *ct, ir_value **out, const bool *want)
+/* The joint function in place of the call: first all of it, then its backward half moves to the
+ * end. */
+static void joint(ir_builder *b, const ir_inst *inst, ir_func *callee, ir_value *const *ct,
+                  ir_value **out, const bool *want)
 {
     ir_module *m = callee->module;
     ir_arena *scratch = ir_arena_new(m->ctx);
-    int n = inst->noperands, nct = 0, nwant = 0, *given = ir_array(scratch, int, inst->nresults + 1), *input = ir_array(scratch, int, n + 1);
-    ir_value **arg = ir_array(scratch, ir_value *, n + inst->nresults + 1), **got = ir_array(scratch, ir_value *, n + inst->nresults + 1);
+    int n = inst->noperands, nct = 0, nwant = 0,
+        *given = ir_array(scratch, int, inst->nresults + 1), *input = ir_array(scratch, int, n + 1);
+    ir_value **arg = ir_array(scratch, ir_value *, n + inst->nresults + 1),
+             **got = ir_array(scratch, ir_value *, n + inst->nresults + 1);
     if (n)
         memcpy(arg, inst->operand, (size_t)n * sizeof *arg);
     for (int i = 0; i < inst->nresults; i++)
@@ -206,8 +224,11 @@ static void joint(ir_builder *b, const ir_inst *inst, ir_func *callee, ir_value 
     for (int i = 0; i < n; i++)
         if (want[i])
             input[nwant++] = i;
-    ir_func *f =
-        ad_joint(m, callee, &(ad_request){.loss = -1, .cotangents = given, .ncotangents = nct, .inputs = input, .ninputs = nwant}, callee->name);
+    ir_func *f = ad_joint(
+        m, callee,
+        &(ad_request){
+            .loss = -1, .cotangents = given, .ncotangents = nct, .inputs = input, .ninputs = nwant},
+        callee->name);
     if (f) {
         ir_builder before = ad_before(inst);
         ir_inst *last = inst->previous, *next;

@@ -3,11 +3,13 @@
  *
  * Derivatives of contractions, which are contractions again.
  *
- * Of a convolution, out[i] = sum over k of in[j] w[k] where i stride + k rhs_dilation - low = j lhs_dilation (one spatial dimension):
- *   in's: the same equation read for j. With the taps numbered from the other end it is a convolution of the cotangent, whose
+ * Of a convolution, out[i] = sum over k of in[j] w[k] where i stride + k rhs_dilation - low = j
+ *   lhs_dilation (one spatial dimension): in's: the same equation read for j. With the taps
+ *   numbered from the other end it is a convolution of the cotangent, whose
  *         stride is lhs_dilation and whose lhs_dilation is stride.
- *   w's:  the equation read for k: a convolution of in with the cotangent as weights, stride and rhs_dilation exchanged; batch and
- *         features of in exchange their roles, and so feature groups become batch groups and the reverse. */
+ *   w's:  the equation read for k: a convolution of in with the cotangent as weights, stride and
+ *         rhs_dilation exchanged; batch and features of in exchange their roles, and so feature
+ *         groups become batch groups and the reverse. */
 #include "passes/vjp.h"
 
 #include <string.h>
@@ -49,9 +51,11 @@ static int below(ir_ints list, int64_t d)
     return n;
 }
 
-/* The cotangent of `mine`: g [batch…, lhs rest…, rhs rest…] contracted with `other` over the dimensions that other brought in. The
- * operand comes first whose dimensions come first in mine, so that mostly no transpose is due. */
-static ir_value *dot_side(ir_builder *b, ir_value *g, const side *mine, const side *other, bool mine_is_rhs)
+/* The cotangent of `mine`: g [batch…, lhs rest…, rhs rest…] contracted with `other` over the
+ * dimensions that other brought in. The operand comes first whose dimensions come first in mine, so
+ * that mostly no transpose is due. */
+static ir_value *dot_side(ir_builder *b, ir_value *g, const side *mine, const side *other,
+                          bool mine_is_rhs)
 {
     int nbatch = mine->batch.n, ncontract = mine->contract.n, first = 0;
     int64_t g_batch[IR_MAX_RANK], g_contract[IR_MAX_RANK], perm[IR_MAX_RANK];
@@ -62,14 +66,17 @@ static ir_value *dot_side(ir_builder *b, ir_value *g, const side *mine, const si
     while (find(mine->batch, first) >= 0)
         first++;
     bool g_first = find(mine->contract, first) < 0;
-    ir_value *r = g_first ? ir_dot_general(b, g, other->v, nbatch, g_batch, other->batch.v, other->nrest, g_contract, other->rest)
-                          : ir_dot_general(b, other->v, g, nbatch, other->batch.v, g_batch, other->nrest, other->rest, g_contract);
+    ir_value *r = g_first ? ir_dot_general(b, g, other->v, nbatch, g_batch, other->batch.v,
+                                           other->nrest, g_contract, other->rest)
+                          : ir_dot_general(b, other->v, g, nbatch, other->batch.v, g_batch,
+                                           other->nrest, other->rest, g_contract);
     for (int d = 0, rest = 0; d < mine->v->type.rank; d++) {
         int batch = find(mine->batch, d), contract = find(mine->contract, d);
         if (batch >= 0)
             perm[d] = batch;
         else if (contract >= 0)
-            perm[d] = nbatch + (g_first ? mine->nrest : 0) + below(other->contract, other->contract.v[contract]);
+            perm[d] = nbatch + (g_first ? mine->nrest : 0) +
+                      below(other->contract, other->contract.v[contract]);
         else
             perm[d] = nbatch + (g_first ? 0 : ncontract) + rest++;
     }
@@ -79,7 +86,8 @@ static ir_value *dot_side(ir_builder *b, ir_value *g, const side *mine, const si
 AD_RULE(dot_general)
 {
     const struct ir_attrs_dot_general *a = IR_ATTR(inst, dot_general);
-    side lhs = side_of(inst->operand[0], a->lhs_batch, a->lhs_contract), rhs = side_of(inst->operand[1], a->rhs_batch, a->rhs_contract);
+    side lhs = side_of(inst->operand[0], a->lhs_batch, a->lhs_contract),
+         rhs = side_of(inst->operand[1], a->rhs_batch, a->rhs_contract);
     if (want[0])
         out[0] = dot_side(b, G, &lhs, &rhs, false);
     if (want[1])
@@ -111,7 +119,8 @@ static ir_value *move_groups(ir_builder *b, ir_value *x, int64_t from, int64_t t
     }
     merged.dim[from] /= groups;
     merged.dim[to] *= groups;
-    return ir_reshape(b, ir_transpose(b, ir_reshape(b, x, split.rank, split.dim), perm), merged.rank, merged.dim);
+    return ir_reshape(b, ir_transpose(b, ir_reshape(b, x, split.rank, split.dim), perm),
+                      merged.rank, merged.dim);
 }
 
 static int64_t span(int64_t n, int64_t dilation)
@@ -134,11 +143,13 @@ static ir_value *of_lhs(ir_builder *b, const ir_inst *inst, ir_value *g)
 {
     const struct ir_attrs_convolution *a = IR_ATTR(inst, convolution);
     int spatial = a->stride.n;
-    int64_t groups = a->feature_groups * a->batch_groups, low[IR_MAX_RANK], high[IR_MAX_RANK], weights[IR_MAX_RANK];
+    int64_t groups = a->feature_groups * a->batch_groups, low[IR_MAX_RANK], high[IR_MAX_RANK],
+            weights[IR_MAX_RANK];
     for (int i = 0; i < spatial; i++) {
         int64_t taps = span(W->type.dim[a->rhs.v[2 + i]], a->rhs_dilation.v[i]);
         low[i] = taps - 1 - a->low.v[i];
-        high[i] = span(IN->type.dim[a->lhs.v[2 + i]], a->lhs_dilation.v[i]) - span(OUT->type.dim[a->out.v[2 + i]], a->stride.v[i]) + a->low.v[i];
+        high[i] = span(IN->type.dim[a->lhs.v[2 + i]], a->lhs_dilation.v[i]) -
+                  span(OUT->type.dim[a->out.v[2 + i]], a->stride.v[i]) + a->low.v[i];
     }
     if (!ad_near(inst, spatial, low) || !ad_near(inst, spatial, high))
         return NULL;
@@ -146,9 +157,16 @@ static ir_value *of_lhs(ir_builder *b, const ir_inst *inst, ir_value *g)
     weights[0] = a->rhs.v[1];
     weights[1] = a->rhs.v[0];
     ir_value *w = move_groups(b, turned(b, W, a->rhs), a->rhs.v[0], a->rhs.v[1], groups);
-    ir_attrs attrs = {.convolution = {.lhs = a->out, .rhs = ir_ints_of(b, a->rhs.n, weights), .out = a->lhs, .stride = a->lhs_dilation,
-                                      .low = ir_ints_of(b, spatial, low), .high = ir_ints_of(b, spatial, high), .lhs_dilation = a->stride,
-                                      .rhs_dilation = a->rhs_dilation, .feature_groups = groups, .batch_groups = 1}};
+    ir_attrs attrs = {.convolution = {.lhs = a->out,
+                                      .rhs = ir_ints_of(b, a->rhs.n, weights),
+                                      .out = a->lhs,
+                                      .stride = a->lhs_dilation,
+                                      .low = ir_ints_of(b, spatial, low),
+                                      .high = ir_ints_of(b, spatial, high),
+                                      .lhs_dilation = a->stride,
+                                      .rhs_dilation = a->rhs_dilation,
+                                      .feature_groups = groups,
+                                      .batch_groups = 1}};
     ir_value *r = ad_build(b, inst, IR_OP_convolution, (ir_value *[]){g, w}, 2, &attrs);
     return r ? move_groups(b, r, a->lhs.v[1], a->lhs.v[0], a->batch_groups) : NULL;
 }
@@ -167,22 +185,31 @@ static ir_value *of_rhs(ir_builder *b, const ir_inst *inst, ir_value *g)
     int spatial = a->stride.n;
     int64_t high[IR_MAX_RANK];
     for (int i = 0; i < spatial; i++)
-        high[i] = span(W->type.dim[a->rhs.v[2 + i]], a->rhs_dilation.v[i]) - 1 + span(OUT->type.dim[a->out.v[2 + i]], a->stride.v[i]) -
+        high[i] = span(W->type.dim[a->rhs.v[2 + i]], a->rhs_dilation.v[i]) - 1 +
+                  span(OUT->type.dim[a->out.v[2 + i]], a->stride.v[i]) -
                   span(IN->type.dim[a->lhs.v[2 + i]], a->lhs_dilation.v[i]) - a->low.v[i];
     if (!ad_near(inst, spatial, a->low.v) || !ad_near(inst, spatial, high))
         return NULL;
-    ir_attrs attrs = {.convolution = {.lhs = exchanged(b, a->lhs), .rhs = exchanged(b, a->out), .out = exchanged(b, a->rhs),
+    ir_attrs attrs = {.convolution = {.lhs = exchanged(b, a->lhs),
+                                      .rhs = exchanged(b, a->out),
+                                      .out = exchanged(b, a->rhs),
                                       .stride = a->rhs_dilation,
-                                      .low = a->low, .high = ir_ints_of(b, spatial, high), .lhs_dilation = a->lhs_dilation, .rhs_dilation = a->stride,
-                                      .feature_groups = a->batch_groups, .batch_groups = a->feature_groups}};
+                                      .low = a->low,
+                                      .high = ir_ints_of(b, spatial, high),
+                                      .lhs_dilation = a->lhs_dilation,
+                                      .rhs_dilation = a->stride,
+                                      .feature_groups = a->batch_groups,
+                                      .batch_groups = a->feature_groups}};
     return ad_build(b, inst, IR_OP_convolution, (ir_value *[]){IN, g}, 2, &attrs);
 }
 
 AD_RULE(convolution)
 {
     const struct ir_attrs_convolution *a = IR_ATTR(inst, convolution);
-    if (W->type.rank == IR_MAX_RANK && (a->feature_groups > 1 || a->batch_groups > 1)) { /* groups are a dimension for a while */
-        ir_report(b->func->module->ctx, IR_ERROR, inst->loc, "no derivative rule for `convolution` of rank %d in groups", IR_MAX_RANK);
+    /* Groups are a dimension for a while. */
+    if (W->type.rank == IR_MAX_RANK && (a->feature_groups > 1 || a->batch_groups > 1)) {
+        ir_report(b->func->module->ctx, IR_ERROR, inst->loc,
+                  "no derivative rule for `convolution` of rank %d in groups", IR_MAX_RANK);
         return;
     }
     if (want[0])

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Derivatives of elementwise ops, as torch defines them where there is a choice. A rule uses the result where that saves work
- * (tanh, exp, …): it is often saved for another reader anyway. */
+ * Derivatives of elementwise ops, as torch defines them where there is a choice. A rule uses the
+ * result where that saves work (tanh, exp, …): it is often saved for another reader anyway. */
 #include "passes/vjp.h"
 
 #define X (inst->operand[0])
@@ -32,11 +32,11 @@ ir_value *ad_unless(ir_builder *b, ir_value *which, ir_value *x)
 
 /* ---- One operand ---- */
 
-#define UNARY(name, derivative)                                                                                                   \
-    AD_RULE(name)                                                                                                                 \
-    {                                                                                                                             \
-        (void)b, (void)inst, (void)want;                                                                                          \
-        out[0] = derivative;                                                                                                      \
+#define UNARY(name, derivative)          \
+    AD_RULE(name)                        \
+    {                                    \
+        (void)b, (void)inst, (void)want; \
+        out[0] = derivative;             \
     }
 
 static ir_value *square(ir_builder *b, ir_value *x)
@@ -68,29 +68,32 @@ UNARY(asinh, ir_mul(b, G, ir_rsqrt(b, ad_plus(b, square(b, X), 1))))
 UNARY(acosh, ir_mul(b, G, ir_rsqrt(b, ad_plus(b, square(b, X), -1))))
 UNARY(atanh, ir_div(b, G, one_minus(b, square(b, X))))
 UNARY(tanh, ir_mul(b, G, one_minus(b, square(b, R))))
-UNARY(erf, ir_mul(b, ad_times(b, G, 1.1283791670955126), ir_exp(b, ir_neg(b, square(b, X))))) /* 2 / sqrt(pi) */
+/* 2 / sqrt(pi) */
+UNARY(erf, ir_mul(b, ad_times(b, G, 1.1283791670955126), ir_exp(b, ir_neg(b, square(b, X)))))
 UNARY(logistic, ir_mul(b, G, ir_mul(b, R, one_minus(b, R))))
 UNARY(convert, ir_convert(b, G, X->type.dtype)) /* only floats flow */
 UNARY(copy, G)
 
-/* The cotangent of a softmax's exponentials comes as g / sum; e^x / sum is there already, and then nobody needs e^x. */
+/* The cotangent of a softmax's exponentials comes as g / sum; e^x / sum is there already, and then
+ * nobody needs e^x. */
 AD_RULE(exp)
 {
     (void)want;
     const ir_inst *quotient = match(G, IR_OP_div);
-    out[0] = quotient ? ir_mul(b, quotient->operand[0], ir_div(b, R, quotient->operand[1])) : ir_mul(b, G, R);
+    out[0] = quotient ? ir_mul(b, quotient->operand[0], ir_div(b, R, quotient->operand[1]))
+                      : ir_mul(b, G, R);
 }
 
 /* ---- Two operands ---- */
 
-#define BINARY(name, of_x, of_y)                                                                                                  \
-    AD_RULE(name)                                                                                                                 \
-    {                                                                                                                             \
-        (void)b, (void)inst;                                                                                                      \
-        if (want[0])                                                                                                              \
-            out[0] = of_x;                                                                                                        \
-        if (want[1])                                                                                                              \
-            out[1] = of_y;                                                                                                        \
+#define BINARY(name, of_x, of_y) \
+    AD_RULE(name)                \
+    {                            \
+        (void)b, (void)inst;     \
+        if (want[0])             \
+            out[0] = of_x;       \
+        if (want[1])             \
+            out[1] = of_y;       \
     }
 
 BINARY(add, G, G)
@@ -109,8 +112,13 @@ AD_RULE(mul)
 /* The axes along which y is x's sum, repeated; none if it is something else. */
 static ir_ints own_sum(const ir_value *x, const ir_value *y)
 {
-    const ir_inst *r = match(y, IR_OP_broadcast), *unit = r ? match(r->operand[0], IR_OP_reshape) : NULL;
-    const ir_value *sum = unit && match_unit_reshape(&unit->operand[0]->type, &unit->result[0]->type) ? unit->operand[0] : r ? r->operand[0] : y;
+    const ir_inst *r = match(y, IR_OP_broadcast),
+                  *unit = r ? match(r->operand[0], IR_OP_reshape) : NULL;
+    const ir_value *sum =
+        unit && match_unit_reshape(&unit->operand[0]->type, &unit->result[0]->type)
+            ? unit->operand[0]
+        : r ? r->operand[0]
+            : y;
     const ir_inst *reduce = match(sum, IR_OP_reduce);
     if (!r || !reduce || reduce->operand[0] != x || IR_ATTR(reduce, reduce)->combine != IR_SUM)
         return (ir_ints){0, NULL};
@@ -129,7 +137,11 @@ AD_RULE(div)
 {
     const ir_ints axes = own_sum(X, Y);
     if (axes.n && want[0]) { /* both ways to x in one: (g - sum(g r)) / sum */
-        out[0] = ir_div(b, ir_sub(b, G, ad_repeat(b, ir_reduce(b, IR_SUM, ir_mul(b, G, R), axes.n, axes.v), &X->type, axes)), Y);
+        out[0] = ir_div(b,
+                        ir_sub(b, G,
+                               ad_repeat(b, ir_reduce(b, IR_SUM, ir_mul(b, G, R), axes.n, axes.v),
+                                         &X->type, axes)),
+                        Y);
         return;
     }
     ir_value *quotient = ir_div(b, G, Y);
@@ -139,14 +151,15 @@ AD_RULE(div)
         out[1] = ir_neg(b, ir_mul(b, quotient, R));
 }
 
-/* y x^(y-1), which is 0 for y = 0 whatever x is. 0^-1 is kept out of the expression, not only out of its value: as a factor of
- * 0 it would come back in the second derivative. */
+/* y x^(y-1), which is 0 for y = 0 whatever x is. 0^-1 is kept out of the expression, not only out
+ * of its value: as a factor of 0 it would come back in the second derivative. */
 static ir_value *pow_of_base(ir_builder *b, ir_value *x, ir_value *y)
 {
     double c;
     if (match_number(y, &c))
         return c == 0 ? NULL : ad_times(b, ir_pow(b, x, ir_splat(b, &x->type, c - 1)), c);
-    ir_value *zero = ir_zeros_like(b, x), *both = ir_and(b, ir_compare(b, IR_EQ, x, zero), ir_compare(b, IR_EQ, y, zero));
+    ir_value *zero = ir_zeros_like(b, x),
+             *both = ir_and(b, ir_compare(b, IR_EQ, x, zero), ir_compare(b, IR_EQ, y, zero));
     return ir_mul(b, y, ir_pow(b, x, ad_unless(b, both, ad_plus(b, y, -1))));
 }
 
@@ -156,7 +169,8 @@ static ir_value *pow_of_exponent(ir_builder *b, ir_value *x, ir_value *y, ir_val
     double c;
     if (match_number(x, &c) && c != 0)
         return ir_mul(b, r, ir_log(b, x));
-    ir_value *zero = ir_zeros_like(b, x), *both = ir_and(b, ir_compare(b, IR_EQ, x, zero), ir_compare(b, IR_GE, y, zero));
+    ir_value *zero = ir_zeros_like(b, x),
+             *both = ir_and(b, ir_compare(b, IR_EQ, x, zero), ir_compare(b, IR_GE, y, zero));
     return ir_mul(b, r, ir_log(b, ir_select(b, both, ir_splat(b, &x->type, 1), x)));
 }
 
@@ -171,8 +185,10 @@ AD_RULE(pow)
 
 AD_RULE(atan2)
 {
-    ir_value *length = ir_add(b, square(b, X), square(b, Y)), *none = ir_compare(b, IR_EQ, length, ir_zeros_like(b, length));
-    ir_value *scaled = ad_unless(b, none, ir_div(b, G, ir_select(b, none, ir_splat(b, &length->type, 1), length)));
+    ir_value *length = ir_add(b, square(b, X), square(b, Y)),
+             *none = ir_compare(b, IR_EQ, length, ir_zeros_like(b, length));
+    ir_value *scaled =
+        ad_unless(b, none, ir_div(b, G, ir_select(b, none, ir_splat(b, &length->type, 1), length)));
     if (want[0])
         out[0] = ir_mul(b, scaled, Y);
     if (want[1])
@@ -180,7 +196,8 @@ AD_RULE(atan2)
 }
 
 /* The winner gets all, each of two equals a half. */
-static void extreme(ir_builder *b, const ir_inst *inst, ir_value *g, ir_relation loses, ir_value **out, const bool *want)
+static void extreme(ir_builder *b, const ir_inst *inst, ir_value *g, ir_relation loses,
+                    ir_value **out, const bool *want)
 {
     static const ir_relation mirrored[] = {[IR_LT] = IR_GT, [IR_GT] = IR_LT};
     ir_value *share = ir_select(b, ir_compare(b, IR_EQ, X, Y), ad_times(b, g, 0.5), g);

@@ -12,12 +12,14 @@
 ir_value *ad_put_along(ir_builder *b, ir_value *g, ir_value *position, int axis)
 {
     int rank = g->type.rank;
-    int64_t n = g->type.dim[axis], rows = ir_count(&g->type) / n, perm[IR_MAX_RANK], back[IR_MAX_RANK], last = 1;
+    int64_t n = g->type.dim[axis], rows = ir_count(&g->type) / n, perm[IR_MAX_RANK],
+            back[IR_MAX_RANK], last = 1;
     for (int d = 0; d < rank; d++)
         perm[d] = d == rank - 1 ? axis : d < axis ? d : d + 1;
     for (int d = 0; d < rank; d++)
         back[perm[d]] = d;
-    ir_value *moved = ir_transpose(b, g, perm), *flat = ir_reshape(b, moved, 2, (int64_t[]){rows, n});
+    ir_value *moved = ir_transpose(b, g, perm),
+             *flat = ir_reshape(b, moved, 2, (int64_t[]){rows, n});
     ir_value *at = ir_reshape(b, ir_transpose(b, position, perm), 3, (int64_t[]){rows, n, 1});
     flat = ir_scatter(b, IR_SUM, ir_zeros_like(b, flat), at, flat, 1, &last, 1);
     return ir_transpose(b, ir_reshape(b, flat, rank, moved->type.dim), back);
@@ -27,7 +29,8 @@ AD_RULE(gather)
 {
     (void)want;
     const struct ir_attrs_gather *a = IR_ATTR(inst, gather);
-    out[0] = ir_scatter(b, IR_SUM, ir_zeros_like(b, X), INDEX, G, a->dims.n, a->dims.v, (int)a->batch);
+    out[0] =
+        ir_scatter(b, IR_SUM, ir_zeros_like(b, X), INDEX, G, a->dims.n, a->dims.v, (int)a->batch);
 }
 
 /* ---- scatter ---- */
@@ -40,7 +43,8 @@ static ir_value *gathered(ir_builder *b, const ir_inst *inst, ir_value *x)
     return ir_gather(b, x, INDEX, a->dims.n, a->dims.v, (int)a->batch);
 }
 
-static ir_value *scattered(ir_builder *b, const ir_inst *inst, ir_combine combine, ir_value *x, ir_value *update)
+static ir_value *scattered(ir_builder *b, const ir_inst *inst, ir_combine combine, ir_value *x,
+                           ir_value *update)
 {
     const struct ir_attrs_scatter *a = IR_ATTR(inst, scatter);
     return ir_scatter(b, combine, x, INDEX, update, a->dims.n, a->dims.v, (int)a->batch);
@@ -105,46 +109,57 @@ static ir_value *stays(ir_builder *b, const ir_inst *inst)
     ir_value *number = ir_reshape(b, ir_iota(b, IR_I64, 1, &vectors, 0), (int)n, INDEX->type.dim);
     for (int i = 0; i < a->dims.n; i++)
         dims[i] = a->batch + i;
-    ir_value *last = ir_scatter(b, IR_SET, ir_splat(b, &t, 0), INDEX, number, a->dims.n, dims, (int)a->batch);
-    ir_value *mine = ir_compare(b, IR_EQ, ir_gather(b, last, INDEX, a->dims.n, dims, (int)a->batch), number);
+    ir_value *last =
+        ir_scatter(b, IR_SET, ir_splat(b, &t, 0), INDEX, number, a->dims.n, dims, (int)a->batch);
+    ir_value *mine =
+        ir_compare(b, IR_EQ, ir_gather(b, last, INDEX, a->dims.n, dims, (int)a->batch), number);
     for (int d = 0; d < n; d++)
         dims[d] = d;
     return ir_broadcast(b, mine, UPDATE->type.rank, UPDATE->type.dim, dims);
 }
 
-static void scatter_set(ir_builder *b, const ir_inst *inst, ir_value *g, ir_value **out, const bool *want)
+static void scatter_set(ir_builder *b, const ir_inst *inst, ir_value *g, ir_value **out,
+                        const bool *want)
 {
     if (want[0])
         out[0] = scattered(b, inst, IR_SET, g, ir_zeros_like(b, UPDATE));
     if (want[2])
         out[2] = gathered(b, inst, g);
-    if (want[2] && !distinct(inst) && ad_fits(inst, &X->type, IR_I64) && ad_fits(inst, &UPDATE->type, IR_I64))
+    if (want[2] && !distinct(inst) && ad_fits(inst, &X->type, IR_I64) &&
+        ad_fits(inst, &UPDATE->type, IR_I64))
         out[2] = ad_where(b, stays(b, inst), out[2]);
 }
 
-/* An update's derivative is the product of the others at its place: 0 unless all of those are nonzero, else what the nonzero ones
- * give divided by it (if it is one of them). */
-static void scatter_prod(ir_builder *b, const ir_inst *inst, ir_value *g, ir_value **out, const bool *want)
+/* An update's derivative is the product of the others at its place: 0 unless all of those are
+ * nonzero, else what the nonzero ones give divided by it (if it is one of them). */
+static void scatter_prod(ir_builder *b, const ir_inst *inst, ir_value *g, ir_value **out,
+                         const bool *want)
 {
     if (want[0])
         out[0] = ir_mul(b, g, scattered(b, inst, IR_PROD, ir_splat(b, &X->type, 1), UPDATE));
     if (!want[2] || !ad_fits(inst, &X->type, IR_I32) || !ad_fits(inst, &UPDATE->type, IR_I32))
         return;
-    ir_value *is_zero = ir_compare(b, IR_EQ, UPDATE, ir_zeros_like(b, UPDATE)), *one = ir_splat(b, &UPDATE->type, 1);
-    ir_value *nonzero = ir_select(b, is_zero, one, UPDATE), *product = scattered(b, inst, IR_PROD, X, nonzero);
+    ir_value *is_zero = ir_compare(b, IR_EQ, UPDATE, ir_zeros_like(b, UPDATE)),
+             *one = ir_splat(b, &UPDATE->type, 1);
+    ir_value *nonzero = ir_select(b, is_zero, one, UPDATE),
+             *product = scattered(b, inst, IR_PROD, X, nonzero);
     ir_value *flag = ir_convert(b, is_zero, IR_I32);
     ir_type count = X->type;
     count.dtype = IR_I32;
     ir_value *zeros = gathered(b, inst, scattered(b, inst, IR_SUM, ir_splat(b, &count, 0), flag));
-    out[2] = ad_where(b, ir_compare(b, IR_EQ, zeros, flag), ir_div(b, gathered(b, inst, ir_mul(b, g, product)), nonzero));
+    out[2] = ad_where(b, ir_compare(b, IR_EQ, zeros, flag),
+                      ir_div(b, gathered(b, inst, ir_mul(b, g, product)), nonzero));
 }
 
 /* Shared evenly by all that equal the result. */
-static void scatter_extreme(ir_builder *b, const ir_inst *inst, ir_value *g, ir_value **out, const bool *want)
+static void scatter_extreme(ir_builder *b, const ir_inst *inst, ir_value *g, ir_value **out,
+                            const bool *want)
 {
     ir_dtype type = g->type.dtype;
-    ir_value *own = ir_compare(b, IR_EQ, X, R), *theirs = ir_compare(b, IR_EQ, UPDATE, gathered(b, inst, R));
-    ir_value *share = ir_div(b, g, scattered(b, inst, IR_SUM, ir_convert(b, own, type), ir_convert(b, theirs, type)));
+    ir_value *own = ir_compare(b, IR_EQ, X, R),
+             *theirs = ir_compare(b, IR_EQ, UPDATE, gathered(b, inst, R));
+    ir_value *share = ir_div(
+        b, g, scattered(b, inst, IR_SUM, ir_convert(b, own, type), ir_convert(b, theirs, type)));
     if (want[0])
         out[0] = ad_where(b, own, share);
     if (want[2])
@@ -166,7 +181,8 @@ AD_RULE(scatter)
 
 /* ---- sort ---- */
 
-/* Where each element came from: a payload that counts along the axis, or one that the forward sort gets. */
+/* Where each element came from: a payload that counts along the axis, or one that the forward sort
+ * gets. */
 static ir_value *origin(const ir_inst *inst)
 {
     const struct ir_attrs_sort *a = IR_ATTR(inst, sort);
@@ -174,7 +190,8 @@ static ir_value *origin(const ir_inst *inst)
     for (int i = 1; i < n; i++) {
         const ir_inst *iota = match(inst->operand[i], IR_OP_iota);
         ir_dtype type = inst->operand[i]->type.dtype;
-        if (iota && IR_ATTR(iota, iota)->axis == a->axis && ir_is_int(type) && ir_dtypes[type].bytes == 8)
+        if (iota && IR_ATTR(iota, iota)->axis == a->axis && ir_is_int(type) &&
+            ir_dtypes[type].bytes == 8)
             return inst->result[i];
     }
     if (!ad_fits(inst, &X->type, IR_I64))

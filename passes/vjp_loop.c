@@ -1,28 +1,31 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The derivative of scan. The body is differentiated and cut (halves.h). Forward's half takes the place of the body, what it
- * leaves for backward stacked as more ys. Backward's half becomes the body of a second scan that runs the other way: its
- * carries are the cotangents of the carries, its xs what was saved, the cotangents of the ys, and the xs that it reads again.
+ * The derivative of scan. The body is differentiated and cut (halves.h). Forward's half takes the
+ * place of the body, what it leaves for backward stacked as more ys. Backward's half becomes the
+ * body of a second scan that runs the other way: its carries are the cotangents of the carries, its
+ * xs what was saved, the cotangents of the ys, and the xs that it reads again.
  *
- * A carry's value before an iteration is the one after the iteration before; so if that is stacked anyway, it is not saved again
- * but taken from there, one place on.
+ * A carry's value before an iteration is the one after the iteration before; so if that is stacked
+ * anyway, it is not saved again but taken from there, one place on.
  *
- * What does not feed the next iteration need not be inside the loop. The cotangent of a constant is a sum over the
- * iterations; where an iteration's part is a contraction (x^T dy), its operands are stacked and one contraction over all
- * iterations follows the loop; likewise a reduction (of a bias). The cotangents of the xs that are contractions with a constant
- * (dy W^T) are one contraction over all iterations too. Both are collected in a function `after`, which is then inlined behind
- * the loop. All else is summed in a carry, 16-bit types in f32.
+ * What does not feed the next iteration need not be inside the loop. The cotangent of a constant is
+ * a sum over the iterations; where an iteration's part is a contraction (x^T dy), its operands are
+ * stacked and one contraction over all iterations follows the loop; likewise a reduction (of a
+ * bias). The cotangents of the xs that are contractions with a constant (dy W^T) are one
+ * contraction over all iterations too. Both are collected in a function `after`, which is then
+ * inlined behind the loop. All else is summed in a carry, 16-bit types in f32.
  *
- * With `live`, iterations that did not run have cotangents zero, not what comes of the zeros that stand for what they would
- * have saved: backward's half is inside a cond then. */
+ * With `live`, iterations that did not run have cotangents zero, not what comes of the zeros that
+ * stand for what they would have saved: backward's half is inside a cond then. */
 #include "passes/halves.h"
 #include "passes/sequence.h"
 #include "passes/vjp.h"
 
 #include <string.h>
 
-/* Marks of joint's instructions: feeds the next iteration; its sum is better made after the loop, because of a contraction. */
+/* Marks of joint's instructions: feeds the next iteration; its sum is better made after the loop,
+ * because of a contraction. */
 enum { INSIDE = 1, LINEAR = 2, CONTRACTS = 4 };
 
 typedef struct source { /* something that the reverse body reads or gives */
@@ -62,14 +65,14 @@ static bool is_carry(const loop *l, int param)
     return param >= l->a->consts && param < l->fixed;
 }
 
-/* Carries have a cotangent where they depend on what is wanted and something with a cotangent depends on them, through any number
- * of iterations. False if nothing has. */
+/* Carries have a cotangent where they depend on what is wanted and something with a cotangent
+ * depends on them, through any number of iterations. False if nothing has. */
 static bool find_active(loop *l, ir_value *const *ct, const bool *want)
 {
     const ir_func *body = l->a->body;
     int n = body->results.count, carries = (int)l->a->carries, consts = (int)l->a->consts;
-    bool *from = ir_array(l->scratch, bool, l->params), *depends = ir_array(l->scratch, bool, n), *reached = ir_array(l->scratch, bool, l->params),
-         any = false;
+    bool *from = ir_array(l->scratch, bool, l->params), *depends = ir_array(l->scratch, bool, n),
+         *reached = ir_array(l->scratch, bool, l->params), any = false;
     l->want = ir_array(l->scratch, bool, l->params);
     l->has_ct = ir_array(l->scratch, bool, n);
     memcpy(from, want, (size_t)l->params * sizeof *from);
@@ -92,7 +95,9 @@ static bool find_active(loop *l, ir_value *const *ct, const bool *want)
     for (int i = 0; i < carries; i++)
         l->has_ct[i] &= from[consts + i];
     for (int i = 0; i < l->params; i++)
-        l->want[i] = is_carry(l, i) ? l->has_ct[i - consts] : want[i] && ir_is_float(body->params.items[i].value->type.dtype);
+        l->want[i] = is_carry(l, i)
+                         ? l->has_ct[i - consts]
+                         : want[i] && ir_is_float(body->params.items[i].value->type.dtype);
     for (int i = 0; i < l->ys; i++)
         any |= l->has_ct[i];
     return any;
@@ -120,7 +125,8 @@ static bool is_stepped(const loop *l, const ir_value *v)
     return !v->def && is_carry(l, v->index) && next_of(l, v) != v;
 }
 
-/* Must v, which backward reads (its aux is set), be one of the results that forward's half has more? */
+/* Must v, which backward reads (its aux is set), be one of the results that forward's half has
+ * more? */
 static bool must_save(const loop *l, const ir_value *v)
 {
     if (v->def)
@@ -181,7 +187,8 @@ static void find_sources(loop *l, ir_builder *b)
         }
     build_forward(l, save, nsave);
     for (int i = 0; i < l->h.nread; i++) {
-        ir_value *v = l->h.read[i], *stack = NULL, *operand = v->def ? NULL : l->inst->operand[v->index];
+        ir_value *v = l->h.read[i], *stack = NULL,
+                 *operand = v->def ? NULL : l->inst->operand[v->index];
         if (!v->def && !is_stepped(l, v)) {
             add_source(l, v->index < l->fixed ? &l->consts : &l->xs, v, operand);
             continue;
@@ -229,7 +236,8 @@ static ir_value *stack(void *user, ir_value *v)
     return source_after(l, &l->stacks.items[l->stacks.count - 1], sequence_type(&l->all, &v->type));
 }
 
-/* What the reverse scan takes is known in `after`; but where iterations may not run, no sequence, for those must be zero. */
+/* What the reverse scan takes is known in `after`; but where iterations may not run, no sequence,
+ * for those must be zero. */
 static void begin_after(loop *l)
 {
     int values = ir_number(l->h.joint) + 1;
@@ -238,14 +246,21 @@ static void begin_after(loop *l)
     l->after.loc = l->inst->loc;
     l->after.primal = l->forward;
     l->totals = ir_array(l->scratch, ir_value *, values);
-    l->all =
-        (sequence){.b = &l->after, .loc = l->inst->loc, .length = l->a->length, .exact = l->a->live, .outside = outside, .stack = stack, .user = l};
+    l->all = (sequence){.b = &l->after,
+                        .loc = l->inst->loc,
+                        .length = l->a->length,
+                        .exact = l->a->live,
+                        .outside = outside,
+                        .stack = stack,
+                        .user = l};
     l->all.stacked = ir_array(l->scratch, ir_value *, values);
     l->all.constant = ir_array(l->scratch, ir_value *, values);
     for (int i = 0; i < l->consts.count; i++)
-        l->all.constant[l->consts.items[i].inside->id] = source_after(l, &l->consts.items[i], l->consts.items[i].inside->type);
+        l->all.constant[l->consts.items[i].inside->id] =
+            source_after(l, &l->consts.items[i], l->consts.items[i].inside->type);
     for (int i = 0; i < l->xs.count && !l->a->live; i++)
-        l->all.stacked[l->xs.items[i].inside->id] = source_after(l, &l->xs.items[i], sequence_type(&l->all, &l->xs.items[i].inside->type));
+        l->all.stacked[l->xs.items[i].inside->id] =
+            source_after(l, &l->xs.items[i], sequence_type(&l->all, &l->xs.items[i].inside->type));
 }
 
 /* ---- Sums over the iterations ---- */
@@ -254,7 +269,8 @@ static void begin_after(loop *l)
 static bool is_linear(const ir_inst *k)
 {
     switch (k->op) {
-    case IR_OP_add: case IR_OP_sub: case IR_OP_neg: case IR_OP_reshape: case IR_OP_transpose: case IR_OP_slice: case IR_OP_concat: case IR_OP_reverse:
+    case IR_OP_add: case IR_OP_sub: case IR_OP_neg: case IR_OP_reshape: case IR_OP_transpose:
+    case IR_OP_slice: case IR_OP_concat: case IR_OP_reverse:
     case IR_OP_broadcast:
         return true;
     case IR_OP_pad: return match_is(k->operand[1], 0);
@@ -269,7 +285,8 @@ static bool sums_itself(const ir_inst *k)
     if (k->op == IR_OP_reduce)
         return IR_ATTR(k, reduce)->combine == IR_SUM;
     if (k->op == IR_OP_scatter) /* the gradient of a gather */
-        return IR_ATTR(k, scatter)->combine == IR_SUM && !IR_ATTR(k, scatter)->batch && match_is(k->operand[0], 0);
+        return IR_ATTR(k, scatter)->combine == IR_SUM && !IR_ATTR(k, scatter)->batch &&
+               match_is(k->operand[0], 0);
     return k->op == IR_OP_dot_general;
 }
 
@@ -303,7 +320,8 @@ static ir_value *sum_inside(loop *l, ir_value *v)
     ir_type t = v->type;
     t.dtype = ir_dtypes[t.dtype].bytes < 4 ? IR_F32 : t.dtype;
     add_source(l, &l->sums, v, NULL);
-    return ir_convert(&l->after, source_after(l, &l->sums.items[l->sums.count - 1], t), v->type.dtype);
+    return ir_convert(&l->after, source_after(l, &l->sums.items[l->sums.count - 1], t),
+                      v->type.dtype);
 }
 
 static ir_value *sum_self(loop *l, const ir_inst *k)
@@ -316,8 +334,10 @@ static ir_value *sum_self(loop *l, const ir_inst *k)
     }
     if (k->op == IR_OP_scatter) {
         const struct ir_attrs_scatter *a = IR_ATTR(k, scatter);
-        ir_value *index = sequence_of(&l->all, k->operand[1]), *update = sequence_of(&l->all, k->operand[2]);
-        return ir_scatter(b, IR_SUM, ir_splat(b, &k->result[0]->type, 0), index, update, a->dims.n, a->dims.v, 0);
+        ir_value *index = sequence_of(&l->all, k->operand[1]),
+                 *update = sequence_of(&l->all, k->operand[2]);
+        return ir_scatter(b, IR_SUM, ir_splat(b, &k->result[0]->type, 0), index, update, a->dims.n,
+                          a->dims.v, 0);
     }
     const struct ir_attrs_dot_general *a = IR_ATTR(k, dot_general);
     int nb = sequence_dims(a->lhs_batch, xb), n = sequence_dims(a->lhs_contract, x + 1);
@@ -338,19 +358,22 @@ static ir_value *total(loop *l, ir_value *v)
     if (*known)
         return *known;
     if (!marked(v, LINEAR) || marked(v, INSIDE) || l->depth == DEEPEST)
-        return *known = sequence_has(&l->all, v) ? ir_reduce(&l->after, IR_SUM, sequence_of(&l->all, v), 1, &first) : sum_inside(l, v);
+        return *known = sequence_has(&l->all, v)
+                            ? ir_reduce(&l->after, IR_SUM, sequence_of(&l->all, v), 1, &first)
+                            : sum_inside(l, v);
     if (sums_itself(k))
         return *known = sum_self(l, k);
     ir_value **operand = ir_array(l->scratch, ir_value *, k->noperands);
     l->depth++;
     for (int i = 0; i < k->noperands; i++)
-        operand[i] = k->op == IR_OP_pad && i ? ir_scalar(&l->after, v->type.dtype, 0) : total(l, k->operand[i]);
+        operand[i] = k->op == IR_OP_pad && i ? ir_scalar(&l->after, v->type.dtype, 0)
+                                             : total(l, k->operand[i]);
     l->depth--;
     return *known = ir_build1(&l->after, k->op, operand, k->noperands, k->attrs);
 }
 
-/* The function `after`: its results are the cotangents of constants and xs that have any, in the order of the parameters.
- * Contractions come first: what they stack, the others find there. */
+/* The function `after`: its results are the cotangents of constants and xs that have any, in the
+ * order of the parameters. Contractions come first: what they stack, the others find there. */
 static void build_after(loop *l)
 {
     ir_value **ct = ir_array(l->scratch, ir_value *, l->params + 1);
@@ -379,7 +402,8 @@ static void add_params(ir_func *f, const sources *s)
 /* Parameters: consts, carries, sums, xs. Results: carries, sums, stacks. */
 static ir_func *reverse_body(loop *l)
 {
-    ir_func *f = ir_func_new(module_of(l), ir_format(module_of(l)->arena, "%s_backward", l->a->body->name));
+    ir_func *f =
+        ir_func_new(module_of(l), ir_format(module_of(l)->arena, "%s_backward", l->a->body->name));
     ir_builder b = ir_builder_new(f);
     ir_value **sum = ir_array(l->scratch, ir_value *, l->sums.count + 1);
     b.phase = IR_BACKWARD;
@@ -395,7 +419,9 @@ static ir_func *reverse_body(loop *l)
         ir_add_output(f, NULL, g ? g->aux : ir_splat(&b, &l->carries.items[i].inside->type, 0));
     }
     for (int i = 0; i < l->sums.count; i++)
-        ir_add_output(f, NULL, ir_add(&b, sum[i], ir_convert(&b, l->sums.items[i].inside->aux, sum[i]->type.dtype)));
+        ir_add_output(
+            f, NULL,
+            ir_add(&b, sum[i], ir_convert(&b, l->sums.items[i].inside->aux, sum[i]->type.dtype)));
     for (int i = 0; i < l->stacks.count; i++)
         ir_add_output(f, NULL, l->stacks.items[i].inside->aux);
     ir_built(&b);
@@ -403,12 +429,13 @@ static ir_func *reverse_body(loop *l)
     return f;
 }
 
-/* f with one more parameter, a bool[]: whether to run it. If not, its carried results are its parameters from `first` on, the
- * others zero. */
+/* f with one more parameter, a bool[]: whether to run it. If not, its carried results are its
+ * parameters from `first` on, the others zero. */
 static ir_func *only_where_run(loop *l, ir_func *f, int first, int carried)
 {
     ir_module *m = module_of(l);
-    ir_func *idle = ir_func_new(m, ir_format(m->arena, "%s_idle", f->name)), *g = ir_func_new(m, ir_format(m->arena, "%s_live", f->name));
+    ir_func *idle = ir_func_new(m, ir_format(m->arena, "%s_idle", f->name)),
+            *g = ir_func_new(m, ir_format(m->arena, "%s_live", f->name));
     ir_builder ib = ir_builder_new(idle), gb = ir_builder_new(g);
     ir_type flag = ir_scalar_type(IR_BOOL);
     int n = f->params.count;
@@ -421,8 +448,11 @@ static ir_func *only_where_run(loop *l, ir_func *f, int first, int carried)
     }
     operand[0] = ir_add_input(g, NULL, &flag);
     for (int i = 0; i < f->results.count; i++)
-        ir_add_output(idle, NULL, i < carried ? idle->params.items[first + i].value : ir_splat(&ib, &f->results.items[i].value->type, 0));
-    ir_inst *cond = ir_build(&gb, IR_OP_cond, operand, n + 1, &(ir_attrs){.cond = {.then_body = f, .else_body = idle}});
+        ir_add_output(idle, NULL,
+                      i < carried ? idle->params.items[first + i].value
+                                  : ir_splat(&ib, &f->results.items[i].value->type, 0));
+    ir_inst *cond = ir_build(&gb, IR_OP_cond, operand, n + 1,
+                             &(ir_attrs){.cond = {.then_body = f, .else_body = idle}});
     ir_built(&ib);
     ir_built(&gb);
     for (int i = 0; i < f->results.count; i++)
@@ -433,10 +463,12 @@ static ir_func *only_where_run(loop *l, ir_func *f, int first, int carried)
 /* By iteration's place in the sequences: did it run? */
 static ir_value *which_ran(loop *l, ir_builder *b)
 {
-    ir_value *trips = l->forward->result[l->forward->nresults - 1], *at = ir_iota(b, IR_I64, 1, &l->a->length, 0);
+    ir_value *trips = l->forward->result[l->forward->nresults - 1],
+             *at = ir_iota(b, IR_I64, 1, &l->a->length, 0);
     if (l->a->reverse)
         trips = ir_sub(b, ir_scalar(b, IR_I64, (double)l->a->length), trips);
-    return ir_compare(b, l->a->reverse ? IR_GE : IR_LT, at, ir_broadcast(b, trips, 1, &l->a->length, NULL));
+    return ir_compare(b, l->a->reverse ? IR_GE : IR_LT, at,
+                      ir_broadcast(b, trips, 1, &l->a->length, NULL));
 }
 
 static void reverse_scan(loop *l, ir_builder *b)
@@ -445,7 +477,8 @@ static void reverse_scan(loop *l, ir_builder *b)
     if (!carried && !l->stacks.count)
         return;
     ir_func *body = reverse_body(l);
-    ir_value **operand = ir_array(l->scratch, ir_value *, l->consts.count + carried + l->xs.count + 1);
+    ir_value **operand =
+        ir_array(l->scratch, ir_value *, l->consts.count + carried + l->xs.count + 1);
     if (l->a->live)
         body = only_where_run(l, body, l->consts.count, carried);
     for (int i = 0; i < l->consts.count; i++)
@@ -458,7 +491,11 @@ static void reverse_scan(loop *l, ir_builder *b)
         operand[n++] = l->xs.items[i].outside;
     if (l->a->live)
         operand[n++] = which_ran(l, b);
-    ir_attrs attrs = {.scan = {.body = body, .consts = l->consts.count, .carries = carried, .length = l->a->length, .reverse = !l->a->reverse}};
+    ir_attrs attrs = {.scan = {.body = body,
+                               .consts = l->consts.count,
+                               .carries = carried,
+                               .length = l->a->length,
+                               .reverse = !l->a->reverse}};
     ir_inst *scan = ir_build(b, IR_OP_scan, operand, n, &attrs);
     ir_built(b);
     sources *results[] = {&l->carries, &l->sums, &l->stacks};
@@ -475,7 +512,8 @@ static void add_cotangents(loop *l, ir_builder *b, ir_value *const *ct)
         if (!inside)
             continue;
         bool carried = i < l->a->carries;
-        add_source(l, carried ? &l->carries : &l->xs, inside, ct[i] ? ct[i] : ir_splat(b, &inside->type, 0));
+        add_source(l, carried ? &l->carries : &l->xs, inside,
+                   ct[i] ? ct[i] : ir_splat(b, &inside->type, 0));
         if (carried)
             l->carries.items[l->carries.count - 1].carry = i;
     }
@@ -486,7 +524,8 @@ static void finish(loop *l, ir_builder *b, ir_value **out)
 {
     sources *all[] = {&l->consts, &l->xs, &l->sums, &l->stacks};
     ir_func *f = l->after.func;
-    ir_value **arg = ir_array(l->scratch, ir_value *, f->params.count + 1), **got = ir_array(l->scratch, ir_value *, f->results.count + 1);
+    ir_value **arg = ir_array(l->scratch, ir_value *, f->params.count + 1),
+             **got = ir_array(l->scratch, ir_value *, f->results.count + 1);
     for (int k = 0; k < 4; k++)
         for (int i = 0; i < all[k]->count; i++)
             if (all[k]->items[i].after)
@@ -513,7 +552,8 @@ AD_RULE(scan)
     if (a->length == 0) {
         for (int i = 0; i < a->carries; i++)
             out[a->consts + i] = ct[i];
-    } else if (find_active(&l, ct, want) && halves_make(&l.h, l.scratch, a->body, l.has_ct, l.want, gone)) {
+    } else if (find_active(&l, ct, want) &&
+               halves_make(&l.h, l.scratch, a->body, l.has_ct, l.want, gone)) {
         find_sources(&l, b);
         add_cotangents(&l, b, ct);
         build_after(&l);

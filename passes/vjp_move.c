@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Derivatives of ops that move elements: the cotangents move back, and add up where an element was repeated. */
+ * Derivatives of ops that move elements: the cotangents move back, and add up where an element was
+ * repeated. */
 #include "passes/vjp.h"
 
 #include <string.h>
@@ -53,13 +54,16 @@ AD_RULE(slice)
     out[0] = ir_pad(b, G, ir_scalar(b, G->type.dtype, 0), a->start.v, high, interior);
 }
 
-ir_value *ad_unpad(ir_builder *b, ir_value *g, const ir_type *x, const int64_t *low, const int64_t *high, const int64_t *interior)
+ir_value *ad_unpad(ir_builder *b, ir_value *g, const ir_type *x, const int64_t *low,
+                   const int64_t *high, const int64_t *interior)
 {
-    int64_t start[IR_MAX_RANK] = {0}, limit[IR_MAX_RANK] = {0}, stride[IR_MAX_RANK] = {0}, before[IR_MAX_RANK], after[IR_MAX_RANK];
+    int64_t start[IR_MAX_RANK] = {0}, limit[IR_MAX_RANK] = {0}, stride[IR_MAX_RANK] = {0},
+            before[IR_MAX_RANK], after[IR_MAX_RANK];
     bool cropped = false;
     for (int i = 0; i < x->rank; i++) {
         int64_t step = interior[i] + 1, span = (x->dim[i] - 1) * step + 1;
-        before[i] = low[i] < 0 ? (-low[i] - 1) / step + 1 : 0; /* elements that are gone in front, and behind */
+        /* Elements that are gone in front, and behind. */
+        before[i] = low[i] < 0 ? (-low[i] - 1) / step + 1 : 0;
         after[i] = high[i] < 0 ? (-high[i] - 1) / step + 1 : 0;
         if (before[i] + after[i] >= x->dim[i])
             return NULL;
@@ -84,7 +88,8 @@ AD_RULE(pad)
     int64_t axes[IR_MAX_RANK];
     for (int i = 0; i < R->type.rank; i++)
         axes[i] = i;
-    ir_value *taken = ir_pad(b, ir_splat(b, &inside, 1), ir_scalar(b, IR_BOOL, 0), a->low.v, a->high.v, a->interior.v);
+    ir_value *taken = ir_pad(b, ir_splat(b, &inside, 1), ir_scalar(b, IR_BOOL, 0), a->low.v,
+                             a->high.v, a->interior.v);
     out[1] = ir_reduce(b, IR_SUM, ad_unless(b, taken, G), R->type.rank, axes);
 }
 

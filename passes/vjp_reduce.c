@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Derivatives of reductions and running reductions. Products multiply what stands before an element and what stands after it, and
- * never divide: zeros need no care, in higher derivatives either. */
+ * Derivatives of reductions and running reductions. Products multiply what stands before an element
+ * and what stands after it, and never divide: zeros need no care, in higher derivatives either. */
 #include "passes/vjp.h"
 
 #include <math.h>
@@ -12,21 +12,27 @@
 #define R (inst->result[0])
 #define G (ct[0])
 
-static ir_value *cumulative(ir_builder *b, ir_value *x, ir_combine combine, int64_t axis, bool reverse, bool exclusive)
+static ir_value *cumulative(ir_builder *b, ir_value *x, ir_combine combine, int64_t axis,
+                            bool reverse, bool exclusive)
 {
-    return ir_build1(b, IR_OP_cumulative, &x, 1, &(ir_attrs){.cumulative = {combine, axis, reverse, exclusive, 0}});
+    return ir_build1(b, IR_OP_cumulative, &x, 1,
+                     &(ir_attrs){.cumulative = {combine, axis, reverse, exclusive, 0}});
 }
 
 /* ---- reduce ---- */
 
-/* Shared evenly by all that equal the result, as torch's amax does; NaN where the result is, which nothing equals. */
+/* Shared evenly by all that equal the result, as torch's amax does; NaN where the result is, which
+ * nothing equals. */
 static ir_value *extreme(ir_builder *b, const ir_inst *inst, ir_value *g)
 {
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
     ir_value *is = ir_compare(b, IR_EQ, X, ad_repeat(b, R, &X->type, axes));
     ir_value *count = ir_reduce(b, IR_SUM, ir_convert(b, is, g->type.dtype), axes.n, axes.v);
-    ir_value *share = ir_div(b, g, count), *others = ir_select(b, ir_is_nan(b, R), ir_splat(b, &R->type, NAN), ir_zeros_like(b, R));
-    return ir_select(b, is, ad_repeat(b, share, &X->type, axes), ad_repeat(b, others, &X->type, axes));
+    ir_value *share = ir_div(b, g, count),
+             *others =
+                 ir_select(b, ir_is_nan(b, R), ir_splat(b, &R->type, NAN), ir_zeros_like(b, R));
+    return ir_select(b, is, ad_repeat(b, share, &X->type, axes),
+                     ad_repeat(b, others, &X->type, axes));
 }
 
 /* Along several axes the reduced dimensions become one, the last. */
@@ -53,7 +59,8 @@ static ir_value *prod(ir_builder *b, const ir_inst *inst, ir_value *g)
         flat.dim[kept] = ir_count(&moved) / ir_count(&R->type);
         x = ir_reshape(b, x, flat.rank, flat.dim);
     }
-    ir_value *others = ir_mul(b, cumulative(b, x, IR_PROD, axis, false, true), cumulative(b, x, IR_PROD, axis, true, true));
+    ir_value *others = ir_mul(b, cumulative(b, x, IR_PROD, axis, false, true),
+                              cumulative(b, x, IR_PROD, axis, true, true));
     if (axes.n > 1)
         others = ir_transpose(b, ir_reshape(b, others, moved.rank, moved.dim), back);
     return ir_mul(b, each, others);
@@ -78,7 +85,8 @@ AD_RULE(arg_reduce)
     if (!ad_fits(inst, &X->type, IR_I64))
         return;
     ir_value *place = ir_iota(b, IR_I64, X->type.rank, X->type.dim, (int)axis);
-    out[0] = ad_where(b, ir_compare(b, IR_EQ, place, ad_repeat(b, inst->result[1], &X->type, axes)), ad_repeat(b, G, &X->type, axes));
+    out[0] = ad_where(b, ir_compare(b, IR_EQ, place, ad_repeat(b, inst->result[1], &X->type, axes)),
+                      ad_repeat(b, G, &X->type, axes));
 }
 
 /* ---- cumulative ---- */
@@ -87,7 +95,8 @@ AD_RULE(arg_reduce)
 static ir_func *product_step(ir_module *m, const ir_type *t, bool exclusive)
 {
     ir_func *f = ir_func_new(m, "product_step");
-    ir_value *after = ir_add_input(f, NULL, t), *g = ir_add_input(f, NULL, t), *x = ir_add_input(f, NULL, t);
+    ir_value *after = ir_add_input(f, NULL, t), *g = ir_add_input(f, NULL, t),
+             *x = ir_add_input(f, NULL, t);
     ir_builder b = ir_builder_new(f);
     b.phase = IR_BACKWARD;
     ir_value *sum = exclusive ? after : ir_add(&b, g, after);
@@ -98,8 +107,9 @@ static ir_func *product_step(ir_module *m, const ir_type *t, bool exclusive)
     return f;
 }
 
-/* Element k's derivative: the product of the elements before it, times the sum over all later results of cotangent times the
- * product of the elements in between. That sum is a loop from the end:
+/* Element k's derivative: the product of the elements before it, times the sum over all later
+ * results of cotangent times the product of the elements in between. That sum is a loop from the
+ * end:
  *   inclusive  sum[k] = g[k] + x[k+1] sum[k+1]      exclusive  sum[k] = g[k+1] + x[k+1] sum[k+1] */
 static ir_value *running_product(ir_builder *b, const ir_inst *inst, ir_value *g)
 {
@@ -112,9 +122,12 @@ static ir_value *running_product(ir_builder *b, const ir_inst *inst, ir_value *g
         back[perm[d]] = d;
     ir_value *gs = ir_transpose(b, g, perm), *xs = ir_transpose(b, X, perm);
     ir_type step = ir_type_of(X->type.dtype, rank - 1, xs->type.dim + 1);
-    ir_inst *loop = ir_build(b, IR_OP_scan, (ir_value *[]){ir_splat(b, &step, 0), gs, xs}, 3,
-                             &(ir_attrs){.scan = {.body = product_step(b->func->module, &step, a->exclusive), .carries = 1,
-                                                  .length = xs->type.dim[0], .reverse = !a->reverse}});
+    ir_inst *loop =
+        ir_build(b, IR_OP_scan, (ir_value *[]){ir_splat(b, &step, 0), gs, xs}, 3,
+                 &(ir_attrs){.scan = {.body = product_step(b->func->module, &step, a->exclusive),
+                                      .carries = 1,
+                                      .length = xs->type.dim[0],
+                                      .reverse = !a->reverse}});
     ir_value *before = a->exclusive ? R : cumulative(b, X, IR_PROD, a->axis, a->reverse, true);
     return loop ? ir_mul(b, before, ir_transpose(b, loop->result[1], back)) : NULL;
 }
@@ -128,10 +141,12 @@ static ir_value *running_extreme(ir_builder *b, const ir_inst *inst, ir_value *g
     if (!ad_fits(inst, &X->type, IR_I64))
         return NULL;
     ir_value *place = ir_iota(b, IR_I64, X->type.rank, X->type.dim, axis);
-    ir_value *best = !a->exclusive ? R : ir_binary(b, a->combine == IR_MAX ? IR_OP_max : IR_OP_min, R, X);
+    ir_value *best =
+        !a->exclusive ? R : ir_binary(b, a->combine == IR_MAX ? IR_OP_max : IR_OP_min, R, X);
     ir_value *first = ir_splat(b, &place->type, a->reverse ? (double)(n - 1) : 0);
     ir_value *record = ir_select(b, ir_compare(b, IR_EQ, X, best), place, first);
-    ir_value *from = cumulative(b, record, a->reverse ? IR_MIN : IR_MAX, axis, a->reverse, a->exclusive);
+    ir_value *from =
+        cumulative(b, record, a->reverse ? IR_MIN : IR_MAX, axis, a->reverse, a->exclusive);
     if (a->exclusive) { /* the first result is no element, and its position none */
         from = a->reverse ? ir_min(b, from, first) : ir_max(b, from, first);
         g = ad_unless(b, ir_compare(b, IR_EQ, place, first), g);

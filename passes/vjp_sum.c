@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The sum of a cotangent along axes, which is due where a value was repeated along them. In a product, a factor that is the same
- * all along the axes goes out of the sum, where it multiplies fewer elements; and so sums that differed in such factors only become
- * one. A sum of products that all have such factors is taken apart too where what is left to sum is there already: an activation's derivative
- * would be computed, and kept in memory, once as a whole and once in parts.
+ * The sum of a cotangent along axes, which is due where a value was repeated along them. In a
+ * product, a factor that is the same all along the axes goes out of the sum, where it multiplies
+ * fewer elements; and so sums that differed in such factors only become one. A sum of products that
+ * all have such factors is taken apart too where what is left to sum is there already: an
+ * activation's derivative would be computed, and kept in memory, once as a whole and once in parts.
  *
- * Batch normalisation shows what it is for. As the rules give it, backward sums g, g w x and g x / s, and then, when the second of
- * these has become the gradient of the variance, what that adds up to for the mean. Taken apart, these are the sums of g, g x and x,
- * and all are made in one pass over the tensors.
+ * Batch normalisation shows what it is for. As the rules give it, backward sums g, g w x and g x /
+ * s, and then, when the second of these has become the gradient of the variance, what that adds up
+ * to for the mean. Taken apart, these are the sums of g, g x and x, and all are made in one pass
+ * over the tensors.
  *
- * Derivatives only are treated so: pulled out of a sum of the model's own, a factor may turn a NaN into an infinity or back. f16 is
- * left alone: its sums could leave its range. */
+ * Derivatives only are treated so: pulled out of a sum of the model's own, a factor may turn a NaN
+ * into an infinity or back. f16 is left alone: its sums could leave its range. */
 #include "passes/vjp.h"
 
 enum { FACTORS = 16, ADDENDS = 8, DEPTH = 16, FORKS = 3 };
@@ -33,8 +35,8 @@ static bool listed(const product *p, int64_t d)
     return false;
 }
 
-/* v is repeated along the axes. One number everywhere counts only in backward: forward's expressions stay what they are, so that
- * they stay the same instructions. */
+/* v is repeated along the axes. One number everywhere counts only in backward: forward's
+ * expressions stay what they are, so that they stay the same instructions. */
 static bool is_factor(const product *p, const ir_inst *in, const ir_value *v)
 {
     const ir_inst *r = match(v, IR_OP_broadcast);
@@ -77,7 +79,8 @@ static ir_value *peel(ir_builder *b, product *p, ir_value *v, int depth, int for
         return peel(b, p, inst->operand[1], depth + 1, forks);
     if (forks == FORKS)
         return v;
-    ir_value *x = peel(b, p, inst->operand[0], depth + 1, forks + 1), *y = peel(b, p, inst->operand[1], depth + 1, forks + 1);
+    ir_value *x = peel(b, p, inst->operand[0], depth + 1, forks + 1),
+             *y = peel(b, p, inst->operand[1], depth + 1, forks + 1);
     if (x == inst->operand[0] && y == inst->operand[1])
         return v;
     if (take(p, inst, x))
@@ -89,7 +92,8 @@ static ir_value *peel(ir_builder *b, product *p, ir_value *v, int depth, int for
 }
 
 /* A factor in the shape of the sum. */
-static ir_value *reduced(ir_builder *b, const product *p, const ir_value *factor, const ir_type *shape)
+static ir_value *reduced(ir_builder *b, const product *p, const ir_value *factor,
+                         const ir_type *shape)
 {
     const ir_inst *r = factor->def;
     const ir_ints dims = IR_ATTR(r, broadcast)->dims;
@@ -104,14 +108,16 @@ static ir_value *reduced(ir_builder *b, const product *p, const ir_value *factor
             to[from.rank] -= p->axes[k] < d;
         from.dim[from.rank++] = r->operand[0]->type.dim[i];
     }
-    return ir_broadcast(b, ir_reshape(b, r->operand[0], from.rank, from.dim), shape->rank, shape->dim, to);
+    return ir_broadcast(b, ir_reshape(b, r->operand[0], from.rank, from.dim), shape->rank,
+                        shape->dim, to);
 }
 
 static ir_value *sum_of(ir_builder *b, const product *p, ir_value *core)
 {
     ir_value *r = ir_reduce(b, IR_SUM, core, p->naxes, p->axes);
     for (int i = p->nfactors; i-- > 0 && r;)
-        r = ir_binary(b, p->factor[i].divides ? IR_OP_div : IR_OP_mul, r, reduced(b, p, p->factor[i].v, &r->type));
+        r = ir_binary(b, p->factor[i].divides ? IR_OP_div : IR_OP_mul, r,
+                      reduced(b, p, p->factor[i].v, &r->type));
     return r && p->negative ? ir_neg(b, r) : r;
 }
 
@@ -128,7 +134,8 @@ static addends take_apart(ir_value *v)
         if (inst && inst->phase != IR_FORWARD && inst->op == IR_OP_neg) {
             a.item[i].v = inst->operand[0];
             a.item[i].negative = !a.item[i].negative;
-        } else if (inst && inst->phase != IR_FORWARD && (inst->op == IR_OP_add || inst->op == IR_OP_sub) && a.n < ADDENDS) {
+        } else if (inst && inst->phase != IR_FORWARD &&
+                   (inst->op == IR_OP_add || inst->op == IR_OP_sub) && a.n < ADDENDS) {
             a.item[i].v = inst->operand[0];
             a.item[a.n].v = inst->operand[1];
             a.item[a.n++].negative = a.item[i].negative != (inst->op == IR_OP_sub);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * An f32 module in double, for `--f64`: every f32 type, constant and initial value becomes f64. Only where bits are looked at
- * does f32 remain, between a bitcast and a convert. Runs on functions without schedules. */
+ * An f32 module in double, for `--f64`: every f32 type, constant and initial value becomes f64.
+ * Only where bits are looked at does f32 remain, between a bitcast and a convert. Runs on functions
+ * without schedules. */
 #include "passes/local.h"
 
 static ir_literal *widened(ir_arena *arena, ir_literal *l)
@@ -59,7 +60,8 @@ static void widen_func(ir_func *f)
         if (inst->op == IR_OP_convert && IR_ATTR(inst, convert)->to == IR_F32)
             IR_ATTR(inst, convert)->to = IR_F64;
         if (inst->op == IR_OP_bitcast) {
-            if (inst->operand[0]->type.dtype == IR_F64 && ir_dtypes[inst->result[0]->type.dtype].bytes == 4)
+            if (inst->operand[0]->type.dtype == IR_F64 &&
+                ir_dtypes[inst->result[0]->type.dtype].bytes == 4)
                 to_bits(inst);
             if (inst->result[0]->type.dtype == IR_F32)
                 from_bits(inst);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Calls: which specialisation, what is wanted, a pointer for each port, the order of calls. Everything that can be refused is
- * refused before the body runs; a bad index inside it is the body's to notice before it writes any state. */
+ * Calls: which specialisation, what is wanted, a pointer for each port, the order of calls.
+ * Everything that can be refused is refused before the body runs; a bad index inside it is the
+ * body's to notice before it writes any state. */
 #include "runtime/rt.h"
 
 #include <string.h>
@@ -11,7 +12,8 @@
 typedef struct call {
     gradc_rt_ctx *ctx;
     const gradc_rt_entry *entry;
-    void *const *member[GRADC_RT_INPUT_GRAD + 1]; /* by port source; NULL: no struct; unused for hyper */
+    /* By port source; NULL: no struct; unused for hyper. */
+    void *const *member[GRADC_RT_INPUT_GRAD + 1];
     const float *hyper;
     uint64_t wanted;
 } call;
@@ -135,7 +137,8 @@ static gradc_rt_status run(call *c)
     gradc_rt_ctx *ctx = c->ctx;
     memset(&ctx->run, 0, sizeof ctx->run);
     if (c->entry->parallel && ctx->threads > 1) {
-        gradc_rt_status status = rt_pool_run(ctx->pool, ctx->threads, c->entry->body, ctx->slot, c->wanted, &ctx->run);
+        gradc_rt_status status =
+            rt_pool_run(ctx->pool, ctx->threads, c->entry->body, ctx->slot, c->wanted, &ctx->run);
         if (status)
             return rt_fail(ctx, status, NULL, 0, 0, 0);
     } else {
@@ -159,8 +162,9 @@ static void make_ready(gradc_rt_ctx *ctx, uint32_t spec, void *const *inputs)
     ctx->ready = 1;
 }
 
-gradc_rt_status gradc_rt_call(gradc_rt_ctx *ctx, uint32_t kind, const void *inputs, const void *cotangents, const void *hyper,
-                              const void *outputs, const void *input_grads)
+gradc_rt_status gradc_rt_call(gradc_rt_ctx *ctx, uint32_t kind, const void *inputs,
+                              const void *cotangents, const void *hyper, const void *outputs,
+                              const void *input_grads)
 {
     if (!ctx)
         return GRADC_RT_E_ARGUMENT;
@@ -194,8 +198,12 @@ gradc_rt_status gradc_rt_call(gradc_rt_ctx *ctx, uint32_t kind, const void *inpu
     status = run(&c);
     if (status == GRADC_RT_E_THREADS)
         return status; /* the body did not run */
-    /* forward_train and backward use up what was saved, failed or not; the others when they have changed the parameters. */
-    ctx->ready = kind == GRADC_RT_FORWARD || (status && (kind == GRADC_RT_UPDATE || kind == GRADC_RT_STEP)) ? was_ready : 0;
+    /* forward_train and backward use up what was saved, failed or not; the others when they have
+     * changed the parameters. */
+    ctx->ready =
+        kind == GRADC_RT_FORWARD || (status && (kind == GRADC_RT_UPDATE || kind == GRADC_RT_STEP))
+            ? was_ready
+            : 0;
     if (!status && kind == GRADC_RT_FORWARD_TRAIN)
         make_ready(ctx, spec, inputs);
     return status;

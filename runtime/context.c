@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contexts. The arena holds, each 64-aligned: the context with its own pool (GRADC_RT_CTX_BYTES), the state block, scratch. */
+ * Contexts. The arena holds, each 64-aligned: the context with its own pool (GRADC_RT_CTX_BYTES),
+ * the state block, scratch. */
 #include "runtime/rt.h"
 
 #include <string.h>
 
 #define POOL_AT ((sizeof(gradc_rt_ctx) + RT_LINE - 1) / RT_LINE * RT_LINE)
 /* The context and a pool of the promised size fit their part of the arena. */
-typedef char context_fits[POOL_AT + sizeof(gradc_rt_pool) + GRADC_RT_MAX_THREADS * sizeof(rt_box) <= GRADC_RT_CTX_BYTES ? 1 : -1];
+typedef char context_fits[POOL_AT + sizeof(gradc_rt_pool) + GRADC_RT_MAX_THREADS * sizeof(rt_box) <=
+                                  GRADC_RT_CTX_BYTES
+                              ? 1
+                              : -1];
 
 static size_t align(size_t bytes)
 {
@@ -18,7 +22,8 @@ static size_t align(size_t bytes)
 /* The runtime's limits, which the compiler keeps as well. */
 static bool within_limits(const gradc_rt_model *model)
 {
-    if (model->abi != GRADC_RT_ABI || model->size != sizeof *model || model->ninputs > GRADC_RT_MAX_PORTS || !model->nspecs)
+    if (model->abi != GRADC_RT_ABI || model->size != sizeof *model ||
+        model->ninputs > GRADC_RT_MAX_PORTS || !model->nspecs)
         return false;
     for (uint32_t l = 0; l < model->nlevels; l++)
         for (size_t e = 0; e < (size_t)model->nspecs * GRADC_RT_KINDS; e++)
@@ -47,11 +52,13 @@ static void set_initial_state(gradc_rt_ctx *ctx, uint64_t seed)
     }
     if (model->seed_state < model->nstates) {
         const gradc_rt_state *s = &model->state[model->seed_state];
-        memcpy(ctx->state + s->at, &seed, s->tensor.bytes < sizeof seed ? s->tensor.bytes : sizeof seed);
+        memcpy(ctx->state + s->at, &seed,
+               s->tensor.bytes < sizeof seed ? s->tensor.bytes : sizeof seed);
     }
 }
 
-gradc_rt_status gradc_rt_init(gradc_rt_ctx **out, const gradc_rt_model *model, void *arena, size_t bytes, const gradc_rt_options *options)
+gradc_rt_status gradc_rt_init(gradc_rt_ctx **out, const gradc_rt_model *model, void *arena,
+                              size_t bytes, const gradc_rt_options *options)
 {
     if (!out)
         return GRADC_RT_E_ARGUMENT;
@@ -84,7 +91,8 @@ gradc_rt_status gradc_rt_init(gradc_rt_ctx **out, const gradc_rt_model *model, v
     }
     if (ctx->own_pool) {
         gradc_rt_status status =
-            gradc_rt_pool_init(&ctx->pool, (char *)arena + POOL_AT, GRADC_RT_CTX_BYTES - POOL_AT, ctx->threads, options->spin_us);
+            gradc_rt_pool_init(&ctx->pool, (char *)arena + POOL_AT, GRADC_RT_CTX_BYTES - POOL_AT,
+                               ctx->threads, options->spin_us);
         if (status)
             return status;
     }
@@ -105,7 +113,8 @@ gradc_rt_status gradc_rt_param_get(gradc_rt_ctx *ctx, size_t i, void *dst)
     if (i >= ctx->model->nparams || !dst)
         return rt_fail(ctx, GRADC_RT_E_ARGUMENT, NULL, 0, (int64_t)i, ctx->model->nparams);
     const gradc_rt_state *s = &ctx->model->state[i];
-    rt_read_rows(s, ctx->state + s->at, 0, s->tensor.bytes / rt_dtype_bytes((uint32_t)s->tensor.dtype), dst);
+    rt_read_rows(s, ctx->state + s->at, 0,
+                 s->tensor.bytes / rt_dtype_bytes((uint32_t)s->tensor.dtype), dst);
     return GRADC_RT_OK;
 }
 
@@ -125,7 +134,8 @@ gradc_rt_status gradc_rt_param_set(gradc_rt_ctx *ctx, size_t i, const void *src)
 static size_t grad_element(const gradc_rt_model *model)
 {
     for (uint32_t i = 0; i < model->nparams; i++)
-        if (model->state[i].tensor.grad_at != SIZE_MAX && model->state[i].tensor.dtype != GRADC_RT_F64)
+        if (model->state[i].tensor.grad_at != SIZE_MAX &&
+            model->state[i].tensor.dtype != GRADC_RT_F64)
             return sizeof(float);
     return sizeof(double);
 }

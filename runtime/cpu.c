@@ -38,7 +38,9 @@ uint64_t rt_cpu(void)
     uint64_t saved = c1 & 1u << 27 ? xcr0() : 0; /* xgetbv itself is there only with OSXSAVE */
     uint64_t bits = 0;
     for (size_t i = 0; i < sizeof feature / sizeof *feature; i++)
-        if ((c1 & feature[i].ecx1) == feature[i].ecx1 && (b7 & feature[i].ebx7) == feature[i].ebx7 && (saved & feature[i].saved) == feature[i].saved)
+        if ((c1 & feature[i].ecx1) == feature[i].ecx1 &&
+            (b7 & feature[i].ebx7) == feature[i].ebx7 &&
+            (saved & feature[i].saved) == feature[i].saved)
             bits |= feature[i].bit;
     return bits;
 }
@@ -46,7 +48,8 @@ uint64_t rt_cpu(void)
 uint64_t rt_fp_enter(void)
 {
     uint32_t mode = __builtin_ia32_stmxcsr();
-    __builtin_ia32_ldmxcsr(0x9fc0); /* FTZ 0x8000, DAZ 0x0040, all traps masked 0x1f80, rounding 0 */
+    /* FTZ 0x8000, DAZ 0x0040, all traps masked 0x1f80, rounding 0. */
+    __builtin_ia32_ldmxcsr(0x9fc0);
     return mode;
 }
 

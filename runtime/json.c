@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * See json.h. Bounds: `at` never passes `end`, and a decoded string is never longer than what it came from. */
+ * See json.h. Bounds: `at` never passes `end`, and a decoded string is never longer than what it
+ * came from. */
 #include "runtime/json.h"
 
 #include <string.h>
@@ -39,7 +40,9 @@ static uint32_t hex4(rt_json *j)
             return 0;
         }
         char c = *j->at++;
-        uint32_t digit = c >= '0' && c <= '9' ? (uint32_t)(c - '0') : (c | 32) >= 'a' && (c | 32) <= 'f' ? (uint32_t)((c | 32) - 'a') + 10 : 16;
+        uint32_t digit = c >= '0' && c <= '9'                 ? (uint32_t)(c - '0')
+                         : (c | 32) >= 'a' && (c | 32) <= 'f' ? (uint32_t)((c | 32) - 'a') + 10
+                                                              : 16;
         if (digit == 16) {
             j->bad = true;
             return 0;

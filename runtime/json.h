@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A strict reader for the headers of safetensors files: objects, arrays, strings and unsigned integers, taken token by token
- * by code that knows the grammar, so there is no recursion. Every function refuses by setting `bad`, and does nothing after
- * that. */
+ * A strict reader for the headers of safetensors files: objects, arrays, strings and unsigned
+ * integers, taken token by token by code that knows the grammar, so there is no recursion. Every
+ * function refuses by setting `bad`, and does nothing after that. */
 #ifndef RUNTIME_JSON_H
 #define RUNTIME_JSON_H
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Reads a safetensors file, from anywhere: nothing in it is believed. The header is read whole and checked whole: the
- * grammar, each tensor's range against its type and shape, all ranges together against the file's size (they must cover the
- * data without gap or overlap, as the format says), each tensor of the model against what the file has. Then the model's
- * tensors are read into memory of their own, and only when all are there does any state change. That memory is mapped from
- * the system and given back before the return. */
+ * Reads a safetensors file, from anywhere: nothing in it is believed. The header is read whole and
+ * checked whole: the grammar, each tensor's range against its type and shape, all ranges together
+ * against the file's size (they must cover the data without gap or overlap, as the format says),
+ * each tensor of the model against what the file has. Then the model's tensors are read into memory
+ * of their own, and only when all are there does any state change. That memory is mapped from the
+ * system and given back before the return. */
 #define _GNU_SOURCE
 #include "runtime/json.h"
 #include "runtime/rt.h"
@@ -20,7 +21,8 @@
 enum {
     MOST_HEADER = 100000000, /* as other readers of the format have it */
     MOST_RANK = 64,
-    /* The shortest entry is `"":{"dtype":"","shape":[],"data_offsets":[0,0]},`, so a header has fewer entries than this share. */
+    /* The shortest entry is `"":{"dtype":"","shape":[],"data_offsets":[0,0]},`, so a header has
+     * fewer entries than this share. */
     LEAST_ENTRY = 40
 };
 
@@ -48,7 +50,8 @@ typedef struct loader {
     bool foreign;    /* the file says that it is of another model */
     bool with_state; /* the file says that it has the state */
     bool twice;      /* a tensor of ours stands in the file twice */
-    struct { uint32_t state; entry entry; } unlike[2]; /* the first state that the file has otherwise: of parameters, of the others */
+    /* The first state that the file has otherwise: of parameters, of the others. */
+    struct { uint32_t state; entry entry; } unlike[2];
 } loader;
 
 #define NOT_FOUND UINT64_MAX
@@ -132,7 +135,10 @@ static void read_entry(rt_json *j, entry *e)
     for (bool first = true; rt_json_more(j, '}', first); first = false) {
         rt_text key = rt_json_string(j);
         rt_json_expect(j, ':');
-        unsigned which = rt_text_is(key, "dtype") ? 1 : rt_text_is(key, "shape") ? 2 : rt_text_is(key, "data_offsets") ? 4 : 0;
+        unsigned which = rt_text_is(key, "dtype")          ? 1
+                         : rt_text_is(key, "shape")        ? 2
+                         : rt_text_is(key, "data_offsets") ? 4
+                                                           : 0;
         if (!which || seen & which) {
             j->bad = true;
             return;
@@ -154,7 +160,8 @@ static void read_entry(rt_json *j, entry *e)
         j->bad = true;
 }
 
-/* The range lies in the data and, for types that are known, has the bytes that the shape asks for. */
+/* The range lies in the data and, for types that are known, has the bytes that the shape asks
+ * for. */
 static bool range_is_right(const loader *l, const entry *e)
 {
     if (e->begin > e->end || (uint64_t)e->end > l->data)
@@ -178,7 +185,8 @@ static bool range_is_right(const loader *l, const entry *e)
 
 static bool is_like(const entry *e, const gradc_rt_tensor *t)
 {
-    if (!rt_text_is(e->dtype, rt_dtype_name((uint32_t)t->dtype)) || e->rank != t->rank || (uint64_t)(e->end - e->begin) != t->bytes)
+    if (!rt_text_is(e->dtype, rt_dtype_name((uint32_t)t->dtype)) || e->rank != t->rank ||
+        (uint64_t)(e->end - e->begin) != t->bytes)
         return false;
     for (int d = 0; d < t->rank; d++)
         if (e->shape[d] != t->shape[d])
@@ -258,7 +266,8 @@ static gradc_rt_status check_ranges(loader *l)
     while (i < l->nranges && l->ranges[i].key == at)
         at = l->ranges[i++].value;
     if (i < l->nranges || at != l->data)
-        return rt_fail(l->ctx, GRADC_RT_E_FORMAT, NULL, (int64_t)(8 + l->header + at), 0, (int64_t)(8 + l->header + l->data));
+        return rt_fail(l->ctx, GRADC_RT_E_FORMAT, NULL, (int64_t)(8 + l->header + at), 0,
+                       (int64_t)(8 + l->header + l->data));
     return GRADC_RT_OK;
 }
 
@@ -274,11 +283,12 @@ static gradc_rt_status due(loader *l, uint32_t i)
                 dtype = rt_dtype_name(t);
         rt_type_text(found, dtype, e->rank, e->shape);
     }
-    return rt_fail_tensor(l->ctx, l->foreign ? GRADC_RT_E_MODEL : GRADC_RT_E_FORMAT, &l->ctx->model->state[i].tensor, 0, found);
+    return rt_fail_tensor(l->ctx, l->foreign ? GRADC_RT_E_MODEL : GRADC_RT_E_FORMAT,
+                          &l->ctx->model->state[i].tensor, 0, found);
 }
 
-/* All that is due is there. Without all of the state none of it is taken; a file of this very model that says it has the
- * state must have it. */
+/* All that is due is there. Without all of the state none of it is taken; a file of this very model
+ * that says it has the state must have it. */
 static gradc_rt_status check_tensors(loader *l, bool *with_state)
 {
     const gradc_rt_model *model = l->ctx->model;
@@ -323,7 +333,8 @@ static void *map(size_t bytes)
 
 static bool is_taken(const gradc_rt_model *model, uint32_t i, bool with_state)
 {
-    return (rt_is_param(model, i) || (with_state && rt_is_resumable(model, i))) && model->state[i].tensor.bytes;
+    return (rt_is_param(model, i) || (with_state && rt_is_resumable(model, i))) &&
+           model->state[i].tensor.bytes;
 }
 
 /* A boolean is a byte 0 or 1 in memory, and generated code relies on it. */
@@ -346,7 +357,9 @@ static gradc_rt_status read_tensors(loader *l, bool with_state, char *staging)
         if (status)
             return status;
         if (!bytes_are_valid(&s->tensor, staging))
-            return rt_fail_tensor(l->ctx, GRADC_RT_E_FORMAT, &s->tensor, (int64_t)(8 + l->header + l->found[i]), "bytes other than 0 and 1");
+            return rt_fail_tensor(l->ctx, GRADC_RT_E_FORMAT, &s->tensor,
+                                  (int64_t)(8 + l->header + l->found[i]),
+                                  "bytes other than 0 and 1");
         staging += s->tensor.bytes;
     }
     return GRADC_RT_OK;
@@ -410,21 +423,24 @@ static gradc_rt_status load(loader *l)
     if (fstat(l->fd, &info))
         return rt_fail(l->ctx, GRADC_RT_E_FILE, NULL, 0, errno, 0);
     if (!S_ISREG(info.st_mode))
-        return rt_fail(l->ctx, GRADC_RT_E_FILE, NULL, 0, S_ISDIR(info.st_mode) ? EISDIR : EINVAL, 0);
+        return rt_fail(l->ctx, GRADC_RT_E_FILE, NULL, 0, S_ISDIR(info.st_mode) ? EISDIR : EINVAL,
+                       0);
     unsigned char length[8];
     gradc_rt_status status = read_at(l, length, sizeof length, 0);
     if (status)
         return status;
     for (int i = 0; i < 8; i++)
         l->header |= (uint64_t)length[i] << 8 * i;
-    uint64_t rest = (uint64_t)info.st_size - sizeof length, most = rest < MOST_HEADER ? rest : MOST_HEADER;
+    uint64_t rest = (uint64_t)info.st_size - sizeof length,
+             most = rest < MOST_HEADER ? rest : MOST_HEADER;
     if (l->header > most)
         return rt_fail(l->ctx, GRADC_RT_E_FORMAT, NULL, 0, (int64_t)l->header, (int64_t)most);
     l->data = rest - l->header;
 
     size_t nstates = l->ctx->model->nstates;
     l->most_ranges = l->header / LEAST_ENTRY + 1;
-    size_t bytes = nstates * (sizeof(pair) + sizeof(uint64_t)) + l->most_ranges * sizeof(pair) + l->header;
+    size_t bytes =
+        nstates * (sizeof(pair) + sizeof(uint64_t)) + l->most_ranges * sizeof(pair) + l->header;
     char *memory = map(bytes);
     if (!memory)
         return rt_fail(l->ctx, GRADC_RT_E_MEMORY, NULL, 0, (int64_t)bytes, 0);

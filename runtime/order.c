@@ -41,7 +41,8 @@ static void next(walk *w)
     }
 }
 
-void rt_read_rows(const gradc_rt_state *s, const char *storage, size_t first, size_t count, char *rows)
+void rt_read_rows(const gradc_rt_state *s, const char *storage, size_t first, size_t count,
+                  char *rows)
 {
     size_t width = rt_dtype_bytes((uint32_t)s->tensor.dtype);
     if (!s->order || !count) {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Workers. A worker enters once per call, not once per kernel; inside a call workers meet at barriers. Every wait is on a word
- * that grows by 2 when what is awaited has come: the waiter spins, then sets bit 0 and sleeps on the word, and whoever
- * moves the word on wakes the sleepers if that bit was set. So nobody who spins costs a system call.
+ * Workers. A worker enters once per call, not once per kernel; inside a call workers meet at
+ * barriers. Every wait is on a word that grows by 2 when what is awaited has come: the waiter
+ * spins, then sets bit 0 and sleeps on the word, and whoever moves the word on wakes the sleepers
+ * if that bit was set. So nobody who spins costs a system call.
  *
- * After fork the child has none of the workers: calls that need them fail there, and fini does not wait for them. */
+ * After fork the child has none of the workers: calls that need them fail there, and fini does not
+ * wait for them. */
 #define _GNU_SOURCE
 #include "runtime/rt.h"
 
@@ -18,9 +20,11 @@
 #include <unistd.h>
 
 enum { MOST_THREADS = 4096 };
-/* How long to spin at a barrier: above what the kernels of a call differ by, below what a preempted worker takes. */
+/* How long to spin at a barrier: above what the kernels of a call differ by, below what a preempted
+ * worker takes. */
 static const uint64_t barrier_spin_ns = 100000;
-/* After so long the one who is waited for may want this very processor: from then on each turn offers it. */
+/* After so long the one who is waited for may want this very processor: from then on each turn
+ * offers it. */
 static const uint64_t yield_after_ns = 5000;
 
 static void futex_wait(uint32_t *word, uint32_t value)
@@ -49,7 +53,8 @@ static void relax(void)
 #endif
 }
 
-/* Waits until the word is no longer `old` (whose bit 0 is clear) and returns what it is then, without bit 0. */
+/* Waits until the word is no longer `old` (whose bit 0 is clear) and returns what it is then,
+ * without bit 0. */
 static uint32_t wait_while(uint32_t *word, uint32_t old, uint64_t spin_ns)
 {
     uint64_t start = 0;
@@ -73,7 +78,9 @@ static uint32_t wait_while(uint32_t *word, uint32_t old, uint64_t spin_ns)
     }
     for (;;) {
         uint32_t found = old;
-        if (!__atomic_compare_exchange_n(word, &found, old | 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) && (found & ~1u) != old)
+        if (!__atomic_compare_exchange_n(word, &found, old | 1, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_ACQUIRE) &&
+            (found & ~1u) != old)
             return found & ~1u;
         futex_wait(word, old | 1);
     }
@@ -103,7 +110,8 @@ void gradc_rt_barrier(gradc_rt_worker *worker)
     move_on(&pool->phase);
 }
 
-void gradc_rt_bad_index(gradc_rt_worker *worker, uint32_t check, int64_t at, int64_t value, int64_t limit)
+void gradc_rt_bad_index(gradc_rt_worker *worker, uint32_t check, int64_t at, int64_t value,
+                        int64_t limit)
 {
     rt_run *run = worker->run;
     while (__atomic_exchange_n(&run->lock, 1, __ATOMIC_ACQUIRE))
@@ -141,7 +149,8 @@ static void *work(void *argument)
     }
 }
 
-gradc_rt_status rt_pool_run(gradc_rt_pool *pool, uint32_t threads, gradc_rt_body *body, void *const *slot, uint64_t wanted, rt_run *run)
+gradc_rt_status rt_pool_run(gradc_rt_pool *pool, uint32_t threads, gradc_rt_body *body,
+                            void *const *slot, uint64_t wanted, rt_run *run)
 {
     if (pool->owner != getpid())
         return GRADC_RT_E_THREADS;
@@ -180,7 +189,8 @@ static void stop(gradc_rt_pool *pool, uint32_t n)
         pthread_join(pool->box[i].thread, NULL);
 }
 
-/* Starts the workers with all signals blocked, so that an application's handlers run in its own threads. */
+/* Starts the workers with all signals blocked, so that an application's handlers run in its own
+ * threads. */
 static uint32_t start(gradc_rt_pool *pool)
 {
     sigset_t all, old;
@@ -197,7 +207,8 @@ static uint32_t start(gradc_rt_pool *pool)
     return started;
 }
 
-gradc_rt_status gradc_rt_pool_init(gradc_rt_pool **out, void *memory, size_t bytes, uint32_t threads, uint32_t spin_us)
+gradc_rt_status gradc_rt_pool_init(gradc_rt_pool **out, void *memory, size_t bytes,
+                                   uint32_t threads, uint32_t spin_us)
 {
     if (!out)
         return GRADC_RT_E_ARGUMENT;
@@ -207,7 +218,8 @@ gradc_rt_status gradc_rt_pool_init(gradc_rt_pool **out, void *memory, size_t byt
     if ((uintptr_t)memory % RT_LINE || bytes < gradc_rt_pool_bytes(threads))
         return GRADC_RT_E_ARENA;
     gradc_rt_pool *pool = memory;
-    *pool = (gradc_rt_pool){.spin_ns = (uint64_t)spin_us * 1000, .owner = getpid(), .threads = threads};
+    *pool =
+        (gradc_rt_pool){.spin_ns = (uint64_t)spin_us * 1000, .owner = getpid(), .threads = threads};
     if (pthread_mutex_init(&pool->turn, NULL))
         return GRADC_RT_E_THREADS;
     uint32_t started = start(pool);

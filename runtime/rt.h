@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the runtime's files share. The runtime has no static mutable state: everything lies in a context or a pool, both in
- * memory of the caller. */
+ * What the runtime's files share. The runtime has no static mutable state: everything lies in a
+ * context or a pool, both in memory of the caller. */
 #ifndef RUNTIME_RT_H
 #define RUNTIME_RT_H
 
@@ -20,7 +20,8 @@ typedef struct rt_run {
     gradc_rt_pool *pool; /* of barriers; NULL when one thread runs the call */
     uint32_t noted;      /* atomic: a bad index was noted */
     uint32_t lock;       /* atomic: guards the four fields at the end */
-    uint32_t agreed;     /* `noted` as the last barrier found it: the same for all until the next one */
+    /* `noted` as the last barrier found it: the same for all until the next one */
+    uint32_t agreed;
     uint32_t check;
     int64_t at, value, limit;
 } rt_run;
@@ -48,7 +49,8 @@ struct gradc_rt_pool {
     uint32_t arrived RT_ALIGNED; /* atomic: at the barrier */
     uint32_t phase RT_ALIGNED;   /* atomic: grows by 2 a barrier; bit 0: some sleep */
     uint32_t left RT_ALIGNED;    /* atomic: workers still in the call */
-    uint32_t done RT_ALIGNED;    /* atomic: grows by 2 when `left` reaches 0; bit 0: the caller sleeps */
+    /* atomic: grows by 2 when `left` reaches 0; bit 0: the caller sleeps */
+    uint32_t done RT_ALIGNED;
     rt_box box[];                /* [threads]; box[0], the caller's, is not used */
 };
 
@@ -72,9 +74,11 @@ struct gradc_rt_ctx {
 
 /* status.c */
 /* Keeps what a failed call found and returns its status. */
-gradc_rt_status rt_fail(gradc_rt_ctx *ctx, gradc_rt_status status, const char *tensor, int64_t at, int64_t value, int64_t limit);
+gradc_rt_status rt_fail(gradc_rt_ctx *ctx, gradc_rt_status status, const char *tensor, int64_t at,
+                        int64_t value, int64_t limit);
 /* The same of a tensor that a file should have: what is due of it, and what the file has. */
-gradc_rt_status rt_fail_tensor(gradc_rt_ctx *ctx, gradc_rt_status status, const gradc_rt_tensor *t, int64_t at, const char *found);
+gradc_rt_status rt_fail_tensor(gradc_rt_ctx *ctx, gradc_rt_status status, const gradc_rt_tensor *t,
+                               int64_t at, const char *found);
 /* The decimal digits of value, without a zero at the end; how many. */
 enum { RT_DIGITS = 20 };
 size_t rt_digits(char to[RT_DIGITS], uint64_t value);
@@ -87,7 +91,8 @@ const char *rt_dtype_name(uint32_t dtype);
 
 /* order.c */
 /* `count` elements from row-major position `first` on, out of the state's storage. */
-void rt_read_rows(const gradc_rt_state *s, const char *storage, size_t first, size_t count, char *rows);
+void rt_read_rows(const gradc_rt_state *s, const char *storage, size_t first, size_t count,
+                  char *rows);
 /* All of the state's elements, given row-major. */
 void rt_write_rows(const gradc_rt_state *s, char *storage, const char *rows);
 
@@ -100,9 +105,11 @@ void rt_fp_leave(uint64_t mode);
 
 /* pool.c */
 /* Runs body with `threads` threads, the caller among them, and returns when all have left it. */
-gradc_rt_status rt_pool_run(gradc_rt_pool *pool, uint32_t threads, gradc_rt_body *body, void *const *slot, uint64_t wanted, rt_run *run);
+gradc_rt_status rt_pool_run(gradc_rt_pool *pool, uint32_t threads, gradc_rt_body *body,
+                            void *const *slot, uint64_t wanted, rt_run *run);
 
-/* A tensor is in a file of parameters: kinds 0 and 1; or of state: 2 and 3. Gradients and saved values never are. */
+/* A tensor is in a file of parameters: kinds 0 and 1; or of state: 2 and 3. Gradients and saved
+ * values never are. */
 static inline bool rt_is_param(const gradc_rt_model *model, uint32_t i)
 {
     return i < model->nparams;

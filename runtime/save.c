@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Writes a safetensors file: eight bytes with the length of the header, the header in JSON, the tensors. The file is written
- * under another name in the same folder, flushed to the disk and renamed, so at any moment the old file is there or the new.
- * A killed process may leave that other file, `.gradc-PID-N.tmp`; nothing reads it. Links are followed; a device or pipe is written to. */
+ * Writes a safetensors file: eight bytes with the length of the header, the header in JSON, the
+ * tensors. The file is written under another name in the same folder, flushed to the disk and
+ * renamed, so at any moment the old file is there or the new. A killed process may leave that other
+ * file, `.gradc-PID-N.tmp`; nothing reads it. Links are followed; a device or pipe is written
+ * to. */
 #define _GNU_SOURCE
 #include "runtime/rt.h"
 
@@ -114,7 +116,8 @@ static void put_entry(sink *s, const gradc_rt_tensor *t, uint64_t begin)
 static void put_data(sink *s, const gradc_rt_state *state, const char *storage)
 {
     char rows[1024];
-    size_t width = rt_dtype_bytes((uint32_t)state->tensor.dtype), count = state->tensor.bytes / width, piece = sizeof rows / width;
+    size_t width = rt_dtype_bytes((uint32_t)state->tensor.dtype),
+           count = state->tensor.bytes / width, piece = sizeof rows / width;
     if (!state->order) {
         put(s, storage, state->tensor.bytes);
         return;
@@ -131,15 +134,17 @@ static bool is_saved(const gradc_rt_model *model, uint32_t i, bool with_state)
     return rt_is_param(model, i) || (with_state && rt_is_resumable(model, i));
 }
 
-/* Visits the tensors in the order in which they stand in the file, wide elements first: each is then aligned to its element,
- * without gaps, which the format forbids. data: NULL for their entries in the header. */
+/* Visits the tensors in the order in which they stand in the file, wide elements first: each is
+ * then aligned to its element, without gaps, which the format forbids. data: NULL for their entries
+ * in the header. */
 static void put_tensors(sink *s, const gradc_rt_model *model, bool with_state, const char *data)
 {
     uint64_t at = 0;
     for (size_t width = 8; width; width /= 2) {
         for (uint32_t i = 0; i < model->nstates; i++) {
             const gradc_rt_state *state = &model->state[i];
-            if (!is_saved(model, i, with_state) || rt_dtype_bytes((uint32_t)state->tensor.dtype) != width)
+            if (!is_saved(model, i, with_state) ||
+                rt_dtype_bytes((uint32_t)state->tensor.dtype) != width)
                 continue;
             if (data)
                 put_data(s, state, data + state->at);
@@ -245,7 +250,8 @@ static int overwrite(gradc_rt_ctx *ctx, const char *path, bool with_state)
     return error;
 }
 
-/* Where links at path lead, to what is there or, as a plain open would, to what is not there yet. Returns 0 or an errno. */
+/* Where links at path lead, to what is there or, as a plain open would, to what is not there yet.
+ * Returns 0 or an errno. */
 static int follow(const char *path, char to[PATH_MAX])
 {
     enum { MOST = 40 }; /* as Linux */
@@ -298,7 +304,8 @@ gradc_rt_status gradc_rt_save(gradc_rt_ctx *ctx, const char *path, int with_stat
     if (!path)
         return rt_fail(ctx, GRADC_RT_E_ARGUMENT, NULL, 0, 0, 0);
     for (uint32_t i = 0; i < ctx->model->nstates; i++) /* the one name that a file cannot hold */
-        if (is_saved(ctx->model, i, with_state) && !strcmp(ctx->model->state[i].tensor.name, "__metadata__"))
+        if (is_saved(ctx->model, i, with_state) &&
+            !strcmp(ctx->model->state[i].tensor.name, "__metadata__"))
             return rt_fail(ctx, GRADC_RT_E_FORMAT, ctx->model->state[i].tensor.name, 0, 0, 0);
     int error = save(ctx, path, with_state);
     return error ? rt_fail(ctx, GRADC_RT_E_FILE, NULL, 0, error, 0) : GRADC_RT_OK;

@@ -10,7 +10,8 @@ const char *gradc_rt_status_text(gradc_rt_status status)
 {
     static const char *const text[] = {
         [GRADC_RT_OK] = "done",
-        [GRADC_RT_E_ARGUMENT] = "a pointer is missing or misaligned, or an argument is out of range",
+        [GRADC_RT_E_ARGUMENT] =
+            "a pointer is missing or misaligned, or an argument is out of range",
         [GRADC_RT_E_ARENA] = "the arena is too small or not 64-aligned",
         [GRADC_RT_E_MODEL] = "this belongs to another model, or to another version of the runtime",
         [GRADC_RT_E_CPU] = "the model was not compiled for this processor",
@@ -31,9 +32,10 @@ static const struct {
     const char *name;
     size_t bytes;
 } dtypes[] = {
-    [GRADC_RT_BOOL] = {"BOOL", 1}, [GRADC_RT_I8] = {"I8", 1},   [GRADC_RT_I16] = {"I16", 2},   [GRADC_RT_I32] = {"I32", 4},
-    [GRADC_RT_I64] = {"I64", 8},   [GRADC_RT_U8] = {"U8", 1},   [GRADC_RT_U16] = {"U16", 2},   [GRADC_RT_U32] = {"U32", 4},
-    [GRADC_RT_U64] = {"U64", 8},   [GRADC_RT_F16] = {"F16", 2}, [GRADC_RT_BF16] = {"BF16", 2}, [GRADC_RT_F32] = {"F32", 4},
+    [GRADC_RT_BOOL] = {"BOOL", 1}, [GRADC_RT_I8] = {"I8", 1},     [GRADC_RT_I16] = {"I16", 2},
+    [GRADC_RT_I32] = {"I32", 4},   [GRADC_RT_I64] = {"I64", 8},   [GRADC_RT_U8] = {"U8", 1},
+    [GRADC_RT_U16] = {"U16", 2},   [GRADC_RT_U32] = {"U32", 4},   [GRADC_RT_U64] = {"U64", 8},
+    [GRADC_RT_F16] = {"F16", 2},   [GRADC_RT_BF16] = {"BF16", 2}, [GRADC_RT_F32] = {"F32", 4},
     [GRADC_RT_F64] = {"F64", 8},
 };
 
@@ -47,7 +49,8 @@ const char *rt_dtype_name(uint32_t dtype)
     return dtype < sizeof dtypes / sizeof *dtypes ? dtypes[dtype].name : "";
 }
 
-gradc_rt_status rt_fail(gradc_rt_ctx *ctx, gradc_rt_status status, const char *tensor, int64_t at, int64_t value, int64_t limit)
+gradc_rt_status rt_fail(gradc_rt_ctx *ctx, gradc_rt_status status, const char *tensor, int64_t at,
+                        int64_t value, int64_t limit)
 {
     ctx->error = (gradc_rt_error){status, tensor, at, value, limit, NULL, NULL};
     return status;
@@ -85,7 +88,8 @@ void rt_type_text(char text[RT_TYPE_TEXT], const char *dtype, int rank, const in
     memcpy(text + n, "]", 2);
 }
 
-gradc_rt_status rt_fail_tensor(gradc_rt_ctx *ctx, gradc_rt_status status, const gradc_rt_tensor *t, int64_t at, const char *found)
+gradc_rt_status rt_fail_tensor(gradc_rt_ctx *ctx, gradc_rt_status status, const gradc_rt_tensor *t,
+                               int64_t at, const char *found)
 {
     rt_fail(ctx, status, t->name, at, 0, 0);
     rt_type_text(ctx->due, rt_dtype_name((uint32_t)t->dtype), t->rank, t->shape);

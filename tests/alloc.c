@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Memory that runs out, on the way from a file to code: each step of that way is done with its first, second, third … allocation
- * failing, once or from then on, until it succeeds. Every failure comes back as "out of memory" to who called; under
- * AddressSanitizer (docs/extending.md) nothing is lost on the way, LLVM's part included. What other tests make fail: tests/text.c
- * writes files, tests/files.c reads data, tests/runtime.c has no allocations. */
+ * Memory that runs out, on the way from a file to code: each step of that way is done with its
+ * first, second, third … allocation failing, once or from then on, until it succeeds. Every failure
+ * comes back as "out of memory" to who called; under AddressSanitizer (docs/extending.md) nothing
+ * is lost on the way, LLVM's part included. What other tests make fail: tests/text.c writes files,
+ * tests/files.c reads data, tests/runtime.c has no allocations. */
 #include "codegen/codegen.h"
 #include "frontend/onnx/onnx.h"
 #include "passes/passes.h"
@@ -25,12 +26,14 @@ typedef struct way {
 static void read_file(way *w)
 {
     const onnx_options training = {.training = true};
-    w->m = strstr(w->file, ".onnx") ? onnx_read_file(w->ctx, w->arena, w->file, &training) : ir_read_file(w->ctx, w->arena, w->file);
+    w->m = strstr(w->file, ".onnx") ? onnx_read_file(w->ctx, w->arena, w->file, &training)
+                                    : ir_read_file(w->ctx, w->arena, w->file);
 }
 
 static void make_training(way *w)
 {
-    const train_options o = {.optimizer = train_optimizer_by_name("adam"), .step = true, .split = true};
+    const train_options o = {
+        .optimizer = train_optimizer_by_name("adam"), .step = true, .split = true};
     if (!train_build(w->m, &o))
         w->m = NULL;
 }
@@ -49,7 +52,13 @@ static void widen(way *w)
 static cg_request request_of(const cg_spec *spec)
 {
     static const char *const cpus[] = {"native"};
-    return (cg_request){.prefix = "t", .spec = spec, .nspecs = 1, .level = 1, .embed = true, .cpu = cpus, .ncpus = 1};
+    return (cg_request){.prefix = "t",
+                        .spec = spec,
+                        .nspecs = 1,
+                        .level = 1,
+                        .embed = true,
+                        .cpu = cpus,
+                        .ncpus = 1};
 }
 
 static void compile(way *w)
@@ -64,7 +73,8 @@ static void compile(way *w)
 static void write_texts(way *w)
 {
     size_t size;
-    if (!cg_text_of(w->object, true, &size) || !cg_text_of(w->object, false, &size) || !cg_archive(w->arena, w->object, "t.o", &size))
+    if (!cg_text_of(w->object, true, &size) || !cg_text_of(w->object, false, &size) ||
+        !cg_archive(w->arena, w->object, "t.o", &size))
         w->m = NULL;
 }
 
@@ -75,22 +85,30 @@ static void load(way *w)
         w->m = NULL;
 }
 
-/* few: it has few allocations, all of them when the code is there already, so a small model does. every: where many allocations are
- * behind it, the next that fails is further away, by their number over this; 0, or GRADC_FAIL_EACH=1 in the environment: each one fails. */
-static const struct { const char *name; void (*run)(way *); int every; bool few; } steps[] = {
-    {"read", read_file, 60, false}, {"training", make_training, 15, false}, {"widen", widen, 0, false}, {"passes", run_passes, 12, false},
-    {"compile", compile, 7, false}, {"texts", write_texts, 0, true},        {"load", load, 0, true},
+/* few: it has few allocations, all of them when the code is there already, so a small model does.
+ * every: where many allocations are behind it, the next that fails is further away, by their number
+ * over this; 0, or GRADC_FAIL_EACH=1 in the environment: each one fails. */
+static const struct { const char *name; void (*run)(way *); int every; bool few;
+} steps[] = {
+    {"read", read_file, 60, false}, {"training", make_training, 15, false},
+    {"widen", widen, 0, false},     {"passes", run_passes, 12, false},
+    {"compile", compile, 7, false}, {"texts", write_texts, 0, true},
+    {"load", load, 0, true},
 };
 enum { STEPS = sizeof steps / sizeof *steps };
-static const struct { const char *file; bool trains, small; } files[] = {
-    {"tests/fixtures/onnx/conv_script.onnx", true, false}, {"tests/fixtures/onnx/rnn.onnx", false, false},
-    {"tests/fixtures/onnx/loop_early.onnx", false, true}, {"tests/text/alloc.gir", true, false},
+static const struct { const char *file; bool trains, small;
+} files[] = {
+    {"tests/fixtures/onnx/conv_script.onnx", true, false},
+    {"tests/fixtures/onnx/rnn.onnx", false, false},
+    {"tests/fixtures/onnx/loop_early.onnx", false, true},
+    {"tests/text/alloc.gir", true, false},
 };
 enum { FILES = sizeof files / sizeof *files };
 
 static bool is_of(int file, int step)
 {
-    return (files[file].trains || steps[step].run != make_training) && (files[file].small || !steps[step].few);
+    return (files[file].trains || steps[step].run != make_training) &&
+           (files[file].small || !steps[step].few);
 }
 
 /* Goes as far as `step`, whose n-th allocation fails; false if it did. */
@@ -115,8 +133,8 @@ static bool go(int file, int step, int64_t n, bool stay)
         ir_try_pop(w->ctx, &frame);
         done = true;
     } else {
-        ck_assert_msg(ir_ctx_out_of_memory(w->ctx), "%s, %s, allocation %lld: %s", files[file].file, steps[step].name, (long long)n,
-                      ir_ctx_why(w->ctx));
+        ck_assert_msg(ir_ctx_out_of_memory(w->ctx), "%s, %s, allocation %lld: %s", files[file].file,
+                      steps[step].name, (long long)n, ir_ctx_why(w->ctx));
         ck_assert_str_eq(ir_ctx_why(w->ctx), "out of memory");
     }
     ir_ctx_free(w->ctx);
@@ -132,8 +150,10 @@ START_TEST(every_failure_comes_back)
         while (!go(file, step, n, stay))
             n += 1 + (every ? n / every : 0);
         if (getenv("GRADC_SHOW"))
-            fprintf(stderr, "%s, %s: %lld allocations\n", files[file].file, steps[step].name, (long long)n);
-        ck_assert_msg(n > 1 + stay, "%s of %s allocates nothing", steps[step].name, files[file].file);
+            fprintf(stderr, "%s, %s: %lld allocations\n", files[file].file, steps[step].name,
+                    (long long)n);
+        ck_assert_msg(n > 1 + stay, "%s of %s allocates nothing", steps[step].name,
+                      files[file].file);
     }
 }
 END_TEST

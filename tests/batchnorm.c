@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * BatchNormalization that is told to train: a file of torch's newer exporter, which writes inference whatever the model's mode, against torch
- * in training mode, step by step (tests/fixtures/make_onnx.py) and against differences. */
+ * BatchNormalization that is told to train: a file of torch's newer exporter, which writes
+ * inference whatever the model's mode, against torch in training mode, step by step
+ * (tests/fixtures/make_onnx.py) and against differences. */
 #include "frontend/onnx/onnx.h"
 #include "ir/npy.h"
 #include "tests/grad.h"
@@ -11,7 +12,9 @@
 
 static ir_module *network(const char *path, bool training, onnx_mode mode, bool unbiased)
 {
-    ir_module *m = onnx_read_file(ctx, arena, path, &(onnx_options){.training = training, .batch_norm = mode, .unbiased_variance = unbiased});
+    ir_module *m = onnx_read_file(
+        ctx, arena, path,
+        &(onnx_options){.training = training, .batch_norm = mode, .unbiased_variance = unbiased});
     ck_assert_msg(m != NULL, "%s", first_error);
     ir_verify(m);
     return m;
@@ -35,17 +38,21 @@ static ir_literal *row(const ir_tensors *values, const char *name, int64_t i)
     return l;
 }
 
-static void near_values(const char *what, int64_t step, const ir_literal *is, const ir_literal *due, double limit)
+static void near_values(const char *what, int64_t step, const ir_literal *is, const ir_literal *due,
+                        double limit)
 {
     ck_assert_msg(is && due && ir_type_eq(&is->type, &due->type), "%s", what);
     for (int64_t i = 0; i < ir_count(&is->type); i++) {
         double x = ir_literal_get(is, i), y = ir_literal_get(due, i);
-        ck_assert_msg(fabs(x - y) <= limit * (1 + fabs(y)), "step %d, %s: element %d is %.15g, %.15g is due", (int)step, what, (int)i, x, y);
+        ck_assert_msg(fabs(x - y) <= limit * (1 + fabs(y)),
+                      "step %d, %s: element %d is %.15g, %.15g is due", (int)step, what, (int)i, x,
+                      y);
     }
 }
 
 /* An input by name, a hyper-parameter, or a state of `state`. */
-static ir_literal *argument(const ir_port *p, ir_literal *const *state, const ir_tensors *values, int64_t step)
+static ir_literal *argument(const ir_port *p, ir_literal *const *state, const ir_tensors *values,
+                            int64_t step)
 {
     if (p->bind == IR_STATE)
         return state[p->state->index];
@@ -56,7 +63,8 @@ static ir_literal *argument(const ir_port *p, ir_literal *const *state, const ir
     return l;
 }
 
-/* Loss, parameters and running statistics after each of four steps of SGD are torch's to the last digits of double. */
+/* Loss, parameters and running statistics after each of four steps of SGD are torch's to the last
+ * digits of double. */
 START_TEST(steps_agree_with_torch)
 {
     ir_module *m = network(FOLDER "torch/norms.onnx", true, ONNX_MODE_TRAIN, true);
@@ -64,11 +72,15 @@ START_TEST(steps_agree_with_torch)
     pass_widen(m);
     int loss = ir_func_by_name(m, "train")->loss;
     ck_assert_int_eq(loss, 0);
-    ck_assert(train_build(m, &(train_options){.optimizer = train_optimizer_by_name("sgd"), .cotangents = &loss, .ncotangents = 1, .step = true}));
+    ck_assert(train_build(m, &(train_options){.optimizer = train_optimizer_by_name("sgd"),
+                                              .cotangents = &loss,
+                                              .ncotangents = 1,
+                                              .step = true}));
     const ir_func *f = ir_func_by_name(m, "step");
     ir_literal **state = ir_array(arena, ir_literal *, m->states.count);
     for (int i = 0; i < m->states.count; i++)
-        state[i] = m->states.items[i]->init ? m->states.items[i]->init : ir_literal_new(arena, &m->states.items[i]->type);
+        state[i] = m->states.items[i]->init ? m->states.items[i]->init
+                                            : ir_literal_new(arena, &m->states.items[i]->type);
     int compared = 0;
     for (int64_t step = 0; step < 4; step++) {
         ir_literal **args = ir_array(arena, ir_literal *, f->params.count);
@@ -83,7 +95,8 @@ START_TEST(steps_agree_with_torch)
             const ir_state *s = m->states.items[i];
             if (s->kind != IR_PARAM && s->kind != IR_STAT)
                 continue;
-            near_values(s->name, step, state[i], row(&values, ir_format(arena, "step/%s", s->name), step), 1e-12);
+            near_values(s->name, step, state[i],
+                        row(&values, ir_format(arena, "step/%s", s->name), step), 1e-12);
             compared++;
         }
     }
@@ -111,7 +124,8 @@ START_TEST(gradients_agree_with_differences)
     }
     ir_literal_set(args[f->params.count], 0, 1);
     for (int i = 0; i < f->params.count; i++)
-        f->params.items[i].name = f->params.items[i].name ? f->params.items[i].name : f->params.items[i].state->name;
+        f->params.items[i].name =
+            f->params.items[i].name ? f->params.items[i].name : f->params.items[i].state->name;
     grad_check("norms", f, joint, &q, args, 20);
 }
 END_TEST
@@ -124,14 +138,16 @@ START_TEST(the_mode_is_as_told)
         onnx_mode mode;
         bool training;
     } cases[] = {
-        {"conv_script", ONNX_MODE_FILE, true},  {"conv_script", ONNX_MODE_TRAIN, true}, {"conv_script", ONNX_MODE_EVAL, false},
-        {"conv_export", ONNX_MODE_FILE, false}, {"conv_export", ONNX_MODE_TRAIN, true}, {"conv_export", ONNX_MODE_EVAL, false},
+        {"conv_script", ONNX_MODE_FILE, true},  {"conv_script", ONNX_MODE_TRAIN, true},
+        {"conv_script", ONNX_MODE_EVAL, false}, {"conv_export", ONNX_MODE_FILE, false},
+        {"conv_export", ONNX_MODE_TRAIN, true}, {"conv_export", ONNX_MODE_EVAL, false},
     };
     const ir_module *script = network(FOLDER "conv_script.onnx", false, ONNX_MODE_FILE, false);
     ir_tensors trains = values_of(FOLDER "conv_script.npz");
     for (int k = 0; k < 6; k++)
         for (int way = 0; way < 3; way++) { /* `train`, `forward` beside it, `forward` alone */
-            ir_module *m = network(ir_format(arena, FOLDER "%s.onnx", cases[k].file), way < 2, cases[k].mode, false);
+            ir_module *m = network(ir_format(arena, FOLDER "%s.onnx", cases[k].file), way < 2,
+                                   cases[k].mode, false);
             const ir_func *f = ir_func_by_name(m, way ? "forward" : "train");
             bool training = cases[k].training && way != 1;
             ir_tensors own = values_of(ir_format(arena, FOLDER "%s.npz", cases[k].file));
@@ -139,19 +155,30 @@ START_TEST(the_mode_is_as_told)
             ir_literal **args = ir_array(arena, ir_literal *, f->params.count);
             for (int i = 0; i < f->params.count; i++) {
                 const ir_port *p = &f->params.items[i];
-                args[i] = p->bind == IR_STATE ? p->state->init : ir_tensor_by_name(due, ir_format(arena, "in/%s", p->name));
+                args[i] = p->bind == IR_STATE
+                              ? p->state->init
+                              : ir_tensor_by_name(due, ir_format(arena, "in/%s", p->name));
             }
             ir_literal **results = grad_eval(arena, f, args);
-            ck_assert_int_eq(f->results.count, 2 + (training && !way ? 2 : 0)); /* loss and logits, mean and variance */
+            /* Loss and logits, mean and variance. */
+            ck_assert_int_eq(f->results.count, 2 + (training && !way ? 2 : 0));
             for (int i = 0; i < f->results.count; i++) {
                 const ir_port *p = &f->results.items[i];
                 const char *name = p->bind == IR_STATE ? p->state->name : p->name;
-                const char *where = ir_format(arena, "%s, mode %d, way %d, %s", cases[k].file, (int)cases[k].mode, way, name);
-                ir_literal *value = ir_tensor_by_name(due, ir_format(arena, training ? "train/%s" : "out/%s", name));
-                if (p->bind == IR_STATE) /* the files hold other statistics: what is added to nine tenths of them is the same */
+                const char *where = ir_format(arena, "%s, mode %d, way %d, %s", cases[k].file,
+                                              (int)cases[k].mode, way, name);
+                ir_literal *value = ir_tensor_by_name(
+                    due, ir_format(arena, training ? "train/%s" : "out/%s", name));
+                /* The files hold other statistics: what is added to nine tenths of them is the
+                 * same. */
+                if (p->bind == IR_STATE)
                     for (int64_t j = 0; j < ir_count(&value->type); j++) {
-                        const ir_literal *old = ir_state_by_name(script, name)->init, *mine = p->state->init;
-                        ir_literal_set(results[i], j, ir_literal_get(results[i], j) + 0.9 * (ir_literal_get(old, j) - ir_literal_get(mine, j)));
+                        const ir_literal *old = ir_state_by_name(script, name)->init,
+                                         *mine = p->state->init;
+                        ir_literal_set(results[i], j,
+                                       ir_literal_get(results[i], j) +
+                                           0.9 *
+                                               (ir_literal_get(old, j) - ir_literal_get(mine, j)));
                     }
                 near_values(where, 0, results[i], value, 2e-6);
             }
@@ -159,28 +186,35 @@ START_TEST(the_mode_is_as_told)
 }
 END_TEST
 
-/* A statistic that exporters merged with a parameter does not move with it, nor does a single value a channel have an unbiased variance. */
+/* A statistic that exporters merged with a parameter does not move with it, nor does a single value
+ * a channel have an unbiased variance. */
 START_TEST(what_cannot_train_is_refused)
 {
     static const struct {
         const char *file, *says;
         onnx_mode mode;
     } cases[] = {
-        {"torch/tied_script.onnx", "the running mean is the initializer 'b.bias', which is a parameter too", ONNX_MODE_TRAIN},
-        {"torch/tied_export.onnx", "the running mean is the initializer 'b.bias', which is a parameter too", ONNX_MODE_TRAIN},
+        {"torch/tied_script.onnx",
+         "the running mean is the initializer 'b.bias', which is a parameter too", ONNX_MODE_TRAIN},
+        {"torch/tied_export.onnx",
+         "the running mean is the initializer 'b.bias', which is a parameter too", ONNX_MODE_TRAIN},
         {"torch/tied_script.onnx", NULL, ONNX_MODE_EVAL},
         {"torch/tied_export_train.onnx", NULL, ONNX_MODE_TRAIN},
     };
     for (int i = 0; i < 4; i++) {
         *first_error = 0;
         ir_module *m = onnx_read_file(ctx, arena, ir_format(arena, FOLDER "%s", cases[i].file),
-                                      &(onnx_options){.training = true, .batch_norm = cases[i].mode, .unbiased_variance = true});
-        ck_assert_msg(cases[i].says ? !m && strstr(first_error, cases[i].says) : m && !*first_error, "%s: %s", cases[i].file, first_error);
+                                      &(onnx_options){.training = true,
+                                                      .batch_norm = cases[i].mode,
+                                                      .unbiased_variance = true});
+        ck_assert_msg(cases[i].says ? !m && strstr(first_error, cases[i].says) : m && !*first_error,
+                      "%s: %s", cases[i].file, first_error);
     }
 }
 END_TEST
 
-/* Which float initializers train: those that the exporter lists, else all but scalars and statistics. */
+/* Which float initializers train: those that the exporter lists, else all but scalars and
+ * statistics. */
 START_TEST(scalars_train_where_they_are_listed)
 {
     static const struct {
@@ -188,11 +222,13 @@ START_TEST(scalars_train_where_they_are_listed)
         bool trains;
         const char *why;
     } cases[] = {
-        {"torch/tied_script_train.onnx", false, "a scalar initializer, which trains only where --trainable names it"},
+        {"torch/tied_script_train.onnx", false,
+         "a scalar initializer, which trains only where --trainable names it"},
         {"torch/tied_export_train.onnx", true, "the exporter lists it as a parameter"},
     };
     for (int i = 0; i < 2; i++) {
-        ir_module *m = network(ir_format(arena, FOLDER "%s", cases[i].file), true, ONNX_MODE_TRAIN, false);
+        ir_module *m =
+            network(ir_format(arena, FOLDER "%s", cases[i].file), true, ONNX_MODE_TRAIN, false);
         const ir_state *s = ir_state_by_name(m, "scale"), *w = ir_state_by_name(m, "twice.weight");
         ck_assert(s && s->type.rank == 0 && w && w->trainable);
         ck_assert_int_eq(s->trainable, cases[i].trains);

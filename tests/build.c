@@ -113,17 +113,26 @@ START_TEST(builder_infers_and_refuses)
     ir_arena *arena = ir_arena_new(ctx);
     ir_module *m = ir_module_new(ctx, arena, "m");
     ir_func *f = ir_func_new(m, "f");
-    ir_type a = ir_type_of(IR_F32, 3, (int64_t[]){7, 3, 4}), w = ir_type_of(IR_F32, 2, (int64_t[]){4, 5});
+    ir_type a = ir_type_of(IR_F32, 3, (int64_t[]){7, 3, 4}),
+            w = ir_type_of(IR_F32, 2, (int64_t[]){4, 5});
     ir_type i = ir_type_of(IR_I64, 2, (int64_t[]){2, 1});
-    ir_value *x = ir_add_input(f, "x", &a), *y = ir_add_input(f, "y", &w), *k = ir_add_input(f, "k", &i);
+    ir_value *x = ir_add_input(f, "x", &a), *y = ir_add_input(f, "y", &w),
+             *k = ir_add_input(f, "k", &i);
     ir_builder b = ir_builder_new(f);
     ck_assert_str_eq(ir_type_text(arena, &ir_matmul(&b, x, y)->type), "f32[7,3,5]");
-    ck_assert_str_eq(ir_type_text(arena, &ir_matmul(&b, x, ir_transpose(&b, x, (int64_t[]){0, 2, 1}))->type), "f32[7,3,3]");
-    ck_assert_str_eq(ir_type_text(arena, &ir_gather(&b, x, k, 1, (int64_t[]){0}, 0)->type), "f32[2,3,4]");
-    ck_assert_str_eq(ir_type_text(arena, &ir_gather(&b, x, k, 1, (int64_t[]){1}, 0)->type), "f32[2,7,4]");
-    ck_assert_str_eq(ir_type_text(arena, &ir_reduce(&b, IR_SUM, x, 2, (int64_t[]){0, 2})->type), "f32[3]");
-    ck_assert_str_eq(ir_type_text(arena, &ir_reduce_keep(&b, IR_MAX, x, 1, (int64_t[]){1})->type), "f32[7,1,4]");
-    const ir_value *s = ir_slice(&b, y, (int64_t[]){1, 0}, (int64_t[]){4, 5}, (int64_t[]){INT64_MAX, 4});
+    ck_assert_str_eq(
+        ir_type_text(arena, &ir_matmul(&b, x, ir_transpose(&b, x, (int64_t[]){0, 2, 1}))->type),
+        "f32[7,3,3]");
+    ck_assert_str_eq(ir_type_text(arena, &ir_gather(&b, x, k, 1, (int64_t[]){0}, 0)->type),
+                     "f32[2,3,4]");
+    ck_assert_str_eq(ir_type_text(arena, &ir_gather(&b, x, k, 1, (int64_t[]){1}, 0)->type),
+                     "f32[2,7,4]");
+    ck_assert_str_eq(ir_type_text(arena, &ir_reduce(&b, IR_SUM, x, 2, (int64_t[]){0, 2})->type),
+                     "f32[3]");
+    ck_assert_str_eq(ir_type_text(arena, &ir_reduce_keep(&b, IR_MAX, x, 1, (int64_t[]){1})->type),
+                     "f32[7,1,4]");
+    const ir_value *s =
+        ir_slice(&b, y, (int64_t[]){1, 0}, (int64_t[]){4, 5}, (int64_t[]){INT64_MAX, 4});
     ck_assert_str_eq(ir_type_text(arena, &s->type), "f32[1,2]");
     ck_assert_int_eq(IR_ATTR(s->def, slice)->stride.v[0], 4); /* no more than the extent */
     ck_assert_int_eq(IR_ATTR(s->def, slice)->stride.v[1], 4);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * For tests of the command: runs the built gradc in a folder of its own as a shell would, without a shell, and keeps what it says; and
- * writes small ONNX and .npy files. */
+ * For tests of the command: runs the built gradc in a folder of its own as a shell would, without a
+ * shell, and keeps what it says; and writes small ONNX and .npy files. */
 #ifndef GRADC_TESTS_COMMAND_H
 #define GRADC_TESTS_COMMAND_H
 
@@ -50,19 +50,22 @@ static inline void read_all(const char *path, char *to, size_t size)
 }
 
 #ifdef GRADC_SANITIZED
-enum { SANITIZED = true, PROCESSOR_SECONDS = 600 }; /* instrumented, the same work takes several times as long */
+/* Instrumented, the same work takes several times as long. */
+enum { SANITIZED = true, PROCESSOR_SECONDS = 600 };
 #else
 enum { SANITIZED = false, PROCESSOR_SECONDS = 60 };
 #endif
 
-/* Runs a program to its end, within PROCESSOR_SECONDS; what it reads from stdin is in the file `input`, if not NULL. */
+/* Runs a program to its end, within PROCESSOR_SECONDS; what it reads from stdin is in the file
+ * `input`, if not NULL. */
 static inline int run_program(const char *const *argv, const char *input)
 {
     pid_t child = fork();
     ck_assert(child >= 0);
     if (!child) {
         int in = open(input ? input : "/dev/null", O_RDONLY);
-        int to = open(".stdout", O_CREAT | O_TRUNC | O_WRONLY, 0600), err = open(".stderr", O_CREAT | O_TRUNC | O_WRONLY, 0600);
+        int to = open(".stdout", O_CREAT | O_TRUNC | O_WRONLY, 0600),
+            err = open(".stderr", O_CREAT | O_TRUNC | O_WRONLY, 0600);
         setrlimit(RLIMIT_CPU, &(struct rlimit){PROCESSOR_SECONDS, PROCESSOR_SECONDS});
         setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
         if (in < 0 || to < 0 || err < 0 || dup2(in, 0) < 0 || dup2(to, 1) < 0 || dup2(err, 2) < 0)
@@ -95,11 +98,12 @@ static inline int gradc_line(const char *line, const char *input)
 }
 
 /* What is due, with everything that was said when it is not. */
-#define ck_exit(due, what)                                                                                        \
-    ck_assert_msg(said.status == (due), "%s: exit %d, not %d\nstdout: %.2000s\nstderr: %.2000s", (const char *)(what), said.status, \
-                  (int)(due), said.out, said.err)
-#define ck_says(text)                                                                                             \
-    ck_assert_msg(strstr(said.err, text) != NULL, "'%s' is not in stderr:\n%.2000s", (const char *)(text), said.err)
+#define ck_exit(due, what)                                                                       \
+    ck_assert_msg(said.status == (due), "%s: exit %d, not %d\nstdout: %.2000s\nstderr: %.2000s", \
+                  (const char *)(what), said.status, (int)(due), said.out, said.err)
+#define ck_says(text)                                                                \
+    ck_assert_msg(strstr(said.err, text) != NULL, "'%s' is not in stderr:\n%.2000s", \
+                  (const char *)(text), said.err)
 
 static inline int file_count(const char *folder)
 {
@@ -130,12 +134,14 @@ static inline void put_text(const char *path, const char *text)
 }
 
 /* A .npy file, version 1: type as "<f4", shape as "(2, 3)". */
-static inline void put_npy(const char *path, const char *type, const char *shape, const void *bytes, size_t size)
+static inline void put_npy(const char *path, const char *type, const char *shape, const void *bytes,
+                           size_t size)
 {
     static unsigned char file[1 << 20];
     char text[118];
     ck_assert(size + 128 <= sizeof file);
-    int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", type, shape);
+    int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }",
+                     type, shape);
     memset(text + n, ' ', sizeof text - (size_t)n);
     memcpy(file, "\x93NUMPY\1\0\x76\0", 10);
     memcpy(file + 10, text, sizeof text);
@@ -144,7 +150,8 @@ static inline void put_npy(const char *path, const char *type, const char *shape
     put(path, file, 128 + size);
 }
 
-/* ==== ONNX files, written from their end to their beginning: a message's length is known when its content is there ==== */
+/* ==== ONNX files, written from their end to their beginning: a message's length is known when its
+ * content is there ==== */
 
 typedef struct wire {
     unsigned char *bytes;
@@ -219,7 +226,8 @@ enum {
 };
 
 /* An input or output (a ValueInfoProto); type as onnx.proto counts them. */
-static inline void wire_typed(wire *w, int field, const char *name, int dtype, int rank, const int64_t *dim)
+static inline void wire_typed(wire *w, int field, const char *name, int dtype, int rank,
+                              const int64_t *dim)
 {
     size_t value = wire_mark(w), type = value;
     for (int i = rank; i-- > 0;) {
@@ -241,7 +249,8 @@ static inline void wire_value(wire *w, int field, const char *name, int rank, co
 }
 
 /* An initializer with these bytes (a TensorProto with raw_data). */
-static inline void wire_tensor(wire *w, const char *name, int dtype, int rank, const int64_t *dim, const void *bytes, size_t size)
+static inline void wire_tensor(wire *w, const char *name, int dtype, int rank, const int64_t *dim,
+                               const void *bytes, size_t size)
 {
     size_t tensor = wire_mark(w);
     wire_bytes(w, bytes, size);
@@ -254,7 +263,8 @@ static inline void wire_tensor(wire *w, const char *name, int dtype, int rank, c
 }
 
 /* A node of one input and one output. */
-static inline void wire_node(wire *w, const char *op, const char *name, const char *input, const char *output)
+static inline void wire_node(wire *w, const char *op, const char *name, const char *input,
+                             const char *output)
 {
     size_t end = wire_mark(w);
     wire_text(w, NODE_OP, op);
@@ -265,7 +275,8 @@ static inline void wire_node(wire *w, const char *op, const char *name, const ch
 }
 
 /* The same of two inputs, without a name. */
-static inline void wire_binary(wire *w, const char *op, const char *x, const char *y, const char *output)
+static inline void wire_binary(wire *w, const char *op, const char *x, const char *y,
+                               const char *output)
 {
     size_t end = wire_mark(w);
     wire_text(w, NODE_OP, op);

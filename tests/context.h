@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What most tests of the compiler work in: a context and an arena of the test's own, and the first diagnostic. */
+ * What most tests of the compiler work in: a context and an arena of the test's own, and the first
+ * diagnostic. */
 #ifndef TESTS_CONTEXT_H
 #define TESTS_CONTEXT_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The command as a user meets it: exit statuses, what goes to stdout and stderr, what is written and what is not. Hostile files have
- * tests of their own in driver_hostile.c. */
+ * The command as a user meets it: exit statuses, what goes to stdout and stderr, what is written
+ * and what is not. Hostile files have tests of their own in driver_hostile.c. */
 #include "tests/command.h"
 #include "tests/suite.h"
 
@@ -52,9 +52,17 @@ END_TEST
 /* A disk that is full. */
 START_TEST(what_does_not_arrive_is_an_error)
 {
-    static const char *const lines[] = {"--help", "--version", "-V", "--list-ops", "compile --help", "compile --usage", "compile -V",
-                                        "dump small.gir", "opt --list-passes",
-                                        "info small.gir", "run small.gir -i x=x.npy"};
+    static const char *const lines[] = {"--help",
+                                        "--version",
+                                        "-V",
+                                        "--list-ops",
+                                        "compile --help",
+                                        "compile --usage",
+                                        "compile -V",
+                                        "dump small.gir",
+                                        "opt --list-passes",
+                                        "info small.gir",
+                                        "run small.gir -i x=x.npy"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         char command[400];
         snprintf(command, sizeof command, "%s %s >/dev/full", GRADC_COMMAND, lines[i]);
@@ -111,7 +119,8 @@ static const struct { const char *line, *says;
     {"compile small.gir --target=aarch64_be-linux-gnu", "x86_64-linux-gnu and aarch64-linux-gnu"},
     {"compile small.gir --target=x86_64-linux-gnux32", "x86_64-linux-gnu and aarch64-linux-gnu"},
     {"compile small.gir --target=x86_64", "x86_64-linux-gnu and aarch64-linux-gnu"},
-    {"compile small.gir --target=" OTHER " --cpu=native", "native is this machine's, which the target " OTHER " is not"},
+    {"compile small.gir --target=" OTHER " --cpu=native",
+     "native is this machine's, which the target " OTHER " is not"},
     {"compile small.gir --blas=maybe", "maybe"},
     {"compile small.gir --emit=obj,exe", "exe"},
     {"compile small.gir -o /dev/null", "ends in .o"},
@@ -152,7 +161,8 @@ static const struct { const char *line, *says;
     {"run small.gir -i x=x.npy -i x=y.npy", "'x' is given twice"},
     {"run small.gir --bake x=x.npy --bake x=y.npy", "'x' is given twice"},
     {"run small.gir --bake x=x.npy -i x=x.npy", "'x' is baked"},
-    {"run small.gir --grad -i x=x.npy --cotangent y=x.npy --cotangent y=x.npy", "'y' is given twice"},
+    {"run small.gir --grad -i x=x.npy --cotangent y=x.npy --cotangent y=x.npy",
+     "'y' is given twice"},
     {"compile small.gir --shape x=3 --shape x=4", "'x' is given twice"},
     {"compile small.gir --dim n=3 --dim n=4", "'n' is given twice"},
     {"compile small.gir --rename x=a --rename x=b", "'x' is given twice"},
@@ -182,10 +192,12 @@ START_TEST(a_compiled_model_is_an_object_and_a_header)
     ck_exit(0, "compile");
     ck_assert(is_there("small.o") && is_there("small.h"));
     ck_assert_int_eq(file_count("."), 4);
-    ck_assert_msg(strstr(said.out, "small.o") && strstr(said.out, "gradc_rt"), "the link line is due, not '%s'", said.out);
+    ck_assert_msg(strstr(said.out, "small.o") && strstr(said.out, "gradc_rt"),
+                  "the link line is due, not '%s'", said.out);
     static char header[1 << 16];
     read_all("small.h", header, sizeof header);
-    const char *due[] = {"SMALL_ARENA_BYTES", "SMALL_HYPER {0.00999999978f", "small_step(", "small_backward(", "} small_input_grads;"};
+    const char *due[] = {"SMALL_ARENA_BYTES", "SMALL_HYPER {0.00999999978f", "small_step(",
+                         "small_backward(", "} small_input_grads;"};
     for (size_t i = 0; i < sizeof due / sizeof *due; i++)
         ck_assert_msg(strstr(header, due[i]) != NULL, "no '%s' in\n%s", due[i], header);
     ck_assert(!mkdir("sub", 0700));
@@ -215,7 +227,8 @@ START_TEST(the_same_input_gives_the_same_bytes)
     static char first[1 << 20], second[1 << 20];
     gradc("compile", "small.gir", "--train=adamw", "-o", "a.o");
     ck_exit(0, "compile");
-    ck_assert(!mkdir("elsewhere", 0700) && !setenv("LC_ALL", "de_DE.UTF-8", 1) && !chdir("elsewhere"));
+    ck_assert(!mkdir("elsewhere", 0700) && !setenv("LC_ALL", "de_DE.UTF-8", 1) &&
+              !chdir("elsewhere"));
     gradc("compile", "../small.gir", "--train=adamw", "-o", "b.o");
     ck_exit(0, "compile");
     ck_assert(!chdir(".."));
@@ -230,9 +243,11 @@ END_TEST
 
 START_TEST(other_forms_of_code_are_written_on_demand)
 {
-    gradc("compile", "small.gir", "--train=sgd", "--emit=asm,llvm,lib,shared,obj", "--weights=file");
+    gradc("compile", "small.gir", "--train=sgd", "--emit=asm,llvm,lib,shared,obj",
+          "--weights=file");
     ck_exit(0, "compile");
-    const char *due[] = {"small.o", "small.h", "small.s", "small.ll", "libsmall.a", "libsmall.so", "small.safetensors"};
+    const char *due[] = {"small.o",    "small.h",     "small.s",          "small.ll",
+                         "libsmall.a", "libsmall.so", "small.safetensors"};
     for (size_t i = 0; i < sizeof due / sizeof *due; i++)
         ck_assert_msg(is_there(due[i]), "%s is not there", due[i]);
     ck_assert_int_eq(file_count("."), 2 + (int)(sizeof due / sizeof *due));
@@ -296,7 +311,8 @@ static void check_npy(const char *path, const float *due, size_t n)
     float is[16];
     memcpy(is, file + head, n * sizeof *is);
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(is[i] == due[i], "%s: element %zu is %g, not %g", path, i, (double)is[i], (double)due[i]);
+        ck_assert_msg(is[i] == due[i], "%s: element %zu is %g, not %g", path, i, (double)is[i],
+                      (double)due[i]);
 }
 
 START_TEST(run_writes_or_prints)
@@ -312,43 +328,51 @@ START_TEST(run_writes_or_prints)
     check_npy("deep/er/grad/w.npy", one_two_three, 3);
     check_npy("deep/er/grad/x.npy", one_two_three, 3);
     put_npy("g.npy", "<f4", "(3,)", (const float[]){10, 0, 1}, 12);
-    gradc("run", "small.gir", "--input", "x=x.npy", "--grad", "--cotangent", "y=g.npy", "--cotangent", "loss=zero.npy", "--output", "out");
+    gradc("run", "small.gir", "--input", "x=x.npy", "--grad", "--cotangent", "y=g.npy",
+          "--cotangent", "loss=zero.npy", "--output", "out");
     ck_exit(1, "a file that is missing");
     ck_says("zero.npy");
     ck_assert(!is_there("out"));
     put_npy("zero.npy", "<f4", "()", (const float[]){0}, 4);
-    gradc("run", "small.gir", "--input", "x=x.npy", "--grad", "--cotangent", "y=g.npy", "--cotangent", "loss=zero.npy", "--output", "out");
+    gradc("run", "small.gir", "--input", "x=x.npy", "--grad", "--cotangent", "y=g.npy",
+          "--cotangent", "loss=zero.npy", "--output", "out");
     ck_exit(0, "--cotangent");
     check_npy("out/grad/w.npy", (const float[]){10, 0, 3}, 3);
 }
 END_TEST
 
-/* Where backward starts at another output than the loss, what only the loss needs may be missing; else it is named. */
+/* Where backward starts at another output than the loss, what only the loss needs may be missing;
+ * else it is named. */
 START_TEST(a_cotangent_goes_without_the_labels)
 {
-    put_text("labelled.gir", "gir 1\nmodule \"labelled\"\nparam \"w\" : f32[3] trainable init [1, 2, 3]\n"
-                             "entry @forward(input %x : f32[3], input %t : f32[3], state %w : f32[3]) {\n"
-                             "    %y = mul %x, %w : f32[3]\n"
-                             "    %d = sub %y, %t : f32[3]\n"
-                             "    %q = mul %d, %d : f32[3]\n"
-                             "    %loss = reduce %q combine=sum axes=[0] : f32[]\n"
-                             "    return (output \"y\" %y, output \"loss\" %loss loss)\n"
-                             "}\n");
+    put_text("labelled.gir",
+             "gir 1\nmodule \"labelled\"\nparam \"w\" : f32[3] trainable init [1, 2, 3]\n"
+             "entry @forward(input %x : f32[3], input %t : f32[3], state %w : f32[3]) {\n"
+             "    %y = mul %x, %w : f32[3]\n"
+             "    %d = sub %y, %t : f32[3]\n"
+             "    %q = mul %d, %d : f32[3]\n"
+             "    %loss = reduce %q combine=sum axes=[0] : f32[]\n"
+             "    return (output \"y\" %y, output \"loss\" %loss loss)\n"
+             "}\n");
     put_npy("g.npy", "<f4", "(3,)", (const float[]){10, 0, 1}, 12);
     put_npy("one.npy", "<f4", "()", (const float[]){1}, 4);
-    gradc("run", "labelled.gir", "-i", "x=x.npy", "--grad", "--cotangent", "y=g.npy", "--wrt=x", "-o", "out");
+    gradc("run", "labelled.gir", "-i", "x=x.npy", "--grad", "--cotangent", "y=g.npy", "--wrt=x",
+          "-o", "out");
     ck_exit(0, "no labels");
     check_npy("out/y.npy", (const float[]){1, 4, 9}, 3);
     check_npy("out/grad/x.npy", (const float[]){10, 0, 3}, 3);
     ck_assert(!is_there("out/loss.npy"));
-    gradc("run", "labelled.gir", "-i", "x=x.npy", "-i", "t=x.npy", "--grad", "--cotangent", "y=g.npy", "-o", "all");
+    gradc("run", "labelled.gir", "-i", "x=x.npy", "-i", "t=x.npy", "--grad", "--cotangent",
+          "y=g.npy", "-o", "all");
     ck_exit(0, "labels");
     check_npy("all/loss.npy", (const float[]){40}, 1);
     check_npy("all/grad/x.npy", (const float[]){10, 0, 3}, 3);
-    gradc("run", "labelled.gir", "-i", "x=x.npy", "-i", "t=x.npy", "--grad", "--cotangent", "y=g.npy", "--cotangent", "loss=one.npy", "-o", "both");
+    gradc("run", "labelled.gir", "-i", "x=x.npy", "-i", "t=x.npy", "--grad", "--cotangent",
+          "y=g.npy", "--cotangent", "loss=one.npy", "-o", "both");
     ck_exit(0, "both");
     check_npy("both/grad/x.npy", (const float[]){10, 8, 39}, 3);
-    static const char *const lines[] = {"", "--cotangent loss=one.npy", "--cotangent y=g.npy --cotangent loss=one.npy"};
+    static const char *const lines[] = {"", "--cotangent loss=one.npy",
+                                        "--cotangent y=g.npy --cotangent loss=one.npy"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         char line[200];
         snprintf(line, sizeof line, "run labelled.gir -i x=x.npy --grad %s", lines[i]);
@@ -362,10 +386,19 @@ END_TEST
 START_TEST(data_at_fault_is_exit_1)
 {
     static const double wide[3];
-    static const struct { const char *type, *shape; size_t bytes; const char *say, *and; } wrong[] = {
-        {"<f8", "(3,)", 24, "f64", "f32"}, {"<i4", "(3,)", 12, "i32", "f32"}, {"<f4", "(2,)", 8, "[2]", "[3]"},
-        {"<f4", "(3, 1)", 12, "[3,1]", "[3]"}, {"<f4", "(3,)", 8, "wrong.npy", ""}, {"<f4", "(-3,)", 12, "wrong.npy", ""},
-        {"<U1", "(3,)", 12, "wrong.npy", ""}, {">f4", "(4611686018427387904, 4)", 12, "wrong.npy", ""},
+    static const struct {
+        const char *type, *shape;
+        size_t bytes;
+        const char *say, *and;
+    } wrong[] = {
+        {"<f8", "(3,)", 24, "f64", "f32"},
+        {"<i4", "(3,)", 12, "i32", "f32"},
+        {"<f4", "(2,)", 8, "[2]", "[3]"},
+        {"<f4", "(3, 1)", 12, "[3,1]", "[3]"},
+        {"<f4", "(3,)", 8, "wrong.npy", ""},
+        {"<f4", "(-3,)", 12, "wrong.npy", ""},
+        {"<U1", "(3,)", 12, "wrong.npy", ""},
+        {">f4", "(4611686018427387904, 4)", 12, "wrong.npy", ""},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         put_npy("wrong.npy", wrong[i].type, wrong[i].shape, wide, wrong[i].bytes);
@@ -421,7 +454,8 @@ START_TEST(declared_shapes_that_contradict_are_warned_of)
     wire_model(&w, "declared.onnx");
     gradc("compile", "declared.onnx", "--train=none", "--cotangent=y");
     ck_exit(0, "compile");
-    const char *due = "declared.onnx: warning: output 'y' is declared as f32[2,4], the graph makes f32[2,3]";
+    const char *due =
+        "declared.onnx: warning: output 'y' is declared as f32[2,4], the graph makes f32[2,3]";
     ck_says(due);
     ck_assert(!strstr(strstr(said.err, due) + strlen(due), "declared as"));
     put_npy("s.npy", "<i8", "(2,)", (const int64_t[]){3, 2}, 16);
@@ -431,10 +465,12 @@ START_TEST(declared_shapes_that_contradict_are_warned_of)
 }
 END_TEST
 
-/* An initializer among the inputs is a default: it stays a parameter in `compile`, and a value that is given takes its place. */
+/* An initializer among the inputs is a default: it stays a parameter in `compile`, and a value that
+ * is given takes its place. */
 START_TEST(an_initializer_that_is_an_input_may_be_given)
 {
-    const char *model = ROOT "tests/fixtures/onnx/overridden.onnx", *values = ROOT "tests/fixtures/onnx/overridden.npz";
+    const char *model = ROOT "tests/fixtures/onnx/overridden.onnx",
+               *values = ROOT "tests/fixtures/onnx/overridden.npz";
     const float x[6] = {0, 1, 2, 3, 4, 5}, w[3] = {2, 3, 4};
     gradc("run", model, "--inputs", values, "--expect", values);
     ck_exit(0, "run --inputs");
@@ -467,10 +503,13 @@ END_TEST
 START_TEST(updates_of_a_text)
 {
     static char header[1 << 16];
-    static const char text[] = "gir 1\nmodule \"m\"\nparam \"w\" : f32[3] trainable init [1, 2, 3]\nstat \"s\" : f32[3] init [0, 0, 0]\n"
-                               "entry @forward(input %x : f32[3], state %w : f32[3], state %s : f32[3]) {\n %1 = mul %x, %w : f32[3]\n"
-                               " %2 = reduce %1 combine=sum axes=[0] : f32[]\n %3 = add %s, %x : f32[3]\n"
-                               " return (output \"y\" %2 loss, update \"s\" %3";
+    static const char text[] =
+        "gir 1\nmodule \"m\"\nparam \"w\" : f32[3] trainable init [1, 2, 3]\nstat \"s\" : f32[3] "
+        "init [0, 0, 0]\n"
+        "entry @forward(input %x : f32[3], state %w : f32[3], state %s : f32[3]) {\n %1 = mul %x, "
+        "%w : f32[3]\n"
+        " %2 = reduce %1 combine=sum axes=[0] : f32[]\n %3 = add %s, %x : f32[3]\n"
+        " return (output \"y\" %2 loss, update \"s\" %3";
     static const char *const option[] = {"-q", "--train=sgd", "--train"};
     for (int both = 0; both < 2; both++)
         for (int i = 0; i < 3; i++) {
@@ -485,11 +524,14 @@ START_TEST(updates_of_a_text)
                 gradc("check", "m.gir", option[i]);
                 ck_exit(1, "check");
                 ck_says("@forward updates 'w', which trains");
-                gradc("compile", "m.gir", option[i], "--freeze=w", "--wrt=x", "--entries=forward,forward_train,backward");
+                gradc("compile", "m.gir", option[i], "--freeze=w", "--wrt=x",
+                      "--entries=forward,forward_train,backward");
             }
             ck_exit(0, "compile");
             read_all("m.h", header, sizeof header);
-            ck_assert_msg(strstr(header, "Outputs from inputs; the states that the graph updates move."), "%s", header);
+            ck_assert_msg(
+                strstr(header, "Outputs from inputs; the states that the graph updates move."),
+                "%s", header);
             ck_assert_ptr_null(strstr(header, "no state moves"));
         }
     small();
@@ -510,9 +552,11 @@ START_TEST(the_header_says_what_everything_is_for)
     char *before = header;
     for (char *line = strtok(header, "\n"); line; before = line, line = strtok(NULL, "\n")) {
         size_t n = strlen(line);
-        bool member = !strncmp(line, "    ", 4), function = n > 2 && !strcmp(line + n - 2, ");") && *line != ' ';
+        bool member = !strncmp(line, "    ", 4),
+             function = n > 2 && !strcmp(line + n - 2, ");") && *line != ' ';
         const char *comment = member ? strstr(line, "; /* ") : before + strlen(before) - 2;
-        ck_assert_msg((!member && !function) || (comment && strstr(comment, "*/")), "no comment: %s", line);
+        ck_assert_msg((!member && !function) || (comment && strstr(comment, "*/")),
+                      "no comment: %s", line);
         members += member;
         functions += function;
         ck_assert_msg(!strstr(line, "cnn_OPTIONS") && !strchr(line, '$'), "%s", line);
@@ -529,18 +573,22 @@ START_TEST(the_header_says_which_indices_are_taken)
     gradc("compile", ROOT "examples/fashion/cnn.onnx", "--train");
     ck_exit(0, "compile");
     read_all("cnn.h", header, sizeof header);
-    ck_assert_msg(strstr(header, "const int64_t *y; /* \"y\" i64 [64], 0..9 or -100 */"), "%s", header);
+    ck_assert_msg(strstr(header, "const int64_t *y; /* \"y\" i64 [64], 0..9 or -100 */"), "%s",
+                  header);
     gradc("compile", ROOT "tests/fixtures/onnx/text_script.onnx");
     ck_exit(0, "compile");
     read_all("text_script.h", header, sizeof header);
     ck_assert_msg(strstr(header, ", -7..6 */"), "%s", header);
-    put_text("labelled.gir", "gir 1\nmodule \"m\"\nparam \"w\" : f32[5] trainable init [1, 2, 3, 4, 5]\n"
-                             "entry @forward(input %x : f32[2,5], state %w : f32[5]) {\n"
-                             "  %b = broadcast %w shape=[2,5] dims=[1] : f32[2,5]\n  %y = mul %x, %b : f32[2,5]\n  return (output \"y\" %y)\n}\n");
+    put_text("labelled.gir",
+             "gir 1\nmodule \"m\"\nparam \"w\" : f32[5] trainable init [1, 2, 3, 4, 5]\n"
+             "entry @forward(input %x : f32[2,5], state %w : f32[5]) {\n"
+             "  %b = broadcast %w shape=[2,5] dims=[1] : f32[2,5]\n  %y = mul %x, %b : f32[2,5]\n  "
+             "return (output \"y\" %y)\n}\n");
     gradc("compile", "labelled.gir", "--train", "--attach-loss=softmax_cross_entropy");
     ck_exit(0, "compile");
     read_all("labelled.h", header, sizeof header);
-    ck_assert_msg(strstr(header, "const int64_t *label; /* \"label\" i64 [2], 0..4 or -100 */"), "%s", header);
+    ck_assert_msg(strstr(header, "const int64_t *label; /* \"label\" i64 [2], 0..4 or -100 */"),
+                  "%s", header);
 }
 END_TEST
 
@@ -555,7 +603,8 @@ END_TEST
 
 START_TEST(a_text_error_has_a_place_and_a_caret)
 {
-    put_text("bad.gir", "gir 1\nmodule \"bad\"\nentry @forward( input %x : f32[3] ) {\n    %y = frob %x : f32[3]\n    %z = neg %w : f32[3]\n"
+    put_text("bad.gir", "gir 1\nmodule \"bad\"\nentry @forward( input %x : f32[3] ) {\n    %y = "
+                        "frob %x : f32[3]\n    %z = neg %w : f32[3]\n"
                         "    return ( output \"y\" %y )\n}\n");
     gradc("check", "bad.gir");
     ck_exit(1, "bad.gir");
@@ -564,10 +613,13 @@ START_TEST(a_text_error_has_a_place_and_a_caret)
     ck_says("frob");
     ck_says("^");
     ck_assert(!strchr(said.err, '\033'));
-    put_text("bad.gir", "gir 1\nmodule \"bad\"\nentry @forward( input %x : f32[3] ) {\n    %y = neg %x : f32[4]\n"
-                        "    %q = call %x callee=@later : f32[3]\n    return ( output \"y\" %y )\n}\n"
-                        "func @later( %x : f32[3] ) {\n    %y = frob %x : f32[3]\n    return %y\n}\nfunc @later( %x : f32[3] ) {\n    return %x\n"
-                        "}\n");
+    put_text(
+        "bad.gir",
+        "gir 1\nmodule \"bad\"\nentry @forward( input %x : f32[3] ) {\n    %y = neg %x : f32[4]\n"
+        "    %q = call %x callee=@later : f32[3]\n    return ( output \"y\" %y )\n}\n"
+        "func @later( %x : f32[3] ) {\n    %y = frob %x : f32[3]\n    return %y\n}\nfunc @later( "
+        "%x : f32[3] ) {\n    return %x\n"
+        "}\n");
     gradc("check", "bad.gir");
     ck_exit(1, "bad.gir");
     const char *at = said.err;
@@ -596,7 +648,9 @@ END_TEST
 
 START_TEST(dump_shows_each_form)
 {
-    static const struct { const char *format, *shows; } forms[] = {{"text", "gir 1"}, {"dot", "digraph"}, {"llvm", "define "}, {"asm", ".text"}};
+    static const struct {
+        const char *format, *shows;
+    } forms[] = {{"text", "gir 1"}, {"dot", "digraph"}, {"llvm", "define "}, {"asm", ".text"}};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         char format[32];
         snprintf(format, sizeof format, "--format=%s", forms[i].format);
@@ -620,7 +674,8 @@ START_TEST(dump_shows_each_form)
     gradc("dump", "small.gir", "--after-all", "-o", "x.npy");
     ck_exit(1, "a file where the folder is due");
     ck_says("x.npy: the folder cannot be made");
-    ck_assert_msg(strchr(said.err, '\n') == strrchr(said.err, '\n'), "one error is enough: %s", said.err);
+    ck_assert_msg(strchr(said.err, '\n') == strrchr(said.err, '\n'), "one error is enough: %s",
+                  said.err);
     ck_assert_int_gt(file_count("stages"), 5);
 }
 END_TEST
@@ -629,23 +684,28 @@ END_TEST
 START_TEST(info_lists_inputs_as_the_header)
 {
     static const char *const trained[] = {"--seed=1", "--train=none", "--train=sgd"};
-    put_text(
-        "order.gir",
-        "gir 1\nparam \"w\" : f32[] trainable init 1\nentry @forward(input %a : f32[], input %b : f32[], input %c : f32[], state %w : f32[]) {\n"
-        "  %p = mul %w, %b : f32[]\n  %q = add %p, %a : f32[]\n  %r = add %q, %c : f32[]\n  return (output \"r\" %r)\n}\n");
+    put_text("order.gir", "gir 1\nparam \"w\" : f32[] trainable init 1\nentry @forward(input %a : "
+                          "f32[], input %b : f32[], input %c : f32[], state %w : f32[]) {\n"
+                          "  %p = mul %w, %b : f32[]\n  %q = add %p, %a : f32[]\n  %r = add %q, %c "
+                          ": f32[]\n  return (output \"r\" %r)\n}\n");
     for (int i = 0; i < 3; i++) {
         static char header[1 << 16];
         gradc("info", "order.gir", trained[i]);
         ck_exit(0, "info");
-        ck_assert_msg(strstr(said.out, "inputs\n  a f32[]\n  b f32[]\n  c f32[]\noutputs\n") != NULL, "%s: %s", trained[i], said.out);
+        ck_assert_msg(strstr(said.out, "inputs\n  a f32[]\n  b f32[]\n  c f32[]\noutputs\n") !=
+                          NULL,
+                      "%s: %s", trained[i], said.out);
         gradc("info", "order.gir", "--json", trained[i]);
         ck_exit(0, "info --json");
-        const char *a = strstr(said.out, "\"name\": \"a\""), *b = strstr(said.out, "\"name\": \"b\""), *c = strstr(said.out, "\"name\": \"c\"");
+        const char *a = strstr(said.out, "\"name\": \"a\""),
+                   *b = strstr(said.out, "\"name\": \"b\""),
+                   *c = strstr(said.out, "\"name\": \"c\"");
         ck_assert_msg(a && a < b && b < c, "%s: %s", trained[i], said.out);
         gradc("compile", "order.gir", trained[i]);
         ck_exit(0, "compile");
         read_all("order.h", header, sizeof header);
-        a = strstr(header, "float *a;"), b = strstr(header, "float *b;"), c = strstr(header, "float *c;");
+        a = strstr(header, "float *a;"), b = strstr(header, "float *b;"),
+        c = strstr(header, "float *c;");
         ck_assert_msg(a && a < b && b < c, "%s: %s", trained[i], header);
     }
 }
@@ -662,10 +722,12 @@ START_TEST(info_and_check_know_the_model)
     put_npy("s.npy", "<i8", "(2,)", (const int64_t[]){3, -1}, 16);
     gradc("info", SHAPED, "--dim", "batch=2,32", "--bake", "s=s.npy");
     ck_exit(0, "info of specialisations");
-    ck_assert_msg(strstr(said.out, "batch=2\n") && strstr(said.out, "f32[2,3]") && strstr(said.out, "batch=32\n") && strstr(said.out, "f32[32,3]"),
+    ck_assert_msg(strstr(said.out, "batch=2\n") && strstr(said.out, "f32[2,3]") &&
+                      strstr(said.out, "batch=32\n") && strstr(said.out, "f32[32,3]"),
                   "%s", said.out);
     gradc("info", SHAPED, "--dim", "batch=2,32", "--bake", "s=s.npy", "--json");
-    ck_assert_msg(strstr(said.out, "\"batch\": 32") && strstr(said.out, "f32[32,3]"), "%s", said.out);
+    ck_assert_msg(strstr(said.out, "\"batch\": 32") && strstr(said.out, "f32[32,3]"), "%s",
+                  said.out);
     gradc("check", "small.gir");
     ck_exit(0, "check");
     gradc("check", ROOT "tests/fixtures/onnx/wrong/operator.onnx");
@@ -674,23 +736,28 @@ START_TEST(info_and_check_know_the_model)
     gradc("check", ROOT "tests/fixtures/onnx/wrong/body.onnx", "--json");
     ck_exit(1, "check of a gap in a loop's body");
     const char *loop = strstr(said.out, "\"Loop\"");
-    bool blamed = loop && strstr(loop, "operator Fancy is not supported") && strstr(said.out, "Fancy") > loop;
+    bool blamed =
+        loop && strstr(loop, "operator Fancy is not supported") && strstr(said.out, "Fancy") > loop;
     ck_assert_msg(blamed, "the loop is to blame: '%s'", said.out);
     gradc("check", ROOT "tests/fixtures/onnx/loop_while.onnx");
     ck_exit(0, "check of a loop whose end data decides");
-    gradc("check", ROOT "tests/fixtures/onnx/loop_while.onnx", "--train", "--attach-loss=mse", "--wrt=x");
+    gradc("check", ROOT "tests/fixtures/onnx/loop_while.onnx", "--train", "--attach-loss=mse",
+          "--wrt=x");
     ck_exit(1, "the same, to train");
     ck_assert_msg(strstr(said.out, "`while_loop`") != NULL, "'%s'", said.out);
     gradc("check", SHAPED, "--bake", "s=s.npy", "--dim", "batch=2,3");
     int checks = said.status;
     gradc("compile", SHAPED, "--bake", "s=s.npy", "--dim", "batch=2,3");
     ck_assert_int_eq(said.status, checks);
-    put_text("apart.gir", "gir 1\nmodule \"m\"\nparam \"w\" : f32[] trainable init 2\nfunc @c( %0 : f32[] ) {\n"
-                          "    %1 = constant value=9 : f32[]\n    %2 = compare %0, %1 relation=lt : bool[]\n    return %2\n}\n"
-                          "func @b( %0 : f32[] ) {\n    %1 = add %0, %0 : f32[]\n    return %1\n}\n"
-                          "entry @forward( state %w : f32[], input %x : f32[] ) {\n"
-                          "    %l = mul %w, %w : f32[]\n    %n = while_loop %x test=@c body=@b consts=0 limit=99 : f32[]\n"
-                          "    return ( output \"loss\" %l, output \"n\" %n )\n}\n");
+    put_text("apart.gir",
+             "gir 1\nmodule \"m\"\nparam \"w\" : f32[] trainable init 2\nfunc @c( %0 : f32[] ) {\n"
+             "    %1 = constant value=9 : f32[]\n    %2 = compare %0, %1 relation=lt : bool[]\n    "
+             "return %2\n}\n"
+             "func @b( %0 : f32[] ) {\n    %1 = add %0, %0 : f32[]\n    return %1\n}\n"
+             "entry @forward( state %w : f32[], input %x : f32[] ) {\n"
+             "    %l = mul %w, %w : f32[]\n    %n = while_loop %x test=@c body=@b consts=0 "
+             "limit=99 : f32[]\n"
+             "    return ( output \"loss\" %l, output \"n\" %n )\n}\n");
     gradc("compile", "apart.gir", "--train", "--loss=loss");
     ck_exit(0, "a loop on no path to what trains");
     gradc("check", "apart.gir", "--train", "--loss=loss");
@@ -698,12 +765,15 @@ START_TEST(info_and_check_know_the_model)
     gradc("check", SHAPED);
     ck_exit(1, "check of a file with open shapes");
     ck_says("give --dim batch=N");
-    ck_assert_msg(!*said.out && !strstr(said.err, "not supported"), "the missing --dim is all that is wrong: %s%s", said.out, said.err);
+    ck_assert_msg(!*said.out && !strstr(said.err, "not supported"),
+                  "the missing --dim is all that is wrong: %s%s", said.out, said.err);
     gradc("check", SHAPED, "--shape", "x=2x3", "--bake", "s=s.npy");
     ck_exit(0, "check with --shape and --bake");
-    static const char *const typos[] = {"--freeze=typo", "--trainable=typo", "--no-decay=typo", "--wrt=typo", "--cotangent=typo", "--loss=typo"};
+    static const char *const typos[] = {"--freeze=typo", "--trainable=typo", "--no-decay=typo",
+                                        "--wrt=typo",    "--cotangent=typo", "--loss=typo"};
     for (size_t i = 0; i < 2 * sizeof typos / sizeof *typos; i++) {
-        gradc("check", i % 2 ? "small.gir" : ROOT "tests/fixtures/onnx/conv_script.onnx", typos[i / 2], "--train");
+        gradc("check", i % 2 ? "small.gir" : ROOT "tests/fixtures/onnx/conv_script.onnx",
+              typos[i / 2], "--train");
         ck_exit(2, typos[i / 2]);
         ck_says("'typo'");
     }
@@ -714,8 +784,9 @@ START_TEST(info_and_check_know_the_model)
     ck_says("'none'");
     gradc("bench", "small.gir", "--train=sgd", "--json");
     ck_exit(0, "bench");
-    const char *due[] = {"\"forward\"", "\"forward_train\"", "\"backward\"", "\"step\"", "\"min_us\"",
-                         "\"median_us\"", "\"p90_us\"", "\"compile_s\"", "\"arena_bytes\"", "\"cpu\""};
+    const char *due[] = {
+        "\"forward\"",   "\"forward_train\"", "\"backward\"",  "\"step\"",        "\"min_us\"",
+        "\"median_us\"", "\"p90_us\"",        "\"compile_s\"", "\"arena_bytes\"", "\"cpu\""};
     for (size_t i = 0; i < sizeof due / sizeof *due; i++)
         ck_assert_msg(strstr(said.out, due[i]) != NULL, "%s is not in %s", due[i], said.out);
 }
@@ -724,19 +795,25 @@ END_TEST
 /* A function that instructions name may have any name; only entries are entries. */
 START_TEST(a_called_function_may_have_the_name_of_an_entry)
 {
-    static const char *const lines[] = {"info", "check", "dump --after=plan", "compile", "compile --train=sgd", "bench", "run"};
+    static const char *const lines[] = {
+        "info", "check", "dump --after=plan", "compile", "compile --train=sgd", "bench", "run"};
     static const char *const names[] = {"forward_train", "backward", "update", "step", "train"};
     char line[200], text[1000];
-    snprintf(text, sizeof text, "gir 1\nparam \"w\" : f32[3] trainable init [1, 2, 3]\n"
-             "func @%s( %%c : f32[3], %%x : f32[3] ) {\n  %%n = add %%c, %%x : f32[3]\n  return %%n\n}\n"
-             "entry @forward(input %%x : f32[4,3], state %%w : f32[3]) {\n"
-             "  %%y, %%t = scan %%w, %%x body=@%s consts=0 carries=1 length=4 reverse=0 live=0 : f32[3], i64[]\n"
-             "  %%l = reduce %%y combine=sum axes=[0] : f32[]\n  return (output \"y\" %%y, output \"loss\" %%l loss)\n}\n",
-             names[_i], names[_i]);
+    snprintf(
+        text, sizeof text,
+        "gir 1\nparam \"w\" : f32[3] trainable init [1, 2, 3]\n"
+        "func @%s( %%c : f32[3], %%x : f32[3] ) {\n  %%n = add %%c, %%x : f32[3]\n  return %%n\n}\n"
+        "entry @forward(input %%x : f32[4,3], state %%w : f32[3]) {\n"
+        "  %%y, %%t = scan %%w, %%x body=@%s consts=0 carries=1 length=4 reverse=0 live=0 : "
+        "f32[3], i64[]\n"
+        "  %%l = reduce %%y combine=sum axes=[0] : f32[]\n  return (output \"y\" %%y, output "
+        "\"loss\" %%l loss)\n}\n",
+        names[_i], names[_i]);
     put_text("loop.gir", text);
     put_npy("x.npy", "<f4", "(4, 3)", (float[12]){0}, 48);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        snprintf(line, sizeof line, "%s loop.gir%s", lines[i], i + 1 == sizeof lines / sizeof *lines ? " -i x=x.npy" : "");
+        snprintf(line, sizeof line, "%s loop.gir%s", lines[i],
+                 i + 1 == sizeof lines / sizeof *lines ? " -i x=x.npy" : "");
         gradc_line(line, NULL);
         ck_exit(0, line);
     }
@@ -744,7 +821,8 @@ START_TEST(a_called_function_may_have_the_name_of_an_entry)
 }
 END_TEST
 
-/* The text of a stage after training compiles as it stands; training entries are not built a second time. */
+/* The text of a stage after training compiles as it stands; training entries are not built a second
+ * time. */
 START_TEST(training_entries_are_built_once)
 {
     gradc("dump", "small.gir", "--train=sgd", "--after=train");
@@ -757,7 +835,8 @@ START_TEST(training_entries_are_built_once)
     ck_says("the entry @forward_train is there already");
     gradc("compile", "trained.gir", "--entries=step");
     ck_exit(1, "compile --entries");
-    ck_says("trained.gir: the entry @forward_train is there already: all entries are compiled as they stand, without --train and --entries");
+    ck_says("trained.gir: the entry @forward_train is there already: all entries are compiled as "
+            "they stand, without --train and --entries");
 }
 END_TEST
 
@@ -788,7 +867,8 @@ END_TEST
 START_TEST(a_file_too_large_leaves_nothing)
 {
     char command[400];
-    snprintf(command, sizeof command, "ulimit -f 1; exec %s compile small.gir --train=adam", GRADC_COMMAND);
+    snprintf(command, sizeof command, "ulimit -f 1; exec %s compile small.gir --train=adam",
+             GRADC_COMMAND);
     run_program((const char *const[]){"sh", "-c", command, NULL}, NULL);
     ck_exit(1, "ulimit -f");
     ck_says("File too large");
@@ -796,7 +876,8 @@ START_TEST(a_file_too_large_leaves_nothing)
 }
 END_TEST
 
-/* Every ONNX fixture with inputs and values of another implementation: run must agree, and must notice when a value is not right. */
+/* Every ONNX fixture with inputs and values of another implementation: run must agree, and must
+ * notice when a value is not right. */
 static void each_fixture(void (*f)(const char *model, const char *data))
 {
     DIR *d = opendir(ROOT "tests/fixtures/onnx");
@@ -808,7 +889,8 @@ static void each_fixture(void (*f)(const char *model, const char *data))
         if (length < 5 || strcmp(e->d_name + length - 5, ".onnx"))
             continue;
         snprintf(model, sizeof model, ROOT "tests/fixtures/onnx/%s", e->d_name);
-        snprintf(data, sizeof data, ROOT "tests/fixtures/onnx/%.*s.npz", (int)length - 5, e->d_name);
+        snprintf(data, sizeof data, ROOT "tests/fixtures/onnx/%.*s.npz", (int)length - 5,
+                 e->d_name);
         f(model, data);
         n++;
     }
@@ -816,10 +898,12 @@ static void each_fixture(void (*f)(const char *model, const char *data))
     ck_assert_int_gt(n, 20);
 }
 
-/* Networks that were exported for training hold the values of their inference form, which --train makes of them. */
+/* Networks that were exported for training hold the values of their inference form, which --train
+ * makes of them. */
 static void agrees(const char *model, const char *data)
 {
-    gradc("run", model, "--inputs", data, "--expect", data, strstr(model, "_script.onnx") ? "--train" : "--quiet");
+    gradc("run", model, "--inputs", data, "--expect", data,
+          strstr(model, "_script.onnx") ? "--train" : "--quiet");
     ck_exit(0, model);
 }
 
@@ -831,7 +915,8 @@ END_TEST
 
 START_TEST(a_bitcast_to_the_same_type_has_a_gradient)
 {
-    static const char *const model = ROOT "tests/fixtures/onnx/same_bits.onnx", *const data = ROOT "tests/fixtures/onnx/same_bits.npz";
+    static const char *const model = ROOT "tests/fixtures/onnx/same_bits.onnx",
+                             *const data = ROOT "tests/fixtures/onnx/same_bits.npz";
     gradc("run", model, "--inputs", data, "--grad", "--expect", data);
     ck_exit(0, said.err);
     gradc("run", model, "--inputs", data, "--grad", "--expect", data, "--f64");
@@ -841,7 +926,8 @@ END_TEST
 
 START_TEST(a_wrong_value_is_noticed)
 {
-    gradc("run", ROOT "tests/fixtures/onnx/if_true.onnx", "--inputs", ROOT "tests/fixtures/onnx/if_true.npz", "--expect",
+    gradc("run", ROOT "tests/fixtures/onnx/if_true.onnx", "--inputs",
+          ROOT "tests/fixtures/onnx/if_true.npz", "--expect",
           ROOT "tests/fixtures/onnx/if_false.npz");
     ck_exit(1, "the values of the other branch");
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Files from anyone, given to the command: each ends with a diagnostic and exit 1, or is compiled; nothing is written when it
- * is refused, nothing crashes, nothing outside the model's folder is read, and no name reaches generated text raw. */
+ * Files from anyone, given to the command: each ends with a diagnostic and exit 1, or is compiled;
+ * nothing is written when it is refused, nothing crashes, nothing outside the model's folder is
+ * read, and no name reaches generated text raw. */
 #include "tests/command.h"
 #include "tests/suite.h"
 
@@ -104,7 +105,8 @@ START_TEST(changed_bytes_do_no_harm)
         }
         put("changed.onnx", b, size);
         gradc("info", "changed.onnx");
-        ck_assert_msg(said.status == 0 || said.status == 1, "exit %d: %.1000s", said.status, said.err);
+        ck_assert_msg(said.status == 0 || said.status == 1, "exit %d: %.1000s", said.status,
+                      said.err);
         for (int k = 4; k-- > 0;)
             b[at[k]] = old[k];
     }
@@ -210,7 +212,8 @@ START_TEST(graphs_without_nodes)
 }
 END_TEST
 
-/* Signalling ones too: the bits of an initializer come through reading and text as they are, and stay a NaN in code. */
+/* Signalling ones too: the bits of an initializer come through reading and text as they are, and
+ * stay a NaN in code. */
 START_TEST(payloads_of_nan_are_kept)
 {
     static const struct {
@@ -232,7 +235,8 @@ START_TEST(payloads_of_nan_are_kept)
     put_text("nan.gir", said.out);
     gradc("dump", "nan.gir", "--after=plan");
     ck_exit(0, "dump of a text");
-    ck_assert_msg(strstr(said.out, cases[_i].shown) != NULL, "%s is not in\n%s", cases[_i].shown, said.out);
+    ck_assert_msg(strstr(said.out, cases[_i].shown) != NULL, "%s is not in\n%s", cases[_i].shown,
+                  said.out);
     gradc("run", "nan.gir");
     ck_exit(0, "run");
     ck_assert_msg(strstr(said.out, "nan"), "%s", said.out);
@@ -250,8 +254,9 @@ static void one_node(const char *op, int rank, const int64_t *dim)
 
 START_TEST(dimensions_that_overflow_are_refused)
 {
-    static const int64_t dim[][3] = {{INT64_MAX, 2, 1}, {1ll << 40, 1ll << 40, 1}, {1ll << 32, 1ll << 30, 4}, {-5, 2, 2}, {1ll << 38, 4, 1},
-                                     {1, INT64_MAX, 0}};
+    static const int64_t dim[][3] = {{INT64_MAX, 2, 1},         {1ll << 40, 1ll << 40, 1},
+                                     {1ll << 32, 1ll << 30, 4}, {-5, 2, 2},
+                                     {1ll << 38, 4, 1},         {1, INT64_MAX, 0}};
     for (size_t i = 0; i < sizeof dim / sizeof *dim; i++) {
         one_node("Neg", 3, dim[i]);
         refused("one.onnx", "an overflowing dimension");
@@ -265,7 +270,8 @@ START_TEST(dimensions_that_overflow_are_refused)
 }
 END_TEST
 
-/* external.onnx reads external.bin beside it; what stands there in its place is no file of that folder, or no file. */
+/* external.onnx reads external.bin beside it; what stands there in its place is no file of that
+ * folder, or no file. */
 START_TEST(external_data_stays_in_the_folder)
 {
     size_t size, weights_size;
@@ -291,11 +297,14 @@ START_TEST(external_data_stays_in_the_folder)
     ck_assert(!rmdir("in/external.bin"));
     refused("in/external.onnx", "data that is missing");
     const char *told = strstr(said.err, "external.bin");
-    ck_assert_msg(told && !strstr(told + 1, "external.bin"), "two tensors lie in it, and it is named once:\n%s", said.err);
-    ck_assert_msg(!strstr(said.err, "was not made"), "what follows from it is said too:\n%s", said.err);
+    ck_assert_msg(told && !strstr(told + 1, "external.bin"),
+                  "two tensors lie in it, and it is named once:\n%s", said.err);
+    ck_assert_msg(!strstr(said.err, "was not made"), "what follows from it is said too:\n%s",
+                  said.err);
     gradc("info", ROOT "tests/fixtures/onnx/if_true.onnx", "--shape", "x=1x1");
     ck_exit(1, "an input that is at fault, read in a branch");
-    ck_assert_msg(strstr(said.err, "rank 1") && !strstr(said.err, "not made"), "what follows from it is said too:\n%s", said.err);
+    ck_assert_msg(strstr(said.err, "rank 1") && !strstr(said.err, "not made"),
+                  "what follows from it is said too:\n%s", said.err);
     put("in/external.bin", weights, weights_size - 1);
     refused("in/external.onnx", "data that ends early");
     free(b), free(weights);
@@ -340,18 +349,51 @@ END_TEST
 
 /* Names that would break a careless writer of headers, paths, terminals, DOT or JSON. */
 static const char *const names[] = {
-    "x; system(\"..\")", "*/ #include \"/etc/passwd\"", "\n#define x y", "int", "main", "malloc", "a/b", "a_b", "a-b", "9lives", ("?" "?/"),
+    "x; system(\"..\")",
+    "*/ #include \"/etc/passwd\"",
+    "\n#define x y",
+    "int",
+    "main",
+    "malloc",
+    "a/b",
+    "a_b",
+    "a-b",
+    "9lives",
+    ("?"
+     "?/"),
     "%s%n%n%n",
-    "\033[2J\033]0;evil\007", "<script>alert(1)</script>", "\"quoted\"\\", "line\nbreak\r", "../../../etc/passwd", "/etc/passwd", "..", ".", "grad",
-    "\xe2\x80\xae rtl", "zero\xe2\x80\x8bwidth", "\xe2\x81\xa6isolate", "\xef\xbb\xbf" "bom", "tag\xf3\xa0\x81\x81", "delete\x7f",
-    "-rf", "~", "$(reboot)", "a.npy", "inputs", "hostile_inputs", "ctx",
+    "\033[2J\033]0;evil\007",
+    "<script>alert(1)</script>",
+    "\"quoted\"\\",
+    "line\nbreak\r",
+    "../../../etc/passwd",
+    "/etc/passwd",
+    "..",
+    ".",
+    "grad",
+    "\xe2\x80\xae rtl",
+    "zero\xe2\x80\x8bwidth",
+    "\xe2\x81\xa6isolate",
+    "\xef\xbb\xbf"
+    "bom",
+    "tag\xf3\xa0\x81\x81",
+    "delete\x7f",
+    "-rf",
+    "~",
+    "$(reboot)",
+    "a.npy",
+    "inputs",
+    "hostile_inputs",
+    "ctx",
 };
 enum { NAMES = sizeof names / sizeof *names };
 
-/* Characters that no output may have: controls, and what hides or reorders text (here all such characters of `names`). */
+/* Characters that no output may have: controls, and what hides or reorders text (here all such
+ * characters of `names`). */
 static bool has_controls(const char *text)
 {
-    static const char *const hidden[] = {"\xe2\x80\xae", "\xe2\x80\x8b", "\xe2\x81\xa6", "\xef\xbb\xbf", "\xf3\xa0\x81\x81"};
+    static const char *const hidden[] = {"\xe2\x80\xae", "\xe2\x80\x8b", "\xe2\x81\xa6",
+                                         "\xef\xbb\xbf", "\xf3\xa0\x81\x81"};
     for (const char *c = text; *c; c++)
         if (((unsigned char)*c < 32 && *c != '\n' && *c != '\t') || *c == 127)
             return true;
@@ -382,23 +424,35 @@ START_TEST(names_never_reach_text_raw)
 {
     named_model("hostile.onnx");
     static const char *const lines[] = {
-        "info hostile.onnx", "check hostile.onnx", "dump hostile.onnx", "dump hostile.onnx --format=dot", "dump hostile.onnx --format=llvm",
-        "dump hostile.onnx --format=asm", "info hostile.onnx --json", "check hostile.onnx --json", "bench hostile.onnx --json",
-        "bench hostile.onnx --profile", "compile hostile.onnx -g --emit=obj,asm,llvm", "run hostile.onnx",
+        "info hostile.onnx",
+        "check hostile.onnx",
+        "dump hostile.onnx",
+        "dump hostile.onnx --format=dot",
+        "dump hostile.onnx --format=llvm",
+        "dump hostile.onnx --format=asm",
+        "info hostile.onnx --json",
+        "check hostile.onnx --json",
+        "bench hostile.onnx --json",
+        "bench hostile.onnx --profile",
+        "compile hostile.onnx -g --emit=obj,asm,llvm",
+        "run hostile.onnx",
     };
     static const char *const written[] = {"hostile.h", "hostile.s", "hostile.ll"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         gradc_line(lines[i], NULL);
         ck_exit(i + 1 == sizeof lines / sizeof *lines ? 1 : 0, lines[i]);
-        ck_assert_msg(!has_controls(said.out) && !has_controls(said.err), "%s prints control characters", lines[i]);
+        ck_assert_msg(!has_controls(said.out) && !has_controls(said.err),
+                      "%s prints control characters", lines[i]);
     }
     for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
         static char text[1 << 20];
         read_all(written[i], text, sizeof text);
         ck_assert_msg(*text && !has_controls(text), "%s has control characters", written[i]);
     }
-    put_text("use.c", "#include \"hostile.h\"\nint main(void)\n{\n    hostile_inputs in = {0};\n    return in.int_ != NULL;\n}\n");
-    ck_assert(!system("cc -std=c99 -Wall -Wextra -Wpedantic -Werror -Wno-missing-field-initializers -I" GRADC_INCLUDE " -c use.c"));
+    put_text("use.c", "#include \"hostile.h\"\nint main(void)\n{\n    hostile_inputs in = {0};\n   "
+                      " return in.int_ != NULL;\n}\n");
+    ck_assert(!system("cc -std=c99 -Wall -Wextra -Wpedantic -Werror "
+                      "-Wno-missing-field-initializers -I" GRADC_INCLUDE " -c use.c"));
 }
 END_TEST
 
@@ -408,7 +462,8 @@ static void json_has_names(const char *key)
     json_t *all = json_loads(said.out, 0, NULL), *list = json_object_get(all, key);
     ck_assert_int_eq(json_array_size(list), NAMES);
     for (int i = 0; i < NAMES; i++)
-        ck_assert_str_eq(json_string_value(json_object_get(json_array_get(list, (size_t)i), "name")), names[i]);
+        ck_assert_str_eq(
+            json_string_value(json_object_get(json_array_get(list, (size_t)i), "name")), names[i]);
     json_decref(all);
 }
 
@@ -447,12 +502,18 @@ START_TEST(scales_fit_the_axis)
         char due[200];
         wire_value(&w, GRAPH_INPUT, "x", 2, (const int64_t[]){2, 2});
         wire_typed(&w, GRAPH_OUTPUT, "y", 2, 2, (const int64_t[]){2, 2}); /* u8 */
-        wire_tensor(&w, "s", 1, scales[i].rank, scales[i].dim, "\0\0\x80\x3f\0\0\x80\x3f\0\0\x80\x3f", i == 0 ? 8 : i == 1 ? 12 : 0);
+        wire_tensor(&w, "s", 1, scales[i].rank, scales[i].dim,
+                    "\0\0\x80\x3f\0\0\x80\x3f\0\0\x80\x3f",
+                    i == 0   ? 8
+                    : i == 1 ? 12
+                             : 0);
         wire_binary(&w, "QuantizeLinear", "x", "s", "y");
         wire_model(&w, "scales.onnx");
         gradc("info", "scales.onnx");
         ck_exit(1, "info");
-        snprintf(due, sizeof due, "(QuantizeLinear): error: a scale or zero point is %s, of f32[2,2]", scales[i].type);
+        snprintf(due, sizeof due,
+                 "(QuantizeLinear): error: a scale or zero point is %s, of f32[2,2]",
+                 scales[i].type);
         ck_says(due);
     }
 }
@@ -486,11 +547,13 @@ START_TEST(names_reach_json_whole)
     json_has_names("inputs");
     gradc("check", "hostile.onnx", "--json");
     json_has_names("nodes");
-    put_text("bytes.gir", "gir 1\nmodule \"m\\xff\"\nentry @forward( input %\"x\\xfd\" : f32[2] ) {\n    %y = neg %\"x\\xfd\" : f32[2]\n"
+    put_text("bytes.gir", "gir 1\nmodule \"m\\xff\"\nentry @forward( input %\"x\\xfd\" : f32[2] ) "
+                          "{\n    %y = neg %\"x\\xfd\" : f32[2]\n"
                           "    return (\n        output \"y\\xfa\" %y\n    )\n}\n");
     gradc("info", "bytes.gir", "--json");
     ck_exit(0, "names that are no UTF-8");
-    ck_assert_msg(strstr(said.out, "\"x\\\\xfd\"") && strstr(said.out, "\"m\\\\xff\""), "%s", said.out);
+    ck_assert_msg(strstr(said.out, "\"x\\\\xfd\"") && strstr(said.out, "\"m\\\\xff\""), "%s",
+                  said.out);
 }
 END_TEST
 
@@ -512,18 +575,24 @@ START_TEST(files_are_named_inside_the_folder)
     ck_exit(0, "run");
     ck_assert_int_eq(file_count("."), before + 1);
     ck_assert_int_eq(file_count("out"), NAMES);
-    ck_assert(is_there("out/..%2F..%2F..%2Fetc%2Fpasswd%20out.npy") && is_there("out/%1B%5B2J%1B%5D0%3Bevil%07%20out.npy"));
+    ck_assert(is_there("out/..%2F..%2F..%2Fetc%2Fpasswd%20out.npy") &&
+              is_there("out/%1B%5B2J%1B%5D0%3Bevil%07%20out.npy"));
 }
 END_TEST
 
 START_TEST(weights_beside_a_text_are_not_believed)
 {
-    static const char head[] = "gir 1\nmodule \"m\"\nparam \"w\" : f32[100] trainable init large(\"state/w\")\n"
-                               "entry @forward( state %w : f32[100] ) {\n    %y = neg %w : f32[100]\n    return ( output \"y\" %y )\n}\n";
-    static const struct { const char *header; size_t data; } files[] = {
+    static const char head[] =
+        "gir 1\nmodule \"m\"\nparam \"w\" : f32[100] trainable init large(\"state/w\")\n"
+        "entry @forward( state %w : f32[100] ) {\n    %y = neg %w : f32[100]\n    return ( output "
+        "\"y\" %y )\n}\n";
+    static const struct { const char *header; size_t data;
+    } files[] = {
         {"{\"state/w\":{\"dtype\":\"F32\",\"shape\":[100],\"data_offsets\":[0,400]}}", 399},
         {"{\"state/w\":{\"dtype\":\"F32\",\"shape\":[100],\"data_offsets\":[-400,0]}}", 400},
-        {"{\"state/w\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0},
+        {"{\"state/"
+         "w\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}",
+         0},
         {"{\"state/w\":{\"dtype\":\"F64\",\"shape\":[100],\"data_offsets\":[0,800]}}", 800},
         {"{\"other\":{\"dtype\":\"F32\",\"shape\":[100],\"data_offsets\":[0,400]}}", 400},
         {"[[[[[[[[[[[[[[[[", 400},

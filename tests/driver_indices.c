@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the command says of an index in the data that is out of range: whose it is, where it stands, what was given and what is due. */
+ * What the command says of an index in the data that is out of range: whose it is, where it stands,
+ * what was given and what is due. */
 #include "tests/command.h"
 #include "tests/suite.h"
 
-/* A classifier of the repository, trained with labels out of range: cross entropy's check speaks. */
+/* A classifier of the repository, trained with labels out of range: cross entropy's check
+ * speaks. */
 START_TEST(a_bad_label_names_tensor_position_value_and_limit)
 {
     static float x[64 * 784];
@@ -14,7 +16,8 @@ START_TEST(a_bad_label_names_tensor_position_value_and_limit)
     for (int i = 0; i < 2; i++) {
         y[17] = i ? -3 : 10;
         put_npy("y.npy", "<i8", "(64,)", y, sizeof y);
-        gradc("run", ROOT "examples/fashion/cnn.onnx", "--input", "x=x.npy", "--input", "y=y.npy", "--grad", "--output", "out");
+        gradc("run", ROOT "examples/fashion/cnn.onnx", "--input", "x=x.npy", "--input", "y=y.npy",
+              "--grad", "--output", "out");
         ck_exit(1, "a bad label");
         ck_says("'y'");
         ck_says("17");
@@ -25,64 +28,112 @@ START_TEST(a_bad_label_names_tensor_position_value_and_limit)
 }
 END_TEST
 
-/* Graphs of the forms that front ends make of an index. The label of which one number is ignored stands beside a constant that has a name. */
+/* Graphs of the forms that front ends make of an index. The label of which one number is ignored
+ * stands beside a constant that has a name. */
 static const struct {
-    const char *name, *shape, *body, *due; /* body: of x f32[3,4] and i, i64 of that shape, makes y */
+    /* body: of x f32[3,4] and i, i64 of that shape, makes y */
+    const char *name, *shape, *body, *due;
     int64_t i[3];
 } bad_indices[] = {
-    {"label", "(3,)",
-     " %1 = constant value=-100 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %zero = constant value=0 : i64[]\n"
-     " %3 = broadcast %zero shape=[3] dims=[] : i64[3]\n %4 = compare %i, %2 relation=ne : bool[3]\n"
-     " %5 = select %4, %i, %3 : i64[3]\n %6 = reshape %5 shape=[3,1] : i64[3,1]\n %y = gather %x, %6 dims=[1] batch=1 : f32[3]",
-     "'i' holds 7 at element 2; 0 to 3, or -100, are due", {1, -100, 7}},
+    {"label",
+     "(3,)",
+     " %1 = constant value=-100 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %zero = "
+     "constant value=0 : i64[]\n"
+     " %3 = broadcast %zero shape=[3] dims=[] : i64[3]\n %4 = compare %i, %2 relation=ne : "
+     "bool[3]\n"
+     " %5 = select %4, %i, %3 : i64[3]\n %6 = reshape %5 shape=[3,1] : i64[3,1]\n %y = gather %x, "
+     "%6 dims=[1] batch=1 : f32[3]",
+     "'i' holds 7 at element 2; 0 to 3, or -100, are due",
+     {1, -100, 7}},
     /* of no tensor with a name: whose it is */
-    {"node", "(3,)",
-     " %1 = constant value=[[0],[1],[9]] : i64[3,1]\n %2 = gather %x, %1 dims=[0] batch=0 : f32[3,4] ! node 4 op \"Gather\"\n"
+    {"node",
+     "(3,)",
+     " %1 = constant value=[[0],[1],[9]] : i64[3,1]\n %2 = gather %x, %1 dims=[0] batch=0 : "
+     "f32[3,4] ! node 4 op \"Gather\"\n"
      " %y = reduce %2 combine=sum axes=[1] : f32[3]",
-     "'index of node 4 (Gather)' holds 9 at element 2; 0 to 2 are in range", {0}},
-    {"line", "(3,)",
-     " %1 = constant value=[[0],[1],[9]] : i64[3,1]\n %2 = gather %x, %1 dims=[0] batch=0 : f32[3,4]\n"
+     "'index of node 4 (Gather)' holds 9 at element 2; 0 to 2 are in range",
+     {0}},
+    {"line",
+     "(3,)",
+     " %1 = constant value=[[0],[1],[9]] : i64[3,1]\n %2 = gather %x, %1 dims=[0] batch=0 : "
+     "f32[3,4]\n"
      " %y = reduce %2 combine=sum axes=[1] : f32[3]",
-     "'index in line 5' holds 9 at element 2; 0 to 2 are in range", {0}},
-    {"body", "(3,)",
-     " %1 = reshape %i shape=[3,1] : i64[3,1]\n %y, %t = scan %x, %1 body=@body consts=1 carries=0 length=3 reverse=0 live=0 : f32[3], i64[]",
-     "'index in line 11' holds 12 at element 0; 0 to 11 are in range", {11, 12, 0}},
+     "'index in line 5' holds 9 at element 2; 0 to 2 are in range",
+     {0}},
+    {"body",
+     "(3,)",
+     " %1 = reshape %i shape=[3,1] : i64[3,1]\n %y, %t = scan %x, %1 body=@body consts=1 carries=0 "
+     "length=3 reverse=0 live=0 : f32[3], i64[]",
+     "'index in line 11' holds 12 at element 0; 0 to 11 are in range",
+     {11, 12, 0}},
     /* negative ones counted from the end: what was given is told */
-    {"gather", "(3,)",
-     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = constant value=4 : i64[]\n"
-     " %4 = broadcast %3 shape=[3] dims=[] : i64[3]\n %5 = compare %i, %2 relation=lt : bool[3]\n %6 = add %i, %4 : i64[3]\n"
-     " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %y = gather %x, %8 dims=[1] batch=1 : f32[3]",
-     "'i' holds -5 at element 1; 0 to 3 are in range", {-4, -5, 3}},
-    {"scatter", "(3,)",
-     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = constant value=3 : i64[]\n"
-     " %4 = broadcast %3 shape=[3] dims=[] : i64[3]\n %5 = compare %i, %2 relation=lt : bool[3]\n %6 = add %i, %4 : i64[3]\n"
-     " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %9 = scatter %x, %8, %x combine=sum dims=[0] batch=0 : f32[3,4]\n"
+    {"gather",
+     "(3,)",
+     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = "
+     "constant value=4 : i64[]\n"
+     " %4 = broadcast %3 shape=[3] dims=[] : i64[3]\n %5 = compare %i, %2 relation=lt : bool[3]\n "
+     "%6 = add %i, %4 : i64[3]\n"
+     " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %y = gather %x, "
+     "%8 dims=[1] batch=1 : f32[3]",
+     "'i' holds -5 at element 1; 0 to 3 are in range",
+     {-4, -5, 3}},
+    {"scatter",
+     "(3,)",
+     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = "
+     "constant value=3 : i64[]\n"
+     " %4 = broadcast %3 shape=[3] dims=[] : i64[3]\n %5 = compare %i, %2 relation=lt : bool[3]\n "
+     "%6 = add %i, %4 : i64[3]\n"
+     " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %9 = scatter %x, "
+     "%8, %x combine=sum dims=[0] batch=0 : f32[3,4]\n"
      " %y = reduce %9 combine=sum axes=[1] : f32[3]",
-     "'i' holds -4 at element 2; 0 to 2 are in range", {-3, 2, -4}},
-    {"scatter of the least", "(3,)",
-     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = constant value=3 : i64[]\n"
-     " %4 = broadcast %3 shape=[3] dims=[] : i64[3]\n %5 = compare %i, %2 relation=lt : bool[3]\n %6 = add %i, %4 : i64[3]\n"
-     " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %9 = scatter %x, %8, %x combine=sum dims=[0] batch=0 : f32[3,4]\n"
+     "'i' holds -4 at element 2; 0 to 2 are in range",
+     {-3, 2, -4}},
+    {"scatter of the least",
+     "(3,)",
+     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = "
+     "constant value=3 : i64[]\n"
+     " %4 = broadcast %3 shape=[3] dims=[] : i64[3]\n %5 = compare %i, %2 relation=lt : bool[3]\n "
+     "%6 = add %i, %4 : i64[3]\n"
+     " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %9 = scatter %x, "
+     "%8, %x combine=sum dims=[0] batch=0 : f32[3,4]\n"
      " %y = reduce %9 combine=sum axes=[1] : f32[3]",
-     "'i' holds -9223372036854775808 at element 0; 0 to 2 are in range", {INT64_MIN, 0, 1}},
-    {"scatter beyond", "(3,)",
-     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = constant value=3 : i64[]\n"
-     " %4 = broadcast %3 shape=[3] dims=[] : i64[3]\n %5 = compare %i, %2 relation=lt : bool[3]\n %6 = add %i, %4 : i64[3]\n"
-     " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %9 = scatter %x, %8, %x combine=sum dims=[0] batch=0 : f32[3,4]\n"
+     "'i' holds -9223372036854775808 at element 0; 0 to 2 are in range",
+     {INT64_MIN, 0, 1}},
+    {"scatter beyond",
+     "(3,)",
+     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = "
+     "constant value=3 : i64[]\n"
+     " %4 = broadcast %3 shape=[3] dims=[] : i64[3]\n %5 = compare %i, %2 relation=lt : bool[3]\n "
+     "%6 = add %i, %4 : i64[3]\n"
+     " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %9 = scatter %x, "
+     "%8, %x combine=sum dims=[0] batch=0 : f32[3,4]\n"
      " %y = reduce %9 combine=sum axes=[1] : f32[3]",
-     "'i' holds 3 at element 1; 0 to 2 are in range", {0, 3, 1}},
-    {"gather and scatter", "(3,)",
-     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = constant value=3 : i64[]\n"
-     " %4 = broadcast %3 shape=[3] dims=[] : i64[3]\n %5 = compare %i, %2 relation=lt : bool[3]\n %6 = add %i, %4 : i64[3]\n"
-     " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %9 = gather %x, %8 dims=[0] batch=0 : f32[3,4]\n"
-     " %10 = scatter %x, %8, %9 combine=sum dims=[0] batch=0 : f32[3,4]\n %y = reduce %10 combine=sum axes=[1] : f32[3]",
-     "'i' holds -7 at element 0; 0 to 2 are in range", {-7, 0, 1}},
-    {"two components", "(3,)",
-     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[1,2] dims=[] : i64[1,2]\n %3 = constant value=[3,4] : i64[2]\n"
-     " %4 = broadcast %3 shape=[1,2] dims=[1] : i64[1,2]\n %5 = slice %i start=[0] limit=[2] stride=[1] : i64[2]\n"
-     " %6 = reshape %5 shape=[1,2] : i64[1,2]\n %7 = compare %6, %2 relation=lt : bool[1,2]\n %8 = add %4, %6 : i64[1,2]\n"
-     " %9 = select %7, %8, %6 : i64[1,2]\n %z = gather %x, %9 dims=[0,1] batch=0 : f32[1]\n %y = broadcast %z shape=[3] dims=[0] : f32[3]",
-     "'i' holds -6 at element 1; 0 to 3 are in range", {-3, -6, 0}},
+     "'i' holds 3 at element 1; 0 to 2 are in range",
+     {0, 3, 1}},
+    {"gather and scatter",
+     "(3,)",
+     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = "
+     "constant value=3 : i64[]\n"
+     " %4 = broadcast %3 shape=[3] dims=[] : i64[3]\n %5 = compare %i, %2 relation=lt : bool[3]\n "
+     "%6 = add %i, %4 : i64[3]\n"
+     " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %9 = gather %x, "
+     "%8 dims=[0] batch=0 : f32[3,4]\n"
+     " %10 = scatter %x, %8, %9 combine=sum dims=[0] batch=0 : f32[3,4]\n %y = reduce %10 "
+     "combine=sum axes=[1] : f32[3]",
+     "'i' holds -7 at element 0; 0 to 2 are in range",
+     {-7, 0, 1}},
+    {"two components",
+     "(3,)",
+     " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[1,2] dims=[] : i64[1,2]\n %3 = "
+     "constant value=[3,4] : i64[2]\n"
+     " %4 = broadcast %3 shape=[1,2] dims=[1] : i64[1,2]\n %5 = slice %i start=[0] limit=[2] "
+     "stride=[1] : i64[2]\n"
+     " %6 = reshape %5 shape=[1,2] : i64[1,2]\n %7 = compare %6, %2 relation=lt : bool[1,2]\n %8 = "
+     "add %4, %6 : i64[1,2]\n"
+     " %9 = select %7, %8, %6 : i64[1,2]\n %z = gather %x, %9 dims=[0,1] batch=0 : f32[1]\n %y = "
+     "broadcast %z shape=[3] dims=[0] : f32[3]",
+     "'i' holds -6 at element 1; 0 to 3 are in range",
+     {-3, -6, 0}},
 };
 
 START_TEST(a_bad_index_is_named)
@@ -99,7 +150,8 @@ START_TEST(a_bad_index_is_named)
              bad_indices[_i].body);
     put_text("bad.gir", text);
     for (int train = 0; train < 2; train++) {
-        gradc("run", "bad.gir", "--input", "x=x.npy", "--input", "i=i.npy", train ? "--grad" : "-q", train ? "--wrt=x" : "-q");
+        gradc("run", "bad.gir", "--input", "x=x.npy", "--input", "i=i.npy", train ? "--grad" : "-q",
+              train ? "--wrt=x" : "-q");
         ck_exit(1, bad_indices[_i].name);
         ck_says(bad_indices[_i].due);
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The limits of docs/limits.md, each at its edge: just inside it works, just outside there is a message and exit 1. And what has no
- * limit: graphs as deep as there are nodes, whatever stack the program has, and memory that runs out at any time. */
+ * The limits of docs/limits.md, each at its edge: just inside it works, just outside there is a
+ * message and exit 1. And what has no limit: graphs as deep as there are nodes, whatever stack the
+ * program has, and memory that runs out at any time. */
 #include "tests/command.h"
 #include "include/gradc_rt.h"
 #include "ir/text.h"
@@ -61,14 +62,15 @@ static void params(int n, const char *type, const char *init)
         works(verb, path);    \
         works("check", path); \
     } while (0)
-#define is_refused(message, verb, path)                                                                                           \
-    do {                                                                                                                          \
-        const char *const both[] = {verb, "check"};                                                                               \
-        for (int k = 0; k < 2; k++) {                                                                                             \
-            gradc(both[k], path);                                                                                                 \
-            ck_exit(1, both[k]);                                                                                                  \
-            ck_assert_msg(strstr(said.err, message) || strstr(said.out, message), "'%s' is not in:\n%.2000s", message, said.err); \
-        }                                                                                                                         \
+#define is_refused(message, verb, path)                                           \
+    do {                                                                          \
+        const char *const both[] = {verb, "check"};                               \
+        for (int k = 0; k < 2; k++) {                                             \
+            gradc(both[k], path);                                                 \
+            ck_exit(1, both[k]);                                                  \
+            ck_assert_msg(strstr(said.err, message) || strstr(said.out, message), \
+                          "'%s' is not in:\n%.2000s", message, said.err);         \
+        }                                                                         \
     } while (0)
 
 /* ---- Depth ---- */
@@ -85,14 +87,16 @@ static void after(int number, const char *line)
     putc('\n', text);
 }
 
-/* So many instructions, each behind the other, and in front of them a contraction, which takes along what follows it, or none. */
+/* So many instructions, each behind the other, and in front of them a contraction, which takes
+ * along what follows it, or none. */
 static void chain(int length, bool contraction, const char *const *op, int nops)
 {
     char last[20];
     begin();
     say("param \"w\" : f32[4,4] trainable");
     say("entry @forward( input %%x : f32[4,4], state %%w : f32[4,4] ) {");
-    after(0, contraction ? "dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f32[4,4]" : "mul %x, %w : f32[4,4]");
+    after(0, contraction ? "dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f32[4,4]"
+                         : "mul %x, %w : f32[4,4]");
     for (int i = 1; i <= length; i++)
         after(i, op[(i - 1) % nops]);
     after(length + 1, "reduce $ combine=sum axes=[0, 1] : f32[]");
@@ -102,11 +106,19 @@ static void chain(int length, bool contraction, const char *const *op, int nops)
 
 START_TEST(chains_of_any_length_compile)
 {
-    static const char *const sines[] = {"sin $ : f32[4,4]"}, *const sums[] = {"add $, %x : f32[4,4]", "mul $, $ : f32[4,4]", "cos $ : f32[4,4]"},
-                      *const turned[] = {"transpose $ perm=[1, 0] : f32[4,4]", "reverse $ axes=[0] : f32[4,4]"},
-                      *const shaped[] = {"transpose $ perm=[1, 0] : f32[4,4]", "reshape $ shape=[2, 8] : f32[2,8]",
-                                         "transpose $ perm=[1, 0] : f32[8,2]", "reshape $ shape=[4, 4] : f32[4,4]"};
-    static const struct { const char *const *op; int n; } kinds[] = {{sines, 1}, {sums, 3}, {turned, 2}, {shaped, 4}};
+    static const char *const sines[] = {"sin $ : f32[4,4]"},
+                             *const sums[] = {"add $, %x : f32[4,4]", "mul $, $ : f32[4,4]",
+                                              "cos $ : f32[4,4]"},
+                             *const turned[] = {"transpose $ perm=[1, 0] : f32[4,4]",
+                                                "reverse $ axes=[0] : f32[4,4]"},
+                             *const shaped[] = {"transpose $ perm=[1, 0] : f32[4,4]",
+                                                "reshape $ shape=[2, 8] : f32[2,8]",
+                                                "transpose $ perm=[1, 0] : f32[8,2]",
+                                                "reshape $ shape=[4, 4] : f32[4,4]"};
+    static const struct {
+        const char *const *op;
+        int n;
+    } kinds[] = {{sines, 1}, {sums, 3}, {turned, 2}, {shaped, 4}};
     chain(20000, _i & 1, kinds[_i / 2].op, kinds[_i / 2].n);
     works("compile", "-O0", "limit.gir");
     works("compile", "-O0", "limit.gir", "--train=adam");
@@ -121,7 +133,8 @@ START_TEST(indices_of_many_paths_end)
     say("entry @forward( input %%t : f32[4,4], input %%i : i32[1], input %%j : i32[1] ) {");
     for (int n = 0; n < LONG; n++)
         for (int k = 0; k < 2; k++)
-            say(n ? "    %%%d = %s %%%d, %%%d : i32[1]" : "    %%%d = %s %%i, %%j : i32[1]", 2 * n + k, k ? "max" : "min", 2 * n - 2, 2 * n - 1);
+            say(n ? "    %%%d = %s %%%d, %%%d : i32[1]" : "    %%%d = %s %%i, %%j : i32[1]",
+                2 * n + k, k ? "max" : "min", 2 * n - 2, 2 * n - 1);
     say("    %%y = gather %%t, %%198 dims=[0] batch=0 : f32[4]");
     finish("%y");
     works("compile", "-O0", "limit.gir");
@@ -129,9 +142,11 @@ START_TEST(indices_of_many_paths_end)
     say("func @b( %%0 : f32[4,4], %%1 : f32[4], %%2 : i32[1] ) {\n    %%3 = sub %%2, %%2 : i32[1]");
     for (int n = 4; n < LONG; n++)
         say("    %%%d = %s %%%d, %%%d : i32[1]", n, n & 1 ? "xor" : "sub", n - 1, n - 2);
-    say("    %%%d = gather %%0, %%%d dims=[0] batch=0 : f32[4]\n    return %%%d\n}", LONG, LONG - 1, LONG);
+    say("    %%%d = gather %%0, %%%d dims=[0] batch=0 : f32[4]\n    return %%%d\n}", LONG, LONG - 1,
+        LONG);
     say("entry @forward( input %%t : f32[4,4], input %%s : f32[4], input %%i : i32[3,1] ) {");
-    say("    %%y, %%n = scan %%t, %%s, %%i body=@b consts=1 carries=1 length=3 reverse=0 live=0 : f32[4], i64[]");
+    say("    %%y, %%n = scan %%t, %%s, %%i body=@b consts=1 carries=1 length=3 reverse=0 live=0 : "
+        "f32[4], i64[]");
     finish("%y");
     works("compile", "-O0", "limit.gir");
 }
@@ -143,8 +158,11 @@ static void calls(int depth)
     begin();
     say("func @f1( %%0 : f32[2] ) {\n    %%1 = sin %%0 : f32[2]\n    return %%1\n}");
     for (int i = 2; i < depth; i++)
-        say("func @f%d( %%0 : f32[2] ) {\n    %%1 = call %%0 callee=@f%d : f32[2]\n    return %%1\n}", i, i - 1);
-    say("entry @forward( input %%x : f32[2] ) {\n    %%y = call %%x callee=@f%d : f32[2]", depth - 1);
+        say("func @f%d( %%0 : f32[2] ) {\n    %%1 = call %%0 callee=@f%d : f32[2]\n    return "
+            "%%1\n}",
+            i, i - 1);
+    say("entry @forward( input %%x : f32[2] ) {\n    %%y = call %%x callee=@f%d : f32[2]",
+        depth - 1);
     finish("%y");
 }
 
@@ -159,7 +177,8 @@ END_TEST
 
 static void wire_branch(wire *w, const char *name, int depth);
 
-/* The graph of a branch: an If in an If in … so many, or at last a Neg. Its output has a name of its own. */
+/* The graph of a branch: an If in an If in … so many, or at last a Neg. Its output has a name of
+ * its own. */
 static void wire_ifs(wire *w, int depth, const char *output)
 {
     char name[20];
@@ -214,7 +233,9 @@ static void scans(int n)
     say("func @b( %%0 : f32[] ) {\n    %%1 = sin %%0 : f32[]\n    return %%1\n}");
     say("entry @forward( input %%x : f32[] ) {\n    %%0 = sin %%x : f32[]");
     for (int i = 1; i <= n; i++)
-        say("    %%%d, %%t%d = scan %%%d body=@b consts=0 carries=1 length=9 reverse=0 live=0 : f32[], i64[]", i, i, i - 1);
+        say("    %%%d, %%t%d = scan %%%d body=@b consts=0 carries=1 length=9 reverse=0 live=0 : "
+            "f32[], i64[]",
+            i, i, i - 1);
     say("    %%y = sin %%%d : f32[]", n);
     finish("%y");
 }
@@ -288,7 +309,8 @@ START_TEST(nodes_of_a_graph)
 }
 END_TEST
 
-/* A model with so many empty entries in a list of the file (metadata_props), or in a list that we do not know. */
+/* A model with so many empty entries in a list of the file (metadata_props), or in a list that we
+ * do not know. */
 static void messages(int n, bool known)
 {
     wire w = {0};
@@ -447,7 +469,8 @@ static void named(int length)
     wire_node(&w, "Neg", "n", name, "y");
     wire_model(&w, "limit.onnx");
     begin();
-    say("param \"%s\" : f32[2]\nentry @forward( input %%x : f32[2] ) {\n    %%y = neg %%x : f32[2]", name);
+    say("param \"%s\" : f32[2]\nentry @forward( input %%x : f32[2] ) {\n    %%y = neg %%x : f32[2]",
+        name);
     finish("%y");
 }
 
@@ -484,7 +507,8 @@ END_TEST
 
 START_TEST(bytes_that_one_number_becomes)
 {
-    _Static_assert(IR_MAX_FOLD_BYTES == 67108864 && IR_MAX_UNPACKED_BYTES == 268435456, "what the texts say");
+    _Static_assert(IR_MAX_FOLD_BYTES == 67108864 && IR_MAX_UNPACKED_BYTES == 268435456,
+                   "what the texts say");
     params(1, "f32[16777216]", "init splat(0.5)");
     is_within("info", "limit.gir");
     params(1, "f32[16777217]", "init splat(0.5)");
@@ -576,7 +600,8 @@ END_TEST
 /* A text's weights, whose header is so long. */
 static void side_file(size_t header)
 {
-    static const char json[] = "{\"state/w0\":{\"dtype\":\"F32\",\"shape\":[100],\"data_offsets\":[0,400]}}";
+    static const char json[] =
+        "{\"state/w0\":{\"dtype\":\"F32\",\"shape\":[100],\"data_offsets\":[0,400]}}";
     unsigned char *bytes = malloc(8 + header + 400);
     ck_assert(bytes != NULL);
     memset(bytes, ' ', 8 + header);
@@ -632,12 +657,28 @@ END_TEST
 
 /* ---- The page ---- */
 
-static const struct { const char *name; int64_t value; } limits[] = {
+static const struct { const char *name; int64_t value;
+} limits[] = {
 #define LIMIT(name) {#name, (int64_t)(name)}
-    LIMIT(IR_MAX_RANK), LIMIT(IR_MAX_DEPTH), LIMIT(IR_MAX_NESTING), LIMIT(IR_MAX_NODES), LIMIT(IR_MAX_INSTS), LIMIT(IR_MAX_BODIES),
-    LIMIT(IR_MAX_MESSAGES), LIMIT(IR_MAX_FUNCS), LIMIT(IR_MAX_NAME), LIMIT(IR_MAX_DIAGNOSTICS), LIMIT(IR_MAX_SPECS),
-    LIMIT(IR_MAX_TENSOR_BYTES), LIMIT(IR_MAX_FOLD_BYTES), LIMIT(IR_MAX_UNPACKED_BYTES), LIMIT(IR_MAX_ARENA_BYTES), LIMIT(IR_MAX_TEXT_BYTES),
-    LIMIT(IR_MAX_SAFETENSORS_HEADER), LIMIT(IR_STACK_BYTES), LIMIT(GRADC_RT_MAX_PORTS),
+    LIMIT(IR_MAX_RANK),
+    LIMIT(IR_MAX_DEPTH),
+    LIMIT(IR_MAX_NESTING),
+    LIMIT(IR_MAX_NODES),
+    LIMIT(IR_MAX_INSTS),
+    LIMIT(IR_MAX_BODIES),
+    LIMIT(IR_MAX_MESSAGES),
+    LIMIT(IR_MAX_FUNCS),
+    LIMIT(IR_MAX_NAME),
+    LIMIT(IR_MAX_DIAGNOSTICS),
+    LIMIT(IR_MAX_SPECS),
+    LIMIT(IR_MAX_TENSOR_BYTES),
+    LIMIT(IR_MAX_FOLD_BYTES),
+    LIMIT(IR_MAX_UNPACKED_BYTES),
+    LIMIT(IR_MAX_ARENA_BYTES),
+    LIMIT(IR_MAX_TEXT_BYTES),
+    LIMIT(IR_MAX_SAFETENSORS_HEADER),
+    LIMIT(IR_STACK_BYTES),
+    LIMIT(GRADC_RT_MAX_PORTS),
 };
 enum { LIMITS = sizeof limits / sizeof *limits };
 
@@ -659,7 +700,8 @@ static void written(int64_t v, char out[40])
     snprintf(out + n, 40 - (size_t)n, "%s%s", unit < 0 ? "" : " ", unit < 0 ? "" : units[unit]);
 }
 
-/* Every limit has its row in docs/limits.md, with its value; no row is of another; and every IR_MAX_… of the headers is a limit here. */
+/* Every limit has its row in docs/limits.md, with its value; no row is of another; and every
+ * IR_MAX_… of the headers is a limit here. */
 START_TEST(the_page_says_what_holds)
 {
     static char page[1 << 16], header[1 << 17];

@@ -16,7 +16,8 @@ static void declared(void)
     wire_value(&w, GRAPH_INPUT, "x", 2, (const int64_t[]){2, 3});
     wire_node(&w, "Neg", "it", "x", "y");
     wire_model(&w, "declared.onnx");
-    put_text("plain.gir", "gir 1\nentry @forward(input %x : f32[2]) {\n  %y = neg %x : f32[2]\n  return (output \"y\" %y)\n}\n");
+    put_text("plain.gir", "gir 1\nentry @forward(input %x : f32[2]) {\n  %y = neg %x : f32[2]\n  "
+                          "return (output \"y\" %y)\n}\n");
 }
 
 /* What each combination makes of a warning: 'w', 'e' an error, '-' nothing. */
@@ -89,8 +90,10 @@ START_TEST(json_lists_them)
     for (int i = 0; i < 3; i++) {
         gradc(verbs_of_json[i], "declared.onnx", "--json");
         ck_exit(0, verbs_of_json[i]);
-        ck_assert_msg(strstr(said.out, "\"warnings\": [") && strstr(said.out, "\"name\": \"declared-shape\"") && strstr(said.out, DECLARED), "%s",
-                      said.out);
+        ck_assert_msg(strstr(said.out, "\"warnings\": [") &&
+                          strstr(said.out, "\"name\": \"declared-shape\"") &&
+                          strstr(said.out, DECLARED),
+                      "%s", said.out);
         gradc(verbs_of_json[i], "declared.onnx", "--json", "-Wno-everything");
         ck_assert_msg(strstr(said.out, "\"warnings\": []") != NULL, "%s", said.out);
     }
@@ -104,10 +107,13 @@ START_TEST(an_unknown_name_is_a_warning)
         int exit;
         const char *says;
     } cases[] = {
-        {"compile plain.gir -Wnothing", 0, "gradc: warning: unknown warning option '-Wnothing'; --help lists the known [-Wunknown-warning-option]\n"},
+        {"compile plain.gir -Wnothing", 0,
+         "gradc: warning: unknown warning option '-Wnothing'; --help lists the known "
+         "[-Wunknown-warning-option]\n"},
         {"compile plain.gir -Wno-nothing", 0, "unknown warning option '-Wno-nothing'"},
         {"compile plain.gir -Werror=nothing", 0, "unknown warning option '-Werror=nothing'"},
-        {"compile plain.gir -Wno-error=everything", 0, "unknown warning option '-Wno-error=everything'"},
+        {"compile plain.gir -Wno-error=everything", 0,
+         "unknown warning option '-Wno-error=everything'"},
         {"compile plain.gir -Wnothing -Werror", 1, "[-Werror,-Wunknown-warning-option]\n"},
         {"opt plain.gir -Wnothing", 0, "unknown warning option '-Wnothing'"},
         {"opt plain.gir -Wnothing -Werror", 1, "error: unknown warning option '-Wnothing'"},
@@ -156,15 +162,19 @@ END_TEST
 #define FIXTURES ROOT "tests/fixtures/onnx/"
 #define NORMS FIXTURES "torch/norms.onnx"
 #define TIED(way) FIXTURES "torch/tied_" way ".onnx"
-#define IS_TIED " and stays one in training; torch's exporters merge what is equal, as copies are before they train [-Wtied-weights]\n"
+#define IS_TIED                                                                                \
+    " and stays one in training; torch's exporters merge what is equal, as copies are before " \
+    "they train [-Wtied-weights]\n"
 
 /* All that is said: each piece, and as many warnings as there are pieces. */
 static const struct {
     const char *line, *says[8];
 } modes[] = {
     {"info " NORMS " --train",
-     {"norms.onnx: node 7 'node__native_batch_norm_legit_functional__0' (BatchNormalization): warning: in inference mode, as are node 10 "
-      "'node__native_batch_norm_legit_functional_1__0': training takes the running statistics and does not move them; --batchnorm=train takes the "
+     {"norms.onnx: node 7 'node__native_batch_norm_legit_functional__0' (BatchNormalization): "
+      "warning: in inference mode, as are node 10 "
+      "'node__native_batch_norm_legit_functional_1__0': training takes the running statistics and "
+      "does not move them; --batchnorm=train takes the "
       "batch's, --batchnorm=eval says that this is meant [-Wbatchnorm-eval]\n"}},
     {"info " NORMS, {NULL}},
     {"info " NORMS " --train -Wno-batchnorm-eval", {NULL}},
@@ -175,23 +185,32 @@ static const struct {
     {"info " NORMS " --batchnorm=train", {NULL}},
     {"info " FIXTURES "conv_script.onnx --train", {NULL}},
     {"info " FIXTURES "conv_script.onnx",
-     {"node 1 '/b/BatchNormalization' (BatchNormalization): warning: in training mode: it takes the batch's statistics and not the running ones; "
-      "--batchnorm=eval takes those, --batchnorm=file says that this is meant [-Wbatchnorm-train]\n"}},
+     {"node 1 '/b/BatchNormalization' (BatchNormalization): warning: in training mode: it takes "
+      "the batch's statistics and not the running ones; "
+      "--batchnorm=eval takes those, --batchnorm=file says that this is meant "
+      "[-Wbatchnorm-train]\n"}},
     {"info " FIXTURES "conv_script.onnx --batchnorm=file", {NULL}},
     {"info " FIXTURES "conv_script.onnx --batchnorm=eval", {NULL}},
     {"info " FIXTURES "text_export.onnx", {NULL}},
-    {"info " FIXTURES "text_export.onnx --train", {"text_export.onnx: warning: neither BatchNormalization nor Dropout is in the file"}},
+    {"info " FIXTURES "text_export.onnx --train",
+     {"text_export.onnx: warning: neither BatchNormalization nor Dropout is in the file"}},
     {"info " FIXTURES "text_export.onnx --train --batchnorm=eval", {"[-Wfolded-layers]"}},
-    {"info " TIED("script_train") " --train --attach-loss=mse", {"tied_script_train.onnx: warning: 'e.weight' is one tensor for 'e', 'h'" IS_TIED}},
+    {"info " TIED("script_train") " --train --attach-loss=mse",
+     {"tied_script_train.onnx: warning: 'e.weight' is one tensor for 'e', 'h'" IS_TIED}},
     {"info " TIED("script_train") " --train --attach-loss=mse --freeze=e.weight", {NULL}},
     {"info " TIED("script_train"), {"[-Wbatchnorm-train]"}},
     {"info " TIED("export_train") " --train --attach-loss=mse --batchnorm=train",
-     {"'h.weight' is one tensor for 'e', 'h'" IS_TIED, "of the parameters that the exporter lists, 'e.weight' is not in the file"}},
+     {"'h.weight' is one tensor for 'e', 'h'" IS_TIED,
+      "of the parameters that the exporter lists, 'e.weight' is not in the file"}},
     {"info " TIED("script") " --train --attach-loss=mse --batchnorm=eval",
-     {"warning: 'layers.0.weight' is one tensor for 'layers.0', 'layers.1.weight', 'layers.2.weight'" IS_TIED,
-      "warning: 'layers.0.bias' is one tensor for 'layers.0', 'layers.1.bias', 'layers.2.bias'" IS_TIED,
-      "warning: 'b.weight' is one tensor for 'b', 'b.running_var', 'n.weight', 'n.running_var'" IS_TIED,
-      "warning: 'b.bias' is one tensor for 'b', 'b.running_mean', 'n.bias', 'n.running_mean'" IS_TIED,
+     {"warning: 'layers.0.weight' is one tensor for 'layers.0', 'layers.1.weight', "
+      "'layers.2.weight'" IS_TIED,
+      "warning: 'layers.0.bias' is one tensor for 'layers.0', 'layers.1.bias', "
+      "'layers.2.bias'" IS_TIED,
+      "warning: 'b.weight' is one tensor for 'b', 'b.running_var', 'n.weight', "
+      "'n.running_var'" IS_TIED,
+      "warning: 'b.bias' is one tensor for 'b', 'b.running_mean', 'n.bias', "
+      "'n.running_mean'" IS_TIED,
       "'onnx::MatMul_40': the exporter computed it from the model's parameters"}},
     {"info " TIED("export") " --train --attach-loss=mse --batchnorm=eval",
      {"warning: 'layers.0.weight' is one tensor for 'layers.0', 'layers.1', 'layers.2'" IS_TIED,
@@ -199,8 +218,10 @@ static const struct {
       "warning: 'h.weight' is one tensor for 'e', 'h'" IS_TIED,
       "warning: 'b.weight' is one tensor for 'b', 'b' (statistics), 'n', 'n' (statistics)" IS_TIED,
       "warning: 'b.bias' is one tensor for 'b', 'b' (statistics), 'n', 'n' (statistics)" IS_TIED,
-      "lists, 'layers.1.weight', 'layers.1.bias', 'layers.2.weight', 'layers.2.bias', 'e.weight', 'n.weight', 'n.bias' are not in the file",
-      "of the running statistics that the exporter lists, 'b.running_mean', 'n.running_mean' are not in the file"}},
+      "lists, 'layers.1.weight', 'layers.1.bias', 'layers.2.weight', 'layers.2.bias', 'e.weight', "
+      "'n.weight', 'n.bias' are not in the file",
+      "of the running statistics that the exporter lists, 'b.running_mean', 'n.running_mean' are "
+      "not in the file"}},
 };
 enum { MODES = sizeof modes / sizeof *modes };
 
@@ -213,7 +234,8 @@ START_TEST(what_trains_otherwise_than_meant_is_said)
         ck_says(modes[_i].says[due]);
     for (const char *at = said.err; (at = strchr(at, '\n')); at++)
         found++;
-    ck_assert_msg(found == due, "%s: %d warnings, not %d:\n%s", modes[_i].line, found, due, said.err);
+    ck_assert_msg(found == due, "%s: %d warnings, not %d:\n%s", modes[_i].line, found, due,
+                  said.err);
 }
 END_TEST
 
@@ -229,12 +251,15 @@ START_TEST(every_verb_knows_the_mode)
     gradc(verbs[_i], NORMS, "--train", more[0], more[1]);
     ck_exit(0, verbs[_i]);
     ck_says("[-Wbatchnorm-eval]");
-    gradc(verbs[_i], NORMS, "--train", "--batchnorm=train", "--batchnorm-variance=torch", more[0], more[1]);
+    gradc(verbs[_i], NORMS, "--train", "--batchnorm=train", "--batchnorm-variance=torch", more[0],
+          more[1]);
     ck_exit(0, verbs[_i]);
     ck_assert_str_eq(said.err, "");
-    gradc(verbs[_i], FIXTURES "text_export.onnx", "--train", "--batchnorm=train", "--shape=x=2x5", "--shape=y=2x5");
+    gradc(verbs[_i], FIXTURES "text_export.onnx", "--train", "--batchnorm=train", "--shape=x=2x5",
+          "--shape=y=2x5");
     ck_exit(2, verbs[_i]);
-    ck_says("error: --batchnorm=train: there is no BatchNormalization in " FIXTURES "text_export.onnx");
+    ck_says("error: --batchnorm=train: there is no BatchNormalization in " FIXTURES
+            "text_export.onnx");
     gradc(verbs[_i], "plain.gir", "--batchnorm=train");
     ck_exit(2, verbs[_i]);
     ck_says("for ONNX files");
@@ -253,7 +278,8 @@ static void has_row(const char *row)
 START_TEST(scalars_train_where_they_are_named)
 {
     gradc("info", TIED("script_train"), "--train", "--attach-loss=mse");
-    has_row("  scale f32[]: does not train (a scalar initializer, which trains only where --trainable names it)\n");
+    has_row("  scale f32[]: does not train (a scalar initializer, which trains only where "
+            "--trainable names it)\n");
     gradc("info", TIED("script_train"), "--train", "--attach-loss=mse", "--trainable=scale");
     has_row("  scale f32[]: trains (--trainable names it)\n");
     gradc("info", TIED("export_train"), "--train", "--attach-loss=mse");
@@ -271,7 +297,8 @@ START_TEST(dropout_has_modes_too)
     wire_model(&w, "dropout.onnx");
     gradc("info", "dropout.onnx", "--train", "--cotangent=y");
     ck_exit(0, "--train");
-    ck_says("node 0 'drop' (Dropout): warning: in inference mode: training drops nothing [-Wdropout-eval]\n");
+    ck_says("node 0 'drop' (Dropout): warning: in inference mode: training drops nothing "
+            "[-Wdropout-eval]\n");
     gradc("info", "dropout.onnx");
     ck_assert_str_eq(said.err, "");
 }

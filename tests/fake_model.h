@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A model written by hand as generated code would be: y = x * (1 + noise) * w[index], loss = sum of (y - target)^2 / 2, trained
- * by SGD with momentum, for batches of 4 and of 64; and a model that is one large parameter. */
+ * A model written by hand as generated code would be: y = x * (1 + noise) * w[index], loss = sum of
+ * (y - target)^2 / 2, trained by SGD with momentum, for batches of 4 and of 64; and a model that is
+ * one large parameter. */
 #ifndef TESTS_FAKE_MODEL_H
 #define TESTS_FAKE_MODEL_H
 
@@ -37,13 +38,28 @@ static uint32_t fake_threads;   /* of the last call */
 static uint32_t fake_bad_modes; /* workers that were not in flush-to-zero, round-to-nearest mode */
 static uint64_t fake_wanted;    /* of the last call */
 
-enum { FAKE_Y = 1, FAKE_LOSS = 2, FAKE_STATE = 4, FAKE_DX = 1, FAKE_GRADS = 2 }; /* bits of wanted */
+/* Bits of wanted. */
+enum { FAKE_Y = 1, FAKE_LOSS = 2, FAKE_STATE = 4, FAKE_DX = 1, FAKE_GRADS = 2 };
 
 /* Offsets in the state block and in scratch. */
 enum {
-    AT_W = 0, AT_MASK = 64, AT_MEAN = 128, AT_ODD = 192, AT_MOMENTUM = 256, AT_SEED = 320, AT_CALLS = 384, AT_GRAD = 448,
-    AT_SAVED = 512, STATE_BYTES = 768,
-    IN_Y = 0, IN_LOSS = 256, IN_DLOSS = 320, IN_DY = 384, IN_SAVED = 640, IN_GRAD = 896, SCRATCH_BYTES = 960
+    AT_W = 0,
+    AT_MASK = 64,
+    AT_MEAN = 128,
+    AT_ODD = 192,
+    AT_MOMENTUM = 256,
+    AT_SEED = 320,
+    AT_CALLS = 384,
+    AT_GRAD = 448,
+    AT_SAVED = 512,
+    STATE_BYTES = 768,
+    IN_Y = 0,
+    IN_LOSS = 256,
+    IN_DLOSS = 320,
+    IN_DY = 384,
+    IN_SAVED = 640,
+    IN_GRAD = 896,
+    SCRATCH_BYTES = 960
 };
 
 static void fake_look(const gradc_rt_worker *worker, uint64_t wanted)
@@ -82,7 +98,8 @@ static int64_t fake_row(gradc_rt_worker *worker, const int64_t *index, int64_t i
     return 0;
 }
 
-static void fake_eval(gradc_rt_worker *worker, int64_t n, char *state, const float *x, const int64_t *index, float *y, float *saved)
+static void fake_eval(gradc_rt_worker *worker, int64_t n, char *state, const float *x,
+                      const int64_t *index, float *y, float *saved)
 {
     const float *w = (const float *)(void *)(state + AT_W);
     uint64_t seed = *(uint64_t *)(void *)(state + AT_SEED);
@@ -124,7 +141,8 @@ static void fake_update(char *state, const float *grad, const float *lr, const f
     }
 }
 
-static void fake_forward(gradc_rt_worker *worker, void *const *slot, uint64_t wanted, int64_t n, int train)
+static void fake_forward(gradc_rt_worker *worker, void *const *slot, uint64_t wanted, int64_t n,
+                         int train)
 {
     fake_look(worker, wanted);
     char *state = slot[1];
@@ -143,9 +161,11 @@ static void fake_backward(gradc_rt_worker *worker, void *const *slot, uint64_t w
     fake_look(worker, wanted);
     char *state = slot[1];
     const int64_t *index = slot[2];
-    const float *target = slot[3], *dy = slot[4], *dloss = slot[5], *w = (float *)(void *)(state + AT_W);
+    const float *target = slot[3], *dy = slot[4], *dloss = slot[5],
+                *w = (float *)(void *)(state + AT_W);
     const float *saved = (float *)(void *)(state + AT_SAVED);
-    float *dx = slot[6], *g = slot[0], *grad = (float *)(void *)(state + AT_GRAD); /* g: scratch from 0 on */
+    /* g: scratch from 0 on */
+    float *dx = slot[6], *g = slot[0], *grad = (float *)(void *)(state + AT_GRAD);
     int64_t from, to;
     fake_share(worker, n, &from, &to);
     for (int64_t i = from; i < to; i++) {
@@ -164,7 +184,8 @@ static void fake_step(gradc_rt_worker *worker, void *const *slot, uint64_t wante
     char *scratch = slot[0], *state = slot[1];
     const int64_t *index = slot[3];
     const float *target = slot[4];
-    float *y = slot[7], *saved = (float *)(void *)(scratch + IN_SAVED), *grad = (float *)(void *)(scratch + IN_GRAD);
+    float *y = slot[7], *saved = (float *)(void *)(scratch + IN_SAVED),
+          *grad = (float *)(void *)(scratch + IN_GRAD);
     fake_eval(worker, n, state, slot[2], index, y, saved);
     if (gradc_rt_failed(worker) || worker->id)
         return;
@@ -205,27 +226,40 @@ FAKE_BODIES(64)
 
 /* The tables. */
 
-static const int64_t fake_shape_4[] = {4}, fake_shape_64[] = {64}, fake_shape_8[] = {8}, fake_shape_13[] = {1, 3}, fake_shape_2[] = {2};
+static const int64_t fake_shape_4[] = {4}, fake_shape_64[] = {64}, fake_shape_8[] = {8},
+                     fake_shape_13[] = {1, 3}, fake_shape_2[] = {2};
 
-#define FAKE_X(n, by) {"x", GRADC_RT_INPUT, 0, GRADC_RT_F32, 1, fake_shape_##n, n * 4, by, SIZE_MAX, 0, 0}
-#define FAKE_INDEX(n, by) {"index", GRADC_RT_INPUT, 1, GRADC_RT_I64, 1, fake_shape_##n, n * 8, by, SIZE_MAX, 0, 0}
-#define FAKE_TARGET(n, by) {"target", GRADC_RT_INPUT, 2, GRADC_RT_F32, 1, fake_shape_##n, n * 4, by, SIZE_MAX, 0, 0}
-#define FAKE_OUT_Y(n) {"y", GRADC_RT_OUTPUT, 0, GRADC_RT_F32, 1, fake_shape_##n, n * 4, FAKE_Y, IN_Y, 0, 0}
-#define FAKE_OUT_LOSS {"loss", GRADC_RT_OUTPUT, 1, GRADC_RT_F32, 0, NULL, 4, FAKE_LOSS, SIZE_MAX, 0, 0}
+#define FAKE_X(n, by) \
+    {"x", GRADC_RT_INPUT, 0, GRADC_RT_F32, 1, fake_shape_##n, n * 4, by, SIZE_MAX, 0, 0}
+#define FAKE_INDEX(n, by) \
+    {"index", GRADC_RT_INPUT, 1, GRADC_RT_I64, 1, fake_shape_##n, n * 8, by, SIZE_MAX, 0, 0}
+#define FAKE_TARGET(n, by) \
+    {"target", GRADC_RT_INPUT, 2, GRADC_RT_F32, 1, fake_shape_##n, n * 4, by, SIZE_MAX, 0, 0}
+#define FAKE_OUT_Y(n) \
+    {"y", GRADC_RT_OUTPUT, 0, GRADC_RT_F32, 1, fake_shape_##n, n * 4, FAKE_Y, IN_Y, 0, 0}
+#define FAKE_OUT_LOSS \
+    {"loss", GRADC_RT_OUTPUT, 1, GRADC_RT_F32, 0, NULL, 4, FAKE_LOSS, SIZE_MAX, 0, 0}
 #define FAKE_LR {"lr", GRADC_RT_HYPER, 0, GRADC_RT_F32, 0, NULL, 4, 0, SIZE_MAX, 0, 0}
 #define FAKE_MOMENTUM {"momentum", GRADC_RT_HYPER, 1, GRADC_RT_F32, 0, NULL, 4, 0, SIZE_MAX, 0, 0}
-#define FAKE_PORTS(n)                                                                                                                      \
-    static const gradc_rt_port fake_forward_ports_##n[] = {FAKE_X(n, FAKE_Y | FAKE_LOSS | FAKE_STATE),                                     \
-                                                           FAKE_INDEX(n, FAKE_Y | FAKE_LOSS | FAKE_STATE), FAKE_TARGET(n, FAKE_LOSS),      \
-                                                           FAKE_OUT_Y(n), FAKE_OUT_LOSS};                                                  \
-    static const gradc_rt_port fake_backward_ports_##n[] = {                                                                               \
-        FAKE_INDEX(n, FAKE_GRADS),                                                                                                         \
-        FAKE_TARGET(n, FAKE_GRADS),                                                                                                        \
-        {"y", GRADC_RT_COTANGENT, 0, GRADC_RT_F32, 1, fake_shape_##n, n * 4, 0, IN_DY, 0, 0},                                              \
-        {"loss", GRADC_RT_COTANGENT, 1, GRADC_RT_F32, 0, NULL, 4, 0, IN_DLOSS, 1, 0},                                                      \
-        {"x", GRADC_RT_INPUT_GRAD, 0, GRADC_RT_F32, 1, fake_shape_##n, n * 4, FAKE_DX, SIZE_MAX, 0, 0}};                                   \
-    static const gradc_rt_port fake_step_ports_##n[] = {FAKE_X(n, FAKE_STATE), FAKE_INDEX(n, FAKE_STATE), FAKE_TARGET(n, FAKE_STATE), FAKE_LR, \
-                                                        FAKE_MOMENTUM,         FAKE_OUT_Y(n),             FAKE_OUT_LOSS};
+#define FAKE_PORTS(n)                                                                             \
+    static const gradc_rt_port fake_forward_ports_##n[] = {                                       \
+        FAKE_X(n, FAKE_Y | FAKE_LOSS | FAKE_STATE),                                               \
+        FAKE_INDEX(n, FAKE_Y | FAKE_LOSS | FAKE_STATE), FAKE_TARGET(n, FAKE_LOSS), FAKE_OUT_Y(n), \
+        FAKE_OUT_LOSS};                                                                           \
+    static const gradc_rt_port fake_backward_ports_##n[] = {                                      \
+        FAKE_INDEX(n, FAKE_GRADS),                                                                \
+        FAKE_TARGET(n, FAKE_GRADS),                                                               \
+        {"y", GRADC_RT_COTANGENT, 0, GRADC_RT_F32, 1, fake_shape_##n, n * 4, 0, IN_DY, 0, 0},     \
+        {"loss", GRADC_RT_COTANGENT, 1, GRADC_RT_F32, 0, NULL, 4, 0, IN_DLOSS, 1, 0},             \
+        {"x", GRADC_RT_INPUT_GRAD, 0, GRADC_RT_F32, 1, fake_shape_##n, n * 4, FAKE_DX, SIZE_MAX,  \
+         0, 0}};                                                                                  \
+    static const gradc_rt_port fake_step_ports_##n[] = {FAKE_X(n, FAKE_STATE),                    \
+                                                        FAKE_INDEX(n, FAKE_STATE),                \
+                                                        FAKE_TARGET(n, FAKE_STATE),               \
+                                                        FAKE_LR,                                  \
+                                                        FAKE_MOMENTUM,                            \
+                                                        FAKE_OUT_Y(n),                            \
+                                                        FAKE_OUT_LOSS};
 FAKE_PORTS(4)
 FAKE_PORTS(64)
 static const gradc_rt_port fake_update_ports[] = {FAKE_LR, FAKE_MOMENTUM};
@@ -239,8 +273,10 @@ static const char *const fake_checks[] = {"index below 0", "index"};
         {fake_step_##n, fake_step_ports_##n, 7, parallel, FAKE_STATE, fake_checks, 2}
 static const gradc_rt_entry fake_entries[] = {FAKE_ENTRIES(4, 0), FAKE_ENTRIES(64, 1)};
 /* Bodies for a processor that does not exist: calling one would crash. */
-static const gradc_rt_entry fake_other_entries[2 * GRADC_RT_KINDS] = {{NULL, NULL, 0, 0, 0, NULL, 0}};
-static const gradc_rt_level fake_levels[] = {{(uint64_t)1 << 63, fake_other_entries}, {0, fake_entries}};
+static const gradc_rt_entry fake_other_entries[2 * GRADC_RT_KINDS] = {
+    {NULL, NULL, 0, 0, 0, NULL, 0}};
+static const gradc_rt_level fake_levels[] = {{(uint64_t)1 << 63, fake_other_entries},
+                                             {0, fake_entries}};
 
 static const float fake_w[] = {1, -1, 2, -2, 0.5f, -0.5f, 3, -3}, fake_mean = 0.5f;
 static const uint8_t fake_mask[] = {1, 0, 1};
@@ -249,7 +285,12 @@ static const gradc_rt_state fake_states[] = {
     {{"w", fake_shape_8, 1, GRADC_RT_F32, 1, 32, 0}, 0, 0, AT_W, fake_w, NULL},
     {{"mask", fake_shape_13, 2, GRADC_RT_BOOL, 0, 3, SIZE_MAX}, 0, 0, AT_MASK, fake_mask, NULL},
     {{"mean", NULL, 0, GRADC_RT_F32, 0, 4, SIZE_MAX}, 1, 0, AT_MEAN, &fake_mean, NULL},
-    {{"a \"name\"\\with\n\x01 all/\xc3\xa9", fake_shape_2, 1, GRADC_RT_F64, 0, 16, SIZE_MAX}, 0, 0, AT_ODD, fake_odd, NULL},
+    {{"a \"name\"\\with\n\x01 all/\xc3\xa9", fake_shape_2, 1, GRADC_RT_F64, 0, 16, SIZE_MAX},
+     0,
+     0,
+     AT_ODD,
+     fake_odd,
+     NULL},
     {{"w.momentum", fake_shape_8, 1, GRADC_RT_F32, 0, 32, SIZE_MAX}, 2, 0, AT_MOMENTUM, NULL, NULL},
     {{"seed", NULL, 0, GRADC_RT_U64, 0, 8, SIZE_MAX}, 3, 0, AT_SEED, NULL, NULL},
     {{"calls", NULL, 0, GRADC_RT_I64, 0, 8, SIZE_MAX}, 3, 0, AT_CALLS, NULL, NULL},
@@ -260,19 +301,47 @@ static const int64_t fake_dims[] = {4, 64};
 static const char *const fake_dim_names[] = {"batch"};
 static const float fake_hyper_defaults[] = {0.01f, 0.9f};
 static const gradc_rt_model fake_model = {
-    .abi = GRADC_RT_ABI, .size = sizeof(gradc_rt_model), .id = 0xfa4e0123456789abu, .name = "fake",
-    .state = fake_states, .nstates = 9, .nparams = 4, .state_bytes = STATE_BYTES, .scratch_bytes = SCRATCH_BYTES,
-    .grad_at = AT_GRAD, .grad_count = 8, .arena_bytes = GRADC_RT_CTX_BYTES + STATE_BYTES + SCRATCH_BYTES,
-    .level = fake_levels, .nlevels = 2, .nspecs = 2, .ninputs = 3, .ndims = 1, .dims = fake_dims, .dim_name = fake_dim_names,
-    .hyper = fake_hyper_defaults, .nhyper = 2, .seed_state = 5,
+    .abi = GRADC_RT_ABI,
+    .size = sizeof(gradc_rt_model),
+    .id = 0xfa4e0123456789abu,
+    .name = "fake",
+    .state = fake_states,
+    .nstates = 9,
+    .nparams = 4,
+    .state_bytes = STATE_BYTES,
+    .scratch_bytes = SCRATCH_BYTES,
+    .grad_at = AT_GRAD,
+    .grad_count = 8,
+    .arena_bytes = GRADC_RT_CTX_BYTES + STATE_BYTES + SCRATCH_BYTES,
+    .level = fake_levels,
+    .nlevels = 2,
+    .nspecs = 2,
+    .ninputs = 3,
+    .ndims = 1,
+    .dims = fake_dims,
+    .dim_name = fake_dim_names,
+    .hyper = fake_hyper_defaults,
+    .nhyper = 2,
+    .seed_state = 5,
 };
 
 /* A model that is one large parameter, without entries. */
 static const int64_t big_shape[] = {256, 256};
-static const gradc_rt_state big_states[] = {{{"w", big_shape, 2, GRADC_RT_F32, 1, 4 * FAKE_BIG, SIZE_MAX}, 0, 0, 0, NULL, NULL}};
+static const gradc_rt_state big_states[] = {
+    {{"w", big_shape, 2, GRADC_RT_F32, 1, 4 * FAKE_BIG, SIZE_MAX}, 0, 0, 0, NULL, NULL}};
 static const gradc_rt_model big_model = {
-    .abi = GRADC_RT_ABI, .size = sizeof(gradc_rt_model), .id = 0xb16, .name = "big", .state = big_states, .nstates = 1, .nparams = 1,
-    .state_bytes = 4 * FAKE_BIG, .arena_bytes = GRADC_RT_CTX_BYTES + 4 * FAKE_BIG, .level = &fake_levels[1], .nlevels = 1, .nspecs = 1,
+    .abi = GRADC_RT_ABI,
+    .size = sizeof(gradc_rt_model),
+    .id = 0xb16,
+    .name = "big",
+    .state = big_states,
+    .nstates = 1,
+    .nparams = 1,
+    .state_bytes = 4 * FAKE_BIG,
+    .arena_bytes = GRADC_RT_CTX_BYTES + 4 * FAKE_BIG,
+    .level = &fake_levels[1],
+    .nlevels = 1,
+    .nspecs = 1,
     .seed_state = UINT32_MAX,
 };
 
@@ -282,9 +351,15 @@ typedef struct fake {
     void *arena;
 } fake;
 
-static inline gradc_rt_options fake_options(const gradc_rt_model *model, uint32_t threads, gradc_rt_pool *pool)
+static inline gradc_rt_options fake_options(const gradc_rt_model *model, uint32_t threads,
+                                            gradc_rt_pool *pool)
 {
-    return (gradc_rt_options){.model = model->id, .size = sizeof(gradc_rt_options), .threads = threads, .seed = 7, .pool = pool, .spin_us = 20};
+    return (gradc_rt_options){.model = model->id,
+                              .size = sizeof(gradc_rt_options),
+                              .threads = threads,
+                              .seed = 7,
+                              .pool = pool,
+                              .spin_us = 20};
 }
 
 static inline fake fake_new(const gradc_rt_model *model, uint32_t threads, gradc_rt_pool *pool)
@@ -319,6 +394,7 @@ static inline fake_inputs fake_batch(fake_data *d, int64_t n)
     return (fake_inputs){d->x, d->index, d->target, n};
 }
 
-#define FAKE_CALL(f, kind, in, cot, hyper, out, dx) gradc_rt_call((f).ctx, kind, in, cot, hyper, out, dx)
+#define FAKE_CALL(f, kind, in, cot, hyper, out, dx) \
+    gradc_rt_call((f).ctx, kind, in, cot, hyper, out, dx)
 
 #endif

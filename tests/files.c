@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Files: confined reading, writing all or nothing, safetensors, .npy, .npz, IDX; what hostile ones try. Fixtures are made by
- * tests/fixtures/make_files.py. */
+ * Files: confined reading, writing all or nothing, safetensors, .npy, .npz, IDX; what hostile ones
+ * try. Fixtures are made by tests/fixtures/make_files.py. */
 #define _GNU_SOURCE
 #include "ir/npy.h"
 #include "ir/path.h"
@@ -19,7 +19,8 @@
 
 static struct { int count; char last[400]; } seen;
 
-static off_t shorter = -1; /* the length that a file gets once it is open and has told its size, if not negative */
+/* The length that a file gets once it is open and has told its size, if not negative. */
+static off_t shorter = -1;
 
 /* In place of the C library's. */
 ssize_t read(int fd, void *to, size_t n)
@@ -98,16 +99,16 @@ static ir_data load(const char *path)
     return d;
 }
 
-#define REFUSED(call, text)                                                                                                       \
-    do {                                                                                                                          \
-        int before_ = ir_error_count(ctx), passed_on_ = seen.count;                                                               \
-        ck_assert_msg(!(call), "accepted");                                                                                       \
-        ck_assert_int_gt(ir_error_count(ctx), before_);                                                                           \
-        if (seen.count > passed_on_) /* not above the limit */                                                                    \
-            ck_assert_msg(strstr(seen.last, text) != NULL, "found: %s", seen.last);                                               \
+#define REFUSED(call, text)                                                         \
+    do {                                                                            \
+        int before_ = ir_error_count(ctx), passed_on_ = seen.count;                 \
+        ck_assert_msg(!(call), "accepted");                                         \
+        ck_assert_int_gt(ir_error_count(ctx), before_);                             \
+        if (seen.count > passed_on_) /* not above the limit */                      \
+            ck_assert_msg(strstr(seen.last, text) != NULL, "found: %s", seen.last); \
     } while (0)
 
-/* ---- Paths ---------------------------------------------------------------------------------------------------------- */
+/* ---- Paths ---- */
 
 START_TEST(reading_stays_in_the_folder)
 {
@@ -123,24 +124,42 @@ START_TEST(reading_stays_in_the_folder)
     ck_assert_int_eq(link(in("model/w"), in("model/hard")), 0);
     ck_assert_int_eq(mkfifo(in("model/pipe"), 0600), 0);
     const char *model = in("model");
-    ck_assert(ir_read_beneath(arena, NULL, model, "w", 0, -1, &d) && !strcmp((char *)d.bytes, "weights"));
-    ck_assert(ir_read_beneath(arena, NULL, model, "w", 2, 3, &d) && d.size == 3 && !memcmp(d.bytes, "igh", 4));
+    ck_assert(ir_read_beneath(arena, NULL, model, "w", 0, -1, &d) &&
+              !strcmp((char *)d.bytes, "weights"));
+    ck_assert(ir_read_beneath(arena, NULL, model, "w", 2, 3, &d) && d.size == 3 &&
+              !memcmp(d.bytes, "igh", 4));
     ck_assert(ir_read_beneath(arena, NULL, model, "w", 7, -1, &d) && d.size == 0);
-    ck_assert(ir_read_beneath(arena, NULL, model, "./sub//w", 0, -1, &d) && !strcmp((char *)d.bytes, "below"));
+    ck_assert(ir_read_beneath(arena, NULL, model, "./sub//w", 0, -1, &d) &&
+              !strcmp((char *)d.bytes, "below"));
     ck_assert(ir_read_beneath(arena, NULL, model, "hard", 0, -1, &d) && d.size == 7);
-    const struct { const char *name, *why; } refused[] = {
-        {"", "empty"}, {"/etc/passwd", "absolute"}, {"../secret", ".."}, {"sub/../../secret", ".."}, {"sub/../w", ".."}, {"..", ".."},
-        {"link", "symbolic link"}, {"folder/w", "symbolic link"}, {"inside", "symbolic link"}, {"pipe", "not a regular file"},
-        {"sub", "not a regular file"}, {"none", "No such file"}, {"w/x", "Not a directory"},
+    const struct { const char *name, *why;
+    } refused[] = {
+        {"", "empty"},
+        {"/etc/passwd", "absolute"},
+        {"../secret", ".."},
+        {"sub/../../secret", ".."},
+        {"sub/../w", ".."},
+        {"..", ".."},
+        {"link", "symbolic link"},
+        {"folder/w", "symbolic link"},
+        {"inside", "symbolic link"},
+        {"pipe", "not a regular file"},
+        {"sub", "not a regular file"},
+        {"none", "No such file"},
+        {"w/x", "Not a directory"},
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         REFUSED(ir_read_beneath(arena, NULL, model, refused[i].name, 0, -1, &d), refused[i].why);
     REFUSED(ir_read_beneath(arena, NULL, "/dev", "null", 0, -1, &d), "not a regular file");
     REFUSED(ir_read_beneath(arena, NULL, "/proc/self", "exe", 0, -1, &d), "symbolic link");
-    const struct { int64_t offset, length; } pieces[] = {{8, -1}, {0, 8}, {7, 1}, {-1, 1}, {-1, -1}, {0, -2}, {1, INT64_MAX}, {INT64_MAX, INT64_MAX},
-                                                         {INT64_MIN, -1}};
+    const struct {
+        int64_t offset, length;
+    } pieces[] = {{8, -1},        {0, 8},  {7, 1},         {-1, 1},
+                  {-1, -1},       {0, -2}, {1, INT64_MAX}, {INT64_MAX, INT64_MAX},
+                  {INT64_MIN, -1}};
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
-        REFUSED(ir_read_beneath(arena, NULL, model, "w", pieces[i].offset, pieces[i].length, &d), "outside");
+        REFUSED(ir_read_beneath(arena, NULL, model, "w", pieces[i].offset, pieces[i].length, &d),
+                "outside");
     char *longest = memset(ir_alloc(arena, 5001), 'a', 5000);
     REFUSED(ir_read_beneath(arena, NULL, model, longest, 0, -1, &d), "too long");
 }
@@ -152,8 +171,11 @@ START_TEST(without_openat2_too)
     put(in("sub/w"), "w");
     ck_assert_int_eq(symlink("sub", in("folder")), 0);
     ck_assert_int_eq(symlink("sub/w", in("link")), 0);
-    const struct { const char *name; bool opens; } cases[] = {{"sub/w", true}, {"./sub//w", true}, {"folder/w", false}, {"link", false},
-                                                              {"sub/w/x", false}, {"sub/../sub/w", false}, {"none/w", false}};
+    const struct {
+        const char *name;
+        bool opens;
+    } cases[] = {{"sub/w", true},    {"./sub//w", true},      {"folder/w", false}, {"link", false},
+                 {"sub/w/x", false}, {"sub/../sub/w", false}, {"none/w", false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int way = 0; way < 2; way++) {
             int fd = ir_open_beneath(folder, cases[i].name, way);
@@ -235,8 +257,10 @@ START_TEST(writing_is_all_or_nothing)
     ck_assert_int_eq(symlink("a", in("link")), 0);
     ck_assert(ir_write_bytes(ctx, in("link"), "through", 7));
     struct stat st;
-    ck_assert(!mkdir(in("sub"), 0700) && !symlink("sub/late", in("dangling")) && ir_write_bytes(ctx, in("dangling"), "late", 4));
-    ck_assert(!lstat(in("dangling"), &st) && S_ISLNK(st.st_mode) && !lstat(in("sub/late"), &st) && S_ISREG(st.st_mode));
+    ck_assert(!mkdir(in("sub"), 0700) && !symlink("sub/late", in("dangling")) &&
+              ir_write_bytes(ctx, in("dangling"), "late", 4));
+    ck_assert(!lstat(in("dangling"), &st) && S_ISLNK(st.st_mode) && !lstat(in("sub/late"), &st) &&
+              S_ISREG(st.st_mode));
     ck_assert(!symlink("circle", in("circle")));
     REFUSED(ir_write_bytes(ctx, in("circle"), "x", 1), "symbolic links");
     expect_file(in("a"), "through");
@@ -248,14 +272,16 @@ START_TEST(writing_is_all_or_nothing)
 }
 END_TEST
 
-/* ---- Arrays --------------------------------------------------------------------------------------------------------- */
+/* ---- Arrays ---- */
 
 static void expect_counted(const ir_literal *l, const char *dtype, const char *shape)
 {
     ck_assert_ptr_nonnull(l);
     ck_assert_str_eq(ir_type_text(arena, &l->type), ir_format(arena, "%s%s", dtype, shape));
     for (int64_t i = 0; i < ir_count(&l->type); i++)
-        ck_assert_msg(ir_literal_get(l, i) == (l->type.dtype == IR_BOOL ? (double)(i % 2) : (double)i), "element %d of %s", (int)i, dtype);
+        ck_assert_msg(ir_literal_get(l, i) ==
+                          (l->type.dtype == IR_BOOL ? (double)(i % 2) : (double)i),
+                      "element %d of %s", (int)i, dtype);
 }
 
 static void expect_npz(const ir_tensors *t)
@@ -293,7 +319,8 @@ END_TEST
 START_TEST(npy_files_of_numpy)
 {
     for (int i = 1; i <= 3; i++)
-        expect_counted(ir_npy_read_file(arena, ir_format(arena, "tests/fixtures/version%d.npy", i)), "f32", "[2,3]");
+        expect_counted(ir_npy_read_file(arena, ir_format(arena, "tests/fixtures/version%d.npy", i)),
+                       "f32", "[2,3]");
     REFUSED(ir_npy_read_file(arena, "tests/fixtures/complex.npy"), "'<c8' is not supported");
     REFUSED(ir_npy_read_file(arena, "tests/fixtures/record.npy"), "record");
     REFUSED(ir_npy_read_file(arena, "tests/fixtures/text.npy"), "'<U2' is not supported");
@@ -309,7 +336,8 @@ START_TEST(idx_files)
 {
     static const char *const names[] = {"u8", "i8", "i16", "i32", "f32", "f64"};
     for (int i = 0; i < 6; i++)
-        expect_counted(ir_idx_read_file(arena, ir_format(arena, "tests/fixtures/%s.idx", names[i])), names[i], "[4,3,2]");
+        expect_counted(ir_idx_read_file(arena, ir_format(arena, "tests/fixtures/%s.idx", names[i])),
+                       names[i], "[4,3,2]");
     expect_counted(ir_idx_read_file(arena, "tests/fixtures/u8.idx.gz"), "u8", "[4,3,2]");
     static const char *const files[] = {"u8.idx", "u8.idx.gz"};
     for (int i = 0; i < 2; i++) {
@@ -317,7 +345,8 @@ START_TEST(idx_files)
         for (size_t n = 0; n < d.size; n++)
             REFUSED(ir_idx_read(arena, NULL, (ir_data){ir_memdup(arena, d.bytes, n), n}), "");
     }
-    unsigned char huge[] = {0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}, many[] = {0, 0, 8, 255};
+    unsigned char huge[] = {0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255},
+                  many[] = {0, 0, 8, 255};
     REFUSED(ir_idx_read(arena, NULL, (ir_data){huge, sizeof huge}), "limit");
     REFUSED(ir_idx_read(arena, NULL, (ir_data){many, sizeof many}), "more than 16");
 }
@@ -336,19 +365,32 @@ static ir_literal *npy(const char *header)
 
 START_TEST(hostile_npy)
 {
-    expect_counted(npy("{ \"shape\" : ( 0, ) , 'fortran_order':True,'descr':'|u1'}") ? NULL : ir_npy_read_file(arena, "tests/fixtures/version1.npy"),
+    expect_counted(npy("{ \"shape\" : ( 0, ) , 'fortran_order':True,'descr':'|u1'}")
+                       ? NULL
+                       : ir_npy_read_file(arena, "tests/fixtures/version1.npy"),
                    "f32", "[2,3]");
     ck_assert_ptr_nonnull(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n"));
     static const char *const bad[] = {
-        "", "{", "{}", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)} x", "{'descr': '<f4', 'fortran_order': 1, 'shape': (2, 3)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3)}", "{'descr': '<f4', 'fortran_order': False, 'shape': 6}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4)}", "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387905, 4)}",
+        "",
+        "{",
+        "{}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)} x",
+        "{'descr': '<f4', 'fortran_order': 1, 'shape': (2, 3)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': 6}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387905, 4)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 99999999999999999999)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 9223372036854775807, 8)}",
-        "{'descr': '', 'fortran_order': False, 'shape': (6)}", "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (6)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,6)}", "{'descr': '<f4', 'x': False, 'shape': (6)}",
-        "{'descr': '|V1', 'fortran_order': False, 'shape': (24)}", "{'descr': '<f4', 'fortran_order': False, 'shape': (6",
-        "{'descr': '<f4AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', 'fortran_order': False, 'shape': (6)}", "{'descr': '<f4",
+        "{'descr': '', 'fortran_order': False, 'shape': (6)}",
+        "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (6)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,6)}",
+        "{'descr': '<f4', 'x': False, 'shape': (6)}",
+        "{'descr': '|V1', 'fortran_order': False, 'shape': (24)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (6",
+        ("{'descr': '<f4AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', 'fortran_order': False, "
+         "'shape': (6)}"),
+        "{'descr': '<f4",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         REFUSED(npy(bad[i]), "");
@@ -418,15 +460,24 @@ START_TEST(hostile_npz)
     ck_assert(ir_npz_read_file(arena, in("x.npz"), &out));
     ir_data d = load(in("x.npz"));
     unsigned char *entry = memmem(d.bytes, d.size, "PK\1\2", 4);
-    const struct { int at; unsigned char value; const char *why; } changes[] = {
+    const struct { int at; unsigned char value; const char *why;
+    } changes[] = {
         {24 + 3, 0x40, "compressed data"}, /* the size: 1 GiB more than the packed bytes can give */
         {24 + 2, 0x41, "compressed data"}, /* 64 KiB more */
-        {16, 0xaa, "checksum"}, {10, 12, "not supported"}, {8, 1, "encrypted"}, {42, 9, "outside"}, {20 + 3, 0x10, "outside"},
-        {28, 200, "directory"}, {30, 200, "directory"}, {32, 200, "directory"}, /* the entry would be longer than the directory */
+        {16, 0xaa, "checksum"},
+        {10, 12, "not supported"},
+        {8, 1, "encrypted"},
+        {42, 9, "outside"},
+        {20 + 3, 0x10, "outside"},
+        /* The entry would be longer than the directory. */
+        {28, 200, "directory"},
+        {30, 200, "directory"},
+        {32, 200, "directory"},
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         unsigned char was = entry[changes[i].at];
-        entry[changes[i].at] = changes[i].value == was ? (unsigned char)(was ^ 1) : changes[i].value;
+        entry[changes[i].at] =
+            changes[i].value == was ? (unsigned char)(was ^ 1) : changes[i].value;
         REFUSED(ir_npz_read(arena, NULL, d, &out), changes[i].why);
         entry[changes[i].at] = was;
     }
@@ -440,7 +491,7 @@ START_TEST(hostile_npz)
 }
 END_TEST
 
-/* ---- Safetensors ---------------------------------------------------------------------------------------------------- */
+/* ---- Safetensors ---- */
 
 START_TEST(safetensors_files)
 {
@@ -459,7 +510,8 @@ START_TEST(safetensors_files)
     for (int i = 0; i < t.count; i++) {
         const ir_literal *a = t.items[i].value, *b = ir_tensor_by_name(&again, t.items[i].name);
         ck_assert_ptr_nonnull(b);
-        ck_assert(ir_type_eq(&a->type, &b->type) && !memcmp(a->data, b->data, (size_t)ir_bytes(&a->type)));
+        ck_assert(ir_type_eq(&a->type, &b->type) &&
+                  !memcmp(a->data, b->data, (size_t)ir_bytes(&a->type)));
     }
 }
 END_TEST
@@ -479,31 +531,50 @@ START_TEST(hostile_safetensors)
     ir_tensors t;
     ck_assert(header_of("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}  ", 8));
     ck_assert(header_of("{}", 0));
-    static const struct { const char *json; size_t data; const char *why; } bad[] = {
-        {"", 0, "JSON"}, {"[]", 0, "JSON"}, {"{", 0, "JSON"}, {"{}x", 0, "JSON"}, {" {}", 0, "JSON"}, {"{}", 4, "belong to no tensor"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8,
-         "JSON"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12,
-         "overlap"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8,
-         "overlap"},
+    static const struct { const char *json; size_t data; const char *why;
+    } bad[] = {
+        {"", 0, "JSON"},
+        {"[]", 0, "JSON"},
+        {"{", 0, "JSON"},
+        {"{}x", 0, "JSON"},
+        {" {}", 0, "JSON"},
+        {"{}", 4, "belong to no tensor"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\","
+         "\"shape\":[2],\"data_offsets\":[0,8]}}",
+         8, "JSON"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\","
+         "\"shape\":[2],\"data_offsets\":[4,12]}}",
+         12, "overlap"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\","
+         "\"shape\":[2],\"data_offsets\":[0,8]}}",
+         8, "overlap"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12, "hole"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 7, "outside"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", 8, "outside"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[-8,0]}}", 8, "outside"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,9223372036854775807]}}", 8, "outside"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,99999999999999999999]}}", 8, "JSON"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,9223372036854775807]}}", 8,
+         "outside"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,99999999999999999999]}}", 8,
+         "JSON"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0]}}", 8, "outside"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8, "its type takes 12"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8,
+         "its type takes 12"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8, "no count"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]}}", 8, "no count"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387905,4],\"data_offsets\":[0,16]}}", 16, "limit"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[0,9223372036854775807,9],\"data_offsets\":[0,0]}}", 0, "limit"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2],\"data_offsets\":[0,8]}}", 8, "dimensions"},
-        {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2, "F8_E4M3, which is not supported"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387905,4],\"data_offsets\":[0,16]}}",
+         16, "limit"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[0,9223372036854775807,9],\"data_offsets\":[0,0]}}",
+         0, "limit"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2],\"data_offsets\":"
+         "[0,8]}}",
+         8, "dimensions"},
+        {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2,
+         "F8_E4M3, which is not supported"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8, "consist"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"x\":1}}", 8, "consist"},
-        {"{\"a\":1}", 0, "consist"}, {"{\"__metadata__\":{\"a\":1}}", 0, "strings"}, {"{\"__metadata__\":[]}", 0, "strings"},
+        {"{\"a\":1}", 0, "consist"},
+        {"{\"__metadata__\":{\"a\":1}}", 0, "strings"},
+        {"{\"__metadata__\":[]}", 0, "strings"},
         {"{\"a\\u0000b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "JSON"},
         {"{\"a\xff\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "JSON"},
     };
@@ -519,7 +590,7 @@ START_TEST(hostile_safetensors)
 }
 END_TEST
 
-/* ---- Memory --------------------------------------------------------------------------------------------------------- */
+/* ---- Memory ---- */
 
 START_TEST(each_failed_allocation_comes_back)
 {

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Random graphs: each is made from its seed, and asked what tests/graph_check.h says. `./run fuzz-graphs`.
+ * Random graphs: each is made from its seed, and asked what tests/graph_check.h says. `./run
+ * fuzz-graphs`.
  *
- *   test_fuzz_graphs                       those of tests/graphs, which were wrong once, and a few new ones; what ctest runs
- *   test_fuzz_graphs N [SEED]              N graphs from a seed on, and a table of what was met
- *   test_fuzz_graphs FILE.gir [SEED]       a graph from a file, in all configurations
- *   --all     each graph in all configurations, not in two
- *   --config=K  in one
- *   --show    the text of the graphs
- *   --here    a single graph in this process, for a debugger
+ *   test_fuzz_graphs                       those of tests/graphs, which were wrong once, and a few
+ *   new ones; what ctest runs test_fuzz_graphs N [SEED]              N graphs from a seed on, and a
+ *   table of what was met test_fuzz_graphs FILE.gir [SEED]       a graph from a file, in all
+ *   configurations --all     each graph in all configurations, not in two --config=K  in one --show
+ *      the text of the graphs --here    a single graph in this process, for a debugger
  *
- * Graphs run in child processes, so that what crashes or hangs is one failure among others. A failure is made small and written to
- * fuzz-graphs/SEED.gir beside this program. */
+ * Graphs run in child processes, so that what crashes or hangs is one failure among others. A
+ * failure is made small and written to fuzz-graphs/SEED.gir beside this program. */
 #include "tests/graph_check.h"
 #include "tests/graph_cover.h"
 #include "tests/graph_ops.h"
@@ -62,7 +61,8 @@ static gen_profile profile_of(uint64_t seed)
     if (seed % 5 < 3)
         return p;
     p.trains = p.smooth = true;
-    p.types = 1u << IR_BOOL | 1u << IR_I32 | 1u << IR_I64 | 1u << IR_U8 | 1u << (h / 20000 % 6 ? IR_F32 : IR_F64);
+    p.types = 1u << IR_BOOL | 1u << IR_I32 | 1u << IR_I64 | 1u << IR_U8 |
+              1u << (h / 20000 % 6 ? IR_F32 : IR_F64);
     if (h / 200000 % 8 == 5)
         p.types |= 1u << IR_F64 | 1u << IR_F32 | 1u << IR_U32 | 1u << IR_U64;
     if (h / 200000 % 8 == 6)
@@ -93,7 +93,8 @@ static void check_text(const char *text, uint64_t seed, int which, int stages, c
     if (setjmp(ir_try_push(ctx, &frame))) {
         snprintf(fault, FAULT, "thrown: %s", ir_ctx_why(ctx));
     } else {
-        k = (graph_check){.stages = stages, .ctx = ctx, .arena = ir_arena_new(ctx), .text = text, .seed = seed};
+        k = (graph_check){
+            .stages = stages, .ctx = ctx, .arena = ir_arena_new(ctx), .text = text, .seed = seed};
         graph_is_right(&k, which, &slopes);
         memcpy(fault, k.fault, FAULT);
         ir_try_pop(ctx, &frame);
@@ -139,7 +140,8 @@ static void death(int status, const char *errors, char *fault)
     FILE *f = fopen(errors, "r");
     char line[800] = "";
     if (f) {
-        while (fgets(line, sizeof line, f) && !strstr(line, "internal error") && !strstr(line, "ERROR") && !strstr(line, "runtime error"))
+        while (fgets(line, sizeof line, f) && !strstr(line, "internal error") &&
+               !strstr(line, "ERROR") && !strstr(line, "runtime error"))
             ;
         fclose(f);
     }
@@ -170,7 +172,8 @@ static const char *errors_of(pid_t parent, int number)
 }
 
 /* A shrink_try: in a child. */
-static void try_text(const char *text, uint64_t seed, int config, int stages, char *fault, size_t size)
+static void try_text(const char *text, uint64_t seed, int config, int stages, char *fault,
+                     size_t size)
 {
     const char *errors = errors_of(getpid(), -1);
     *shared->fault = 0;
@@ -191,7 +194,8 @@ static void try_text(const char *text, uint64_t seed, int config, int stages, ch
     snprintf(fault, size, "%s", shared->fault);
 }
 
-static void check_here(const char *text, uint64_t seed, int config, int stages, char *fault, size_t size)
+static void check_here(const char *text, uint64_t seed, int config, int stages, char *fault,
+                       size_t size)
 {
     (void)size;
     check_text(text, seed, config, stages, fault);
@@ -205,7 +209,8 @@ static bool find_config(shrinking *s, const char *fault)
     char kind[80], other[80], got[FAULT];
     shrink_kind(fault, kind, sizeof kind);
     for (s->config = 0; s->config < GRAPH_CONFIGS; s->config++)
-        for (s->stages = s->config ? GRAPH_VALUES : GRAPH_TEXT; s->stages <= GRAPH_SECOND; s->stages *= 2) {
+        for (s->stages = s->config ? GRAPH_VALUES : GRAPH_TEXT; s->stages <= GRAPH_SECOND;
+             s->stages *= 2) {
             graph_config config = graph_config_of((unsigned)s->config);
             if (!level_runs_here(config.cpu))
                 continue;
@@ -229,7 +234,8 @@ static void report(uint64_t seed, const char *text, const char *fault)
         char small[FAULT];
         try_text(s.text, seed, s.config, s.stages, small, sizeof small);
         graph_config c = graph_config_of((unsigned)s.config);
-        printf("  with %s (--config=%d), made smaller: %s\n", graph_config_text(s.arena, &c), s.config, small);
+        printf("  with %s (--config=%d), made smaller: %s\n", graph_config_text(s.arena, &c),
+               s.config, small);
     } else {
         puts("  it did not fail again");
     }
@@ -355,7 +361,8 @@ static int many(uint64_t n, uint64_t first, bool shrinks)
     if (n > 1)
         cover_print(stdout, &shared->cover);
     int seconds = (int)(time(NULL) - start);
-    printf("%llu graphs from seed %llu in %d s: %d failures\n", (unsigned long long)n, (unsigned long long)first, seconds, failures);
+    printf("%llu graphs from seed %llu in %d s: %d failures\n", (unsigned long long)n,
+           (unsigned long long)first, seconds, failures);
     return failures != 0;
 }
 
@@ -377,8 +384,9 @@ static int one_file(const char *path, uint64_t seed)
         fprintf(stderr, "%s: %s\n", path, ir_ctx_why(ctx));
         return 1;
     }
-    (options.here ? check_here : try_text)(graph_printed(arena, m), seed, options.which == GRAPH_TWO ? GRAPH_ALL : options.which, GRAPH_EVERYTHING,
-                                           fault, sizeof fault);
+    (options.here ? check_here : try_text)(graph_printed(arena, m), seed,
+                                           options.which == GRAPH_TWO ? GRAPH_ALL : options.which,
+                                           GRAPH_EVERYTHING, fault, sizeof fault);
     printf("%s: %s\n", path, *fault ? fault : "right");
     ir_ctx_free(ctx);
     return *fault != 0;
@@ -405,13 +413,17 @@ static int known(void)
     return wrong + !found;
 }
 
-/* Is what was asked for a check of something? A count of graphs, and a configuration that this processor runs. */
+/* Is what was asked for a check of something? A count of graphs, and a configuration that this
+ * processor runs. */
 static bool asks(const char *count)
 {
     graph_config c = graph_config_of(options.which < 0 ? 0 : (unsigned)options.which);
     if (options.which >= GRAPH_CONFIGS || !level_runs_here(c.cpu))
-        return fprintf(stderr, "--config: there are %d, and this one must run here\n", GRAPH_CONFIGS), false;
-    if (count && !strstr(count, ".gir") && (strspn(count, "0123456789") != strlen(count) || !strtoull(count, NULL, 10)))
+        return fprintf(stderr, "--config: there are %d, and this one must run here\n",
+                       GRAPH_CONFIGS),
+               false;
+    if (count && !strstr(count, ".gir") &&
+        (strspn(count, "0123456789") != strlen(count) || !strtoull(count, NULL, 10)))
         return fprintf(stderr, "%s: neither a number of graphs nor a .gir file\n", count), false;
     return true;
 }
@@ -449,5 +461,6 @@ int main(int argc, char **argv)
         return one_file(word[0], seed);
     if (options.here)
         return one_seed(seed);
-    return word[0] ? many(strtoull(word[0], NULL, 10), seed, true) : known() + many(FEW, seed, false) != 0;
+    return word[0] ? many(strtoull(word[0], NULL, 10), seed, true)
+                   : known() + many(FEW, seed, false) != 0;
 }

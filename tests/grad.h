@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Gradients against differences, by the evaluator in f64: central differences of fourth order, whose error is about h^4. */
+ * Gradients against differences, by the evaluator in f64: central differences of fourth order,
+ * whose error is about h^4. */
 #ifndef TESTS_GRAD_H
 #define TESTS_GRAD_H
 
@@ -26,10 +27,11 @@ static inline double grad_uniform(uint64_t *state, double low, double high)
     return low + (high - low) * (double)(grad_random(state) >> 11) * 0x1p-53;
 }
 
-/* Numbers for a parameter; the first letter of its name says which:
- *   p  positive    u  inside (-1, 1)    a  above 1    d  0.17 apart from each other, and 0.04 from those of the next parameter
- *   i, c  small integers, bools         others  of both signs, away from 0 */
-static inline ir_literal *grad_numbers(ir_arena *to, const ir_port *port, int number, uint64_t *state)
+/* Numbers for a parameter; the first letter of its name says which: p  positive    u  inside (-1,
+ *   1)    a  above 1    d  0.17 apart from each other, and 0.04 from those of the next parameter i,
+ *   c  small integers, bools         others  of both signs, away from 0 */
+static inline ir_literal *grad_numbers(ir_arena *to, const ir_port *port, int number,
+                                       uint64_t *state)
 {
     const ir_type *t = &port->value->type;
     ir_literal *l = ir_literal_new(to, t);
@@ -45,8 +47,13 @@ static inline ir_literal *grad_numbers(ir_arena *to, const ir_port *port, int nu
         if (!ir_is_float(t->dtype))
             ir_literal_set_int(l, i, (int64_t)(grad_random(state) % (t->dtype == IR_BOOL ? 2 : 3)));
         else
-            ir_literal_set(l, i, kind == 'p' ? x : kind == 'u' ? (x - 1) * 1.2 : kind == 'a' ? x + 1
-                                 : kind == 'd' ? 0.17 * (double)(order[i] - n / 2) + 0.04 * (number + 1) : grad_random(state) % 2 ? x : -x);
+            ir_literal_set(l, i,
+                           kind == 'p'   ? x
+                           : kind == 'u' ? (x - 1) * 1.2
+                           : kind == 'a' ? x + 1
+                           : kind == 'd' ? 0.17 * (double)(order[i] - n / 2) + 0.04 * (number + 1)
+                           : grad_random(state) % 2 ? x
+                                                    : -x);
     }
     return l;
 }
@@ -79,8 +86,10 @@ static inline void grad_all(grad_request *q, const ir_func *f, int first)
             q->cotangents[q->r.ncotangents++] = i;
 }
 
-/* Sum over the asked results of f times their cotangents, with element k of parameter p moved by h. */
-static inline double grad_moved(const ir_func *f, const grad_request *q, ir_literal *const *args, int p, int64_t k, double h)
+/* Sum over the asked results of f times their cotangents, with element k of parameter p moved by
+ * h. */
+static inline double grad_moved(const ir_func *f, const grad_request *q, ir_literal *const *args,
+                                int p, int64_t k, double h)
 {
     ir_arena *scratch = ir_arena_new(ctx);
     ir_literal **moved = ir_memdup(scratch, args, (size_t)f->params.count * sizeof *args);
@@ -99,8 +108,10 @@ static inline double grad_moved(const ir_func *f, const grad_request *q, ir_lite
     return sum;
 }
 
-/* joint is f's joint function of q; args are of joint, so that f's come first. At most `most` elements of each input are tried. */
-static inline void grad_check(const char *what, const ir_func *f, const ir_func *joint, const grad_request *q, ir_literal *const *args, int most)
+/* joint is f's joint function of q; args are of joint, so that f's come first. At most `most`
+ * elements of each input are tried. */
+static inline void grad_check(const char *what, const ir_func *f, const ir_func *joint,
+                              const grad_request *q, ir_literal *const *args, int most)
 {
     const double h = 1e-3;
     ir_arena *scratch = ir_arena_new(ctx);
@@ -115,16 +126,19 @@ static inline void grad_check(const char *what, const ir_func *f, const ir_func 
             for (int j = 0; j < 4; j++)
                 d[j] = grad_moved(f, q, args, p, k, h * (j < 2 ? j - 2 : j - 1));
             double due = (d[0] - 8 * d[1] + 8 * d[2] - d[3]) / (12 * h), x = ir_literal_get(got, k);
-            ck_assert_msg(fabs(x - due) <= 1e-7 * (1 + fabs(due)), "%s: the derivative for `%s`, element %d, is %.12g; %.12g by differences", what,
-                          f->params.items[p].name, (int)k, x, due);
+            ck_assert_msg(fabs(x - due) <= 1e-7 * (1 + fabs(due)),
+                          "%s: the derivative for `%s`, element %d, is %.12g; %.12g by differences",
+                          what, f->params.items[p].name, (int)k, x, due);
         }
     }
     ir_arena_free(scratch);
 }
 
-/* First derivatives of f, and those of the joint function in turn, up to `order`. Numbers for f are in args already, or NULL; args
- * has room for those of all orders. Returns the last joint function. */
-static inline ir_func *grad_check_orders(const char *what, ir_func *f, int order, int most, uint64_t *state, ir_literal **args)
+/* First derivatives of f, and those of the joint function in turn, up to `order`. Numbers for f are
+ * in args already, or NULL; args has room for those of all orders. Returns the last joint
+ * function. */
+static inline ir_func *grad_check_orders(const char *what, ir_func *f, int order, int most,
+                                         uint64_t *state, ir_literal **args)
 {
     ir_module *m = f->module;
     int first = 0;
@@ -144,13 +158,14 @@ static inline ir_func *grad_check_orders(const char *what, ir_func *f, int order
     return f;
 }
 
-static inline void grad_near(const char *what, const ir_literal *a, const ir_literal *b, double limit)
+static inline void grad_near(const char *what, const ir_literal *a, const ir_literal *b,
+                             double limit)
 {
     ck_assert(ir_type_eq(&a->type, &b->type));
     for (int64_t i = 0; i < ir_count(&a->type); i++) {
         double x = ir_literal_get(a, i), y = ir_literal_get(b, i);
-        ck_assert_msg(x == y || (x != x && y != y) || fabs(x - y) <= limit * (1 + fabs(y)), "%s: element %d is %.17g, %.17g is due", what, (int)i, x,
-                      y);
+        ck_assert_msg(x == y || (x != x && y != y) || fabs(x - y) <= limit * (1 + fabs(y)),
+                      "%s: element %d is %.17g, %.17g is due", what, (int)i, x, y);
     }
 }
 
@@ -168,16 +183,19 @@ static inline void grad_survives_passes(const char *what, ir_func *f, ir_literal
         pass_run_one(m, pass_by_name(order[i]), true);
     ir_literal **after = grad_eval(m->arena, f, args);
     for (int i = 0; i < f->results.count; i++)
-        grad_near(ir_format(m->arena, "%s, result %d after the passes", what, i), after[i], before[i], 1e-10);
+        grad_near(ir_format(m->arena, "%s, result %d after the passes", what, i), after[i],
+                  before[i], 1e-10);
 }
 
-/* Compiled code for two threads gives what the evaluator gives. f becomes @forward, the module's only entry. */
+/* Compiled code for two threads gives what the evaluator gives. f becomes @forward, the module's
+ * only entry. */
 static inline void grad_compiled(const char *what, ir_func *f, ir_literal *const *args)
 {
     ir_module *m = f->module;
     ir_literal **due = grad_eval(m->arena, f, args);
     for (int i = m->funcs.count; i-- > 0;)
-        if (m->funcs.items[i] != f && m->funcs.items[i]->params.count && m->funcs.items[i]->params.items[0].name)
+        if (m->funcs.items[i] != f && m->funcs.items[i]->params.count &&
+            m->funcs.items[i]->params.items[0].name)
             ir_func_remove(m->funcs.items[i]);
     ir_func_rename(f, "forward");
     f->entry = true;
@@ -195,10 +213,13 @@ static inline void grad_compiled(const char *what, ir_func *f, ir_literal *const
     }
     for (const pass_info *p = passes; p->name; p++)
         pass_run_one(m, p, true);
-    cg_object *o = cg_compile(ctx, m->arena, &(cg_request){.prefix = "t", .spec = &(cg_spec){.module = m}, .nspecs = 1, .level = 1});
+    cg_object *o = cg_compile(
+        ctx, m->arena,
+        &(cg_request){.prefix = "t", .spec = &(cg_spec){.module = m}, .nspecs = 1, .level = 1});
     cg_jit *jit = o ? cg_jit_load(ctx, m->arena, o->bytes, o->size, NULL) : NULL;
     ck_assert_msg(jit != NULL, "%s: %s", what, first_error);
-    gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *), (*forward)(gradc_rt_ctx *, const void *, const void *);
+    gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *),
+        (*forward)(gradc_rt_ctx *, const void *, const void *);
     *(void **)&init = cg_jit_symbol(jit, "t_init");
     *(void **)&forward = cg_jit_symbol(jit, "t_forward");
     gradc_rt_options options = {.model = o->id, .size = sizeof options, .threads = 2};
@@ -209,7 +230,8 @@ static inline void grad_compiled(const char *what, ir_func *f, ir_literal *const
     gradc_rt_fini(rt);
     free(memory);
     for (int i = 0; i < f->results.count; i++)
-        grad_near(ir_format(m->arena, "%s, result %d compiled", what, i), &(ir_literal){due[i]->type, out[i]}, due[i], 1e-9);
+        grad_near(ir_format(m->arena, "%s, result %d compiled", what, i),
+                  &(ir_literal){due[i]->type, out[i]}, due[i], 1e-9);
 }
 
 #endif

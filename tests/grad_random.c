@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Derivatives of each primitive with random attributes, one or two of it behind random views, by differences; the second derivatives too, and
- * compiled. The seed of a failure is in its message. */
+ * Derivatives of each primitive with random attributes, one or two of it behind random views, by
+ * differences; the second derivatives too, and compiled. The seed of a failure is in its
+ * message. */
 #include "tests/graph_check.h"
 #include "tests/graph_ops.h"
 #include "tests/suite.h"
 
-static const gen_profile profile = {.types = 1u << IR_F64 | 1u << IR_F32 | 1u << IR_I64 | 1u << IR_I32 | 1u << IR_BOOL,
+static const gen_profile profile = {.types = 1u << IR_F64 | 1u << IR_F32 | 1u << IR_I64 |
+                                             1u << IR_I32 | 1u << IR_BOOL,
                                     .smooth = true,
                                     .states = true,
                                     .trains = true,
@@ -21,7 +23,8 @@ static int seeds_of(ir_op op)
     return n > 4 ? 240 : n ? 80 : 16;
 }
 
-/* The text of a graph with the op and a loss of what it gives; NULL if what was drawn does not fit. */
+/* The text of a graph with the op and a loss of what it gives; NULL if what was drawn does not
+ * fit. */
 static const char *graph_of(ir_ctx *ctx, ir_arena *arena, ir_op op, uint64_t seed)
 {
     ir_module *m = ir_module_new(ctx, arena, "random");
@@ -54,7 +57,11 @@ START_TEST(derivatives_are_those_of_differences)
         const char *text = graph_of(ctx, arena, op, (uint64_t)seed);
         if (text) {
             static graph_check k;
-            k = (graph_check){.ctx = ctx, .arena = arena, .text = text, .seed = (uint64_t)seed, .stages = GRAPH_SLOPES | GRAPH_SECOND};
+            k = (graph_check){.ctx = ctx,
+                              .arena = arena,
+                              .text = text,
+                              .seed = (uint64_t)seed,
+                              .stages = GRAPH_SLOPES | GRAPH_SECOND};
             bool ok = graph_differences(&k, &slopes);
             k.stages = GRAPH_VALUES | GRAPH_TRAINS | GRAPH_SECOND;
             ok = ok && (seed % 8 || graph_is_right(&k, GRAPH_TWO, &slopes));
@@ -63,8 +70,9 @@ START_TEST(derivatives_are_those_of_differences)
         }
         ir_ctx_free(ctx);
     }
-    ck_assert_msg(built >= seeds / 2 && slopes.judged >= seeds, "`%s`: %d of %d could be made, %d of %d slopes were without a kink", ir_ops[op].name,
-                  built, seeds, slopes.judged, slopes.tried);
+    ck_assert_msg(built >= seeds / 2 && slopes.judged >= seeds,
+                  "`%s`: %d of %d could be made, %d of %d slopes were without a kink",
+                  ir_ops[op].name, built, seeds, slopes.judged, slopes.tried);
 }
 END_TEST
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Gradients against torch's in f64, at ties, zeros and infinities too: tests/fixtures/grads.txt, which make_grads.py writes. */
+ * Gradients against torch's in f64, at ties, zeros and infinities too: tests/fixtures/grads.txt,
+ * which make_grads.py writes. */
 #include "tests/grad.h"
 
 typedef struct reader {
@@ -40,7 +41,8 @@ static void check_case(reader *r, const char *name)
     const char *params = next(r), *body = "", *line;
     while (strcmp(line = next(r), "."))
         body = ir_format(arena, "%s %s\n", body, line);
-    const char *text = ir_format(arena, "gir 1\nmodule \"m\"\nfunc @f(%s) {\n%s return %%y\n}\n", params, body);
+    const char *text =
+        ir_format(arena, "gir 1\nmodule \"m\"\nfunc @f(%s) {\n%s return %%y\n}\n", params, body);
     ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
     ck_assert_msg(m != NULL, "%s: %s", name, first_error);
     ir_func *f = m->funcs.items[0];
@@ -58,7 +60,8 @@ static void check_case(reader *r, const char *name)
     ck_assert_msg(joint != NULL, "%s: %s", name, first_error);
     ir_literal **results = grad_eval(arena, joint, args);
     for (int i = 1; i < joint->results.count; i++)
-        grad_near(ir_format(arena, "%s, the gradient of %s", name, joint->results.items[i].name), results[i], numbers(r, &results[i]->type), 1e-12);
+        grad_near(ir_format(arena, "%s, the gradient of %s", name, joint->results.items[i].name),
+                  results[i], numbers(r, &results[i]->type), 1e-12);
     grad_survives_passes(name, joint, args);
     grad_compiled(name, joint, args);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What is asked of every graph: its text reads back to itself; compiled code gives what the evaluator gives, the same bits for any number of
- * threads; a graph with a loss has the gradients that differences have, and trains as its plain joint function and update say; so have some the
+ * What is asked of every graph: its text reads back to itself; compiled code gives what the
+ * evaluator gives, the same bits for any number of threads; a graph with a loss has the gradients
+ * that differences have, and trains as its plain joint function and update say; so have some the
  * second derivatives, which are compiled too. */
 #ifndef TESTS_GRAPH_CHECK_H
 #define TESTS_GRAPH_CHECK_H
@@ -31,13 +32,15 @@ static inline bool graph_reads_back(graph_check *k)
     ir_module *again = ir_parse(k->ctx, k->arena, first, strlen(first), "again.gir", NULL);
     if (!again)
         return graph_fail(k, "what is printed is refused: %s", ir_ctx_why(k->ctx));
-    return !strcmp(first, graph_printed(k->arena, again)) || graph_fail(k, "text: the graph is printed otherwise after it was read");
+    return !strcmp(first, graph_printed(k->arena, again)) ||
+           graph_fail(k, "text: the graph is printed otherwise after it was read");
 }
 
 /* ---- Comparison ---- */
 
 /* What a result of a reference is compared with. */
-static inline bool graph_compare(graph_code *c, const char *entry, reference *r, int result, const void *got)
+static inline bool graph_compare(graph_code *c, const char *entry, reference *r, int result,
+                                 const void *got)
 {
     const ir_port *p = &r->f->results.items[result];
     const ir_literal value = {p->value->type, (void *)got};
@@ -49,9 +52,12 @@ static inline bool graph_compare(graph_code *c, const char *entry, reference *r,
         low = fmin(low, ir_literal_get(r->sample[s][result], i));
         high = fmax(high, ir_literal_get(r->sample[s][result], i));
     }
-    return graph_fail(c->k, "%s, %u threads: %s: `%s` (%s) is %.17g at element %lld, not %.17g (with noise %.17g to %.17g)", c->where, c->threads,
-                      entry, p->state ? p->state->name : p->name, ir_type_text(c->k->arena, &value.type), ir_literal_get(&value, i), (long long)i,
-                      ir_literal_get(r->due[result], i), low, high);
+    return graph_fail(c->k,
+                      "%s, %u threads: %s: `%s` (%s) is %.17g at element %lld, not %.17g (with "
+                      "noise %.17g to %.17g)",
+                      c->where, c->threads, entry, p->state ? p->state->name : p->name,
+                      ir_type_text(c->k->arena, &value.type), ir_literal_get(&value, i),
+                      (long long)i, ir_literal_get(r->due[result], i), low, high);
 }
 
 /* Outputs and new statistics after a call. */
@@ -61,9 +67,12 @@ static inline bool graph_compare_results(graph_code *c, const char *entry, refer
         const ir_port *p = &r->f->results.items[i];
         if (p->role != IR_DATA)
             continue;
-        const void *got = p->bind == IR_INPUT ? graph_get(c, CG_OUTPUTS, p->name) : ir_alloc(c->k->arena, (size_t)ir_bytes(&p->value->type) + 1);
+        const void *got = p->bind == IR_INPUT
+                              ? graph_get(c, CG_OUTPUTS, p->name)
+                              : ir_alloc(c->k->arena, (size_t)ir_bytes(&p->value->type) + 1);
         if (!got || (p->bind == IR_STATE && !graph_param(c, p->state->name, (void *)got)))
-            return graph_fail(c->k, "%s: %s: there is no `%s`", c->where, entry, p->state ? p->state->name : p->name);
+            return graph_fail(c->k, "%s: %s: there is no `%s`", c->where, entry,
+                              p->state ? p->state->name : p->name);
         if (!graph_compare(c, entry, r, i, got))
             return false;
     }
@@ -71,7 +80,8 @@ static inline bool graph_compare_results(graph_code *c, const char *entry, refer
 }
 
 /* Did the call end as the reference says? `done` is false when there is nothing to compare. */
-static inline bool graph_status(graph_code *c, const char *entry, reference *r, gradc_rt_status status, bool *done)
+static inline bool graph_status(graph_code *c, const char *entry, reference *r,
+                                gradc_rt_status status, bool *done)
 {
     *done = status == GRADC_RT_OK;
     if (status == GRADC_RT_OK)
@@ -80,7 +90,8 @@ static inline bool graph_status(graph_code *c, const char *entry, reference *r, 
         reference_sample(r);
     if (status == GRADC_RT_E_INDEX && (r->may_be_bad || (r->dead_bad && !c->optimised)))
         return true;
-    return graph_fail(c->k, "%s, %u threads: %s: %s", c->where, c->threads, entry, gradc_rt_status_text(status));
+    return graph_fail(c->k, "%s, %u threads: %s: %s", c->where, c->threads, entry,
+                      gradc_rt_status_text(status));
 }
 
 /* All outputs in one piece, to be compared with those of other threads. */
@@ -107,14 +118,16 @@ static inline ir_func *graph_forward(const ir_module *m)
     return ir_func_by_name(m, "forward");
 }
 
-/* The reference of @forward, without what nothing needs: an index that nobody sees is not checked. */
+/* The reference of @forward, without what nothing needs: an index that nobody sees is not
+ * checked. */
 static inline reference *graph_reference(graph_check *k, bool real)
 {
     ir_module *m = graph_parse(k);
     if (!m)
         return NULL;
     ir_func *f = graph_forward(m);
-    ir_literal **args = graph_args(k, f, NULL, false, real), **ignored = ir_array(k->arena, ir_literal *, f->results.count + 1);
+    ir_literal **args = graph_args(k, f, NULL, false, real),
+               **ignored = ir_array(k->arena, ir_literal *, f->results.count + 1);
     bool bad = false;
     ir_eval(k->arena, f, args, ignored, &bad);
     pass_run_one(m, pass_by_name("dce"), true);
@@ -137,11 +150,14 @@ static inline bool graph_gives(graph_check *k, const graph_config *config, refer
         if (!graph_start(&code, threads[t], real))
             return false;
         graph_pass_args(&code, r->f, r->args);
-        bool ok = graph_status(&code, "forward", r, graph_call(&code, GRADC_RT_FORWARD, false, NULL), &done);
+        bool ok = graph_status(&code, "forward", r,
+                               graph_call(&code, GRADC_RT_FORWARD, false, NULL), &done);
         if (ok && done) {
             bits[t] = graph_bits(&code, &size);
-            ok = t && bits[0] ? !memcmp(bits[0], bits[1], size) || graph_fail(k, "%s: 3 threads give other bits than 1", code.where)
-                              : graph_compare_results(&code, "forward", r);
+            ok = t && bits[0]
+                     ? !memcmp(bits[0], bits[1], size) ||
+                           graph_fail(k, "%s: 3 threads give other bits than 1", code.where)
+                     : graph_compare_results(&code, "forward", r);
         }
         graph_stop(&code);
         if (!ok)
@@ -152,16 +168,19 @@ static inline bool graph_gives(graph_check *k, const graph_config *config, refer
 
 /* ---- Derivatives ---- */
 
-/* May differences be asked? Not where a number is rounded to 16 bits, or a derivative is zero by decree. */
+/* May differences be asked? Not where a number is rounded to 16 bits, or a derivative is zero by
+ * decree. */
 static inline bool graph_is_smooth(const ir_module *m)
 {
     for (int i = 0; i < m->funcs.count; i++)
         IR_FOR(inst, m->funcs.items[i])
         {
-            if (inst->op == IR_OP_stop_gradient || (inst->op == IR_OP_bitcast && ir_is_float(inst->operand[0]->type.dtype)))
+            if (inst->op == IR_OP_stop_gradient ||
+                (inst->op == IR_OP_bitcast && ir_is_float(inst->operand[0]->type.dtype)))
                 return false;
             for (int r = 0; r < inst->nresults; r++)
-                if (ir_is_float(inst->result[r]->type.dtype) && ir_dtypes[inst->result[r]->type.dtype].bytes < 4)
+                if (ir_is_float(inst->result[r]->type.dtype) &&
+                    ir_dtypes[inst->result[r]->type.dtype].bytes < 4)
                     return false;
         }
     return true;
@@ -183,12 +202,14 @@ typedef struct graph_wish { /* what is differentiated */
     ir_literal **weight; /* of the results with a cotangent; NULL: the loss alone */
 } graph_wish;
 
-/* The loss for all parameters that train and that @forward reads, and for some of the float inputs; with `outputs`, from other outputs than the loss
- * too. */
-static inline void graph_wishes(graph_check *k, const ir_module *m, graph_wish *w, bool all, bool outputs)
+/* The loss for all parameters that train and that @forward reads, and for some of the float inputs;
+ * with `outputs`, from other outputs than the loss too. */
+static inline void graph_wishes(graph_check *k, const ir_module *m, graph_wish *w, bool all,
+                                bool outputs)
 {
     const ir_func *f = graph_forward(m);
-    *w = (graph_wish){.r = {.loss = f->loss}, .states = ir_array(k->arena, ir_state *, m->states.count + 1)};
+    *w = (graph_wish){.r = {.loss = f->loss},
+                      .states = ir_array(k->arena, ir_state *, m->states.count + 1)};
     w->r.states = w->states;
     w->r.inputs = w->inputs;
     w->r.cotangents = w->cotangents;
@@ -198,32 +219,38 @@ static inline void graph_wishes(graph_check *k, const ir_module *m, graph_wish *
                 w->states[w->r.nstates++] = m->states.items[s];
     for (int i = 0; i < f->params.count && w->r.ninputs < 64; i++) {
         const ir_port *p = &f->params.items[i];
-        if (p->bind == IR_INPUT && ir_is_float(p->value->type.dtype) && (all || graph_hash(p->name, k->seed) >> 30 & 1))
+        if (p->bind == IR_INPUT && ir_is_float(p->value->type.dtype) &&
+            (all || graph_hash(p->name, k->seed) >> 30 & 1))
             w->inputs[w->r.ninputs++] = i;
     }
     for (int i = 0; i < f->results.count && w->r.ncotangents < 64 && !all; i++) {
         const ir_port *p = &f->results.items[i];
-        if (i == f->loss || (outputs && p->bind == IR_INPUT && ir_is_float(p->value->type.dtype) && graph_hash(p->name, k->seed) >> 30 & 1))
+        if (i == f->loss || (outputs && p->bind == IR_INPUT && ir_is_float(p->value->type.dtype) &&
+                             graph_hash(p->name, k->seed) >> 30 & 1))
             w->cotangents[w->r.ncotangents++] = i;
     }
 }
 
 /* What is differentiated, a number; *size is the sum of its terms' magnitudes. */
-static inline double graph_number(const ir_func *f, const graph_wish *w, ir_literal *const *results, double *size)
+static inline double graph_number(const ir_func *f, const graph_wish *w, ir_literal *const *results,
+                                  double *size)
 {
     double sum = w->weight ? 0 : ir_literal_get(results[f->loss], 0);
     *size = fabs(sum);
     for (int i = 0; i < w->r.ncotangents && w->weight; i++)
         for (int64_t e = 0; e < ir_count(&w->weight[i]->type); e++) {
-            double x = ir_literal_get(w->weight[i], e) * ir_literal_get(results[w->cotangents[i]], e);
+            double x =
+                ir_literal_get(w->weight[i], e) * ir_literal_get(results[w->cotangents[i]], e);
             sum += x;
             *size += fabs(x);
         }
     return sum;
 }
 
-/* That number with all that is differentiated moved by h along a direction that follows from `way`; adds up the slope that the gradients claim. */
-static inline double graph_moved(graph_check *k, const ir_func *f, const graph_wish *w, ir_literal *const *args, ir_literal *const *gradient, int way,
+/* That number with all that is differentiated moved by h along a direction that follows from `way`;
+ * adds up the slope that the gradients claim. */
+static inline double graph_moved(graph_check *k, const ir_func *f, const graph_wish *w,
+                                 ir_literal *const *args, ir_literal *const *gradient, int way,
                                  double h, double *slope)
 {
     ir_arena *scratch = ir_arena_new(k->ctx);
@@ -256,7 +283,8 @@ static inline double graph_moved(graph_check *k, const ir_func *f, const graph_w
     return y;
 }
 
-static inline void graph_see_infinity(void *user, const ir_inst *inst, ir_literal *const *operand, ir_literal **result)
+static inline void graph_see_infinity(void *user, const ir_inst *inst, ir_literal *const *operand,
+                                      ir_literal **result)
 {
     (void)operand;
     bool *seen = user;
@@ -264,8 +292,8 @@ static inline void graph_see_infinity(void *user, const ir_inst *inst, ir_litera
         *seen |= ir_is_float(result[i]->type.dtype) && !noise_is_finite(result[i]);
 }
 
-/* Something on the way is infinite, as the least of a window in which there is nothing but padding: where that ends in a finite number again, a
- * derivative is zero times infinity, in torch too. */
+/* Something on the way is infinite, as the least of a window in which there is nothing but padding:
+ * where that ends in a finite number again, a derivative is zero times infinity, in torch too. */
 static inline bool graph_meets_infinity(graph_check *k, const ir_func *f, ir_literal *const *args)
 {
     bool seen = false;
@@ -278,9 +306,11 @@ typedef struct graph_slopes {
     int tried, judged; /* directions; those without a kink nearby */
 } graph_slopes;
 
-/* Central differences of two steps, extrapolated. Where they do not agree with each other, or the second difference does not shrink with the
- * square of the step, there is a kink, and nothing is said. */
-static inline bool graph_slope(graph_check *k, const ir_func *f, const graph_wish *w, ir_literal *const *args, ir_literal *const *gradient, int way,
+/* Central differences of two steps, extrapolated. Where they do not agree with each other, or the
+ * second difference does not shrink with the square of the step, there is a kink, and nothing is
+ * said. */
+static inline bool graph_slope(graph_check *k, const ir_func *f, const graph_wish *w,
+                               ir_literal *const *args, ir_literal *const *gradient, int way,
                                double at, double size, graph_slopes *count)
 {
     const double h = 1e-4;
@@ -294,18 +324,24 @@ static inline bool graph_slope(graph_check *k, const ir_func *f, const graph_wis
         d[i] = (up[i] - down[i]) / (2 * h / (1 << i));
         bend[i] = fabs(up[i] - 2 * at + down[i]);
     }
-    double best = (4 * d[2] - d[1]) / 3, rounding = 1e-15 * size / h * 64, off = fabs(d[1] - d[2]) + fabs(d[0] - d[1]);
+    double best = (4 * d[2] - d[1]) / 3, rounding = 1e-15 * size / h * 64,
+           off = fabs(d[1] - d[2]) + fabs(d[0] - d[1]);
     count->tried++;
-    bool kink = !isfinite(best) || off > 1e-4 * (1 + fabs(best)) || bend[2] > 0.3 * bend[1] + rounding * h || bend[1] > 0.3 * bend[0] + rounding * h;
+    bool kink = !isfinite(best) || off > 1e-4 * (1 + fabs(best)) ||
+                bend[2] > 0.3 * bend[1] + rounding * h || bend[1] > 0.3 * bend[0] + rounding * h;
     if (kink || (isnan(slope) && graph_meets_infinity(k, f, args)))
         return true;
     count->judged++;
     return fabs(slope - best) <= 2 * off + rounding + 1e-7 * (1 + fabs(best)) ||
-           graph_fail(k, "gradient of order %d: along direction %d the slope is %.12g, %.12g by differences", w->weight ? 2 : 1, way, slope, best);
+           graph_fail(
+               k,
+               "gradient of order %d: along direction %d the slope is %.12g, %.12g by differences",
+               w->weight ? 2 : 1, way, slope, best);
 }
 
 /* joint is f's joint function for w; args are joint's. */
-static inline bool graph_slopes_are(graph_check *k, const ir_func *f, const ir_func *joint, const graph_wish *w, ir_literal *const *args,
+static inline bool graph_slopes_are(graph_check *k, const ir_func *f, const ir_func *joint,
+                                    const graph_wish *w, ir_literal *const *args,
                                     graph_slopes *count)
 {
     ir_literal **results = ir_array(k->arena, ir_literal *, joint->results.count + 1);
@@ -330,12 +366,14 @@ static inline void graph_wish_next(graph_wish *w, const ir_func *f, const ir_fun
 }
 
 /* Values of a joint function's cotangents, behind the `own` arguments that there are. */
-static inline ir_literal **graph_more_args(graph_check *k, const ir_func *joint, ir_literal *const *args, int own)
+static inline ir_literal **graph_more_args(graph_check *k, const ir_func *joint,
+                                           ir_literal *const *args, int own)
 {
     ir_literal **all = ir_array(k->arena, ir_literal *, joint->params.count + 1);
     memcpy(all, args, (size_t)own * sizeof *all);
     for (int i = own; i < joint->params.count; i++)
-        all[i] = graph_values(k->arena, ir_format(k->arena, "weight%d", i), &joint->params.items[i].value->type, k->seed, true);
+        all[i] = graph_values(k->arena, ir_format(k->arena, "weight%d", i),
+                              &joint->params.items[i].value->type, k->seed, true);
     return all;
 }
 
@@ -353,7 +391,8 @@ static inline bool graph_differences(graph_check *k, graph_slopes *count)
     ir_literal **args = graph_args(k, f, NULL, false, true);
     ir_func *joint = ad_joint(m, f, &w.r, "joint");
     if (!joint)
-        return strstr(ir_ctx_why(k->ctx), "while_loop") || graph_fail(k, "no gradient: %s", ir_ctx_why(k->ctx));
+        return strstr(ir_ctx_why(k->ctx), "while_loop") ||
+               graph_fail(k, "no gradient: %s", ir_ctx_why(k->ctx));
     ir_verify(m);
     if ((k->stages & GRAPH_SLOPES) && !graph_slopes_are(k, f, joint, &w, args, count))
         return false;
@@ -369,7 +408,8 @@ static inline bool graph_differences(graph_check *k, graph_slopes *count)
     return !graph_is_short(second) || graph_slopes_are(k, joint, second, &w, args, count);
 }
 
-/* A graph's gradients of order 2 as a graph of its own; NULL if it has none, or they are too long. */
+/* A graph's gradients of order 2 as a graph of its own; NULL if it has none, or they are too
+ * long. */
 static inline const char *graph_second(graph_check *k)
 {
     ir_module *m = graph_parse(k);
@@ -389,7 +429,8 @@ static inline const char *graph_second(graph_check *k)
     second->entry = true;
     for (int i = 0; i < second->params.count + second->results.count; i++) {
         bool in = i < second->params.count;
-        ir_port *p = in ? &second->params.items[i] : &second->results.items[i - second->params.count];
+        ir_port *p =
+            in ? &second->params.items[i] : &second->results.items[i - second->params.count];
         p->role = IR_DATA;
         if (p->bind == IR_INPUT)
             p->name = ir_format(k->arena, "%s%d", in ? "in" : "out", i);
@@ -433,7 +474,8 @@ static inline ir_literal *graph_held(graph_training *t, const ir_state *s, int s
     for (int k = 0; t->before && k < 2; k++) {
         reference *r = k ? t->before->update : t->before->joint;
         for (int i = 0; i < r->f->results.count; i++)
-            if (r->f->results.items[i].state && !strcmp(r->f->results.items[i].state->name, s->name))
+            if (r->f->results.items[i].state &&
+                !strcmp(r->f->results.items[i].state->name, s->name))
                 return graph_sampled(r, sample)[i];
     }
     return NULL;
@@ -443,9 +485,11 @@ static inline ir_literal **graph_joint_args(void *user, int sample)
 {
     graph_training *t = user;
     const ir_func *f = t->before->joint->f;
-    ir_literal **first = t->before->joint->args, **args = ir_memdup(t->k->arena, first, (size_t)(f->params.count + 1) * sizeof *args);
+    ir_literal **first = t->before->joint->args,
+               **args = ir_memdup(t->k->arena, first, (size_t)(f->params.count + 1) * sizeof *args);
     for (int i = 0; i < f->params.count; i++) {
-        ir_literal *held = f->params.items[i].state ? graph_held(t, f->params.items[i].state, sample) : NULL;
+        ir_literal *held =
+            f->params.items[i].state ? graph_held(t, f->params.items[i].state, sample) : NULL;
         args[i] = held ? held : args[i];
     }
     return args;
@@ -469,7 +513,9 @@ static inline ir_literal **graph_update_args(void *user, int sample)
             continue;
         else if (p->state && p->state->kind == IR_PARAM)
             args[i] = graph_state_values(t->k, p->state, true);
-        for (int j = t->own; j < t->joint->f->results.count && p->state && p->state->of && p->state->kind == IR_GRAD; j++)
+        for (int j = t->own; j < t->joint->f->results.count && p->state && p->state->of &&
+                             p->state->kind == IR_GRAD;
+             j++)
             if (!strcmp(t->joint->f->results.items[j].name, p->state->of->name))
                 args[i] = from[j];
     }
@@ -477,7 +523,8 @@ static inline ir_literal **graph_update_args(void *user, int sample)
 }
 
 /* Parameters are what the update makes of them, or what they were. */
-static inline bool graph_compare_params(graph_code *c, const char *entry, graph_training *t, bool changed)
+static inline bool graph_compare_params(graph_code *c, const char *entry, graph_training *t,
+                                        bool changed)
 {
     for (size_t i = 0; c->param(i); i++) {
         const ir_state *s = ir_state_by_name(c->m, c->param(i)->name);
@@ -487,7 +534,8 @@ static inline bool graph_compare_params(graph_code *c, const char *entry, graph_
         gradc_rt_param_get(c->rt, i, got);
         int result = -1;
         for (int j = 0; changed && t->update && j < t->update->f->results.count; j++)
-            if (t->update->f->results.items[j].state && !strcmp(t->update->f->results.items[j].state->name, s->name))
+            if (t->update->f->results.items[j].state &&
+                !strcmp(t->update->f->results.items[j].state->name, s->name))
                 result = j;
         if (result >= 0 && !graph_compare(c, entry, t->update, result, got))
             return false;
@@ -505,7 +553,8 @@ static inline bool graph_compare_gradients(graph_code *c, graph_training *t)
         const void *got = NULL;
         bool is_state = false;
         for (int s = 0; s < c->m->states.count; s++)
-            if (c->m->states.items[s]->kind == IR_GRAD && !strcmp(c->m->states.items[s]->of->name, p->name)) {
+            if (c->m->states.items[s]->kind == IR_GRAD &&
+                !strcmp(c->m->states.items[s]->of->name, p->name)) {
                 size_t bytes;
                 is_state = true;
                 got = gradc_rt_state_data(c->rt, c->m->states.items[s]->name, &bytes);
@@ -522,11 +571,15 @@ static inline bool graph_trains_split(graph_code *c, graph_training *t)
 {
     bool done;
     graph_pass_args(c, t->joint->f, t->joint->args);
-    if (!graph_status(c, "forward_train", t->joint, graph_call(c, GRADC_RT_FORWARD_TRAIN, false, NULL), &done) || !done)
+    if (!graph_status(c, "forward_train", t->joint,
+                      graph_call(c, GRADC_RT_FORWARD_TRAIN, false, NULL), &done) ||
+        !done)
         return !*t->k->fault;
     if (!graph_compare_results(c, "forward_train", t->joint))
         return false;
-    if (!graph_status(c, "backward", t->joint, graph_call(c, GRADC_RT_BACKWARD, !t->ones, NULL), &done) || !done)
+    if (!graph_status(c, "backward", t->joint, graph_call(c, GRADC_RT_BACKWARD, !t->ones, NULL),
+                      &done) ||
+        !done)
         return !*t->k->fault;
     if (!graph_compare_gradients(c, t))
         return false;
@@ -543,9 +596,11 @@ static inline void graph_training_next(graph_training *t, graph_training *next)
 {
     *next = *t;
     next->before = t;
-    next->joint = reference_new(t->k->arena, t->joint->f, graph_joint_args(next, -1), t->k->seed + 1);
+    next->joint =
+        reference_new(t->k->arena, t->joint->f, graph_joint_args(next, -1), t->k->seed + 1);
     next->joint->args_of = graph_joint_args;
-    next->update = reference_new(t->k->arena, t->update->f, graph_update_args(next, -1), t->k->seed + 1);
+    next->update =
+        reference_new(t->k->arena, t->update->f, graph_update_args(next, -1), t->k->seed + 1);
     next->update->args_of = graph_update_args;
     next->joint->user = next->update->user = next;
 }
@@ -553,10 +608,12 @@ static inline void graph_training_next(graph_training *t, graph_training *next)
 static inline bool graph_step(graph_code *c, graph_training *t, const char *entry, bool *done)
 {
     return graph_status(c, entry, t->joint, graph_call(c, GRADC_RT_STEP, false, t->hyper), done) &&
-           (!*done || graph_compare_results(c, entry, t->joint)) && graph_compare_params(c, entry, t, *done);
+           (!*done || graph_compare_results(c, entry, t->joint)) &&
+           graph_compare_params(c, entry, t, *done);
 }
 
-/* A step, and one more, which sees what the first one wrote: parameters, statistics, slots, the count of steps. */
+/* A step, and one more, which sees what the first one wrote: parameters, statistics, slots, the
+ * count of steps. */
 static inline bool graph_trains_whole(graph_code *c, graph_training *t)
 {
     bool done;
@@ -568,7 +625,8 @@ static inline bool graph_trains_whole(graph_code *c, graph_training *t)
     return graph_step(c, &next, "second step", &done);
 }
 
-static inline bool graph_builds_training(graph_check *k, ir_module *m, const train_optimizer *optimizer)
+static inline bool graph_builds_training(graph_check *k, ir_module *m,
+                                         const train_optimizer *optimizer)
 {
     graph_wish w;
     graph_wishes(k, m, &w, false, !optimizer);
@@ -583,7 +641,8 @@ static inline bool graph_builds_training(graph_check *k, ir_module *m, const tra
 }
 
 /* The references: the joint function as autodiff gives it, and the update on its gradients. */
-static inline bool graph_training_of(graph_check *k, const train_optimizer *optimizer, graph_training *t)
+static inline bool graph_training_of(graph_check *k, const train_optimizer *optimizer,
+                                     graph_training *t)
 {
     ir_module *plain = graph_parse(k), *built = graph_parse(k);
     graph_wish w;
@@ -594,7 +653,9 @@ static inline bool graph_training_of(graph_check *k, const train_optimizer *opti
         return false;
     ir_func *joint = ad_joint(plain, f, &w.r, "joint");
     if (!joint)
-        return strstr(ir_ctx_why(k->ctx), "while_loop") ? false : graph_fail(k, "no gradient: %s", ir_ctx_why(k->ctx));
+        return strstr(ir_ctx_why(k->ctx), "while_loop")
+                   ? false
+                   : graph_fail(k, "no gradient: %s", ir_ctx_why(k->ctx));
     int own = f->results.count;
     f = joint;
     pass_run_one(plain, pass_by_name("dce"), true);
@@ -620,7 +681,9 @@ static inline bool graph_training_of(graph_check *k, const train_optimizer *opti
 
 static inline bool graph_trains(graph_check *k, const graph_config *config)
 {
-    static const char *const optimizers[] = {"none", "sgd", "momentum", "adam", "adamw", "nesterov", "adamax", "adagrad", "adadelta", "rmsprop"};
+    static const char *const optimizers[] = {"none",     "sgd",      "momentum", "adam",
+                                             "adamw",    "nesterov", "adamax",   "adagrad",
+                                             "adadelta", "rmsprop"};
     const train_optimizer *optimizer = train_optimizer_by_name(optimizers[k->seed % 10]);
     graph_training t;
     if (!graph_training_of(k, optimizer, &t))
@@ -644,12 +707,15 @@ static inline bool graph_trains(graph_check *k, const graph_config *config)
 
 enum { GRAPH_ALL = -1, GRAPH_TWO = -2 };
 
-/* The n-th configuration that is asked for; false behind the last. which: one, GRAPH_ALL, or GRAPH_TWO that follow from the seed. */
+/* The n-th configuration that is asked for; false behind the last. which: one, GRAPH_ALL, or
+ * GRAPH_TWO that follow from the seed. */
 static inline bool graph_config_at(const graph_check *k, int which, int n, graph_config *out)
 {
     unsigned random = (unsigned)(graph_hash("configurations", k->seed) >> 20), seen = 0;
     for (unsigned i = 0; i < GRAPH_CONFIGS; i++) {
-        *out = graph_config_of(which >= 0 ? (unsigned)which : which == GRAPH_ALL ? i : random + i * 7);
+        *out = graph_config_of(which >= 0           ? (unsigned)which
+                               : which == GRAPH_ALL ? i
+                                                    : random + i * 7);
         if (level_runs_here(out->cpu) && (int)seen++ == n)
             return which == GRAPH_ALL || n < (which == GRAPH_TWO ? 2 : 1);
     }
@@ -663,7 +729,8 @@ static inline bool graph_is_right(graph_check *k, int which, graph_slopes *slope
         return false;
     if (!graph_forward(m))
         return graph_fail(k, "there is no @forward");
-    bool loss = graph_forward(m)->loss >= 0, values = k->stages & GRAPH_VALUES, trains = loss && k->stages & GRAPH_TRAINS;
+    bool loss = graph_forward(m)->loss >= 0, values = k->stages & GRAPH_VALUES,
+         trains = loss && k->stages & GRAPH_TRAINS;
     if (k->stages == GRAPH_EVERYTHING && k->seed % 4 != 1)
         k->stages &= ~GRAPH_SECOND;
     if (loss && (k->stages & (GRAPH_SLOPES | GRAPH_SECOND)) && !graph_differences(k, slopes))
@@ -672,7 +739,8 @@ static inline bool graph_is_right(graph_check *k, int which, graph_slopes *slope
     graph_config c;
     for (int n = 0; graph_config_at(k, which, n, &c); n++) { /* of two, the second one trains */
         bool first = which != GRAPH_TWO || n == 0, second = which != GRAPH_TWO || n == 1;
-        if ((values && (!loss || first) && !graph_gives(k, &c, r, loss)) || (trains && second && !graph_trains(k, &c)) ||
+        if ((values && (!loss || first) && !graph_gives(k, &c, r, loss)) ||
+            (trains && second && !graph_trains(k, &c)) ||
             (loss && first && (k->stages & GRAPH_SECOND) && !graph_gives_second(k, &c)))
             return false;
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What random graphs have met: primitives by an operand's element type (a result's, if there are no operands) and by what stands in front of it.
- * Cells that no graph can fill are blank and not counted: types that the row in ir/ops.def does not allow, and what cover_possible says. */
+ * What random graphs have met: primitives by an operand's element type (a result's, if there are no
+ * operands) and by what stands in front of it. Cells that no graph can fill are blank and not
+ * counted: types that the row in ir/ops.def does not allow, and what cover_possible says. */
 #ifndef TESTS_GRAPH_COVER_H
 #define TESTS_GRAPH_COVER_H
 
@@ -25,8 +26,9 @@ typedef enum cover_kind {
     COVER_NESTED,
     COVER_KINDS
 } cover_kind;
-static const char *const cover_names[] = {"input",   "state",    "constant", "computed", "repeated", "split", "turned",
-                                          "strided", "reversed", "reshaped", "chain",    "unit",     "empty", "nested"};
+static const char *const cover_names[] = {"input", "state",  "constant", "computed", "repeated",
+                                          "split", "turned", "strided",  "reversed", "reshaped",
+                                          "chain", "unit",   "empty",    "nested"};
 
 typedef struct cover {
     uint32_t met[IR_OPS][IR_DTYPES][COVER_KINDS];
@@ -40,7 +42,9 @@ static inline unsigned cover_of(const ir_value *v)
     int views = 0;
     bool reshaped = false;
     for (int i = 0; i < v->type.rank; i++)
-        kinds |= v->type.dim[i] == 1 ? 1u << COVER_UNIT : v->type.dim[i] == 0 ? 1u << COVER_EMPTY : 0;
+        kinds |= v->type.dim[i] == 1   ? 1u << COVER_UNIT
+                 : v->type.dim[i] == 0 ? 1u << COVER_EMPTY
+                                       : 0;
     for (; v->def; v = v->def->operand[0], views++) {
         ir_op op = v->def->op;
         if (op == IR_OP_broadcast)
@@ -78,14 +82,16 @@ static inline void cover_add(cover *c, const ir_module *m)
             unsigned nested = m->funcs.items[i]->entry ? 0 : 1u << COVER_NESTED;
             __atomic_fetch_add(&c->instructions, 1, __ATOMIC_RELAXED);
             for (int k = 0; k < inst->noperands; k++)
-                cover_count(c, inst->op, inst->operand[k]->type.dtype, nested | cover_of(inst->operand[k]));
+                cover_count(c, inst->op, inst->operand[k]->type.dtype,
+                            nested | cover_of(inst->operand[k]));
             if (!inst->noperands && inst->nresults) /* constants and iota have nothing in front */
-                cover_count(c, inst->op, inst->result[0]->type.dtype, nested | 1u << COVER_CONSTANT);
+                cover_count(c, inst->op, inst->result[0]->type.dtype,
+                            nested | 1u << COVER_CONSTANT);
         }
 }
 
-/* May an operand of this type (any: -1) stand behind this (any: -1)? Rows say which types are computed with: structured ops take all, and the
- * keys of random_bits are u64[]. */
+/* May an operand of this type (any: -1) stand behind this (any: -1)? Rows say which types are
+ * computed with: structured ops take all, and the keys of random_bits are u64[]. */
 static inline bool cover_possible(int op, int t, int kind)
 {
     if (op == IR_OP_random_bits)
@@ -99,7 +105,8 @@ static inline uint32_t cover_sum(const cover *c, int op, int t, int kind)
     uint32_t n = 0;
     for (int i = 0; i < IR_DTYPES; i++)
         for (int k = 0; k < COVER_KINDS; k++)
-            n += (t < 0 || i == t) && (kind < 0 ? k < COVER_REPEATED : k == kind) ? c->met[op][i][k] : 0;
+            n += (t < 0 || i == t) && (kind < 0 ? k < COVER_REPEATED : k == kind) ? c->met[op][i][k]
+                                                                                  : 0;
     return n;
 }
 
@@ -140,8 +147,10 @@ static inline void cover_print(FILE *out, const cover *c)
                     empty += !c->met[op][t][k];
                 }
     }
-    fprintf(out, "\n%u graphs, %u instructions; %d of %d cells primitive x type x kind are empty; %u of %u slopes were without a kink\n", c->graphs,
-            c->instructions, empty, cells, c->judged, c->directions);
+    fprintf(out,
+            "\n%u graphs, %u instructions; %d of %d cells primitive x type x kind are empty; %u of "
+            "%u slopes were without a kink\n",
+            c->graphs, c->instructions, empty, cells, c->judged, c->directions);
 }
 
 #endif

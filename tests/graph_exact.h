@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Random graphs whose numbers are small integers, so that whatever is done to them their results are equal, not close. What no element was
- * reduced to may be infinite, and give NaN. */
+ * Random graphs whose numbers are small integers, so that whatever is done to them their results
+ * are equal, not close. What no element was reduced to may be infinite, and give NaN. */
 #ifndef TESTS_GRAPH_EXACT_H
 #define TESTS_GRAPH_EXACT_H
 
@@ -12,8 +12,12 @@
 
 enum { EXACT_STEPS = 30 };
 
-static const gen_profile exact_profile = {
-    .types = 1u << IR_F64 | 1u << IR_F32 | 1u << IR_I32 | 1u << IR_BOOL, .exact = true, .most = 300, .steps = EXACT_STEPS, .depth = 1};
+static const gen_profile exact_profile = {.types = 1u << IR_F64 | 1u << IR_F32 | 1u << IR_I32 |
+                                                   1u << IR_BOOL,
+                                          .exact = true,
+                                          .most = 300,
+                                          .steps = EXACT_STEPS,
+                                          .depth = 1};
 
 static inline ir_literal **exact_inputs(ir_arena *arena, const ir_func *f)
 {
@@ -26,12 +30,14 @@ static inline ir_literal **exact_inputs(ir_arena *arena, const ir_func *f)
     return args;
 }
 
-static inline void exact_equal(uint64_t seed, const char *name, const ir_literal *a, const ir_literal *b)
+static inline void exact_equal(uint64_t seed, const char *name, const ir_literal *a,
+                               const ir_literal *b)
 {
     ck_assert(ir_type_eq(&a->type, &b->type));
     for (int64_t i = 0; i < ir_count(&a->type); i++) {
         double x = ir_literal_get(a, i), y = ir_literal_get(b, i);
-        ck_assert_msg(x == y || (x != x && y != y), "seed %d: %s, element %d is %g, was %g", (int)seed, name, (int)i, y, x);
+        ck_assert_msg(x == y || (x != x && y != y), "seed %d: %s, element %d is %g, was %g",
+                      (int)seed, name, (int)i, y, x);
     }
 }
 

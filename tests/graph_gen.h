@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What random graphs are drawn with: numbers that follow from a seed, types, and values of a given type. A value asked for comes from the pool
- * of those that there are, or is made of one, and often behind a chain of views that is drawn backwards from the type that is due.
+ * What random graphs are drawn with: numbers that follow from a seed, types, and values of a given
+ * type. A value asked for comes from the pool of those that there are, or is made of one, and often
+ * behind a chain of views that is drawn backwards from the type that is due.
  *
- * Floats are kept within GEN_LIMIT: each value has a bound of its magnitude (`aux`), and what may go beyond is scaled.
+ * Floats are kept within GEN_LIMIT: each value has a bound of its magnitude (`aux`), and what may
+ * go beyond is scaled.
  *
- * What draws or builds stands once in an argument list or initializer, as C leaves the order of evaluation there to the compiler. */
+ * What draws or builds stands once in an argument list or initializer, as C leaves the order of
+ * evaluation there to the compiler. */
 #ifndef TESTS_GRAPH_GEN_H
 #define TESTS_GRAPH_GEN_H
 
@@ -29,7 +32,15 @@ typedef struct gen_profile {
     int steps, depth; /* instructions that are tried, bodies inside bodies */
 } gen_profile;
 
-typedef enum gen_domain { GEN_ANY, GEN_SMALL, GEN_TINY, GEN_POSITIVE, GEN_NOT_NEGATIVE, GEN_UNIT, GEN_ABOVE_1 } gen_domain;
+typedef enum gen_domain {
+    GEN_ANY,
+    GEN_SMALL,
+    GEN_TINY,
+    GEN_POSITIVE,
+    GEN_NOT_NEGATIVE,
+    GEN_UNIT,
+    GEN_ABOVE_1
+} gen_domain;
 
 typedef struct gen {
     const gen_profile *p;
@@ -95,7 +106,8 @@ static inline ir_dtype gen_dtype(gen *g, int classes)
     ir_dtype all[2 * IR_DTYPES];
     uint32_t n = 0;
     for (int t = 0; t < IR_DTYPES; t++)
-        for (int k = t == IR_F32 || t == IR_F64 ? 0 : 1; k < 2 && (g->p->types >> t & 1) && (ir_dtypes[t].class & classes); k++)
+        for (int k = t == IR_F32 || t == IR_F64 ? 0 : 1;
+             k < 2 && (g->p->types >> t & 1) && (ir_dtypes[t].class & classes); k++)
             all[n++] = (ir_dtype)t;
     return n ? all[draw(g, n)] : IR_DTYPES;
 }
@@ -129,7 +141,8 @@ static inline ir_value *gen_any(gen *g)
     return g->pool[one_in(g, 3) ? (uint32_t)g->n - 1 : draw(g, (uint32_t)g->n)];
 }
 
-/* A type of these classes: that of a value that there is, or a new one. Of no dtype if the profile has none of them. */
+/* A type of these classes: that of a value that there is, or a new one. Of no dtype if the profile
+ * has none of them. */
 static inline ir_type gen_type(gen *g, int classes)
 {
     for (int tries = 0; tries < 4 && draw(g, 3) && g->n; tries++) {
@@ -145,7 +158,9 @@ static inline ir_type gen_type(gen *g, int classes)
 
 static inline double gen_largest(ir_dtype t)
 {
-    return t == IR_BOOL ? 1 : ir_is_float(t) ? GEN_LIMIT : ldexp(1, 8 * ir_dtypes[t].bytes - ir_is_signed(t));
+    return t == IR_BOOL     ? 1
+           : ir_is_float(t) ? GEN_LIMIT
+                            : ldexp(1, 8 * ir_dtypes[t].bytes - ir_is_signed(t));
 }
 
 static inline double gen_bound(const ir_value *v)
@@ -188,7 +203,9 @@ static inline ir_value *gen_guarded(gen *g, ir_value *v, gen_domain domain)
 {
     if (domain == GEN_ANY || !ir_is_float(v->type.dtype) || (g->p->raw && one_in(g, 3)))
         return v;
-    double bound = gen_bound(v), offset = domain == GEN_POSITIVE ? 0.5 : domain == GEN_ABOVE_1 ? 1.25 : 0;
+    double bound = gen_bound(v), offset = domain == GEN_POSITIVE  ? 0.5
+                                          : domain == GEN_ABOVE_1 ? 1.25
+                                                                  : 0;
     switch (domain) {
     case GEN_SMALL: return gen_scaled(g, v, bound, 4);
     case GEN_TINY: return gen_scaled(g, v, bound, 1.25);
@@ -198,7 +215,8 @@ static inline ir_value *gen_guarded(gen *g, ir_value *v, gen_domain domain)
     v = gen_scaled(g, v, bound, 8);
     bound = gen_bound(v);
     ir_value *w = draw(g, 2) ? ir_abs(&g->b, v) : ir_mul(&g->b, v, v);
-    return gen_bounded(g, ir_add(&g->b, w, ir_splat(&g->b, &w->type, offset)), fmax(bound, bound * bound) + offset);
+    return gen_bounded(g, ir_add(&g->b, w, ir_splat(&g->b, &w->type, offset)),
+                       fmax(bound, bound * bound) + offset);
 }
 
 /* ---- Values ---- */
@@ -217,7 +235,8 @@ static inline void gen_push(gen *g, ir_value *v)
 
 static inline ir_value *gen_input(gen *g, const ir_type *t)
 {
-    ir_value *v = ir_add_input(g->b.func, ir_format(gen_arena(g), "x%d", g->b.func->params.count), t);
+    ir_value *v =
+        ir_add_input(g->b.func, ir_format(gen_arena(g), "x%d", g->b.func->params.count), t);
     gen_bounded(g, v, ir_is_float(t->dtype) ? 4 : gen_largest(t->dtype));
     gen_push(g, v);
     return v;
@@ -229,7 +248,8 @@ static inline ir_literal *gen_literal(gen *g, const ir_type *t)
     bool real = !g->p->exact && (g->p->smooth || draw(g, 2));
     for (int64_t i = 0; i < ir_count(t); i++)
         if (!ir_is_float(t->dtype))
-            ir_literal_set_int(l, i, draw(g, t->dtype == IR_BOOL ? 2 : 9) - (ir_is_signed(t->dtype) ? 4 : 0));
+            ir_literal_set_int(
+                l, i, draw(g, t->dtype == IR_BOOL ? 2 : 9) - (ir_is_signed(t->dtype) ? 4 : 0));
         else
             ir_literal_set(l, i, real ? (double)draw(g, 4096) / 1024 - 2 : (double)draw(g, 9) - 4);
     return l;
@@ -239,7 +259,10 @@ static inline ir_value *gen_splat(gen *g, const ir_type *t)
 {
     static const double numbers[] = {0, 1, 2, 3, -1, -2, 0.5, 0.25};
     int class = ir_dtypes[t->dtype].class;
-    uint32_t n = class == IR_CLASS_B ? 2 : class == IR_CLASS_U ? 4 : class == IR_CLASS_S || g->p->exact ? 6 : 8;
+    uint32_t n = class == IR_CLASS_B                  ? 2
+                 : class == IR_CLASS_U                ? 4
+                 : class == IR_CLASS_S || g->p->exact ? 6
+                                                      : 8;
     ir_value *v = ir_splat(&g->b, t, numbers[draw(g, n)]);
     return gen_bounded(g, v, 3);
 }
@@ -262,7 +285,8 @@ static inline ir_value *gen_state(gen *g, const ir_type *t)
     ir_state *s = ir_state_new(m, ir_format(m->arena, "w%d", m->states.count), IR_PARAM, t);
     s->trainable = ir_is_float(t->dtype) && draw(g, 5);
     s->init = ir_count(t) && ir_count(t) <= 64 && draw(g, 2) ? gen_literal(g, t) : NULL;
-    ir_value *v = gen_bounded(g, ir_add_state(g->b.func, s), ir_is_float(t->dtype) ? 4 : gen_largest(t->dtype));
+    ir_value *v = gen_bounded(g, ir_add_state(g->b.func, s),
+                              ir_is_float(t->dtype) ? 4 : gen_largest(t->dtype));
     gen_push(g, v);
     return v;
 }
@@ -307,7 +331,8 @@ static inline ir_value *gen_resized(gen *g, ir_value *v, int64_t n)
     if (has == n)
         return v;
     if (has > n) {
-        int64_t stride = n > 1 && draw(g, 2) ? (has - 1) / (n - 1) : 1, start = draw(g, (uint32_t)(has - (n ? (n - 1) * stride + 1 : 0) + 1));
+        int64_t stride = n > 1 && draw(g, 2) ? (has - 1) / (n - 1) : 1,
+                start = draw(g, (uint32_t)(has - (n ? (n - 1) * stride + 1 : 0) + 1));
         int64_t limit = n ? start + (n - 1) * stride + 1 : start;
         return ir_slice(&g->b, v, &start, &limit, &stride);
     }
@@ -329,7 +354,8 @@ static inline ir_value *gen_adapted(gen *g, const ir_type *t)
         v = g->pool[draw(g, (uint32_t)g->n)];
     int64_t n = ir_count(&v->type);
     if (!ir_shape_eq(&v->type, t))
-        v = ir_reshape(&g->b, gen_resized(g, ir_reshape(&g->b, v, 1, &n), ir_count(t)), t->rank, t->dim);
+        v = ir_reshape(&g->b, gen_resized(g, ir_reshape(&g->b, v, 1, &n), ir_count(t)), t->rank,
+                       t->dim);
     return gen_converted(g, v, t->dtype);
 }
 
@@ -337,7 +363,9 @@ static inline ir_value *gen_adapted(gen *g, const ir_type *t)
 static inline ir_value *gen_held(gen *g, const ir_type *t)
 {
     uint32_t how = draw(g, 12);
-    return g->p->states && (g->p->trains && ir_is_float(t->dtype) ? how < 8 : how < 3) ? gen_state(g, t) : gen_input(g, t);
+    return g->p->states && (g->p->trains && ir_is_float(t->dtype) ? how < 8 : how < 3)
+               ? gen_state(g, t)
+               : gen_input(g, t);
 }
 
 static inline ir_value *gen_any_leaf(gen *g, const ir_type *t)
@@ -396,7 +424,8 @@ static inline ir_value *gen_via_broadcast(gen *g, const ir_type *t, int depth)
     return ir_broadcast(&g->b, gen_viewed(g, &from, depth), t->rank, t->dim, dims);
 }
 
-/* A dimension is two that lie side by side, of which one may be repeated: the reshape of a broadcast. */
+/* A dimension is two that lie side by side, of which one may be repeated: the reshape of a
+ * broadcast. */
 static inline ir_value *gen_via_split(gen *g, const ir_type *t, int depth)
 {
     int axis = (int)draw(g, (uint32_t)t->rank);
@@ -475,7 +504,8 @@ static inline ir_value *gen_via_pad(gen *g, const ir_type *t, int depth)
     if (ir_count(&from) > g->p->most)
         return gen_viewed(g, t, depth);
     ir_type scalar = ir_scalar_type(t->dtype);
-    ir_value *fill = draw(g, 3) ? gen_guarded(g, gen_splat(g, &scalar), g->domain) : gen_leaf(g, &scalar);
+    ir_value *fill =
+        draw(g, 3) ? gen_guarded(g, gen_splat(g, &scalar), g->domain) : gen_leaf(g, &scalar);
     return ir_pad(&g->b, gen_viewed(g, &from, depth), fill, low, high, interior);
 }
 
@@ -499,9 +529,10 @@ typedef ir_value *gen_via(gen *g, const ir_type *t, int depth);
 /* A value of type t behind `depth` views or moves at least. */
 static inline ir_value *gen_viewed(gen *g, const ir_type *t, int depth)
 {
-    static gen_via *const ways[] = {gen_via_transpose, gen_via_reverse,   gen_via_broadcast, gen_via_split,     gen_via_reshape,
-                                    gen_via_slice,     gen_via_transpose, gen_via_reverse,   gen_via_broadcast, gen_via_split,
-                                    gen_via_reshape,   gen_via_slice,     gen_via_pad,       gen_via_concat};
+    static gen_via *const ways[] = {
+        gen_via_transpose, gen_via_reverse,   gen_via_broadcast, gen_via_split,     gen_via_reshape,
+        gen_via_slice,     gen_via_transpose, gen_via_reverse,   gen_via_broadcast, gen_via_split,
+        gen_via_reshape,   gen_via_slice,     gen_via_pad,       gen_via_concat};
     if (depth <= 0 || t->rank > GEN_RANK)
         return gen_leaf(g, t);
     gen_via *way = ways[draw(g, sizeof ways / sizeof *ways)];

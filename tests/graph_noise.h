@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * How far compiled code may be from the evaluator on a graph, by stochastic arithmetic: the graph is evaluated several times, and each time each
- * instruction's float results are moved, at random up or down, by what the code may round otherwise. How far an output moves is
- * how much rounding matters there: depth, cancellation, and kinks and jumps (a comparison, a sort, a floor) among it.
+ * How far compiled code may be from the evaluator on a graph, by stochastic arithmetic: the graph
+ * is evaluated several times, and each time each instruction's float results are moved, at random
+ * up or down, by what the code may round otherwise. How far an output moves is how much rounding
+ * matters there: depth, cancellation, and kinks and jumps (a comparison, a sort, a floor) among it.
  *
- * An instruction moves its result by
- *   nothing                if it copies, compares or orders, or if the operation was exact (so graphs of small integers stay exact)
- *   a unit in the last place for + - * / and square root; ulps of docs/numbers.md for elementary functions
- *   n units of the sum of magnitudes, for a sum of n products: code adds in its own order, f16 and bf16 in f32
- *   n units, for a product of n
- * Denormal numbers are set to zero in the first of the evaluations, as code does; the sign of a zero that a sum gives is open. */
+ * An instruction moves its result by nothing                if it copies, compares or orders, or if
+ *   the operation was exact (so graphs of small integers stay exact) a unit in the last place for +
+ *   - * / and square root; ulps of docs/numbers.md for elementary functions n units of the sum of
+ *   magnitudes, for a sum of n products: code adds in its own order, f16 and bf16 in f32 n units,
+ *   for a product of n
+ * Denormal numbers are set to zero in the first of the evaluations, as code does; the sign of a
+ * zero that a sum gives is open. */
 #ifndef TESTS_GRAPH_NOISE_H
 #define TESTS_GRAPH_NOISE_H
 
@@ -51,7 +53,10 @@ static inline double noise_smallest(ir_dtype t) /* normal number of the arithmet
 
 static inline double noise_unit(ir_dtype t, double x)
 {
-    int least = t == IR_F64 ? -1022 : t == IR_F16 ? -14 : -126, e = x == 0 || !isfinite(x) ? least : ilogb(x);
+    int least = t == IR_F64   ? -1022
+                : t == IR_F16 ? -14
+                              : -126,
+        e = x == 0 || !isfinite(x) ? least : ilogb(x);
     return ldexp(1, (e < least ? least : e) - noise_precision(t) + 1);
 }
 
@@ -100,7 +105,8 @@ static inline bool noise_is_exact(ir_op op, double x, double y, double r)
     }
 }
 
-/* Exponent of the lowest bit set in any element: all are multiples of 2 to that; large if all are zero. */
+/* Exponent of the lowest bit set in any element: all are multiples of 2 to that; large if all are
+ * zero. */
 static inline int noise_grid(const ir_literal *l)
 {
     int least = 4000;
@@ -150,7 +156,8 @@ static inline double noise_terms(const ir_inst *inst)
     for (int i = 0; i < inst->noperands; i++)
         in = fmax(in, (double)ir_count(&inst->operand[i]->type));
     double n = inst->op == IR_OP_reduce ? in / fmax(out, 1) : in;
-    return fmin(n, 64) + 1; /* partial sums of code and evaluator differ by far less than n units for large n */
+    /* Partial sums of code and evaluator differ by far less than n units for large n. */
+    return fmin(n, 64) + 1;
 }
 
 static inline void noise_move(noise *z, ir_literal *r, int64_t i, double by)
@@ -163,7 +170,8 @@ static inline void noise_move(noise *z, ir_literal *r, int64_t i, double by)
     }
 }
 
-static inline void noise_sum(noise *z, const ir_inst *inst, ir_literal *const *operand, ir_literal *r)
+static inline void noise_sum(noise *z, const ir_inst *inst, ir_literal *const *operand,
+                             ir_literal *r)
 {
     ir_arena *scratch = ir_arena_new(inst->func->module->ctx);
     ir_dtype t = r->type.dtype;
@@ -172,7 +180,8 @@ static inline void noise_sum(noise *z, const ir_inst *inst, ir_literal *const *o
     for (int i = 0; i < inst->noperands; i++) {
         magnitude[i] = (ir_literal *)noise_magnitudes(scratch, operand[i]);
         if (ir_is_float(operand[i]->type.dtype))
-            grid = scale || !i ? grid + noise_grid(operand[i]) : (int)fmin(grid, noise_grid(operand[i]));
+            grid = scale || !i ? grid + noise_grid(operand[i])
+                               : (int)fmin(grid, noise_grid(operand[i]));
     }
     ir_eval_inst(scratch, inst, magnitude, &sum);
     double terms = noise_terms(inst), unit = ldexp(1, 1 - noise_accumulates(t));
@@ -194,19 +203,22 @@ static inline void noise_product(noise *z, const ir_inst *inst, ir_literal *r)
         double x = ir_literal_get(r, i);
         int e;
         int64_t m = x == 0 || !isfinite(x) ? 0 : (int64_t)ldexp(fabs(frexp(x, &e)), 53);
-        bool few = !m || 53 - __builtin_ctzll((uint64_t)m) <= noise_precision(r->type.dtype) / 2; /* bits, so none was lost */
+        /* Bits, so none was lost. */
+        bool few = !m || 53 - __builtin_ctzll((uint64_t)m) <= noise_precision(r->type.dtype) / 2;
         if (!few || z->exact_too)
             noise_move(z, r, i, terms * unit * fabs(x) + noise_unit(r->type.dtype, x));
     }
 }
 
-static inline void noise_elements(noise *z, const ir_inst *inst, ir_literal *const *operand, ir_literal *r)
+static inline void noise_elements(noise *z, const ir_inst *inst, ir_literal *const *operand,
+                                  ir_literal *r)
 {
     ir_dtype t = r->type.dtype;
     double ulps = noise_ulps(inst->op);
     bool narrow = noise_precision(t) < 24;
     for (int64_t i = 0; i < ir_count(&r->type); i++) {
-        double x = ir_literal_get(r, i), a = ir_literal_get(operand[0], i), b = inst->noperands > 1 ? ir_literal_get(operand[1], i) : 0;
+        double x = ir_literal_get(r, i), a = ir_literal_get(operand[0], i),
+               b = inst->noperands > 1 ? ir_literal_get(operand[1], i) : 0;
         if ((inst->op == IR_OP_add || inst->op == IR_OP_sub) && x == 0 && noise_draw(z) & 1)
             ir_literal_set(r, i, -x);
         bool exact = ulps ? x == 0 : noise_is_exact(inst->op, a, b, x);
@@ -242,7 +254,8 @@ static inline void noise_padding(ir_literal *const *operand, ir_literal *r)
 }
 
 /* An ir_eval_watch; user is a noise. */
-static inline void noise_watch(void *user, const ir_inst *inst, ir_literal *const *operand, ir_literal **result)
+static inline void noise_watch(void *user, const ir_inst *inst, ir_literal *const *operand,
+                               ir_literal **result)
 {
     noise *z = user;
     for (int k = 0; k < inst->nresults; k++) {
@@ -256,8 +269,9 @@ static inline void noise_watch(void *user, const ir_inst *inst, ir_literal *cons
             noise_sum(z, inst, operand, r);
         else if (z->size > 0 && c == IR_PROD)
             noise_product(z, inst, r);
-        else if (z->size > 0 && (noise_ulps(inst->op) || inst->op == IR_OP_add || inst->op == IR_OP_sub || inst->op == IR_OP_mul ||
-                                 inst->op == IR_OP_div || inst->op == IR_OP_sqrt))
+        else if (z->size > 0 &&
+                 (noise_ulps(inst->op) || inst->op == IR_OP_add || inst->op == IR_OP_sub ||
+                  inst->op == IR_OP_mul || inst->op == IR_OP_div || inst->op == IR_OP_sqrt))
             noise_elements(z, inst, operand, r);
         if (z->flushes && !(ir_ops[inst->op].traits & (IR_STRUCTURED | IR_MOVES)))
             noise_flush(r);
@@ -270,7 +284,8 @@ enum { NOISE_FEW = 5, NOISE_MANY = 60 };
 
 typedef ir_literal **reference_args(void *user, int sample);
 
-/* What a function gives for its arguments, and what it gives with noise. args_of, if not NULL, gives the arguments of a sample. */
+/* What a function gives for its arguments, and what it gives with noise. args_of, if not NULL,
+ * gives the arguments of a sample. */
 typedef struct reference {
     ir_arena *arena;
     const ir_func *f;
@@ -300,10 +315,15 @@ static inline void reference_sample(reference *r)
     r->may_be_bad |= bad;
 }
 
-static inline reference *reference_new(ir_arena *arena, const ir_func *f, ir_literal **args, uint64_t random)
+static inline reference *reference_new(ir_arena *arena, const ir_func *f, ir_literal **args,
+                                       uint64_t random)
 {
     reference *r = ir_new(arena, reference);
-    *r = (reference){.arena = arena, .f = f, .args = args, .due = ir_array(arena, ir_literal *, f->results.count + 1), .random = random};
+    *r = (reference){.arena = arena,
+                     .f = f,
+                     .args = args,
+                     .due = ir_array(arena, ir_literal *, f->results.count + 1),
+                     .random = random};
     ir_eval(arena, f, args, r->due, &r->bad);
     r->may_be_bad = r->bad;
     return r;
@@ -315,7 +335,8 @@ static inline bool reference_same(double a, double b)
 }
 
 /* Is x a possible value of element i of result k, by the samples that there are? */
-static inline bool reference_allows(const reference *r, int k, int64_t i, const ir_literal *got, double margin)
+static inline bool reference_allows(const reference *r, int k, int64_t i, const ir_literal *got,
+                                    double margin)
 {
     const ir_literal *due = r->due[k];
     if (!ir_is_float(due->type.dtype)) {
@@ -336,14 +357,16 @@ static inline bool reference_allows(const reference *r, int k, int64_t i, const 
             return true;
         if (isfinite(v) && isfinite(want))
             spread = fmax(spread, fabs(v - want));
-        else if (isfinite(x) && isfinite(v) != isfinite(want)) /* at the edge of overflow or of a domain */
+        /* At the edge of overflow or of a domain. */
+        else if (isfinite(x) && isfinite(v) != isfinite(want))
             return true;
     }
-    return isfinite(x) && isfinite(want) && spread > 0 && fabs(x - want) <= margin * spread + noise_unit(got->type.dtype, want);
+    return isfinite(x) && isfinite(want) && spread > 0 &&
+           fabs(x - want) <= margin * spread + noise_unit(got->type.dtype, want);
 }
 
-/* The first element of result k that is not possible, or -1. Samples are made as they are needed: a few, and many before it is said that
- * something is wrong. */
+/* The first element of result k that is not possible, or -1. Samples are made as they are needed: a
+ * few, and many before it is said that something is wrong. */
 static inline int64_t reference_check(reference *r, int k, const ir_literal *got)
 {
     static const struct {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Random instructions: a maker for each shape rule of ir/ops.def, so that a new rule without one does not compile. A maker draws attributes
- * and the types of the operands, tries whether they fit, asks for values of these types, and puts the results into the pool. */
+ * Random instructions: a maker for each shape rule of ir/ops.def, so that a new rule without one
+ * does not compile. A maker draws attributes and the types of the operands, tries whether they fit,
+ * asks for values of these types, and puts the results into the pool. */
 #ifndef TESTS_GRAPH_OPS_H
 #define TESTS_GRAPH_OPS_H
 
@@ -24,7 +25,8 @@ static inline bool gen_fits(gen *g, ir_op op, const ir_type *types, int n, const
     ir_type *result;
     int nresults;
     for (int i = 0; i < n; i++) {
-        if (types[i].dtype >= IR_DTYPES || types[i].rank > GEN_RANK || ir_count(&types[i]) > g->p->most)
+        if (types[i].dtype >= IR_DTYPES || types[i].rank > GEN_RANK ||
+            ir_count(&types[i]) > g->p->most)
             return false;
         fake[i] = (ir_value){.type = types[i]};
         operand[i] = &fake[i];
@@ -38,7 +40,8 @@ static inline bool gen_fits(gen *g, ir_op op, const ir_type *types, int n, const
 }
 
 /* Appends it; magnitudes of float results are at most `bound`, 0 for that of the operands. */
-static inline bool gen_append(gen *g, ir_op op, ir_value *const *operand, int n, const ir_attrs *attrs, double bound)
+static inline bool gen_append(gen *g, ir_op op, ir_value *const *operand, int n,
+                              const ir_attrs *attrs, double bound)
 {
     const ir_inst *inst = ir_build(&g->b, op, operand, n, attrs);
     if (!inst)
@@ -53,7 +56,8 @@ static inline bool gen_append(gen *g, ir_op op, ir_value *const *operand, int n,
 }
 
 /* Appends one of two operands of these types. */
-static inline bool gen_append_two(gen *g, ir_op op, const ir_type *t, const ir_attrs *attrs, double bound)
+static inline bool gen_append_two(gen *g, ir_op op, const ir_type *t, const ir_attrs *attrs,
+                                  double bound)
 {
     ir_value *x = gen_operand(g, &t[0]), *y = gen_operand(g, &t[1]);
     return gen_append(g, op, (ir_value *[]){x, y}, 2, attrs, bound);
@@ -69,21 +73,13 @@ static inline double gen_both(const ir_value *x, const ir_value *y)
 static inline gen_domain gen_domain_of(ir_op op, int operand)
 {
     switch (op) {
-    case IR_OP_exp:
-    case IR_OP_expm1:
-    case IR_OP_sinh:
-    case IR_OP_cosh: return GEN_SMALL;
+    case IR_OP_exp: case IR_OP_expm1: case IR_OP_sinh: case IR_OP_cosh: return GEN_SMALL;
     case IR_OP_tan: return GEN_TINY;
-    case IR_OP_log:
-    case IR_OP_sqrt:
-    case IR_OP_rsqrt: return GEN_POSITIVE;
+    case IR_OP_log: case IR_OP_sqrt: case IR_OP_rsqrt: return GEN_POSITIVE;
     case IR_OP_log1p: return GEN_NOT_NEGATIVE;
-    case IR_OP_asin:
-    case IR_OP_acos:
-    case IR_OP_atanh: return GEN_UNIT;
+    case IR_OP_asin: case IR_OP_acos: case IR_OP_atanh: return GEN_UNIT;
     case IR_OP_acosh: return GEN_ABOVE_1;
-    case IR_OP_div:
-    case IR_OP_rem: return operand ? GEN_POSITIVE : GEN_ANY;
+    case IR_OP_div: case IR_OP_rem: return operand ? GEN_POSITIVE : GEN_ANY;
     case IR_OP_pow: return operand ? GEN_TINY : GEN_POSITIVE;
     case IR_OP_atan2: return operand ? GEN_POSITIVE : GEN_ANY;
     default: return GEN_ANY;
@@ -95,22 +91,13 @@ static inline double gen_bound_of(ir_op op, ir_value *const *x)
 {
     double a = gen_bound(x[0]), b = ir_ops[op].operands > 1 ? gen_bound(x[1]) : 0;
     switch (op) {
-    case IR_OP_exp:
-    case IR_OP_expm1:
-    case IR_OP_sinh:
-    case IR_OP_cosh: return exp(fmin(a, 88));
-    case IR_OP_add:
-    case IR_OP_sub: return a + b;
+    case IR_OP_exp: case IR_OP_expm1: case IR_OP_sinh: case IR_OP_cosh: return exp(fmin(a, 88));
+    case IR_OP_add: case IR_OP_sub: return a + b;
     case IR_OP_mul: return a * b;
     case IR_OP_div: return 2 * a;
     case IR_OP_pow: return pow(a + 1, fmin(b, 8)) + 4;
-    case IR_OP_neg:
-    case IR_OP_abs:
-    case IR_OP_max:
-    case IR_OP_min:
-    case IR_OP_copy:
-    case IR_OP_stop_gradient:
-    case IR_OP_rem: return fmax(a, b);
+    case IR_OP_neg: case IR_OP_abs: case IR_OP_max: case IR_OP_min: case IR_OP_copy:
+    case IR_OP_stop_gradient: case IR_OP_rem: return fmax(a, b);
     default: return fmax(a, 4);
     }
 }
@@ -120,7 +107,8 @@ static inline bool gen_make_exact(gen *g, ir_op op, const ir_type *t)
 {
     ir_value *x[2] = {gen_operand(g, t), NULL}, *y;
     switch (op) {
-    case IR_OP_neg: case IR_OP_abs: case IR_OP_sign: case IR_OP_floor: case IR_OP_ceil: case IR_OP_round: case IR_OP_copy: case IR_OP_stop_gradient:
+    case IR_OP_neg: case IR_OP_abs: case IR_OP_sign: case IR_OP_floor: case IR_OP_ceil:
+    case IR_OP_round: case IR_OP_copy: case IR_OP_stop_gradient:
     case IR_OP_add: case IR_OP_sub: case IR_OP_mul: case IR_OP_max: case IR_OP_min:
         if (ir_ops[op].operands > 1)
             x[1] = one_in(g, 12) ? x[0] : gen_operand(g, t);
@@ -148,7 +136,8 @@ static inline bool gen_make_same(gen *g, ir_op op)
     ir_value *x[2] = {NULL, NULL};
     for (int i = 0; i < ir_ops[op].operands; i++) {
         x[i] = i && one_in(g, 12) ? x[0] : gen_operand_in(g, &t, gen_domain_of(op, i));
-        if (i && (op == IR_OP_shl || op == IR_OP_shr || op == IR_OP_pow) && !ir_is_float(t.dtype) && draw(g, 3))
+        if (i && (op == IR_OP_shl || op == IR_OP_shr || op == IR_OP_pow) && !ir_is_float(t.dtype) &&
+            draw(g, 3))
             x[i] = gen_small_int(g, x[i]);
     }
     double bound = ir_is_float(t.dtype) ? gen_bound_of(op, x) : 0;
@@ -174,7 +163,8 @@ static inline bool gen_make_select(gen *g, ir_op op)
     ir_type t = gen_type(g, IR_CLASS_ANY), c = t;
     c.dtype = IR_BOOL;
     ir_value *condition = gen_operand(g, &c), *yes = gen_operand(g, &t), *no = gen_operand(g, &t);
-    return gen_append(g, op, (ir_value *[]){condition, yes, no}, 3, NULL, fmax(gen_bound(yes), gen_bound(no)));
+    return gen_append(g, op, (ir_value *[]){condition, yes, no}, 3, NULL,
+                      fmax(gen_bound(yes), gen_bound(no)));
 }
 
 static inline bool gen_make_convert(gen *g, ir_op op)
@@ -194,7 +184,8 @@ static inline bool gen_make_bitcast(gen *g, ir_op op)
     uint32_t n = 0;
     bool real = ir_is_float(t.dtype);
     for (int i = 0; i < IR_DTYPES; i++)
-        if (ir_dtypes[i].bytes == ir_dtypes[t.dtype].bytes && (g->p->types >> i & 1) && (i == (int)t.dtype || g->p->raw || !real || !ir_is_float(i)))
+        if (ir_dtypes[i].bytes == ir_dtypes[t.dtype].bytes && (g->p->types >> i & 1) &&
+            (i == (int)t.dtype || g->p->raw || !real || !ir_is_float(i)))
             all[n++] = (ir_dtype)i;
     ir_dtype to = all[draw(g, n)];
     if ((real && g->p->smooth && draw(g, 8)) || (to != t.dtype && ir_is_float(to) && g->p->exact))
@@ -224,7 +215,9 @@ static inline bool gen_make_iota(gen *g, ir_op op)
     ir_type t = gen_type(g, IR_CLASS_ANY);
     if (!t.rank)
         return false;
-    ir_attrs a = {.iota = {.to = t.dtype, .shape = ir_ints_of(&g->b, t.rank, t.dim), .axis = draw(g, (uint32_t)t.rank)}};
+    ir_attrs a = {.iota = {.to = t.dtype,
+                           .shape = ir_ints_of(&g->b, t.rank, t.dim),
+                           .axis = draw(g, (uint32_t)t.rank)}};
     return gen_append(g, op, NULL, 0, &a, (double)t.dim[a.iota.axis]);
 }
 
@@ -318,7 +311,8 @@ static inline ir_value *gen_indices(gen *g, const ir_type *t, const ir_type *of,
             ir_literal_set_int(all, i, draw(g, (uint32_t)ir_literal_get_int(l, i % dims.n)));
         return ir_constant(&g->b, all);
     }
-    ir_value *v = gen_operand(g, t), *limit = ir_broadcast(&g->b, ir_constant(&g->b, l), t->rank, t->dim, &last);
+    ir_value *v = gen_operand(g, t),
+             *limit = ir_broadcast(&g->b, ir_constant(&g->b, l), t->rank, t->dim, &last);
     if (g->p->may_miss && one_in(g, 12))
         return v;
     if (draw(g, 2)) { /* clamped */
@@ -330,7 +324,8 @@ static inline ir_value *gen_indices(gen *g, const ir_type *t, const ir_type *of,
 }
 
 /* The operand's type, the dims and the type of the indices of a gather or scatter. */
-static inline bool gen_indexing(gen *g, int classes, ir_type *x, ir_type *index, ir_ints *dims, int64_t *batch)
+static inline bool gen_indexing(gen *g, int classes, ir_type *x, ir_type *index, ir_ints *dims,
+                                int64_t *batch)
 {
     *x = gen_type(g, classes);
     ir_dtype t = gen_dtype(g, IR_CLASS_I);
@@ -358,9 +353,11 @@ static inline bool gen_make_gather(gen *g, ir_op op)
     ir_type t[2];
     ir_attrs a = {0};
     for (int tries = 0; tries < GEN_TRIES; tries++)
-        if (gen_indexing(g, IR_CLASS_ANY, &t[0], &t[1], &a.gather.dims, &a.gather.batch) && gen_fits(g, op, t, 2, &a)) {
+        if (gen_indexing(g, IR_CLASS_ANY, &t[0], &t[1], &a.gather.dims, &a.gather.batch) &&
+            gen_fits(g, op, t, 2, &a)) {
             ir_value *x = gen_operand(g, &t[0]);
-            return gen_append(g, op, (ir_value *[]){x, gen_indices(g, &t[1], &t[0], a.gather.dims)}, 2, &a, 0);
+            return gen_append(g, op, (ir_value *[]){x, gen_indices(g, &t[1], &t[0], a.gather.dims)},
+                              2, &a, 0);
         }
     return false;
 }
@@ -368,7 +365,8 @@ static inline bool gen_make_gather(gen *g, ir_op op)
 /* What may combine elements of a type, `set` where it is allowed. */
 static inline ir_combine gen_combine(gen *g, ir_dtype t, bool set)
 {
-    static const ir_combine of_bool[] = {IR_MAX, IR_MIN, IR_AND, IR_OR, IR_SET}, of_ints[] = {IR_SUM, IR_PROD, IR_MAX, IR_MIN, IR_AND, IR_OR, IR_SET},
+    static const ir_combine of_bool[] = {IR_MAX, IR_MIN, IR_AND, IR_OR, IR_SET},
+                            of_ints[] = {IR_SUM, IR_PROD, IR_MAX, IR_MIN, IR_AND, IR_OR, IR_SET},
                             of_floats[] = {IR_SUM, IR_SUM, IR_PROD, IR_MAX, IR_MIN, IR_SET};
     if (t == IR_BOOL)
         return of_bool[draw(g, set ? 5 : 4)];
@@ -381,7 +379,9 @@ static inline ir_value *gen_combined(gen *g, ir_combine c, ir_value *x, int64_t 
     if (c == IR_PROD && ir_is_float(x->type.dtype))
         x = gen_scaled(g, x, gen_bound(x), 2);
     double b = gen_bound(x);
-    *bound = c == IR_SUM ? b * (double)(n + 1) : c == IR_PROD ? pow(fmax(b, 1), (double)(n + 1)) : fmax(b, GEN_LIMIT);
+    *bound = c == IR_SUM    ? b * (double)(n + 1)
+             : c == IR_PROD ? pow(fmax(b, 1), (double)(n + 1))
+                            : fmax(b, GEN_LIMIT);
     return x;
 }
 
@@ -396,7 +396,8 @@ static inline bool gen_make_scatter(gen *g, ir_op op)
         ir_type *due;
         int n;
         ir_value fake[2] = {{.type = t[0]}, {.type = t[1]}}, *operand[2] = {&fake[0], &fake[1]};
-        if (!gen_fits(g, IR_OP_gather, t, 2, &gathers) || ir_infer(gen_arena(g), IR_OP_gather, &gathers, operand, 2, &due, &n))
+        if (!gen_fits(g, IR_OP_gather, t, 2, &gathers) ||
+            ir_infer(gen_arena(g), IR_OP_gather, &gathers, operand, 2, &due, &n))
             continue;
         t[2] = *due;
         a.scatter.combine = gen_combine(g, t[0].dtype, true);
@@ -408,7 +409,8 @@ static inline bool gen_make_scatter(gen *g, ir_op op)
         ir_value *u = gen_combined(g, a.scatter.combine, gen_operand(g, &t[2]), most, &bound[1]);
         if (a.scatter.combine == IR_PROD && most > 20)
             return false;
-        return gen_append(g, op, (ir_value *[]){x, gen_indices(g, &t[1], &t[0], a.scatter.dims), u}, 3, &a, bound[0] + bound[1]);
+        return gen_append(g, op, (ir_value *[]){x, gen_indices(g, &t[1], &t[0], a.scatter.dims), u},
+                          3, &a, bound[0] + bound[1]);
     }
     return false;
 }
@@ -423,7 +425,8 @@ static inline bool gen_make_reduce(gen *g, ir_op op)
     int64_t n = 1;
     for (int i = 0; i < a.reduce.axes.n; i++)
         n *= t.dim[a.reduce.axes.v[i]];
-    if (!gen_fits(g, op, &t, 1, &a) || (a.reduce.combine == IR_PROD && ir_is_float(t.dtype) && n > 20))
+    if (!gen_fits(g, op, &t, 1, &a) ||
+        (a.reduce.combine == IR_PROD && ir_is_float(t.dtype) && n > 20))
         return false;
     double bound;
     ir_value *x = gen_combined(g, a.reduce.combine, gen_operand(g, &t), n, &bound);
@@ -438,7 +441,8 @@ static inline bool gen_make_arg_reduce(gen *g, ir_op op)
     ir_combine c = draw(g, 2) ? IR_MAX : IR_MIN;
     uint32_t axis = draw(g, (uint32_t)t.rank), last = draw(g, 2);
     ir_attrs a = {.arg_reduce = {c, axis, last, 0}};
-    return gen_fits(g, op, &t, 1, &a) && gen_append(g, op, (ir_value *[]){gen_operand(g, &t)}, 1, &a, 0);
+    return gen_fits(g, op, &t, 1, &a) &&
+           gen_append(g, op, (ir_value *[]){gen_operand(g, &t)}, 1, &a, 0);
 }
 
 /* What the ops on windows share. */
@@ -472,7 +476,8 @@ static inline bool gen_make_reduce_window(gen *g, ir_op op)
             continue;
         ir_combine c = (ir_combine)draw(g, 4); /* sum, prod, max, min */
         gen_window w = gen_window_of(g, t.rank);
-        ir_attrs a = {.reduce_window = {c, w.window, w.stride, w.low, w.high, gen_ints(g, t.rank, 1, 2), w.window_dilation, 0}};
+        ir_attrs a = {.reduce_window = {c, w.window, w.stride, w.low, w.high,
+                                        gen_ints(g, t.rank, 1, 2), w.window_dilation, 0}};
         int64_t taps = gen_taps(w.window);
         if (!gen_fits(g, op, &t, 1, &a) || (c == IR_PROD && taps > 20))
             continue;
@@ -492,18 +497,21 @@ static inline bool gen_make_reduce_window(gen *g, ir_op op)
     return false;
 }
 
-/* The type of what is cut into windows, the windows, and the type of what arg_window gives, or false. */
+/* The type of what is cut into windows, the windows, and the type of what arg_window gives, or
+ * false. */
 static inline bool gen_windowing(gen *g, ir_type *t, gen_window *w, ir_type *windows, ir_attrs *a)
 {
     *t = gen_type(g, ir_ops[IR_OP_arg_window].classes);
     if (t->dtype == IR_DTYPES || t->rank > 4)
         return false;
     *w = gen_window_of(g, t->rank);
-    a->arg_window = (struct ir_attrs_arg_window){draw(g, 2) ? IR_MAX : IR_MIN, w->window, w->stride, w->low, w->high, w->window_dilation, 0};
+    a->arg_window = (struct ir_attrs_arg_window){
+        draw(g, 2) ? IR_MAX : IR_MIN, w->window, w->stride, w->low, w->high, w->window_dilation, 0};
     ir_value fake = {.type = *t}, *operand = &fake;
     ir_type *result;
     int n;
-    if (!gen_fits(g, IR_OP_arg_window, t, 1, a) || ir_infer(gen_arena(g), IR_OP_arg_window, a, &operand, 1, &result, &n))
+    if (!gen_fits(g, IR_OP_arg_window, t, 1, a) ||
+        ir_infer(gen_arena(g), IR_OP_arg_window, a, &operand, 1, &result, &n))
         return false;
     *windows = result[0];
     return true;
@@ -520,13 +528,15 @@ static inline bool gen_make_arg_window(gen *g, ir_op op)
     return false;
 }
 
-/* An op on values and positions inside windows of as many elements as they have taps, -1 among them. */
-static inline bool gen_append_positions(gen *g, ir_op op, const ir_type *x, const ir_type *windows, int64_t taps, const ir_attrs *a, bool sums)
+/* An op on values and positions inside windows of as many elements as they have taps, -1 among
+ * them. */
+static inline bool gen_append_positions(gen *g, ir_op op, const ir_type *x, const ir_type *windows,
+                                        int64_t taps, const ir_attrs *a, bool sums)
 {
     ir_type at = *windows;
     at.dtype = IR_I32;
-    ir_value *v = gen_operand(g, x), *p = gen_operand(g, &at), *mask = ir_splat(&g->b, &at, 255), *n = ir_splat(&g->b, &at, (double)(taps + 1)),
-             *one = ir_splat(&g->b, &at, 1);
+    ir_value *v = gen_operand(g, x), *p = gen_operand(g, &at), *mask = ir_splat(&g->b, &at, 255),
+             *n = ir_splat(&g->b, &at, (double)(taps + 1)), *one = ir_splat(&g->b, &at, 1);
     p = ir_sub(&g->b, ir_rem(&g->b, ir_and(&g->b, p, mask), n), one);
     return gen_append(g, op, (ir_value *[]){v, p}, 2, a, sums ? gen_bound(v) * (double)taps : 0);
 }
@@ -538,7 +548,8 @@ static inline bool gen_make_window_put(gen *g, ir_op op)
     gen_window w;
     for (int tries = 0; tries < GEN_TRIES && g->p->types >> IR_I32 & 1; tries++)
         if (gen_windowing(g, &t, &w, &windows, &a)) {
-            ir_attrs put = {.window_put = {ir_ints_of(&g->b, t.rank, t.dim), w.window, w.stride, w.low, w.high, w.window_dilation, 0}};
+            ir_attrs put = {.window_put = {ir_ints_of(&g->b, t.rank, t.dim), w.window, w.stride,
+                                           w.low, w.high, w.window_dilation, 0}};
             windows.dtype = t.dtype;
             return gen_append_positions(g, op, &windows, &windows, gen_taps(w.window), &put, true);
         }
@@ -552,7 +563,8 @@ static inline bool gen_make_window_take(gen *g, ir_op op)
     gen_window w;
     for (int tries = 0; tries < GEN_TRIES && g->p->types >> IR_I32 & 1; tries++)
         if (gen_windowing(g, &t, &w, &windows, &a)) {
-            ir_attrs take = {.window_take = {w.window, w.stride, w.low, w.high, w.window_dilation, 0}};
+            ir_attrs take = {
+                .window_take = {w.window, w.stride, w.low, w.high, w.window_dilation, 0}};
             return gen_append_positions(g, op, &t, &windows, gen_taps(w.window), &take, false);
         }
     return false;
@@ -570,8 +582,10 @@ static inline bool gen_make_cumulative(gen *g, ir_op op)
     if (c == IR_PROD && ir_is_float(t.dtype) && n > 17)
         return false;
     double bound;
-    ir_value *x = gen_combined(g, c, gen_operand(g, &t), n, &bound), *y = ir_build1(&g->b, op, &x, 1, &a);
-    if (ir_is_float(t.dtype) && a.cumulative.exclusive && c >= IR_MAX && !g->p->raw) /* the identity is infinite */
+    ir_value *x = gen_combined(g, c, gen_operand(g, &t), n, &bound),
+             *y = ir_build1(&g->b, op, &x, 1, &a);
+    /* The identity is infinite. */
+    if (ir_is_float(t.dtype) && a.cumulative.exclusive && c >= IR_MAX && !g->p->raw)
         y = gen_clamped(g, y, GEN_LIMIT);
     gen_push(g, gen_scaled(g, y, bound, GEN_LIMIT));
     return true;
@@ -616,8 +630,11 @@ static inline bool gen_make_dot_general(gen *g, ir_op op)
             products *= i < batch ? 1 : t[0].dim[order[0].v[i]];
         }
         const ir_ints x = order[0], y = order[1];
-        ir_attrs a = {.dot_general = {{batch, x.v}, {batch, y.v}, {contract, x.v + batch}, {contract, y.v + batch}, 0}};
-        if (!gen_fits(g, op, t, 2, &a) || products * ir_count(&t[0]) * ir_count(&t[1]) > GEN_WORK * 100)
+        ir_attrs a = {
+            .dot_general = {
+                {batch, x.v}, {batch, y.v}, {contract, x.v + batch}, {contract, y.v + batch}, 0}};
+        if (!gen_fits(g, op, t, 2, &a) ||
+            products * ir_count(&t[0]) * ir_count(&t[1]) > GEN_WORK * 100)
             continue;
         ir_value *v[2] = {gen_operand(g, &t[0]), NULL};
         v[1] = ir_type_eq(&t[0], &t[1]) && one_in(g, 4) ? v[0] : gen_operand(g, &t[1]);
@@ -629,13 +646,16 @@ static inline bool gen_make_dot_general(gen *g, ir_op op)
 static inline bool gen_make_convolution(gen *g, ir_op op)
 {
     ir_dtype dtype = gen_dtype(g, IR_CLASS_F);
-    if (dtype == IR_DTYPES || g->p->raw) /* what padding gives with an infinite weight is not defined */
+    /* What padding gives with an infinite weight is not defined. */
+    if (dtype == IR_DTYPES || g->p->raw)
         return false;
     for (int tries = 0; tries < GEN_TRIES; tries++) {
         int spatial = (int)draw(g, 4), rank = spatial + 2;
-        int64_t groups = 1 + draw(g, 3), by = draw(g, 3), fg = by == 1 ? groups : 1, bg = by == 2 ? groups : 1;
+        int64_t groups = 1 + draw(g, 3), by = draw(g, 3), fg = by == 1 ? groups : 1,
+                bg = by == 2 ? groups : 1;
         bool plain = draw(g, 2); /* no dilation, as most are */
-        ir_attrs a = {.convolution = {.lhs = gen_order(g, rank), .feature_groups = fg, .batch_groups = bg}};
+        ir_attrs a = {
+            .convolution = {.lhs = gen_order(g, rank), .feature_groups = fg, .batch_groups = bg}};
         a.convolution.rhs = gen_order(g, rank);
         a.convolution.out = gen_order(g, rank);
         a.convolution.stride = gen_ints(g, spatial, 1, plain ? 2 : 3);
@@ -666,7 +686,8 @@ static inline bool gen_make_random_bits(gen *g, ir_op op)
 {
     if (!(g->p->types >> IR_U32 & 1) || !(g->p->types >> IR_U64 & 1))
         return false;
-    ir_type t = gen_shape(g, IR_U32, g->p->most), keys[2] = {ir_scalar_type(IR_U64), ir_scalar_type(IR_U64)};
+    ir_type t = gen_shape(g, IR_U32, g->p->most),
+            keys[2] = {ir_scalar_type(IR_U64), ir_scalar_type(IR_U64)};
     ir_attrs a = {.random_bits = {ir_ints_of(&g->b, t.rank, t.dim), draw(g, 4), 0}};
     return gen_append_two(g, op, keys, &a, 0);
 }
@@ -722,7 +743,8 @@ static inline bool gen_make_scan(gen *g, ir_op op)
     a.length = draw(g, 8) ? 1 + draw(g, 5) : 0;
     a.reverse = draw(g, 2);
     a.live = one_in(g, 4);
-    int xs = (int)draw(g, 3), ys = (int)draw(g, 3), fixed = (int)(a.consts + a.carries), n = fixed + xs;
+    int xs = (int)draw(g, 3), ys = (int)draw(g, 3), fixed = (int)(a.consts + a.carries),
+        n = fixed + xs;
     ir_type types[GEN_BODY], boolean = ir_scalar_type(IR_BOOL);
     for (int i = 0; i < n; i++)
         types[i] = gen_carried(g);
@@ -732,7 +754,8 @@ static inline bool gen_make_scan(gen *g, ir_op op)
         ir_add_output(a.body, NULL, gen_next(&in, a.body->params.items[a.consts + i].value));
     for (int i = 0; i < ys; i++) {
         bool carried = a.carries && one_in(g, 3); /* as recurrent layers have it */
-        ir_value *y = carried ? a.body->results.items[draw(g, (uint32_t)a.carries)].value : gen_any(&in);
+        ir_value *y =
+            carried ? a.body->results.items[draw(g, (uint32_t)a.carries)].value : gen_any(&in);
         if (ir_count(&y->type) * a.length > g->p->most || y->type.rank >= GEN_RANK)
             y = in.pool[0];
         ir_add_output(a.body, NULL, y);
@@ -766,7 +789,8 @@ static inline bool gen_make_cond(gen *g, ir_op op)
     ir_value *x[GEN_BODY] = {gen_operand(g, &boolean)};
     for (int i = 0; i < n; i++)
         x[1 + i] = gen_operand(g, &types[i]);
-    return gen_append(g, op, x, n + 1, &(ir_attrs){.cond = {.then_body = yes.b.func, .else_body = no.b.func}}, 0);
+    return gen_append(g, op, x, n + 1,
+                      &(ir_attrs){.cond = {.then_body = yes.b.func, .else_body = no.b.func}}, 0);
 }
 
 /* It runs while a count is below a number, and perhaps something else holds. */
@@ -785,27 +809,33 @@ static inline bool gen_make_while(gen *g, ir_op op)
     a.test = test.b.func;
     ir_value *at = a.body->params.items[a.consts].value;
     for (int i = (int)a.consts; i < n; i++)
-        ir_add_output(a.body, NULL, i == a.consts ? ir_add(&body.b, at, ir_scalar(&body.b, IR_I32, 1)) : gen_operand(&body, &types[i]));
-    ir_value *go = ir_compare(&test.b, IR_LT, a.test->params.items[a.consts].value, ir_scalar(&test.b, IR_I32, draw(g, 6)));
-    ir_add_output(a.test, NULL, draw(g, 2) ? go : ir_and(&test.b, go, gen_operand(&test, &boolean)));
+        ir_add_output(a.body, NULL,
+                      i == a.consts ? ir_add(&body.b, at, ir_scalar(&body.b, IR_I32, 1))
+                                    : gen_operand(&body, &types[i]));
+    ir_value *go = ir_compare(&test.b, IR_LT, a.test->params.items[a.consts].value,
+                              ir_scalar(&test.b, IR_I32, draw(g, 6)));
+    ir_add_output(a.test, NULL,
+                  draw(g, 2) ? go : ir_and(&test.b, go, gen_operand(&test, &boolean)));
     ir_value *x[GEN_BODY];
     for (int i = 0; i < n; i++)
         x[i] = i == a.consts ? ir_scalar(&g->b, IR_I32, 0) : gen_operand(g, &types[i]);
     return gen_append(g, op, x, n, &(ir_attrs){.while_loop = a}, 0);
 }
 
-/* The callee's derivative as autodiff has it, in the form of a call's own: (operands, results, cotangents) to the operands' cotangents. NULL if it
- * has none. */
+/* The callee's derivative as autodiff has it, in the form of a call's own: (operands, results,
+ * cotangents) to the operands' cotangents. NULL if it has none. */
 static inline ir_func *gen_derivative(const ir_func *callee)
 {
-    int n = callee->params.count, r = callee->results.count, given[GEN_BODY], input[GEN_BODY], ngiven = 0, ninput = 0;
+    int n = callee->params.count, r = callee->results.count, given[GEN_BODY], input[GEN_BODY],
+        ngiven = 0, ninput = 0;
     for (int i = 0; i < r; i++)
         if (ir_is_float(callee->results.items[i].value->type.dtype))
             given[ngiven++] = i;
     for (int i = 0; i < n; i++)
         if (ir_is_float(callee->params.items[i].value->type.dtype))
             input[ninput++] = i;
-    const ad_request request = {.loss = -1, .cotangents = given, .ncotangents = ngiven, .inputs = input, .ninputs = ninput};
+    const ad_request request = {
+        .loss = -1, .cotangents = given, .ncotangents = ngiven, .inputs = input, .ninputs = ninput};
     ir_func *joint = ngiven && ninput ? ad_joint(callee->module, callee, &request, "joint") : NULL;
     if (!joint)
         return NULL;
@@ -813,7 +843,9 @@ static inline ir_func *gen_derivative(const ir_func *callee)
     ir_builder b = ir_builder_new(f);
     ir_value *arg[3 * GEN_BODY], *own[3 * GEN_BODY], *got[3 * GEN_BODY];
     for (int i = 0; i < n + 2 * r; i++)
-        own[i] = ir_add_input(f, NULL, i < n ? &callee->params.items[i].value->type : &callee->results.items[(i - n) % r].value->type);
+        own[i] = ir_add_input(f, NULL,
+                              i < n ? &callee->params.items[i].value->type
+                                    : &callee->results.items[(i - n) % r].value->type);
     memcpy(arg, own, (size_t)n * sizeof *arg);
     for (int i = 0; i < ngiven; i++)
         arg[n + i] = own[n + r + given[i]];
@@ -824,7 +856,8 @@ static inline ir_func *gen_derivative(const ir_func *callee)
         ir_add_output(f, NULL, flows ? got[r + k] : ir_splat(&b, &own[i]->type, 0));
         k += flows;
     }
-    for (ir_inst *i = f->first; i; i = i->next) /* it is called in backward; in itself it has one phase */
+    /* It is called in backward; in itself it has one phase. */
+    for (ir_inst *i = f->first; i; i = i->next)
         i->phase = IR_FORWARD;
     ir_built(&b);
     return f;
@@ -852,11 +885,13 @@ static inline bool gen_make_call(gen *g, ir_op op)
 /* ---- Graphs ---- */
 
 static gen_maker *const gen_makers[IR_OPS] = {
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) [IR_OP_##name] = gen_make_##shape,
+#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+    [IR_OP_##name] = gen_make_##shape,
 #include "ir/ops.def"
 };
 
-/* One more instruction, if what was drawn could be made: an elementwise one as often as all others. */
+/* One more instruction, if what was drawn could be made: an elementwise one as often as all
+ * others. */
 static inline bool gen_make(gen *g)
 {
     bool elementwise = draw(g, 5) < 2;
@@ -886,7 +921,9 @@ static inline void gen_outputs(gen *g)
         if (!gen_is_used(f, g->pool[i]) && draw(g, 8))
             ir_add_output(f, ir_format(gen_arena(g), "y%d", n++), g->pool[i]);
     for (int more = (int)draw(g, 3) + (n == 0); more > 0; more--, n++)
-        ir_add_output(f, ir_format(gen_arena(g), "y%d", n), one_in(g, 6) && n ? f->results.items[0].value : g->pool[draw(g, (uint32_t)g->n)]);
+        ir_add_output(f, ir_format(gen_arena(g), "y%d", n),
+                      one_in(g, 6) && n ? f->results.items[0].value
+                                        : g->pool[draw(g, (uint32_t)g->n)]);
 }
 
 /* A smooth number from what floats there are. */
@@ -897,7 +934,8 @@ static inline void gen_loss(gen *g, ir_dtype t)
     for (int i = g->n; i-- > 0 && terms < 6;) {
         ir_value *v = g->pool[i];
         int64_t axes[IR_MAX_RANK];
-        if (!ir_is_float(v->type.dtype) || ir_dtypes[v->type.dtype].bytes < 4 || (gen_is_used(g->b.func, v) && draw(g, 4)))
+        if (!ir_is_float(v->type.dtype) || ir_dtypes[v->type.dtype].bytes < 4 ||
+            (gen_is_used(g->b.func, v) && draw(g, 4)))
             continue;
         for (int d = 0; d < v->type.rank; d++)
             axes[d] = d;
@@ -934,7 +972,8 @@ static inline ir_module *gen_module(ir_ctx *c, ir_arena *arena, uint64_t seed, c
     for (int i = 0; i < 4; i++)
         draw(&g, 2);
     for (int n = 1 + (int)draw(&g, 4); n > 0; n--) {
-        ir_type t = gen_shape(&g, gen_dtype(&g, one_in(&g, 3) ? IR_CLASS_ANY : IR_CLASS_F), p->most);
+        ir_type t =
+            gen_shape(&g, gen_dtype(&g, one_in(&g, 3) ? IR_CLASS_ANY : IR_CLASS_F), p->most);
         gen_held(&g, &t);
     }
     for (int n = p->steps / 2 + (int)draw(&g, (uint32_t)p->steps); n > 0; n--)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Graphs given as text, compiled in a configuration and called: inputs, outputs and the arena lie between pages that fault, and the arena
- * is full of what nothing may lean on. */
+ * Graphs given as text, compiled in a configuration and called: inputs, outputs and the arena lie
+ * between pages that fault, and the arena is full of what nothing may lean on. */
 #ifndef TESTS_GRAPH_RUN_H
 #define TESTS_GRAPH_RUN_H
 
@@ -29,17 +29,27 @@ enum { GRAPH_LEVELS = 3, GRAPH_CONFIGS = LEVELS * GRAPH_LEVELS * 2 };
 
 static inline graph_config graph_config_of(unsigned number)
 {
-    return (graph_config){levels[number / (GRAPH_LEVELS * 2) % LEVELS], graph_levels[number / 2 % GRAPH_LEVELS], number % 2, number / 3 % 2};
+    return (graph_config){levels[number / (GRAPH_LEVELS * 2) % LEVELS],
+                          graph_levels[number / 2 % GRAPH_LEVELS], number % 2, number / 3 % 2};
 }
 
 static inline const char *graph_config_text(ir_arena *a, const graph_config *c)
 {
-    return ir_format(a, "-O%d --cpu=%s%s%s", c->level, c->cpu, c->optimised ? "" : ", without the passes before layout", c->blas ? ", BLAS" : "");
+    return ir_format(a, "-O%d --cpu=%s%s%s", c->level, c->cpu,
+                     c->optimised ? "" : ", without the passes before layout",
+                     c->blas ? ", BLAS" : "");
 }
 
 /* ---- A case ---- */
 
-enum { GRAPH_TEXT = 1, GRAPH_SLOPES = 2, GRAPH_VALUES = 4, GRAPH_TRAINS = 8, GRAPH_SECOND = 16, GRAPH_EVERYTHING = 31 };
+enum {
+    GRAPH_TEXT = 1,
+    GRAPH_SLOPES = 2,
+    GRAPH_VALUES = 4,
+    GRAPH_TRAINS = 8,
+    GRAPH_SECOND = 16,
+    GRAPH_EVERYTHING = 31
+};
 
 typedef struct graph_check {
     int stages; /* what is asked: bits */
@@ -50,7 +60,8 @@ typedef struct graph_check {
     char fault[1200]; /* empty: all is well */
 } graph_check;
 
-static inline bool __attribute__((format(printf, 2, 3))) graph_fail(graph_check *k, const char *format, ...)
+static inline bool __attribute__((format(printf, 2, 3))) graph_fail(graph_check *k,
+                                                                    const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -85,9 +96,10 @@ static inline double graph_special(uint64_t r)
     return numbers[r % (sizeof numbers / sizeof *numbers)];
 }
 
-/* The values of an input or state follow from its name, so that they stay when others go. Seeds differ in what floats are: small integers, real, with
- * infinities and NaN. */
-static inline ir_literal *graph_values(ir_arena *a, const char *name, const ir_type *t, uint64_t seed, bool real)
+/* The values of an input or state follow from its name, so that they stay when others go. Seeds
+ * differ in what floats are: small integers, real, with infinities and NaN. */
+static inline ir_literal *graph_values(ir_arena *a, const char *name, const ir_type *t,
+                                       uint64_t seed, bool real)
 {
     uint64_t h = graph_hash(name, seed), flavour = real ? 9 : seed % 10;
     bool any_bits = h >> 40 & 1;
@@ -100,10 +112,14 @@ static inline ir_literal *graph_values(ir_arena *a, const char *name, const ir_t
         if (!ir_is_float(t->dtype))
             ir_literal_set_int(l, i,
                                t->dtype == IR_BOOL ? (int64_t)(h >> 20 & 1)
-                               : any_bits          ? (int64_t)h
-                                                   : (int64_t)(h >> 20) % 9 - (ir_is_signed(t->dtype) ? 4 : -8));
+                               : any_bits
+                                   ? (int64_t)h
+                                   : (int64_t)(h >> 20) % 9 - (ir_is_signed(t->dtype) ? 4 : -8));
         else
-            ir_literal_set(l, i, flavour < 5 && flavour != 2 ? (double)(h >> 20 & 7) - 3 : flavour == 2 && h >> 50 & 1 ? graph_special(h >> 20) : x);
+            ir_literal_set(l, i,
+                           flavour < 5 && flavour != 2   ? (double)(h >> 20 & 7) - 3
+                           : flavour == 2 && h >> 50 & 1 ? graph_special(h >> 20)
+                                                         : x);
     }
     return l;
 }
@@ -113,8 +129,10 @@ static inline ir_literal *graph_state_values(graph_check *k, const ir_state *s, 
     return s->init ? s->init : graph_values(k->arena, s->name, &s->type, k->seed, real);
 }
 
-/* Arguments of a function: states by theirs, others by name; cotangents 1 for the loss and values for others, or 0 with `ones`. */
-static inline ir_literal **graph_args(graph_check *k, const ir_func *f, const char *loss, bool ones, bool real)
+/* Arguments of a function: states by theirs, others by name; cotangents 1 for the loss and values
+ * for others, or 0 with `ones`. */
+static inline ir_literal **graph_args(graph_check *k, const ir_func *f, const char *loss, bool ones,
+                                      bool real)
 {
     ir_literal **args = ir_array(k->arena, ir_literal *, f->params.count + 1);
     for (int i = 0; i < f->params.count; i++) {
@@ -127,8 +145,9 @@ static inline ir_literal **graph_args(graph_check *k, const ir_func *f, const ch
             for (int64_t e = 0; e < ir_count(t) && loss && !strcmp(p->name, loss); e++)
                 ir_literal_set(args[i], e, 1);
         } else {
-            args[i] = graph_values(k->arena, p->role == IR_GRADIENT ? ir_format(k->arena, "d_%s", p->name) : p->name, t, k->seed,
-                                   real || p->role == IR_GRADIENT);
+            args[i] = graph_values(
+                k->arena, p->role == IR_GRADIENT ? ir_format(k->arena, "d_%s", p->name) : p->name,
+                t, k->seed, real || p->role == IR_GRADIENT);
         }
     }
     return args;
@@ -153,10 +172,12 @@ typedef struct graph_code {
 
 static inline bool graph_pass_runs(const pass_info *p, bool optimised)
 {
-    return optimised || p->needs || p->sets || !strcmp(p->name, "inline"); /* calls are no longer allowed in layout */
+    /* Calls are no longer allowed in layout. */
+    return optimised || p->needs || p->sets || !strcmp(p->name, "inline");
 }
 
-/* Some states lie in memory with their dimensions in another order: one that layout finds decided. */
+/* Some states lie in memory with their dimensions in another order: one that layout finds
+ * decided. */
 static inline void graph_orders(const graph_check *k, ir_module *m)
 {
     for (int s = 0; s < m->states.count; s++) {
@@ -175,9 +196,11 @@ static inline void graph_orders(const graph_check *k, ir_module *m)
     }
 }
 
-static inline bool graph_compile(graph_check *k, ir_module *m, const graph_config *c, graph_code *code)
+static inline bool graph_compile(graph_check *k, ir_module *m, const graph_config *c,
+                                 graph_code *code)
 {
-    *code = (graph_code){.k = k, .m = m, .where = graph_config_text(k->arena, c), .optimised = c->optimised};
+    *code = (graph_code){
+        .k = k, .m = m, .where = graph_config_text(k->arena, c), .optimised = c->optimised};
     graph_orders(k, m);
     for (const pass_info *p = passes; p->name; p++)
         if (graph_pass_runs(p, c->optimised))
@@ -186,9 +209,15 @@ static inline bool graph_compile(graph_check *k, ir_module *m, const graph_confi
         if (m->funcs.items[i]->schedule)
             m->funcs.items[i]->schedule->work = 1e12; /* worth all threads */
     const cg_spec spec = {m, NULL};
-    code->o = cg_compile(
-        k->ctx, k->arena,
-        &(cg_request){.prefix = "t", .spec = &spec, .nspecs = 1, .level = c->level, .blas = c->blas, .embed = true, .cpu = &c->cpu, .ncpus = 1});
+    code->o = cg_compile(k->ctx, k->arena,
+                         &(cg_request){.prefix = "t",
+                                       .spec = &spec,
+                                       .nspecs = 1,
+                                       .level = c->level,
+                                       .blas = c->blas,
+                                       .embed = true,
+                                       .cpu = &c->cpu,
+                                       .ncpus = 1});
     if (!code->o)
         return graph_fail(k, "%s: it does not compile: %s", code->where, ir_ctx_why(k->ctx));
     cg_jit *jit = cg_jit_load(k->ctx, k->arena, code->o->bytes, code->o->size, NULL);
@@ -221,7 +250,8 @@ static inline bool graph_start(graph_code *c, uint32_t threads, bool real)
         c->at[p] = ir_array(k->arena, guarded, part->count + 1);
         c->pointer[p] = ir_array(k->arena, void *, part->count + 1);
         for (int i = 0; i < part->count && p != CG_HYPER; i++) {
-            c->at[p][i] = guarded_new((size_t)ir_bytes(part->items[i].type[0]), (unsigned)i % 3 || threads == 1);
+            c->at[p][i] = guarded_new((size_t)ir_bytes(part->items[i].type[0]),
+                                      (unsigned)i % 3 || threads == 1);
             c->pointer[p][i] = c->at[p][i].at;
             memset(c->pointer[p][i], 0xa5, c->at[p][i].bytes);
         }
@@ -262,10 +292,12 @@ static inline void graph_pass_args(graph_code *c, const ir_func *f, ir_literal *
     }
 }
 
-static inline gradc_rt_status graph_call(graph_code *c, int entry, bool cotangents, const float *hyper)
+static inline gradc_rt_status graph_call(graph_code *c, int entry, bool cotangents,
+                                         const float *hyper)
 {
-    return gradc_rt_call(c->rt, (uint32_t)entry, c->pointer[CG_INPUTS], cotangents ? c->pointer[CG_COTANGENTS] : NULL, hyper, c->pointer[CG_OUTPUTS],
-                         c->pointer[CG_INPUT_GRADS]);
+    return gradc_rt_call(c->rt, (uint32_t)entry, c->pointer[CG_INPUTS],
+                         cotangents ? c->pointer[CG_COTANGENTS] : NULL, hyper,
+                         c->pointer[CG_OUTPUTS], c->pointer[CG_INPUT_GRADS]);
 }
 
 /* The value of a parameter or statistic; false if the object has none of that name. */

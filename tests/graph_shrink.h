@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A graph made smaller as long as it fails alike: results dropped, instructions replaced by an operand, an input or a constant, extents made
- * smaller throughout. Each candidate is text, and is tried in a process of its own. */
+ * A graph made smaller as long as it fails alike: results dropped, instructions replaced by an
+ * operand, an input or a constant, extents made smaller throughout. Each candidate is text, and is
+ * tried in a process of its own. */
 #ifndef TESTS_GRAPH_SHRINK_H
 #define TESTS_GRAPH_SHRINK_H
 
@@ -11,14 +12,17 @@
 #include <ctype.h>
 #include <time.h>
 
-/* Writes into fault what is wrong with a text in a configuration, in these stages; nothing if all is well. */
-typedef void shrink_try(const char *text, uint64_t seed, int config, int stages, char *fault, size_t size);
+/* Writes into fault what is wrong with a text in a configuration, in these stages; nothing if all
+ * is well. */
+typedef void shrink_try(const char *text, uint64_t seed, int config, int stages, char *fault,
+                        size_t size);
 
 /* Of two faults of one kind the same: without numbers, names and configuration. */
 static inline void shrink_kind(const char *fault, char *kind, size_t size)
 {
-    static const char *const kinds[] = {"slope is", "other bits than", "forward_train: `", "backward: `",       "update: `",
-                                        "step: `",  "forward: `",      "changed",          "printed otherwise", "time out"};
+    static const char *const kinds[] = {
+        "slope is", "other bits than", "forward_train: `", "backward: `",       "update: `",
+        "step: `",  "forward: `",      "changed",          "printed otherwise", "time out"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strstr(fault, kinds[i])) {
             snprintf(kind, size, "%s", kinds[i]);
@@ -63,7 +67,8 @@ static inline bool shrink_drops_result(ir_func *f, int i)
 {
     if (f->results.count < 2 || i >= f->results.count)
         return false;
-    memmove(f->results.items + i, f->results.items + i + 1, (size_t)(f->results.count - i - 1) * sizeof *f->results.items);
+    memmove(f->results.items + i, f->results.items + i + 1,
+            (size_t)(f->results.count - i - 1) * sizeof *f->results.items);
     f->results.count--;
     f->loss = f->loss == i ? -1 : f->loss > i ? f->loss - 1 : f->loss;
     return true;
@@ -109,7 +114,10 @@ static inline bool shrink_replaces(ir_inst *inst, int way)
             by = inst->operand[way];
         else if (way == 3 && f->entry && inst->op != IR_OP_constant)
             by = ir_add_input(f, shrink_name(f), &v->type);
-        else if (way > 3 && !(inst->op == IR_OP_constant && ir_literal_is_splat(IR_ATTR(inst, constant)->value)) && inst->op != IR_OP_broadcast)
+        else if (way > 3 &&
+                 !(inst->op == IR_OP_constant &&
+                   ir_literal_is_splat(IR_ATTR(inst, constant)->value)) &&
+                 inst->op != IR_OP_broadcast)
             by = ir_splat(&b, &v->type, way - 4);
         if (!by)
             continue;
@@ -125,7 +133,8 @@ static inline bool shrink_replaces(ir_inst *inst, int way)
 static inline bool shrink_lifts(ir_func *f, int i, int operand)
 {
     ir_port *p = i < f->results.count ? &f->results.items[i] : NULL;
-    if (!p || p->bind != IR_INPUT || !p->value->def || operand >= p->value->def->noperands || i == f->loss)
+    if (!p || p->bind != IR_INPUT || !p->value->def || operand >= p->value->def->noperands ||
+        i == f->loss)
         return false;
     p->value = p->value->def->operand[operand];
     return true;
@@ -170,7 +179,9 @@ static inline char *shrink_extent(ir_arena *a, const char *text, long from, long
             while (word > text && (isalnum((unsigned char)word[-1]) || word[-1] == '_'))
                 word--;
             const char *name = s > text && s[-1] == '=' ? s - 1 : NULL;
-            inside = word < s || (name && name - text > 5 && (!strncmp(name - 5, "shape", 5) || !strncmp(name - 5, "limit", 5)));
+            inside =
+                word < s || (name && name - text > 5 &&
+                             (!strncmp(name - 5, "shape", 5) || !strncmp(name - 5, "limit", 5)));
         }
         inside = inside && *s != ']' && *s != '\n';
         bool length = !strncmp(s, "length=", 7);

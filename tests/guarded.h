@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Memory whose end or beginning is that of a page, with pages beside it that fault when they are touched. */
+ * Memory whose end or beginning is that of a page, with pages beside it that fault when they are
+ * touched. */
 #ifndef TESTS_GUARDED_H
 #define TESTS_GUARDED_H
 

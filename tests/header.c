@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Generated headers: names from anywhere, compilers of C and C++ with warnings as errors, two models in one program. */
+ * Generated headers: names from anywhere, compilers of C and C++ with warnings as errors, two
+ * models in one program. */
 #include "codegen/names.h"
 #include "tests/tiny_model.h"
 
@@ -52,13 +53,40 @@ static cg_object *compile(const cg_request *r)
     return o;
 }
 
-static const struct { const char *raw, *clean; } cleaned[] = {
-    {"x", "x"}, {"fc.weight", "fc_weight"}, {"/conv1/Conv_output_0", "_conv1_Conv_output_0"}, {"a -- b", "a_b"}, {"a__b", "a_b"}, {"9", "in_9"},
-    {"9lives", "in_9lives"}, {"", "in_x"}, {"***", "in_x"}, {"\xcf\x80", "in_x"}, {"int", "int_"}, {"class", "class_"}, {"and", "and_"},
-    {"linux", "linux_"}, {"unix", "unix_"}, {"NULL", "NULL_"}, {"I", "I_"}, {"EOF", "EOF_"}, {"stdin", "stdin_"}, {"INT64_MAX", "INT64_MAX_"},
-    {"_LP64", "_LP64_"}, {"int64_t", "int64_t_"}, {"M_PI", "M_PI_"}, {"PRId64", "PRId64_"}, {"PRIX64", "PRIX64_"}, {"Int", "Int"}, {"x:0", "x_0"},
+static const struct { const char *raw, *clean;
+} cleaned[] = {
+    {"x", "x"},
+    {"fc.weight", "fc_weight"},
+    {"/conv1/Conv_output_0", "_conv1_Conv_output_0"},
+    {"a -- b", "a_b"},
+    {"a__b", "a_b"},
+    {"9", "in_9"},
+    {"9lives", "in_9lives"},
+    {"", "in_x"},
+    {"***", "in_x"},
+    {"\xcf\x80", "in_x"},
+    {"int", "int_"},
+    {"class", "class_"},
+    {"and", "and_"},
+    {"linux", "linux_"},
+    {"unix", "unix_"},
+    {"NULL", "NULL_"},
+    {"I", "I_"},
+    {"EOF", "EOF_"},
+    {"stdin", "stdin_"},
+    {"INT64_MAX", "INT64_MAX_"},
+    {"_LP64", "_LP64_"},
+    {"int64_t", "int64_t_"},
+    {"M_PI", "M_PI_"},
+    {"PRId64", "PRId64_"},
+    {"PRIX64", "PRIX64_"},
+    {"Int", "Int"},
+    {"x:0", "x_0"},
     {"_Relu", "_Relu"},
-    {"integer", "integer"}, {"E", "E"}, {"a\nb", "a_b"}, {"*/ evil", "_evil"},
+    {"integer", "integer"},
+    {"E", "E"},
+    {"a\nb", "a_b"},
+    {"*/ evil", "_evil"},
 };
 
 START_TEST(names_are_cleaned_as_documented)
@@ -92,19 +120,78 @@ END_TEST
 
 START_TEST(quoted_names_end_no_comment)
 {
-    ck_assert_str_eq(cg_quoted(arena, "*/ \"x\" ?" "?/ \\ \n \xcf\x80 //"), "\\x2a/ \\\"x\\\" \\x3f\\x3f/ \\\\ \\x0a \\xcf\\x80 //");
+    ck_assert_str_eq(cg_quoted(arena, "*/ \"x\" ?"
+                                      "?/ \\ \n \xcf\x80 //"),
+                     "\\x2a/ \\\"x\\\" \\x3f\\x3f/ \\\\ \\x0a \\xcf\\x80 //");
 }
 END_TEST
 
 /* Names that would break a careless writer of headers. */
 static const char *const hostile[] = {
-    "int", "class", "linux", "NULL", "a.b/c", "a b c", "a_b_c", "9lives", "*/ int evil; /*", "?" "?/", "?" "?= ?" "?'", "\"quoted\"", "back\\slash\\",
+    "int",
+    "class",
+    "linux",
+    "NULL",
+    "a.b/c",
+    "a b c",
+    "a_b_c",
+    "9lives",
+    "*/ int evil; /*",
+    "?"
+    "?/",
+    "?"
+    "?= ?"
+    "?'",
+    "\"quoted\"",
+    "back\\slash\\",
     "new\nline",
-    "\xcf\x80", "_LP64", "__x", "INT64_MAX", "EOF", "stdin", "unsigned char", "// comment", "%s%n", "inputs", "hostile_inputs", "gradc_rt_status",
+    "\xcf\x80",
+    "_LP64",
+    "__x",
+    "INT64_MAX",
+    "EOF",
+    "stdin",
+    "unsigned char",
+    "// comment",
+    "%s%n",
+    "inputs",
+    "hostile_inputs",
+    "gradc_rt_status",
     "size_t",
-    "int64_t", "float", "uint8_t", "I", "complex", "errno", "true", "this", "operator", "co_await", "x", "X", "y\r#error", "\xe2\x80\xae rtl",
-    "batch", "main",
-    "ctx", "bool", "noreturn", "alignas", "M_PI", "a:0", "a_0", "-", "--", "a;b", "}", "#define x y", "$", "@", "`", "\t", "\x7f", "static_assert",
+    "int64_t",
+    "float",
+    "uint8_t",
+    "I",
+    "complex",
+    "errno",
+    "true",
+    "this",
+    "operator",
+    "co_await",
+    "x",
+    "X",
+    "y\r#error",
+    "\xe2\x80\xae rtl",
+    "batch",
+    "main",
+    "ctx",
+    "bool",
+    "noreturn",
+    "alignas",
+    "M_PI",
+    "a:0",
+    "a_0",
+    "-",
+    "--",
+    "a;b",
+    "}",
+    "#define x y",
+    "$",
+    "@",
+    "`",
+    "\t",
+    "\x7f",
+    "static_assert",
     "assert",
 };
 enum { HOSTILE = sizeof hostile / sizeof *hostile };
@@ -131,16 +218,21 @@ static ir_module *hostile_module(void)
 }
 
 static const char *const compilers[] = {
-    "cc -std=c99 -x c", "cc -std=gnu99 -x c", "cc -std=c17 -x c", "cc -std=gnu17 -O2 -x c", "c++ -std=c++17 -x c++", "c++ -std=gnu++17 -x c++",
+    "cc -std=c99 -x c",       "cc -std=gnu99 -x c",    "cc -std=c17 -x c",
+    "cc -std=gnu17 -O2 -x c", "c++ -std=c++17 -x c++", "c++ -std=gnu++17 -x c++",
 };
 
 static void check_compiles(const char *source)
 {
     put("main.c", source, strlen(source));
     for (size_t i = 0; i < sizeof compilers / sizeof *compilers; i++)
-        ck_assert_msg(!sh(ir_format(arena, "%s -Wall -Wextra -Wpedantic -Werror -Wshadow -I%s -c %%s/main.c -o %%s/main.o", compilers[i],
-                                    GRADC_INCLUDE), folder, folder),
-                      "%s", compilers[i]);
+        ck_assert_msg(
+            !sh(ir_format(
+                    arena,
+                    "%s -Wall -Wextra -Wpedantic -Werror -Wshadow -I%s -c %%s/main.c -o %%s/main.o",
+                    compilers[i], GRADC_INCLUDE),
+                folder, folder),
+            "%s", compilers[i]);
 }
 
 START_TEST(hostile_names_compile_everywhere)
@@ -157,10 +249,12 @@ START_TEST(hostile_names_compile_everywhere)
     for (const char *at = o->header; *at; at++)
         ck_assert(*at == '\n' || (*at >= ' ' && *at <= '~'));
     put_object(o);
-    check_compiles("#include <complex.h>\n#include <errno.h>\n#include <math.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <limits.h>\n"
+    check_compiles("#include <complex.h>\n#include <errno.h>\n#include <math.h>\n#include "
+                   "<stdio.h>\n#include <stdlib.h>\n#include <limits.h>\n"
                    "#include <assert.h>\n"
                    "#include \"hostile.h\"\n#include \"hostile.h\"\n"
-                   "int main(void)\n{\n    gradc_rt_options options = HOSTILE_OPTIONS;\n    hostile_inputs in;\n    (void)in;\n"
+                   "int main(void)\n{\n    gradc_rt_options options = HOSTILE_OPTIONS;\n    "
+                   "hostile_inputs in;\n    (void)in;\n"
                    "    return (int)(options.size + HOSTILE_ARENA_BYTES);\n}\n");
 }
 END_TEST
@@ -170,24 +264,39 @@ START_TEST(two_models_live_in_one_program)
     static const cg_default lr = {"lr", 1e-3};
     for (int i = 0; i < 2; i++) {
         cg_spec spec = {tiny_module(ctx, arena, 4 + 4 * i), NULL};
-        cg_request r = {.prefix = i ? "two" : "one", .spec = &spec, .nspecs = 1, .embed = true, .hyper = &lr, .nhyper = 1, .level = 1};
+        cg_request r = {.prefix = i ? "two" : "one",
+                        .spec = &spec,
+                        .nspecs = 1,
+                        .embed = true,
+                        .hyper = &lr,
+                        .nhyper = 1,
+                        .level = 1};
         put_object(compile(&r));
     }
-    const char *source =
-        "#include \"one.h\"\n#include \"two.h\"\n#include <string.h>\n"
-        "static union {\n    char bytes[ONE_ARENA_BYTES + TWO_ARENA_BYTES + 64];\n    double align;\n} memory;\n"
-        "int main(void)\n{\n    char *arena = memory.bytes + (64 - (uintptr_t)memory.bytes % 64) % 64;\n"
-        "    gradc_rt_options first = ONE_OPTIONS, second = TWO_OPTIONS;\n    const one_hyper h = ONE_HYPER;\n    one_ctx *a;\n    two_ctx *b;\n"
-        "    float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, y[8], z[8];\n"
-        "    one_inputs in = {x, x};\n    one_outputs out = {y, NULL};\n    two_inputs in2 = {x, x};\n    two_outputs out2 = {z, NULL};\n"
-        "    if (one_init(&a, arena, ONE_ARENA_BYTES, &second) != GRADC_RT_E_MODEL || one_init(&a, arena, ONE_ARENA_BYTES, &first) ||\n"
-        "        two_init(&b, arena + ONE_ARENA_BYTES, TWO_ARENA_BYTES, &second))\n        return 1;\n"
-        "    if (one_forward(a, &in, &out) || two_forward(b, &in2, &out2) || y[3] != 8 || z[7] != 16)\n        return 2;\n"
-        "    if (one_forward_train(a, &in, &out) || one_backward(a, NULL, NULL) || one_update(a, NULL) || one_zero_grad(a))\n        return 3;\n"
-        "    if (one_param_count() != 3 || strcmp(two_param(0)->name, \"w\") || h.lr != 1e-3f)\n        return 4;\n"
-        "    one_fini(a);\n    two_fini(b);\n    return 0;\n}\n";
+    const char *source = "#include \"one.h\"\n#include \"two.h\"\n#include <string.h>\n"
+                         "static union {\n    char bytes[ONE_ARENA_BYTES + TWO_ARENA_BYTES + "
+                         "64];\n    double align;\n} memory;\n"
+                         "int main(void)\n{\n    char *arena = memory.bytes + (64 - "
+                         "(uintptr_t)memory.bytes % 64) % 64;\n"
+                         "    gradc_rt_options first = ONE_OPTIONS, second = TWO_OPTIONS;\n    "
+                         "const one_hyper h = ONE_HYPER;\n    one_ctx *a;\n    two_ctx *b;\n"
+                         "    float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, y[8], z[8];\n"
+                         "    one_inputs in = {x, x};\n    one_outputs out = {y, NULL};\n    "
+                         "two_inputs in2 = {x, x};\n    two_outputs out2 = {z, NULL};\n"
+                         "    if (one_init(&a, arena, ONE_ARENA_BYTES, &second) != "
+                         "GRADC_RT_E_MODEL || one_init(&a, arena, ONE_ARENA_BYTES, &first) ||\n"
+                         "        two_init(&b, arena + ONE_ARENA_BYTES, TWO_ARENA_BYTES, "
+                         "&second))\n        return 1;\n"
+                         "    if (one_forward(a, &in, &out) || two_forward(b, &in2, &out2) || y[3] "
+                         "!= 8 || z[7] != 16)\n        return 2;\n"
+                         "    if (one_forward_train(a, &in, &out) || one_backward(a, NULL, NULL) "
+                         "|| one_update(a, NULL) || one_zero_grad(a))\n        return 3;\n"
+                         "    if (one_param_count() != 3 || strcmp(two_param(0)->name, \"w\") || "
+                         "h.lr != 1e-3f)\n        return 4;\n"
+                         "    one_fini(a);\n    two_fini(b);\n    return 0;\n}\n";
     check_compiles(source);
-    ck_assert_int_eq(sh("cd %s && cc main.o one.o two.o %s -pthread -o a && ./a", folder, GRADC_RT_LIBRARY), 0);
+    ck_assert_int_eq(
+        sh("cd %s && cc main.o one.o two.o %s -pthread -o a && ./a", folder, GRADC_RT_LIBRARY), 0);
 }
 END_TEST
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contraction kernels of sizes at which they pack, cut and turn their operands: random dot_generals and convolutions, operands stored in
- * any order of dimensions, expressions before and after, compiled for each processor level that runs here, for one thread and
- * for three, against the evaluator. All numbers are small integers, so sums in any order are exact. */
+ * Contraction kernels of sizes at which they pack, cut and turn their operands: random dot_generals
+ * and convolutions, operands stored in any order of dimensions, expressions before and after,
+ * compiled for each processor level that runs here, for one thread and for three, against the
+ * evaluator. All numbers are small integers, so sums in any order are exact. */
 #include "gradc_rt.h"
 #include "tests/levels.h"
 #include "tests/tiny_model.h"
@@ -51,10 +52,12 @@ static ir_value *stored(ir_builder *b, const char *name, ir_dtype t, int rank, c
     return draw(3) ? v : ir_neg(b, v);
 }
 
-static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim, int views);
+static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim,
+                         int views);
 
 /* Dimension d in `times` repetitions, between others or inside it. */
-static ir_value *repeated(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim, int d, int views)
+static ir_value *repeated(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim,
+                          int d, int views)
 {
     int64_t times = dim[d], base[IR_MAX_RANK], wide[IR_MAX_RANK], place[IR_MAX_RANK];
     int inside = (int)draw(2);
@@ -71,10 +74,13 @@ static ir_value *repeated(ir_builder *b, const char *name, ir_dtype t, int rank,
     return ir_reshape(b, v, rank, dim);
 }
 
-/* A value of this shape, which a random chain of views makes of something stored: repeated, reversed, cut out, turned. */
-static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim, int views)
+/* A value of this shape, which a random chain of views makes of something stored: repeated,
+ * reversed, cut out, turned. */
+static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim,
+                         int views)
 {
-    int64_t d = draw(rank ? rank : 1), base[IR_MAX_RANK], zero[IR_MAX_RANK] = {0}, step[IR_MAX_RANK];
+    int64_t d = draw(rank ? rank : 1), base[IR_MAX_RANK], zero[IR_MAX_RANK] = {0},
+            step[IR_MAX_RANK];
     if (!views || !rank || draw(3) == 0)
         return stored(b, name, t, rank, dim);
     for (int i = 0; i < rank; i++) {
@@ -113,10 +119,12 @@ static int64_t extent(void)
     return often[draw(16)];
 }
 
-/* [batch], rows in one or two dimensions, contracted in one or two, columns: in any order of dimensions. */
+/* [batch], rows in one or two dimensions, contracted in one or two, columns: in any order of
+ * dimensions. */
 static ir_value *dot(ir_builder *b, ir_dtype t)
 {
-    int64_t batch = draw(3) ? 0 : 1 + draw(3), rows[2] = {extent()}, k[2] = {extent()}, columns = extent();
+    int64_t batch = draw(3) ? 0 : 1 + draw(3), rows[2] = {extent()}, k[2] = {extent()},
+            columns = extent();
     rows[1] = draw(2) ? 1 + draw(5) : 1;
     k[0] *= 1 + draw(9);
     k[1] = draw(3) ? 1 : 2 + draw(4);
@@ -129,7 +137,8 @@ static ir_value *dot(ir_builder *b, ir_dtype t)
         k[1] = 1 + draw(2);
         columns = 8 + draw(30);
     }
-    const int64_t dims[2][6] = {{batch, rows[0], rows[1], k[0], k[1]}, {batch, k[0], k[1], columns}};
+    const int64_t dims[2][6] = {{batch, rows[0], rows[1], k[0], k[1]},
+                                {batch, k[0], k[1], columns}};
     const int role[2][6] = {{0, 1, 1, 2, 3}, {0, 2, 3, 1}}, count[2] = {5, 4};
     ir_value *v[2];
     int64_t at[2][4], shape[IR_MAX_RANK];
@@ -148,14 +157,16 @@ static ir_value *dot(ir_builder *b, ir_dtype t)
 
 static ir_value *convolved(ir_builder *b, ir_dtype t)
 {
-    int64_t n = 1 + draw(3), groups = draw(4) ? 1 : 2 + draw(8), each_in = groups > 1 ? 1 + draw(2) : extent(),
+    int64_t n = 1 + draw(3), groups = draw(4) ? 1 : 2 + draw(8),
+            each_in = groups > 1 ? 1 + draw(2) : extent(),
             each_out = groups > 1 ? 1 + draw(2) : extent();
     int64_t h = 4 + draw(9), w = 4 + draw(9), taps[2] = {1 + draw(3)};
     taps[1] = 1 + draw(3);
     bool by_batch = groups > 1 && draw(2);
     if (each_in * each_out * h * w * taps[0] * taps[1] > 200000)
         each_in = 3;
-    int64_t lhs[] = {by_batch ? n * groups : n, by_batch ? each_in : each_in * groups, h, w}, rhs[] = {each_out * groups, each_in, taps[0], taps[1]};
+    int64_t lhs[] = {by_batch ? n * groups : n, by_batch ? each_in : each_in * groups, h, w},
+            rhs[] = {each_out * groups, each_in, taps[0], taps[1]};
     ir_ints order[3];
     int64_t shape[2][4], small[2], big[2], stride[2], low[2], high[2], spread[2], apart[2];
     for (int i = 0; i < 3; i++)
@@ -175,9 +186,16 @@ static ir_value *convolved(ir_builder *b, ir_dtype t)
         high[i] = big[i];
     }
     ir_value *x = operand(b, "x", t, 4, shape[0], 4), *y = operand(b, "w", t, 4, shape[1], 4);
-    ir_attrs a = {.convolution = {.lhs = order[0], .rhs = order[1], .out = order[2], .stride = ir_ints_of(b, 2, stride), .low = ir_ints_of(b, 2, low),
-                                  .high = ir_ints_of(b, 2, high), .lhs_dilation = ir_ints_of(b, 2, spread), .rhs_dilation = ir_ints_of(b, 2, apart),
-                                  .feature_groups = by_batch ? 1 : groups, .batch_groups = by_batch ? groups : 1}};
+    ir_attrs a = {.convolution = {.lhs = order[0],
+                                  .rhs = order[1],
+                                  .out = order[2],
+                                  .stride = ir_ints_of(b, 2, stride),
+                                  .low = ir_ints_of(b, 2, low),
+                                  .high = ir_ints_of(b, 2, high),
+                                  .lhs_dilation = ir_ints_of(b, 2, spread),
+                                  .rhs_dilation = ir_ints_of(b, 2, apart),
+                                  .feature_groups = by_batch ? 1 : groups,
+                                  .batch_groups = by_batch ? groups : 1}};
     return ir_build1(b, IR_OP_convolution, (ir_value *[]){x, y}, 2, &a);
 }
 
@@ -237,7 +255,14 @@ typedef gradc_rt_status entry2(gradc_rt_ctx *, const void *, const void *);
 static bool run(const ir_func *f, const char *cpu, bool blas, uint32_t threads, ir_literal **out)
 {
     cg_spec spec = {f->module, NULL};
-    cg_request r = {.prefix = "tiny", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .cpu = &cpu, .ncpus = cpu != NULL, .blas = blas};
+    cg_request r = {.prefix = "tiny",
+                    .spec = &spec,
+                    .nspecs = 1,
+                    .level = 1,
+                    .embed = true,
+                    .cpu = &cpu,
+                    .ncpus = cpu != NULL,
+                    .blas = blas};
     cg_object *o = cg_compile(ctx, arena, &r);
     ck_assert_msg(o != NULL, "%s", first_error);
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
@@ -260,16 +285,20 @@ static bool run(const ir_func *f, const char *cpu, bool blas, uint32_t threads, 
     return o->uses_blas;
 }
 
-static void equal(uint64_t seed, const ir_func *f, const char *how, ir_literal *const *due, ir_literal *const *got)
+static void equal(uint64_t seed, const ir_func *f, const char *how, ir_literal *const *due,
+                  ir_literal *const *got)
 {
     for (int i = 0; i < f->results.count; i++)
         for (int64_t k = 0; k < ir_count(&got[i]->type); k++)
-            ck_assert_msg(ir_literal_get(got[i], k) == ir_literal_get(due[i], k), "seed %llu, %s: element %lld of %s %s is %g and should be %g",
-                          (unsigned long long)seed, how, (long long)k, f->results.items[i].name, ir_type_text(arena, &got[i]->type),
-                          ir_literal_get(got[i], k), ir_literal_get(due[i], k));
+            ck_assert_msg(ir_literal_get(got[i], k) == ir_literal_get(due[i], k),
+                          "seed %llu, %s: element %lld of %s %s is %g and should be %g",
+                          (unsigned long long)seed, how, (long long)k, f->results.items[i].name,
+                          ir_type_text(arena, &got[i]->type), ir_literal_get(got[i], k),
+                          ir_literal_get(due[i], k));
 }
 
-static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t threads, ir_literal *const *due)
+static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t threads,
+                  ir_literal *const *due)
 {
     ir_literal *got[8];
     run(f, cpu, true, threads, got);
@@ -279,7 +308,8 @@ static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t thr
 
 START_TEST(random_contractions_give_what_the_evaluator_gives)
 {
-    for (uint64_t seed = (uint64_t)_i * SEEDS / PARTS; seed < (uint64_t)(_i + 1) * SEEDS / PARTS; seed++) {
+    for (uint64_t seed = (uint64_t)_i * SEEDS / PARTS; seed < (uint64_t)(_i + 1) * SEEDS / PARTS;
+         seed++) {
         context_setup();
         const ir_func *f = random_function(seed), *g = random_function(seed);
         ir_literal *arg[8], *due[8]; /* results: sum, y, and three views */
@@ -296,7 +326,8 @@ START_TEST(random_contractions_give_what_the_evaluator_gives)
 END_TEST
 
 #ifdef __x86_64__
-/* As large as it must be for OpenBLAS, and a little larger; operands lie either way, alone or in a batch. */
+/* As large as it must be for OpenBLAS, and a little larger; operands lie either way, alone or in a
+ * batch. */
 static ir_func *large_function(int number)
 {
     bool turned[2] = {number & 1, number & 2}, batched = number == 3, wide = number == 2;
@@ -332,7 +363,8 @@ START_TEST(large_products_are_left_to_openblas)
         ck_assert_msg(!run(f, "x86-64-v3", false, 2, due), "OpenBLAS was not asked for");
         ck_assert_msg(!run(f, "x86-64", true, 2, got), "of that level it was not measured");
         equal((uint64_t)number, f, "x86-64", due, got);
-        ck_assert_msg(run(f, "x86-64-v3", true, 3, got), "product %d is done without OpenBLAS, whose serial build tests need", number);
+        ck_assert_msg(run(f, "x86-64-v3", true, 3, got),
+                      "product %d is done without OpenBLAS, whose serial build tests need", number);
         equal((uint64_t)number, f, "by OpenBLAS", due, got);
         context_teardown();
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The processor levels (codegen/cpus.def) that tests compile for and run, as far as this processor has them. */
+ * The processor levels (codegen/cpus.def) that tests compile for and run, as far as this processor
+ * has them. */
 #ifndef TESTS_LEVELS_H
 #define TESTS_LEVELS_H
 
@@ -28,10 +29,11 @@ static inline bool level_runs_here(const char *cpu)
     if (!strcmp(cpu, "x86-64-v2"))
         return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
     if (!strcmp(cpu, "x86-64-v3"))
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+               __builtin_cpu_supports("bmi2");
     if (!strcmp(cpu, "x86-64-v4"))
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vl");
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #endif
     (void)cpu;
     return true;
@@ -49,7 +51,8 @@ static inline const char *level_by_turn(unsigned turn)
             return levels[i];
 }
 
-/* Says once a process, in the log of the tests, that code of this level was run; `./run test` counts these lines. */
+/* Says once a process, in the log of the tests, that code of this level was run; `./run test`
+ * counts these lines. */
 static inline void level_ran(const char *cpu)
 {
     static unsigned said;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Random loops: a scan and its first and second derivatives against those of the same loop unrolled, on the evaluator, after the rewrites, and
- * compiled. The seed of a failure is in its message. */
+ * Random loops: a scan and its first and second derivatives against those of the same loop
+ * unrolled, on the evaluator, after the rewrites, and compiled. The seed of a failure is in its
+ * message. */
 #include "tests/graph_noise.h"
 #include "tests/graph_ops.h"
 
@@ -10,14 +11,18 @@
 
 enum { SEEDS = 400, COMPILED = 12, LONGEST = 8, MOST = 64 };
 
-static const gen_profile profile = {
-    .types = 1u << IR_F64 | 1u << IR_I64 | 1u << IR_BOOL, .smooth = true, .most = 64, .steps = 8, .depth = 2};
+static const gen_profile profile = {.types = 1u << IR_F64 | 1u << IR_I64 | 1u << IR_BOOL,
+                                    .smooth = true,
+                                    .most = 64,
+                                    .steps = 8,
+                                    .depth = 2};
 
 /* ---- The same without loops ---- */
 
 static ir_value *chosen(ir_builder *b, ir_value *go, ir_value *yes, ir_value *no)
 {
-    return go ? ir_select(b, ir_broadcast(b, go, yes->type.rank, yes->type.dim, NULL), yes, no) : yes;
+    return go ? ir_select(b, ir_broadcast(b, go, yes->type.rank, yes->type.dim, NULL), yes, no)
+              : yes;
 }
 
 /* All ys of an unrolled loop in one piece. */
@@ -38,7 +43,9 @@ static void unroll(ir_inst *scan)
     const struct ir_attrs_scan *a = IR_ATTR(scan, scan);
     int n = a->body->params.count, carries = (int)a->carries, ys = scan->nresults - carries - 1;
     ir_builder b = ir_builder_before(scan);
-    ir_value *arg[GEN_BODY], *got[MOST], *y[MOST][LONGEST] = {{0}}, *go = a->live ? scan->operand[n] : NULL, *trips = ir_scalar(&b, IR_I64, 0);
+    ir_value *arg[GEN_BODY], *got[MOST], *y[MOST][LONGEST] = {{0}},
+                                         *go = a->live ? scan->operand[n] : NULL,
+                                         *trips = ir_scalar(&b, IR_I64, 0);
     memcpy(arg, scan->operand, (size_t)n * sizeof *arg);
     for (int64_t k = 0; k < a->length; k++) {
         int64_t at = a->reverse ? a->length - 1 - k : k;
@@ -96,7 +103,8 @@ static void meet(const ir_module *m)
         }
 }
 
-/* A loop or two, and what they give; its joint function, or that of its joint function, if an order is asked for. */
+/* A loop or two, and what they give; its joint function, or that of its joint function, if an order
+ * is asked for. */
 static ir_func *random_function(uint64_t seed, bool rolled, int order)
 {
     ir_module *m = ir_module_new(ctx, arena, "random");
@@ -148,8 +156,8 @@ static void agrees(const char *what, reference *r, const ir_func *f)
     for (int i = 0; i < f->results.count; i++) {
         ck_assert(ir_type_eq(&got[i]->type, &r->due[i]->type));
         int64_t at = reference_check(r, i, got[i]);
-        ck_assert_msg(at < 0, "%s: result %d [%d] is %.17g, %.17g is due", what, i, (int)at, ir_literal_get(got[i], at),
-                      ir_literal_get(r->due[i], at));
+        ck_assert_msg(at < 0, "%s: result %d [%d] is %.17g, %.17g is due", what, i, (int)at,
+                      ir_literal_get(got[i], at), ir_literal_get(r->due[i], at));
     }
 }
 
@@ -159,7 +167,8 @@ START_TEST(derivatives_are_those_of_the_unrolled_loop)
     for (uint64_t seed = 0; seed < SEEDS; seed++)
         for (int order = 0; order < 3; order++) {
             context_setup();
-            ir_func *f = random_function(seed, true, order), *u = random_function(seed, false, order);
+            ir_func *f = random_function(seed, true, order),
+                    *u = random_function(seed, false, order);
             const char *what = ir_format(arena, "seed %d, derivative %d", (int)seed, order);
             reference *r = reference_new(arena, u, arguments(u, seed), seed);
             agrees(what, r, f);
@@ -168,9 +177,11 @@ START_TEST(derivatives_are_those_of_the_unrolled_loop)
             agrees(ir_format(arena, "%s, after the rewrites", what), r, f);
             context_teardown();
         }
-    ck_assert_msg(met.nested > 8 && met.live > 40 && met.reverse > 40 && met.empty > 10 && met.carries > 100 && met.ys > 100,
-                  "%d nested, %d with a condition, %d reversed, %d empty, %d with carries, %d with ys", met.nested, met.live, met.reverse, met.empty,
-                  met.carries, met.ys);
+    ck_assert_msg(
+        met.nested > 8 && met.live > 40 && met.reverse > 40 && met.empty > 10 &&
+            met.carries > 100 && met.ys > 100,
+        "%d nested, %d with a condition, %d reversed, %d empty, %d with carries, %d with ys",
+        met.nested, met.live, met.reverse, met.empty, met.carries, met.ys);
 }
 END_TEST
 

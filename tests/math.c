@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Elementary functions: compiled alone for this processor and for one without fused multiply-add, at several numbers of lanes, on
- * random and special arguments, against the C library in long double. With arguments, prints the errors: test_math measure N. */
+ * Elementary functions: compiled alone for this processor and for one without fused multiply-add,
+ * at several numbers of lanes, on random and special arguments, against the C library in long
+ * double. With arguments, prints the errors: test_math measure N. */
 #include "codegen/target.h"
 #include "tests/levels.h"
 #include "tests/suite.h"
@@ -17,14 +18,16 @@
 #endif
 
 typedef long double reference(long double x, long double y);
-#define ONE(name)                                                                                                                 \
-    static long double ref_##name(long double x, long double y)                                                                   \
-    {                                                                                                                             \
-        (void)y;                                                                                                                  \
-        return name##l(x);                                                                                                        \
+#define ONE(name)                                               \
+    static long double ref_##name(long double x, long double y) \
+    {                                                           \
+        (void)y;                                                \
+        return name##l(x);                                      \
     }
+/* clang-format off */
 ONE(exp) ONE(expm1) ONE(log) ONE(log1p) ONE(sin) ONE(cos) ONE(tan) ONE(asin) ONE(acos) ONE(atan) ONE(sinh) ONE(cosh) ONE(asinh) ONE(acosh) ONE(atanh)
 ONE(tanh) ONE(erf)
+/* clang-format on */
 
 static long double ref_logistic(long double x, long double y)
 {
@@ -35,7 +38,8 @@ static long double ref_logistic(long double x, long double y)
 typedef struct math_case {
     ir_op op;
     reference *f;
-    double low, high;   /* of random arguments; low > 0: of either sign if both_signs, spread over magnitudes */
+    /* Of random arguments; low > 0: of either sign if both_signs, spread over magnitudes. */
+    double low, high;
     bool both_signs;
     double bound[2];    /* ulps: f32, f64 */
 } math_case;
@@ -76,12 +80,15 @@ static const int lane_counts[COUNTS] = {1, 3, 8, 10, 16, 64};
 static void add_function(cg_unit *u, const math_case *c, bool wide, int lanes, const char *name)
 {
     LLVMTypeRef param[3] = {u->ptr, u->ptr, u->ptr}, t = cg_vector(wide ? u->f64 : u->f32, lanes);
-    LLVMValueRef f = LLVMAddFunction(u->module, name, LLVMFunctionType(u->nothing, param, 3, 0)), x[2];
-    const char *const attribute[2][2] = {{"target-cpu", u->target->cpu}, {"target-features", u->target->features}};
+    LLVMValueRef f = LLVMAddFunction(u->module, name, LLVMFunctionType(u->nothing, param, 3, 0)),
+                 x[2];
+    const char *const attribute[2][2] = {{"target-cpu", u->target->cpu},
+                                         {"target-features", u->target->features}};
     for (int i = 0; i < 2; i++)
-        LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                                LLVMCreateStringAttribute(u->ll, attribute[i][0], (unsigned)strlen(attribute[i][0]), attribute[i][1],
-                                                          (unsigned)strlen(attribute[i][1])));
+        LLVMAddAttributeAtIndex(
+            f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+            LLVMCreateStringAttribute(u->ll, attribute[i][0], (unsigned)strlen(attribute[i][0]),
+                                      attribute[i][1], (unsigned)strlen(attribute[i][1])));
     LLVMPositionBuilderAtEnd(u->b, LLVMAppendBasicBlockInContext(u->ll, f, ""));
     for (unsigned i = 0; i < 2; i++) {
         x[i] = LLVMBuildLoad2(u->b, t, LLVMGetParam(f, i), "");
@@ -111,18 +118,31 @@ static built *build(const char *cpu, int cases_from, int cases_to)
     const cg_target *target = cg_target_named(ctx, arena, NULL, cpu);
     need(target, "no such processor");
     LLVMContextRef ll = LLVMContextCreate();
-    cg_unit u = {.ctx = ctx, .arena = arena, .ll = ll, .module = LLVMModuleCreateWithNameInContext("math", ll), .b = LLVMCreateBuilderInContext(ll),
-                 .target = target, .prefix = "t", .suffix = "", .ptr = LLVMPointerTypeInContext(ll, 0), .i1 = LLVMInt1TypeInContext(ll),
-                 .i8 = LLVMInt8TypeInContext(ll), .i16 = LLVMInt16TypeInContext(ll), .i32 = LLVMInt32TypeInContext(ll),
+    cg_unit u = {.ctx = ctx,
+                 .arena = arena,
+                 .ll = ll,
+                 .module = LLVMModuleCreateWithNameInContext("math", ll),
+                 .b = LLVMCreateBuilderInContext(ll),
+                 .target = target,
+                 .prefix = "t",
+                 .suffix = "",
+                 .ptr = LLVMPointerTypeInContext(ll, 0),
+                 .i1 = LLVMInt1TypeInContext(ll),
+                 .i8 = LLVMInt8TypeInContext(ll),
+                 .i16 = LLVMInt16TypeInContext(ll),
+                 .i32 = LLVMInt32TypeInContext(ll),
                  .i64 = LLVMInt64TypeInContext(ll),
-                 .f32 = LLVMFloatTypeInContext(ll), .f64 = LLVMDoubleTypeInContext(ll), .nothing = LLVMVoidTypeInContext(ll)};
+                 .f32 = LLVMFloatTypeInContext(ll),
+                 .f64 = LLVMDoubleTypeInContext(ll),
+                 .nothing = LLVMVoidTypeInContext(ll)};
     LLVMTargetMachineRef machine = cg_machine(ctx, target, 1);
     LLVMSetTarget(u.module, target->triple);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
     LLVMSetModuleDataLayout(u.module, layout);
     for (int c = cases_from; c < cases_to; c++)
         for (int k = 0; k < 2 * COUNTS; k++)
-            add_function(&u, &cases[c], k & 1, lane_counts[k >> 1], ir_format(arena, "f_%d_%d_%d", c, k & 1, k >> 1));
+            add_function(&u, &cases[c], k & 1, lane_counts[k >> 1],
+                         ir_format(arena, "f_%d_%d_%d", c, k & 1, k >> 1));
     cg_optimise(&u, machine, 1);
     size_t size;
     const void *object = cg_buffer(ctx, cg_emit(&u, machine, false), &size);
@@ -200,7 +220,8 @@ static double argument(const math_case *c, bool wide, uint64_t *s)
         low = low < 1e-37 ? 1e-37 : low;
         high = high > 1e38 ? 1e38 : high;
     }
-    double v = next_random(s) % 2 ? exp(log(low) + (log(high) - log(low)) * uniform(s)) : low + ((high > 100 ? 100 : high) - low) * uniform(s);
+    double v = next_random(s) % 2 ? exp(log(low) + (log(high) - log(low)) * uniform(s))
+                                  : low + ((high > 100 ? 100 : high) - low) * uniform(s);
     return c->both_signs && next_random(s) % 2 ? -v : v;
 }
 
@@ -243,11 +264,14 @@ static void try_lanes(const built *all, int c, bool wide, int which, uint64_t *s
         for (int i = 0; i < lane_counts[which]; i++) {
             x[k][i] = argument(&cases[c], wide, seed);
             if (cases[c].op == IR_OP_pow && next_random(seed) % 4)
-                x[k][i] =
-                    k ? (next_random(seed) % 2 ? round(uniform(seed) * 40 - 20) : uniform(seed) * 1400 / log(x[0][i]) - 700 / log(x[0][i])) : x[0][i];
+                x[k][i] = k ? (next_random(seed) % 2
+                                   ? round(uniform(seed) * 40 - 20)
+                                   : uniform(seed) * 1400 / log(x[0][i]) - 700 / log(x[0][i]))
+                            : x[0][i];
             if (cases[c].op == IR_OP_pow && !k && next_random(seed) % 4 == 0)
                 x[k][i] = next_random(seed) % 2 ? -x[k][i] : 1 + (uniform(seed) - 0.5) * 1e-3;
-            if (fabs(x[k][i]) < (wide ? DBL_MIN : FLT_MIN) || (!wide && fabsf((float)x[k][i]) < FLT_MIN))
+            if (fabs(x[k][i]) < (wide ? DBL_MIN : FLT_MIN) ||
+                (!wide && fabsf((float)x[k][i]) < FLT_MIN))
                 x[k][i] = 0;
             fx[k][i] = (float)x[k][i];
         }
@@ -261,7 +285,8 @@ static void try_lanes(const built *all, int c, bool wide, int which, uint64_t *s
     _mm_setcsr(before);
 #endif
     for (int i = 0; i < lane_counts[which]; i++) {
-        double a = wide ? x[0][i] : (double)fx[0][i], b = wide ? x[1][i] : (double)fx[1][i], got = at(wide ? (void *)y : fy, wide, i);
+        double a = wide ? x[0][i] : (double)fx[0][i], b = wide ? x[1][i] : (double)fx[1][i],
+               got = at(wide ? (void *)y : fy, wide, i);
         long double want = cases[c].f(a, b);
         double u = ulps(got, want, wide);
         if (u > w->ulps || !w->ulps)
@@ -283,12 +308,14 @@ static void measure(const char *cpu, int samples, bool print)
         const char *name = ir_ops[cases[c].op].name;
         for (int wide = 0; wide < 2; wide++) {
             if (print)
-                printf("| %s | %s | %.2f | %.17g, %.17g: %.17g instead of %.17Lg |\n", name, wide ? "f64" : "f32", w[wide].ulps, w[wide].x, w[wide].y,
-                       w[wide].got, w[wide].want);
+                printf("| %s | %s | %.2f | %.17g, %.17g: %.17g instead of %.17Lg |\n", name,
+                       wide ? "f64" : "f32", w[wide].ulps, w[wide].x, w[wide].y, w[wide].got,
+                       w[wide].want);
             else
-                ck_assert_msg(w[wide].ulps <= cases[c].bound[wide], "%s of %s: %.2f ulps at %.17g, %.17g: %.17g instead of %.17Lg", name,
-                              wide ? "f64" : "f32",
-                              w[wide].ulps, w[wide].x, w[wide].y, w[wide].got, w[wide].want);
+                ck_assert_msg(w[wide].ulps <= cases[c].bound[wide],
+                              "%s of %s: %.2f ulps at %.17g, %.17g: %.17g instead of %.17Lg", name,
+                              wide ? "f64" : "f32", w[wide].ulps, w[wide].x, w[wide].y, w[wide].got,
+                              w[wide].want);
         }
         ir_ctx_free(all->ctx);
     }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Counts allocations. To be included by one source of a test program (with glibc): it defines malloc and its relatives, so
- * calls from anywhere in the program are counted, those of libraries and of other threads too.
+ * Counts allocations. To be included by one source of a test program (with glibc): it defines
+ * malloc and its relatives, so calls from anywhere in the program are counted, those of libraries
+ * and of other threads too.
  *
  *     long before = no_malloc_count();
  *     mlp_step(...);
  *     ck_assert_int_eq(no_malloc_count(), before);
  *
- * The sanitizers define malloc themselves; under them NO_MALLOC_COUNTS is 0 and the count stays 0. */
+ * The sanitizers define malloc themselves; under them NO_MALLOC_COUNTS is 0 and the count stays
+ * 0. */
 #ifndef TESTS_NO_MALLOC_H
 #define TESTS_NO_MALLOC_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Object files: targets, the same bytes twice, and what the JIT runs of the very bytes, through the functions of the header. */
+ * Object files: targets, the same bytes twice, and what the JIT runs of the very bytes, through the
+ * functions of the header. */
 #include "gradc_rt.h"
 #include "tests/tiny_model.h"
 
@@ -14,7 +15,14 @@ static const cg_default lr = {"lr", 0.125};
 
 static cg_request request(const cg_spec *spec, int nspecs)
 {
-    return (cg_request){.prefix = "tiny", .spec = spec, .nspecs = nspecs, .level = 2, .embed = true, .hyper = &lr, .nhyper = 1, .seed = 9};
+    return (cg_request){.prefix = "tiny",
+                        .spec = spec,
+                        .nspecs = nspecs,
+                        .level = 2,
+                        .embed = true,
+                        .hyper = &lr,
+                        .nhyper = 1,
+                        .seed = 9};
 }
 
 static cg_object *compile(const cg_request *r)
@@ -50,9 +58,17 @@ static int machine(const cg_object *o)
 
 START_TEST(objects_are_of_the_target_asked_for)
 {
-    static const struct { const char *triple, *cpu; int machine; } cases[] = {
-        {NULL, NULL, 62}, {NULL, "native", 62}, {NULL, "x86-64", 62}, {NULL, "x86-64-v4", 62}, {NULL, "znver4", 62}, {NULL, "haswell", 62},
-        {"x86_64-linux-gnu", NULL, 62}, {"aarch64-linux-gnu", NULL, 183}, {"aarch64-linux-gnu", "neoverse-n1", 183},
+    static const struct { const char *triple, *cpu; int machine;
+    } cases[] = {
+        {NULL, NULL, 62},
+        {NULL, "native", 62},
+        {NULL, "x86-64", 62},
+        {NULL, "x86-64-v4", 62},
+        {NULL, "znver4", 62},
+        {NULL, "haswell", 62},
+        {"x86_64-linux-gnu", NULL, 62},
+        {"aarch64-linux-gnu", NULL, 183},
+        {"aarch64-linux-gnu", "neoverse-n1", 183},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         cg_spec spec = {tiny_module(ctx, arena, 8), NULL};
@@ -99,11 +115,13 @@ START_TEST(code_of_a_level_keeps_to_it)
 }
 END_TEST
 
-/* Assembly has a line of the text for what comes from it, and a kernel is named after its node, whatever the name holds. */
+/* Assembly has a line of the text for what comes from it, and a kernel is named after its node,
+ * whatever the name holds. */
 START_TEST(debug_information_says_where_code_comes_from)
 {
     const char *text = "gir 1\nmodule \"m\"\nentry @forward(input %x : f32[100]) {\n"
-                       "  %y = exp %x : f32[100]  ! name \"a \\x22*/\\x0ab\" op \"Exp\" node 6\n  return (output \"y\" %y)\n}\n";
+                       "  %y = exp %x : f32[100]  ! name \"a \\x22*/\\x0ab\" op \"Exp\" node 6\n  "
+                       "return (output \"y\" %y)\n}\n";
     cg_spec spec = {tiny_planned(ctx, arena, text), NULL};
     cg_request r = {.prefix = "m", .spec = &spec, .nspecs = 1, .level = 2};
     size_t size;
@@ -111,8 +129,10 @@ START_TEST(debug_information_says_where_code_comes_from)
     r.debug = true;
     cg_object *o = compile(&r);
     const char *assembly = cg_text_of(o, true, &size);
-    ck_assert_msg(strstr(assembly, ".file\t1 \"model\"\n"), "GNU as takes a file's name alone with DWARF 4");
-    ck_assert(strstr(assembly, ".loc\t") && strstr(assembly, "debug_line") && strstr(assembly, "Exp a \\\\\\\"\\\\x2a/"));
+    ck_assert_msg(strstr(assembly, ".file\t1 \"model\"\n"),
+                  "GNU as takes a file's name alone with DWARF 4");
+    ck_assert(strstr(assembly, ".loc\t") && strstr(assembly, "debug_line") &&
+              strstr(assembly, "Exp a \\\\\\\"\\\\x2a/"));
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
     ck_assert(jit && cg_jit_symbol(jit, "m_forward"));
 }
@@ -123,11 +143,14 @@ static cg_object *compile_many(int n, int first, int step)
 {
     char *ports = ir_strdup(arena, ""), *body = ports, *results = ports;
     for (int i = 0; i < n; i++) {
-        ports = ir_format(arena, "%s%sinput %%x%d : f32[%d]", ports, i ? ", " : "", i, first + i * step);
+        ports = ir_format(arena, "%s%sinput %%x%d : f32[%d]", ports, i ? ", " : "", i,
+                          first + i * step);
         body = ir_format(arena, "%s  %%y%d = exp %%x%d : f32[%d]\n", body, i, i, first + i * step);
         results = ir_format(arena, "%s%soutput \"y%d\" %%y%d", results, i ? ", " : "", i, i);
     }
-    const char *text = ir_format(arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n%s  return (%s)\n}\n", ports, body, results);
+    const char *text =
+        ir_format(arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n%s  return (%s)\n}\n", ports,
+                  body, results);
     cg_spec *spec = ir_new(arena, cg_spec);
     *spec = (cg_spec){tiny_planned(ctx, arena, text), NULL};
     cg_request *r = ir_new(arena, cg_request);
@@ -135,7 +158,8 @@ static cg_object *compile_many(int n, int first, int step)
     return compile(r);
 }
 
-/* Kernels of a large model are compiled side by side; the object has each once, shows none of them, and is the same every time. */
+/* Kernels of a large model are compiled side by side; the object has each once, shows none of them,
+ * and is the same every time. */
 START_TEST(many_kernels_make_one_object)
 {
     enum { KERNELS = 100 };
@@ -148,9 +172,11 @@ START_TEST(many_kernels_make_one_object)
     for (int s = 0; s < head->e_shnum; s++) {
         const Elf64_Sym *symbol = (const Elf64_Sym *)(bytes + section[s].sh_offset);
         tables += section[s].sh_type == SHT_SYMTAB;
-        for (uint32_t i = 0; section[s].sh_type == SHT_SYMTAB && i < section[s].sh_size / sizeof *symbol; i++) {
+        for (uint32_t i = 0;
+             section[s].sh_type == SHT_SYMTAB && i < section[s].sh_size / sizeof *symbol; i++) {
             const char *name = bytes + section[section[s].sh_link].sh_offset + symbol[i].st_name;
-            bool global = ELF64_ST_BIND(symbol[i].st_info) != STB_LOCAL, kernel = strstr(name, "_kernel") != NULL;
+            bool global = ELF64_ST_BIND(symbol[i].st_info) != STB_LOCAL,
+                 kernel = strstr(name, "_kernel") != NULL;
             ck_assert_int_eq(global, i >= section[s].sh_info);
             ck_assert_msg(!global || (!kernel && symbol[i].st_other == STV_DEFAULT), "%s", name);
             kernels += kernel;
@@ -206,7 +232,8 @@ static program load(const cg_request *r)
     ck_assert_msg(init != NULL, "no tiny_init");
     p.arena = aligned_alloc(64, (size_t)p.o->sizes.arena);
     gradc_rt_options options = {p.o->id, sizeof options, 1, 5, NULL, 0, 0};
-    ck_assert_int_eq(init(&p.ctx, p.arena, (size_t)p.o->sizes.arena - 1, &options), GRADC_RT_E_ARENA);
+    ck_assert_int_eq(init(&p.ctx, p.arena, (size_t)p.o->sizes.arena - 1, &options),
+                     GRADC_RT_E_ARENA);
     options.model++;
     ck_assert_int_eq(init(&p.ctx, p.arena, (size_t)p.o->sizes.arena, &options), GRADC_RT_E_MODEL);
     options.model--;
@@ -328,12 +355,15 @@ START_TEST(states_are_laid_out_and_filled)
     ck_assert_uint_eq(count(), 3);
     ck_assert_ptr_null(param(3));
     ck_assert_str_eq(param(0)->name, "w");
-    ck_assert(param(0)->grad_at == 0 && param(0)->trainable == 1 && param(0)->bytes == 20 && param(0)->shape[0] == 5);
-    ck_assert(param(1)->grad_at == SIZE_MAX && !param(1)->trainable && param(1)->dtype == GRADC_RT_I32);
+    ck_assert(param(0)->grad_at == 0 && param(0)->trainable == 1 && param(0)->bytes == 20 &&
+              param(0)->shape[0] == 5);
+    ck_assert(param(1)->grad_at == SIZE_MAX && !param(1)->trainable &&
+              param(1)->dtype == GRADC_RT_I32);
     ck_assert_str_eq(param(2)->name, "mean");
     ck_assert_int_eq(param(2)->rank, 0);
     cg_sizes *z = &p.o->sizes;
-    ck_assert_int_eq(z->arena, z->context + z->params + z->stats + z->optimizer + z->counters + (z->grads + 63) / 64 * 64 + z->saved +
+    ck_assert_int_eq(z->arena, z->context + z->params + z->stats + z->optimizer + z->counters +
+                                   (z->grads + 63) / 64 * 64 + z->saved +
                                    (z->scratch + 63) / 64 * 64);
     unload(&p);
     r.embed = false;
@@ -362,14 +392,18 @@ END_TEST
 START_TEST(specialisations_are_chosen_by_the_dimension)
 {
     static const int64_t dims[] = {7, 33};
-    /* The parameter has the shape of the batch here, so two specialisations must differ in what has not. */
+    /* The parameter has the shape of the batch here, so two specialisations must differ in what has
+     * not. */
     cg_spec spec[2];
     for (int i = 0; i < 2; i++) {
-        const char *text = "gir 1\nmodule \"m\"\nparam \"w\" : f32[] trainable init 2\nentry @forward(input %%x : f32[%d] dims(batch), input %%t : "
-                           "f32[%d], state %%w : f32[]) {\n"
-                           "%%b = broadcast %%w shape=[%d] dims=[] : f32[%d]\n%%y = mul %%x, %%b : f32[%d]\n%%d = sub %%y, %%t : f32[%d]\n"
-                           "%%s = mul %%d, %%d : f32[%d]\n%%l = reduce %%s combine=sum axes=[0] : f32[]\n"
-                           "return (output \"y\" %%y, output \"loss\" %%l loss)\n}\n";
+        const char *text =
+            "gir 1\nmodule \"m\"\nparam \"w\" : f32[] trainable init 2\nentry @forward(input %%x : "
+            "f32[%d] dims(batch), input %%t : "
+            "f32[%d], state %%w : f32[]) {\n"
+            "%%b = broadcast %%w shape=[%d] dims=[] : f32[%d]\n%%y = mul %%x, %%b : f32[%d]\n%%d = "
+            "sub %%y, %%t : f32[%d]\n"
+            "%%s = mul %%d, %%d : f32[%d]\n%%l = reduce %%s combine=sum axes=[0] : f32[]\n"
+            "return (output \"y\" %%y, output \"loss\" %%l loss)\n}\n";
         char buffer[1000];
         int n = (int)dims[i];
 #pragma GCC diagnostic push
@@ -404,7 +438,8 @@ START_TEST(results_do_not_depend_on_threads)
     ck_assert_msg(jit != NULL, "%s", first_error);
     gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
     *(void **)&init = cg_jit_symbol(jit, "tiny_init");
-    float *x = ir_array(arena, float, N), *t = ir_array(arena, float, N), *y = ir_array(arena, float, 3 * N), loss[3];
+    float *x = ir_array(arena, float, N), *t = ir_array(arena, float, N),
+          *y = ir_array(arena, float, 3 * N), loss[3];
     fill(x, t, N);
     for (uint32_t k = 0; k < 3; k++) {
         program p = {o, jit, NULL, aligned_alloc(64, (size_t)o->sizes.arena)};
@@ -413,7 +448,8 @@ START_TEST(results_do_not_depend_on_threads)
         inputs in = {x, t, 0};
         outputs out = {y + k * N, &loss[k]};
         ck_assert_int_eq(call(&p, "tiny_forward_train", &in, &out), GRADC_RT_OK);
-        ck_assert(!memcmp(y, y + k * N, N * sizeof *y) && !memcmp(&loss[0], &loss[k], sizeof *loss));
+        ck_assert(!memcmp(y, y + k * N, N * sizeof *y) &&
+                  !memcmp(&loss[0], &loss[k], sizeof *loss));
         ck_assert_int_eq(call(&p, "tiny_backward", NULL, NULL), GRADC_RT_OK);
         const float *g = gradc_rt_grad_block(p.ctx, NULL);
         for (int i = 0; i < N; i++)
@@ -427,14 +463,20 @@ END_TEST
 START_TEST(bad_indices_are_named_and_change_nothing)
 {
     const char *text =
-        "gir 1\nmodule \"m\"\nparam \"w\" : f32[8] trainable init [0,1,2,3,4,5,6,7]\nstat \"sum\" : f32[]\n"
-        "func @body(%c : f32[], %table : f32[8], %i : i64[1]) {\n  %g = gather %table, %i dims=[0] batch=0 : f32[]\n  %n = add %c, %g : f32[]\n"
+        "gir 1\nmodule \"m\"\nparam \"w\" : f32[8] trainable init [0,1,2,3,4,5,6,7]\nstat \"sum\" "
+        ": f32[]\n"
+        "func @body(%c : f32[], %table : f32[8], %i : i64[1]) {\n  %g = gather %table, %i dims=[0] "
+        "batch=0 : f32[]\n  %n = add %c, %g : f32[]\n"
         "  return %n\n}\n"
-        "entry @forward_train(input %a : i64[3,1], input %b : i64[2,1], state %w : f32[8], state %sum : f32[]) {\n"
-        "  %x = gather %w, %a dims=[0] batch=0 : f32[3]\n  %s = reduce %x combine=sum axes=[0] : f32[]\n"
-        "  %r, %t = scan %w, %s, %b body=@loop consts=1 carries=1 length=2 reverse=0 live=0 : f32[], i64[]\n"
+        "entry @forward_train(input %a : i64[3,1], input %b : i64[2,1], state %w : f32[8], state "
+        "%sum : f32[]) {\n"
+        "  %x = gather %w, %a dims=[0] batch=0 : f32[3]\n  %s = reduce %x combine=sum axes=[0] : "
+        "f32[]\n"
+        "  %r, %t = scan %w, %s, %b body=@loop consts=1 carries=1 length=2 reverse=0 live=0 : "
+        "f32[], i64[]\n"
         "  %k = add %r, %sum : f32[]\n  return (output \"y\" %r, update \"sum\" %k)\n}\n"
-        "func @loop(%table : f32[8], %c : f32[], %i : i64[1]) {\n  %g = gather %table, %i dims=[0] batch=0 : f32[]\n  %n = add %c, %g : f32[]\n"
+        "func @loop(%table : f32[8], %c : f32[], %i : i64[1]) {\n  %g = gather %table, %i dims=[0] "
+        "batch=0 : f32[]\n  %n = add %c, %g : f32[]\n"
         "  return %n\n}\n";
     cg_spec spec = {tiny_planned(ctx, arena, text), NULL};
     cg_request r = request(&spec, 1);
@@ -499,28 +541,39 @@ START_TEST(libraries_link)
     cg_object *o = compile(&r);
     size_t size;
     const void *library = cg_archive(arena, o, "tiny.o", &size);
-    const struct { const char *name; const void *bytes; size_t size; } files[] = {
-        {"libtiny.a", library, size}, {"tiny.o", o->bytes, o->size}, {"tiny.h", o->header, strlen(o->header)}};
+    const struct { const char *name; const void *bytes; size_t size;
+    } files[] = {{"libtiny.a", library, size},
+                 {"tiny.o", o->bytes, o->size},
+                 {"tiny.h", o->header, strlen(o->header)}};
     for (int i = 0; i < 3; i++) {
         FILE *f = fopen(ir_format(arena, "%s/%s", folder, files[i].name), "wb");
         ck_assert(f && fwrite(files[i].bytes, 1, files[i].size, f) == files[i].size && !fclose(f));
     }
-    ck_assert(cg_link_shared(ctx, ir_format(arena, "%s/tiny.o", folder), GRADC_RT_LIBRARY, false, ir_format(arena, "%s/libtiny.so", folder)));
+    ck_assert(cg_link_shared(ctx, ir_format(arena, "%s/tiny.o", folder), GRADC_RT_LIBRARY, false,
+                             ir_format(arena, "%s/libtiny.so", folder)));
     static const char program_text[] =
         "#include \"tiny.h\"\n#include <stdlib.h>\n"
-        "int main(void)\n{\n    static const tiny_hyper h = TINY_HYPER;\n    gradc_rt_options options = TINY_OPTIONS;\n"
+        "int main(void)\n{\n    static const tiny_hyper h = TINY_HYPER;\n    gradc_rt_options "
+        "options = TINY_OPTIONS;\n"
         "    void *arena = aligned_alloc(64, TINY_ARENA_BYTES);\n"
-        "    tiny_ctx *ctx;\n    if (tiny_init(&ctx, arena, TINY_ARENA_BYTES, &options))\n        return 1;\n"
-        "    float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, y[8];\n    tiny_inputs in = {x, NULL};\n    tiny_outputs out = {y, NULL};\n"
-        "    if (tiny_forward(ctx, &in, &out) || y[7] != 16 || h.lr != 0.125f)\n        return 2;\n    tiny_fini(ctx);\n    free(arena);\n"
+        "    tiny_ctx *ctx;\n    if (tiny_init(&ctx, arena, TINY_ARENA_BYTES, &options))\n        "
+        "return 1;\n"
+        "    float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, y[8];\n    tiny_inputs in = {x, NULL};\n    "
+        "tiny_outputs out = {y, NULL};\n"
+        "    if (tiny_forward(ctx, &in, &out) || y[7] != 16 || h.lr != 0.125f)\n        return "
+        "2;\n    tiny_fini(ctx);\n    free(arena);\n"
         "    return 0;\n}\n";
     FILE *f = fopen(ir_format(arena, "%s/main.c", folder), "wb");
     ck_assert(f && fputs(program_text, f) >= 0 && !fclose(f));
-    snprintf(command, sizeof command, "cd %s && cc -std=c11 -I%s -Wall -Wextra -Wpedantic -Werror main.c -L. -l:libtiny.a %s -pthread -o a && ./a &&"
-                                      " cc -I%s main.c -L. -l:libtiny.so -Wl,-rpath,. -o b && ./b && test $(nm -s libtiny.a | grep -c ' in ') -ge 15",
+    snprintf(command, sizeof command,
+             "cd %s && cc -std=c11 -I%s -Wall -Wextra -Wpedantic -Werror main.c -L. -l:libtiny.a "
+             "%s -pthread -o a && ./a &&"
+             " cc -I%s main.c -L. -l:libtiny.so -Wl,-rpath,. -o b && ./b && test $(nm -s libtiny.a "
+             "| grep -c ' in ') -ge 15",
              folder, GRADC_INCLUDE, GRADC_RT_LIBRARY, GRADC_INCLUDE);
     ck_assert_int_eq(sh(command), 0);
-    snprintf(command, sizeof command, "nm -u %s/tiny.o | grep -v -E ' (gradc_rt_[a-z_]+|memcpy|memset|memmove)$'", folder);
+    snprintf(command, sizeof command,
+             "nm -u %s/tiny.o | grep -v -E ' (gradc_rt_[a-z_]+|memcpy|memset|memmove)$'", folder);
     ck_assert_int_ne(sh(command), 0); /* nothing else is undefined */
     snprintf(command, sizeof command, "rm -rf %s", folder);
     ck_assert_int_eq(sh(command), 0);

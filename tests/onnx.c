@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * ONNX files: fixtures against the values that onnxruntime or torch gave, wrong files against their messages, and every
- * truncation of a small one. With arguments MODEL.onnx VALUES.npz [train] it compares just those. */
+ * ONNX files: fixtures against the values that onnxruntime or torch gave, wrong files against their
+ * messages, and every truncation of a small one. With arguments MODEL.onnx VALUES.npz [train] it
+ * compares just those. */
 #include "frontend/onnx/onnx.h"
 #include "ir/npy.h"
 #include "passes/passes.h"
@@ -26,8 +27,9 @@ static void sink(void *user, const ir_diagnostic *d)
     if (l->used + 4500 > sizeof l->text || d->severity == IR_NOTE)
         return;
     if (d->loc && d->loc->node >= 0)
-        l->used += (size_t)snprintf(l->text + l->used, 300, "node %d '%.100s' (%.100s): ", d->loc->node, d->loc->name ? d->loc->name : "",
-                                    d->loc->op ? d->loc->op : "");
+        l->used +=
+            (size_t)snprintf(l->text + l->used, 300, "node %d '%.100s' (%.100s): ", d->loc->node,
+                             d->loc->name ? d->loc->name : "", d->loc->op ? d->loc->op : "");
     l->used += (size_t)snprintf(l->text + l->used, 4000, "%s\n", d->text);
 }
 
@@ -59,18 +61,24 @@ static const ir_port *result_named(const ir_func *f, const char *name)
     return NULL;
 }
 
-/* Evaluates f and compares every value whose name in the file starts with `prefix`. Fills *why if anything differs. */
-static bool compare(const ir_func *f, const ir_tensors *values, const char *prefix, double tolerance, char *why, size_t room)
+/* Evaluates f and compares every value whose name in the file starts with `prefix`. Fills *why if
+ * anything differs. */
+static bool compare(const ir_func *f, const ir_tensors *values, const char *prefix,
+                    double tolerance, char *why, size_t room)
 {
     ir_arena *arena = f->module->arena;
-    ir_literal **args = ir_array(arena, ir_literal *, f->params.count + 1), **results = ir_array(arena, ir_literal *, f->results.count + 1);
+    ir_literal **args = ir_array(arena, ir_literal *, f->params.count + 1),
+               **results = ir_array(arena, ir_literal *, f->results.count + 1);
     for (int i = 0; i < f->params.count; i++) {
         const ir_port *p = &f->params.items[i];
-        args[i] = p->bind == IR_STATE ? p->state->init : ir_tensor_by_name(values, ir_format(arena, "in/%s", p->name));
+        args[i] = p->bind == IR_STATE
+                      ? p->state->init
+                      : ir_tensor_by_name(values, ir_format(arena, "in/%s", p->name));
         if (!args[i] && p->bind == IR_STATE)
             args[i] = ir_literal_new(arena, &p->state->type);
         if (!args[i] || !ir_type_eq(&args[i]->type, &p->value->type)) {
-            snprintf(why, room, "no value of %s for input %s", ir_type_text(arena, &p->value->type), p->name);
+            snprintf(why, room, "no value of %s for input %s", ir_type_text(arena, &p->value->type),
+                     p->name);
             return false;
         }
     }
@@ -84,10 +92,12 @@ static bool compare(const ir_func *f, const ir_tensors *values, const char *pref
             continue;
         const char *name = values->items[i].name + strlen(prefix);
         const ir_port *p = result_named(f, name);
-        const ir_literal *due = values->items[i].value, *got = p ? results[p - f->results.items] : NULL;
+        const ir_literal *due = values->items[i].value,
+                         *got = p ? results[p - f->results.items] : NULL;
         double d = got && ir_type_eq(&got->type, &due->type) ? apart(got, due) : INFINITY;
         if (!(d <= tolerance)) {
-            snprintf(why, room, "%s%s is %s, %g apart from %s", prefix, name, got ? ir_type_text(arena, &got->type) : "not there", d,
+            snprintf(why, room, "%s%s is %s, %g apart from %s", prefix, name,
+                     got ? ir_type_text(arena, &got->type) : "not there", d,
                      ir_type_text(arena, &due->type));
             return false;
         }
@@ -96,7 +106,8 @@ static bool compare(const ir_func *f, const ir_tensors *values, const char *pref
     return !bad && (compared || (snprintf(why, room, "nothing to compare with"), false));
 }
 
-/* True if the model reads and gives the values; `why` says what is wrong. Inputs that decide shapes are offered. */
+/* True if the model reads and gives the values; `why` says what is wrong. Inputs that decide shapes
+ * are offered. */
 static bool agrees(const char *model, const char *npz, bool training, char *why, size_t room)
 {
     report said = {{0}, 0};
@@ -112,23 +123,31 @@ static bool agrees(const char *model, const char *npz, bool training, char *why,
             int n = 0;
             for (int i = 0; i < values.count; i++)
                 if (!strncmp(values.items[i].name, "in/", 3)) {
-                    offered[n] = (onnx_input){values.items[i].name + 3, values.items[i].value, NULL};
-                    shapes[n] = (onnx_shape){.input = values.items[i].name + 3, .rank = values.items[i].value->type.rank};
+                    offered[n] =
+                        (onnx_input){values.items[i].name + 3, values.items[i].value, NULL};
+                    shapes[n] = (onnx_shape){.input = values.items[i].name + 3,
+                                             .rank = values.items[i].value->type.rank};
                     memcpy(shapes[n].dim, values.items[i].value->type.dim, sizeof shapes[n].dim);
                     n++;
                 }
             ir_module *m = onnx_read_file(ctx, arena, model,
-                                          &(onnx_options){.offered = offered, .noffered = n, .shapes = shapes, .nshapes = n, .training = training});
+                                          &(onnx_options){.offered = offered,
+                                                          .noffered = n,
+                                                          .shapes = shapes,
+                                                          .nshapes = n,
+                                                          .training = training});
             if (m) {
                 ir_verify(m);
                 ok = compare(ir_func_by_name(m, "forward"), &values, "out/", 2e-5, why, room);
                 if (ok && training)
                     ok = compare(ir_func_by_name(m, "train"), &values, "train/", 2e-5, why, room);
-                const char *const rewriting[] = {"inline", "simplify", "fold", "cse", "simplify", "dce"};
+                const char *const rewriting[] = {"inline", "simplify", "fold",
+                                                 "cse",    "simplify", "dce"};
                 for (int i = 0; ok && i < 6; i++)
                     if (pass_by_name(rewriting[i]))
                         pass_run_one(m, pass_by_name(rewriting[i]), true);
-                if (ok && !compare(ir_func_by_name(m, "forward"), &values, "out/", 2e-5, why, room)) {
+                if (ok &&
+                    !compare(ir_func_by_name(m, "forward"), &values, "out/", 2e-5, why, room)) {
                     ok = false;
                     strncat(why, " (after the passes)", room - strlen(why) - 1);
                 }
@@ -177,8 +196,9 @@ START_TEST(fixtures_agree)
         char why[1000] = "";
         bool training = strstr(all.items[i], "_script") || strstr(all.items[i], "_export");
         const char *stem = ir_format(arena, FOLDER "/%s", all.items[i]);
-        ck_assert_msg(agrees(ir_format(arena, "%s.onnx", stem), ir_format(arena, "%s.npz", stem), training, why, sizeof why), "%s: %s", all.items[i],
-                      why);
+        ck_assert_msg(agrees(ir_format(arena, "%s.onnx", stem), ir_format(arena, "%s.npz", stem),
+                             training, why, sizeof why),
+                      "%s: %s", all.items[i], why);
     }
     ir_ctx_free(ctx);
 }
@@ -219,7 +239,8 @@ START_TEST(wrong_files_are_refused)
                   ir_read_whole_file(arena, ir_format(arena, "%s.txt", stem), 1 << 20, &message));
         message.bytes[strcspn((char *)message.bytes, "\n")] = 0;
         const char *text = refusal(model.bytes, model.size, &said);
-        ck_assert_msg(text && *text && strstr(text, (char *)message.bytes), "%s: '%s' is due, found '%s'", all.items[i], (char *)message.bytes,
+        ck_assert_msg(text && *text && strstr(text, (char *)message.bytes),
+                      "%s: '%s' is due, found '%s'", all.items[i], (char *)message.bytes,
                       text ? text : "no error");
     }
     ir_ctx_free(ctx);
@@ -234,7 +255,8 @@ START_TEST(truncated_and_changed_files_do_no_harm)
     const char *files[] = {"loop", "function", "if_true", "scan"};
     for (int k = 0; k < 4; k++) {
         ir_data d;
-        ck_assert(ir_read_whole_file(arena, ir_format(arena, FOLDER "/%s.onnx", files[k]), 1 << 20, &d));
+        ck_assert(
+            ir_read_whole_file(arena, ir_format(arena, FOLDER "/%s.onnx", files[k]), 1 << 20, &d));
         ck_assert_ptr_null(refusal(d.bytes, d.size, &said));
         int refused = 0;
         for (size_t n = 0; n < d.size; n++)
@@ -258,10 +280,12 @@ START_TEST(wire_limits)
     enum { DEEP = 300000 };
     unsigned char *b = malloc(12 * DEEP);
     ck_assert_ptr_nonnull(b);
-    ck_assert(strstr(refusal("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12, &said), "longer than ten bytes"));
+    ck_assert(strstr(refusal("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12, &said),
+                     "longer than ten bytes"));
     ck_assert(strstr(refusal("\x00\x00", 2, &said), "out of range"));
     ck_assert(strstr(refusal("\x3a\x7f", 2, &said), "reaches beyond"));
-    ck_assert(strstr(refusal("\x3a\x03\x0a\x02\x00\x08\x08", 7, &said), "reaches beyond")); /* by one byte, into what follows */
+    /* By one byte, into what follows. */
+    ck_assert(strstr(refusal("\x3a\x03\x0a\x02\x00\x08\x08", 7, &said), "reaches beyond"));
     for (int i = 0; i < 17; i++)
         memcpy(b + 2 * i, "\x3a", 2); /* a graph that stands twice is merged, … */
     ck_assert(!strstr(refusal(b, 34, &said), "many times"));
@@ -315,7 +339,8 @@ START_TEST(each_failed_allocation_comes_back)
         ir_try frame;
         volatile bool done = false;
         if (!setjmp(ir_try_push(inner, &frame))) {
-            done = onnx_read_memory(inner, ir_arena_new(inner), d.bytes, d.size, "x", NULL, NULL) != NULL;
+            done = onnx_read_memory(inner, ir_arena_new(inner), d.bytes, d.size, "x", NULL, NULL) !=
+                   NULL;
             ir_try_pop(inner, &frame);
         }
         ck_assert(done || ir_error_count(inner) > 0);
@@ -335,7 +360,8 @@ START_TEST(what_trains)
     for (int k = 0; k < 2; k++) {
         ir_module *m = onnx_read_file(ctx, arena, files[k], &(onnx_options){.training = true});
         ck_assert_ptr_nonnull(m);
-        const char *trains[] = {"c.weight", "c.bias", "b.weight", "b.bias", "f.weight", "f.bias"}, *stays[] = {"b.running_mean", "b.running_var"};
+        const char *trains[] = {"c.weight", "c.bias", "b.weight", "b.bias", "f.weight", "f.bias"},
+                   *stays[] = {"b.running_mean", "b.running_var"};
         for (int i = 0; i < 6; i++) {
             ir_state *s = ir_state_by_name(m, trains[i]);
             ck_assert_msg(s && s->trainable && s->kind == IR_PARAM && s->why, "%s", trains[i]);
@@ -349,13 +375,18 @@ START_TEST(what_trains)
         ck_assert_int_eq(train->results.count, k == 0 ? 4 : 2);
     }
     onnx_facts facts = {0};
-    ck_assert_ptr_nonnull(onnx_read_file(ctx, arena, FOLDER "/conv_script.onnx", &(onnx_options){.facts = &facts}));
-    ck_assert(facts.has_training_ops && !facts.torch_list && facts.nodes.count > 5 && facts.nodes.items[0].forward);
+    ck_assert_ptr_nonnull(
+        onnx_read_file(ctx, arena, FOLDER "/conv_script.onnx", &(onnx_options){.facts = &facts}));
+    ck_assert(facts.has_training_ops && !facts.torch_list && facts.nodes.count > 5 &&
+              facts.nodes.items[0].forward);
     ck_assert_str_eq(facts.nodes.items[0].op, "Conv");
     facts = (onnx_facts){0};
-    ck_assert_ptr_nonnull(onnx_read_file(ctx, arena, FOLDER "/conv_export.onnx", &(onnx_options){.facts = &facts}));
+    ck_assert_ptr_nonnull(
+        onnx_read_file(ctx, arena, FOLDER "/conv_export.onnx", &(onnx_options){.facts = &facts}));
     ck_assert(!facts.has_training_ops && facts.torch_list && facts.merged_params.count == 0);
-    ck_assert_ptr_null(onnx_read_file(ctx, arena, FOLDER "/conv_export.onnx", &(onnx_options){.baked = &(onnx_input){"z", NULL, NULL}, .nbaked = 1}));
+    ck_assert_ptr_null(
+        onnx_read_file(ctx, arena, FOLDER "/conv_export.onnx",
+                       &(onnx_options){.baked = &(onnx_input){"z", NULL, NULL}, .nbaked = 1}));
     ck_assert_str_eq(ir_ctx_why(ctx), "there is no input 'z' that could be baked");
     ir_ctx_free(ctx);
 }
@@ -368,7 +399,8 @@ START_TEST(the_table_is_whole)
     for (; onnx_op_at(n, &op); n++) {
         ck_assert(op.since >= 1 && (!op.last || op.last >= op.since) && *op.gradient);
         if (n && !strcmp(op.name, last.name) && !strcmp(op.domain, last.domain))
-            ck_assert_msg((last.last && last.last < op.since) || (op.last && op.last < last.since), "%s", op.name);
+            ck_assert_msg((last.last && last.last < op.since) || (op.last && op.last < last.since),
+                          "%s", op.name);
         last = op;
     }
     ck_assert_int_gt(n, 150);

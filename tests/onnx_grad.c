@@ -31,20 +31,27 @@ static void check_network(const char *name)
     ir_arena *arena = ir_arena_new(ctx);
     ir_tensors values = {0};
     ck_assert(ir_npz_read_file(arena, ir_format(arena, FOLDER "%s.npz", name), &values));
-    ir_module *m = onnx_read_file(ctx, arena, ir_format(arena, FOLDER "%s.onnx", name), &(onnx_options){.training = true});
+    ir_module *m = onnx_read_file(ctx, arena, ir_format(arena, FOLDER "%s.onnx", name),
+                                  &(onnx_options){.training = true});
     ck_assert_msg(m != NULL, "%s", ir_ctx_why(ctx));
     ir_func *train = ir_func_by_name(m, "train");
     IR_LIST(ir_state *) wanted = {0};
     for (int i = 0; i < m->states.count; i++)
         if (m->states.items[i]->trainable)
             IR_PUSH(arena, &wanted, m->states.items[i]);
-    ir_func *joint = ad_joint(m, train, &(ad_request){.loss = train->loss, .states = wanted.items, .nstates = wanted.count}, "joint");
+    ir_func *joint = ad_joint(
+        m, train,
+        &(ad_request){.loss = train->loss, .states = wanted.items, .nstates = wanted.count},
+        "joint");
     ck_assert_msg(joint != NULL, "%s", ir_ctx_why(ctx));
     ir_verify(m);
-    ir_literal **args = ir_array(arena, ir_literal *, joint->params.count + 1), **results = ir_array(arena, ir_literal *, joint->results.count + 1);
+    ir_literal **args = ir_array(arena, ir_literal *, joint->params.count + 1),
+               **results = ir_array(arena, ir_literal *, joint->results.count + 1);
     for (int i = 0; i < joint->params.count; i++) {
         const ir_port *p = &joint->params.items[i];
-        args[i] = p->bind == IR_STATE ? p->state->init : ir_tensor_by_name(&values, ir_format(arena, "in/%s", p->name));
+        args[i] = p->bind == IR_STATE
+                      ? p->state->init
+                      : ir_tensor_by_name(&values, ir_format(arena, "in/%s", p->name));
         if (!args[i])
             args[i] = ir_literal_new(arena, &p->value->type);
     }
@@ -54,11 +61,15 @@ static void check_network(const char *name)
     int compared = 0;
     for (int i = 0; i < joint->results.count; i++) {
         const ir_port *p = &joint->results.items[i];
-        const ir_literal *due = p->role == IR_GRADIENT ? ir_tensor_by_name(&values, ir_format(arena, "grad/%s", p->name)) : NULL;
+        const ir_literal *due =
+            p->role == IR_GRADIENT
+                ? ir_tensor_by_name(&values, ir_format(arena, "grad/%s", p->name))
+                : NULL;
         if (p->role != IR_GRADIENT)
             continue;
         ck_assert_msg(due && ir_type_eq(&due->type, &results[i]->type), "%s: %s", name, p->name);
-        ck_assert_msg(apart(results[i], due) < 1e-4, "%s: the gradient of %s is %g apart", name, p->name, apart(results[i], due));
+        ck_assert_msg(apart(results[i], due) < 1e-4, "%s: the gradient of %s is %g apart", name,
+                      p->name, apart(results[i], due));
         compared++;
     }
     ck_assert_int_ge(compared, 6);
@@ -67,7 +78,8 @@ static void check_network(const char *name)
 
 START_TEST(gradients_agree_with_torch)
 {
-    const char *names[] = {"conv_script", "conv_export", "text_script", "text_export", "bounds", "corners"};
+    const char *names[] = {"conv_script", "conv_export", "text_script",
+                           "text_export", "bounds",      "corners"};
     check_network(names[_i]);
 }
 END_TEST

@@ -12,15 +12,21 @@ enum { B = IR_CLASS_B, I = IR_CLASS_I, F = IR_CLASS_F, N = IR_CLASS_N };
 /* Moves of any element type. */
 #define MOVE(op, operands, body) {IR_OP_##op, 0, operands, body, NULL, FILL_SPECIAL, 0, 0, false},
 /* Small integers, so exact in any order. */
-#define EXACT(op, types, operands, body) {IR_OP_##op, types, operands, body, NULL, FILL_SMALL, 0, 0, false},
+#define EXACT(op, types, operands, body) \
+    {IR_OP_##op, types, operands, body, NULL, FILL_SMALL, 0, 0, false},
 /* Limits, NaN and infinities. */
-#define NANS(op, types, operands, body) {IR_OP_##op, types, operands, body, NULL, FILL_NAN, 0, 0, false},
+#define NANS(op, types, operands, body) \
+    {IR_OP_##op, types, operands, body, NULL, FILL_NAN, 0, 0, false},
 #define ZEROS(op, operands, body) {IR_OP_##op, F, operands, body, NULL, FILL_ZERO, 0, 0, false},
-#define SPECIAL(op, types, operands, body) {IR_OP_##op, types, operands, body, NULL, FILL_SPECIAL, 0, 0, false},
+#define SPECIAL(op, types, operands, body) \
+    {IR_OP_##op, types, operands, body, NULL, FILL_SPECIAL, 0, 0, false},
 /* Real numbers, off by so many units in the last place, and of those of 1. */
-#define REAL(op, types, operands, body, ulps, error) {IR_OP_##op, types, operands, body, NULL, FILL_REAL, ulps, error, false},
-#define CALLS(op, types, operands, body, funcs) {IR_OP_##op, types, operands, body, funcs, FILL_SMALL, 0, 0, false},
+#define REAL(op, types, operands, body, ulps, error) \
+    {IR_OP_##op, types, operands, body, NULL, FILL_REAL, ulps, error, false},
+#define CALLS(op, types, operands, body, funcs) \
+    {IR_OP_##op, types, operands, body, funcs, FILL_SMALL, 0, 0, false},
 
+/* clang-format off */
 static const op_case op_cases[] = {
     /* ---- Moves ---- */
     MOVE(constant, "%x $[3]", "%k = iota to=$ shape=[3] axis=0 : $[3]\n  %y1 = max %k, %x : $[3]")
@@ -473,6 +479,7 @@ static const op_case op_cases[] = {
                                            "func @f(%x : $[3,5], %z : $[5]) {\n  %b = broadcast %z shape=[3,5] dims=[1] : $[3,5]\n"
                                            "  %m = max %x, %b : $[3,5]\n  %t = transpose %x perm=[1,0] : $[5,3]\n  return %m, %t\n}\n")
 };
+/* clang-format on */
 enum { OP_CASES = sizeof op_cases / sizeof *op_cases };
 
 #endif

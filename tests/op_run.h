@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Compiled code against the evaluator: cases of instructions become one module, which is evaluated, goes through the passes, is
- * compiled for each processor level that runs here, and is called for one thread and for two.
+ * Compiled code against the evaluator: cases of instructions become one module, which is evaluated,
+ * goes through the passes, is compiled for each processor level that runs here, and is called for
+ * one thread and for two.
  *
- * A case names its operands with their types and the instructions on them, in the text form but for two things: `$` is the element
- * type, for which all that the case allows are put in turn, and how an operand comes about is left to the runner: it may be a
- * parameter, a view of one (transposed, every second element, reversed, repeated), computed, or a constant. Values whose names
- * begin with y are results.
+ * A case names its operands with their types and the instructions on them, in the text form but for
+ * two things: `$` is the element type, for which all that the case allows are put in turn, and how
+ * an operand comes about is left to the runner: it may be a parameter, a view of one (transposed,
+ * every second element, reversed, repeated), computed, or a constant. Values whose names begin with
+ * y are results.
  *
- * Integers and bool must be equal. Floats too (all NaN are one) unless the case allows units in the last place of its type or
- * of 1. Code flushes denormals where the evaluator does not: a result may be what the evaluator gives for operands
- * with their denormals set to zero, and a denormal result may be zero (docs/numbers.md). Storage ends or begins at a page that may
- * not be touched. */
+ * Integers and bool must be equal. Floats too (all NaN are one) unless the case allows units in the
+ * last place of its type or of 1. Code flushes denormals where the evaluator does not: a result may
+ * be what the evaluator gives for operands with their denormals set to zero, and a denormal result
+ * may be zero (docs/numbers.md). Storage ends or begins at a page that may not be touched. */
 #ifndef TESTS_OP_RUN_H
 #define TESTS_OP_RUN_H
 
@@ -39,16 +41,27 @@ typedef enum op_fill {
 typedef struct op_case {
     int op;               /* the op of ops.def that it is a case of */
     int types;            /* IR_CLASS_* of `$`; 0: what the op's row says */
-    const char *operands; /* "%x $[3,4], %i i64[5,1] 0:2": names, types, and bounds if the values must keep to some */
+    /* "%x $[3,4], %i i64[5,1] 0:2": names, types, and bounds if the values must keep to some */
+    const char *operands;
     const char *body, *funcs;
     op_fill fill;
-    double ulps, error;   /* what floats may be off by: of their own units in the last place, and of those of 1 */
+    /* What floats may be off by: of their own units in the last place, and of those of 1. */
+    double ulps, error;
     bool plain;           /* operands are parameters as they stand */
 } op_case;
 
 /* ---- Text of a module ---- */
 
-typedef enum op_kind { PLAIN, TRANSPOSED, STRIDED, REVERSED, REPEATED, COMPUTED, CONSTANT, KINDS } op_kind;
+typedef enum op_kind {
+    PLAIN,
+    TRANSPOSED,
+    STRIDED,
+    REVERSED,
+    REPEATED,
+    COMPUTED,
+    CONSTANT,
+    KINDS
+} op_kind;
 
 typedef struct op_text {
     char *bytes;
@@ -117,9 +130,11 @@ static inline void op_list(FILE *out, const char *name, int n, const int64_t *v)
     fputc(']', out);
 }
 
-static inline void op_input(op_batch *b, const op_case *c, const char *name, const char *suffix, const ir_type *t, const double *bound)
+static inline void op_input(op_batch *b, const op_case *c, const char *name, const char *suffix,
+                            const ir_type *t, const double *bound)
 {
-    fprintf(b->params.file, "%sinput %%c%d_%s%s : ", b->param_case.count ? ", " : "", b->cases, name, suffix);
+    fprintf(b->params.file, "%sinput %%c%d_%s%s : ", b->param_case.count ? ", " : "", b->cases,
+            name, suffix);
     op_dims(b->params.file, t->dtype, t->rank, t->dim);
     IR_PUSH(b->arena, &b->param_case, c);
     IR_PUSH(b->arena, &b->bound, bound[0]);
@@ -128,8 +143,10 @@ static inline void op_input(op_batch *b, const op_case *c, const char *name, con
 
 /* ---- Values of operands ---- */
 
-static const double special_floats[] = {0, -0.0, 1, -1, NAN, INFINITY, -INFINITY, 0.5, -0.5, 1.5, 2.5, -2.5, 3, 1e-3, -7.75, 100.25, 65504, -65520,
-                                        1e10, -1e20, 3e38, 1e-38, 1.4e-45, -1e-40, 6e-8, 3e-5, 2147483648.0, -2147483649.0, 255.5, -128.5};
+static const double special_floats[] = {
+    0,    -0.0,  1,       -1,     NAN,   INFINITY, -INFINITY,    0.5,           -0.5,  1.5,
+    2.5,  -2.5,  3,       1e-3,   -7.75, 100.25,   65504,        -65520,        1e10,  -1e20,
+    3e38, 1e-38, 1.4e-45, -1e-40, 6e-8,  3e-5,     2147483648.0, -2147483649.0, 255.5, -128.5};
 enum { SPECIAL_FLOATS = sizeof special_floats / sizeof *special_floats };
 
 static inline void fill_float(op_batch *b, ir_literal *l, int64_t i, op_fill fill)
@@ -139,15 +156,24 @@ static inline void fill_float(op_batch *b, ir_literal *l, int64_t i, op_fill fil
     switch (fill) {
     case FILL_SMALL: ir_literal_set(l, i, small); break;
     case FILL_REAL: ir_literal_set(l, i, real); break;
-    case FILL_NAN: ir_literal_set(l, i, r % 7 == 3 ? NAN : r % 11 == 4 ? INFINITY : r % 13 == 5 ? -INFINITY : r % 8 == 0 ? -0.0 : small); break;
+    case FILL_NAN:
+        ir_literal_set(l, i,
+                       r % 7 == 3    ? NAN
+                       : r % 11 == 4 ? INFINITY
+                       : r % 13 == 5 ? -INFINITY
+                       : r % 8 == 0  ? -0.0
+                                     : small);
+        break;
     case FILL_ZERO: ir_literal_set(l, i, r % 9 == 4 ? -1 : r % 2 ? -0.0 : 0); break;
     case FILL_SPECIAL:
         if ((i < SPECIAL_FLOATS * 2 && r % 4) || r % 2)
-            ir_literal_set(l, i, special_floats[i < SPECIAL_FLOATS ? (uint64_t)i : r / 2 % SPECIAL_FLOATS]);
+            ir_literal_set(
+                l, i, special_floats[i < SPECIAL_FLOATS ? (uint64_t)i : r / 2 % SPECIAL_FLOATS]);
         else if (r % 8 < 4)
             ir_literal_set(l, i, real * 20);
         else
-            memcpy((char *)l->data + i * ir_dtypes[l->type.dtype].bytes, &r, (size_t)ir_dtypes[l->type.dtype].bytes);
+            memcpy((char *)l->data + i * ir_dtypes[l->type.dtype].bytes, &r,
+                   (size_t)ir_dtypes[l->type.dtype].bytes);
     }
 }
 
@@ -155,7 +181,9 @@ static inline void fill_int(op_batch *b, ir_literal *l, int64_t i, op_fill fill)
 {
     ir_dtype t = l->type.dtype;
     uint64_t r = op_random(b), top = 1ull << (8 * ir_dtypes[t].bytes - 1);
-    const uint64_t special[] = {0, 1, (uint64_t)-1, top, top - 1, 2, top + 1, 7, 8, 15, 16, 31, 32, 33, 63, 64, (uint64_t)-2, 3, 100, (uint64_t)-63};
+    const uint64_t special[] = {
+        0,  1,  (uint64_t)-1, top, top - 1, 2,  top + 1,      7, 8,   15,
+        16, 31, 32,           33,  63,      64, (uint64_t)-2, 3, 100, (uint64_t)-63};
     enum { N = sizeof special / sizeof *special };
     uint64_t small = ir_is_signed(t) ? (uint64_t)((int64_t)(r % 9) - 4) : r % 6, v = r;
     if (fill == FILL_SMALL || fill == FILL_NAN || fill == FILL_ZERO)
@@ -165,12 +193,14 @@ static inline void fill_int(op_batch *b, ir_literal *l, int64_t i, op_fill fill)
     ir_literal_set_int(l, i, t == IR_BOOL ? r % 3 == 0 : (int64_t)v);
 }
 
-static inline ir_literal *op_values(op_batch *b, const ir_type *t, op_fill fill, const double *bound)
+static inline ir_literal *op_values(op_batch *b, const ir_type *t, op_fill fill,
+                                    const double *bound)
 {
     ir_literal *l = ir_literal_new(b->arena, t);
     for (int64_t i = 0; i < ir_count(t); i++)
         if (!isnan(bound[0])) {
-            double v = bound[0] + (double)(op_random(b) >> 20 & 0xffff) / 0x10000 * (bound[1] - bound[0] + 1);
+            double v = bound[0] +
+                       (double)(op_random(b) >> 20 & 0xffff) / 0x10000 * (bound[1] - bound[0] + 1);
             ir_literal_set(l, i, floor(v));
         } else if (ir_is_float(t->dtype)) {
             fill_float(b, l, i, fill);
@@ -203,7 +233,8 @@ static inline const ir_literal *op_flush(op_batch *b, const ir_literal *l)
 static inline void op_element(FILE *out, const ir_literal *l, int64_t i)
 {
     uint64_t bits = 0;
-    memcpy(&bits, (const char *)l->data + i * ir_dtypes[l->type.dtype].bytes, (size_t)ir_dtypes[l->type.dtype].bytes);
+    memcpy(&bits, (const char *)l->data + i * ir_dtypes[l->type.dtype].bytes,
+           (size_t)ir_dtypes[l->type.dtype].bytes);
     if (l->type.dtype == IR_BOOL)
         fputs(bits ? "true" : "false", out);
     else if (ir_is_float(l->type.dtype))
@@ -231,7 +262,8 @@ static inline void op_nested(FILE *out, const ir_literal *l, int d, int64_t *i)
 
 /* ---- Operands ---- */
 
-static inline void op_constant(op_batch *b, const op_case *c, const char *name, const ir_type *t, const double *bound)
+static inline void op_constant(op_batch *b, const op_case *c, const char *name, const ir_type *t,
+                               const double *bound)
 {
     int64_t i = 0;
     fprintf(b->body.file, "  %%c%d_%s = constant value=", b->cases, name);
@@ -241,7 +273,8 @@ static inline void op_constant(op_batch *b, const op_case *c, const char *name, 
         fputs("[]", b->body.file);
 }
 
-static inline void op_strided(op_batch *b, const op_case *c, const char *name, const ir_type *t, const double *bound)
+static inline void op_strided(op_batch *b, const op_case *c, const char *name, const ir_type *t,
+                              const double *bound)
 {
     ir_type from = *t;
     int64_t start[IR_MAX_RANK] = {0}, limit[IR_MAX_RANK], stride[IR_MAX_RANK];
@@ -262,15 +295,19 @@ static inline void op_strided(op_batch *b, const op_case *c, const char *name, c
 }
 
 /* A value of rank 0 that is an element of a tensor. */
-static inline void op_picked(op_batch *b, const op_case *c, const char *name, const ir_type *t, const double *bound)
+static inline void op_picked(op_batch *b, const op_case *c, const char *name, const ir_type *t,
+                             const double *bound)
 {
     op_input(b, c, name, "_wide", &(ir_type){t->dtype, 1, {5}}, bound);
-    fprintf(b->body.file, "  %%c%d_%s_one = slice %%c%d_%s_wide start=[3] limit=[4] stride=[1] : %s[1]\n", b->cases, name, b->cases, name,
-            ir_dtypes[t->dtype].name);
-    fprintf(b->body.file, "  %%c%d_%s = reshape %%c%d_%s_one shape=[]", b->cases, name, b->cases, name);
+    fprintf(b->body.file,
+            "  %%c%d_%s_one = slice %%c%d_%s_wide start=[3] limit=[4] stride=[1] : %s[1]\n",
+            b->cases, name, b->cases, name, ir_dtypes[t->dtype].name);
+    fprintf(b->body.file, "  %%c%d_%s = reshape %%c%d_%s_one shape=[]", b->cases, name, b->cases,
+            name);
 }
 
-static inline void op_view(op_batch *b, const op_case *c, const char *name, const ir_type *t, const double *bound, op_kind kind)
+static inline void op_view(op_batch *b, const op_case *c, const char *name, const ir_type *t,
+                           const double *bound, op_kind kind)
 {
     ir_type from = *t;
     int64_t dims[IR_MAX_RANK];
@@ -288,10 +325,15 @@ static inline void op_view(op_batch *b, const op_case *c, const char *name, cons
             b->cases, name);
     if (kind == REPEATED)
         op_list(b->body.file, "shape", t->rank, t->dim);
-    op_list(b->body.file, kind == TRANSPOSED ? "perm" : kind == REPEATED ? "dims" : "axes", kind == REPEATED ? t->rank - 1 : t->rank, dims);
+    op_list(b->body.file,
+            kind == TRANSPOSED ? "perm"
+            : kind == REPEATED ? "dims"
+                               : "axes",
+            kind == REPEATED ? t->rank - 1 : t->rank, dims);
 }
 
-static inline void op_operand(op_batch *b, const op_case *c, const char *name, const ir_type *t, const double *bound, op_kind kind)
+static inline void op_operand(op_batch *b, const op_case *c, const char *name, const ir_type *t,
+                              const double *bound, op_kind kind)
 {
     if ((kind == CONSTANT && ir_count(t) > 64) || (kind == TRANSPOSED && t->rank == 1))
         kind = PLAIN;
@@ -307,8 +349,8 @@ static inline void op_operand(op_batch *b, const op_case *c, const char *name, c
         op_input(b, c, name, "_choice", &choice, (double[]){NAN, NAN});
         op_input(b, c, name, "_wide", t, bound);
         op_input(b, c, name, "_more", t, bound);
-        fprintf(b->body.file, "  %%c%d_%s = select %%c%d_%s_choice, %%c%d_%s_wide, %%c%d_%s_more", b->cases, name, b->cases, name, b->cases, name,
-                b->cases, name);
+        fprintf(b->body.file, "  %%c%d_%s = select %%c%d_%s_choice, %%c%d_%s_wide, %%c%d_%s_more",
+                b->cases, name, b->cases, name, b->cases, name, b->cases, name);
     } else if (t->rank == 0) {
         op_picked(b, c, name, t, bound);
     } else if (kind == STRIDED) {
@@ -325,11 +367,16 @@ static inline void op_operand(op_batch *b, const op_case *c, const char *name, c
 
 static inline void op_outputs(op_batch *b, const op_case *c, ir_dtype t)
 {
-    for (const char *line = c->body; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+    for (const char *line = c->body; line;
+         line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
         const char *end = line + strcspn(line, "=\n");
         for (const char *at = line; (at = strstr(at, "%y")) && at < end; at++) {
-            op_output o = {c, t, ir_format(b->arena, "c%d_%.*s", b->cases, (int)strspn(at + 1, "abcdefghijklmnopqrstuvwxyz0123456789"), at + 1)};
-            fprintf(b->results.file, "%soutput \"%s\" %%%s", b->outputs.count ? ", " : "", o.name, o.name);
+            op_output o = {c, t,
+                           ir_format(b->arena, "c%d_%.*s", b->cases,
+                                     (int)strspn(at + 1, "abcdefghijklmnopqrstuvwxyz0123456789"),
+                                     at + 1)};
+            fprintf(b->results.file, "%soutput \"%s\" %%%s", b->outputs.count ? ", " : "", o.name,
+                    o.name);
             IR_PUSH(b->arena, &b->outputs, o);
         }
     }
@@ -345,14 +392,16 @@ static inline bool dtype_by_name(const char *name, ir_dtype *out)
     return false;
 }
 
-/* Adds a case with an element type; kind: how the first operand comes about, the next ones are of the next kinds. */
+/* Adds a case with an element type; kind: how the first operand comes about, the next ones are of
+ * the next kinds. */
 static inline void op_add(op_batch *b, const op_case *c, ir_dtype t, unsigned kind)
 {
     char word[64], type[16];
     for (const char *at = c->operands; *at; kind++) {
         int read = 0;
         double bound[2] = {NAN, NAN};
-        ck_assert_msg(sscanf(at, " %%%63[a-z0-9] %15[a-z0-9$][%n", word, type, &read) == 2 && read, "operands: %s", at);
+        ck_assert_msg(sscanf(at, " %%%63[a-z0-9] %15[a-z0-9$][%n", word, type, &read) == 2 && read,
+                      "operands: %s", at);
         ir_type full = {.dtype = t};
         if (*type != '$')
             ck_assert_msg(dtype_by_name(type, &full.dtype), "type: %s", type);
@@ -387,7 +436,13 @@ static inline int op_classes(const op_case *c)
 
 static inline double unit_of(ir_dtype t, double x)
 {
-    int precision = t == IR_F64 ? 53 : t == IR_F32 ? 24 : t == IR_F16 ? 11 : 8, least = t == IR_F64 ? -1022 : t == IR_F16 ? -14 : -126;
+    int precision = t == IR_F64   ? 53
+                    : t == IR_F32 ? 24
+                    : t == IR_F16 ? 11
+                                  : 8,
+        least = t == IR_F64   ? -1022
+                : t == IR_F16 ? -14
+                              : -126;
     int e = x == 0 ? least : ilogb(x);
     return ldexp(1, (e < least ? least : e) - precision + 1);
 }
@@ -407,29 +462,35 @@ static inline bool near(ir_dtype t, double want, double got, const op_case *c)
 }
 
 /* want: with denormal operands as they are, and as zero. */
-static inline bool op_same(const ir_literal *want, const ir_literal *want_flushed, const ir_literal *got, int64_t i, const op_case *c)
+static inline bool op_same(const ir_literal *want, const ir_literal *want_flushed,
+                           const ir_literal *got, int64_t i, const op_case *c)
 {
     ir_dtype t = got->type.dtype;
     if (!ir_is_float(t)) {
         size_t n = (size_t)ir_dtypes[t].bytes;
         const char *g = (const char *)got->data + (size_t)i * n;
-        return !memcmp((const char *)want->data + (size_t)i * n, g, n) || !memcmp((const char *)want_flushed->data + (size_t)i * n, g, n);
+        return !memcmp((const char *)want->data + (size_t)i * n, g, n) ||
+               !memcmp((const char *)want_flushed->data + (size_t)i * n, g, n);
     }
-    double a = ir_literal_get(want, i), b = ir_literal_get(want_flushed, i), g = ir_literal_get(got, i);
-    return near(t, a, g, c) || near(t, flushed(t, a), flushed(t, g), c) || near(t, flushed(t, b), flushed(t, g), c);
+    double a = ir_literal_get(want, i), b = ir_literal_get(want_flushed, i),
+           g = ir_literal_get(got, i);
+    return near(t, a, g, c) || near(t, flushed(t, a), flushed(t, g), c) ||
+           near(t, flushed(t, b), flushed(t, g), c);
 }
 
-static inline int op_compare(const op_output *o, const ir_literal *want, const ir_literal *want_flushed, const ir_literal *got, const char *cpu,
+static inline int op_compare(const op_output *o, const ir_literal *want,
+                             const ir_literal *want_flushed, const ir_literal *got, const char *cpu,
                              uint32_t threads)
 {
     int wrong = 0;
     for (int64_t i = 0; i < ir_count(&got->type); i++)
         if (!op_same(want, want_flushed, got, i, o->of) && wrong++ < 3)
-            fprintf(stderr, "%s, %s, %u threads: %s of\n%s | %s\nelement %lld is %.17g (%lld), not %.17g (%lld)\n", cpu, ir_dtypes[o->dtype].name,
-                    threads, o->name,
-                    o->of->operands, o->of->body, (long long)i, ir_literal_get(got, i), (long long)ir_literal_get_int(got, i),
-                    ir_literal_get(want, i),
-                    (long long)ir_literal_get_int(want, i));
+            fprintf(stderr,
+                    "%s, %s, %u threads: %s of\n%s | %s\nelement %lld is %.17g (%lld), not %.17g "
+                    "(%lld)\n",
+                    cpu, ir_dtypes[o->dtype].name, threads, o->name, o->of->operands, o->of->body,
+                    (long long)i, ir_literal_get(got, i), (long long)ir_literal_get_int(got, i),
+                    ir_literal_get(want, i), (long long)ir_literal_get_int(want, i));
     return wrong;
 }
 
@@ -437,17 +498,20 @@ static inline int op_compare(const op_output *o, const ir_literal *want, const i
 
 static inline bool op_may_want(const char *symbol, bool blas)
 {
-    return !strncmp(symbol, "gradc_rt_", 9) || !strcmp(symbol, "memcpy") || !strcmp(symbol, "memset") || !strcmp(symbol, "memmove") ||
+    return !strncmp(symbol, "gradc_rt_", 9) || !strcmp(symbol, "memcpy") ||
+           !strcmp(symbol, "memset") || !strcmp(symbol, "memmove") ||
            (blas && (!strncmp(symbol, "cblas_", 6) || !strncmp(symbol, "openblas_", 9)));
 }
 
-/* From the symbol table of an ELF file: nothing is undefined but the runtime and what any C program has. */
+/* From the symbol table of an ELF file: nothing is undefined but the runtime and what any C program
+ * has. */
 static inline int op_undefined(const cg_object *o)
 {
     const char *bytes = o->bytes;
     const Elf64_Ehdr *h = o->bytes;
     int wrong = 0, seen = 0;
-    ck_assert(o->size > sizeof *h && !memcmp(bytes, ELFMAG, SELFMAG) && h->e_ident[EI_CLASS] == ELFCLASS64);
+    ck_assert(o->size > sizeof *h && !memcmp(bytes, ELFMAG, SELFMAG) &&
+              h->e_ident[EI_CLASS] == ELFCLASS64);
     const Elf64_Shdr *section = (const void *)(bytes + h->e_shoff);
     for (int s = 0; s < h->e_shnum; s++) {
         if (section[s].sh_type != SHT_SYMTAB)
@@ -455,7 +519,8 @@ static inline int op_undefined(const cg_object *o)
         const Elf64_Sym *symbol = (const void *)(bytes + section[s].sh_offset);
         const char *names = bytes + section[section[s].sh_link].sh_offset;
         for (size_t i = 1; i < section[s].sh_size / sizeof *symbol; i++, seen++)
-            if (symbol[i].st_shndx == SHN_UNDEF && !op_may_want(names + symbol[i].st_name, o->uses_blas) && ++wrong)
+            if (symbol[i].st_shndx == SHN_UNDEF &&
+                !op_may_want(names + symbol[i].st_name, o->uses_blas) && ++wrong)
                 fprintf(stderr, "the object wants %s\n", names + symbol[i].st_name);
     }
     ck_assert_msg(seen > 10, "the object has no symbols");
@@ -464,10 +529,13 @@ static inline int op_undefined(const cg_object *o)
 
 /* ---- The run ---- */
 
-/* Levels, best last, each with the optimisation it is compiled with; how often: every which batch, since the lesser ones differ little. */
-static const struct { const char *cpu; int level, every; } op_levels[] = {
+/* Levels, best last, each with the optimisation it is compiled with; how often: every which batch,
+ * since the lesser ones differ little. */
+static const struct { const char *cpu; int level, every;
+} op_levels[] = {
 #ifdef __x86_64__
-    {"x86-64", 0, 1}, {"x86-64", 2, 3}, {"x86-64-v2", 1, 3}, {"x86-64-v3", 2, 1}, {"x86-64-v4", 2, 1},
+    {"x86-64", 0, 1},    {"x86-64", 2, 3},    {"x86-64-v2", 1, 3},
+    {"x86-64-v3", 2, 1}, {"x86-64-v4", 2, 1},
 #else
     {"native", 2, 1}, {"native", 0, 2},
 #endif
@@ -495,7 +563,8 @@ static inline void op_prepare(op_batch *b, op_program *p, const ir_func *f)
     p->out = ir_array(b->arena, void *, m + 1);
     ir_literal **zero = ir_array(b->arena, ir_literal *, n + 1);
     for (int i = 0; i < n; i++) {
-        p->arg[i] = op_values(b, &f->params.items[i].value->type, b->param_case.items[i]->fill, &b->bound.items[2 * i]);
+        p->arg[i] = op_values(b, &f->params.items[i].value->type, b->param_case.items[i]->fill,
+                              &b->bound.items[2 * i]);
         zero[i] = (ir_literal *)op_flush(b, p->arg[i]);
         p->storage[i] = guarded_new((size_t)ir_bytes(&p->arg[i]->type), i % 3);
         memcpy(p->storage[i].at, p->arg[i]->data, p->storage[i].bytes);
@@ -515,7 +584,8 @@ static inline void op_prepare(op_batch *b, op_program *p, const ir_func *f)
 typedef gradc_rt_status op_entry(gradc_rt_ctx *, const void *, const void *);
 
 /* One call; the outputs go to `to`. */
-static inline gradc_rt_status op_call(op_program *p, const cg_object *o, cg_jit *jit, uint32_t threads, ir_literal **to)
+static inline gradc_rt_status op_call(op_program *p, const cg_object *o, cg_jit *jit,
+                                      uint32_t threads, ir_literal **to)
 {
     gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
     op_entry *forward;
@@ -548,12 +618,17 @@ static inline int op_run_on(op_batch *b, op_program *p, const cg_request *r, con
     int wrong = op_undefined(o);
     for (uint32_t threads = 1; threads <= 2; threads++) {
         gradc_rt_status status = op_call(p, o, jit, threads, threads == 1 ? p->first : p->got);
-        ck_assert_msg(status == (p->bad ? GRADC_RT_E_INDEX : GRADC_RT_OK), "%s, %u threads: status %d", cpu, threads, (int)status);
+        ck_assert_msg(status == (p->bad ? GRADC_RT_E_INDEX : GRADC_RT_OK),
+                      "%s, %u threads: status %d", cpu, threads, (int)status);
         for (int i = 0; i < p->f->results.count && !p->bad; i++) {
             if (threads == 1)
-                wrong += op_compare(&b->outputs.items[i], p->want[i], p->want_flushed[i], p->first[i], cpu, threads) > 0;
-            else if (memcmp(p->first[i]->data, p->got[i]->data, (size_t)ir_bytes(&p->got[i]->type)) && ++wrong)
-                fprintf(stderr, "%s: %s differs for two threads: %s\n", cpu, b->outputs.items[i].name, b->outputs.items[i].of->body);
+                wrong += op_compare(&b->outputs.items[i], p->want[i], p->want_flushed[i],
+                                    p->first[i], cpu, threads) > 0;
+            else if (memcmp(p->first[i]->data, p->got[i]->data,
+                            (size_t)ir_bytes(&p->got[i]->type)) &&
+                     ++wrong)
+                fprintf(stderr, "%s: %s differs for two threads: %s\n", cpu,
+                        b->outputs.items[i].name, b->outputs.items[i].of->body);
         }
     }
     return wrong;
@@ -564,8 +639,9 @@ static inline ir_module *op_module(op_batch *b)
     op_text *const all[] = {&b->params, &b->body, &b->funcs, &b->results};
     for (int i = 0; i < 4; i++)
         fclose(all[i]->file);
-    const char *text = ir_format(b->arena, "gir 1\nmodule \"m\"\n%sentry @forward(%s) {\n%s  return (%s)\n}\n",
-                                 b->funcs.bytes, b->params.bytes, b->body.bytes, b->results.bytes);
+    const char *text =
+        ir_format(b->arena, "gir 1\nmodule \"m\"\n%sentry @forward(%s) {\n%s  return (%s)\n}\n",
+                  b->funcs.bytes, b->params.bytes, b->body.bytes, b->results.bytes);
     for (int i = 0; i < 4; i++)
         free(all[i]->bytes);
     if (getenv("GRADC_SHOW"))
@@ -587,9 +663,16 @@ static inline int op_run(op_batch *b, ir_module *m, unsigned number)
     const cg_spec spec = {m, NULL};
     for (unsigned i = 0; i < OP_LEVELS; i++) {
         const char *cpu = op_levels[i].cpu;
-        const cg_request r = {.prefix = "t", .spec = &spec, .nspecs = 1, .level = op_levels[i].level, .threads = 2, .blas = (number + i) % 2,
-                              .cpu = &cpu, .ncpus = 1};
-        if (level_runs_here(cpu) && (getenv("GRADC_OPS_ALL") || (number + i) % (unsigned)op_levels[i].every == 0))
+        const cg_request r = {.prefix = "t",
+                              .spec = &spec,
+                              .nspecs = 1,
+                              .level = op_levels[i].level,
+                              .threads = 2,
+                              .blas = (number + i) % 2,
+                              .cpu = &cpu,
+                              .ncpus = 1};
+        if (level_runs_here(cpu) &&
+            (getenv("GRADC_OPS_ALL") || (number + i) % (unsigned)op_levels[i].every == 0))
             wrong += op_run_on(b, &p, &r, cpu);
     }
     guarded_free(p.storage, p.f->params.count + p.f->results.count);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Every row of ir/ops.def, compiled, against the evaluator; tests/op_run.h says how. The elementwise ops have their cases made here, by
- * element type and shape; those of the others stand in tests/op_cases.h. */
+ * Every row of ir/ops.def, compiled, against the evaluator; tests/op_run.h says how. The
+ * elementwise ops have their cases made here, by element type and shape; those of the others stand
+ * in tests/op_cases.h. */
 #include "tests/op_cases.h"
 
 enum { MOST = 48 }; /* cases of a module */
@@ -39,7 +40,8 @@ static void run(collector *c)
     if (!c->batch.cases)
         return;
     /* Enough work that two threads are used. */
-    static const op_case ballast = {IR_OP_abs, F, "%x f32[64,2001]", "%y = abs %x : f32[64,2001]", NULL, FILL_REAL, 0, 0, true};
+    static const op_case ballast = {
+        IR_OP_abs, F, "%x f32[64,2001]", "%y = abs %x : f32[64,2001]", NULL, FILL_REAL, 0, 0, true};
     op_add(&c->batch, &ballast, IR_F32, PLAIN);
     ir_module *m = op_module(&c->batch);
     c->seen += occurs(m, c->op);
@@ -60,8 +62,9 @@ static void add(collector *c, const op_case *made, ir_dtype t, unsigned kind)
 
 /* ---- Elementwise ---- */
 
-static const char *const shapes[] = {"", "1", "3", "7", "8", "9", "15", "16", "17", "31", "33", "100", "0", "5,3", "4,33", "2,3,17", "2,0,3",
-                                     "6,1,8"};
+static const char *const shapes[] = {"",   "1",   "3",    "7",      "8",     "9",
+                                     "15", "16",  "17",   "31",     "33",    "100",
+                                     "0",  "5,3", "4,33", "2,3,17", "2,0,3", "6,1,8"};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 static double ulps_of(int op, ir_dtype t)
@@ -77,17 +80,21 @@ static double ulps_of(int op, ir_dtype t)
     case IR_OP_tan:
     case IR_OP_asin:
     case IR_OP_acos:
-    case IR_OP_atan: case IR_OP_sinh: case IR_OP_cosh: case IR_OP_asinh: case IR_OP_acosh: case IR_OP_atanh: case IR_OP_tanh: case IR_OP_erf:
+    case IR_OP_atan: case IR_OP_sinh: case IR_OP_cosh: case IR_OP_asinh: case IR_OP_acosh:
+    case IR_OP_atanh: case IR_OP_tanh: case IR_OP_erf:
     case IR_OP_logistic: case IR_OP_pow: case IR_OP_atan2:
-        return t == IR_F16 || t == IR_BF16 ? 1 : 5; /* the bounds themselves are tested in tests/math.c */
+        /* The bounds themselves are tested in tests/math.c. */
+        return t == IR_F16 || t == IR_BF16 ? 1 : 5;
     default: return 0;
     }
 }
 
 /* "%y = OP %a, %b, … attributes : result[shape]" */
-static const char *instruction(ir_arena *a, int op, const char *result, const char *names, const char *attributes, const char *to, const char *shape)
+static const char *instruction(ir_arena *a, int op, const char *result, const char *names,
+                               const char *attributes, const char *to, const char *shape)
 {
-    return ir_format(a, "%s = %s %s%s : %s[%s]", result, ir_ops[op].name, names, attributes, to, shape);
+    return ir_format(a, "%s = %s %s%s : %s[%s]", result, ir_ops[op].name, names, attributes, to,
+                     shape);
 }
 
 typedef struct elementwise {
@@ -96,10 +103,15 @@ typedef struct elementwise {
     const char *attributes, *to; /* element type of the result, `$` for that of the operands */
 } elementwise;
 
-static op_case *elementwise_case(ir_arena *a, const elementwise *e, const char *operands, const char *body)
+static op_case *elementwise_case(ir_arena *a, const elementwise *e, const char *operands,
+                                 const char *body)
 {
     op_case *c = ir_new(a, op_case);
-    *c = (op_case){.op = e->op, .operands = operands, .body = body, .fill = FILL_SPECIAL, .ulps = ir_is_float(e->t) ? ulps_of(e->op, e->t) : 0};
+    *c = (op_case){.op = e->op,
+                   .operands = operands,
+                   .body = body,
+                   .fill = FILL_SPECIAL,
+                   .ulps = ir_is_float(e->t) ? ulps_of(e->op, e->t) : 0};
     return c;
 }
 
@@ -107,10 +119,14 @@ static void elementwise_shape(collector *c, const elementwise *e, const char *sh
 {
     static const char *const names[] = {NULL, "%a", "%a, %b", "%c, %a, %b"};
     int n = ir_ops[e->op].operands;
-    const char *operands = n == 1   ? ir_format(c->arena, "%%a $[%s]", shape)
-                           : n == 2 ? ir_format(c->arena, "%%a $[%s], %%b $[%s]", shape, shape)
-                                    : ir_format(c->arena, "%%c bool[%s], %%a $[%s], %%b $[%s]", shape, shape, shape);
-    add(c, elementwise_case(c->arena, e, operands, instruction(c->arena, e->op, "%y", names[n], e->attributes, e->to, shape)), e->t, c->turn++);
+    const char *operands =
+        n == 1   ? ir_format(c->arena, "%%a $[%s]", shape)
+        : n == 2 ? ir_format(c->arena, "%%a $[%s], %%b $[%s]", shape, shape)
+                 : ir_format(c->arena, "%%c bool[%s], %%a $[%s], %%b $[%s]", shape, shape, shape);
+    add(c,
+        elementwise_case(c->arena, e, operands,
+                         instruction(c->arena, e->op, "%y", names[n], e->attributes, e->to, shape)),
+        e->t, c->turn++);
 }
 
 /* Every special value with every other one, by repeating one along rows and one along columns. */
@@ -121,11 +137,15 @@ static void elementwise_grid(collector *c, const elementwise *e)
         return;
     }
     const char *choice = ir_ops[e->op].operands == 3 ? ", %c bool[31]" : "";
-    const char *body = ir_format(c->arena, "%%p = broadcast %%a shape=[31,31] dims=[0] : $[31,31]\n"
-                                           "  %%q = broadcast %%b shape=[31,31] dims=[1] : $[31,31]\n%s  %s",
-                                 *choice ? "  %d = broadcast %c shape=[31,31] dims=[1] : bool[31,31]\n" : "",
-                                 instruction(c->arena, e->op, "%y", *choice ? "%d, %p, %q" : "%p, %q", e->attributes, e->to, "31,31"));
-    op_case *made = elementwise_case(c->arena, e, ir_format(c->arena, "%%a $[31], %%b $[31]%s", choice), body);
+    const char *body =
+        ir_format(c->arena,
+                  "%%p = broadcast %%a shape=[31,31] dims=[0] : $[31,31]\n"
+                  "  %%q = broadcast %%b shape=[31,31] dims=[1] : $[31,31]\n%s  %s",
+                  *choice ? "  %d = broadcast %c shape=[31,31] dims=[1] : bool[31,31]\n" : "",
+                  instruction(c->arena, e->op, "%y", *choice ? "%d, %p, %q" : "%p, %q",
+                              e->attributes, e->to, "31,31"));
+    op_case *made =
+        elementwise_case(c->arena, e, ir_format(c->arena, "%%a $[31], %%b $[31]%s", choice), body);
     made->plain = true;
     add(c, made, e->t, 0);
 }
@@ -134,15 +154,21 @@ static void elementwise_grid(collector *c, const elementwise *e)
 static void elementwise_consumers(collector *c, const elementwise *e)
 {
     static const char *const names[] = {NULL, "%a", "%a, %b", "%c, %a, %b"};
-    static const char *const operands[] = {NULL, "%a $[5,9]", "%a $[5,9], %b $[5,9]", "%c bool[5,9], %a $[5,9], %b $[5,9]"};
+    static const char *const operands[] = {NULL, "%a $[5,9]", "%a $[5,9], %b $[5,9]",
+                                           "%c bool[5,9], %a $[5,9], %b $[5,9]"};
     int n = ir_ops[e->op].operands;
-    const char *body = ir_format(c->arena, "%s\n  %%y2 = transpose %%y1 perm=[1,0] : %s[9,5]\n  %%r = reverse %%y1 axes=[1] : %s[5,9]\n"
-                                           "  %%y3 = max %%r, %%y1 : %s[5,9]",
-                                 instruction(c->arena, e->op, "%y1", names[n], e->attributes, e->to, "5,9"), e->to, e->to, e->to);
+    const char *body =
+        ir_format(c->arena,
+                  "%s\n  %%y2 = transpose %%y1 perm=[1,0] : %s[9,5]\n  %%r = reverse %%y1 axes=[1] "
+                  ": %s[5,9]\n"
+                  "  %%y3 = max %%r, %%y1 : %s[5,9]",
+                  instruction(c->arena, e->op, "%y1", names[n], e->attributes, e->to, "5,9"), e->to,
+                  e->to, e->to);
     add(c, elementwise_case(c->arena, e, operands[n], body), e->t, c->turn++);
 }
 
-static void elementwise_types(collector *c, int op, const char *attributes, const char *to, int nshapes)
+static void elementwise_types(collector *c, int op, const char *attributes, const char *to,
+                              int nshapes)
 {
     for (int t = 0; t < IR_DTYPES; t++) {
         if (!(ir_dtypes[t].class & ir_ops[op].classes))
@@ -163,7 +189,8 @@ static void conversions(collector *c, int op)
         for (int to = 0; to < IR_DTYPES; to++) {
             if (op == IR_OP_bitcast && ir_dtypes[from].bytes != ir_dtypes[to].bytes)
                 continue;
-            elementwise e = {op, (ir_dtype)from, ir_format(c->arena, " to=%s", ir_dtypes[to].name), ir_dtypes[to].name};
+            elementwise e = {op, (ir_dtype)from, ir_format(c->arena, " to=%s", ir_dtypes[to].name),
+                             ir_dtypes[to].name};
             elementwise_shape(c, &e, "67");
             elementwise_shape(c, &e, shapes[c->turn % SHAPES]);
         }
@@ -172,7 +199,8 @@ static void conversions(collector *c, int op)
 static void comparisons(collector *c)
 {
     for (int r = IR_EQ; r <= IR_GE; r++)
-        elementwise_types(c, IR_OP_compare, ir_format(c->arena, " relation=%s", ir_relation_names[r]), "bool", 1);
+        elementwise_types(c, IR_OP_compare,
+                          ir_format(c->arena, " relation=%s", ir_relation_names[r]), "bool", 1);
 }
 
 static void elementwise_cases(collector *c, int op)
@@ -182,17 +210,20 @@ static void elementwise_cases(collector *c, int op)
     else if (op == IR_OP_compare)
         comparisons(c);
     else
-        elementwise_types(c, op, "", op == IR_OP_is_nan ? "bool" : "$", op == IR_OP_pow ? 1 : 3); /* integer powers are long */
+        /* Integer powers are long. */
+        elementwise_types(c, op, "", op == IR_OP_is_nan ? "bool" : "$", op == IR_OP_pow ? 1 : 3);
 }
 
 /* ---- Tests ---- */
 
-/* An op's cases are put in f32 and in every other type that they allow, by turns. GRADC_OPS_ALL=1 in the environment asks for all. */
+/* An op's cases are put in f32 and in every other type that they allow, by turns. GRADC_OPS_ALL=1
+ * in the environment asks for all. */
 static bool has_turn(const op_case *c, unsigned number, int t)
 {
     if (!op_is_typed(c))
         return t == 0;
-    return (ir_dtypes[t].class & op_classes(c)) && (t == IR_F32 || (number + (unsigned)t) % 2 == 0 || getenv("GRADC_OPS_ALL"));
+    return (ir_dtypes[t].class & op_classes(c)) &&
+           (t == IR_F32 || (number + (unsigned)t) % 2 == 0 || getenv("GRADC_OPS_ALL"));
 }
 
 START_TEST(as_the_evaluator)
@@ -218,10 +249,20 @@ START_TEST(as_the_evaluator)
 END_TEST
 
 /* An index of each type that is below, above, and above what its type's signed twin holds. */
-static const struct { const char *type, *bounds; } bad_indices[] = {
-    {"i8", "-1:-1"}, {"i8", "7:7"}, {"u8", "255:255"}, {"i16", "-32768:-32768"}, {"u16", "65535:65535"}, {"i32", "-2147483648:-2147483648"},
+static const struct { const char *type, *bounds;
+} bad_indices[] = {
+    {"i8", "-1:-1"},
+    {"i8", "7:7"},
+    {"u8", "255:255"},
+    {"i16", "-32768:-32768"},
+    {"u16", "65535:65535"},
+    {"i32", "-2147483648:-2147483648"},
     {"u32", "7:7"},
-    {"u32", "4294967295:4294967295"}, {"i64", "-1:-1"}, {"i64", "9e18:9e18"}, {"u64", "7:7"}, {"u64", "9223372036854775808:9223372036854775808"},
+    {"u32", "4294967295:4294967295"},
+    {"i64", "-1:-1"},
+    {"i64", "9e18:9e18"},
+    {"u64", "7:7"},
+    {"u64", "9223372036854775808:9223372036854775808"},
     {"u64", "18446744073709551615:18446744073709551615"},
 };
 enum { BAD_INDICES = sizeof bad_indices / sizeof *bad_indices };
@@ -231,12 +272,16 @@ START_TEST(bad_indices_are_noticed)
     for (int k = 0; k < 4; k++) {
         op_batch b;
         op_open(&b);
-        const char *index = ir_format(b.arena, "%%i %s[3,1] %s", bad_indices[_i].type, bad_indices[_i].bounds);
+        const char *index =
+            ir_format(b.arena, "%%i %s[3,1] %s", bad_indices[_i].type, bad_indices[_i].bounds);
         op_case made = {.op = k % 2 ? IR_OP_scatter : IR_OP_gather, .fill = FILL_SMALL};
-        made.operands = ir_format(b.arena, k % 2 ? "%%x f32[7,9], %%u f32[3,9], %s" : "%%x f32[7,9], %s", index);
-        made.body = k % 2 ? "%y = scatter %x, %i, %u combine=sum dims=[0] batch=0 : f32[7,9]" : "%y = gather %x, %i dims=[0] batch=0 : f32[3,9]";
+        made.operands = ir_format(
+            b.arena, k % 2 ? "%%x f32[7,9], %%u f32[3,9], %s" : "%%x f32[7,9], %s", index);
+        made.body = k % 2 ? "%y = scatter %x, %i, %u combine=sum dims=[0] batch=0 : f32[7,9]"
+                          : "%y = gather %x, %i dims=[0] batch=0 : f32[3,9]";
         made.plain = k < 2;
-        op_add(&b, &made, IR_F32, CONSTANT - (k % 2 ? 2 : 1)); /* the index is a constant the second time */
+        /* The index is a constant the second time. */
+        op_add(&b, &made, IR_F32, CONSTANT - (k % 2 ? 2 : 1));
         ir_module *m = op_module(&b);
         ck_assert_int_eq(op_run(&b, m, (unsigned)_i * 3), 0);
         ck_assert(b.bad);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Passes on text: tests/passes/PASS/NAME.gir holds a module before, a line `---`, and the module after the pass. Every
- * function of it is also evaluated before and after on the same numbers. Two more folders test what is no row of the pass
- * table: `partition` splits the function @joint, `widen` widens. What layout, fuse and plan decide is printed as comments; the
- * rows that set what a pass needs run before it.
- * `build/tests/test_passes --update` writes what the passes now give into the files: read the difference before committing. */
+ * Passes on text: tests/passes/PASS/NAME.gir holds a module before, a line `---`, and the module
+ * after the pass. Every function of it is also evaluated before and after on the same numbers. Two
+ * more folders test what is no row of the pass table: `partition` splits the function @joint,
+ * `widen` widens. What layout, fuse and plan decide is printed as comments; the rows that set what
+ * a pass needs run before it. `build/tests/test_passes --update` writes what the passes now give
+ * into the files: read the difference before committing. */
 #include "ir/path.h"
 #include "passes/passes.h"
 #include "tests/context.h"
@@ -29,7 +30,8 @@ static char *printed(const ir_module *m)
     return copy;
 }
 
-/* Small numbers of either sign that differ from each other; integers 0, 1, 2, 0, … so that they serve as indices. */
+/* Small numbers of either sign that differ from each other; integers 0, 1, 2, 0, … so that they
+ * serve as indices. */
 static ir_literal *sample(const ir_type *t, int salt)
 {
     ir_literal *l = ir_literal_new(arena, t);
@@ -45,11 +47,12 @@ static void same_numbers(const char *where, const ir_literal *a, const ir_litera
 {
     ck_assert_msg(ir_type_eq(&a->type, &b->type), "%s: the type changed", where);
     for (int64_t i = 0; i < ir_count(&a->type); i++) {
-        double x = ir_literal_get(a, i), y = ir_literal_get(b, i), limit = a->type.dtype == IR_F64 ? 1e-12 : 1e-5;
+        double x = ir_literal_get(a, i), y = ir_literal_get(b, i),
+               limit = a->type.dtype == IR_F64 ? 1e-12 : 1e-5;
         if (x == y || (x != x && y != y))
             continue;
-        ck_assert_msg(ir_is_float(a->type.dtype) && fabs(x - y) <= limit * (1 + fabs(x)), "%s: element %d is %g after, %g before", where, (int)i, y,
-                      x);
+        ck_assert_msg(ir_is_float(a->type.dtype) && fabs(x - y) <= limit * (1 + fabs(x)),
+                      "%s: element %d is %g after, %g before", where, (int)i, y, x);
     }
 }
 
@@ -72,22 +75,28 @@ static void same_meaning(const char *where, const ir_module *a, const ir_module 
     }
 }
 
-/* A parameter's number in the joint function of the module before, or -1; parameters keep their names. */
+/* A parameter's number in the joint function of the module before, or -1; parameters keep their
+ * names. */
 static int param_of(const ir_func *f, const ir_port *p)
 {
     for (int i = 0; i < f->params.count; i++) {
         const ir_port *q = &f->params.items[i];
-        if (q->bind == p->bind && q->role == p->role && !strcmp(p->state ? p->state->name : p->name, q->state ? q->state->name : q->name))
+        if (q->bind == p->bind && q->role == p->role &&
+            !strcmp(p->state ? p->state->name : p->name, q->state ? q->state->name : q->name))
             return i;
     }
     return -1;
 }
 
-/* forward_train and then backward, which gets what forward_train saved, give what the joint function gave. */
+/* forward_train and then backward, which gets what forward_train saved, give what the joint
+ * function gave. */
 static void same_as_joint(const char *where, const ir_module *before, const ir_module *after)
 {
-    const ir_func *joint = ir_func_by_name(before, "joint"), *half[] = {ir_func_by_name(after, "forward_train"), ir_func_by_name(after, "backward")};
-    ir_literal *args[64], *due[64], *part[64], *got[64], **state = ir_array(arena, ir_literal *, after->states.count);
+    const ir_func *joint = ir_func_by_name(before, "joint"),
+                  *half[] = {ir_func_by_name(after, "forward_train"),
+                             ir_func_by_name(after, "backward")};
+    ir_literal *args[64], *due[64], *part[64], *got[64],
+        **state = ir_array(arena, ir_literal *, after->states.count);
     for (int k = 0; k < joint->params.count; k++)
         args[k] = sample(&joint->params.items[k].value->type, k);
     ir_eval(arena, joint, args, due, NULL);
@@ -102,9 +111,11 @@ static void same_as_joint(const char *where, const ir_module *before, const ir_m
         for (int k = 0; k < half[h]->results.count; k++) {
             const ir_port *p = &half[h]->results.items[k];
             if (p->bind == IR_STATE)
-                state[p->state->index] = got[k]; /* what backward then sees of a statistic is the new one */
+                /* What backward then sees of a statistic is the new one. */
+                state[p->state->index] = got[k];
             if (!p->state || p->state->kind != IR_SAVED)
-                same_numbers(ir_format(arena, "%s: result %d", where, done), due[done], got[k]), done++;
+                same_numbers(ir_format(arena, "%s: result %d", where, done), due[done], got[k]),
+                    done++;
         }
     }
     ck_assert_int_eq(done, joint->results.count);
@@ -149,9 +160,11 @@ static void check_file(const char *pass, const char *path)
 {
     ir_data data;
     ck_assert_msg(ir_read_whole_file(arena, path, 1 << 20, &data), "%s cannot be read", path);
-    const char *text = ir_strndup(arena, (const char *)data.bytes, data.size), *cut = strstr(text, "\n---\n");
+    const char *text = ir_strndup(arena, (const char *)data.bytes, data.size),
+               *cut = strstr(text, "\n---\n");
     size_t size = cut ? (size_t)(cut + 1 - text) : strlen(text);
-    ir_module *before = ir_parse(ctx, arena, text, size, path, NULL), *after = ir_parse(ctx, arena, text, size, path, NULL);
+    ir_module *before = ir_parse(ctx, arena, text, size, path, NULL),
+              *after = ir_parse(ctx, arena, text, size, path, NULL);
     ck_assert_msg(before && after, "%s: %s", path, first_error);
     run(after, pass);
     const char *got = printed(after);
@@ -165,9 +178,11 @@ static void check_file(const char *pass, const char *path)
         fclose(f);
         return;
     }
-    ck_assert_msg(cut && !strcmp(cut + 5, got), "%s: the pass now gives (--update accepts it)\n%s", path, got);
+    ck_assert_msg(cut && !strcmp(cut + 5, got), "%s: the pass now gives (--update accepts it)\n%s",
+                  path, got);
     const ir_module *again = ir_parse(ctx, arena, got, strlen(got), path, NULL);
-    ck_assert_msg(again && !strcmp(printed(again), bare(got)), "%s: the result does not read back", path);
+    ck_assert_msg(again && !strcmp(printed(again), bare(got)), "%s: the result does not read back",
+                  path);
 }
 
 static void check_folder(const char *pass)
@@ -185,7 +200,8 @@ static void check_folder(const char *pass)
     ck_assert_int_gt(n, 0);
 }
 
-static const char *const folders[] = {"inline", "fold", "simplify", "cse", "dce", "layout", "fuse", "plan", "partition", "widen"};
+static const char *const folders[] = {"inline", "fold", "simplify", "cse",       "dce",
+                                      "layout", "fuse", "plan",     "partition", "widen"};
 
 START_TEST(text_before_and_after)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Random functions, the same before and after the passes. All numbers are small integers, so sums in any order are exact and the results must
- * be equal, not close. The seed of a failure is in its message. */
+ * Random functions, the same before and after the passes. All numbers are small integers, so sums
+ * in any order are exact and the results must be equal, not close. The seed of a failure is in its
+ * message. */
 #include "tests/graph_exact.h"
 #include "tests/suite.h"
 
@@ -75,7 +76,8 @@ START_TEST(halves_give_what_the_whole_gave)
         ir_module *m = g->module;
         train_partition(m, g, "forward_train", "backward");
         ir_verify(m);
-        ir_literal **args = exact_inputs(arena, f), *due[8], *got[MOST], *part[MOST], **state = ir_array(arena, ir_literal *, m->states.count + 1);
+        ir_literal **args = exact_inputs(arena, f), *due[8], *got[MOST], *part[MOST],
+                   **state = ir_array(arena, ir_literal *, m->states.count + 1);
         ir_eval(arena, f, args, due, NULL);
         for (int h = 0; h < 2; h++) {
             const ir_func *half = ir_func_by_name(m, h ? "backward" : "forward_train");

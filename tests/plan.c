@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Layout, fusion and the memory plan. Random functions with states in any order of dimensions, compiled and run, give what the
- * evaluator gives, on one thread and on three; plans that are broken on purpose are caught; and small nets are cut, laid out
- * and placed as they should be. */
+ * Layout, fusion and the memory plan. Random functions with states in any order of dimensions,
+ * compiled and run, give what the evaluator gives, on one thread and on three; plans that are
+ * broken on purpose are caught; and small nets are cut, laid out and placed as they should be. */
 #include "gradc_rt.h"
 #include "passes/local.h"
 #include "tests/graph_exact.h"
@@ -29,8 +29,9 @@ static ir_func *random_entry(uint64_t seed)
     f->entry = true;
     uint64_t random = seed * 2 + 1;
     gen g = {.p = &exact_profile, .random = &random, .b = ir_builder_new(f)};
-    const ir_type types[STATES] = {ir_type_of(IR_F64, 2, (int64_t[]){3, 4}), ir_type_of(IR_F64, 3, (int64_t[]){2, 4, 5}),
-                                   ir_type_of(IR_F64, 4, (int64_t[]){2, 3, 4, 3}), ir_type_of(IR_F64, 1, (int64_t[]){4})};
+    const ir_type types[STATES] = {
+        ir_type_of(IR_F64, 2, (int64_t[]){3, 4}), ir_type_of(IR_F64, 3, (int64_t[]){2, 4, 5}),
+        ir_type_of(IR_F64, 4, (int64_t[]){2, 3, 4, 3}), ir_type_of(IR_F64, 1, (int64_t[]){4})};
     for (int i = 0; i < STATES; i++) {
         ir_state *s = ir_state_new(m, names[i], IR_PARAM, &types[i]);
         s->init = ir_literal_new(arena, &types[i]);
@@ -45,9 +46,11 @@ static ir_func *random_entry(uint64_t seed)
         gen_make(&g);
     for (int i = 0; i < 6; i++)
         ir_add_output(f, ir_format(arena, "y%d", i), g.pool[g.n - 1 - i]);
-    for (int i = 0; i < STATES; i++) { /* new values of states: something of the type, or another state as it was */
+    /* New values of states: something of the type, or another state as it was. */
+    for (int i = 0; i < STATES; i++) {
         ir_value *v = gen_operand(&g, &types[i]), *old = f->params.items[2 * i].value;
-        ir_add_update(f, m->states.items[i], draw(&g, 2) ? v : gen_clamped(&g, ir_add(&g.b, v, old), GEN_LIMIT));
+        ir_add_update(f, m->states.items[i],
+                      draw(&g, 2) ? v : gen_clamped(&g, ir_add(&g.b, v, old), GEN_LIMIT));
     }
     ir_built(&g.b);
     return f;
@@ -59,7 +62,8 @@ typedef gradc_rt_status entry2(gradc_rt_ctx *, const void *, const void *);
 static void run_compiled(ir_module *m, ir_literal *const *args, ir_literal **out, uint32_t threads)
 {
     cg_spec spec = {m, NULL};
-    cg_request r = {.prefix = "tiny", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .seed = 1};
+    cg_request r = {
+        .prefix = "tiny", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .seed = 1};
     cg_object *o = cg_compile(ctx, arena, &r);
     ck_assert_msg(o != NULL, "%s", first_error);
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
@@ -86,7 +90,9 @@ static void run_compiled(ir_module *m, ir_literal *const *args, ir_literal **out
     ck_assert_int_eq(entry(rt, in, results), GRADC_RT_OK);
     for (int i = 0; i < f->results.count; i++)
         if (f->results.items[i].bind == IR_STATE)
-            ck_assert_int_eq(gradc_rt_param_get(rt, (size_t)f->results.items[i].state->index, out[i]->data), GRADC_RT_OK);
+            ck_assert_int_eq(
+                gradc_rt_param_get(rt, (size_t)f->results.items[i].state->index, out[i]->data),
+                GRADC_RT_OK);
     gradc_rt_fini(rt);
     free(memory);
 }
@@ -110,7 +116,8 @@ START_TEST(compiled_random_functions_give_what_the_evaluator_gives)
 }
 END_TEST
 
-/* Whatever shares a kernel: a call that does not want a result need not give what only that result reads. */
+/* Whatever shares a kernel: a call that does not want a result need not give what only that result
+ * reads. */
 START_TEST(no_result_needs_what_it_does_not_read)
 {
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
@@ -123,7 +130,8 @@ START_TEST(no_result_needs_what_it_does_not_read)
             const ir_kernel *k = f->schedule->kernels.items[i];
             for (int r = 0; r < k->reads.count; r++) {
                 uint64_t due = wanted[k->reads.items[r]->id];
-                ck_assert_msg(due >> 63 || !(k->wanted & ~due), "seed %d: kernel %d for %llx reads what is for %llx", (int)seed, i,
+                ck_assert_msg(due >> 63 || !(k->wanted & ~due),
+                              "seed %d: kernel %d for %llx reads what is for %llx", (int)seed, i,
                               (unsigned long long)k->wanted, (unsigned long long)due);
             }
         }
@@ -136,16 +144,19 @@ END_TEST
 
 static const ir_func *planned(const char *params, const char *body)
 {
-    const char *text = ir_format(arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n  %s\n  return (output \"y\" %%y)\n}\n", params, body);
+    const char *text = ir_format(
+        arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n  %s\n  return (output \"y\" %%y)\n}\n",
+        params, body);
     return ir_func_by_name(tiny_planned(ctx, arena, text), "forward");
 }
 
 START_TEST(the_sum_of_two_contractions_has_one_writer)
 {
-    const ir_func *f = planned("input %x : f32[4,5], input %w : f32[5,6], input %u : f32[5,6]",
-                               "%a = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n"
-                               "  %b = dot_general %x, %u lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n"
-                               "  %s = add %a, %b : f32[4,6]\n  %y = neg %s : f32[4,6]");
+    const ir_func *f =
+        planned("input %x : f32[4,5], input %w : f32[5,6], input %u : f32[5,6]",
+                "%a = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n"
+                "  %b = dot_general %x, %u lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n"
+                "  %s = add %a, %b : f32[4,6]\n  %y = neg %s : f32[4,6]");
     const ir_schedule *s = f->schedule;
     ck_assert_int_eq(s->kernels.count, 2);
     ck_assert_int_eq(s->kernels.items[0]->kind, IR_KERNEL_CONTRACTION);
@@ -155,15 +166,17 @@ START_TEST(the_sum_of_two_contractions_has_one_writer)
 }
 END_TEST
 
-/* An index that is computed, checked, left for backward, and counted in a statistic: all of it by one kernel. */
+/* An index that is computed, checked, left for backward, and counted in a statistic: all of it by
+ * one kernel. */
 START_TEST(a_checked_index_may_be_saved)
 {
-    const char *text =
-        "gir 1\nmodule \"m\"\nsaved \"i\" : i64[3,1]\nstat \"last\" : i64[3,1]\nparam \"w\" : f32[8]\n"
-        "entry @forward_train(input %a : i64[3,1], state %w : f32[8]) {\n"
-        "  %o = constant value=splat(1) : i64[3,1]\n  %i = add %a, %o : i64[3,1]\n  %g = gather %w, %i dims=[0] batch=0 : f32[3]\n"
-        "  %l = mul %i, %o : i64[3,1]\n  %l2 = add %l, %a : i64[3,1]\n"
-        "  return (output \"y\" %g, update \"i\" %i, update \"last\" %l2)\n}\n";
+    const char *text = "gir 1\nmodule \"m\"\nsaved \"i\" : i64[3,1]\nstat \"last\" : "
+                       "i64[3,1]\nparam \"w\" : f32[8]\n"
+                       "entry @forward_train(input %a : i64[3,1], state %w : f32[8]) {\n"
+                       "  %o = constant value=splat(1) : i64[3,1]\n  %i = add %a, %o : i64[3,1]\n  "
+                       "%g = gather %w, %i dims=[0] batch=0 : f32[3]\n"
+                       "  %l = mul %i, %o : i64[3,1]\n  %l2 = add %l, %a : i64[3,1]\n"
+                       "  return (output \"y\" %g, update \"i\" %i, update \"last\" %l2)\n}\n";
     ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
     ck_assert_msg(m != NULL, "%s", first_error);
     run_passes(m);
@@ -174,28 +187,39 @@ START_TEST(a_checked_index_may_be_saved)
 }
 END_TEST
 
-/* What a call may find out of range inside a branch or a loop, in a function in a function too, it finds before a state changes. */
+/* What a call may find out of range inside a branch or a loop, in a function in a function too, it
+ * finds before a state changes. */
 START_TEST(a_state_is_written_after_checks_in_bodies)
 {
     static const char *const run[] = {
         "%g, %n = cond %c, %w, %i then_body=@take else_body=@leave : f32[3], i64[3,1]",
-        "%n, %g, %t = scan %w, %i body=@turn consts=1 carries=1 length=2 reverse=0 live=0 : i64[3,1], f32[2,3], i64[]",
+        ("%n, %g, %t = scan %w, %i body=@turn consts=1 carries=1 length=2 reverse=0 live=0 : "
+         "i64[3,1], f32[2,3], i64[]"),
         "%n, %g = while_loop %w, %i, %z test=@test body=@step consts=1 limit=3 : i64[3,1], f32[3]",
         "%g, %n = cond %c, %w, %i then_body=@inner else_body=@leave : f32[3], i64[3,1]",
     };
-    const char *text = ir_format(arena,
+    const char *text = ir_format(
+        arena,
         "gir 1\nmodule \"m\"\nparam \"w\" : f32[8]\nstat \"mean\" : f32[8]\n"
-        "func @take(%%w : f32[8], %%i : i64[3,1]) {\n  %%g = gather %%w, %%i dims=[0] batch=0 : f32[3]\n  return %%g, %%i\n}\n"
-        "func @leave(%%w : f32[8], %%i : i64[3,1]) {\n  %%g = constant value=splat(0) : f32[3]\n  return %%g, %%i\n}\n"
+        "func @take(%%w : f32[8], %%i : i64[3,1]) {\n  %%g = gather %%w, %%i dims=[0] batch=0 : "
+        "f32[3]\n  return %%g, %%i\n}\n"
+        "func @leave(%%w : f32[8], %%i : i64[3,1]) {\n  %%g = constant value=splat(0) : f32[3]\n  "
+        "return %%g, %%i\n}\n"
         "func @inner(%%w : f32[8], %%i : i64[3,1]) {\n  %%c = constant value=true : bool[]\n"
-        "  %%g, %%n = cond %%c, %%w, %%i then_body=@take else_body=@leave : f32[3], i64[3,1]\n  return %%g, %%n\n}\n"
-        "func @turn(%%w : f32[8], %%i : i64[3,1]) {\n  %%g = gather %%w, %%i dims=[0] batch=0 : f32[3]\n  %%n = add %%i, %%i : i64[3,1]\n"
+        "  %%g, %%n = cond %%c, %%w, %%i then_body=@take else_body=@leave : f32[3], i64[3,1]\n  "
+        "return %%g, %%n\n}\n"
+        "func @turn(%%w : f32[8], %%i : i64[3,1]) {\n  %%g = gather %%w, %%i dims=[0] batch=0 : "
+        "f32[3]\n  %%n = add %%i, %%i : i64[3,1]\n"
         "  return %%n, %%g\n}\n"
-        "func @test(%%w : f32[8], %%i : i64[3,1], %%z : f32[3]) {\n  %%c = constant value=true : bool[]\n  return %%c\n}\n"
-        "func @step(%%w : f32[8], %%i : i64[3,1], %%z : f32[3]) {\n  %%g = gather %%w, %%i dims=[0] batch=0 : f32[3]\n"
+        "func @test(%%w : f32[8], %%i : i64[3,1], %%z : f32[3]) {\n  %%c = constant value=true : "
+        "bool[]\n  return %%c\n}\n"
+        "func @step(%%w : f32[8], %%i : i64[3,1], %%z : f32[3]) {\n  %%g = gather %%w, %%i "
+        "dims=[0] batch=0 : f32[3]\n"
         "  %%n = add %%i, %%i : i64[3,1]\n  return %%n, %%g\n}\n"
-        "entry @forward_train(input %%c : bool[], input %%i : i64[3,1], input %%z : f32[3], state %%w : f32[8], state %%mean : f32[8]) {\n"
-        "  %%m = add %%mean, %%mean : f32[8]\n  %s\n  return (output \"g\" %%g, output \"n\" %%n, update \"mean\" %%m)\n}\n",
+        "entry @forward_train(input %%c : bool[], input %%i : i64[3,1], input %%z : f32[3], state "
+        "%%w : f32[8], state %%mean : f32[8]) {\n"
+        "  %%m = add %%mean, %%mean : f32[8]\n  %s\n  return (output \"g\" %%g, output \"n\" %%n, "
+        "update \"mean\" %%m)\n}\n",
         run[_i]);
     const ir_func *f = ir_func_by_name(tiny_planned(ctx, arena, text), "forward_train");
     ck_assert_int_ge(f->schedule->checked_phase, 0);

@@ -85,7 +85,8 @@ START_TEST(states_start_as_the_model_says)
     w[3] = 42;
     ck_assert_int_eq(gradc_rt_param_set(f.ctx, 0, w), GRADC_RT_OK);
     ck_assert_float_eq(state(f, "w")[3], 42);
-    ck_assert_int_eq(gradc_rt_param_set(f.ctx, 4, w), GRADC_RT_E_ARGUMENT); /* the first that is no parameter */
+    /* The first that is no parameter. */
+    ck_assert_int_eq(gradc_rt_param_set(f.ctx, 4, w), GRADC_RT_E_ARGUMENT);
     ck_assert_int_eq(gradc_rt_last_error(f.ctx)->value, 4);
     ck_assert_int_eq(gradc_rt_last_error(f.ctx)->limit, 4);
     ck_assert_int_eq(gradc_rt_param_get(f.ctx, 0, NULL), GRADC_RT_E_ARGUMENT);
@@ -103,7 +104,8 @@ START_TEST(outputs_decide_what_is_wanted_and_needed)
     ck_assert_uint_eq(fake_wanted, FAKE_Y | FAKE_LOSS);
     float whole = loss;
     loss = -1;
-    ck_assert_int_eq(FORWARD(f, &in, (&(fake_outputs){NULL, &loss})), GRADC_RT_OK); /* y goes to scratch */
+    /* y goes to scratch */
+    ck_assert_int_eq(FORWARD(f, &in, (&(fake_outputs){NULL, &loss})), GRADC_RT_OK);
     ck_assert_uint_eq(fake_wanted, FAKE_LOSS);
     ck_assert_float_eq(loss, whole);
     in.target = NULL; /* which the loss alone needs */
@@ -118,9 +120,12 @@ START_TEST(outputs_decide_what_is_wanted_and_needed)
     in.index = (const int64_t *)(const void *)((const char *)d.index + 4);
     ck_assert_int_eq(FORWARD(f, &in, (&(fake_outputs){y, NULL})), GRADC_RT_E_ARGUMENT);
     ck_assert_str_eq(gradc_rt_last_error(f.ctx)->tensor, "index");
-    ck_assert_int_eq(TRAIN(f, &(fake_inputs){.batch = 4}, NULL), GRADC_RT_E_ARGUMENT); /* the statistics are always wanted */
-    ck_assert_int_eq(gradc_rt_call(f.ctx, GRADC_RT_KINDS, &in, NULL, NULL, NULL, NULL), GRADC_RT_E_MODEL);
-    ck_assert_int_eq(gradc_rt_call(NULL, GRADC_RT_FORWARD, &in, NULL, NULL, NULL, NULL), GRADC_RT_E_ARGUMENT);
+    /* The statistics are always wanted. */
+    ck_assert_int_eq(TRAIN(f, &(fake_inputs){.batch = 4}, NULL), GRADC_RT_E_ARGUMENT);
+    ck_assert_int_eq(gradc_rt_call(f.ctx, GRADC_RT_KINDS, &in, NULL, NULL, NULL, NULL),
+                     GRADC_RT_E_MODEL);
+    ck_assert_int_eq(gradc_rt_call(NULL, GRADC_RT_FORWARD, &in, NULL, NULL, NULL, NULL),
+                     GRADC_RT_E_ARGUMENT);
     ck_assert_int_eq(gradc_rt_last_error(NULL)->status, GRADC_RT_E_ARGUMENT);
     fake_free(f);
 }
@@ -156,7 +161,8 @@ START_TEST(backward_follows_forward_train)
     float y[4], w[8];
     ck_assert_int_eq(BACKWARD(f, NULL, NULL), GRADC_RT_E_ORDER);
     ck_assert_int_eq(TRAIN(f, &in, NULL), GRADC_RT_OK);
-    ck_assert_int_eq(FORWARD(f, &in, (&(fake_outputs){y, NULL})), GRADC_RT_OK); /* may come between */
+    /* May come between. */
+    ck_assert_int_eq(FORWARD(f, &in, (&(fake_outputs){y, NULL})), GRADC_RT_OK);
     ck_assert_int_eq(gradc_rt_zero_grad(f.ctx), GRADC_RT_OK);
     ck_assert_int_eq(BACKWARD(f, NULL, NULL), GRADC_RT_OK);
     ck_assert_int_eq(BACKWARD(f, NULL, NULL), GRADC_RT_E_ORDER); /* consumed */
@@ -223,10 +229,13 @@ START_TEST(hyper_parameters_are_read_at_each_call)
     grad[0] = 1;
     ck_assert_int_eq(FAKE_CALL(f, GRADC_RT_UPDATE, NULL, NULL, NULL, NULL, NULL), GRADC_RT_OK);
     ck_assert_float_eq(w[0], 1 - 0.01f);
-    ck_assert_int_eq(FAKE_CALL(f, GRADC_RT_UPDATE, NULL, NULL, (&(fake_hyper){1, 0}), NULL, NULL), GRADC_RT_OK);
+    ck_assert_int_eq(FAKE_CALL(f, GRADC_RT_UPDATE, NULL, NULL, (&(fake_hyper){1, 0}), NULL, NULL),
+                     GRADC_RT_OK);
     ck_assert_float_eq(w[0], 1 - 0.01f - 1);
     char bytes[12];
-    ck_assert_int_eq(FAKE_CALL(f, GRADC_RT_UPDATE, NULL, NULL, bytes + ((uintptr_t)bytes % 4 ? 0 : 1), NULL, NULL), GRADC_RT_E_ARGUMENT);
+    ck_assert_int_eq(FAKE_CALL(f, GRADC_RT_UPDATE, NULL, NULL,
+                               bytes + ((uintptr_t)bytes % 4 ? 0 : 1), NULL, NULL),
+                     GRADC_RT_E_ARGUMENT);
     fake_free(f);
 }
 END_TEST
@@ -239,7 +248,8 @@ START_TEST(results_do_not_depend_on_threads)
     for (uint32_t threads = 1; threads <= 3; threads++) {
         fake f = fake_new(&fake_model, threads, NULL);
         for (int i = 0; i < 30; i++) {
-            ck_assert_int_eq(STEP(f, &in, (&(fake_outputs){NULL, &losses[threads - 1][i]})), GRADC_RT_OK);
+            ck_assert_int_eq(STEP(f, &in, (&(fake_outputs){NULL, &losses[threads - 1][i]})),
+                             GRADC_RT_OK);
             ck_assert_uint_eq(fake_threads, threads);
         }
         memcpy(w[threads - 1], state(f, "w"), 32);
@@ -282,7 +292,8 @@ START_TEST(a_bad_index_changes_nothing_and_is_named)
             ck_assert_int_eq(FAKE_CALL(f, kinds[k], &in, NULL, NULL, NULL, NULL), GRADC_RT_E_INDEX);
             const gradc_rt_error *e = gradc_rt_last_error(f.ctx);
             ck_assert_int_eq(e->status, GRADC_RT_E_INDEX);
-            ck_assert_str_eq(e->tensor, "index below 0"); /* the first check, though another comes first in the batch */
+            /* The first check, though another comes first in the batch. */
+            ck_assert_str_eq(e->tensor, "index below 0");
             ck_assert_int_eq(e->at, 40);
             ck_assert_int_eq(e->value, -1);
             ck_assert_int_eq(e->limit, 8);
@@ -334,7 +345,8 @@ static void *train(void *argument)
         fake_inputs in = fake_batch(&d, i % 8 ? 64 : 4);
         if (i % 5 == 4)
             d.index[1] = 9;
-        t->failures += STEP(t->f, &in, (&(fake_outputs){NULL, &loss})) != (i % 5 == 4 ? GRADC_RT_E_INDEX : GRADC_RT_OK);
+        t->failures += STEP(t->f, &in, (&(fake_outputs){NULL, &loss})) !=
+                       (i % 5 == 4 ? GRADC_RT_E_INDEX : GRADC_RT_OK);
     }
     memcpy(t->w, state(t->f, "w"), sizeof t->w);
     return NULL;
@@ -343,7 +355,9 @@ static void *train(void *argument)
 /* Two contexts in two threads, with that pool or their own. */
 static void train_two(gradc_rt_pool *pool, uint32_t threads)
 {
-    trainer t[3] = {{.f = fake_new(&fake_model, threads, pool)}, {.f = fake_new(&fake_model, threads, pool)}, {.f = fake_new(&fake_model, 1, NULL)}};
+    trainer t[3] = {{.f = fake_new(&fake_model, threads, pool)},
+                    {.f = fake_new(&fake_model, threads, pool)},
+                    {.f = fake_new(&fake_model, 1, NULL)}};
     pthread_t thread[2];
     fake_threads = 0;
     for (int i = 0; i < 2; i++)
@@ -378,7 +392,8 @@ START_TEST(contexts_share_a_pool)
         char *arena = aligned_alloc(64, fake_model.arena_bytes);
         gradc_rt_ctx *ctx;
         gradc_rt_options o = fake_options(&fake_model, 4, pool);
-        ck_assert_int_eq(gradc_rt_init(&ctx, &fake_model, arena, fake_model.arena_bytes, &o), GRADC_RT_E_THREADS);
+        ck_assert_int_eq(gradc_rt_init(&ctx, &fake_model, arena, fake_model.arena_bytes, &o),
+                         GRADC_RT_E_THREADS);
         free(arena);
         gradc_rt_pool_fini(pool);
         free(memory);
@@ -411,7 +426,8 @@ START_TEST(sleepers_are_woken)
     fake f = {NULL, aligned_alloc(64, fake_model.arena_bytes)};
     gradc_rt_options o = fake_options(&fake_model, 8, NULL);
     o.spin_us = 0;
-    ck_assert_int_eq(gradc_rt_init(&f.ctx, &fake_model, f.arena, fake_model.arena_bytes, &o), GRADC_RT_OK);
+    ck_assert_int_eq(gradc_rt_init(&f.ctx, &fake_model, f.arena, fake_model.arena_bytes, &o),
+                     GRADC_RT_OK);
     fake_data d;
     fake_inputs in = fake_batch(&d, 64);
     for (int i = 0; i < 100; i++) {
@@ -432,7 +448,8 @@ START_TEST(a_child_of_fork_is_told)
     ck_assert_int_eq(STEP(f, &in, NULL), GRADC_RT_OK);
     pid_t child = fork();
     if (!child) {
-        int good = STEP(f, &in, NULL) == GRADC_RT_E_THREADS && STEP(alone, &in, NULL) == GRADC_RT_OK;
+        int good =
+            STEP(f, &in, NULL) == GRADC_RT_E_THREADS && STEP(alone, &in, NULL) == GRADC_RT_OK;
         gradc_rt_fini(f.ctx);
         _exit(good ? 0 : 1);
     }
@@ -456,12 +473,15 @@ START_TEST(calls_allocate_nothing)
         long before = no_malloc_count();
         gradc_rt_options o = fake_options(&fake_model, threads, NULL);
         fake f = {NULL, arena};
-        gradc_rt_status failed = gradc_rt_init(&f.ctx, &fake_model, arena, fake_model.arena_bytes, &o);
+        gradc_rt_status failed =
+            gradc_rt_init(&f.ctx, &fake_model, arena, fake_model.arena_bytes, &o);
         if (threads > 1) /* starting a thread, the C library itself allocates */
             before = no_malloc_count();
         for (int i = 0; i < 3; i++) {
-            failed |= STEP(f, &in, NULL) | TRAIN(f, &in, NULL) | BACKWARD(f, NULL, NULL) | FORWARD(f, &in, NULL);
-            failed |= FAKE_CALL(f, GRADC_RT_UPDATE, NULL, NULL, NULL, NULL, NULL) | gradc_rt_zero_grad(f.ctx);
+            failed |= STEP(f, &in, NULL) | TRAIN(f, &in, NULL) | BACKWARD(f, NULL, NULL) |
+                      FORWARD(f, &in, NULL);
+            failed |= FAKE_CALL(f, GRADC_RT_UPDATE, NULL, NULL, NULL, NULL, NULL) |
+                      gradc_rt_zero_grad(f.ctx);
             failed |= gradc_rt_save(f.ctx, path, 1) | gradc_rt_load(f.ctx, path);
         }
         gradc_rt_fini(f.ctx);

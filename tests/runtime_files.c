@@ -17,7 +17,8 @@
 #include <unistd.h>
 
 static char folder[] = "/tmp/gradc-files-XXXXXX", path[64];
-static int reads_left = -1; /* of the file at `path` before it loses all its bytes, if not negative */
+/* Of the file at `path` before it loses all its bytes, if not negative. */
+static int reads_left = -1;
 
 /* In place of the C library's. */
 ssize_t pread(int fd, void *to, size_t n, off_t at)
@@ -87,7 +88,8 @@ static void step(fake f, int times)
 
 START_TEST(training_resumes_bit_for_bit)
 {
-    fake a = fake_new(&fake_model, 1, NULL), b = fake_new(&fake_model, 1, NULL), c = fake_new(&fake_model, 1, NULL);
+    fake a = fake_new(&fake_model, 1, NULL), b = fake_new(&fake_model, 1, NULL),
+         c = fake_new(&fake_model, 1, NULL);
     *(uint64_t *)gradc_rt_state_data(a.ctx, "seed", NULL) = 99;
     step(a, 5);
     ck_assert_int_eq(gradc_rt_save(a.ctx, path, 1), GRADC_RT_OK);
@@ -114,14 +116,17 @@ START_TEST(the_file_is_as_others_read_it)
     ck_assert_int_eq(gradc_rt_save(a.ctx, path, 1), GRADC_RT_OK);
     size_t bytes;
     char *content = read_file(&bytes);
-    const char header[] = "{\"__metadata__\":{\"format\":\"pt\",\"gradc.model\":\"fa4e0123456789ab\",\"gradc.state\":\"1\"},"
-                          "\"a \\\"name\\\"\\\\with\\u000a\\u0001 all/\xc3\xa9\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]},"
-                          "\"seed\":{\"dtype\":\"U64\",\"shape\":[],\"data_offsets\":[16,24]},"
-                          "\"calls\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[24,32]},"
-                          "\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[32,64]},"
-                          "\"mean\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[64,68]},"
-                          "\"w.momentum\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[68,100]},"
-                          "\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[100,103]}}";
+    const char header[] =
+        "{\"__metadata__\":{\"format\":\"pt\",\"gradc.model\":\"fa4e0123456789ab\",\"gradc.state\":"
+        "\"1\"},"
+        "\"a \\\"name\\\"\\\\with\\u000a\\u0001 "
+        "all/\xc3\xa9\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]},"
+        "\"seed\":{\"dtype\":\"U64\",\"shape\":[],\"data_offsets\":[16,24]},"
+        "\"calls\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[24,32]},"
+        "\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[32,64]},"
+        "\"mean\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[64,68]},"
+        "\"w.momentum\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[68,100]},"
+        "\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[100,103]}}";
     size_t n = (sizeof header - 1 + 7) / 8 * 8;
     ck_assert_uint_eq((unsigned char)content[0] + 256u * (unsigned char)content[1], n);
     ck_assert_mem_eq(content + 8, header, sizeof header - 1);
@@ -132,7 +137,9 @@ START_TEST(the_file_is_as_others_read_it)
 END_TEST
 
 /* What a file of the fake model's parameters has at the least, with room for more. */
-#define ODD "\"a \\u0022name\\\"\\\\with\\n\\u0001 all\\/\\u00e9\":{\"shape\":[2],\"data_offsets\":[0,16],\"dtype\":\"F64\"}"
+#define ODD                                  \
+    "\"a \\u0022name\\\"\\\\with\\n\\u0001 " \
+    "all\\/\\u00e9\":{\"shape\":[2],\"data_offsets\":[0,16],\"dtype\":\"F64\"}"
 #define W "\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[16,48]}"
 #define MEAN "\"mean\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[48,52]}"
 #define MASK "\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[52,55]}"
@@ -144,21 +151,34 @@ START_TEST(files_of_others_load)
         size_t data;
     } good[] = {
         {"{" ODD "," W "," MEAN "," MASK "}", 55},
-        {" \t\n\r{ " MASK " , " W "\n," MEAN "," ODD " }   ", 55}, /* in any order, with white space */
+        /* In any order, with white space. */
+        {" \t\n\r{ " MASK " , " W "\n," MEAN "," ODD " }   ", 55},
         {"{" ODD "," W "," MEAN "," MASK ",\"__metadata__\":{}}", 55},
-        {"{" ODD "," W "," MEAN "," MASK ",\"more\":{\"dtype\":\"I8\",\"shape\":[5],\"data_offsets\":[55,60]}}", 60},
-        {"{" ODD "," W "," MEAN "," MASK ",\"more\":{\"dtype\":\"F8_E4M3\",\"shape\":[7],\"data_offsets\":[55,60]}}", 60},
-        {"{" ODD "," W "," MEAN "," MASK ",\"none\":{\"dtype\":\"F32\",\"shape\":[9223372036854775807,0,3],\"data_offsets\":[55,55]}}", 55},
-        {"{" ODD "," W "," MEAN "," MASK ",\"\\ud83d\\ude00\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[52,52]}}", 55},
+        {"{" ODD "," W "," MEAN "," MASK
+         ",\"more\":{\"dtype\":\"I8\",\"shape\":[5],\"data_offsets\":[55,60]}}",
+         60},
+        {"{" ODD "," W "," MEAN "," MASK
+         ",\"more\":{\"dtype\":\"F8_E4M3\",\"shape\":[7],\"data_offsets\":[55,60]}}",
+         60},
+        {"{" ODD "," W "," MEAN "," MASK ",\"none\":{\"dtype\":\"F32\",\"shape\":["
+                                         "9223372036854775807,0,3],\"data_offsets\":[55,55]}}",
+         55},
+        {"{" ODD "," W "," MEAN "," MASK
+         ",\"\\ud83d\\ude00\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[52,52]}}",
+         55},
         /* part of the state is none of it; of another model, more may be missing */
         {"{\"__metadata__\":{\"gradc.state\":\"0\"}," ODD "," W "," MEAN "," MASK
-         ",\"seed\":{\"dtype\":\"U64\",\"shape\":[],\"data_offsets\":[55,63]}}", 63},
-        {"{\"__metadata__\":{\"gradc.state\":\"1\",\"gradc.model\":\"0000000000000001\"}," ODD "," W "," MEAN "," MASK "}", 55},
+         ",\"seed\":{\"dtype\":\"U64\",\"shape\":[],\"data_offsets\":[55,63]}}",
+         63},
+        {"{\"__metadata__\":{\"gradc.state\":\"1\",\"gradc.model\":\"0000000000000001\"}," ODD "," W
+         "," MEAN "," MASK "}",
+         55},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         fake f = fake_new(&fake_model, 1, NULL);
         write_header(good[i].header, good[i].data);
-        ck_assert_msg(gradc_rt_load(f.ctx, path) == GRADC_RT_OK, "case %zu, at %d", i, (int)gradc_rt_last_error(f.ctx)->at);
+        ck_assert_msg(gradc_rt_load(f.ctx, path) == GRADC_RT_OK, "case %zu, at %d", i,
+                      (int)gradc_rt_last_error(f.ctx)->at);
         for (int k = 0; k < 32; k++)
             ck_assert_int_eq(state(f)[k], 1);
         ck_assert_uint_eq(*(uint64_t *)gradc_rt_state_data(f.ctx, "seed", NULL), 7);
@@ -180,63 +200,106 @@ START_TEST(hostile_files_are_refused)
         {"{}", 1, GRADC_RT_E_FORMAT, NULL}, /* data of nobody */
         {"[]", 0, GRADC_RT_E_FORMAT, NULL},
         {"{" ODD "," W "," MEAN "}", 52, GRADC_RT_E_FORMAT, "mask"},
-        {"{\"__metadata__\":{\"gradc.model\":\"0000000000000001\"}," ODD "," W "," MEAN "}", 52, GRADC_RT_E_MODEL, "mask"},
+        {"{\"__metadata__\":{\"gradc.model\":\"0000000000000001\"}," ODD "," W "," MEAN "}", 52,
+         GRADC_RT_E_MODEL, "mask"},
         /* of this model, with state, they say, but it has none */
-        {"{\"__metadata__\":{\"gradc.state\":\"1\"}," ODD "," W "," MEAN "," MASK "}", 55, GRADC_RT_E_FORMAT, "w.momentum"},
-        {"{" ODD "," W "," MEAN "," MASK "}", 54, GRADC_RT_E_FORMAT, NULL},                 /* too short */
-        {"{" ODD "," W "," MEAN "," MASK "}", 56, GRADC_RT_E_FORMAT, NULL},                 /* too long */
-        {"{" ODD "," W "," MEAN "," MASK "} x", 55, GRADC_RT_E_FORMAT, NULL},               /* something after it */
+        {"{\"__metadata__\":{\"gradc.state\":\"1\"}," ODD "," W "," MEAN "," MASK "}", 55,
+         GRADC_RT_E_FORMAT, "w.momentum"},
+        /* Too short. */
+        {"{" ODD "," W "," MEAN "," MASK "}", 54, GRADC_RT_E_FORMAT, NULL},
+        /* Too long. */
+        {"{" ODD "," W "," MEAN "," MASK "}", 56, GRADC_RT_E_FORMAT, NULL},
+        /* Something after it. */
+        {"{" ODD "," W "," MEAN "," MASK "} x", 55, GRADC_RT_E_FORMAT, NULL},
         {"{" ODD "," W "," MEAN "," MASK ",}", 55, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN "," MASK ",\"__metadata__\":{},\"__metadata__\":{}}", 55, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN "," MASK ",\"__metadata__\":{\"a\":1}}", 55, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN "," MASK ",\"__metadata__\":{\"a\":{}}}", 55, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN "," MASK "," W "}", 55, GRADC_RT_E_FORMAT, NULL},           /* twice */
-        {"{" ODD "," W "," MEAN "," MASK ",\"mean\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[55,59]}}", 59, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN ",\"mask\":{\"dtype\":\"U8\",\"shape\":[1,3],\"data_offsets\":[52,55]}}", 55, GRADC_RT_E_FORMAT, "mask"},
-        {"{" ODD "," W "," MEAN ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[3,1],\"data_offsets\":[52,55]}}", 55, GRADC_RT_E_FORMAT, "mask"},
-        {"{" ODD "," W "," MEAN ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[52,55]}}", 55, GRADC_RT_E_FORMAT, "mask"},
-        {"{" ODD "," W "," MEAN ",\"mask\":{\"dtype\":\"X\",\"shape\":[1,3],\"data_offsets\":[52,55]}}", 55, GRADC_RT_E_FORMAT, "mask"},
-        /* ranges: a gap, an overlap, backwards, beyond the end, wrapped around */
-        {"{" ODD "," W "," MEAN ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[53,56]}}", 56, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[51,54]}}", 54, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[55,52]}}", 55, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[52,56]}}", 55, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN "," MASK
-         ",\"z\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[55,55]}}", 55, GRADC_RT_E_FORMAT, NULL},
-        {"{" ODD "," W "," MEAN "," MASK
-         ",\"z\":{\"dtype\":\"F32\",\"shape\":[2147483648,2147483648,4],\"data_offsets\":[55,55]}}", 55, GRADC_RT_E_FORMAT,
-         NULL},
-        {"{" ODD "," W "," MEAN "," MASK ",\"z\":{\"dtype\":\"I8\",\"shape\":[0],\"data_offsets\":[9223372036854775807,9223372036854775807]}}", 55,
+        {"{" ODD "," W "," MEAN "," MASK ",\"__metadata__\":{},\"__metadata__\":{}}", 55,
          GRADC_RT_E_FORMAT, NULL},
+        {"{" ODD "," W "," MEAN "," MASK ",\"__metadata__\":{\"a\":1}}", 55, GRADC_RT_E_FORMAT,
+         NULL},
+        {"{" ODD "," W "," MEAN "," MASK ",\"__metadata__\":{\"a\":{}}}", 55, GRADC_RT_E_FORMAT,
+         NULL},
+        /* twice */
+        {"{" ODD "," W "," MEAN "," MASK "," W "}", 55, GRADC_RT_E_FORMAT, NULL},
+        {"{" ODD "," W "," MEAN "," MASK
+         ",\"mean\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[55,59]}}",
+         59, GRADC_RT_E_FORMAT, NULL},
+        {"{" ODD "," W "," MEAN
+         ",\"mask\":{\"dtype\":\"U8\",\"shape\":[1,3],\"data_offsets\":[52,55]}}",
+         55, GRADC_RT_E_FORMAT, "mask"},
+        {"{" ODD "," W "," MEAN
+         ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[3,1],\"data_offsets\":[52,55]}}",
+         55, GRADC_RT_E_FORMAT, "mask"},
+        {"{" ODD "," W "," MEAN
+         ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[52,55]}}",
+         55, GRADC_RT_E_FORMAT, "mask"},
+        {"{" ODD "," W "," MEAN
+         ",\"mask\":{\"dtype\":\"X\",\"shape\":[1,3],\"data_offsets\":[52,55]}}",
+         55, GRADC_RT_E_FORMAT, "mask"},
+        /* ranges: a gap, an overlap, backwards, beyond the end, wrapped around */
+        {"{" ODD "," W "," MEAN
+         ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[53,56]}}",
+         56, GRADC_RT_E_FORMAT, NULL},
+        {"{" ODD "," W "," MEAN
+         ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[51,54]}}",
+         54, GRADC_RT_E_FORMAT, NULL},
+        {"{" ODD "," W "," MEAN
+         ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[55,52]}}",
+         55, GRADC_RT_E_FORMAT, NULL},
+        {"{" ODD "," W "," MEAN
+         ",\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[52,56]}}",
+         55, GRADC_RT_E_FORMAT, NULL},
+        {"{" ODD "," W "," MEAN "," MASK
+         ",\"z\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[55,55]}}",
+         55, GRADC_RT_E_FORMAT, NULL},
+        {"{" ODD "," W "," MEAN "," MASK
+         ",\"z\":{\"dtype\":\"F32\",\"shape\":[2147483648,2147483648,4],\"data_offsets\":[55,55]}}",
+         55, GRADC_RT_E_FORMAT, NULL},
+        {"{" ODD "," W "," MEAN "," MASK ",\"z\":{\"dtype\":\"I8\",\"shape\":[0],\"data_offsets\":["
+                                         "9223372036854775807,9223372036854775807]}}",
+         55, GRADC_RT_E_FORMAT, NULL},
         /* numbers */
-        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[-8],\"data_offsets\":[0,32]}}", 32, GRADC_RT_E_FORMAT, NULL},
-        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[08],\"data_offsets\":[0,32]}}", 32, GRADC_RT_E_FORMAT, NULL},
-        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8.0],\"data_offsets\":[0,32]}}", 32, GRADC_RT_E_FORMAT, NULL},
-        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8e0],\"data_offsets\":[0,32]}}", 32, GRADC_RT_E_FORMAT, NULL},
-        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[9223372036854775808],\"data_offsets\":[0,32]}}", 32, GRADC_RT_E_FORMAT, NULL},
-        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[]}}", 4, GRADC_RT_E_FORMAT, NULL},
-        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32,32]}}", 32, GRADC_RT_E_FORMAT, NULL},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[-8],\"data_offsets\":[0,32]}}", 32,
+         GRADC_RT_E_FORMAT, NULL},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[08],\"data_offsets\":[0,32]}}", 32,
+         GRADC_RT_E_FORMAT, NULL},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8.0],\"data_offsets\":[0,32]}}", 32,
+         GRADC_RT_E_FORMAT, NULL},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8e0],\"data_offsets\":[0,32]}}", 32,
+         GRADC_RT_E_FORMAT, NULL},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[9223372036854775808],\"data_offsets\":[0,32]}}", 32,
+         GRADC_RT_E_FORMAT, NULL},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[]}}", 4, GRADC_RT_E_FORMAT,
+         NULL},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32,32]}}", 32,
+         GRADC_RT_E_FORMAT, NULL},
         /* entries */
         {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8]}}", 0, GRADC_RT_E_FORMAT, NULL},
-        {"{\"w\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32]}}", 32, GRADC_RT_E_FORMAT, NULL},
-        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32],\"x\":1}}", 32, GRADC_RT_E_FORMAT, NULL},
+        {"{\"w\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32]}}", 32,
+         GRADC_RT_E_FORMAT, NULL},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32],\"x\":1}}", 32,
+         GRADC_RT_E_FORMAT, NULL},
         {"{\"w\":[[[[[[[[[[[[[[[[", 32, GRADC_RT_E_FORMAT, NULL},
         {"{\"w\":null}", 0, GRADC_RT_E_FORMAT, NULL},
         /* strings */
         {"{\"w", 0, GRADC_RT_E_FORMAT, NULL},
         {"{\"w\\", 0, GRADC_RT_E_FORMAT, NULL},
         {"{\"w\\u12", 0, GRADC_RT_E_FORMAT, NULL},
-        {"{\"\\x\":{\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, GRADC_RT_E_FORMAT, NULL},
-        {"{\"\\ud800\":{\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, GRADC_RT_E_FORMAT, NULL},
-        {"{\"\\udc00\":{\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, GRADC_RT_E_FORMAT, NULL},
-        {"{\"\n\":{\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, GRADC_RT_E_FORMAT, NULL},
+        {"{\"\\x\":{\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, GRADC_RT_E_FORMAT,
+         NULL},
+        {"{\"\\ud800\":{\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1,
+         GRADC_RT_E_FORMAT, NULL},
+        {"{\"\\udc00\":{\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1,
+         GRADC_RT_E_FORMAT, NULL},
+        {"{\"\n\":{\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, GRADC_RT_E_FORMAT,
+         NULL},
     };
     fake f = fake_new(&fake_model, 1, NULL);
     char before[STATE_BYTES];
     memcpy(before, state(f), sizeof before);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         write_header(bad[i].header, bad[i].data);
-        ck_assert_msg(gradc_rt_load(f.ctx, path) == bad[i].status, "case %zu: %s", i, bad[i].header);
+        ck_assert_msg(gradc_rt_load(f.ctx, path) == bad[i].status, "case %zu: %s", i,
+                      bad[i].header);
         const char *tensor = gradc_rt_last_error(f.ctx)->tensor;
         if (bad[i].tensor)
             ck_assert_str_eq(tensor, bad[i].tensor);
@@ -251,24 +314,29 @@ END_TEST
 /* Which tensor, what is due, what the file has. */
 START_TEST(a_refused_tensor_is_described)
 {
-    static const struct { const char *entry, *tensor, *due, *found; size_t data; } bad[] = {
+    static const struct { const char *entry, *tensor, *due, *found; size_t data;
+    } bad[] = {
         {"{}", "w", "f32[8]", "nothing of that name", 0},
-        {"{\"w\":{\"dtype\":\"F64\",\"shape\":[2,4],\"data_offsets\":[0,64]}}", "w", "f32[8]", "f64[2,4]", 64},
-        {"{\"w\":{\"dtype\":\"F8_E4M3\",\"shape\":[8],\"data_offsets\":[0,8]}}", "w", "f32[8]", "?[8]", 8},
-        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", "w", "f32[8]", "f32[]", 4},
+        {"{\"w\":{\"dtype\":\"F64\",\"shape\":[2,4],\"data_offsets\":[0,64]}}", "w", "f32[8]",
+         "f64[2,4]", 64},
+        {"{\"w\":{\"dtype\":\"F8_E4M3\",\"shape\":[8],\"data_offsets\":[0,8]}}", "w", "f32[8]",
+         "?[8]", 8},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", "w", "f32[8]", "f32[]",
+         4},
         {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32]},"
-         "\"mask\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[32,35]}}", "mask",
-         "bool[1,3]", "u8[3]", 35},
+         "\"mask\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[32,35]}}",
+         "mask", "bool[1,3]", "u8[3]", 35},
         {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32]},"
-         "\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[32,35]}}", "mean",
-         "f32[]", "nothing of that name", 35},
+         "\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[32,35]}}",
+         "mean", "f32[]", "nothing of that name", 35},
     };
     fake f = fake_new(&fake_model, 1, NULL);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         write_header(bad[i].entry, bad[i].data);
         ck_assert_int_eq(gradc_rt_load(f.ctx, path), GRADC_RT_E_FORMAT);
         const gradc_rt_error *e = gradc_rt_last_error(f.ctx);
-        ck_assert_msg(!strcmp(e->tensor, bad[i].tensor) && !strcmp(e->found, bad[i].found), "case %zu: '%s' has %s", i, e->tensor, e->found);
+        ck_assert_msg(!strcmp(e->tensor, bad[i].tensor) && !strcmp(e->found, bad[i].found),
+                      "case %zu: '%s' has %s", i, e->tensor, e->found);
         ck_assert_msg(!strcmp(e->due, bad[i].due), "case %zu: %s is due", i, e->due);
     }
     char header[2048];
@@ -403,7 +471,8 @@ START_TEST(what_is_no_file_is_refused)
     ck_assert_int_eq(gradc_rt_load(f.ctx, "/dev/zero"), GRADC_RT_E_FILE);
     ck_assert_int_eq(gradc_rt_load(f.ctx, NULL), GRADC_RT_E_ARGUMENT);
     ck_assert_int_eq(mkfifo(path, 0600), 0);
-    ck_assert_int_eq(gradc_rt_load(f.ctx, path), GRADC_RT_E_FILE); /* and does not wait for a writer */
+    /* And does not wait for a writer. */
+    ck_assert_int_eq(gradc_rt_load(f.ctx, path), GRADC_RT_E_FILE);
     unlink(path);
     static const char huge[8] = "\xff\xff\xff\xff\xff\xff\xff\x7f";
     write_file(huge, sizeof huge);
@@ -458,7 +527,8 @@ START_TEST(save_reports_and_leaves_no_trace)
 }
 END_TEST
 
-/* The file that a link leads to gets the content, whether it is there already or not, and the link stays. */
+/* The file that a link leads to gets the content, whether it is there already or not, and the link
+ * stays. */
 START_TEST(save_follows_links)
 {
     static const char *const targets[] = {"real", "./real", "sub/real", NULL};
@@ -501,7 +571,8 @@ START_TEST(save_writes_to_what_is_no_file)
     close(fd);
     ck_assert(!lstat(path, &s) && S_ISFIFO(s.st_mode));
     ck_assert_int_eq(unlink(path), 0);
-    if (mknod(path, S_IFCHR | 0600, makedev(1, 3)) == 0) { /* root's own /dev/null, which is no loss */
+    /* root's own /dev/null, which is no loss */
+    if (mknod(path, S_IFCHR | 0600, makedev(1, 3)) == 0) {
         fd = open(path, O_WRONLY);
         if (fd >= 0) { /* not on a file system without devices */
             close(fd);
@@ -554,7 +625,8 @@ START_TEST(a_kill_leaves_the_old_file_or_the_new)
         ck_assert_int_eq(gradc_rt_load(f.ctx, path), GRADC_RT_OK);
         for (int i = 0; i < FAKE_BIG; i++)
             if (w[i] != w[0] || (w[0] != 1 && w[0] != 2))
-                ck_abort_msg("round %d: element %d is %g, the first is %g", k, i, (double)w[i], (double)w[0]);
+                ck_abort_msg("round %d: element %d is %g, the first is %g", k, i, (double)w[i],
+                             (double)w[0]);
     }
     fake_free(f);
 }
@@ -572,7 +644,8 @@ START_TEST(the_order_of_storage_is_hidden)
             for (int c = 0; c < C; c++)
                 stored[(c * A + a) * B + b] = rows[(a * B + b) * C + c];
     static const int64_t shape[] = {A, B, C}, order[] = {2, 0, 1};
-    gradc_rt_state states[] = {{{"w", shape, 3, GRADC_RT_I16, 0, sizeof rows, SIZE_MAX}, 0, 0, 0, rows, order}};
+    gradc_rt_state states[] = {
+        {{"w", shape, 3, GRADC_RT_I16, 0, sizeof rows, SIZE_MAX}, 0, 0, 0, rows, order}};
     gradc_rt_model turned = big_model, plain = big_model;
     turned.state = states;
     turned.state_bytes = sizeof rows;

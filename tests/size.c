@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * How large what is generated gets: LLVM's time on a function grows faster than the function, so no function may grow with the model.
- * What is cut for that computes what it did. */
+ * How large what is generated gets: LLVM's time on a function grows faster than the function, so no
+ * function may grow with the model. What is cut for that computes what it did. */
 #include "gradc_rt.h"
 #include "ir/kernels.h"
 #include "tests/tiny_model.h"
 
 #include <math.h>
 
-enum { LONGEST = 1500, LARGEST = 10000, KERNELS = 600 }; /* instructions of an entry, of a kernel; kernels of a long function here */
+/* Instructions of an entry, of a kernel; kernels of a long function here. */
+enum { LONGEST = 1500, LARGEST = 10000, KERNELS = 600 };
 
 static cg_object *compiled(const ir_module *m)
 {
     cg_spec spec = {(ir_module *)m, NULL};
-    cg_request r = {.prefix = "tiny", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .seed = 1};
+    cg_request r = {
+        .prefix = "tiny", .spec = &spec, .nspecs = 1, .level = 1, .embed = true, .seed = 1};
     cg_object *o = cg_compile(ctx, arena, &r);
     ck_assert_msg(o != NULL, "%s", first_error);
     return o;
@@ -40,19 +42,23 @@ static int longest_function(cg_object *o, int *total)
 
 /* ---- Entries ---- */
 
-/* A list of kernels, each of which reads what the one before has written; one of them looks up a row by an index that may be wrong. */
+/* A list of kernels, each of which reads what the one before has written; one of them looks up a
+ * row by an index that may be wrong. */
 static ir_value *long_list(ir_builder *b, ir_value *x, ir_value *w, ir_value *index)
 {
     const int64_t first = 0, second = 1;
     for (int i = 0; i < KERNELS; i++)
-        x = i == KERNELS / 2 ? ir_gather(b, x, index, 1, &first, 0) : ir_dot_general(b, x, w, 0, NULL, NULL, 1, &second, &first);
+        x = i == KERNELS / 2 ? ir_gather(b, x, index, 1, &first, 0)
+                             : ir_dot_general(b, x, w, 0, NULL, NULL, 1, &second, &first);
     return x;
 }
 
-static ir_func *body_of(ir_module *m, const ir_value *x, const ir_value *w, const ir_value *index, bool counts)
+static ir_func *body_of(ir_module *m, const ir_value *x, const ir_value *w, const ir_value *index,
+                        bool counts)
 {
     ir_func *f = ir_func_new(m, "body");
-    ir_value *v = ir_add_input(f, NULL, &w->type), *k = ir_add_input(f, NULL, &index->type), *z = ir_add_input(f, NULL, &x->type);
+    ir_value *v = ir_add_input(f, NULL, &w->type), *k = ir_add_input(f, NULL, &index->type),
+             *z = ir_add_input(f, NULL, &x->type);
     ir_builder b = ir_builder_new(f);
     ir_add_output(f, NULL, long_list(&b, z, v, k));
     if (counts)
@@ -68,26 +74,33 @@ static ir_module *long_model(int place)
     ir_module *m = ir_module_new(ctx, arena, "long");
     ir_func *f = ir_func_new(m, "forward_train");
     f->entry = true;
-    const ir_type type = ir_type_of(IR_F32, 2, (int64_t[]){4, 4}), rows = ir_type_of(IR_I64, 2, (int64_t[]){4, 1}), flag = ir_scalar_type(IR_BOOL);
-    ir_state *mean = ir_state_new(m, "mean", IR_STAT, &type), *weight = ir_state_new(m, "w", IR_PARAM, &type);
+    const ir_type type = ir_type_of(IR_F32, 2, (int64_t[]){4, 4}),
+                  rows = ir_type_of(IR_I64, 2, (int64_t[]){4, 1}), flag = ir_scalar_type(IR_BOOL);
+    ir_state *mean = ir_state_new(m, "mean", IR_STAT, &type),
+             *weight = ir_state_new(m, "w", IR_PARAM, &type);
     weight->init = ir_literal_new(arena, &type);
     for (int64_t i = 0; i < 4; i++) /* turns the columns: numbers stay small */
         ir_literal_set(weight->init, i * 4 + (i + 1) % 4, 1);
-    ir_value *x = ir_add_input(f, "x", &type), *index = ir_add_input(f, "i", &rows), *c = ir_add_input(f, "c", &flag);
+    ir_value *x = ir_add_input(f, "x", &type), *index = ir_add_input(f, "i", &rows),
+             *c = ir_add_input(f, "c", &flag);
     ir_value *w = ir_add_state(f, weight), *y = NULL;
     ir_builder b = ir_builder_new(f);
     if (place == IN_ENTRY)
         y = long_list(&b, x, w, index);
     if (place == IN_LOOP)
         y = ir_build1(&b, IR_OP_scan, (ir_value *[]){w, index, x}, 3,
-                      &(ir_attrs){.scan = {.body = body_of(m, x, w, index, true), .consts = 2, .carries = 1, .length = 2}});
+                      &(ir_attrs){.scan = {.body = body_of(m, x, w, index, true),
+                                           .consts = 2,
+                                           .carries = 1,
+                                           .length = 2}});
     if (place == IN_BRANCH) {
         ir_func *idle = ir_func_new(m, "idle");
         ir_add_input(idle, NULL, &type);
         ir_add_input(idle, NULL, &rows);
         ir_add_output(idle, NULL, ir_add_input(idle, NULL, &type));
-        y = ir_build1(&b, IR_OP_cond, (ir_value *[]){c, w, index, x}, 4,
-                      &(ir_attrs){.cond = {.then_body = body_of(m, x, w, index, false), .else_body = idle}});
+        y = ir_build1(
+            &b, IR_OP_cond, (ir_value *[]){c, w, index, x}, 4,
+            &(ir_attrs){.cond = {.then_body = body_of(m, x, w, index, false), .else_body = idle}});
     }
     ir_add_output(f, "y", y);
     ir_add_update(f, mean, ir_add(&b, y, ir_add_state(f, mean)));
@@ -117,13 +130,16 @@ static gradc_rt_ctx *opened(const cg_object *o, uint32_t threads, const char *na
     *(void **)entry = cg_jit_symbol(jit, name);
     const gradc_rt_options options = {o->id, sizeof options, threads, 1, NULL, 10, 0};
     gradc_rt_ctx *rt;
-    ck_assert_int_eq(init(&rt, ir_alloc(arena, (size_t)o->sizes.arena + 1024), (size_t)o->sizes.arena, &options), GRADC_RT_OK);
+    ck_assert_int_eq(
+        init(&rt, ir_alloc(arena, (size_t)o->sizes.arena + 1024), (size_t)o->sizes.arena, &options),
+        GRADC_RT_OK);
     return rt;
 }
 
-/* Calls forward_train of two new contexts: with the index as it is, into y and mean, and with one that is out of range, which must fail
- * and leave the statistic alone. */
-static void call(const cg_object *o, const ir_literal *x, ir_literal *index, uint32_t threads, float *y, float *mean)
+/* Calls forward_train of two new contexts: with the index as it is, into y and mean, and with one
+ * that is out of range, which must fail and leave the statistic alone. */
+static void call(const cg_object *o, const ir_literal *x, ir_literal *index, uint32_t threads,
+                 float *y, float *mean)
 {
     const bool yes = true;
     for (int bad = 0; bad < 2; bad++) {
@@ -144,7 +160,8 @@ static void call(const cg_object *o, const ir_literal *x, ir_literal *index, uin
 START_TEST(a_long_list_of_kernels_is_cut_and_computes_what_it_did)
 {
     ir_module *m = long_model(_i), *plain = long_model(_i);
-    ir_literal *x = literal(IR_F32, 2, 4, 4, 3), *index = literal(IR_I64, 2, 4, 1, 1), *c = literal(IR_BOOL, 0, 0, 0, 1), *due[2];
+    ir_literal *x = literal(IR_F32, 2, 4, 4, 3), *index = literal(IR_I64, 2, 4, 1, 1),
+               *c = literal(IR_BOOL, 0, 0, 0, 1), *due[2];
     ir_literal_set_int(index, 3, 2);
     const ir_func *f = ir_func_by_name(plain, "forward_train");
     ir_literal *args[] = {x, index, c, plain->states.items[1]->init, literal(IR_F32, 2, 4, 4, 4)};
@@ -181,7 +198,8 @@ enum { MANY = 2000 };
 /* Pieces of different length, cut out of one tensor. */
 static void many_pieces(ir_builder *b)
 {
-    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 2, {64, 4}}), **piece = ir_array(arena, ir_value *, MANY);
+    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 2, {64, 4}}),
+             **piece = ir_array(arena, ir_value *, MANY);
     for (int i = 0; i < MANY; i++)
         piece[i] = ir_slice_axis(b, x, 0, i % 13, i % 13 + 1 + i * 7 % 50);
     ir_add_output(b->func, "y", ir_concat(b, piece, MANY, 0));
@@ -190,7 +208,8 @@ static void many_pieces(ir_builder *b)
 /* Pieces that are computed. */
 static void computed_pieces(ir_builder *b)
 {
-    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {2 * MANY}}), **piece = ir_array(arena, ir_value *, MANY);
+    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {2 * MANY}}),
+             **piece = ir_array(arena, ir_value *, MANY);
     for (int i = 0; i < MANY; i++)
         piece[i] = ir_exp(b, ir_slice_axis(b, x, 0, 2 * i, 2 * i + 2));
     for (int i = 0; i < MANY / 2; i++) {
@@ -204,7 +223,8 @@ static void computed_pieces(ir_builder *b)
 /* A tensor split into many, each of which goes into a long chain. */
 static void long_chain(ir_builder *b)
 {
-    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {2 * MANY}}), *y = ir_slice_axis(b, x, 0, 0, 2);
+    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {2 * MANY}}),
+             *y = ir_slice_axis(b, x, 0, 0, 2);
     for (int i = 1; i < MANY; i++)
         y = ir_add(b, ir_tanh(b, y), ir_slice_axis(b, x, 0, 2 * i, 2 * i + 2));
     ir_add_output(b->func, "y", y);
@@ -213,7 +233,8 @@ static void long_chain(ir_builder *b)
 /* A sum of very many terms, as a tree. */
 static void wide_sum(ir_builder *b)
 {
-    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {2 * MANY}}), **term = ir_array(arena, ir_value *, MANY);
+    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {2 * MANY}}),
+             **term = ir_array(arena, ir_value *, MANY);
     for (int i = 0; i < MANY; i++)
         term[i] = ir_tanh(b, ir_slice_axis(b, x, 0, 2 * i, 2 * i + 2));
     for (int n = MANY; n > 1; n = (n + 1) / 2)
@@ -226,13 +247,15 @@ static void wide_sum(ir_builder *b)
 static void long_epilogue(ir_builder *b)
 {
     const int64_t one = 1, zero = 0;
-    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 2, {8, 8}}), *y = ir_dot_general(b, x, x, 0, NULL, NULL, 1, &one, &zero);
+    ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 2, {8, 8}}),
+             *y = ir_dot_general(b, x, x, 0, NULL, NULL, 1, &one, &zero);
     for (int i = 1; i < MANY; i++)
         y = ir_tanh(b, ir_add(b, ir_sin(b, y), x));
     ir_add_output(b->func, "y", y);
 }
 
-/* A small expression that a tree would count 2^60 times: what is computed twice decides where it is cut, and not its size. */
+/* A small expression that a tree would count 2^60 times: what is computed twice decides where it is
+ * cut, and not its size. */
 static void doubling(ir_builder *b)
 {
     ir_value *y = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {64}});
@@ -241,8 +264,9 @@ static void doubling(ir_builder *b)
     ir_add_output(b->func, "y", y);
 }
 
-static const struct { void (*build)(ir_builder *); int kernels; } wide[] = {
-    {many_pieces, 0}, {computed_pieces, 0}, {long_chain, 0}, {wide_sum, 0}, {long_epilogue, 0}, {doubling, 5}};
+static const struct { void (*build)(ir_builder *); int kernels;
+} wide[] = {{many_pieces, 0}, {computed_pieces, 0}, {long_chain, 0},
+            {wide_sum, 0},    {long_epilogue, 0},   {doubling, 5}};
 
 START_TEST(no_kernel_grows_with_the_model)
 {
@@ -269,7 +293,8 @@ START_TEST(no_kernel_grows_with_the_model)
     gradc_rt_ctx *rt = opened(o, 1, "tiny_forward", &entry);
     ck_assert_int_eq(entry(rt, (const void *[]){x->data}, (void *[]){got->data}), GRADC_RT_OK);
     for (int64_t i = 0; i < ir_count(&got->type); i++)
-        ck_assert_double_eq_tol(ir_literal_get(got, i), ir_literal_get(due, i), 1e-4 * (1 + fabs(ir_literal_get(due, i))));
+        ck_assert_double_eq_tol(ir_literal_get(got, i), ir_literal_get(due, i),
+                                1e-4 * (1 + fabs(ir_literal_get(due, i))));
     gradc_rt_fini(rt);
 }
 END_TEST

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# style.sh: what holds for every file, also where tables stand aligned by hand and no formatter looks: lines of at most 150 characters (rows of
-# Markdown tables aside, which cannot be broken), no tabs, no blanks at line ends, a licence line at the head, at most 1000 lines of code.
+# style.sh: what holds for every file, also where no formatter looks: lines of at most 100 characters in C (tables under `clang-format off`
+# aside) and of 150 elsewhere (rows of Markdown tables aside, which cannot be broken), no tabs, no blanks at line ends, a licence line at the
+# head, at most 1000 lines of code.
 set -eu
 export LC_ALL=C.UTF-8
 cd "$(dirname "$0")/.."
@@ -11,11 +12,15 @@ files() {
     find . \( -name .git -o -name .venv -o -path './build*' \) -prune -o -type f -print; } |
     sed 's|^\./||' | grep -E "$1" | sort | while read -r f; do [ ! -f "$f" ] || echo "$f"; done
 }
+c=$(files '\.[ch]$')
 code=$(files '\.([ch]|def|py|sh)$|(^|/)CMakeLists\.txt$|^(run|\.ci/run)$')
 pages=$(files '\.md$')
 
 # A line for each fault.
 faults() {
+  for f in $c; do
+    sed '/clang-format off/,/clang-format on/s/.*//' "$f" | grep -nE '^.{101}' | sed "s|^\([0-9]*\):.*|$f:\1: longer than 100 characters|"
+  done
   grep -nHE '^.{151}' $code | sed 's/^\([^:]*:[0-9]*\):.*/\1: longer than 150 characters/'
   grep -nHE '^[^|].{150}' $pages | sed 's/^\([^:]*:[0-9]*\):.*/\1: longer than 150 characters/'
   grep -nHE "$(printf '\t')|[[:space:]]$" $code $pages | sed 's/^\([^:]*:[0-9]*\):.*/\1: a tab, or blanks at the end/'

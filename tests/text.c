@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The text form: what is printed is read back, the same to the byte; what is wrong is reported with its place. */
+ * The text form: what is printed is read back, the same to the byte; what is wrong is reported with
+ * its place. */
 #include "ir/lex.h"
 #include "ir/path.h"
 #include "ir/text.h"
@@ -87,7 +88,8 @@ START_TEST(every_op_round_trips)
     char *text = file_text("tests/text/ops.gir");
     ir_module *m = parse(text);
     for (int i = 0; i < seen.count; i++)
-        fprintf(stderr, "%d:%d: %s\n%s\n", seen.items[i].line, seen.items[i].column, seen.items[i].text, seen.items[i].source);
+        fprintf(stderr, "%d:%d: %s\n%s\n", seen.items[i].line, seen.items[i].column,
+                seen.items[i].text, seen.items[i].source);
     ck_assert_ptr_nonnull(m);
     bool used[IR_OPS] = {false};
     for (int i = 0; i < m->funcs.count; i++)
@@ -103,7 +105,8 @@ END_TEST
 
 START_TEST(the_page_shows_what_is_printed)
 {
-    char *page = strstr(file_text("docs/text-form.md"), "    gir 1\n"), *text = ir_alloc(arena, 10000), *to = text;
+    char *page = strstr(file_text("docs/text-form.md"), "    gir 1\n"),
+         *text = ir_alloc(arena, 10000), *to = text;
     ck_assert_ptr_nonnull(page);
     for (const char *line = page; strncmp(line, "## ", 3); line += strcspn(line, "\n") + 1) {
         const char *large = strstr(line, "large("); /* the page has no file beside it */
@@ -121,7 +124,7 @@ START_TEST(the_page_shows_what_is_printed)
 }
 END_TEST
 
-/* ---- Numbers -------------------------------------------------------------------------------------------------------- */
+/* ---- Numbers ---- */
 
 static void same_element(ir_dtype t, uint64_t bits)
 {
@@ -131,7 +134,8 @@ static void same_element(ir_dtype t, uint64_t bits)
     ck_assert_int_eq(n, (int)strlen(text));
     const char *wrong = ir_read_element(t, text, (size_t)n, &again);
     if (wrong || memcmp(&bits, &again, (size_t)ir_dtypes[t].bytes))
-        ck_abort_msg("%s: %llx is printed as %s and read as %llx", ir_dtypes[t].name, (unsigned long long)bits, text, (unsigned long long)again);
+        ck_abort_msg("%s: %llx is printed as %s and read as %llx", ir_dtypes[t].name,
+                     (unsigned long long)bits, text, (unsigned long long)again);
 }
 
 START_TEST(elements_keep_their_bits)
@@ -152,8 +156,18 @@ START_TEST(elements_keep_their_bits)
             same_element(IR_U8, x >> 56);
             same_element(IR_I8, x >> 56);
         }
-        const uint64_t edges[] = {0, 1, 0x8000000000000000, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0xfff8000000000000,
-                                  0x7ff0000000000001, 0x7fefffffffffffff, 0x0010000000000000, UINT64_MAX, INT64_MAX};
+        const uint64_t edges[] = {0,
+                                  1,
+                                  0x8000000000000000,
+                                  0x7ff0000000000000,
+                                  0xfff0000000000000,
+                                  0x7ff8000000000000,
+                                  0xfff8000000000000,
+                                  0x7ff0000000000001,
+                                  0x7fefffffffffffff,
+                                  0x0010000000000000,
+                                  UINT64_MAX,
+                                  INT64_MAX};
         for (size_t i = 0; i < sizeof edges / sizeof *edges; i++)
             for (int t = 1; t < IR_DTYPES; t++)
                 same_element((ir_dtype)t, edges[i] >> (64 - 8 * ir_dtypes[t].bytes));
@@ -166,11 +180,15 @@ END_TEST
 
 START_TEST(elements_are_short_and_checked)
 {
-    const struct { ir_dtype t; double v; const char *text; } shown[] = {
-        {IR_F32, 0.1f, "0.1"}, {IR_F64, 0.1, "0.1"}, {IR_F32, 16777216, "16777216"}, {IR_F32, 1e20, "1e20"}, {IR_F64, 1.5e-7, "1.5e-7"},
-        {IR_F64, -0.00012, "-0.00012"}, {IR_F64, -0.0, "-0"}, {IR_F64, 123456.75, "123456.75"}, {IR_F16, 65504, "65500"},
-        {IR_F64, 1e15, "1000000000000000"},
-        {IR_F64, NAN, "nan"}, {IR_F32, -INFINITY, "-inf"}, {IR_BOOL, 1, "true"}, {IR_I8, -128, "-128"},
+    const struct { ir_dtype t; double v; const char *text;
+    } shown[] = {
+        {IR_F32, 0.1f, "0.1"},          {IR_F64, 0.1, "0.1"},
+        {IR_F32, 16777216, "16777216"}, {IR_F32, 1e20, "1e20"},
+        {IR_F64, 1.5e-7, "1.5e-7"},     {IR_F64, -0.00012, "-0.00012"},
+        {IR_F64, -0.0, "-0"},           {IR_F64, 123456.75, "123456.75"},
+        {IR_F16, 65504, "65500"},       {IR_F64, 1e15, "1000000000000000"},
+        {IR_F64, NAN, "nan"},           {IR_F32, -INFINITY, "-inf"},
+        {IR_BOOL, 1, "true"},           {IR_I8, -128, "-128"},
     };
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
         char text[IR_ELEMENT_TEXT];
@@ -180,30 +198,58 @@ START_TEST(elements_are_short_and_checked)
         ir_format_element(text, shown[i].t, l->data);
         ck_assert_str_eq(text, shown[i].text);
     }
-    const struct { ir_dtype t; const char *text; bool ok; } read[] = {
-        {IR_I8, "127", true}, {IR_I8, "128", false}, {IR_I8, "-128", true}, {IR_I8, "-129", false}, {IR_U8, "-1", false}, {IR_U8, "-0", true},
-        {IR_U64, "18446744073709551615", true}, {IR_U64, "18446744073709551616", false}, {IR_I64, "9223372036854775808", false},
+    const struct { ir_dtype t; const char *text; bool ok;
+    } read[] = {
+        {IR_I8, "127", true},
+        {IR_I8, "128", false},
+        {IR_I8, "-128", true},
+        {IR_I8, "-129", false},
+        {IR_U8, "-1", false},
+        {IR_U8, "-0", true},
+        {IR_U64, "18446744073709551615", true},
+        {IR_U64, "18446744073709551616", false},
+        {IR_I64, "9223372036854775808", false},
         {IR_I64, "-9223372036854775808", true},
-        {IR_I32, "0x7fffffff", true}, {IR_I32, "0x80000000", false}, {IR_I32, "1.5", false}, {IR_I32, "", false}, {IR_I32, "-", false},
+        {IR_I32, "0x7fffffff", true},
+        {IR_I32, "0x80000000", false},
+        {IR_I32, "1.5", false},
+        {IR_I32, "", false},
+        {IR_I32, "-", false},
         {IR_I32, "1e3", false},
-        {IR_F32, "1e39", false}, {IR_F16, "65519", true}, {IR_F16, "65520", false}, {IR_F32, "0x7f800001", true}, {IR_F32, "0x17f800001", false},
-        {IR_F32, "0x", false}, {IR_F32, "1e", false}, {IR_F32, ".", false}, {IR_F32, ".5", true}, {IR_F32, "5.", true}, {IR_F32, "1,5", false},
+        {IR_F32, "1e39", false},
+        {IR_F16, "65519", true},
+        {IR_F16, "65520", false},
+        {IR_F32, "0x7f800001", true},
+        {IR_F32, "0x17f800001", false},
+        {IR_F32, "0x", false},
+        {IR_F32, "1e", false},
+        {IR_F32, ".", false},
+        {IR_F32, ".5", true},
+        {IR_F32, "5.", true},
+        {IR_F32, "1,5", false},
         {IR_F32, "0x1p3", false},
-        {IR_F32, "infinity", false}, {IR_F32, "nan(1)", false}, {IR_F64, "1e-400", true}, {IR_BOOL, "1", false}, {IR_BOOL, "true", true},
+        {IR_F32, "infinity", false},
+        {IR_F32, "nan(1)", false},
+        {IR_F64, "1e-400", true},
+        {IR_BOOL, "1", false},
+        {IR_BOOL, "true", true},
     };
     for (size_t i = 0; i < sizeof read / sizeof *read; i++) {
         uint64_t element;
-        ck_assert_msg(!ir_read_element(read[i].t, read[i].text, strlen(read[i].text), &element) == read[i].ok, "%s as %s", read[i].text,
-                      ir_dtypes[read[i].t].name);
+        ck_assert_msg(!ir_read_element(read[i].t, read[i].text, strlen(read[i].text), &element) ==
+                          read[i].ok,
+                      "%s as %s", read[i].text, ir_dtypes[read[i].t].name);
     }
 }
 END_TEST
 
-/* ---- What is wrong, and where --------------------------------------------------------------------------------------- */
+/* ---- What is wrong, and where ---- */
 
 /* Lines 1 to 4 of the text stand before each case. */
 #define HEAD "gir 1\nparam \"w\" : f32[2,3]\nparam \"v\" : f32[3]\n\n"
-#define BODY(lines) HEAD "entry @f(input %x : f32[2,3], state %w : f32[2,3]) {\n" lines "\n    return %x\n}\n" /* lines from 6 on */
+/* Lines from 6 on. */
+#define BODY(lines) \
+    HEAD "entry @f(input %x : f32[2,3], state %w : f32[2,3]) {\n" lines "\n    return %x\n}\n"
 
 static const struct {
     const char *text;
@@ -241,14 +287,19 @@ static const struct {
     {HEAD "entry f() {\n}\n", 5, 7, "the function's name"},
     {HEAD "entry @f() {\n}\n", 6, 1, "an instruction or `return`"},
     {HEAD "entry @f() {\nreturn\n}\nentry @f() {\nreturn\n}\n", 8, 7, "two functions"},
-    {HEAD "entry @f(input %x : f32[2] input %y : f32[2]) {\nreturn\n}\n", 5, 28, "expected `,` or `)`"},
-    {HEAD "entry @f(input %x : f32[2], input %x : f32[2]) {\nreturn\n}\n", 5, 35, "defined twice; first in line 5"},
-    {HEAD "entry @f(input %1 \"x\" : f32[2], input %2 \"x\" : f32[2]) {\nreturn\n}\n", 0, 0, "two inputs are called 'x'"},
+    {HEAD "entry @f(input %x : f32[2] input %y : f32[2]) {\nreturn\n}\n", 5, 28,
+     "expected `,` or `)`"},
+    {HEAD "entry @f(input %x : f32[2], input %x : f32[2]) {\nreturn\n}\n", 5, 35,
+     "defined twice; first in line 5"},
+    {HEAD "entry @f(input %1 \"x\" : f32[2], input %2 \"x\" : f32[2]) {\nreturn\n}\n", 0, 0,
+     "two inputs are called 'x'"},
     {HEAD "entry @f(state %u : f32[2]) {\nreturn\n}\n", 5, 16, "no state"},
     {HEAD "entry @f(state %v : f32[2]) {\nreturn\n}\n", 5, 16, "the state is f32[3], found f32[2]"},
-    {HEAD "entry @f(state %1 \"v\" : f32[3], state %2 \"v\" : f32[3]) {\nreturn\n}\n", 0, 0, "two parameters"},
+    {HEAD "entry @f(state %1 \"v\" : f32[3], state %2 \"v\" : f32[3]) {\nreturn\n}\n", 0, 0,
+     "two parameters"},
     {HEAD "entry @f(input %x : f32[2,3] dims(a)) {\nreturn\n}\n", 5, 36, "expected `,`, found `)`"},
-    {HEAD "entry @f(input %x : f32[1] dims(a, b)) {\nreturn\n}\n", 5, 28, "other than 1 dimensions"},
+    {HEAD "entry @f(input %x : f32[1] dims(a, b)) {\nreturn\n}\n", 5, 28,
+     "other than 1 dimensions"},
     {BODY("    %1 = frobnicate %x : f32[2,3]"), 6, 10, "no operation `frobnicate`"},
     {BODY("    %1 = add %x : f32[2,3]"), 6, 10, "add: 1 operands where 2 are due"},
     {BODY("    %1 = add %x, %y : f32[2,3]"), 6, 18, "`%y` is not defined before"},
@@ -256,7 +307,8 @@ static const struct {
     {BODY("    %1 = add %x, 3 : f32[2,3]"), 6, 18, "expected a value, found `3`"},
     {BODY("    %1 = add %x, %w"), 6, 20, "expected `:`, found the end of the line"},
     {BODY("    %1 = add %x, %w : f32[3,2]"), 6, 23, "result 0 is f32[2,3], found f32[3,2]"},
-    {BODY("    %1 = add %x, %w : f32[2,3], f32[2]"), 6, 10, "1 results here; 1 are named, with 2 types"},
+    {BODY("    %1 = add %x, %w : f32[2,3], f32[2]"), 6, 10,
+     "1 results here; 1 are named, with 2 types"},
     {BODY("    %1, %2 = add %x, %w : f32[2,3]"), 6, 14, "2 are named"},
     {BODY("    %x = add %x, %w : f32[2,3]"), 6, 5, "defined twice; first in line 5"},
     {BODY("    add %x, %w : f32[2,3]"), 6, 5, "0 are named"},
@@ -265,20 +317,27 @@ static const struct {
     {BODY("    %1 = convert %x : f32[2,3]"), 6, 10, "lacks the attribute `to`"},
     {BODY("    %1 = convert %x to=f33 : f32[2,3]"), 6, 24, "found `f33`"},
     {BODY("    %1 = convert %x to=i32 to=i32 : i32[2,3]"), 6, 28, "given twice"},
-    {BODY("    %1 = convert %x from=i32 : i32[2,3]"), 6, 21, "`convert` has no attribute `from`; it has to"},
+    {BODY("    %1 = convert %x from=i32 : i32[2,3]"), 6, 21,
+     "`convert` has no attribute `from`; it has to"},
     {BODY("    %1 = reduce %x combine=avg axes=[0] : f32[3]"), 6, 28, "expected one of sum, prod"},
-    {BODY("    %1 = reduce %x combine=sum axes=[0,2] : f32[3]"), 6, 10, "reduce: axis 2 is outside"},
+    {BODY("    %1 = reduce %x combine=sum axes=[0,2] : f32[3]"), 6, 10,
+     "reduce: axis 2 is outside"},
     {BODY("    %1 = reduce %x combine=sum axes=[0;1] : f32[3]"), 6, 39, "expected `,` or `]`"},
     {BODY("    %1 = constant : f32[3]"), 6, 10, "lacks the attribute `value`"},
     {BODY("    %1 = constant value=[1, 2] : f32[3]"), 6, 30, "expected `,`, found `]`"},
     {BODY("    %1 = constant value=[1, x, 2] : f32[3]"), 6, 29, "`x` is not a number (f32)"},
-    {BODY("    %v = constant value=0 : f32[]\n %1 = pad %x, %v low=[-9000000000000000000,0] high=[9000000000000000000,0] interior=[0,0] : f32[2,3]"),
+    {BODY("    %v = constant value=0 : f32[]\n %1 = pad %x, %v low=[-9000000000000000000,0] "
+          "high=[9000000000000000000,0] interior=[0,0] : f32[2,3]"),
      7, 7, "too large"},
-    {BODY("    %1 = reduce_window %x combine=sum window=[1,1] stride=[1,1] low=[-9000000000000000000,0] high=[9000000000000000000,0] "
+    {BODY("    %1 = reduce_window %x combine=sum window=[1,1] stride=[1,1] "
+          "low=[-9000000000000000000,0] high=[9000000000000000000,0] "
           "base_dilation=[1,1] "
-          "window_dilation=[1,1] : f32[2,3]"), 6, 10, "a number out of range"},
-    {BODY("    %c = reshape %x shape=[1,1,6] : f32[1,1,6]\n    %1 = convolution %c, %c lhs=[0,1,2] rhs=[0,1,2] out=[0,1,2] stride=[99999999999999] "
-          "low=[99999999999999] high=[0] lhs_dilation=[1] rhs_dilation=[1] feature_groups=1 batch_groups=1 : f32[1,1,2]"),
+          "window_dilation=[1,1] : f32[2,3]"),
+     6, 10, "a number out of range"},
+    {BODY("    %c = reshape %x shape=[1,1,6] : f32[1,1,6]\n    %1 = convolution %c, %c lhs=[0,1,2] "
+          "rhs=[0,1,2] out=[0,1,2] stride=[99999999999999] "
+          "low=[99999999999999] high=[0] lhs_dilation=[1] rhs_dilation=[1] feature_groups=1 "
+          "batch_groups=1 : f32[1,1,2]"),
      7, 10, "f32[1,1,6] with its padding and gaps is too large"},
     {BODY("    %1 = constant value=1 : f32[], f32[]"), 6, 10, "one result and its type"},
     {BODY("    %1 = call %x callee=@none : f32[2,3]"), 6, 25, "no function `@none`"},
@@ -287,19 +346,27 @@ static const struct {
     {BODY("    %1 = neg %x : f32[2,3] ! backward of %77"), 6, 42, "no instruction has this result"},
     {BODY("    %1 = neg %x : f32[2,3] ! backward of %x"), 6, 42, "no instruction has this result"},
     {BODY("    %1 = neg %x : f32[2,3] ! node -4"), 6, 35, "out of range"},
-    {HEAD "entry @f(input %x : f32[2]) {\nreturn output \"a\" %y\n}\n", 6, 19, "`%y` is not defined"},
-    {HEAD "entry @f(input %x : f32[2]) {\nreturn update \"v\" %x\n}\n", 6, 19, "the state is f32[3], found f32[2]"},
+    {HEAD "entry @f(input %x : f32[2]) {\nreturn output \"a\" %y\n}\n", 6, 19,
+     "`%y` is not defined"},
+    {HEAD "entry @f(input %x : f32[2]) {\nreturn update \"v\" %x\n}\n", 6, 19,
+     "the state is f32[3], found f32[2]"},
     {HEAD "entry @f(input %x : f32[2]) {\nreturn update \"u\" %x\n}\n", 6, 15, "no state"},
     {HEAD "entry @f(input %x : f32[2]) {\nreturn %x loss, %x loss\n}\n", 6, 20, "a loss already"},
     {HEAD "entry @f(input %x : i32[2]) {\nreturn %x loss\n}\n", 0, 0, "the loss is not a float"},
-    {HEAD "entry @f(state %v : f32[3]) {\nreturn update \"v\" %v, update \"v\" %v\n}\n", 0, 0, "two updates"},
-    {HEAD "entry @f(input %x : f32[2]) {\nreturn (output \"a\" %x, output \"a\" %x)\n}\n", 0, 0, "two outputs are called 'a'"},
-    {HEAD "entry @f(input %x : f32[2]) {\nreturn %x %x\n}\n", 6, 11, "expected `,` or the end of the line"},
-    {HEAD "entry @f(input %x : f32[2]) {\nreturn %x\n%1 = neg %x : f32[2]\n}\n", 7, 1, "expected `}` after the return"},
-    {HEAD "func @g(%x : f32[3]) {\nreturn update \"v\" %x\n}\nentry @f(input %x : f32[3]) {\n%1 = call %x callee=@g : f32[3]\nreturn %1\n}\n", 0, 0,
-     "and is called"},
-    {HEAD "func @g(%x : f32[3]) {\nreturn %x\n}\nentry @f(input %x : f32[3]) {\n%1 = call %x callee=@g vjp=@g : f32[3]\nreturn %1\n}\n", 9, 0,
-     "the derivative @g takes 1 values"},
+    {HEAD "entry @f(state %v : f32[3]) {\nreturn update \"v\" %v, update \"v\" %v\n}\n", 0, 0,
+     "two updates"},
+    {HEAD "entry @f(input %x : f32[2]) {\nreturn (output \"a\" %x, output \"a\" %x)\n}\n", 0, 0,
+     "two outputs are called 'a'"},
+    {HEAD "entry @f(input %x : f32[2]) {\nreturn %x %x\n}\n", 6, 11,
+     "expected `,` or the end of the line"},
+    {HEAD "entry @f(input %x : f32[2]) {\nreturn %x\n%1 = neg %x : f32[2]\n}\n", 7, 1,
+     "expected `}` after the return"},
+    {HEAD "func @g(%x : f32[3]) {\nreturn update \"v\" %x\n}\nentry @f(input %x : f32[3]) {\n%1 = "
+          "call %x callee=@g : f32[3]\nreturn %1\n}\n",
+     0, 0, "and is called"},
+    {HEAD "func @g(%x : f32[3]) {\nreturn %x\n}\nentry @f(input %x : f32[3]) {\n%1 = call %x "
+          "callee=@g vjp=@g : f32[3]\nreturn %1\n}\n",
+     9, 0, "the derivative @g takes 1 values"},
 };
 
 START_TEST(errors_have_their_place)
@@ -309,19 +376,20 @@ START_TEST(errors_have_their_place)
         setup();
         ir_module *m = parse(errors[i].text);
         const report *r = &seen.items[0];
-        if (m || seen.count != 1 || r->line != errors[i].line || (errors[i].column && r->column != errors[i].column) ||
-            !strstr(r->text, errors[i].why))
-            ck_abort_msg("case %d: %d errors, first %d:%d %s; %d:%d %s is due in\n%s", (int)i, seen.count, r->line, r->column, r->text,
-                         errors[i].line,
-                         errors[i].column, errors[i].why, errors[i].text);
+        if (m || seen.count != 1 || r->line != errors[i].line ||
+            (errors[i].column && r->column != errors[i].column) || !strstr(r->text, errors[i].why))
+            ck_abort_msg("case %d: %d errors, first %d:%d %s; %d:%d %s is due in\n%s", (int)i,
+                         seen.count, r->line, r->column, r->text, errors[i].line, errors[i].column,
+                         errors[i].why, errors[i].text);
     }
 }
 END_TEST
 
 START_TEST(all_errors_in_one_run)
 {
-    ck_assert_ptr_null(parse(BODY("    %1 = add %x, %y : f32[2,3]\n    %2 = neg %1 : f32[2,3]\n    %3 = neg %w, : f32[2,3]\n"
-                                  "    %4 = exp %w : f32[1]\n    %5 = mul %4, %2 : f32[2,3]")));
+    ck_assert_ptr_null(parse(BODY(
+        "    %1 = add %x, %y : f32[2,3]\n    %2 = neg %1 : f32[2,3]\n    %3 = neg %w, : f32[2,3]\n"
+        "    %4 = exp %w : f32[1]\n    %5 = mul %4, %2 : f32[2,3]")));
     ck_assert_int_eq(seen.count, 3); /* what uses a refused value is not refused again */
     ck_assert_int_eq(seen.items[0].line, 6);
     ck_assert_int_eq(seen.items[1].line, 8);
@@ -330,7 +398,7 @@ START_TEST(all_errors_in_one_run)
 }
 END_TEST
 
-/* ---- Hostile text --------------------------------------------------------------------------------------------------- */
+/* ---- Hostile text ---- */
 
 /* n functions, each calling the next (or, last, the first if `ring`). */
 static const char *chain(int n, bool ring, bool backwards)
@@ -403,20 +471,28 @@ START_TEST(floods_end)
     survives("gir 1\nentry @f() {\n", "%1 = add %2 : f32[1]\n", MANY, "");
     survives("gir 1\nentry @f() {\nreturn (", "%1,", MANY, "");
     survives("gir 1\n", "func @f() {\nreturn\n}\n", MANY, "");
-    survives("gir 1\nentry @f(%x : f32[1]) {\n%1 = concat ", "%x,", MANY, " %x axis=0 : f32[100001]\nreturn %1\n}\n");
-    survives("gir 1\nentry @f(%x : f32[1]) {\n%1 = reduce %x axes=[", "0,", MANY, "0] combine=sum : f32[]\nreturn %1\n}\n");
-    survives("gir 1\nentry @f(%x : f32[1]) {\n%1 = neg %x : f32[1] ! ", "node 1 ", MANY, "\nreturn %1\n}\n");
-    survives("gir 1\nentry @f(%x : f32[1]) {\n%1 = constant value=", "1", MANY, " : f32[]\nreturn %1\n}\n");
+    survives("gir 1\nentry @f(%x : f32[1]) {\n%1 = concat ", "%x,", MANY,
+             " %x axis=0 : f32[100001]\nreturn %1\n}\n");
+    survives("gir 1\nentry @f(%x : f32[1]) {\n%1 = reduce %x axes=[", "0,", MANY,
+             "0] combine=sum : f32[]\nreturn %1\n}\n");
+    survives("gir 1\nentry @f(%x : f32[1]) {\n%1 = neg %x : f32[1] ! ", "node 1 ", MANY,
+             "\nreturn %1\n}\n");
+    survives("gir 1\nentry @f(%x : f32[1]) {\n%1 = constant value=", "1", MANY,
+             " : f32[]\nreturn %1\n}\n");
 }
 END_TEST
 
 /* Text that holds every part of the form, small enough to be cut at each byte. */
 static const char small[] =
-    "gir 1\nmodule \"m\"\nsource \"a.onnx\"\n\nparam \"w\" : f32[2] trainable why \"x\" init [1, -2]\nslot \"s\" : f32[2] of \"w\"\n\n"
+    "gir 1\nmodule \"m\"\nsource \"a.onnx\"\n\nparam \"w\" : f32[2] trainable why \"x\" init [1, "
+    "-2]\nslot \"s\" : f32[2] of \"w\"\n\n"
     "func @g( %0 : f32[2] ) {\n    %1 = add %0, %0 : f32[2]\n    return %1\n}\n\n"
-    "entry @f(\n    input %x : f32[2] dims(n),\n    state %w : f32[2]\n) {\n    %2 = constant value=splat(0.5) : f32[5]\n"
-    "    %3 \"x\" = call %x callee=@g : f32[2]  ! backward of @g %1 node 3 op \"Add\" name \"n\" line 3:4\n"
-    "    %4 = reduce %3 combine=sum axes=[0] : f32[]\n    return (\n        output \"y\" %3,\n        output \"loss\" %4 loss,\n"
+    "entry @f(\n    input %x : f32[2] dims(n),\n    state %w : f32[2]\n) {\n    %2 = constant "
+    "value=splat(0.5) : f32[5]\n"
+    "    %3 \"x\" = call %x callee=@g : f32[2]  ! backward of @g %1 node 3 op \"Add\" name \"n\" "
+    "line 3:4\n"
+    "    %4 = reduce %3 combine=sum axes=[0] : f32[]\n    return (\n        output \"y\" %3,\n     "
+    "   output \"loss\" %4 loss,\n"
     "        update \"w\" %w\n    )\n}\n";
 
 START_TEST(damaged_text)
@@ -470,7 +546,7 @@ START_TEST(each_failed_allocation_comes_back)
 }
 END_TEST
 
-/* ---- Large constants ------------------------------------------------------------------------------------------------ */
+/* ---- Large constants ---- */
 
 static ir_literal *counted(int64_t n)
 {
@@ -485,7 +561,8 @@ START_TEST(large_tensors_lie_beside)
 {
     char folder[] = "/tmp/gradc-text-XXXXXX", command[200];
     ck_assert_ptr_nonnull(mkdtemp(folder));
-    const char *path = ir_format(arena, "%s/x.gir", folder), *side = ir_format(arena, "%s.safetensors", path);
+    const char *path = ir_format(arena, "%s/x.gir", folder),
+               *side = ir_format(arena, "%s.safetensors", path);
     ir_module *m = ir_module_new(ctx, arena, "m");
     ir_literal *big = counted(65), *fits = counted(64);
     const char *const names[] = {"a", "\xff odd \"\n", "shared"};
@@ -529,11 +606,12 @@ START_TEST(large_tensors_lie_beside)
 }
 END_TEST
 
-/* ---- Verifier ------------------------------------------------------------------------------------------------------- */
+/* ---- Verifier ---- */
 
 static ir_module *two_adds(void)
 {
-    ir_module *m = parse("gir 1\nentry @f(input %x : f32[2]) {\n%1 = add %x, %x : f32[2]\n%2 = mul %1, %x : f32[2]\nreturn output \"y\" %2\n}\n");
+    ir_module *m = parse("gir 1\nentry @f(input %x : f32[2]) {\n%1 = add %x, %x : f32[2]\n%2 = mul "
+                         "%1, %x : f32[2]\nreturn output \"y\" %2\n}\n");
     ir_verify(m);
     return m;
 }
@@ -541,14 +619,21 @@ static ir_module *two_adds(void)
 static void swap_order(ir_module *m) { ir_move(m->funcs.items[0]->last, m->funcs.items[0]->first); }
 static void change_type(ir_module *m) { m->funcs.items[0]->last->result[0]->type.dim[0] = 3; }
 static void drop_used(ir_module *m) { ir_remove(m->funcs.items[0]->first); }
-static void foreign_operand(ir_module *m) { m->funcs.items[0]->last->operand[0] = two_adds()->funcs.items[0]->params.items[0].value; }
-static void foreign_result(ir_module *m) { m->funcs.items[0]->results.items[0].value = two_adds()->funcs.items[0]->params.items[0].value; }
+static void foreign_operand(ir_module *m)
+{
+    m->funcs.items[0]->last->operand[0] = two_adds()->funcs.items[0]->params.items[0].value;
+}
+static void foreign_result(ir_module *m)
+{
+    m->funcs.items[0]->results.items[0].value = two_adds()->funcs.items[0]->params.items[0].value;
+}
 static void wrong_loss(ir_module *m) { m->funcs.items[0]->loss = 1; }
 static void same_names(ir_module *m) { ir_func_new(m, "g")->name = "f"; }
 static void no_such_combine(ir_module *m)
 {
     ir_builder b = ir_builder_new(m->funcs.items[0]);
-    ir_reduce(&b, IR_SUM, m->funcs.items[0]->params.items[0].value, 1, (int64_t[]){0})->def->attrs->reduce.combine = (ir_combine)99;
+    ir_reduce(&b, IR_SUM, m->funcs.items[0]->params.items[0].value, 1, (int64_t[]){0})
+        ->def->attrs->reduce.combine = (ir_combine)99;
 }
 static void removed_function(ir_module *m)
 {
@@ -558,8 +643,9 @@ static void removed_function(ir_module *m)
     ir_func_remove(g);
 }
 
-static void (*const breakers[])(ir_module *) = {swap_order, change_type, drop_used, foreign_operand, foreign_result, wrong_loss, same_names,
-                                                no_such_combine, removed_function};
+static void (*const breakers[])(ir_module *) = {swap_order,      change_type,     drop_used,
+                                                foreign_operand, foreign_result,  wrong_loss,
+                                                same_names,      no_such_combine, removed_function};
 
 START_TEST(broken_modules_are_refused)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * First and second derivatives at corners against torch's in f64: tests/fixtures/corners.safetensors, which make_corners.py writes. */
+ * First and second derivatives at corners against torch's in f64:
+ * tests/fixtures/corners.safetensors, which make_corners.py writes. */
 #include "api/trace.h"
 #include "ir/safetensors.h"
 #include "tests/suite.h"
@@ -16,10 +17,10 @@ typedef struct corner {
     gradc_tensor *(*call)(gradc_tensor **x);
 } corner;
 
-#define CASE(text, count, expression)                                                                                             \
-    static gradc_tensor *CALL(__LINE__)(gradc_tensor **x)                                                                         \
-    {                                                                                                                             \
-        return expression;                                                                                                        \
+#define CASE(text, count, expression)                      \
+    static gradc_tensor *CALL(__LINE__)(gradc_tensor * *x) \
+    {                                                      \
+        return expression;                                 \
     }
 #define CALL(line) CALL_(line)
 #define CALL_(line) call_##line
@@ -38,7 +39,8 @@ static void load(void)
 {
     ctx = ir_ctx_new(NULL, NULL);
     arena = ir_arena_new(ctx);
-    ck_assert_msg(ir_safetensors_read_file(arena, "tests/fixtures/corners.safetensors", &saved), "%s", ir_ctx_why(ctx));
+    ck_assert_msg(ir_safetensors_read_file(arena, "tests/fixtures/corners.safetensors", &saved),
+                  "%s", ir_ctx_why(ctx));
     g = gradc_new();
 }
 
@@ -50,13 +52,15 @@ static void unload(void)
 
 static const ir_literal *find(const corner *c, const char *what, int i)
 {
-    return ir_tensor_by_name(&saved, i < 0 ? ir_format(arena, "%s/%s", c->name, what) : ir_format(arena, "%s/%s%d", c->name, what, i));
+    return ir_tensor_by_name(&saved, i < 0 ? ir_format(arena, "%s/%s", c->name, what)
+                                           : ir_format(arena, "%s/%s%d", c->name, what, i));
 }
 
 static gradc_tensor *tensor(const ir_literal *l)
 {
     ck_assert_ptr_nonnull(l);
-    return gradc_from(g, (gradc_dtype)l->type.dtype, gradc_shape_from(l->type.rank, l->type.dim), l->data);
+    return gradc_from(g, (gradc_dtype)l->type.dtype, gradc_shape_from(l->type.rank, l->type.dim),
+                      l->data);
 }
 
 static void check(const corner *c, const char *what, int i, gradc_tensor *x)
@@ -67,7 +71,8 @@ static void check(const corner *c, const char *what, int i, gradc_tensor *x)
     for (int64_t k = 0; k < ir_count(&due->type); k++) {
         double a = data[k], b = ir_literal_get(due, k);
         bool same = isnan(b) ? isnan(a) : isinf(b) ? a == b : fabs(a - b) <= 1e-9 * (1 + fabs(b));
-        ck_assert_msg(same, "%s: %s%d[%lld] is %.12g, torch has %.12g", c->name, what, i, (long long)k, a, b);
+        ck_assert_msg(same, "%s: %s%d[%lld] is %.12g, torch has %.12g", c->name, what, i,
+                      (long long)k, a, b);
     }
 }
 
@@ -76,10 +81,12 @@ static void check_second(const corner *c, gradc_tensor **x, gradc_tensor **grad)
 {
     gradc_tensor *sum = NULL, *second[OPERANDS];
     for (int i = 0; i < c->operands; i++) {
-        gradc_tensor *part = gradc_sum(g, gradc_mul(g, grad[i], tensor(find(c, "w", i))), GRADC_ALL, 0);
+        gradc_tensor *part =
+            gradc_sum(g, gradc_mul(g, grad[i], tensor(find(c, "w", i))), GRADC_ALL, 0);
         sum = sum ? gradc_add(g, sum, part) : part;
     }
-    ck_assert_msg(!gradc_gradients(g, sum, NULL, x, c->operands, 0, second), "%s: %s", c->name, gradc_error(g));
+    ck_assert_msg(!gradc_gradients(g, sum, NULL, x, c->operands, 0, second), "%s: %s", c->name,
+                  gradc_error(g));
     for (int i = 0; i < c->operands; i++)
         check(c, "second", i, second[i]);
 }
@@ -93,7 +100,9 @@ START_TEST(corners_are_torchs)
         gradc_set_requires_grad(g, x[i], 1);
     }
     gradc_tensor *y = c->call(x);
-    ck_assert_msg(!gradc_gradients(g, y, tensor(find(c, "ct", -1)), x, c->operands, GRADC_CREATE_GRAPH, grad), "%s: %s", c->name, gradc_error(g));
+    ck_assert_msg(
+        !gradc_gradients(g, y, tensor(find(c, "ct", -1)), x, c->operands, GRADC_CREATE_GRAPH, grad),
+        "%s: %s", c->name, gradc_error(g));
     for (int i = 0; i < c->operands; i++)
         check(c, "grad", i, grad[i]);
     if (find(c, "second", 0))
@@ -101,17 +110,23 @@ START_TEST(corners_are_torchs)
 }
 END_TEST
 
-/* What is left of the loss of a confident answer is small, and exact: due is softplus(-x) or softplus(x) of torch 2.13.0 in double. */
+/* What is left of the loss of a confident answer is small, and exact: due is softplus(-x) or
+ * softplus(x) of torch 2.13.0 in double. */
 START_TEST(confident_answers_keep_their_loss)
 {
-    static const struct { float x, y; double due; } cases[] = {
-        {12, 1, 6.14419347773280582e-06},  {16, 1, 1.12535168387176823e-07},  {20, 1, 2.06115362031438080e-09}, {80, 1, 1.80485138784541530e-35},
-        {-16, 0, 1.12535168387176823e-07}, {-20, 0, 2.06115362031438080e-09}, {16, 0, 16.0000001125351683},     {0, 1, 0.693147180559945286},
+    static const struct { float x, y; double due;
+    } cases[] = {
+        {12, 1, 6.14419347773280582e-06},  {16, 1, 1.12535168387176823e-07},
+        {20, 1, 2.06115362031438080e-09},  {80, 1, 1.80485138784541530e-35},
+        {-16, 0, 1.12535168387176823e-07}, {-20, 0, 2.06115362031438080e-09},
+        {16, 0, 16.0000001125351683},      {0, 1, 0.693147180559945286},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        gradc_tensor *x = gradc_from(g, GRADC_F32, GRADC_SHAPE(1), &cases[i].x), *y = gradc_from(g, GRADC_F32, GRADC_SHAPE(1), &cases[i].y);
+        gradc_tensor *x = gradc_from(g, GRADC_F32, GRADC_SHAPE(1), &cases[i].x),
+                     *y = gradc_from(g, GRADC_F32, GRADC_SHAPE(1), &cases[i].y);
         double loss = gradc_item(g, gradc_binary_cross_entropy_with_logits(g, x, y, GRADC_MEAN));
-        ck_assert_msg(fabs(loss - cases[i].due) <= 1e-6 * cases[i].due, "%g, %g: %.9g, not %.9g", cases[i].x, cases[i].y, loss, cases[i].due);
+        ck_assert_msg(fabs(loss - cases[i].due) <= 1e-6 * cases[i].due, "%g, %g: %.9g, not %.9g",
+                      cases[i].x, cases[i].y, loss, cases[i].due);
     }
     ck_assert_ptr_null(gradc_error(g));
 }
@@ -120,11 +135,13 @@ END_TEST
 /* Labels are of any type of integers: no class is what the ignored label, -100, becomes in it. */
 START_TEST(labels_of_any_integer)
 {
-    static const gradc_dtype types[] = {GRADC_I8, GRADC_I16, GRADC_I32, GRADC_I64, GRADC_U8, GRADC_U16, GRADC_U32, GRADC_U64};
+    static const gradc_dtype types[] = {GRADC_I8, GRADC_I16, GRADC_I32, GRADC_I64,
+                                        GRADC_U8, GRADC_U16, GRADC_U32, GRADC_U64};
     gradc_tensor *x = gradc_from(g, GRADC_F32, GRADC_SHAPE(2, 3), (float[]){1, 2, 3, 3, 1, 0});
     gradc_tensor *y = gradc_from(g, GRADC_I64, GRADC_SHAPE(2), (int64_t[]){0, 1});
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        double loss = gradc_item(g, gradc_cross_entropy(g, x, gradc_to(g, y, types[i]), GRADC_MEAN));
+        double loss =
+            gradc_item(g, gradc_cross_entropy(g, x, gradc_to(g, y, types[i]), GRADC_MEAN));
         ck_assert_msg(fabs(loss - 2.288725992) < 1e-6, "type %d: %.9g", (int)types[i], loss);
     }
     ck_assert_ptr_null(gradc_error(g));

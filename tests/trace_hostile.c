@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Every function of gradc.h with what no caller should give it: nothing, tensors of every type and odd shape, of another context,
- * without a value, with a graph that is gone; shapes and numbers at the ends of their types. A call gives a tensor or fails with a
- * message, and never ends the process. What is recorded nevertheless is run and differentiated, now and then.
- * GRADC_HOSTILE=N: N times as many calls. */
+ * Every function of gradc.h with what no caller should give it: nothing, tensors of every type and
+ * odd shape, of another context, without a value, with a graph that is gone; shapes and numbers at
+ * the ends of their types. A call gives a tensor or fails with a message, and never ends the
+ * process. What is recorded nevertheless is run and differentiated, now and then. GRADC_HOSTILE=N:
+ * N times as many calls. */
 #include "api/trace.h"
 #include "tests/suite.h"
 
@@ -34,8 +35,9 @@ static gradc_tensor *some_tensor(void)
     return draw(25) ? pool[draw((uint64_t)pooled)] : NULL;
 }
 
-static const int64_t ends[] = {INT64_MIN, INT64_MIN + 1, -((int64_t)1 << 40), INT32_MIN, -17, 17, 1 << 20, INT32_MAX, (int64_t)1 << 40, INT64_MAX - 1,
-                               INT64_MAX};
+static const int64_t ends[] = {
+    INT64_MIN, INT64_MIN + 1, -((int64_t)1 << 40), INT32_MIN,     -17,      17,
+    1 << 20,   INT32_MAX,     (int64_t)1 << 40,    INT64_MAX - 1, INT64_MAX};
 
 static int64_t some_int(void)
 {
@@ -49,7 +51,8 @@ static int some_dim(void)
 
 static double some_number(void)
 {
-    static const double odd[] = {NAN, INFINITY, -INFINITY, -0.0, 1e308, -1e308, 5e-324, 0x1p63, -0x1p63, 0.5, 1, 2, -1};
+    static const double odd[] = {NAN,    INFINITY, -INFINITY, -0.0, 1e308, -1e308, 5e-324,
+                                 0x1p63, -0x1p63,  0.5,       1,    2,     -1};
     return draw(2) ? odd[draw(sizeof odd / sizeof *odd)] : (double)draw(100) / 25 - 2;
 }
 
@@ -81,8 +84,19 @@ static int some_count(void)
 
 static const char *some_text(void)
 {
-    static const char *const texts[] = {NULL, "", "ij,jk->ik", "i,i->", "...", "ij->ji", "ii", "abcdefghijklmnopqrstuvwxyz,a->b", "->", ",",
-                                        "i,j,k->ijk", "\xff\xfe", "i...,...j->..."};
+    static const char *const texts[] = {NULL,
+                                        "",
+                                        "ij,jk->ik",
+                                        "i,i->",
+                                        "...",
+                                        "ij->ji",
+                                        "ii",
+                                        "abcdefghijklmnopqrstuvwxyz,a->b",
+                                        "->",
+                                        ",",
+                                        "i,j,k->ijk",
+                                        "\xff\xfe",
+                                        "i...,...j->..."};
     return texts[draw(sizeof texts / sizeof *texts)];
 }
 
@@ -142,10 +156,10 @@ static gradc_tensor **some_place(void)
 
 typedef gradc_tensor *hostile(void);
 
-#define OP(name, signature, grad, types, build, extra)                                                                            \
-    static gradc_tensor *hostile_##name(void)                                                                                     \
-    {                                                                                                                             \
-        return gradc_##name(g, ARGS_##signature);                                                                                 \
+#define OP(name, signature, grad, types, build, extra) \
+    static gradc_tensor *hostile_##name(void)          \
+    {                                                  \
+        return gradc_##name(g, ARGS_##signature);      \
     }
 #include "frontend/trace/ops.def"
 
@@ -186,10 +200,10 @@ static const char *some_name(void)
 }
 
 static gradc_tensor *pieces[4];
-#define OTHER(name, expression)                                                                                                   \
-    static gradc_tensor *hostile_##name(void)                                                                                     \
-    {                                                                                                                             \
-        return expression;                                                                                                        \
+#define OTHER(name, expression)               \
+    static gradc_tensor *hostile_##name(void) \
+    {                                         \
+        return expression;                    \
     }
 OTHER(from, gradc_from(g, some_type(), small_shape(), some_data()))
 OTHER(full, gradc_full(g, some_type(), small_shape(), N))
@@ -210,8 +224,12 @@ OTHER(randn_like, gradc_randn_like(g, T))
 OTHER(parameter, gradc_parameter(g, some_name(), T))
 OTHER(buffer, gradc_buffer(g, some_name(), T))
 OTHER(input, gradc_input(g, some_name(), some_type(), small_shape()))
-OTHER(split, gradc_split(g, T, I, D, draw(5) ? pieces : NULL, draw(5) ? 4 : -(int)draw(4)) > 0 ? pieces[0] : NULL)
-OTHER(chunk, gradc_chunk(g, T, I, D, draw(5) ? pieces : NULL, draw(5) ? 4 : -(int)draw(4)) > 0 ? pieces[0] : NULL)
+OTHER(split, gradc_split(g, T, I, D, draw(5) ? pieces : NULL, draw(5) ? 4 : -(int)draw(4)) > 0
+                 ? pieces[0]
+                 : NULL)
+OTHER(chunk, gradc_chunk(g, T, I, D, draw(5) ? pieces : NULL, draw(5) ? 4 : -(int)draw(4)) > 0
+                 ? pieces[0]
+                 : NULL)
 
 /* Functions that give no tensor. */
 static void ask(void)
@@ -260,10 +278,12 @@ static void differentiate(void)
 static void compile(void)
 {
     gradc_output outputs[] = {{draw(6) ? "y" : some_text(), T}, {draw(6) ? "z" : NULL, T}};
-    static const char *const lists[][3] = {{NULL}, {"--train=adam", NULL}, {"--nothing", NULL}, {"", NULL}, {"--emit=lib", "-o", NULL},
-                                            {"--prefix=", NULL}};
+    static const char *const lists[][3] = {
+        {NULL},     {"--train=adam", NULL},     {"--nothing", NULL},
+        {"", NULL}, {"--emit=lib", "-o", NULL}, {"--prefix=", NULL}};
     static const char *const paths[] = {NULL, "", "/", "/nowhere/x", "/dev/null/x"};
-    gradc_compile(g, draw(9) ? outputs : NULL, (int)draw(4) - 1, paths[draw(5)], draw(4) ? lists[draw(6)] : NULL);
+    gradc_compile(g, draw(9) ? outputs : NULL, (int)draw(4) - 1, paths[draw(5)],
+                  draw(4) ? lists[draw(6)] : NULL);
 }
 
 static void mark(void)
@@ -301,9 +321,15 @@ typedef struct function {
 #define DOES(name) {#name, NULL, name}
 static const function functions[] = {
 #include "frontend/trace/ops.def"
-    GIVES(from), GIVES(full), GIVES(ones), GIVES(zeros), GIVES(scalar), GIVES(arange), GIVES(linspace), GIVES(eye), GIVES(rand), GIVES(randn),
-    GIVES(randint), GIVES(full_like), GIVES(ones_like), GIVES(zeros_like), GIVES(rand_like), GIVES(randn_like), GIVES(parameter), GIVES(buffer),
-    GIVES(input), GIVES(split), GIVES(chunk), DOES(ask), DOES(change), DOES(differentiate), DOES(compile), DOES(mark), DOES(without_a_context),
+    GIVES(from),       GIVES(full),       GIVES(ones),
+    GIVES(zeros),      GIVES(scalar),     GIVES(arange),
+    GIVES(linspace),   GIVES(eye),        GIVES(rand),
+    GIVES(randn),      GIVES(randint),    GIVES(full_like),
+    GIVES(ones_like),  GIVES(zeros_like), GIVES(rand_like),
+    GIVES(randn_like), GIVES(parameter),  GIVES(buffer),
+    GIVES(input),      GIVES(split),      GIVES(chunk),
+    DOES(ask),         DOES(change),      DOES(differentiate),
+    DOES(compile),     DOES(mark),        DOES(without_a_context),
 };
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
@@ -319,8 +345,10 @@ static void fill_pool(void)
 {
     static const double odd[] = {0, -0.0, 1, -2.5, INFINITY, NAN, -INFINITY, 1e300};
     static const int64_t indices[] = {0, 1, -1, INT64_MAX, INT64_MIN, 2};
-    static const gradc_shape shapes[] = {{0, {0}}, {1, {3}}, {2, {2, 3}}, {1, {0}}, {2, {0, 3}}, {3, {2, 3, 2}}, {4, {1, 2, 3, 3}}};
-    gradc_shape deep = {.rank = GRADC_MAX_RANK, .dim = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 3}};
+    static const gradc_shape shapes[] = {{0, {0}},    {1, {3}},       {2, {2, 3}},      {1, {0}},
+                                         {2, {0, 3}}, {3, {2, 3, 2}}, {4, {1, 2, 3, 3}}};
+    gradc_shape deep = {.rank = GRADC_MAX_RANK,
+                        .dim = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 3}};
     pooled = 0;
     for (int t = GRADC_BOOL; t <= GRADC_F64; t++)
         add(gradc_full(g, (gradc_dtype)t, shapes[t % 3], t));
@@ -366,7 +394,8 @@ static void use(gradc_tensor *y)
     for (int i = 0; i < pooled && gradc_requires_grad(y); i++)
         if (gradc_requires_grad(pool[i]) && !draw(4))
             x = pool[i];
-    if (gradc_requires_grad(y) && gradc_requires_grad(x) && !gradc_gradients(g, gradc_sum(g, y, GRADC_ALL, 0), NULL, &x, 1, GRADC_CREATE_GRAPH, &d))
+    if (gradc_requires_grad(y) && gradc_requires_grad(x) &&
+        !gradc_gradients(g, gradc_sum(g, y, GRADC_ALL, 0), NULL, &x, 1, GRADC_CREATE_GRAPH, &d))
         gradc_gradients(g, gradc_sum(g, d, GRADC_ALL, 0), NULL, &x, 1, 0, &d);
 }
 
@@ -407,9 +436,11 @@ END_TEST
 START_TEST(numbers_at_the_ends_of_their_types)
 {
     g = gradc_new();
-    gradc_tensor *x = gradc_ones(g, GRADC_F32, GRADC_SHAPE(2, 2)), *w = gradc_scalar(g, GRADC_F32, 3), *piece[1];
+    gradc_tensor *x = gradc_ones(g, GRADC_F32, GRADC_SHAPE(2, 2)),
+                 *w = gradc_scalar(g, GRADC_F32, 3), *piece[1];
     gradc_set_requires_grad(g, w, 1);
-    gradc_tensor *sums[] = {gradc_tril(g, x, INT64_MAX), gradc_tril(g, x, INT64_MIN), gradc_triu(g, x, INT64_MAX), gradc_triu(g, x, INT64_MIN)};
+    gradc_tensor *sums[] = {gradc_tril(g, x, INT64_MAX), gradc_tril(g, x, INT64_MIN),
+                            gradc_triu(g, x, INT64_MAX), gradc_triu(g, x, INT64_MIN)};
     for (int i = 0; i < 4; i++)
         ck_assert_double_eq(gradc_item(g, gradc_sum(g, sums[i], GRADC_ALL, 0)), i % 3 == 0 ? 4 : 0);
     ck_assert_int_eq(gradc_split(g, x, INT64_MAX, 0, piece, 1), 1);

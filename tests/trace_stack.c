@@ -27,7 +27,10 @@ static void *work(void *user)
     gradc *g = gradc_new();
     if (g)
         r->f(g);
-    snprintf(r->error, sizeof r->error, "%s", !g ? "no context" : gradc_error(g) ? gradc_error(g) : "");
+    snprintf(r->error, sizeof r->error, "%s",
+             !g               ? "no context"
+             : gradc_error(g) ? gradc_error(g)
+                              : "");
     gradc_free(g);
     return NULL;
 }
@@ -48,8 +51,10 @@ static void network(gradc *g)
 {
     gradc_tensor *w = gradc_parameter(g, "w", gradc_randn(g, GRADC_F32, GRADC_SHAPE(8, 3, 3, 3)));
     gradc_tensor *x = gradc_randn(g, GRADC_F32, GRADC_SHAPE(2, 3, 16, 16));
-    gradc_tensor *y = gradc_tanh(g, gradc_conv2d(g, x, w, NULL, GRADC_SHAPE(1, 1), GRADC_SHAPE(1, 1), GRADC_SHAPE(1, 1), 1));
-    gradc_tensor *a = gradc_reshape(g, y, GRADC_SHAPE(2, 8, 256)), *s = gradc_softmax(g, gradc_matmul(g, a, gradc_transpose(g, a, 1, 2)), -1);
+    gradc_tensor *y = gradc_tanh(
+        g, gradc_conv2d(g, x, w, NULL, GRADC_SHAPE(1, 1), GRADC_SHAPE(1, 1), GRADC_SHAPE(1, 1), 1));
+    gradc_tensor *a = gradc_reshape(g, y, GRADC_SHAPE(2, 8, 256)),
+                 *s = gradc_softmax(g, gradc_matmul(g, a, gradc_transpose(g, a, 1, 2)), -1);
     gradc_tensor *loss = gradc_mean(g, gradc_matmul(g, s, a), GRADC_ALL, 0), *grad[1];
     gradc_gradients(g, loss, NULL, &w, 1, GRADC_CREATE_GRAPH, grad);
     gradc_backward(g, gradc_sum(g, gradc_mul(g, grad[0], grad[0]), GRADC_ALL, 0), NULL, 0);
@@ -58,7 +63,8 @@ static void network(gradc *g)
 
 static void chain(gradc *g)
 {
-    gradc_tensor *w = gradc_parameter(g, "w", gradc_ones(g, GRADC_F32, GRADC_SHAPE(4, 4))), *y = gradc_matmul(g, w, w);
+    gradc_tensor *w = gradc_parameter(g, "w", gradc_ones(g, GRADC_F32, GRADC_SHAPE(4, 4))),
+                 *y = gradc_matmul(g, w, w);
     for (int i = 0; i < 20000; i++)
         y = i % 3 ? gradc_sin(g, y) : gradc_add(g, y, w);
     gradc_backward(g, gradc_sum(g, y, GRADC_ALL, 0), NULL, 0);

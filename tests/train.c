@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Training entries, run by the reference evaluator: optimizers against torch's numbers (tests/fixtures/make_optim.py), `step`
- * against forward_train, backward and update, accumulation over micro-batches, what trains and what does not. */
+ * Training entries, run by the reference evaluator: optimizers against torch's numbers
+ * (tests/fixtures/make_optim.py), `step` against forward_train, backward and update, accumulation
+ * over micro-batches, what trains and what does not. */
 #include "passes/passes.h"
 #include "tests/context.h"
 
@@ -26,7 +27,8 @@ typedef struct port {
 typedef struct machine {
     ir_module *m;
     ir_literal **state;
-    port in[16], out[32]; /* in: inputs by name, those of other roles as "gradient NAME", "hyper NAME" */
+    /* in: inputs by name, those of other roles as "gradient NAME", "hyper NAME" */
+    port in[16], out[32];
     int nin, nout;
 } machine;
 
@@ -44,7 +46,8 @@ static machine start(ir_module *m)
 
 static const char *port_name(const ir_port *p)
 {
-    return p->role == IR_DATA ? p->name : ir_format(arena, "%s %s", ir_role_names[p->role], p->name);
+    return p->role == IR_DATA ? p->name
+                              : ir_format(arena, "%s %s", ir_role_names[p->role], p->name);
 }
 
 static ir_literal *find(const port *p, int n, const char *name)
@@ -81,10 +84,12 @@ static ir_func *entry(const machine *x, const char *name)
 static void run(machine *x, const char *name)
 {
     const ir_func *f = entry(x, name);
-    ir_literal **args = ir_array(arena, ir_literal *, f->params.count), **results = ir_array(arena, ir_literal *, f->results.count);
+    ir_literal **args = ir_array(arena, ir_literal *, f->params.count),
+               **results = ir_array(arena, ir_literal *, f->results.count);
     for (int i = 0; i < f->params.count; i++) {
         const ir_port *p = &f->params.items[i];
-        args[i] = p->bind == IR_STATE ? x->state[p->state->index] : find(x->in, x->nin, port_name(p));
+        args[i] =
+            p->bind == IR_STATE ? x->state[p->state->index] : find(x->in, x->nin, port_name(p));
     }
     ir_eval(arena, f, args, results, NULL);
     x->nout = 0;
@@ -118,7 +123,8 @@ static void near_values(const char *where, const ir_literal *a, const ir_literal
     ck_assert(ir_type_eq(&a->type, &b->type));
     for (int64_t i = 0; i < ir_count(&a->type); i++) {
         double x = ir_literal_get(a, i), y = ir_literal_get(b, i);
-        ck_assert_msg(fabs(x - y) <= limit * (1 + fabs(y)), "%s: element %d is %.9g, %.9g is due", where, (int)i, x, y);
+        ck_assert_msg(fabs(x - y) <= limit * (1 + fabs(y)), "%s: element %d is %.9g, %.9g is due",
+                      where, (int)i, x, y);
     }
 }
 
@@ -128,7 +134,8 @@ static void same_states(const char *where, const machine *a, const machine *b, d
     for (int i = 0; i < a->m->states.count; i++) {
         ir_state_kind kind = a->m->states.items[i]->kind;
         if (kind != IR_GRAD && kind != IR_SAVED)
-            near_values(ir_format(arena, "%s: %s", where, a->m->states.items[i]->name), a->state[i], b->state[i], limit);
+            near_values(ir_format(arena, "%s: %s", where, a->m->states.items[i]->name), a->state[i],
+                        b->state[i], limit);
     }
 }
 
@@ -149,7 +156,8 @@ static const char quadratic[] = "gir 1\n"
                                 "param \"b\" : f32[2,2] trainable init [[1, -0.5], [0.25, -2]]\n"
                                 "param \"frozen\" : f32[] init 1\n"
                                 "param \"apart\" : f32[3] trainable init [1, 2, 3]\n"
-                                "entry @forward( state %a : f32[3], state %b : f32[2,2], state %frozen : f32[], state %apart : f32[3],\n"
+                                "entry @forward( state %a : f32[3], state %b : f32[2,2], state "
+                                "%frozen : f32[], state %apart : f32[3],\n"
                                 "                input %x : f32[3], input %y : f32[2,2] ) {\n"
                                 "    %0 = mul %a, %a : f32[3]\n"
                                 "    %1 = mul %0, %x : f32[3]\n"
@@ -166,11 +174,18 @@ static const char quadratic[] = "gir 1\n"
                                 "    return ( output \"loss\" %11 loss )\n"
                                 "}\n";
 
-static bool build(ir_module *m, const char *optimizer, const bool *no_decay, int ncotangents, int nwrt)
+static bool build(ir_module *m, const char *optimizer, const bool *no_decay, int ncotangents,
+                  int nwrt)
 {
     static const int first[] = {0, 1, 2, 3, 4, 5, 6, 7};
-    train_options o = {.optimizer = optimizer ? train_optimizer_by_name(optimizer) : NULL, .cotangents = first, .ncotangents = ncotangents,
-                       .wrt = first + 4, .nwrt = nwrt, .no_decay = no_decay, .step = optimizer != NULL, .split = true};
+    train_options o = {.optimizer = optimizer ? train_optimizer_by_name(optimizer) : NULL,
+                       .cotangents = first,
+                       .ncotangents = ncotangents,
+                       .wrt = first + 4,
+                       .nwrt = nwrt,
+                       .no_decay = no_decay,
+                       .step = optimizer != NULL,
+                       .split = true};
     ck_assert(!optimizer || o.optimizer);
     bool ok = train_build(m, &o);
     ck_assert_msg(ok || *first_error, "refused without a word");
@@ -214,7 +229,8 @@ static void check_case(FILE *f)
         for (int i = 0; i < 7; i++) {
             double due, got = ir_literal_get(state(&whole, i < 3 ? "a" : "b"), i < 3 ? i : i - 3);
             ck_assert_int_eq(fscanf(f, "%lf", &due), 1);
-            ck_assert_msg(fabs(got - due) <= 2e-6 * (1 + fabs(due)), "%s: element %d is %.9g, torch has %.9g", where, i, got, due);
+            ck_assert_msg(fabs(got - due) <= 2e-6 * (1 + fabs(due)),
+                          "%s: element %d is %.9g, torch has %.9g", where, i, got, due);
         }
     }
     ck_assert(ir_literal_get(state(&whole, "frozen"), 0) == 1);
@@ -242,10 +258,12 @@ END_TEST
 
 START_TEST(optimizers_are_listed)
 {
-    ck_assert_str_eq(train_optimizer_list(arena), "sgd, momentum, nesterov, adam, adamw, adamax, adagrad, adadelta, rmsprop");
+    ck_assert_str_eq(train_optimizer_list(arena),
+                     "sgd, momentum, nesterov, adam, adamw, adamax, adagrad, adadelta, rmsprop");
     ck_assert_ptr_null(train_optimizer_by_name("none"));
     const train_optimizer *o = train_optimizer_by_name("adamw");
-    const char *const names[] = {"lr", "beta1", "beta2", "eps", "weight_decay", "grad_scale", "clip_norm"};
+    const char *const names[] = {"lr",           "beta1",      "beta2",    "eps",
+                                 "weight_decay", "grad_scale", "clip_norm"};
     const double values[] = {1e-3, 0.9, 0.999, 1e-8, 1e-2, 1, 0};
     ck_assert_int_eq(train_hyper_count(o), 7);
     for (int i = 0; i < 7; i++) {
@@ -257,25 +275,30 @@ END_TEST
 
 /* ---- Functions of a network ---- */
 
-/* Two layers with relu, a running mean, dropout, and cross entropy by label; a function `train` beside `forward`. */
+/* Two layers with relu, a running mean, dropout, and cross entropy by label; a function `train`
+ * beside `forward`. */
 static const char network[] =
     "gir 1\n"
     "module \"network\"\n"
-    "param \"w\" : f32[4,6] trainable init [[0.5, -0.25, 0.75, 1, -1, 0.125], [1, 0.25, -0.5, 0.5, 0.5, -0.75], [-1, 0.5, 0.25, -0.125, 1, 0.5], "
+    "param \"w\" : f32[4,6] trainable init [[0.5, -0.25, 0.75, 1, -1, 0.125], [1, 0.25, -0.5, 0.5, "
+    "0.5, -0.75], [-1, 0.5, 0.25, -0.125, 1, 0.5], "
     "[0.25, 1, "
     "-1, 0.5, -0.5, 1]]\n"
-    "param \"v\" : f32[6,3] trainable init [[1, -1, 0.5], [0.25, 0.5, -0.5], [-0.75, 1, 0.125], [0.5, 0.5, -1], [1, -0.5, 0.25], [-0.25, 0.75, 1]]\n"
+    "param \"v\" : f32[6,3] trainable init [[1, -1, 0.5], [0.25, 0.5, -0.5], [-0.75, 1, 0.125], "
+    "[0.5, 0.5, -1], [1, -0.5, 0.25], [-0.25, 0.75, 1]]\n"
     "stat \"mean\" : f32[6]\n"
     "counter \"seed\" : u64[] init 5\n"
     "counter \"calls\" : u64[]\n"
-    "entry @forward( state %w : f32[4,6], state %v : f32[6,3], state %mean : f32[6], input %x : f32[5,4] ) {\n"
+    "entry @forward( state %w : f32[4,6], state %v : f32[6,3], state %mean : f32[6], input %x : "
+    "f32[5,4] ) {\n"
     "    %0 = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f32[5,6]\n"
     "    %1 = broadcast %mean shape=[5,6] dims=[1] : f32[5,6]\n"
     "    %2 = sub %0, %1 : f32[5,6]\n"
     "    %3 = dot_general %2, %v lhs_contract=[1] rhs_contract=[0] : f32[5,3]\n"
     "    return ( output \"logits\" %3 )\n"
     "}\n"
-    "func @train( state %w : f32[4,6], state %v : f32[6,3], state %mean : f32[6], state %seed : u64[], input %x : f32[5,4], input %label : i64[5], "
+    "func @train( state %w : f32[4,6], state %v : f32[6,3], state %mean : f32[6], state %seed : "
+    "u64[], input %x : f32[5,4], input %label : i64[5], "
     "state %calls : u64[] ) {\n"
     "    %h = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f32[5,6]\n"
     "    %sum = reduce %h combine=sum axes=[0] : f32[6]\n"
@@ -286,7 +309,8 @@ static const char network[] =
     "    %centred = sub %h, %batches : f32[5,6]\n"
     "    %old = mul %mean, %fifth : f32[6]\n"
     "    %new = add %old, %batch : f32[6]\n"
-    "    %drift = broadcast %mean shape=[5,6] dims=[1] : f32[5,6]\n" /* backward needs the old mean, which forward_train changes */
+    /* Backward needs the old mean, which forward_train changes. */
+    "    %drift = broadcast %mean shape=[5,6] dims=[1] : f32[5,6]\n"
     "    %driven = mul %centred, %drift : f32[5,6]\n"
     "    %both = add %centred, %driven : f32[5,6]\n"
     "    %zero_ = constant value=0 : f32[]\n"
@@ -313,7 +337,8 @@ static const char network[] =
     "    %loss = mul %loss_, %fifth_ : f32[]\n"
     "    %one = constant value=1 : u64[]\n"
     "    %next = add %calls, %one : u64[]\n"
-    "    return ( output \"loss\" %loss loss, output \"logits\" %logits, update \"mean\" %new, update \"calls\" %next )\n"
+    "    return ( output \"loss\" %loss loss, output \"logits\" %logits, update \"mean\" %new, "
+    "update \"calls\" %next )\n"
     "}\n";
 
 static void set_batch(machine *x, int salt)
@@ -329,7 +354,8 @@ static void set_batch(machine *x, int salt)
 static void set_presets(machine *x, const train_optimizer *o)
 {
     for (int i = 0; i < train_hyper_count(o); i++)
-        set_number(x, ir_format(arena, "hyper %s", train_hyper_name(o, i)), train_hyper_default(o, i));
+        set_number(x, ir_format(arena, "hyper %s", train_hyper_name(o, i)),
+                   train_hyper_default(o, i));
     set_number(x, "hyper lr", 0.1);
 }
 
@@ -350,8 +376,10 @@ START_TEST(step_is_forward_backward_update)
         run(&whole, "step");
         zero_grad(&parts);
         run(&parts, "forward_train");
-        near_values("loss", find(parts.out, parts.nout, "loss"), find(whole.out, whole.nout, "loss"), 1e-5);
-        near_values("logits", find(parts.out, parts.nout, "logits"), find(whole.out, whole.nout, "logits"), 1e-4);
+        near_values("loss", find(parts.out, parts.nout, "loss"),
+                    find(whole.out, whole.nout, "loss"), 1e-5);
+        near_values("logits", find(parts.out, parts.nout, "logits"),
+                    find(whole.out, whole.nout, "logits"), 1e-4);
         loss = ir_literal_get(find(parts.out, parts.nout, "loss"), 0);
         first = i ? first : loss;
         run(&parts, "backward");
@@ -360,18 +388,22 @@ START_TEST(step_is_forward_backward_update)
         run(&parts, "update");
         same_states(ir_format(arena, "step %d", i), &parts, &whole, 1e-4);
     }
-    ck_assert(ir_literal_get_int(state(&whole, "calls"), 0) == 20 && ir_literal_get_int(state(&whole, "step"), 0) == 20);
+    ck_assert(ir_literal_get_int(state(&whole, "calls"), 0) == 20 &&
+              ir_literal_get_int(state(&whole, "step"), 0) == 20);
     ck_assert_msg(loss < 0.7 * first, "loss went from %g to %g", first, loss);
 }
 END_TEST
 
-/* A gradient that cancels out is 0 and decays, as torch's; a parameter that no gradient flows to stays. */
+/* A gradient that cancels out is 0 and decays, as torch's; a parameter that no gradient flows to
+ * stays. */
 START_TEST(what_cancels_decays)
 {
-    ir_module *m = parse("gir 1\nmodule \"m\"\nparam \"w\" : f32[] trainable init 2\nparam \"u\" : f32[] trainable init 3.5\n"
-                         "entry @forward( state %w : f32[], state %u : f32[] ) {\n"
-                         "    %1 = sub %w, %w : f32[]\n    %2 = floor %u : f32[]\n    %3 = add %1, %2 : f32[]\n"
-                         "    return ( output \"loss\" %3 loss )\n}\n");
+    ir_module *m = parse(
+        "gir 1\nmodule \"m\"\nparam \"w\" : f32[] trainable init 2\nparam \"u\" : f32[] trainable "
+        "init 3.5\n"
+        "entry @forward( state %w : f32[], state %u : f32[] ) {\n"
+        "    %1 = sub %w, %w : f32[]\n    %2 = floor %u : f32[]\n    %3 = add %1, %2 : f32[]\n"
+        "    return ( output \"loss\" %3 loss )\n}\n");
     ck_assert(build(m, "adamw", NULL, 1, 0));
     machine whole = start(m), parts = start(m);
     set_presets(&whole, train_optimizer_by_name("adamw"));
@@ -398,7 +430,8 @@ static double slope(machine x, const char *name, int at)
         x.state = ir_memdup(arena, states, (size_t)x.m->states.count * sizeof *states);
         x.state[s->index] = ir_literal_new(arena, &s->type);
         memcpy(x.state[s->index]->data, states[s->index]->data, (size_t)ir_bytes(&s->type));
-        ir_literal_set(x.state[s->index], at, ir_literal_get(states[s->index], at) + (k ? 1e-5 : -1e-5));
+        ir_literal_set(x.state[s->index], at,
+                       ir_literal_get(states[s->index], at) + (k ? 1e-5 : -1e-5));
         run(&x, "forward_train");
         loss[k] = ir_literal_get(find(x.out, x.nout, "loss"), 0);
     }
@@ -452,7 +485,8 @@ START_TEST(double_trains_in_double)
         sum += g[i] * g[i];
     }
     for (int i = 0; i < 4; i++)
-        sum += ir_literal_get(find(x.in, x.nin, "y"), i) * ir_literal_get(find(x.in, x.nin, "y"), i);
+        sum +=
+            ir_literal_get(find(x.in, x.nin, "y"), i) * ir_literal_get(find(x.in, x.nin, "y"), i);
     double due = ir_literal_get(state(&x, "a"), 1) - 0.25 * g[1] * 0.5 / (sqrt(sum) + 1e-6);
     run(&x, "step");
     ck_assert(fabs(ir_literal_get(state(&x, "a"), 1) - due) < 1e-14);
@@ -490,7 +524,8 @@ START_TEST(saved_is_what_backward_reads)
 {
     ir_module *m = parse(network);
     ck_assert(build(m, NULL, NULL, 1, 0));
-    const ir_func *forward = ir_func_by_name(m, "forward_train"), *backward = ir_func_by_name(m, "backward");
+    const ir_func *forward = ir_func_by_name(m, "forward_train"),
+                  *backward = ir_func_by_name(m, "backward");
     int64_t bytes = 0;
     for (int i = 0; i < m->states.count; i++) {
         const ir_state *s = m->states.items[i];
@@ -505,7 +540,8 @@ START_TEST(saved_is_what_backward_reads)
         ck_assert_msg(s->type.dtype != IR_U32, "random bits are saved, not the mask");
         bytes += ir_bytes(&s->type);
     }
-    /* operand of the second contraction 120, a mask or two of 30, shifted 60, sum 20, old mean 24 */
+    /* operand of the second contraction 120, a mask or two of 30, shifted 60, sum 20, old mean
+     * 24 */
     ck_assert_msg(bytes <= 120 + 60 + 60 + 20 + 24, "%d bytes are saved", (int)bytes);
     IR_FOR (inst, backward)
         ck_assert_msg(inst->op != IR_OP_random_bits, "backward draws random bits again");
@@ -515,7 +551,8 @@ END_TEST
 START_TEST(a_step_needs_a_loss)
 {
     ir_module *m = parse("gir 1\nmodule \"m\"\nparam \"w\" : f32[2] trainable\n"
-                         "entry @forward( state %w : f32[2], input %x : f32[2] ) {\n    %0 = mul %x, %w : f32[2]\n    return ( output \"y\" %0 )\n"
+                         "entry @forward( state %w : f32[2], input %x : f32[2] ) {\n    %0 = mul "
+                         "%x, %w : f32[2]\n    return ( output \"y\" %0 )\n"
                          "}\n");
     ck_assert(!build(m, "sgd", NULL, 0, 0));
     ck_assert_ptr_nonnull(strstr(first_error, "needs a loss"));

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Trains a small convolutional network to tell ten kinds of clothes apart, on the 60,000 pictures of Fashion-MNIST, then counts how
- * many of 10,000 other pictures it gets right. The network is cnn.onnx beside this file; `gradc compile cnn.onnx --train=adam` turned
- * it into cnn.o and cnn.h, with forward, backward and Adam as native code. All that is left to an application is here: reading
- * data, one block of memory, and a loop around cnn_step.
+ * Trains a small convolutional network to tell ten kinds of clothes apart, on the 60,000 pictures
+ * of Fashion-MNIST, then counts how many of 10,000 other pictures it gets right. The network is
+ * cnn.onnx beside this file; `gradc compile cnn.onnx --train=adam` turned it into cnn.o and cnn.h,
+ * with forward, backward and Adam as native code. All that is left to an application is here:
+ * reading data, one block of memory, and a loop around cnn_step.
  *
  *     train [-e EPOCHS] [-t THREADS] [-s SEED] [-o WEIGHTS.safetensors] [FOLDER]
  *
@@ -27,7 +28,7 @@ static void die(const char *what, const char *why)
     exit(1);
 }
 
-/* ==== Data =========================================================================================================== */
+/* ==== Data ==== */
 
 typedef struct {
     size_t count;
@@ -35,8 +36,9 @@ typedef struct {
     unsigned char *label; /* [count], 0 to KINDS - 1 */
 } dataset;
 
-/* Reads an IDX file of bytes: two zeros, the type 8, the rank, then the extents as big-endian numbers of four bytes, then the
- * elements. Gives the elements; *count is the first extent, and `each` must be the product of the others. */
+/* Reads an IDX file of bytes: two zeros, the type 8, the rank, then the extents as big-endian
+ * numbers of four bytes, then the elements. Gives the elements; *count is the first extent, and
+ * `each` must be the product of the others. */
 static unsigned char *read_idx(const char *folder, const char *name, size_t each, size_t *count)
 {
     char path[4096];
@@ -51,7 +53,8 @@ static unsigned char *read_idx(const char *folder, const char *name, size_t each
     for (int i = 0; i < head[3]; i++) {
         if (gzread(f, number, 4) != 4)
             die(path, "ends early");
-        extent[i] = (size_t)number[0] << 24 | (size_t)number[1] << 16 | (size_t)number[2] << 8 | number[3];
+        extent[i] =
+            (size_t)number[0] << 24 | (size_t)number[1] << 16 | (size_t)number[2] << 8 | number[3];
         product *= i ? extent[i] : 1;
     }
     if (product != each || extent[0] < BATCH || extent[0] > 1000000)
@@ -101,7 +104,7 @@ static void shuffle(size_t *order, size_t n, uint64_t *random)
     }
 }
 
-/* ==== Progress ======================================================================================================= */
+/* ==== Progress ==== */
 
 static double seconds(void)
 {
@@ -114,7 +117,8 @@ static double seconds(void)
 static void show_progress(int epoch, int epochs, size_t done, size_t all, double loss, double since)
 {
     enum { WIDTH = 30 };
-    static const char full[WIDTH + 1] = "##############################", empty[WIDTH + 1] = "..............................";
+    static const char full[WIDTH + 1] = "##############################",
+                                   empty[WIDTH + 1] = "..............................";
     int terminal = isatty(STDOUT_FILENO), bar = (int)(done * WIDTH / all);
     if (!terminal && done < all)
         return;
@@ -125,7 +129,7 @@ static void show_progress(int epoch, int epochs, size_t done, size_t all, double
     fflush(stdout);
 }
 
-/* ==== The network ==================================================================================================== */
+/* ==== The network ==== */
 
 /* Every call tells how it went. */
 static void check(const cnn_ctx *net, gradc_rt_status status)
@@ -155,15 +159,16 @@ static void train_epoch(cnn_ctx *net, const dataset *d, int epoch, int epochs, u
         for (size_t i = 0; i < BATCH; i++)
             put_example(d, order[s * BATCH + i], i, x, y);
         check(net, cnn_step(net, &in, &hyper, &out));
-        recent += (loss - recent) / (float)(s < 100 ? s + 1 : 100); /* the mean of about the last hundred */
+        /* The mean of about the last hundred. */
+        recent += (loss - recent) / (float)(s < 100 ? s + 1 : 100);
         if (s % 16 == 15 || s + 1 == steps)
             show_progress(epoch, epochs, s + 1, steps, recent, start);
     }
     free(order);
 }
 
-/* The share of pictures whose largest logit is that of their label, in percent. The last batch is filled up with the first pictures
- * again, which do not count. Labels are not needed for logits. */
+/* The share of pictures whose largest logit is that of their label, in percent. The last batch is
+ * filled up with the first pictures again, which do not count. Labels are not needed for logits. */
 static double accuracy(cnn_ctx *net, const dataset *d)
 {
     static float x[BATCH * PIXELS], logits[BATCH][KINDS];
@@ -199,21 +204,28 @@ int main(int argc, char **argv)
         case 't': options.threads = (uint32_t)atoi(optarg); break;
         case 's': options.seed = strtoull(optarg, NULL, 10); break;
         case 'o': weights = optarg; break;
-        default: fprintf(stderr, "usage: %s [-e EPOCHS] [-t THREADS] [-s SEED] [-o WEIGHTS.safetensors] [FOLDER]\n", *argv); return 2;
+        default:
+            fprintf(
+                stderr,
+                "usage: %s [-e EPOCHS] [-t THREADS] [-s SEED] [-o WEIGHTS.safetensors] [FOLDER]\n",
+                *argv);
+            return 2;
         }
     if (optind < argc)
         folder = argv[optind];
-    dataset train = read_dataset(folder, "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz");
+    dataset train =
+        read_dataset(folder, "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz");
     dataset test = read_dataset(folder, "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz");
 
-    /* The network lives in one block of ours: parameters, Adam's state, everything in between. Nothing else is allocated. */
+    /* The network lives in one block of ours: parameters, Adam's state, everything in between.
+     * Nothing else is allocated. */
     void *arena;
     cnn_ctx *net;
     if (posix_memalign(&arena, 64, CNN_ARENA_BYTES))
         die("the network", "does not fit into memory");
     check(NULL, cnn_init(&net, arena, CNN_ARENA_BYTES, &options));
-    printf("%zu training and %zu test images, %u threads, %.1f MB for the network\n", train.count, test.count, options.threads,
-           (double)CNN_ARENA_BYTES / 1e6);
+    printf("%zu training and %zu test images, %u threads, %.1f MB for the network\n", train.count,
+           test.count, options.threads, (double)CNN_ARENA_BYTES / 1e6);
     uint64_t random = options.seed;
     double start = seconds();
     for (int epoch = 1; epoch <= epochs; epoch++)

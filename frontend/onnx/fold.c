@@ -1,23 +1,30 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Which values are known when the model is read. Shapes are, so everything computed from them is; initializers and inputs become
- * constants where a shape depends on them. */
+ * Which values are known when the model is read. Shapes are, so everything computed from them is;
+ * initializers and inputs become constants where a shape depends on them. */
 #include "frontend/onnx/reader.h"
 
 /* Ops whose cost is that of their operands and results. */
 static bool cheap(const ir_inst *inst)
 {
     switch (inst->op) {
-    case IR_OP_dot_general: case IR_OP_convolution: case IR_OP_reduce_window: case IR_OP_arg_window: case IR_OP_window_put: case IR_OP_window_take:
-    case IR_OP_random_bits: case IR_OP_scan: case IR_OP_cond: case IR_OP_while_loop: case IR_OP_call: return false;
+    case IR_OP_dot_general: case IR_OP_convolution: case IR_OP_reduce_window: case IR_OP_arg_window:
+    case IR_OP_window_put: case IR_OP_window_take:
+    case IR_OP_random_bits:
+    case IR_OP_scan:
+    case IR_OP_cond:
+    case IR_OP_while_loop:
+    case IR_OP_call: return false;
     default: return true;
     }
 }
 
 static const char *input_name(const onnx_reader *r, const ir_value *v)
 {
-    return v->func == r->main && r->main->params.items[v->index].bind == IR_INPUT ? r->main->params.items[v->index].name : NULL;
+    return v->func == r->main && r->main->params.items[v->index].bind == IR_INPUT
+               ? r->main->params.items[v->index].name
+               : NULL;
 }
 
 /* A parameter's literal, where constants are due. */
@@ -56,7 +63,9 @@ static bool evaluate(onnx_reader *r, const ir_inst *inst)
     if (inst->nresults > 8)
         return false;
     for (int i = 0; i < inst->nresults; i++)
-        bytes += ir_bytes(&inst->result[i]->type) > IR_MAX_FOLD_BYTES ? IR_MAX_FOLD_BYTES + 1 : ir_bytes(&inst->result[i]->type);
+        bytes += ir_bytes(&inst->result[i]->type) > IR_MAX_FOLD_BYTES
+                     ? IR_MAX_FOLD_BYTES + 1
+                     : ir_bytes(&inst->result[i]->type);
     for (int i = 0; i < inst->noperands; i++) {
         operand[i] = ir_map_get_ptr(&r->known, inst->operand[i]);
         bytes += ir_bytes(&operand[i]->type);

@@ -8,7 +8,12 @@ static const onnx_entry poison;
 
 void onnx_scope_init(onnx_scope *s, onnx_reader *r, onnx_scope *outer, onnx_body *body, int depth)
 {
-    *s = (onnx_scope){.r = r, .outer = outer, .body = body, .names = ir_map_new(r->scratch), .makers = ir_map_new(r->scratch), .depth = depth};
+    *s = (onnx_scope){.r = r,
+                      .outer = outer,
+                      .body = body,
+                      .names = ir_map_new(r->scratch),
+                      .makers = ir_map_new(r->scratch),
+                      .depth = depth};
 }
 
 ir_func *onnx_func_new(onnx_reader *r, const char *name)
@@ -18,7 +23,9 @@ ir_func *onnx_func_new(onnx_reader *r, const char *name)
 
 onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, const ir_loc *loc)
 {
-    onnx_body body = {.b = ir_builder_new(onnx_func_new(r, name)), .outer = outer, .inside = ir_map_new(r->scratch)};
+    onnx_body body = {.b = ir_builder_new(onnx_func_new(r, name)),
+                      .outer = outer,
+                      .inside = ir_map_new(r->scratch)};
     body.b.loc = loc;
     body.loop = outer && outer->loop;
     return body;
@@ -78,8 +85,11 @@ static ir_value *make_init(onnx_scope *s, onnx_entry *e)
     if (init->constant || !ir_is_float(init->value->type.dtype))
         return ir_constant(&s->body->b, init->value);
     if (!init->state) {
-        if ((!strcmp(init->name, "seed") || !strcmp(init->name, "calls")) && ir_state_by_name(r->m, init->name)) {
-            ir_report(r->ctx, IR_ERROR, s->body->b.loc, "a weight is called '%s', which is the name of a counter of random numbers", init->name);
+        if ((!strcmp(init->name, "seed") || !strcmp(init->name, "calls")) &&
+            ir_state_by_name(r->m, init->name)) {
+            ir_report(r->ctx, IR_ERROR, s->body->b.loc,
+                      "a weight is called '%s', which is the name of a counter of random numbers",
+                      init->name);
             return NULL;
         }
         init->state = ir_state_new(r->m, init->name, IR_PARAM, &init->value->type);
@@ -126,7 +136,9 @@ bool onnx_random(onnx_node *n, ir_value **seed, ir_value **calls, int *stream)
             ir_type t = ir_scalar_type(IR_U64);
             ir_state *s = ir_state_by_name(r->m, names[i]);
             if (s && s->kind != IR_COUNTER) {
-                onnx_error(n, "a weight is called '%s', which is the name of a counter of random numbers", names[i]);
+                onnx_error(
+                    n, "a weight is called '%s', which is the name of a counter of random numbers",
+                    names[i]);
                 return false;
             }
             *mine[i] = ir_add_state(r->main, s ? s : ir_state_new(r->m, names[i], IR_COUNTER, &t));
@@ -144,11 +156,13 @@ int onnx_opset(const onnx_scope *s, const char *domain)
     while (s && !s->function && s->outer)
         s = s->outer;
     size_t n = s->function ? s->function->n_opset_import : s->r->model->n_opset_import;
-    Onnx__OperatorSetIdProto **import = s->function ? s->function->opset_import : s->r->model->opset_import;
+    Onnx__OperatorSetIdProto **import =
+        s->function ? s->function->opset_import : s->r->model->opset_import;
     for (size_t i = 0; i < n; i++) {
         const char *d = import[i]->domain ? import[i]->domain : "";
         if (!strcmp(strcmp(d, "ai.onnx") ? d : "", domain))
-            return import[i]->version > 0 && import[i]->version < 100000 ? (int)import[i]->version : 0;
+            return import[i]->version > 0 && import[i]->version < 100000 ? (int)import[i]->version
+                                                                         : 0;
     }
     return 0;
 }
@@ -156,11 +170,15 @@ int onnx_opset(const onnx_scope *s, const char *domain)
 const ir_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index)
 {
     ir_loc *loc = ir_new(s->r->arena, ir_loc);
-    *loc = (ir_loc){.file = s->r->file, .node = index, .name = p->name && *p->name ? ir_strdup(s->r->arena, p->name) : NULL};
+    *loc = (ir_loc){.file = s->r->file,
+                    .node = index,
+                    .name = p->name && *p->name ? ir_strdup(s->r->arena, p->name) : NULL};
     loc->op = ir_strdup(s->r->arena, p->op_type ? p->op_type : "");
     if (s->depth) {
-        const ir_loc *outer = s->body->b.loc; /* the node that is built; its op may be "outermost > inner" */
-        loc->op = ir_format(s->r->arena, "%.*s > %s", (int)strcspn(outer->op, " "), outer->op, loc->op);
+        /* The node that is built; its op may be "outermost > inner". */
+        const ir_loc *outer = s->body->b.loc;
+        loc->op =
+            ir_format(s->r->arena, "%.*s > %s", (int)strcspn(outer->op, " "), outer->op, loc->op);
         loc->node = outer->node;
         if (!loc->name && p->n_output && *p->output[0])
             loc->name = ir_strdup(s->r->arena, p->output[0]);
@@ -226,7 +244,10 @@ static bool inputs_ok(onnx_node *n, int most)
         if (!e) {
             int maker = (int)(intptr_t)ir_map_get_text(&n->scope->makers, name) - 1;
             if (maker >= 0)
-                onnx_error(n, "input '%s' is made only by node %d: the nodes form a cycle or are out of order", name, maker);
+                onnx_error(n,
+                           "input '%s' is made only by node %d: the nodes form a cycle or are out "
+                           "of order",
+                           name, maker);
             else
                 onnx_error(n, "input '%s' does not exist", name);
             ok = false;
@@ -260,7 +281,9 @@ static bool signature_ok(onnx_node *n)
         if (*n->proto->input[i])
             given = i + 1;
     if (given < op->in_min || (op->in_max >= 0 && given > op->in_max))
-        onnx_error(n, op->in_max < 0 ? "%d inputs, at least %d are due" : "%d inputs, %d to %d are due", given, op->in_min, op->in_max);
+        onnx_error(
+            n, op->in_max < 0 ? "%d inputs, at least %d are due" : "%d inputs, %d to %d are due",
+            given, op->in_min, op->in_max);
     for (int i = 0; i < op->in_min && i < n->nin; i++)
         if (!*n->proto->input[i])
             onnx_error(n, "input %d is missing", i);
@@ -276,7 +299,9 @@ static void bind_outputs(onnx_node *n)
         if (!*name)
             continue;
         onnx_entry *old = ir_map_get_text(&n->scope->names, name);
-        onnx_entry e = n->failed ? poison : n->out_entry[i].sequence ? n->out_entry[i] : (onnx_entry){.value = n->out[i]};
+        onnx_entry e = n->failed                  ? poison
+                       : n->out_entry[i].sequence ? n->out_entry[i]
+                                                  : (onnx_entry){.value = n->out[i]};
         if (old && !(old->value == NULL && !old->init && !old->sequence)) {
             onnx_error(n, "output '%s' is a name that stands already for something else", name);
             continue;
@@ -320,12 +345,14 @@ static void call_function(onnx_node *n, const Onnx__FunctionProto *f);
 
 static void build_node(onnx_node *n)
 {
-    const char *domain = n->proto->domain ? n->proto->domain : "", *name = n->proto->op_type ? n->proto->op_type : "";
+    const char *domain = n->proto->domain ? n->proto->domain : "",
+               *name = n->proto->op_type ? n->proto->op_type : "";
     if (!strcmp(domain, "ai.onnx"))
         domain = "";
     const Onnx__FunctionProto *f = NULL;
     if (n->r->model->n_functions) {
-        const char *key = ir_format(n->r->scratch, "%s:%s:%s", domain, name, n->proto->overload ? n->proto->overload : "");
+        const char *key = ir_format(n->r->scratch, "%s:%s:%s", domain, name,
+                                    n->proto->overload ? n->proto->overload : "");
         f = ir_map_get_text(&n->r->functions, key);
     }
     n->opset = onnx_opset(n->scope, domain);
@@ -350,7 +377,8 @@ static void build_node(onnx_node *n)
         return;
     }
     for (int i = 0; i < n->nin; i++)
-        if (n->entry[i] && n->entry[i]->sequence && strncmp(name, "Sequence", 8) && strcmp(name, "ConcatFromSequence") && strcmp(name, "Identity")) {
+        if (n->entry[i] && n->entry[i]->sequence && strncmp(name, "Sequence", 8) &&
+            strcmp(name, "ConcatFromSequence") && strcmp(name, "Identity")) {
             onnx_error(n, "input %d is a sequence, a tensor is due", i);
             return;
         }
@@ -365,10 +393,17 @@ static bool one_node(onnx_scope *s, const Onnx__NodeProto *p, int index)
 {
     onnx_reader *r = s->r;
     if (++r->nodes > IR_MAX_NODES) {
-        ir_report(r->ctx, IR_ERROR, onnx_loc(s, p, index), "functions and loops expand to more than %d nodes", IR_MAX_NODES);
+        ir_report(r->ctx, IR_ERROR, onnx_loc(s, p, index),
+                  "functions and loops expand to more than %d nodes", IR_MAX_NODES);
         return false;
     }
-    onnx_node n = {.r = r, .scope = s, .proto = p, .loc = onnx_loc(s, p, index), .b = &s->body->b, .nin = (int)p->n_input, .nout = (int)p->n_output};
+    onnx_node n = {.r = r,
+                   .scope = s,
+                   .proto = p,
+                   .loc = onnx_loc(s, p, index),
+                   .b = &s->body->b,
+                   .nin = (int)p->n_input,
+                   .nout = (int)p->n_output};
     n.in = ir_array(r->scratch, ir_value *, n.nin + 16);
     n.given = ir_array(r->scratch, ir_value *, n.nin + 16);
     n.entry = ir_array(r->scratch, onnx_entry *, n.nin + 16);
@@ -379,8 +414,12 @@ static bool one_node(onnx_scope *s, const Onnx__NodeProto *p, int index)
     build_node(&n);
     bind_outputs(&n);
     if (!s->depth && !r->training) {
-        const char *domain = ir_strdup(r->arena, p->domain ? p->domain : ""), *gradient = n.op ? n.op->gradient : n.failed ? "no" : "yes";
-        onnx_node_info info = {index, n.loc->name ? n.loc->name : "", n.loc->op, domain, !n.failed, gradient};
+        const char *domain = ir_strdup(r->arena, p->domain ? p->domain : ""),
+                   *gradient = n.op       ? n.op->gradient
+                               : n.failed ? "no"
+                                          : "yes";
+        onnx_node_info info = {
+            index, n.loc->name ? n.loc->name : "", n.loc->op, domain, !n.failed, gradient};
         IR_PUSH(r->arena, &r->facts->nodes, info);
     }
     n.b->loc = before;
@@ -391,7 +430,8 @@ static bool one_node(onnx_scope *s, const Onnx__NodeProto *p, int index)
 static bool run_nodes(onnx_scope *s, Onnx__NodeProto *const *node, size_t count)
 {
     if (count > IR_MAX_NODES) {
-        ir_report(s->r->ctx, IR_ERROR, &(ir_loc){.file = s->r->file, .node = -1}, "a graph has %zu nodes, the limit is %d", count, IR_MAX_NODES);
+        ir_report(s->r->ctx, IR_ERROR, &(ir_loc){.file = s->r->file, .node = -1},
+                  "a graph has %zu nodes, the limit is %d", count, IR_MAX_NODES);
         return false;
     }
     for (size_t i = 0; i < count; i++)
@@ -416,7 +456,8 @@ static void call_function(onnx_node *n, const Onnx__FunctionProto *f)
         return;
     }
     if (n->nin > (int)f->n_input || n->nout > (int)f->n_output) {
-        onnx_error(n, "%d inputs and %d outputs; the function has %zu and %zu", n->nin, n->nout, f->n_input, f->n_output);
+        onnx_error(n, "%d inputs and %d outputs; the function has %zu and %zu", n->nin, n->nout,
+                   f->n_input, f->n_output);
         return;
     }
     onnx_scope_init(&inner, n->r, NULL, n->scope->body, n->scope->depth + 1);
@@ -452,7 +493,8 @@ static void bind_constants(onnx_scope *s, const Onnx__GraphProto *g)
 bool onnx_run_graph(onnx_scope *s, const Onnx__GraphProto *g)
 {
     if (s->depth > IR_MAX_NESTING) {
-        ir_report(s->r->ctx, IR_ERROR, s->body->b.loc, "subgraphs are nested more than %d deep", IR_MAX_NESTING);
+        ir_report(s->r->ctx, IR_ERROR, s->body->b.loc, "subgraphs are nested more than %d deep",
+                  IR_MAX_NESTING);
         return false;
     }
     int errors = ir_error_count(s->r->ctx);

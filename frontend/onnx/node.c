@@ -18,13 +18,15 @@ void onnx_error(onnx_node *n, const char *format, ...)
 /* ---- Attributes ---- */
 
 enum { A_FLOAT = 1, A_INT, A_STRING, A_TENSOR, A_GRAPH, A_FLOATS, A_INTS, A_STRINGS };
-static const char *const kinds[] = {"nothing", "a float", "an int", "a string", "a tensor", "a graph", "floats", "ints", "strings"};
+static const char *const kinds[] = {"nothing", "a float", "an int", "a string", "a tensor",
+                                    "a graph", "floats",  "ints",   "strings"};
 
 /* What the filled fields say; 0: several or none. Lists may be empty, so their `type` counts. */
 static int kind_of(const Onnx__AttributeProto *a)
 {
     int found = 0, kind = 0;
-    const bool has[] = {false, a->has_f, a->has_i, a->has_s, a->t != NULL, a->g != NULL, a->n_floats > 0, a->n_ints > 0, a->n_strings > 0};
+    const bool has[] = {false,        a->has_f,        a->has_i,      a->has_s,        a->t != NULL,
+                        a->g != NULL, a->n_floats > 0, a->n_ints > 0, a->n_strings > 0};
     for (int k = 1; k < 9; k++)
         if (has[k]) {
             found++;
@@ -32,7 +34,8 @@ static int kind_of(const Onnx__AttributeProto *a)
         }
     if (a->n_tensors || a->n_graphs || a->sparse_tensor || a->has_tp || a->n_type_protos)
         return 0;
-    if (!found && a->type >= A_FLOAT && a->type <= A_STRINGS && a->type != A_TENSOR && a->type != A_GRAPH)
+    if (!found && a->type >= A_FLOAT && a->type <= A_STRINGS && a->type != A_TENSOR &&
+        a->type != A_GRAPH)
         return a->type; /* proto3 writers leave out zeros and empty texts */
     return found == 1 && (!a->type || a->type == kind) ? kind : 0;
 }
@@ -149,7 +152,8 @@ static ir_literal *constant_in(onnx_node *n, int i, const char *what)
     const char *why = "it is missing";
     ir_literal *l = i < n->nin && n->in[i] ? onnx_demand(n->r, n->in[i], &why) : NULL;
     if (!l)
-        onnx_error(n, "input %d (%s) decides a shape and must be a constant; it depends on %s", i, what, why);
+        onnx_error(n, "input %d (%s) decides a shape and must be a constant; it depends on %s", i,
+                   what, why);
     return l;
 }
 
@@ -159,10 +163,12 @@ bool onnx_const_ints(onnx_node *n, int input, const char *what, ir_ints *out)
     if (!l)
         return false;
     if (l->type.rank > 1 || !ir_is_int(l->type.dtype) || ir_count(&l->type) > 65536) {
-        onnx_error(n, "input %d (%s) is %s, a short list of integers is due", input, what, ir_type_text(n->r->scratch, &l->type));
+        onnx_error(n, "input %d (%s) is %s, a short list of integers is due", input, what,
+                   ir_type_text(n->r->scratch, &l->type));
         return false;
     }
-    *out = (ir_ints){(int)ir_count(&l->type), ir_array(n->r->arena, int64_t, ir_count(&l->type) + 1)};
+    *out =
+        (ir_ints){(int)ir_count(&l->type), ir_array(n->r->arena, int64_t, ir_count(&l->type) + 1)};
     for (int i = 0; i < out->n; i++)
         out->v[i] = ir_literal_get_int(l, i);
     return true;
@@ -186,7 +192,8 @@ bool onnx_const_float(onnx_node *n, int input, const char *what, double *out)
     if (!l)
         return false;
     if (ir_count(&l->type) != 1)
-        onnx_error(n, "input %d (%s) is %s, one number is due", input, what, ir_type_text(n->r->scratch, &l->type));
+        onnx_error(n, "input %d (%s) is %s, one number is due", input, what,
+                   ir_type_text(n->r->scratch, &l->type));
     else
         *out = ir_literal_get(l, 0);
     return !n->failed;
@@ -240,11 +247,13 @@ bool onnx_shape_ok(onnx_node *n, ir_dtype t, int rank, const int64_t *dim)
     }
     ir_type type = ir_type_of(t, rank, dim);
     if (!ir_type_ok(&type))
-        onnx_error(n, "the result %s has a negative dimension or is too large", ir_type_text(n->r->scratch, &type));
+        onnx_error(n, "the result %s has a negative dimension or is too large",
+                   ir_type_text(n->r->scratch, &type));
     return !n->failed;
 }
 
-ir_literal *onnx_ints_literal(ir_arena *arena, ir_dtype t, int rank, const int64_t *dim, const int64_t *v)
+ir_literal *onnx_ints_literal(ir_arena *arena, ir_dtype t, int rank, const int64_t *dim,
+                              const int64_t *v)
 {
     ir_type type = ir_type_of(t, rank, dim);
     ir_literal *l = ir_literal_new(arena, &type);

@@ -33,7 +33,8 @@ typedef struct onnx_node_info {
     int index;
     const char *name, *op, *domain; /* name "" if it has none */
     bool forward;                   /* it was built; false also where an operand of it was not */
-    const char *gradient;           /* as in onnx_op_info; "no" for an operator not in the table, "yes" for a function */
+    /* As in onnx_op_info; "no" for an operator not in the table, "yes" for a function. */
+    const char *gradient;
 } onnx_node_info;
 
 /* An initializer that is a constant and no state, and why. */
@@ -41,14 +42,15 @@ typedef struct onnx_constant_info {
     const char *name, *why;
 } onnx_constant_info;
 
-/* A BatchNormalization or Dropout, wherever it is in the file, and whether the file has it in training mode. */
+/* A BatchNormalization or Dropout, wherever it is in the file, and whether the file has it in
+ * training mode. */
 typedef struct onnx_layer_info {
     const ir_loc *loc;
     bool batch_norm, training;
 } onnx_layer_info;
 
-/* An initializer of rank 1 or more that layers of different scopes share, or that is a weight and a statistic; the scopes, or the names that
- * the exporter gave it there, each in quotes. */
+/* An initializer of rank 1 or more that layers of different scopes share, or that is a weight and a
+ * statistic; the scopes, or the names that the exporter gave it there, each in quotes. */
 typedef struct onnx_shared_info {
     const char *name;
     IR_LIST(const char *) users;
@@ -57,17 +59,22 @@ typedef struct onnx_shared_info {
 
 /* What reading found out beside the module; lists live in the arena. */
 typedef struct onnx_facts {
-    IR_LIST(const char *) merged_params; /* parameters that the exporter lists, found nowhere in the file */
+    /* Parameters that the exporter lists, found nowhere in the file. */
+    IR_LIST(const char *) merged_params;
     IR_LIST(const char *) folded_means;  /* running means that it lists, the same */
     IR_LIST(const char *) dim_names;     /* symbolic dimensions of the inputs, each once */
-    IR_LIST(const char *) overridden;    /* inputs that are initializers too, whose values the options give */
-    IR_LIST(const char *) unknown;       /* what the options name, as input or dimension, and the file has not: reported */
+    /* Inputs that are initializers too, whose values the options give. */
+    IR_LIST(const char *) overridden;
+    /* What the options name, as input or dimension, and the file has not: reported. */
+    IR_LIST(const char *) unknown;
     IR_LIST(onnx_constant_info) constants;
     IR_LIST(onnx_node_info) nodes;       /* in the file's order */
     IR_LIST(onnx_layer_info) layers;
     IR_LIST(onnx_shared_info) shared;
-    bool torch_list;                     /* the file lists its parameters (torch's newer exporter) */
-    bool has_training_ops;               /* a Dropout, or a BatchNormalization that trains, is left in it */
+    /* The file lists its parameters (torch's newer exporter). */
+    bool torch_list;
+    /* a Dropout, or a BatchNormalization that trains, is left in it */
+    bool has_training_ops;
 } onnx_facts;
 
 typedef enum onnx_mode { ONNX_MODE_FILE, ONNX_MODE_TRAIN, ONNX_MODE_EVAL } onnx_mode;
@@ -77,24 +84,34 @@ typedef struct onnx_options {
     int ndims;
     const onnx_shape *shapes;
     int nshapes;
-    const onnx_input *baked;   /* inputs that become constants; one that is an initializer too becomes one of this value */
+    /* Inputs that become constants; one that is an initializer too becomes one of this value. */
+    const onnx_input *baked;
     int nbaked;
-    const onnx_input *offered; /* inputs that become constants only where they decide a shape; facts says which did. For an input that is an
-                                * initializer too it is the (initial) value */
+    /* Inputs that become constants only where they decide a shape; facts says which did. For an
+     * input that is an initializer too it is the (initial) value. */
+    const onnx_input *offered;
     int noffered;
-    bool training;     /* `forward` is inference, and there is a function `train` beside it; else the file to the letter */
-    onnx_mode batch_norm;  /* of BatchNormalization; `forward` beside a `train` is inference whatever it says */
-    bool unbiased_variance; /* running variances move towards the batch's with count - 1, as torch's do; else with count, as ONNX says */
+    /* `forward` is inference, and there is a function `train` beside it; else the file to the
+     * letter */
+    bool training;
+    /* Of BatchNormalization; `forward` beside a `train` is inference whatever it says. */
+    onnx_mode batch_norm;
+    /* Running variances move towards the batch's with count - 1, as torch's do; else with count, as
+     * ONNX says. */
+    bool unbiased_variance;
     onnx_facts *facts; /* filled if not NULL */
 } onnx_options;
 
-/* The model as a module: an entry `forward` and, when training, a function `train` (entry false) whose results are the same
- * outputs, then updates of statistics and of the counter `calls`. Weights are states. NULL, with all that is wrong reported,
- * if the file cannot be taken; external data is looked for in the file's folder and nowhere else. options may be NULL. */
-ir_module *onnx_read_file(ir_ctx *ctx, ir_arena *arena, const char *path, const onnx_options *options);
-/* The same for bytes; `file` names them in messages, `folder` (may be NULL: none) holds external data. */
-ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, size_t size, const char *file, const char *folder,
-                            const onnx_options *options);
+/* The model as a module: an entry `forward` and, when training, a function `train` (entry false)
+ * whose results are the same outputs, then updates of statistics and of the counter `calls`.
+ * Weights are states. NULL, with all that is wrong reported, if the file cannot be taken; external
+ * data is looked for in the file's folder and nowhere else. options may be NULL. */
+ir_module *onnx_read_file(ir_ctx *ctx, ir_arena *arena, const char *path,
+                          const onnx_options *options);
+/* The same for bytes; `file` names them in messages, `folder` (may be NULL: none) holds external
+ * data. */
+ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, size_t size,
+                            const char *file, const char *folder, const onnx_options *options);
 
 /* A row of the operator table, for lists. */
 typedef struct onnx_op_info {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * If, Loop and Scan. A condition that is known selects its branch, which is built in place. Else bodies become functions; what
- * they use from outside comes as parameters in front of their own. */
+ * If, Loop and Scan. A condition that is known selects its branch, which is built in place. Else
+ * bodies become functions; what they use from outside comes as parameters in front of their own. */
 #include "frontend/onnx/reader.h"
 
 #define BUILD(name) void onnx_build_##name(onnx_node *n)
@@ -24,7 +24,8 @@ static bool run(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g)
     return true;
 }
 
-/* Output i of a graph that was run; reported if there is none, unless that follows from what was reported. */
+/* Output i of a graph that was run; reported if there is none, unless that follows from what was
+ * reported. */
 static ir_value *output(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, size_t i)
 {
     const char *name = i < g->n_output && g->output[i]->name ? g->output[i]->name : "";
@@ -53,7 +54,9 @@ static void branch_in_place(onnx_node *n, const Onnx__GraphProto *g)
     if (!run(n, &s, g))
         return;
     for (int i = 0; i < n->nout; i++) {
-        onnx_entry *e = (size_t)i < g->n_output && g->output[i]->name ? onnx_find(&s, g->output[i]->name) : NULL;
+        onnx_entry *e = (size_t)i < g->n_output && g->output[i]->name
+                            ? onnx_find(&s, g->output[i]->name)
+                            : NULL;
         if (e && e->sequence)
             n->out_entry[i] = *e;
         else
@@ -90,7 +93,8 @@ static int join_captures(onnx_node *n, onnx_body *body, ir_value ***operands)
 }
 
 /* One branch as a function of its own; false and reported if it cannot be made. */
-static bool branch_as_function(onnx_node *n, onnx_body *body, const char *name, const Onnx__GraphProto *g)
+static bool branch_as_function(onnx_node *n, onnx_body *body, const char *name,
+                               const Onnx__GraphProto *g)
 {
     onnx_scope s;
     *body = onnx_body_new(n->r, n->scope->body, name, n->loc);
@@ -106,18 +110,21 @@ static bool branch_as_function(onnx_node *n, onnx_body *body, const char *name, 
     return true;
 }
 
-/* Both branches as functions whose results are alike: then data may choose. NULL if they are, else in words why not; what is wrong with a
- * branch by itself is held back. */
-static const char *branches_as_functions(onnx_node *n, onnx_body *body, const Onnx__GraphProto *const *g)
+/* Both branches as functions whose results are alike: then data may choose. NULL if they are, else
+ * in words why not; what is wrong with a branch by itself is held back. */
+static const char *branches_as_functions(onnx_node *n, onnx_body *body,
+                                         const Onnx__GraphProto *const *g)
 {
     static const char *const names[] = {"then", "else"};
     const char *fault = NULL;
     for (int k = 0; k < 2; k++)
         if (!branch_as_function(n, &body[k], names[k], g[k]))
             fault = fault ? "neither branch can be made of these shapes"
-                          : ir_format(n->r->scratch, "the %s branch cannot be made of these shapes", names[k]);
+                          : ir_format(n->r->scratch, "the %s branch cannot be made of these shapes",
+                                      names[k]);
     for (int i = 0; i < n->nout && !fault; i++)
-        if (!ir_type_eq(&body[0].b.func->results.items[i].value->type, &body[1].b.func->results.items[i].value->type))
+        if (!ir_type_eq(&body[0].b.func->results.items[i].value->type,
+                        &body[1].b.func->results.items[i].value->type))
             fault = "the branches differ in shape";
     n->failed = false;
     return fault;
@@ -157,17 +164,21 @@ BUILD(if)
     operand[0] = ir_reshape(n->b, n->in[0], 0, NULL);
     for (int i = 0; i < count; i++)
         operand[i + 1] = captured[i];
-    ir_inst *inst = ir_build(n->b, IR_OP_cond, operand, count + 1, &(ir_attrs){.cond = {.then_body = body[0].b.func, .else_body = body[1].b.func}});
+    ir_inst *inst =
+        ir_build(n->b, IR_OP_cond, operand, count + 1,
+                 &(ir_attrs){.cond = {.then_body = body[0].b.func, .else_body = body[1].b.func}});
     for (int i = 0; inst && i < n->nout; i++)
         n->out[i] = inst->result[i];
 }
 
 /* Parameters of a body that runs in a scan: captured, then its own; operands likewise. */
-static ir_inst *build_scan(onnx_node *n, onnx_body *body, ir_value *const *own, ir_value *const *own_param, int nown, int carries, int64_t length,
+static ir_inst *build_scan(onnx_node *n, onnx_body *body, ir_value *const *own,
+                           ir_value *const *own_param, int nown, int carries, int64_t length,
                            ir_value *go)
 {
     int consts = body->captured.count, m = consts + nown;
-    ir_value **order = ir_array(n->r->scratch, ir_value *, m + 1), **operand = ir_array(n->r->scratch, ir_value *, m + 2);
+    ir_value **order = ir_array(n->r->scratch, ir_value *, m + 1),
+             **operand = ir_array(n->r->scratch, ir_value *, m + 2);
     for (int i = 0; i < m; i++) {
         order[i] = i < consts ? body->params.items[i] : own_param[i - consts];
         operand[i] = i < consts ? body->captured.items[i] : own[i - consts];
@@ -175,7 +186,11 @@ static ir_inst *build_scan(onnx_node *n, onnx_body *body, ir_value *const *own, 
     order_params(body->b.func, order, m);
     operand[m] = go;
     return ir_build(n->b, IR_OP_scan, operand, m + (go != NULL),
-                    &(ir_attrs){.scan = {.body = body->b.func, .consts = consts, .carries = carries, .length = length, .live = go != NULL}});
+                    &(ir_attrs){.scan = {.body = body->b.func,
+                                         .consts = consts,
+                                         .carries = carries,
+                                         .length = length,
+                                         .live = go != NULL}});
 }
 
 static bool body_inputs(onnx_node *n, const Onnx__GraphProto *g, int due)
@@ -189,7 +204,8 @@ static bool body_inputs(onnx_node *n, const Onnx__GraphProto *g, int due)
 }
 
 /* The body's parameters: carried values, then the iteration. False and reported. */
-static bool loop_params(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, int carries, ir_value **own, ir_value **param)
+static bool loop_params(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, int carries,
+                        ir_value **own, ir_value **param)
 {
     ir_type counter = ir_scalar_type(IR_I64);
     if (carries > 60) {
@@ -212,7 +228,8 @@ static bool loop_params(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, 
 }
 
 /* Outputs of the body from number `first` on become its results. */
-static bool add_results(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, size_t first, size_t count)
+static bool add_results(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, size_t first,
+                        size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         ir_value *v = output(n, s, g, first + i);
@@ -223,7 +240,8 @@ static bool add_results(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, 
     return true;
 }
 
-enum { SCANNED = 65536 }; /* iterations at most of a loop that may end early and is a scan, which has a derivative */
+/* Iterations at most of a loop that may end early and is a scan, which has a derivative. */
+enum { SCANNED = 65536 };
 
 typedef struct onnx_loop {
     onnx_node *n;
@@ -236,15 +254,18 @@ typedef struct onnx_loop {
     ir_value *more;  /* the body's condition */
 } onnx_loop;
 
-/* Only data decides where the loop ends: a while_loop over the condition, the iteration and the carried values. */
+/* Only data decides where the loop ends: a while_loop over the condition, the iteration and the
+ * carried values. */
 static ir_inst *build_while(onnx_loop *l)
 {
     onnx_node *n = l->n;
     ir_func *body = l->body.b.func, *test = onnx_func_new(n->r, "test");
     ir_builder *b = n->b, *in = &l->body.b, tb = ir_builder_new(test);
     ir_type flag = ir_scalar_type(IR_BOOL);
-    int consts = l->body.captured.count, fixed = consts + (l->most != NULL), m = fixed + 2 + l->carries;
-    ir_value **order = ir_array(n->r->scratch, ir_value *, m), **operand = ir_array(n->r->scratch, ir_value *, m);
+    int consts = l->body.captured.count, fixed = consts + (l->most != NULL),
+        m = fixed + 2 + l->carries;
+    ir_value **order = ir_array(n->r->scratch, ir_value *, m),
+             **operand = ir_array(n->r->scratch, ir_value *, m);
     for (int i = 0; i < consts; i++) {
         order[i] = l->body.params.items[i];
         operand[i] = l->body.captured.items[i];
@@ -274,8 +295,14 @@ static ir_inst *build_while(onnx_loop *l)
         ir_add_input(test, NULL, &order[i]->type);
     ir_value *go = test->params.items[fixed].value;
     ir_add_output(test, NULL,
-                  l->most ? ir_and(&tb, go, ir_compare(&tb, IR_LT, test->params.items[fixed + 1].value, test->params.items[consts].value)) : go);
-    return ir_build(b, IR_OP_while_loop, operand, m, &(ir_attrs){.while_loop = {.test = test, .body = body, .consts = fixed, .limit = l->length}});
+                  l->most ? ir_and(&tb, go,
+                                   ir_compare(&tb, IR_LT, test->params.items[fixed + 1].value,
+                                              test->params.items[consts].value))
+                          : go);
+    return ir_build(
+        b, IR_OP_while_loop, operand, m,
+        &(ir_attrs){
+            .while_loop = {.test = test, .body = body, .consts = fixed, .limit = l->length}});
 }
 
 /* The most iterations: known, or `most`, or if there is no such input INT64_MAX. */
@@ -302,18 +329,22 @@ static bool loop_fits(onnx_loop *l, const Onnx__GraphProto *g, int ys, bool live
     else if (ys < 0 || n->nout > l->carries + ys)
         onnx_error(n, "the body has %zu outputs for %d carried values", g->n_output, l->carries);
     else if (live && ys)
-        onnx_error(n, "stacked results of a loop that may end early have a length that data decides, which is not supported");
+        onnx_error(n, "stacked results of a loop that may end early have a length that data "
+                      "decides, which is not supported");
     else if (!live && l->length == INT64_MAX && !l->most)
-        onnx_error(n, "the loop has neither a bound on its iterations nor a condition that could end it");
+        onnx_error(
+            n, "the loop has neither a bound on its iterations nor a condition that could end it");
     return !n->failed;
 }
 
-/* A scan where the number of iterations is known, or bounded by a known number and a condition; else a while_loop. */
+/* A scan where the number of iterations is known, or bounded by a known number and a condition;
+ * else a while_loop. */
 BUILD(loop)
 {
     onnx_reader *r = n->r;
     const Onnx__GraphProto *g = graph_of(n, "body");
-    onnx_loop l = {.n = n, .carries = n->nin > 2 ? n->nin - 2 : 0, .go = n->nin > 1 ? n->in[1] : NULL};
+    onnx_loop l = {
+        .n = n, .carries = n->nin > 2 ? n->nin - 2 : 0, .go = n->nin > 1 ? n->in[1] : NULL};
     int ys = g ? (int)g->n_output - 1 - l.carries : 0;
     if (!g || !body_inputs(n, g, l.carries + 2) || !loop_bound(&l, ys))
         return;
@@ -329,7 +360,8 @@ BUILD(loop)
     l.more = output(n, &s, g, 0);
     ir_literal *stays = l.more ? onnx_peek(r, l.more) : NULL;
     bool live = !stays || (l.go && !first);
-    if (stays && ir_count(&stays->type) == 1 && !ir_literal_get_int(stays, 0) && l.length > 1 && !l.most)
+    if (stays && ir_count(&stays->type) == 1 && !ir_literal_get_int(stays, 0) && l.length > 1 &&
+        !l.most)
         l.length = 1;
     if (!loop_fits(&l, g, ys, live) || !add_results(n, &s, g, 1, (size_t)(l.carries + ys)))
         return;
@@ -340,7 +372,9 @@ BUILD(loop)
     } else {
         if (live)
             ir_add_output(l.body.b.func, NULL, ir_reshape(&l.body.b, l.more, 0, NULL));
-        ir_value *start = !live ? NULL : l.go ? ir_reshape(n->b, l.go, 0, NULL) : ir_scalar(n->b, IR_BOOL, 1);
+        ir_value *start = !live  ? NULL
+                          : l.go ? ir_reshape(n->b, l.go, 0, NULL)
+                                 : ir_scalar(n->b, IR_BOOL, 1);
         l.own[l.carries] = ir_iota(n->b, IR_I64, 1, &l.length, 0);
         inst = build_scan(n, &l.body, l.own, l.param, l.carries + 1, l.carries, l.length, start);
     }
@@ -364,7 +398,8 @@ BUILD(scan)
         return;
     int carries = nx >= 1 && nx <= n->nin ? n->nin - (int)nx : -1;
     if (carries < 0 || n->nin > 60 || (int)g->n_output < carries || n->nout > (int)g->n_output) {
-        onnx_error(n, "%lld sequences among %d inputs, %zu results", (long long)nx, n->nin, g->n_output);
+        onnx_error(n, "%lld sequences among %d inputs, %zu results", (long long)nx, n->nin,
+                   g->n_output);
         return;
     }
     onnx_scope s;
@@ -389,7 +424,8 @@ BUILD(scan)
             if (!v)
                 return;
             if (length >= 0 && length != v->type.dim[0])
-                onnx_error(n, "sequences have %lld and %lld elements", (long long)length, (long long)v->type.dim[0]);
+                onnx_error(n, "sequences have %lld and %lld elements", (long long)length,
+                           (long long)v->type.dim[0]);
             length = v->type.dim[0];
             t = v->type;
             memmove(t.dim, t.dim + 1, (size_t)(t.rank - 1) * sizeof *t.dim);

@@ -30,12 +30,18 @@ BUILD(reciprocal)
 
 BUILD(is_inf)
 {
-    ir_value *up = ir_compare(n->b, IR_EQ, X, onnx_like(n, X, INFINITY)), *down = ir_compare(n->b, IR_EQ, X, onnx_like(n, X, -INFINITY));
-    bool want_up = onnx_int(n, "detect_positive", 1) != 0, want_down = onnx_int(n, "detect_negative", 1) != 0;
-    n->out[0] = want_up && want_down ? ir_or(n->b, up, down) : want_up ? up : want_down ? down : ir_xor(n->b, up, up);
+    ir_value *up = ir_compare(n->b, IR_EQ, X, onnx_like(n, X, INFINITY)),
+             *down = ir_compare(n->b, IR_EQ, X, onnx_like(n, X, -INFINITY));
+    bool want_up = onnx_int(n, "detect_positive", 1) != 0,
+         want_down = onnx_int(n, "detect_negative", 1) != 0;
+    n->out[0] = want_up && want_down ? ir_or(n->b, up, down)
+                : want_up            ? up
+                : want_down          ? down
+                                     : ir_xor(n->b, up, up);
 }
 
-/* x below zero or above, each with a formula; at 0 the formula for what is not above is used, as torch's derivatives do. */
+/* x below zero or above, each with a formula; at 0 the formula for what is not above is used, as
+ * torch's derivatives do. */
 static ir_value *pick(onnx_node *n, ir_value *x, ir_value *below, ir_value *above)
 {
     return ir_select(n->b, ir_compare(n->b, IR_LE, x, onnx_like(n, x, 0)), below, above);
@@ -79,7 +85,9 @@ static ir_value *gelu(onnx_node *n, ir_value *x)
 
 static ir_value *elu(onnx_node *n, ir_value *x, double alpha, double scale, double inside)
 {
-    ir_value *zero = onnx_like(n, x, 0), *low = ir_select(n->b, ir_compare(n->b, IR_GT, x, zero), zero, x); /* no overflow in the branch not taken */
+    /* No overflow in the branch not taken. */
+    ir_value *zero = onnx_like(n, x, 0),
+             *low = ir_select(n->b, ir_compare(n->b, IR_GT, x, zero), zero, x);
     return pick(n, x, times(n, ir_expm1(n->b, times(n, low, inside)), alpha), times(n, x, scale));
 }
 
@@ -90,8 +98,12 @@ static ir_value *shrink(onnx_node *n, ir_value *x)
     ir_dtype t = x->type.dtype;
     double bias = onnx_float(n, "bias", 0), lambda = onnx_float(n, "lambd", 0.5);
     x = ir_is_float(t) ? x : ir_convert(b, x, IR_F64);
-    ir_value *above = ir_compare(b, IR_GT, x, onnx_like(n, x, lambda)), *below = ir_compare(b, IR_LT, x, onnx_like(n, x, -lambda));
-    return ir_convert(b, ir_select(b, below, plus(n, x, bias), ir_select(b, above, plus(n, x, -bias), onnx_like(n, x, 0))), t);
+    ir_value *above = ir_compare(b, IR_GT, x, onnx_like(n, x, lambda)),
+             *below = ir_compare(b, IR_LT, x, onnx_like(n, x, -lambda));
+    return ir_convert(b,
+                      ir_select(b, below, plus(n, x, bias),
+                                ir_select(b, above, plus(n, x, -bias), onnx_like(n, x, 0))),
+                      t);
 }
 
 BUILD(activation)
@@ -111,9 +123,17 @@ BUILD(activation)
         alpha = onnx_float(n, "alpha", 1);
         y = elu(n, X, alpha, 1, 1 / alpha);
         break;
-    case 5: y = ir_select(b, ir_compare(b, IR_GT, X, onnx_like(n, X, onnx_float(n, "alpha", 1))), X, zero); break;
-    case 6: y = clamp(n, plus(n, times(n, X, onnx_float(n, "alpha", 0.2)), onnx_float(n, "beta", 0.5)), zero, onnx_like(n, X, 1)); break;
-    case 7: y = ir_mul(b, X, clamp(n, plus(n, times(n, X, 1.0 / 6), 0.5), zero, onnx_like(n, X, 1))); break;
+    case 5:
+        y = ir_select(b, ir_compare(b, IR_GT, X, onnx_like(n, X, onnx_float(n, "alpha", 1))), X,
+                      zero);
+        break;
+    case 6:
+        y = clamp(n, plus(n, times(n, X, onnx_float(n, "alpha", 0.2)), onnx_float(n, "beta", 0.5)),
+                  zero, onnx_like(n, X, 1));
+        break;
+    case 7:
+        y = ir_mul(b, X, clamp(n, plus(n, times(n, X, 1.0 / 6), 0.5), zero, onnx_like(n, X, 1)));
+        break;
     case 8: y = ir_softplus(b, X); break;
     case 9: y = ir_div(b, X, plus(n, ir_abs(b, X), 1)); break;
     case 10: y = ir_mul(b, X, ir_tanh(b, ir_softplus(b, X))); break;
@@ -126,8 +146,10 @@ BUILD(activation)
 
 BUILD(prelu)
 {
-    ir_value *slope = ir_broadcast_to(n->b, ir_convert(n->b, Y, X->type.dtype), X->type.rank, X->type.dim);
-    ir_value *low = pick(n, X, X, onnx_like(n, X, 0)); /* the slope's derivative is 0 above zero, at infinity too */
+    ir_value *slope =
+        ir_broadcast_to(n->b, ir_convert(n->b, Y, X->type.dtype), X->type.rank, X->type.dim);
+    /* The slope's derivative is 0 above zero, at infinity too. */
+    ir_value *low = pick(n, X, X, onnx_like(n, X, 0));
     n->out[0] = pick(n, X, ir_mul(n->b, low, slope), X);
 }
 
@@ -140,10 +162,12 @@ BUILD(clip)
             bound[i] = onnx_like(n, X, onnx_float(n, name, 0));
         else if (n->op->extra && i + 1 < n->nin && n->in[i + 1]) {
             if (ir_count(&n->in[i + 1]->type) != 1 || n->in[i + 1]->type.dtype != X->type.dtype) {
-                onnx_error(n, "the bound '%s' is %s, one %s is due", name, onnx_type_text(n, n->in[i + 1]), ir_dtypes[X->type.dtype].name);
+                onnx_error(n, "the bound '%s' is %s, one %s is due", name,
+                           onnx_type_text(n, n->in[i + 1]), ir_dtypes[X->type.dtype].name);
                 return;
             }
-            bound[i] = ir_broadcast_to(n->b, ir_reshape(n->b, n->in[i + 1], 0, NULL), X->type.rank, X->type.dim);
+            bound[i] = ir_broadcast_to(n->b, ir_reshape(n->b, n->in[i + 1], 0, NULL), X->type.rank,
+                                       X->type.dim);
         }
     }
     n->out[0] = clamp(n, X, bound[0], bound[1]);
@@ -186,7 +210,8 @@ BUILD(pow)
     if (!both(n, &x, &y))
         return;
     if (ir_is_float(y->type.dtype) && !ir_is_float(t))
-        n->out[0] = ir_convert(n->b, ir_pow(n->b, ir_convert(n->b, x, IR_F64), ir_convert(n->b, y, IR_F64)), t);
+        n->out[0] = ir_convert(
+            n->b, ir_pow(n->b, ir_convert(n->b, x, IR_F64), ir_convert(n->b, y, IR_F64)), t);
     else
         n->out[0] = ir_pow(n->b, x, ir_convert(n->b, y, t));
 }
@@ -239,7 +264,8 @@ BUILD(cast)
         n->failed = true;
         return;
     }
-    if (n->op->extra == 2 && to != X->type.dtype) /* to the same type it is the value, with its derivative */
+    /* To the same type it is the value, with its derivative. */
+    if (n->op->extra == 2 && to != X->type.dtype)
         n->out[0] = ir_build1(n->b, IR_OP_bitcast, &X, 1, &(ir_attrs){.bitcast.to = to});
     else
         n->out[0] = ir_convert(n->b, X, to);

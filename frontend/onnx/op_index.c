@@ -8,7 +8,8 @@
 #define X n->in[0]
 #define Y n->in[1]
 
-/* Index components with negative ones counted from the end: extent[k] is the dimension that component k selects in. */
+/* Index components with negative ones counted from the end: extent[k] is the dimension that
+ * component k selects in. */
 static ir_value *wrap(onnx_node *n, ir_value *index, int count, const int64_t *extent)
 {
     ir_builder *b = n->b;
@@ -27,9 +28,11 @@ static ir_value *wrap(onnx_node *n, ir_value *index, int count, const int64_t *e
         negative = ir_literal_get_int(known, i) < 0;
     if (!negative)
         return index;
-    ir_value *size = ir_constant(b, onnx_ints_literal(n->r->arena, t, 1, (int64_t[]){count}, extent));
+    ir_value *size =
+        ir_constant(b, onnx_ints_literal(n->r->arena, t, 1, (int64_t[]){count}, extent));
     size = ir_broadcast_to(b, size, index->type.rank, index->type.dim);
-    return ir_select(b, ir_compare(b, IR_LT, index, onnx_like(n, index, 0)), ir_add(b, index, size), index);
+    return ir_select(b, ir_compare(b, IR_LT, index, onnx_like(n, index, 0)), ir_add(b, index, size),
+                     index);
 }
 
 /* x with a unit dimension at the end. */
@@ -51,9 +54,11 @@ BUILD(gather)
     int64_t axis, perm[IR_MAX_RANK];
     if (!onnx_axis(n, onnx_int(n, "axis", 0), X->type.rank, &axis))
         return;
-    ir_value *index = wrap(n, columns(n, Y), 1, &X->type.dim[axis]), *y = index ? ir_gather(n->b, X, index, 1, &axis, 0) : NULL;
+    ir_value *index = wrap(n, columns(n, Y), 1, &X->type.dim[axis]),
+             *y = index ? ir_gather(n->b, X, index, 1, &axis, 0) : NULL;
     int many = Y->type.rank;
-    for (int i = 0; y && i < y->type.rank; i++) /* [index…, before axis…, behind…] to [before…, index…, behind…] */
+    /* [index…, before axis…, behind…] to [before…, index…, behind…] */
+    for (int i = 0; y && i < y->type.rank; i++)
         perm[i] = i < axis ? many + i : i < axis + many ? i - axis : i;
     n->out[0] = ir_transpose(n->b, y, perm);
 }
@@ -65,7 +70,8 @@ static ir_value *cut(onnx_node *n, ir_value *x, const ir_type *index, int axis)
     for (int i = 0; i < x->type.rank; i++) {
         to[i] = i == axis ? x->type.dim[i] : index->dim[i];
         if (to[i] > x->type.dim[i]) {
-            onnx_error(n, "indices are %s for %s", ir_type_text(n->r->scratch, index), onnx_type_text(n, x));
+            onnx_error(n, "indices are %s for %s", ir_type_text(n->r->scratch, index),
+                       onnx_type_text(n, x));
             return NULL;
         }
     }
@@ -86,19 +92,22 @@ BUILD(gather_elements)
     ir_value *x = cut(n, X, &Y->type, (int)axis), *index = ir_move_axis(n->b, Y, (int)axis, last);
     x = x ? ir_move_axis(n->b, x, (int)axis, last) : NULL;
     index = x && index ? wrap(n, columns(n, index), 1, &X->type.dim[axis]) : NULL;
-    n->out[0] = index ? ir_move_axis(n->b, ir_gather(n->b, x, index, 1, &at, last), last, (int)axis) : NULL;
+    n->out[0] =
+        index ? ir_move_axis(n->b, ir_gather(n->b, x, index, 1, &at, last), last, (int)axis) : NULL;
 }
 
 BUILD(gather_nd)
 {
-    int64_t batch = onnx_int(n, "batch_dims", 0), dims[IR_MAX_RANK], count = Y->type.rank ? Y->type.dim[Y->type.rank - 1] : 0;
+    int64_t batch = onnx_int(n, "batch_dims", 0), dims[IR_MAX_RANK],
+            count = Y->type.rank ? Y->type.dim[Y->type.rank - 1] : 0;
     if (batch < 0 || Y->type.rank < 1 || count > X->type.rank - batch || batch >= Y->type.rank) {
         onnx_error(n, "indices are %s for %s", onnx_type_text(n, Y), onnx_type_text(n, X));
         return;
     }
     for (int i = 0; i < count; i++)
         dims[i] = batch + i;
-    n->out[0] = ir_gather(n->b, X, wrap(n, Y, (int)count, X->type.dim + batch), (int)count, dims, (int)batch);
+    n->out[0] = ir_gather(n->b, X, wrap(n, Y, (int)count, X->type.dim + batch), (int)count, dims,
+                          (int)batch);
 }
 
 static const char *const ways[] = {"none", "add", "mul", "max", "min", NULL};
@@ -122,7 +131,8 @@ BUILD(scatter_elements)
         if (i == axis)
             part[i] = wrap(n, part[i], 1, &X->type.dim[i]);
     }
-    n->out[0] = ir_scatter(n->b, combines[way], X, ir_concat(n->b, part, rank, rank), n->in[2], rank, dims, 0);
+    n->out[0] = ir_scatter(n->b, combines[way], X, ir_concat(n->b, part, rank, rank), n->in[2],
+                           rank, dims, 0);
 }
 
 BUILD(scatter_nd)
@@ -135,7 +145,8 @@ BUILD(scatter_nd)
     }
     for (int i = 0; i < count; i++)
         dims[i] = i;
-    n->out[0] = ir_scatter(n->b, combines[way], X, wrap(n, Y, (int)count, X->type.dim), n->in[2], (int)count, dims, 0);
+    n->out[0] = ir_scatter(n->b, combines[way], X, wrap(n, Y, (int)count, X->type.dim), n->in[2],
+                           (int)count, dims, 0);
 }
 
 BUILD(one_hot)
@@ -145,10 +156,12 @@ BUILD(one_hot)
     int64_t axis, shape[IR_MAX_RANK], dims[IR_MAX_RANK];
     int rank = X->type.rank + 1;
     ir_value *values = n->in[2];
-    if (!onnx_const_float(n, 1, "depth", &depth) || rank > IR_MAX_RANK || !onnx_axis(n, onnx_int(n, "axis", -1), rank, &axis))
+    if (!onnx_const_float(n, 1, "depth", &depth) || rank > IR_MAX_RANK ||
+        !onnx_axis(n, onnx_int(n, "axis", -1), rank, &axis))
         return;
     if (!(depth >= 0 && depth < 1e15) || values->type.rank != 1 || values->type.dim[0] != 2) {
-        onnx_error(n, "depth %g, and values %s: a count and two values are due", depth, onnx_type_text(n, values));
+        onnx_error(n, "depth %g, and values %s: a count and two values are due", depth,
+                   onnx_type_text(n, values));
         return;
     }
     int64_t extent = (int64_t)depth;
@@ -160,10 +173,14 @@ BUILD(one_hot)
     if (!onnx_shape_ok(n, values->type.dtype, rank, shape))
         return;
     ir_value *index = ir_convert(b, X, IR_I64);
-    index = ir_select(b, ir_compare(b, IR_LT, index, onnx_like(n, index, 0)), ir_add(b, index, onnx_like(n, index, depth)), index);
-    ir_value *hit = ir_compare(b, IR_EQ, ir_broadcast(b, index, rank, shape, dims), ir_iota(b, IR_I64, rank, shape, (int)axis));
-    ir_value *off = ir_reshape(b, ir_slice_axis(b, values, 0, 0, 1), 0, NULL), *on = ir_reshape(b, ir_slice_axis(b, values, 0, 1, 2), 0, NULL);
-    n->out[0] = ir_select(b, hit, ir_broadcast(b, on, rank, shape, NULL), ir_broadcast(b, off, rank, shape, NULL));
+    index = ir_select(b, ir_compare(b, IR_LT, index, onnx_like(n, index, 0)),
+                      ir_add(b, index, onnx_like(n, index, depth)), index);
+    ir_value *hit = ir_compare(b, IR_EQ, ir_broadcast(b, index, rank, shape, dims),
+                               ir_iota(b, IR_I64, rank, shape, (int)axis));
+    ir_value *off = ir_reshape(b, ir_slice_axis(b, values, 0, 0, 1), 0, NULL),
+             *on = ir_reshape(b, ir_slice_axis(b, values, 0, 1, 2), 0, NULL);
+    n->out[0] = ir_select(b, hit, ir_broadcast(b, on, rank, shape, NULL),
+                          ir_broadcast(b, off, rank, shape, NULL));
 }
 
 BUILD(compress)
@@ -174,7 +191,10 @@ BUILD(compress)
     int64_t axis = 0, one = ir_count(&X->type);
     ir_value *x = flat ? ir_reshape(n->b, X, 1, &one) : X;
     if (!l || l->type.dtype != IR_BOOL || l->type.rank != 1) {
-        onnx_error(n, "the condition decides a shape and must be a constant list of bools; it depends on %s", why);
+        onnx_error(
+            n,
+            "the condition decides a shape and must be a constant list of bools; it depends on %s",
+            why);
         return;
     }
     if (!x || (!flat && !onnx_axis(n, onnx_int(n, "axis", 0), X->type.rank, &axis)))
@@ -183,12 +203,14 @@ BUILD(compress)
     for (int64_t i = 0; i < ir_count(&l->type); i++)
         if (ir_literal_get_int(l, i)) {
             if (i >= x->type.dim[axis]) {
-                onnx_error(n, "the condition is longer than the dimension of %lld", (long long)x->type.dim[axis]);
+                onnx_error(n, "the condition is longer than the dimension of %lld",
+                           (long long)x->type.dim[axis]);
                 return;
             }
             kept[count++] = i;
         }
-    ir_value *index = ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 2, (int64_t[]){count, 1}, kept));
+    ir_value *index =
+        ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 2, (int64_t[]){count, 1}, kept));
     n->out[0] = ir_move_axis(n->b, ir_gather(n->b, x, index, 1, &axis, 0), 0, (int)axis);
 }
 
@@ -197,16 +219,17 @@ BUILD(reverse_sequence)
 {
     ir_builder *b = n->b;
     int64_t t = onnx_int(n, "time_axis", 0), a = onnx_int(n, "batch_axis", 1), one = 1;
-    if (X->type.rank < 2 || t < 0 || t > 1 || a < 0 || a > 1 || t == a || Y->type.rank != 1 || Y->type.dim[0] != X->type.dim[a] ||
-        !ir_is_int(Y->type.dtype)) {
-        onnx_error(n, "time axis %lld, batch axis %lld and lengths %s do not fit %s", (long long)t, (long long)a, onnx_type_text(n, Y),
-                   onnx_type_text(n, X));
+    if (X->type.rank < 2 || t < 0 || t > 1 || a < 0 || a > 1 || t == a || Y->type.rank != 1 ||
+        Y->type.dim[0] != X->type.dim[a] || !ir_is_int(Y->type.dtype)) {
+        onnx_error(n, "time axis %lld, batch axis %lld and lengths %s do not fit %s", (long long)t,
+                   (long long)a, onnx_type_text(n, Y), onnx_type_text(n, X));
         return;
     }
     ir_value *x = t == 0 ? ir_move_axis(b, X, 1, 0) : X; /* [B, T, rest] */
     if (!x)
         return;
-    ir_value *at = ir_iota(b, IR_I64, 2, x->type.dim, 1), *length = ir_broadcast(b, ir_convert(b, Y, IR_I64), 2, x->type.dim, (int64_t[]){0});
+    ir_value *at = ir_iota(b, IR_I64, 2, x->type.dim, 1),
+             *length = ir_broadcast(b, ir_convert(b, Y, IR_I64), 2, x->type.dim, (int64_t[]){0});
     ir_value *back = ir_sub(b, ir_sub(b, length, at), onnx_like(n, at, 1));
     ir_value *index = columns(n, ir_select(b, ir_compare(b, IR_LT, at, length), back, at));
     x = ir_gather(b, x, index, 1, &one, 1);

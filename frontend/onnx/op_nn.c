@@ -25,10 +25,12 @@ BUILD(gemm)
 {
     int64_t xc = onnx_int(n, "transA", 0) ? 0 : 1, yc = onnx_int(n, "transB", 0) ? 1 : 0;
     if (X->type.rank != 2 || Y->type.rank != 2) {
-        onnx_error(n, "two matrices are due; found %s and %s", onnx_type_text(n, X), onnx_type_text(n, Y));
+        onnx_error(n, "two matrices are due; found %s and %s", onnx_type_text(n, X),
+                   onnx_type_text(n, Y));
         return;
     }
-    ir_value *y = scaled(n, ir_dot_general(n->b, X, Y, 0, NULL, NULL, 1, &xc, &yc), "alpha"), *c = n->nin > 2 ? n->in[2] : NULL;
+    ir_value *y = scaled(n, ir_dot_general(n->b, X, Y, 0, NULL, NULL, 1, &xc, &yc), "alpha"),
+             *c = n->nin > 2 ? n->in[2] : NULL;
     if (y && c)
         y = ir_add(n->b, y, ir_broadcast_to(n->b, scaled(n, c, "beta"), 2, y->type.dim));
     n->out[0] = y;
@@ -43,7 +45,8 @@ BUILD(einsum)
 
 typedef struct window { /* a number a spatial dimension */
     int spatial;
-    int64_t size[IR_MAX_RANK], stride[IR_MAX_RANK], dilation[IR_MAX_RANK], low[IR_MAX_RANK], high[IR_MAX_RANK];
+    int64_t size[IR_MAX_RANK], stride[IR_MAX_RANK], dilation[IR_MAX_RANK], low[IR_MAX_RANK],
+        high[IR_MAX_RANK];
     int way; /* auto_pad */
 } window;
 enum { NOTSET, SAME_UPPER, SAME_LOWER, VALID };
@@ -57,16 +60,19 @@ static bool read_window(onnx_node *n, int spatial, const int64_t *kernel, window
     w->way = onnx_choice(n, "auto_pad", "NOTSET", ways);
     if (w->way < 0 || spatial < 0)
         return false;
-    if (!onnx_ints_n(n, "strides", spatial, 1, w->stride) || !onnx_ints_n(n, "dilations", spatial, 1, w->dilation) ||
+    if (!onnx_ints_n(n, "strides", spatial, 1, w->stride) ||
+        !onnx_ints_n(n, "dilations", spatial, 1, w->dilation) ||
         !onnx_ints_n(n, "pads", 2 * spatial, 0, pads))
         return false;
-    if (onnx_has(n, "kernel_shape") ? !onnx_ints_n(n, "kernel_shape", spatial, 1, w->size) : !kernel) {
+    if (onnx_has(n, "kernel_shape") ? !onnx_ints_n(n, "kernel_shape", spatial, 1, w->size)
+                                    : !kernel) {
         onnx_error(n, "kernel_shape is missing");
         return false;
     }
     for (int i = 0; i < spatial; i++) {
         if (kernel && onnx_has(n, "kernel_shape") && w->size[i] != kernel[i]) {
-            onnx_error(n, "kernel_shape is %lld in dimension %d, the weights have %lld", (long long)w->size[i], i, (long long)kernel[i]);
+            onnx_error(n, "kernel_shape is %lld in dimension %d, the weights have %lld",
+                       (long long)w->size[i], i, (long long)kernel[i]);
             return false;
         }
         if (kernel)
@@ -74,10 +80,14 @@ static bool read_window(onnx_node *n, int spatial, const int64_t *kernel, window
         w->low[i] = w->way == NOTSET ? pads[i] : 0;
         w->high[i] = w->way == NOTSET ? pads[spatial + i] : 0;
         const int64_t limit = MAX_WINDOW;
-        if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->size[i] > limit || w->stride[i] > limit || w->dilation[i] > limit ||
-            w->low[i] < -limit || w->low[i] > limit || w->high[i] < -limit || w->high[i] > limit) {
-            onnx_error(n, "kernel %lld, stride %lld, dilation %lld, pads %lld, %lld in spatial dimension %d", (long long)w->size[i],
-                       (long long)w->stride[i], (long long)w->dilation[i], (long long)w->low[i], (long long)w->high[i], i);
+        if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->size[i] > limit ||
+            w->stride[i] > limit || w->dilation[i] > limit || w->low[i] < -limit ||
+            w->low[i] > limit || w->high[i] < -limit || w->high[i] > limit) {
+            onnx_error(
+                n,
+                "kernel %lld, stride %lld, dilation %lld, pads %lld, %lld in spatial dimension %d",
+                (long long)w->size[i], (long long)w->stride[i], (long long)w->dilation[i],
+                (long long)w->low[i], (long long)w->high[i], i);
             return false;
         }
     }
@@ -93,7 +103,8 @@ static int64_t span_of(const window *w, int i)
 static void auto_pad(window *w, const int64_t *extent)
 {
     for (int i = 0; i < w->spatial && (w->way == SAME_UPPER || w->way == SAME_LOWER); i++) {
-        int64_t out = (extent[i] + w->stride[i] - 1) / w->stride[i], total = (out - 1) * w->stride[i] + span_of(w, i) - extent[i];
+        int64_t out = (extent[i] + w->stride[i] - 1) / w->stride[i],
+                total = (out - 1) * w->stride[i] + span_of(w, i) - extent[i];
         total = total < 0 ? 0 : total;
         w->low[i] = w->way == SAME_UPPER ? total / 2 : total - total / 2;
         w->high[i] = total - w->low[i];
@@ -106,35 +117,42 @@ static ir_value *add_bias(onnx_node *n, ir_value *y)
     if (!y || !bias)
         return y;
     if (bias->type.rank != 1 || bias->type.dim[0] != y->type.dim[1]) {
-        onnx_error(n, "the bias is %s for %lld channels", onnx_type_text(n, bias), (long long)y->type.dim[1]);
+        onnx_error(n, "the bias is %s for %lld channels", onnx_type_text(n, bias),
+                   (long long)y->type.dim[1]);
         return NULL;
     }
     return ir_add(n->b, y, onnx_along(n->b, bias, y->type.rank, 1, y->type.dim));
 }
 
-static ir_value *convolve(onnx_node *n, ir_value *x, ir_value *w, const window *k, const int64_t *lhs_dilation, int64_t groups)
+static ir_value *convolve(onnx_node *n, ir_value *x, ir_value *w, const window *k,
+                          const int64_t *lhs_dilation, int64_t groups)
 {
     static const int64_t ones[IR_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    static const int64_t order[IR_MAX_RANK] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    static const int64_t order[IR_MAX_RANK] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                               8, 9, 10, 11, 12, 13, 14, 15};
     ir_builder *b = n->b;
     ir_ints o = ir_ints_of(b, k->spatial + 2, order);
-    return ir_build1(b, IR_OP_convolution, (ir_value *[]){x, w}, 2,
-                     &(ir_attrs){.convolution = {.lhs = o,
-                                                 .rhs = o,
-                                                 .out = o,
-                                                 .stride = ir_ints_of(b, k->spatial, k->stride),
-                                                 .low = ir_ints_of(b, k->spatial, k->low),
-                                                 .high = ir_ints_of(b, k->spatial, k->high),
-                                                 .lhs_dilation = ir_ints_of(b, k->spatial, lhs_dilation ? lhs_dilation : ones),
-                                                 .rhs_dilation = ir_ints_of(b, k->spatial, k->dilation),
-                                                 .feature_groups = groups,
-                                                 .batch_groups = 1}});
+    return ir_build1(
+        b, IR_OP_convolution, (ir_value *[]){x, w}, 2,
+        &(ir_attrs){.convolution = {.lhs = o,
+                                    .rhs = o,
+                                    .out = o,
+                                    .stride = ir_ints_of(b, k->spatial, k->stride),
+                                    .low = ir_ints_of(b, k->spatial, k->low),
+                                    .high = ir_ints_of(b, k->spatial, k->high),
+                                    .lhs_dilation = ir_ints_of(b, k->spatial,
+                                                               lhs_dilation ? lhs_dilation : ones),
+                                    .rhs_dilation = ir_ints_of(b, k->spatial, k->dilation),
+                                    .feature_groups = groups,
+                                    .batch_groups = 1}});
 }
 
 static bool conv_ok(onnx_node *n)
 {
     if (X->type.rank < 3 || Y->type.rank != X->type.rank)
-        onnx_error(n, "a tensor of rank 3 or more and weights of the same rank are due; found %s and %s", onnx_type_text(n, X), onnx_type_text(n, Y));
+        onnx_error(
+            n, "a tensor of rank 3 or more and weights of the same rank are due; found %s and %s",
+            onnx_type_text(n, X), onnx_type_text(n, Y));
     else if (onnx_int(n, "group", 1) < 1)
         onnx_error(n, "group is %lld", (long long)onnx_int(n, "group", 1));
     return !n->failed;
@@ -148,23 +166,29 @@ BUILD(conv)
     auto_pad(&w, X->type.dim + 2);
     for (int i = 0; i < w.spatial; i++)
         if (X->type.dim[2 + i] + w.low[i] + w.high[i] < span_of(&w, i)) {
-            onnx_error(n, "the weights do not fit spatial dimension %d of %s with its padding", i, onnx_type_text(n, X));
+            onnx_error(n, "the weights do not fit spatial dimension %d of %s with its padding", i,
+                       onnx_type_text(n, X));
             return;
         }
     n->out[0] = add_bias(n, convolve(n, X, Y, &w, NULL, onnx_int(n, "group", 1)));
 }
 
-/* Padding of the convolution that a transposed one is, in spatial dimension i: what the pads leave, or *want (NULL: not given) elements. */
+/* Padding of the convolution that a transposed one is, in spatial dimension i: what the pads leave,
+ * or *want (NULL: not given) elements. */
 static bool transposed_pads(onnx_node *n, window *w, int i, int64_t extra, const int64_t *want)
 {
     int64_t extent = X->type.dim[2 + i], span = span_of(w, i), full;
-    if (extent < 1 || extra < 0 || extra > MAX_WINDOW || !ir_size_mul(w->stride[i], extent - 1, &full) || full > IR_MAX_TENSOR_BYTES) {
-        onnx_error(n, "a stride of %lld and an output_padding of %lld for spatial dimension %d of %s", (long long)w->stride[i], (long long)extra, i,
-                   onnx_type_text(n, X));
+    if (extent < 1 || extra < 0 || extra > MAX_WINDOW ||
+        !ir_size_mul(w->stride[i], extent - 1, &full) || full > IR_MAX_TENSOR_BYTES) {
+        onnx_error(n,
+                   "a stride of %lld and an output_padding of %lld for spatial dimension %d of %s",
+                   (long long)w->stride[i], (long long)extra, i, onnx_type_text(n, X));
         return false;
     }
     full += extra + span;
-    int64_t out = want ? *want : w->way == SAME_UPPER || w->way == SAME_LOWER ? extent * w->stride[i] : full - w->low[i] - w->high[i];
+    int64_t out = want                                           ? *want
+                  : w->way == SAME_UPPER || w->way == SAME_LOWER ? extent * w->stride[i]
+                                                                 : full - w->low[i] - w->high[i];
     if (out < 1 || out > IR_MAX_TENSOR_BYTES) {
         onnx_error(n, "the result has %lld elements in spatial dimension %d", (long long)out, i);
         return false;
@@ -179,20 +203,25 @@ static bool transposed_pads(onnx_node *n, window *w, int i, int64_t extra, const
     return true;
 }
 
-/* The derivative of a convolution by its input: weights reversed, the input spread by the stride. */
+/* The derivative of a convolution by its input: weights reversed, the input spread by the
+ * stride. */
 BUILD(conv_transpose)
 {
     window w;
-    int64_t extra[IR_MAX_RANK], want[IR_MAX_RANK], axes[IR_MAX_RANK], dilation[IR_MAX_RANK], split[IR_MAX_RANK], shape[IR_MAX_RANK];
+    int64_t extra[IR_MAX_RANK], want[IR_MAX_RANK], axes[IR_MAX_RANK], dilation[IR_MAX_RANK],
+        split[IR_MAX_RANK], shape[IR_MAX_RANK];
     int64_t g = onnx_int(n, "group", 1);
-    if (!conv_ok(n) || !read_window(n, X->type.rank - 2, Y->type.dim + 2, &w) || !onnx_ints_n(n, "output_padding", w.spatial, 0, extra))
+    if (!conv_ok(n) || !read_window(n, X->type.rank - 2, Y->type.dim + 2, &w) ||
+        !onnx_ints_n(n, "output_padding", w.spatial, 0, extra))
         return;
     int s = w.spatial, rank = s + 2;
     bool shaped = onnx_has(n, "output_shape");
     if (shaped && !onnx_ints_n(n, "output_shape", s, 0, want))
         return;
-    if (Y->type.dim[0] % g || Y->type.dim[0] != X->type.dim[1] || !ir_size_mul(Y->type.dim[1], g, &shape[0]) || rank == IR_MAX_RANK) {
-        onnx_error(n, "%lld groups do not fit %s and weights %s", (long long)g, onnx_type_text(n, X), onnx_type_text(n, Y));
+    if (Y->type.dim[0] % g || Y->type.dim[0] != X->type.dim[1] ||
+        !ir_size_mul(Y->type.dim[1], g, &shape[0]) || rank == IR_MAX_RANK) {
+        onnx_error(n, "%lld groups do not fit %s and weights %s", (long long)g,
+                   onnx_type_text(n, X), onnx_type_text(n, Y));
         return;
     }
     for (int i = 0; i < s; i++) {
@@ -237,7 +266,8 @@ static bool pool_window(onnx_node *n, window *w, int64_t *out)
         if (ceil && out[i] > 1 && (out[i] - 1) * w->stride[i] >= extent[i] + w->low[i])
             out[i]--;
         if (out[i] < 1 || w->low[i] < 0 || w->high[i] < 0) {
-            onnx_error(n, "the window does not fit spatial dimension %d of %s", i, onnx_type_text(n, X));
+            onnx_error(n, "the window does not fit spatial dimension %d of %s", i,
+                       onnx_type_text(n, X));
             return false;
         }
         int64_t due = (out[i] - 1) * w->stride[i] + span_of(w, i) - extent[i] - w->low[i];
@@ -252,16 +282,18 @@ static ir_value *window_sum(onnx_node *n, ir_value *x, const window *w)
     static const int64_t ones[IR_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     int s = w->spatial;
     return ir_build1(n->b, IR_OP_reduce_window, &x, 1,
-                     &(ir_attrs){.reduce_window = {.combine = IR_SUM,
-                                                   .window = ir_spatial_ints(n->b, s, w->size, 1),
-                                                   .stride = ir_spatial_ints(n->b, s, w->stride, 1),
-                                                   .low = ir_spatial_ints(n->b, s, w->low, 0),
-                                                   .high = ir_spatial_ints(n->b, s, w->high, 0),
-                                                   .base_dilation = ir_spatial_ints(n->b, s, ones, 1),
-                                                   .window_dilation = ir_spatial_ints(n->b, s, w->dilation, 1)}});
+                     &(ir_attrs){.reduce_window = {
+                                     .combine = IR_SUM,
+                                     .window = ir_spatial_ints(n->b, s, w->size, 1),
+                                     .stride = ir_spatial_ints(n->b, s, w->stride, 1),
+                                     .low = ir_spatial_ints(n->b, s, w->low, 0),
+                                     .high = ir_spatial_ints(n->b, s, w->high, 0),
+                                     .base_dilation = ir_spatial_ints(n->b, s, ones, 1),
+                                     .window_dilation = ir_spatial_ints(n->b, s, w->dilation, 1)}});
 }
 
-/* Position in the tensor of the element that each window chose, as MaxPool's second output counts. */
+/* Position in the tensor of the element that each window chose, as MaxPool's second output
+ * counts. */
 static ir_value *flat_positions(onnx_node *n, ir_value *inside, const window *w, bool column_major)
 {
     ir_builder *b = n->b;
@@ -281,13 +313,17 @@ static ir_value *flat_positions(onnx_node *n, ir_value *inside, const window *w,
         weight *= X->type.dim[2 + i];
     }
     for (int i = 0; i < w->spatial; i++) {
-        ir_value *k = ir_rem(b, ir_div(b, at, onnx_like(n, at, (double)tap[i])), onnx_like(n, at, (double)w->size[i]));
-        ir_value *start = ir_mul(b, ir_iota(b, IR_I64, t->rank, t->dim, 2 + i), onnx_like(n, at, (double)w->stride[i]));
-        ir_value *c = ir_add(b, ir_add(b, start, onnx_like(n, at, (double)-w->low[i])), ir_mul(b, k, onnx_like(n, at, (double)w->dilation[i])));
+        ir_value *k = ir_rem(b, ir_div(b, at, onnx_like(n, at, (double)tap[i])),
+                             onnx_like(n, at, (double)w->size[i]));
+        ir_value *start = ir_mul(b, ir_iota(b, IR_I64, t->rank, t->dim, 2 + i),
+                                 onnx_like(n, at, (double)w->stride[i]));
+        ir_value *c = ir_add(b, ir_add(b, start, onnx_like(n, at, (double)-w->low[i])),
+                             ir_mul(b, k, onnx_like(n, at, (double)w->dilation[i])));
         c = ir_mul(b, c, onnx_like(n, at, (double)place[i]));
         sum = sum ? ir_add(b, sum, c) : c;
     }
-    ir_value *image = ir_mul(b, ir_iota(b, IR_I64, t->rank, t->dim, 0), onnx_like(n, at, (double)X->type.dim[1]));
+    ir_value *image =
+        ir_mul(b, ir_iota(b, IR_I64, t->rank, t->dim, 0), onnx_like(n, at, (double)X->type.dim[1]));
     image = ir_add(b, image, ir_iota(b, IR_I64, t->rank, t->dim, 1));
     return ir_add(b, sum, ir_mul(b, image, onnx_like(n, at, (double)spatial)));
 }
@@ -299,13 +335,14 @@ BUILD(max_pool)
     if (!pool_window(n, &w, out))
         return;
     int s = w.spatial;
-    ir_inst *inst = ir_build(n->b, IR_OP_arg_window, &X, 1,
-                             &(ir_attrs){.arg_window = {.combine = IR_MAX,
-                                                        .window = ir_spatial_ints(n->b, s, w.size, 1),
-                                                        .stride = ir_spatial_ints(n->b, s, w.stride, 1),
-                                                        .low = ir_spatial_ints(n->b, s, w.low, 0),
-                                                        .high = ir_spatial_ints(n->b, s, w.high, 0),
-                                                        .window_dilation = ir_spatial_ints(n->b, s, w.dilation, 1)}});
+    ir_inst *inst = ir_build(
+        n->b, IR_OP_arg_window, &X, 1,
+        &(ir_attrs){.arg_window = {.combine = IR_MAX,
+                                   .window = ir_spatial_ints(n->b, s, w.size, 1),
+                                   .stride = ir_spatial_ints(n->b, s, w.stride, 1),
+                                   .low = ir_spatial_ints(n->b, s, w.low, 0),
+                                   .high = ir_spatial_ints(n->b, s, w.high, 0),
+                                   .window_dilation = ir_spatial_ints(n->b, s, w.dilation, 1)}});
     if (!inst)
         return;
     int64_t from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK];
@@ -313,19 +350,23 @@ BUILD(max_pool)
     memcpy(to + 2, out, (size_t)s * sizeof *out);
     n->out[0] = ir_slice(n->b, inst->result[0], from, to, NULL);
     if (n->nout > 1)
-        n->out[1] = ir_slice(n->b, flat_positions(n, inst->result[1], &w, onnx_int(n, "storage_order", 0) != 0), from, to, NULL);
+        n->out[1] = ir_slice(
+            n->b, flat_positions(n, inst->result[1], &w, onnx_int(n, "storage_order", 0) != 0),
+            from, to, NULL);
 }
 
 /* How many of n positions, at, at + step, at + 2 step, …, lie between first and end - 1. */
 static int64_t positions_in(int64_t at, int64_t n, int64_t step, int64_t first, int64_t end)
 {
-    int64_t skipped = first > at ? (first - at + step - 1) / step : 0, until = end > at ? (end - at + step - 1) / step : 0;
+    int64_t skipped = first > at ? (first - at + step - 1) / step : 0,
+            until = end > at ? (end - at + step - 1) / step : 0;
     until = until < n ? until : n;
     return until > skipped ? until - skipped : 0;
 }
 
 /* How many elements each window covers, as a tensor over the spatial dimensions of the output. */
-static ir_value *window_counts(onnx_node *n, const window *w, const int64_t *pad_high, const ir_type *y, bool with_pads)
+static ir_value *window_counts(onnx_node *n, const window *w, const int64_t *pad_high,
+                               const ir_type *y, bool with_pads)
 {
     ir_type t = {.dtype = IR_F64, .rank = w->spatial};
     memcpy(t.dim, y->dim + 2, (size_t)w->spatial * sizeof *t.dim);
@@ -344,15 +385,18 @@ static ir_value *window_counts(onnx_node *n, const window *w, const int64_t *pad
         double count = 1;
         for (int d = 0; d < w->spatial; d++) {
             int64_t o = i / stride[d] % t.dim[d];
-            int64_t first = with_pads ? -w->low[d] : 0, end = X->type.dim[2 + d] + (with_pads ? pad_high[d] : 0);
-            count *= (double)positions_in(o * w->stride[d] - w->low[d], w->size[d], w->dilation[d], first, end);
+            int64_t first = with_pads ? -w->low[d] : 0,
+                    end = X->type.dim[2 + d] + (with_pads ? pad_high[d] : 0);
+            count *= (double)positions_in(o * w->stride[d] - w->low[d], w->size[d], w->dilation[d],
+                                          first, end);
         }
         ((double *)l->data)[i] = count ? count : 1;
     }
     int64_t dims[IR_MAX_RANK];
     for (int d = 0; d < w->spatial; d++)
         dims[d] = 2 + d;
-    ir_value *v = ir_literal_is_splat(l) ? ir_scalar(n->b, IR_F64, *(double *)l->data) : ir_constant(n->b, l);
+    ir_value *v =
+        ir_literal_is_splat(l) ? ir_scalar(n->b, IR_F64, *(double *)l->data) : ir_constant(n->b, l);
     return ir_broadcast(n->b, ir_convert(n->b, v, y->dtype), y->rank, y->dim, dims);
 }
 
@@ -375,9 +419,10 @@ BUILD(average_pool)
     if (n->op->extra)
         n->out[0] = ir_root(n->b, y, p);
     else
-        n->out[0] =
-            y ? ir_div(n->b, y, window_counts(n, &w, w.way == NOTSET ? pads + w.spatial : w.high, &y->type, onnx_int(n, "count_include_pad", 0) != 0))
-              : NULL;
+        n->out[0] = y ? ir_div(n->b, y,
+                               window_counts(n, &w, w.way == NOTSET ? pads + w.spatial : w.high,
+                                             &y->type, onnx_int(n, "count_include_pad", 0) != 0))
+                      : NULL;
 }
 
 BUILD(global_pool)
@@ -396,5 +441,6 @@ BUILD(global_pool)
     else if (n->op->extra == 1)
         n->out[0] = ir_reduce_keep(n->b, IR_MAX, X, k, axes);
     else
-        n->out[0] = ir_root(n->b, ir_reduce_keep(n->b, IR_SUM, ir_size_pow(n->b, X, p), k, axes), p);
+        n->out[0] =
+            ir_root(n->b, ir_reduce_keep(n->b, IR_SUM, ir_size_pow(n->b, X, p), k, axes), p);
 }

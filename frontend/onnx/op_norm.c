@@ -14,13 +14,15 @@ static ir_value *spread(onnx_node *n, ir_value *v)
 }
 
 /* (x - mean) / sqrt(variance + epsilon) over axes; the mean and 1/deviation kept if asked for. */
-static ir_value *normalise(onnx_node *n, ir_value *x, int k, const int64_t *axes, double epsilon, ir_value **mean_out, ir_value **scale_out)
+static ir_value *normalise(onnx_node *n, ir_value *x, int k, const int64_t *axes, double epsilon,
+                           ir_value **mean_out, ir_value **scale_out)
 {
     ir_builder *b = n->b;
     ir_value *mean = ir_mean(b, x, k, axes, true);
     if (!mean)
         return NULL;
-    ir_value *d = ir_sub(b, x, ir_broadcast_to(b, mean, x->type.rank, x->type.dim)), *variance = ir_mean(b, ir_mul(b, d, d), k, axes, true);
+    ir_value *d = ir_sub(b, x, ir_broadcast_to(b, mean, x->type.rank, x->type.dim)),
+             *variance = ir_mean(b, ir_mul(b, d, d), k, axes, true);
     ir_value *scale = ir_rsqrt(b, ir_add(b, variance, onnx_like(n, variance, epsilon)));
     if (mean_out)
         *mean_out = mean;
@@ -32,7 +34,8 @@ static ir_value *normalise(onnx_node *n, ir_value *x, int k, const int64_t *axes
 static bool channels(onnx_node *n, int i)
 {
     if (RANK < 2 || n->in[i]->type.rank != 1 || n->in[i]->type.dim[0] != X->type.dim[1])
-        onnx_error(n, "input %d is %s for %s; one number a channel is due", i, onnx_type_text(n, n->in[i]), onnx_type_text(n, X));
+        onnx_error(n, "input %d is %s for %s; one number a channel is due", i,
+                   onnx_type_text(n, n->in[i]), onnx_type_text(n, X));
     return !n->failed;
 }
 
@@ -52,34 +55,45 @@ static void note_layer(onnx_node *n, bool batch_norm, bool training)
     r->facts->has_training_ops |= training || !batch_norm;
 }
 
-/* Whether a statistic can move in `train`: it is not if it is a constant, or a parameter too, since exporters merge equal initializers. */
+/* Whether a statistic can move in `train`: it is not if it is a constant, or a parameter too, since
+ * exporters merge equal initializers. */
 static bool can_move(onnx_node *n, int i)
 {
     const onnx_init *init = onnx_init_of(n->r, n->given[i]);
     const char *what = i == 3 ? "mean" : "variance";
     if (init && init->data)
         onnx_error(n,
-                   "the running %s is the initializer '%s', which is a parameter too: exporters merge what is equal; torch's older one does not "
-                   "if it is told training=TrainingMode.TRAINING, the newer one if it is told optimize=False",
+                   "the running %s is the initializer '%s', which is a parameter too: exporters "
+                   "merge what is equal; torch's older one does not "
+                   "if it is told training=TrainingMode.TRAINING, the newer one if it is told "
+                   "optimize=False",
                    what, init->name);
     else if (!init && n->r->options->batch_norm == ONNX_MODE_TRAIN && onnx_peek(n->r, n->given[i]))
-        onnx_error(n, "the running %s is a constant, which cannot move; an initializer is due", what);
+        onnx_error(n, "the running %s is a constant, which cannot move; an initializer is due",
+                   what);
     return !n->failed;
 }
 
-/* new = momentum * old + (1 - momentum) * factor * batch; the state that `old` is moves so in `train`. */
-static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, double momentum, double factor)
+/* new = momentum * old + (1 - momentum) * factor * batch; the state that `old` is moves so in
+ * `train`. */
+static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, double momentum,
+                                double factor)
 {
     onnx_reader *r = n->r;
     onnx_init *init = onnx_init_of(r, old);
     ir_value *now = init && init->state ? ir_map_get_ptr(&r->updated, init->state) : NULL;
     if (now)
         old = now; /* a layer that runs twice moves its statistics twice */
-    ir_dtype own = old->type.dtype, t = batch && ir_dtypes[own].bytes < ir_dtypes[batch->type.dtype].bytes ? batch->type.dtype : own;
+    ir_dtype own = old->type.dtype,
+             t = batch && ir_dtypes[own].bytes < ir_dtypes[batch->type.dtype].bytes
+                     ? batch->type.dtype
+                     : own;
     old = ir_convert(n->b, old, t);
     batch = ir_convert(n->b, batch, t);
-    ir_value *added = batch ? ir_mul(n->b, batch, onnx_like(n, batch, (1 - momentum) * factor)) : NULL;
-    ir_value *v = ir_convert(n->b, ir_add(n->b, ir_mul(n->b, old, onnx_like(n, old, momentum)), added), own);
+    ir_value *added =
+        batch ? ir_mul(n->b, batch, onnx_like(n, batch, (1 - momentum) * factor)) : NULL;
+    ir_value *v =
+        ir_convert(n->b, ir_add(n->b, ir_mul(n->b, old, onnx_like(n, old, momentum)), added), own);
     if (init && init->state && v && r->training) {
         if (n->scope->body->outer) {
             onnx_error(n, "training inside a subgraph is not supported");
@@ -107,7 +121,8 @@ BUILD(batch_norm)
     training = !n->r->inference && (mode == ONNX_MODE_FILE ? training : mode == ONNX_MODE_TRAIN);
     if (training && n->r->training && (!can_move(n, 3) || !can_move(n, 4)))
         return;
-    ir_value *x = X, *mean = ir_convert(b, n->in[3], x->type.dtype), *variance = ir_convert(b, n->in[4], x->type.dtype), *d;
+    ir_value *x = X, *mean = ir_convert(b, n->in[3], x->type.dtype),
+             *variance = ir_convert(b, n->in[4], x->type.dtype), *d;
     n->typed = 6; /* statistics keep theirs */
     if (training) {
         int64_t axes[IR_MAX_RANK];
@@ -124,8 +139,9 @@ BUILD(batch_norm)
             return;
         }
         n->out[1] = move_statistic(n, n->given[3], ir_stop_gradient(b, mean), momentum, 1);
-        n->out[2] = move_statistic(n, n->given[4], ir_stop_gradient(b, variance), momentum,
-                                   n->r->options->unbiased_variance && count > 1 ? count / (count - 1) : 1);
+        n->out[2] =
+            move_statistic(n, n->given[4], ir_stop_gradient(b, variance), momentum,
+                           n->r->options->unbiased_variance && count > 1 ? count / (count - 1) : 1);
         n->out[3] = mean;
         n->out[4] = variance;
     } else {
@@ -133,7 +149,8 @@ BUILD(batch_norm)
         for (int i = 1; i < 5; i++)
             n->out[i] = n->given[3 + (i - 1) % 2];
     }
-    ir_value *scale = variance ? ir_rsqrt(b, ir_add(b, variance, onnx_like(n, variance, epsilon))) : NULL;
+    ir_value *scale =
+        variance ? ir_rsqrt(b, ir_add(b, variance, onnx_like(n, variance, epsilon))) : NULL;
     ir_value *y = ir_mul(b, ir_mul(b, d, by_channel(n, scale)), by_channel(n, n->in[1]));
     n->out[0] = ir_add(b, y, by_channel(n, n->in[2]));
 }
@@ -164,13 +181,16 @@ BUILD(group_norm)
     shape[0] = X->type.dim[0];
     shape[1] = g;
     shape[2] = shape[0] && c ? ir_count(&X->type) / shape[0] / g : 0;
-    ir_value *y = normalise(n, ir_reshape(b, X, 3, shape), 1, &axis, onnx_float(n, "epsilon", 1e-5), NULL, NULL), *factor[2];
+    ir_value *y = normalise(n, ir_reshape(b, X, 3, shape), 1, &axis, onnx_float(n, "epsilon", 1e-5),
+                            NULL, NULL),
+             *factor[2];
     y = y ? ir_reshape(b, y, RANK, X->type.dim) : NULL;
     for (int i = 0; i < 2; i++) {
         ir_value *v = n->in[1 + i];
         if (n->opset < 21) {
             if (v->type.rank != 1 || v->type.dim[0] != g) {
-                onnx_error(n, "input %d is %s for %lld groups", 1 + i, onnx_type_text(n, v), (long long)g);
+                onnx_error(n, "input %d is %s for %lld groups", 1 + i, onnx_type_text(n, v),
+                           (long long)g);
                 return;
             }
             v = ir_reshape(b, ir_broadcast(b, v, 2, (int64_t[]){g, c / g}, (int64_t[]){0}), 1, &c);
@@ -198,7 +218,10 @@ BUILD(layer_norm)
         n->typed = 6; /* mean and deviation */
     if (n->op->extra) {
         ir_value *square = ir_mean(b, ir_mul(b, x, x), k, axes, true);
-        y = square ? ir_mul(b, x, spread(n, ir_rsqrt(b, ir_add(b, square, onnx_like(n, square, epsilon))))) : NULL;
+        y = square
+                ? ir_mul(b, x,
+                         spread(n, ir_rsqrt(b, ir_add(b, square, onnx_like(n, square, epsilon)))))
+                : NULL;
     } else {
         y = normalise(n, x, k, axes, epsilon, &n->out[1], &n->out[2]);
     }
@@ -216,7 +239,10 @@ BUILD(mean_variance_norm)
     if (!n->failed && onnx_axes(n, raw, RANK, axes, &k)) {
         ir_value *mean = ir_mean(n->b, X, k, axes, true), *d = ir_sub(n->b, X, spread(n, mean));
         ir_value *variance = ir_mean(n->b, ir_mul(n->b, d, d), k, axes, true);
-        n->out[0] = variance ? ir_div(n->b, d, spread(n, ir_add(n->b, ir_root(n->b, variance, 2), onnx_like(n, variance, 1e-9)))) : NULL;
+        n->out[0] = variance ? ir_div(n->b, d,
+                                      spread(n, ir_add(n->b, ir_root(n->b, variance, 2),
+                                                       onnx_like(n, variance, 1e-9))))
+                             : NULL;
     }
 }
 
@@ -227,10 +253,13 @@ BUILD(lp_norm)
         onnx_error(n, "p is %lld, 1 or 2 is due", (long long)p);
         return;
     }
-    ir_value *s = ir_reduce_keep(n->b, IR_SUM, p == 1 ? ir_abs(n->b, X) : ir_mul(n->b, X, X), 1, &axis);
+    ir_value *s =
+        ir_reduce_keep(n->b, IR_SUM, p == 1 ? ir_abs(n->b, X) : ir_mul(n->b, X, X), 1, &axis);
     if (!s)
         return;
-    ir_value *zero = onnx_like(n, s, 0), *one = onnx_like(n, s, 1), *empty = ir_compare(n->b, IR_EQ, s, zero); /* zeros stay zeros */
+    /* Zeros stay zeros. */
+    ir_value *zero = onnx_like(n, s, 0), *one = onnx_like(n, s, 1),
+             *empty = ir_compare(n->b, IR_EQ, s, zero);
     s = ir_select(n->b, empty, one, s);
     n->out[0] = ir_div(n->b, X, spread(n, p == 1 ? s : ir_sqrt(n->b, s)));
 }
@@ -238,7 +267,8 @@ BUILD(lp_norm)
 BUILD(lrn)
 {
     ir_builder *b = n->b;
-    int64_t size = onnx_int(n, "size", 0), ones[IR_MAX_RANK], window[IR_MAX_RANK], low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0};
+    int64_t size = onnx_int(n, "size", 0), ones[IR_MAX_RANK], window[IR_MAX_RANK],
+            low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0};
     if (size < 1 || size > 1 << 20 || RANK < 2) {
         onnx_error(n, "a size of %lld for %s", (long long)size, onnx_type_text(n, X));
         return;
@@ -249,21 +279,24 @@ BUILD(lrn)
     low[1] = (size - 1) / 2;
     high[1] = size - 1 - low[1];
     ir_value *square = ir_mul(b, X, X);
-    ir_value *s = ir_build1(b, IR_OP_reduce_window, &square, 1,
-                            &(ir_attrs){.reduce_window = {.combine = IR_SUM,
-                                                          .window = ir_ints_of(b, RANK, window),
-                                                          .stride = ir_ints_of(b, RANK, ones),
-                                                          .low = ir_ints_of(b, RANK, low),
-                                                          .high = ir_ints_of(b, RANK, high),
-                                                          .base_dilation = ir_ints_of(b, RANK, ones),
-                                                          .window_dilation = ir_ints_of(b, RANK, ones)}});
+    ir_value *s =
+        ir_build1(b, IR_OP_reduce_window, &square, 1,
+                  &(ir_attrs){.reduce_window = {.combine = IR_SUM,
+                                                .window = ir_ints_of(b, RANK, window),
+                                                .stride = ir_ints_of(b, RANK, ones),
+                                                .low = ir_ints_of(b, RANK, low),
+                                                .high = ir_ints_of(b, RANK, high),
+                                                .base_dilation = ir_ints_of(b, RANK, ones),
+                                                .window_dilation = ir_ints_of(b, RANK, ones)}});
     if (!s)
         return;
-    s = ir_add(b, ir_mul(b, s, onnx_like(n, s, onnx_float(n, "alpha", 1e-4) / (double)size)), onnx_like(n, s, onnx_float(n, "bias", 1)));
+    s = ir_add(b, ir_mul(b, s, onnx_like(n, s, onnx_float(n, "alpha", 1e-4) / (double)size)),
+               onnx_like(n, s, onnx_float(n, "bias", 1)));
     n->out[0] = ir_div(b, X, ir_pow(b, s, onnx_like(n, s, onnx_float(n, "beta", 0.75))));
 }
 
-/* An element stays if its 32 random bits are at least ratio * 2^32, and is scaled by 1 / (1 - ratio). */
+/* An element stays if its 32 random bits are at least ratio * 2^32, and is scaled by 1 / (1 -
+ * ratio). */
 BUILD(dropout)
 {
     ir_builder *b = n->b;
@@ -296,9 +329,13 @@ BUILD(dropout)
     int stream;
     if (!onnx_random(n, &seed, &calls, &stream))
         return;
-    ir_value *bits = ir_build1(b, IR_OP_random_bits, (ir_value *[]){seed, calls}, 2,
-                               &(ir_attrs){.random_bits = {.shape = ir_ints_of(b, t.rank, t.dim), .stream = stream}});
-    ir_value *keep = bits ? ir_compare(b, IR_GE, bits, onnx_like(n, bits, (double)(uint32_t)(ratio * 4294967296.0))) : NULL;
-    n->out[0] = ir_select(b, keep, ir_mul(b, X, onnx_like(n, X, 1 / (1 - ratio))), onnx_like(n, X, 0));
+    ir_value *bits = ir_build1(
+        b, IR_OP_random_bits, (ir_value *[]){seed, calls}, 2,
+        &(ir_attrs){.random_bits = {.shape = ir_ints_of(b, t.rank, t.dim), .stream = stream}});
+    ir_value *keep = bits ? ir_compare(b, IR_GE, bits,
+                                       onnx_like(n, bits, (double)(uint32_t)(ratio * 4294967296.0)))
+                          : NULL;
+    n->out[0] =
+        ir_select(b, keep, ir_mul(b, X, onnx_like(n, X, 1 / (1 - ratio))), onnx_like(n, X, 0));
     n->out[1] = keep;
 }

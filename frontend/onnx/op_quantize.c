@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Quantisation. DequantizeLinear of what QuantizeLinear gave passes gradients straight through where nothing was cut off, the ends of the
- * range included, and none to scale and zero point, as torch.fake_quantize_per_tensor_affine: so trains a model with quantisation
- * in it. */
+ * Quantisation. DequantizeLinear of what QuantizeLinear gave passes gradients straight through
+ * where nothing was cut off, the ends of the range included, and none to scale and zero point, as
+ * torch.fake_quantize_per_tensor_affine: so trains a model with quantisation in it. */
 #include "frontend/onnx/reader.h"
 
 #include <math.h>
@@ -27,18 +27,22 @@ static ir_value *per_axis(onnx_node *n, ir_value *v)
         return NULL;
     }
     if (!v || ir_count(&v->type) == 1)
-        return v ? ir_broadcast_to(n->b, ir_reshape(n->b, v, 0, NULL), X->type.rank, X->type.dim) : NULL;
+        return v ? ir_broadcast_to(n->b, ir_reshape(n->b, v, 0, NULL), X->type.rank, X->type.dim)
+                 : NULL;
     if (!onnx_axis(n, axis, X->type.rank, &axis))
         return NULL;
     if (v->type.rank != 1 || v->type.dim[0] != X->type.dim[axis]) {
-        onnx_error(n, "a scale or zero point is %s, of %s: one number, or one for each element of the axis, is due",
+        onnx_error(n,
+                   "a scale or zero point is %s, of %s: one number, or one for each element of the "
+                   "axis, is due",
                    ir_type_text(n->r->scratch, &v->type), ir_type_text(n->r->scratch, &X->type));
         return NULL;
     }
     return ir_broadcast(n->b, v, X->type.rank, X->type.dim, &axis);
 }
 
-/* v, a whole number, as an element of the type; what lies outside its range goes to the end of it. */
+/* v, a whole number, as an element of the type; what lies outside its range goes to the end of
+ * it. */
 static ir_value *to_integer(onnx_node *n, ir_value *v, ir_dtype to, quantised q)
 {
     ir_builder *b = n->b;
@@ -47,7 +51,8 @@ static ir_value *to_integer(onnx_node *n, ir_value *v, ir_dtype to, quantised q)
         return r;
     bool is_signed = ir_is_signed(to);
     int bits = 8 * (int)ir_dtypes[to].bytes - is_signed;
-    ir_value *low = onnx_like(n, v, is_signed ? -ldexp(1, bits) : 0), *high = onnx_like(n, v, ldexp(1, bits) - 1);
+    ir_value *low = onnx_like(n, v, is_signed ? -ldexp(1, bits) : 0),
+             *high = onnx_like(n, v, ldexp(1, bits) - 1);
     q.inside = ir_and(b, ir_compare(b, IR_GE, v, low), ir_compare(b, IR_LE, v, high));
     ir_map_put_ptr(&n->r->quantised, r, ir_memdup(n->r->scratch, &q, sizeof q));
     return r;
@@ -58,14 +63,17 @@ BUILD(quantize)
     ir_builder *b = n->b;
     ir_value *zero = n->nin > 2 ? n->in[2] : NULL, *scale = per_axis(n, Y);
     ir_dtype to = zero ? zero->type.dtype : IR_U8;
-    if (onnx_int(n, "output_dtype", 0) && !onnx_dtype(n->r, n->loc, (int32_t)onnx_int(n, "output_dtype", 0), &to)) {
+    if (onnx_int(n, "output_dtype", 0) &&
+        !onnx_dtype(n->r, n->loc, (int32_t)onnx_int(n, "output_dtype", 0), &to)) {
         n->failed = true;
         return;
     }
     ir_value *x = scale ? ir_round(b, ir_div(b, ir_convert(b, X, scale->type.dtype), scale)) : NULL;
     if (x && zero)
         x = ir_add(b, x, ir_convert(b, per_axis(n, zero), x->type.dtype));
-    n->out[0] = x ? to_integer(n, x, to, (quantised){.x = X, .scale = scale, .raw_scale = n->given[1]}) : NULL;
+    n->out[0] =
+        x ? to_integer(n, x, to, (quantised){.x = X, .scale = scale, .raw_scale = n->given[1]})
+          : NULL;
 }
 
 /* (x, inside, y) -> y. */
@@ -109,13 +117,15 @@ static ir_value *straight_through(onnx_node *n, ir_value *x, ir_value *inside, i
         attrs->call.vjp = straight_vjp(r->m, &y->type, &inside->type);
         ir_map_put_text(&r->straight, key, attrs);
     }
-    return ir_build1(n->b, IR_OP_call, (ir_value *[]){x, inside, ir_stop_gradient(n->b, y)}, 3, attrs);
+    return ir_build1(n->b, IR_OP_call, (ir_value *[]){x, inside, ir_stop_gradient(n->b, y)}, 3,
+                     attrs);
 }
 
 BUILD(dequantize)
 {
     ir_builder *b = n->b;
-    ir_value *scale = per_axis(n, Y), *zero = n->nin > 2 && n->in[2] ? per_axis(n, n->in[2]) : NULL, *x = X;
+    ir_value *scale = per_axis(n, Y), *zero = n->nin > 2 && n->in[2] ? per_axis(n, n->in[2]) : NULL,
+             *x = X;
     if (!scale)
         return;
     x = ir_convert(b, x, IR_I64);
@@ -129,7 +139,8 @@ BUILD(dequantize)
     }
     ir_value *from = ir_convert(b, q->x, y->type.dtype);
     if (q->raw_scale != n->given[1])
-        from = ir_mul(b, from, ir_stop_gradient(b, ir_div(b, scale, ir_convert(b, q->scale, y->type.dtype))));
+        from = ir_mul(
+            b, from, ir_stop_gradient(b, ir_div(b, scale, ir_convert(b, q->scale, y->type.dtype))));
     n->out[0] = straight_through(n, from, q->inside, y);
 }
 
@@ -145,12 +156,16 @@ BUILD(dynamic_quantize)
     ir_value *high = ir_max(b, ir_reduce(b, IR_MAX, X, X->type.rank, axes), zero);
     ir_value *scale = ir_sub(b, high, low);
     scale = ir_div(b, scale, onnx_like(n, scale, 255));
-    scale = ir_select(b, ir_compare(b, IR_EQ, scale, zero), ir_scalar(b, X->type.dtype, 1), scale); /* all zeros: any scale says so, but 0 */
-    ir_value *point = ir_convert(b, ir_round(b, ir_neg(b, ir_div(b, low, scale))), IR_U8); /* saturates */
+    /* All zeros: any scale says so, but 0. */
+    scale = ir_select(b, ir_compare(b, IR_EQ, scale, zero), ir_scalar(b, X->type.dtype, 1), scale);
+    /* saturates */
+    ir_value *point = ir_convert(b, ir_round(b, ir_neg(b, ir_div(b, low, scale))), IR_U8);
     if (!point)
         return;
-    ir_value *wide = ir_broadcast_to(b, scale, X->type.rank, X->type.dim), *q = ir_round(b, ir_div(b, X, wide));
-    q = ir_add(b, q, ir_broadcast_to(b, ir_convert(b, point, X->type.dtype), X->type.rank, X->type.dim));
+    ir_value *wide = ir_broadcast_to(b, scale, X->type.rank, X->type.dim),
+             *q = ir_round(b, ir_div(b, X, wide));
+    q = ir_add(b, q,
+               ir_broadcast_to(b, ir_convert(b, point, X->type.dtype), X->type.rank, X->type.dim));
     n->out[0] = to_integer(n, q, IR_U8, (quantised){.x = X, .scale = wide, .raw_scale = scale});
     n->out[1] = scale;
     n->out[2] = point;

@@ -15,7 +15,8 @@ static ir_value *log_sum_exp(onnx_node *n, ir_value *x, int k, const int64_t *ax
     ir_value *m = ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, x, k, axes));
     if (!m)
         return NULL;
-    ir_value *zero = onnx_like(n, m, 0), *finite = ir_compare(b, IR_LT, ir_abs(b, m), onnx_like(n, m, INFINITY));
+    ir_value *zero = onnx_like(n, m, 0),
+             *finite = ir_compare(b, IR_LT, ir_abs(b, m), onnx_like(n, m, INFINITY));
     m = ir_select(b, finite, m, zero);
     ir_value *d = ir_sub(b, x, ir_broadcast_to(b, m, x->type.rank, x->type.dim));
     return ir_add(b, ir_log(b, ir_reduce_keep(b, IR_SUM, ir_exp(b, d), k, axes)), m);
@@ -71,7 +72,9 @@ BUILD(arg_reduce)
     bool keep = onnx_int(n, "keepdims", 1) != 0;
     ir_inst *inst =
         ir_build(n->b, IR_OP_arg_reduce, &X, 1,
-                 &(ir_attrs){.arg_reduce = {.combine = (ir_combine)n->op->extra, .axis = axis, .last = onnx_int(n, "select_last_index", 0) != 0}});
+                 &(ir_attrs){.arg_reduce = {.combine = (ir_combine)n->op->extra,
+                                            .axis = axis,
+                                            .last = onnx_int(n, "select_last_index", 0) != 0}});
     if (!inst)
         return;
     ir_type t = X->type;
@@ -82,16 +85,21 @@ BUILD(arg_reduce)
 static ir_value *hardmax(onnx_node *n, ir_value *x, int64_t axis)
 {
     ir_builder *b = n->b;
-    ir_inst *inst = ir_build(b, IR_OP_arg_reduce, &x, 1, &(ir_attrs){.arg_reduce = {.combine = IR_MAX, .axis = axis}});
+    ir_inst *inst = ir_build(b, IR_OP_arg_reduce, &x, 1,
+                             &(ir_attrs){.arg_reduce = {.combine = IR_MAX, .axis = axis}});
     if (!inst)
         return NULL;
     ir_type t = x->type;
     t.dim[axis] = 1;
-    ir_value *at = ir_broadcast_to(b, ir_reshape(b, inst->result[1], t.rank, t.dim), x->type.rank, x->type.dim);
-    return ir_convert(b, ir_compare(b, IR_EQ, at, ir_iota(b, IR_I64, x->type.rank, x->type.dim, (int)axis)), x->type.dtype);
+    ir_value *at = ir_broadcast_to(b, ir_reshape(b, inst->result[1], t.rank, t.dim), x->type.rank,
+                                   x->type.dim);
+    return ir_convert(
+        b, ir_compare(b, IR_EQ, at, ir_iota(b, IR_I64, x->type.rank, x->type.dim, (int)axis)),
+        x->type.dtype);
 }
 
-/* extra: 0 softmax, 1 log, 2 hard; +4: before opset 13, where all dimensions from the axis on are one. */
+/* extra: 0 softmax, 1 log, 2 hard; +4: before opset 13, where all dimensions from the axis on are
+ * one. */
 BUILD(softmax)
 {
     bool flat = n->op->extra & 4;
@@ -116,23 +124,29 @@ BUILD(cumulative)
     int64_t axis;
     if (!onnx_const_int(n, 1, "axis", &axis) || !onnx_axis(n, axis, X->type.rank, &axis))
         return;
-    n->out[0] = ir_build1(n->b, IR_OP_cumulative, &X, 1,
-                          &(ir_attrs){.cumulative = {.combine = (ir_combine)n->op->extra, .axis = axis, .reverse = onnx_int(n, "reverse", 0) != 0,
-                                                     .exclusive = onnx_int(n, "exclusive", 0) != 0}});
+    n->out[0] =
+        ir_build1(n->b, IR_OP_cumulative, &X, 1,
+                  &(ir_attrs){.cumulative = {.combine = (ir_combine)n->op->extra,
+                                             .axis = axis,
+                                             .reverse = onnx_int(n, "reverse", 0) != 0,
+                                             .exclusive = onnx_int(n, "exclusive", 0) != 0}});
 }
 
 BUILD(top_k)
 {
     int64_t axis, k = onnx_int(n, "k", 0);
     bool largest = onnx_int(n, "largest", 1) != 0;
-    if (!onnx_axis(n, onnx_int(n, "axis", -1), X->type.rank, &axis) || (n->op->extra && !onnx_const_int(n, 1, "k", &k)))
+    if (!onnx_axis(n, onnx_int(n, "axis", -1), X->type.rank, &axis) ||
+        (n->op->extra && !onnx_const_int(n, 1, "k", &k)))
         return;
     if (k < 0 || k > X->type.dim[axis]) {
-        onnx_error(n, "k is %lld for a dimension of %lld", (long long)k, (long long)X->type.dim[axis]);
+        onnx_error(n, "k is %lld for a dimension of %lld", (long long)k,
+                   (long long)X->type.dim[axis]);
         return;
     }
     ir_value *at = ir_iota(n->b, IR_I64, X->type.rank, X->type.dim, (int)axis);
-    ir_inst *inst = ir_build(n->b, IR_OP_sort, (ir_value *[]){X, at}, 2, &(ir_attrs){.sort = {.axis = axis, .descending = largest}});
+    ir_inst *inst = ir_build(n->b, IR_OP_sort, (ir_value *[]){X, at}, 2,
+                             &(ir_attrs){.sort = {.axis = axis, .descending = largest}});
     if (!inst)
         return;
     n->out[0] = ir_slice_axis(n->b, inst->result[0], (int)axis, 0, k);

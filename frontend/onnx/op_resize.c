@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Resize and Upsample. Each axis in turn: nearest is a gather by known indices; linear and cubic are a contraction with a known
- * matrix of weights, so their derivatives are contractions too.
+ * Resize and Upsample. Each axis in turn: nearest is a gather by known indices; linear and cubic
+ * are a contraction with a known matrix of weights, so their derivatives are contractions too.
  *
- * A scale is an f32 number, and extents and positions follow from it in f32, as in onnxruntime: in more precision another element
- * would be the nearest where a position is next to a whole or a half. */
+ * A scale is an f32 number, and extents and positions follow from it in f32, as in onnxruntime: in
+ * more precision another element would be the nearest where a position is next to a whole or a
+ * half. */
 #include "frontend/onnx/reader.h"
 
 #include <math.h>
 
 enum { NEAREST, LINEAR, CUBIC };
 enum { HALF_PIXEL, ASYMMETRIC, ALIGN_CORNERS, PYTORCH_HALF_PIXEL, HALF_PIXEL_SYMMETRIC };
-enum { ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, FLOOR, CEIL, OUTWARD }; /* the last, of old files: floor to enlarge, ceil to shrink */
+/* The last, of old files: floor to enlarge, ceil to shrink. */
+enum { ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, FLOOR, CEIL, OUTWARD };
 
 typedef struct resize {
     int mode, place, nearest;
@@ -28,7 +30,8 @@ static float position(const resize *z, int64_t i, int64_t d, int64_t m, float sc
     case ASYMMETRIC: return x / scale;
     case ALIGN_CORNERS: return m == 1 ? 0 : x * (from - 1) / (to - 1);
     case PYTORCH_HALF_PIXEL: return m == 1 ? 0 : (x + 0.5f) / scale - 0.5f;
-    case HALF_PIXEL_SYMMETRIC: return from / 2 * (1 - to / (scale * from)) + (x + 0.5f) / scale - 0.5f;
+    case HALF_PIXEL_SYMMETRIC:
+        return from / 2 * (1 - to / (scale * from)) + (x + 0.5f) / scale - 0.5f;
     default: return (x + 0.5f) / scale - 0.5f;
     }
 }
@@ -41,7 +44,9 @@ static int64_t clamp(double x, int64_t d)
 static double cubic(double x, double a)
 {
     x = fabs(x);
-    return x <= 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
+    return x <= 1  ? ((a + 2) * x - (a + 3)) * x * x + 1
+           : x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+                   : 0;
 }
 
 /* Row i of the matrix [m, d]. */
@@ -62,7 +67,8 @@ static void weights(const resize *z, double x, int64_t d, double *row)
         row[k] /= sum;
 }
 
-static ir_value *nearest_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m, float scale)
+static ir_value *nearest_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m,
+                              float scale)
 {
     int64_t d = x->type.dim[axis], *index = ir_array(n->r->scratch, int64_t, m + 1);
     for (int64_t i = 0; i < m; i++) {
@@ -72,11 +78,13 @@ static ir_value *nearest_axis(onnx_node *n, const resize *z, ir_value *x, int64_
         int way = z->nearest != OUTWARD ? z->nearest : scale < 1 ? CEIL : FLOOR;
         index[i] = clamp(way == FLOOR ? low : way == CEIL ? ceil(p) : to, d);
     }
-    ir_value *at = ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 2, (int64_t[]){m, 1}, index));
+    ir_value *at =
+        ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 2, (int64_t[]){m, 1}, index));
     return ir_move_axis(n->b, ir_gather(n->b, x, at, 1, &axis, 0), 0, (int)axis);
 }
 
-static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m, float scale)
+static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m,
+                               float scale)
 {
     int64_t d = x->type.dim[axis], one = 1;
     ir_type t = ir_type_of(IR_F64, 2, (int64_t[]){m, d});
@@ -96,7 +104,8 @@ static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64
     ir_literal *w = ir_literal_new(n->r->arena, &narrow);
     for (int64_t i = 0; i < m * d; i++)
         ir_literal_set(w, i, ((double *)l->data)[i]);
-    ir_value *y = ir_dot_general(n->b, x, ir_constant(n->b, w), 0, NULL, NULL, 1, &axis, &one); /* the new axis comes last */
+    /* The new axis comes last. */
+    ir_value *y = ir_dot_general(n->b, x, ir_constant(n->b, w), 0, NULL, NULL, 1, &axis, &one);
     return y ? ir_move_axis(n->b, y, y->type.rank - 1, (int)axis) : NULL;
 }
 
@@ -118,7 +127,9 @@ static bool targets(onnx_node *n, const int64_t *axis, int count, int64_t *size,
         int i = sized ? 3 : at;
         l = i < n->nin && n->in[i] ? onnx_demand(n->r, n->in[i], &why) : NULL;
         if (!l || ir_count(&l->type) != count)
-            onnx_error(n, l ? "the %s do not fit the axes%.0s" : "the %s decide a shape and must be a constant; they depend on %s",
+            onnx_error(n,
+                       l ? "the %s do not fit the axes%.0s"
+                         : "the %s decide a shape and must be a constant; they depend on %s",
                        sized ? "sizes" : "scales", why);
     }
     for (int i = 0; !n->failed && i < count; i++) {
@@ -128,17 +139,20 @@ static bool targets(onnx_node *n, const int64_t *axis, int count, int64_t *size,
         if (sized)
             size[i] = ir_literal_get_int(l, i);
         else
-            size[i] = scale[i] == 1 ? x->type.dim[axis[i]] : (int64_t)floorf(fminf(d * scale[i], 1e15f));
+            size[i] =
+                scale[i] == 1 ? x->type.dim[axis[i]] : (int64_t)floorf(fminf(d * scale[i], 1e15f));
         if (sized)
             scale[i] = d > 0 ? (float)size[i] / d : 1;
         if (!(scale[i] > 0) || size[i] < 0 || (d == 0 && size[i] > 0))
-            onnx_error(n, "axis %lld cannot become %lld long", (long long)axis[i], (long long)size[i]);
+            onnx_error(n, "axis %lld cannot become %lld long", (long long)axis[i],
+                       (long long)size[i]);
     }
     return !n->failed;
 }
 
 /* keep_aspect_ratio_policy: one scale for all axes. */
-static void same_scale(int policy, const ir_value *x, const int64_t *axis, int count, int64_t *size, float *scale)
+static void same_scale(int policy, const ir_value *x, const int64_t *axis, int count, int64_t *size,
+                       float *scale)
 {
     float s = scale[0];
     for (int i = 1; i < count; i++)
@@ -152,16 +166,22 @@ static void same_scale(int policy, const ir_value *x, const int64_t *axis, int c
 void onnx_build_resize(onnx_node *n)
 {
     static const char *const modes[] = {"nearest", "linear", "cubic", NULL};
-    static const char *const nearests[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL};
-    static const char *const places[] = {"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric", NULL};
+    static const char *const nearests[] = {"round_prefer_floor", "round_prefer_ceil", "floor",
+                                           "ceil", NULL};
+    static const char *const places[] = {"half_pixel",           "asymmetric",
+                                         "align_corners",        "pytorch_half_pixel",
+                                         "half_pixel_symmetric", NULL};
     static const char *const policies[] = {"stretch", "not_larger", "not_smaller", NULL};
     bool old = n->op->extra != 1;
-    resize z = {.mode = onnx_choice(n, "mode", "nearest", modes),
-                .place = old ? ASYMMETRIC : onnx_choice(n, "coordinate_transformation_mode", "half_pixel", places),
-                .nearest = old ? OUTWARD : onnx_choice(n, "nearest_mode", "round_prefer_floor", nearests),
-                .a = onnx_float(n, "cubic_coeff_a", -0.75),
-                .exclude_outside = onnx_int(n, "exclude_outside", 0) != 0};
-    int policy = onnx_choice(n, "keep_aspect_ratio_policy", "stretch", policies), count = n->in[0]->type.rank;
+    resize z = {
+        .mode = onnx_choice(n, "mode", "nearest", modes),
+        .place = old ? ASYMMETRIC
+                     : onnx_choice(n, "coordinate_transformation_mode", "half_pixel", places),
+        .nearest = old ? OUTWARD : onnx_choice(n, "nearest_mode", "round_prefer_floor", nearests),
+        .a = onnx_float(n, "cubic_coeff_a", -0.75),
+        .exclude_outside = onnx_int(n, "exclude_outside", 0) != 0};
+    int policy = onnx_choice(n, "keep_aspect_ratio_policy", "stretch", policies),
+        count = n->in[0]->type.rank;
     int64_t axis[IR_MAX_RANK], size[IR_MAX_RANK];
     float scale[IR_MAX_RANK];
     ir_ints axes;
@@ -184,14 +204,17 @@ void onnx_build_resize(onnx_node *n)
         if (scale[i] == 1 && size[i] == x->type.dim[axis[i]])
             continue;
         if (!onnx_shape_ok(n, t.dtype, t.rank, t.dim) || size[i] > 1 << 24) {
-            onnx_error(n, "axis %lld cannot become %lld long", (long long)axis[i], (long long)size[i]);
+            onnx_error(n, "axis %lld cannot become %lld long", (long long)axis[i],
+                       (long long)size[i]);
             return;
         }
         if (z.mode != NEAREST && !ir_is_float(t.dtype)) {
-            onnx_error(n, "linear and cubic resizing of %s is not supported", ir_dtypes[t.dtype].name);
+            onnx_error(n, "linear and cubic resizing of %s is not supported",
+                       ir_dtypes[t.dtype].name);
             return;
         }
-        x = z.mode == NEAREST ? nearest_axis(n, &z, x, axis[i], size[i], scale[i]) : weighted_axis(n, &z, x, axis[i], size[i], scale[i]);
+        x = z.mode == NEAREST ? nearest_axis(n, &z, x, axis[i], size[i], scale[i])
+                              : weighted_axis(n, &z, x, axis[i], size[i], scale[i]);
     }
     n->out[0] = x;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * RNN, GRU and LSTM as scans. The product of the inputs with W does not depend on the state, so it is one contraction over all
- * steps before the scan; only the product with R is inside. Where operands entered as f32, the state is rounded once a step. */
+ * RNN, GRU and LSTM as scans. The product of the inputs with W does not depend on the state, so it
+ * is one contraction over all steps before the scan; only the product with R is inside. Where
+ * operands entered as f32, the state is rounded once a step. */
 #include "frontend/onnx/reader.h"
 
 enum { RNN = 1, GRU = 3, LSTM = 4 }; /* gates */
@@ -18,7 +19,8 @@ typedef struct cell {
     ir_value *r, *rb, *p, *h, *c, *x, *valid; /* parameters of the step */
 } cell;
 
-static const char *const activations[] = {"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", "HardSigmoid", NULL};
+static const char *const activations[] = {"Sigmoid",  "Tanh",        "Relu", "Softsign",
+                                          "Softplus", "HardSigmoid", NULL};
 
 static ir_value *like(cell *k, ir_value *x, double v)
 {
@@ -38,7 +40,10 @@ static ir_value *activate(cell *k, int which, ir_value *x)
     case 2: return ir_select(b, ir_compare(b, IR_LE, x, like(k, x, 0)), like(k, x, 0), x);
     case 3: return ir_div(b, x, ir_add(b, ir_abs(b, x), like(k, x, 1)));
     case 4: return ir_log1p(b, ir_exp(b, x));
-    default: return ir_min(b, ir_max(b, ir_add(b, ir_mul(b, x, like(k, x, 0.2)), like(k, x, 0.5)), like(k, x, 0)), like(k, x, 1));
+    default:
+        return ir_min(
+            b, ir_max(b, ir_add(b, ir_mul(b, x, like(k, x, 0.2)), like(k, x, 0.5)), like(k, x, 0)),
+            like(k, x, 1));
     }
 }
 
@@ -52,7 +57,8 @@ static ir_value *gate(cell *k, ir_value *x, int g)
 static ir_value *recur(cell *k, ir_value *h, int from, int to)
 {
     int64_t one = 1;
-    return ir_dot_general(&k->b, h, ir_slice_axis(&k->b, k->r, 0, from * k->hidden, to * k->hidden), 0, NULL, NULL, 1, &one, &one);
+    return ir_dot_general(&k->b, h, ir_slice_axis(&k->b, k->r, 0, from * k->hidden, to * k->hidden),
+                          0, NULL, NULL, 1, &one, &one);
 }
 
 /* Vector number g of a list of vectors of length H, for every row. */
@@ -86,7 +92,8 @@ static ir_value *step_gru(cell *k)
 static ir_value *step_lstm(cell *k, ir_value **c)
 {
     ir_builder *b = &k->b;
-    ir_value *all = ir_add(b, k->x, recur(k, k->h, 0, 4)), *i = gate(k, all, 0), *o = gate(k, all, 1), *f = gate(k, all, 2), *g = gate(k, all, 3);
+    ir_value *all = ir_add(b, k->x, recur(k, k->h, 0, 4)), *i = gate(k, all, 0),
+             *o = gate(k, all, 1), *f = gate(k, all, 2), *g = gate(k, all, 3);
     if (k->p) {
         i = ir_add(b, i, ir_mul(b, vector(k, k->p, 0), k->c));
         f = ir_add(b, f, ir_mul(b, vector(k, k->p, 2), k->c));
@@ -106,22 +113,28 @@ static ir_value *step_lstm(cell *k, ir_value **c)
 /* Slice d of the first dimension, that dimension gone. */
 static ir_value *part(onnx_node *n, ir_value *v, int d)
 {
-    return v ? ir_reshape(n->b, ir_slice_axis(n->b, v, 0, d, d + 1), v->type.rank - 1, v->type.dim + 1) : NULL;
+    return v ? ir_reshape(n->b, ir_slice_axis(n->b, v, 0, d, d + 1), v->type.rank - 1,
+                          v->type.dim + 1)
+             : NULL;
 }
 
-/* x times W and the biases for all steps, [T, N, gates * H]; *rb: the bias that stays inside the step, or NULL. */
+/* x times W and the biases for all steps, [T, N, gates * H]; *rb: the bias that stays inside the
+ * step, or NULL. */
 static ir_value *project(cell *k, ir_value *x, int d, ir_value **rb)
 {
     onnx_node *n = k->n;
     ir_builder *b = n->b;
     int64_t H = k->hidden, wide = k->gates * H, two = 2, one = 1;
-    ir_value *bias = n->nin > 3 ? part(n, n->in[3], d) : NULL, *xw = ir_dot_general(b, x, part(n, n->in[1], d), 0, NULL, NULL, 1, &two, &one);
+    ir_value *bias = n->nin > 3 ? part(n, n->in[3], d) : NULL,
+             *xw = ir_dot_general(b, x, part(n, n->in[1], d), 0, NULL, NULL, 1, &two, &one);
     *rb = NULL;
     if (!bias)
         return xw;
-    ir_value *wb = ir_slice_axis(b, bias, 0, 0, wide), *r = ir_slice_axis(b, bias, 0, wide, 2 * wide);
+    ir_value *wb = ir_slice_axis(b, bias, 0, 0, wide),
+             *r = ir_slice_axis(b, bias, 0, wide, 2 * wide);
     if (k->linear_before_reset) { /* the bias of the hidden gate */
-        ir_value *sum = ir_add(b, ir_slice_axis(b, wb, 0, 0, 2 * H), ir_slice_axis(b, r, 0, 0, 2 * H));
+        ir_value *sum =
+            ir_add(b, ir_slice_axis(b, wb, 0, 0, 2 * H), ir_slice_axis(b, r, 0, 0, 2 * H));
         wb = ir_concat(b, (ir_value *[]){sum, ir_slice_axis(b, wb, 0, 2 * H, 3 * H)}, 2, 0);
         *rb = ir_slice_axis(b, r, 0, 2 * H, 3 * H);
     } else {
@@ -137,7 +150,11 @@ static bool finish_step(cell *k, ir_func *f)
     ir_dtype state = k->h->type.dtype;
     k->h = ir_convert(&k->b, k->h, k->x->type.dtype);
     k->c = lstm ? ir_convert(&k->b, k->c, k->x->type.dtype) : NULL;
-    ir_value *c = NULL, *h = lstm ? step_lstm(k, &c) : k->gates == GRU ? step_gru(k) : step_rnn(k), *y = h;
+    ir_value *c = NULL,
+             *h = lstm              ? step_lstm(k, &c)
+                  : k->gates == GRU ? step_gru(k)
+                                    : step_rnn(k),
+             *y = h;
     if (k->valid && h) { /* beyond a sequence's end the state stays and the output is zero */
         ir_value *live = ir_broadcast(&k->b, k->valid, 2, h->type.dim, (int64_t[]){0});
         y = ir_select(&k->b, live, h, like(k, h, 0));
@@ -156,23 +173,26 @@ static bool finish_step(cell *k, ir_func *f)
 }
 
 /* One direction: results y [T, N, H], h and c [N, H]. */
-static bool direction(cell *k, ir_value *x, ir_value *valid, int d, bool reverse, ir_value **y, ir_value **h, ir_value **c)
+static bool direction(cell *k, ir_value *x, ir_value *valid, int d, bool reverse, ir_value **y,
+                      ir_value **h, ir_value **c)
 {
     onnx_node *n = k->n;
     ir_builder *b = n->b;
     bool lstm = k->gates == LSTM;
     int64_t H = k->hidden;
     ir_value *r = part(n, n->in[2], d), *rb, *xw = project(k, x, d, &rb);
-    ir_value *operand[8], *zero = ir_splat(b, &(ir_type){.dtype = x->type.dtype, .rank = 2, .dim = {k->batch, H}}, 0);
+    ir_value *operand[8],
+        *zero = ir_splat(b, &(ir_type){.dtype = x->type.dtype, .rank = 2, .dim = {k->batch, H}}, 0);
     int m = 0;
     k->rb = k->p = k->valid = NULL;
-    ir_value *p = lstm && n->nin > 7 ? part(n, n->in[7], d) : NULL, *h0 = n->nin > 5 ? part(n, n->in[5], d) : NULL,
+    ir_value *p = lstm && n->nin > 7 ? part(n, n->in[7], d) : NULL,
+             *h0 = n->nin > 5 ? part(n, n->in[5], d) : NULL,
              *c0 = lstm && n->nin > 6 ? part(n, n->in[6], d) : NULL;
     ir_value **slot[8];
-#define TAKE(value, where)                                                                                                        \
-    do {                                                                                                                          \
-        operand[m] = (value);                                                                                                     \
-        slot[m++] = &(where);                                                                                                     \
+#define TAKE(value, where)    \
+    do {                      \
+        operand[m] = (value); \
+        slot[m++] = &(where); \
     } while (0)
     TAKE(r, k->r);
     if (rb)
@@ -205,7 +225,11 @@ static bool direction(cell *k, ir_value *x, ir_value *valid, int d, bool reverse
     if (!finish_step(k, f))
         return false;
     ir_inst *scan = ir_build(b, IR_OP_scan, operand, m,
-                             &(ir_attrs){.scan = {.body = f, .consts = consts, .carries = fixed - consts, .length = k->steps, .reverse = reverse}});
+                             &(ir_attrs){.scan = {.body = f,
+                                                  .consts = consts,
+                                                  .carries = fixed - consts,
+                                                  .length = k->steps,
+                                                  .reverse = reverse}});
     if (!scan)
         return false;
     *h = scan->result[0];
@@ -227,10 +251,15 @@ static bool read_activations(onnx_node *n, int directions, cell *k)
     for (size_t i = 0; !n->failed && a && i < a->n_strings; i++) {
         int found = -1;
         for (int w = 0; activations[w]; w++)
-            if (a->strings[i].len == strlen(activations[w]) && !memcmp(a->strings[i].data, activations[w], a->strings[i].len))
+            if (a->strings[i].len == strlen(activations[w]) &&
+                !memcmp(a->strings[i].data, activations[w], a->strings[i].len))
                 found = w;
         if (found < 0 || (i >= (size_t)per && found != k->activation[i % (size_t)per]))
-            onnx_error(n, found < 0 ? "activation %zu is not supported" : "activation %zu differs between the directions, which is not supported", i);
+            onnx_error(
+                n,
+                found < 0 ? "activation %zu is not supported"
+                          : "activation %zu differs between the directions, which is not supported",
+                i);
         k->activation[i % (size_t)per] = found < 0 ? 0 : found;
     }
     return !n->failed;
@@ -243,7 +272,8 @@ static bool has_type(onnx_node *n, int i, int rank, const int64_t *dim)
         return true;
     ir_type due = ir_type_of(v->type.dtype, rank, dim);
     if (!ir_shape_eq(&due, &v->type))
-        onnx_error(n, "input %d is %s, %s is due", i, onnx_type_text(n, v), ir_type_text(n->r->scratch, &due));
+        onnx_error(n, "input %d is %s, %s is due", i, onnx_type_text(n, v),
+                   ir_type_text(n->r->scratch, &due));
     return !n->failed;
 }
 
@@ -252,7 +282,9 @@ static ir_value *stack_states(onnx_node *n, ir_value *const *v, int count, bool 
 {
     ir_value *part_of[2];
     for (int i = 0; i < count; i++)
-        part_of[i] = v[i] ? ir_reshape(n->b, v[i], 3, (int64_t[]){1, v[i]->type.dim[0], v[i]->type.dim[1]}) : NULL;
+        part_of[i] =
+            v[i] ? ir_reshape(n->b, v[i], 3, (int64_t[]){1, v[i]->type.dim[0], v[i]->type.dim[1]})
+                 : NULL;
     ir_value *all = ir_concat(n->b, part_of, count, 0);
     return batch_first ? ir_transpose(n->b, all, (int64_t[]){1, 0, 2}) : all;
 }
@@ -263,23 +295,31 @@ void onnx_build_rnn(onnx_node *n)
     ir_builder *b = n->b;
     int way = onnx_choice(n, "direction", "forward", ways), D = way == 2 ? 2 : 1;
     bool batch_first = onnx_int(n, "layout", 0) != 0;
-    cell k = {.n = n, .gates = n->op->extra, .linear_before_reset = onnx_int(n, "linear_before_reset", 0) != 0, .clip = onnx_float(n, "clip", 0),
+    cell k = {.n = n,
+              .gates = n->op->extra,
+              .linear_before_reset = onnx_int(n, "linear_before_reset", 0) != 0,
+              .clip = onnx_float(n, "clip", 0),
               .input_forget = onnx_int(n, "input_forget", 0) != 0};
     ir_value *x = n->in[0], *y[2], *h[2], *c[2], *valid = NULL;
     if (way < 0 || !read_activations(n, D, &k))
         return;
     if (x->type.rank != 3 || n->in[2]->type.rank != 3) {
-        onnx_error(n, "sequences [T, N, I] and weights [D, gates, H] are due; found %s and %s", onnx_type_text(n, x), onnx_type_text(n, n->in[2]));
+        onnx_error(n, "sequences [T, N, I] and weights [D, gates, H] are due; found %s and %s",
+                   onnx_type_text(n, x), onnx_type_text(n, n->in[2]));
         return;
     }
     x = batch_first ? ir_transpose(b, x, (int64_t[]){1, 0, 2}) : x;
     k.steps = x->type.dim[0];
     k.batch = x->type.dim[1];
     k.hidden = n->in[2]->type.dim[2];
-    int64_t wide = k.gates * k.hidden, I = x->type.dim[2], state[3] = {batch_first ? k.batch : D, batch_first ? D : k.batch, k.hidden};
-    if (onnx_int(n, "hidden_size", k.hidden) != k.hidden || !has_type(n, 1, 3, (int64_t[]){D, wide, I}) ||
-        !has_type(n, 2, 3, (int64_t[]){D, wide, k.hidden}) || !has_type(n, 3, 2, (int64_t[]){D, 2 * wide}) || !has_type(n, 4, 1, &k.batch) ||
-        !has_type(n, 5, 3, state) || !has_type(n, 6, 3, state) || !has_type(n, 7, 2, (int64_t[]){D, 3 * k.hidden})) {
+    int64_t wide = k.gates * k.hidden, I = x->type.dim[2],
+            state[3] = {batch_first ? k.batch : D, batch_first ? D : k.batch, k.hidden};
+    if (onnx_int(n, "hidden_size", k.hidden) != k.hidden ||
+        !has_type(n, 1, 3, (int64_t[]){D, wide, I}) ||
+        !has_type(n, 2, 3, (int64_t[]){D, wide, k.hidden}) ||
+        !has_type(n, 3, 2, (int64_t[]){D, 2 * wide}) || !has_type(n, 4, 1, &k.batch) ||
+        !has_type(n, 5, 3, state) || !has_type(n, 6, 3, state) ||
+        !has_type(n, 7, 2, (int64_t[]){D, 3 * k.hidden})) {
         onnx_error(n, "the operands do not fit a hidden size of %lld", (long long)k.hidden);
         return;
     }
@@ -287,7 +327,9 @@ void onnx_build_rnn(onnx_node *n)
         n->in[i] = n->in[i] ? ir_transpose(b, n->in[i], (int64_t[]){1, 0, 2}) : NULL;
     if (n->nin > 4 && n->in[4]) {
         int64_t shape[] = {k.steps, k.batch};
-        valid = ir_compare(b, IR_LT, ir_iota(b, IR_I64, 2, shape, 0), ir_broadcast(b, ir_convert(b, n->in[4], IR_I64), 2, shape, (int64_t[]){1}));
+        valid =
+            ir_compare(b, IR_LT, ir_iota(b, IR_I64, 2, shape, 0),
+                       ir_broadcast(b, ir_convert(b, n->in[4], IR_I64), 2, shape, (int64_t[]){1}));
     }
     for (int d = 0; d < D; d++)
         if (!direction(&k, x, valid, d, way == 1 || d == 1, &y[d], &h[d], &c[d]))

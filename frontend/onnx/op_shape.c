@@ -32,7 +32,9 @@ BUILD(reshape)
     }
     if (infer >= 0) {
         if (!known || total % known) {
-            onnx_error(n, "%s has no whole number of elements for the dimension -1 of the new shape", onnx_type_text(n, X));
+            onnx_error(n,
+                       "%s has no whole number of elements for the dimension -1 of the new shape",
+                       onnx_type_text(n, X));
             return;
         }
         shape[infer] = total / known;
@@ -139,7 +141,8 @@ static bool parts(onnx_node *n, int64_t extent, int count, int64_t *size)
                 sum = -1;
         }
         if (given.n != count || sum != extent)
-            onnx_error(n, "the %d parts do not make up the %lld elements in %d outputs", given.n, (long long)extent, count);
+            onnx_error(n, "the %d parts do not make up the %lld elements in %d outputs", given.n,
+                       (long long)extent, count);
         return !n->failed;
     }
     if (onnx_int(n, "num_outputs", count) != count || (n->opset < 18 && extent % count)) {
@@ -187,16 +190,21 @@ BUILD(slice)
     int64_t from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK], stride[IR_MAX_RANK], flip[IR_MAX_RANK];
     int flips = 0;
     uint32_t seen = 0;
-    bool ok = n->op->extra ? onnx_const_ints(n, 1, "starts", &start) && onnx_const_ints(n, 2, "ends", &end)
-                           : onnx_ints(n, "starts", &start) && onnx_ints(n, "ends", &end);
-    bool has_axes = n->op->extra ? n->nin > 3 && n->in[3] : onnx_ints(n, "axes", &axes), has_step = n->op->extra && n->nin > 4 && n->in[4];
-    if (!ok || (n->op->extra && has_axes && !onnx_const_ints(n, 3, "axes", &axes)) || (has_step && !onnx_const_ints(n, 4, "steps", &step))) {
+    bool ok = n->op->extra
+                  ? onnx_const_ints(n, 1, "starts", &start) && onnx_const_ints(n, 2, "ends", &end)
+                  : onnx_ints(n, "starts", &start) && onnx_ints(n, "ends", &end);
+    bool has_axes = n->op->extra ? n->nin > 3 && n->in[3] : onnx_ints(n, "axes", &axes),
+         has_step = n->op->extra && n->nin > 4 && n->in[4];
+    if (!ok || (n->op->extra && has_axes && !onnx_const_ints(n, 3, "axes", &axes)) ||
+        (has_step && !onnx_const_ints(n, 4, "steps", &step))) {
         if (!n->failed)
             onnx_error(n, "starts or ends are missing");
         return;
     }
-    if (start.n != end.n || (has_axes && axes.n != start.n) || (has_step && step.n != start.n) || start.n > RANK) {
-        onnx_error(n, "starts, ends, axes and steps do not fit each other and %s", onnx_type_text(n, X));
+    if (start.n != end.n || (has_axes && axes.n != start.n) || (has_step && step.n != start.n) ||
+        start.n > RANK) {
+        onnx_error(n, "starts, ends, axes and steps do not fit each other and %s",
+                   onnx_type_text(n, X));
         return;
     }
     for (int i = 0; i < RANK; i++) {
@@ -208,7 +216,8 @@ BUILD(slice)
         if (!onnx_axis(n, has_axes ? axes.v[i] : i, RANK, &a))
             return;
         if (k == 0 || seen >> a & 1) {
-            onnx_error(n, k ? "axis %lld is named twice" : "a step is 0 on axis %lld", (long long)a);
+            onnx_error(n, k ? "axis %lld is named twice" : "a step is 0 on axis %lld",
+                       (long long)a);
             return;
         }
         seen |= 1u << a;
@@ -244,9 +253,11 @@ BUILD(expand)
         return;
     }
     for (int i = 0; i < rank; i++) {
-        int64_t p = i < rank - RANK ? 1 : DIM[i - rank + RANK], q = i < rank - want.n ? 1 : want.v[i - rank + want.n];
+        int64_t p = i < rank - RANK ? 1 : DIM[i - rank + RANK],
+                q = i < rank - want.n ? 1 : want.v[i - rank + want.n];
         if (q < 0 || (p != q && p != 1 && q != 1)) {
-            onnx_error(n, "%s does not repeat to dimension %d of %lld", onnx_type_text(n, X), i, (long long)q);
+            onnx_error(n, "%s does not repeat to dimension %d of %lld", onnx_type_text(n, X), i,
+                       (long long)q);
             return;
         }
         shape[i] = p == 1 ? q : p;
@@ -262,7 +273,8 @@ static ir_value *repeat(onnx_node *n, ir_value *x, int axis, int64_t times)
         return x;
     ir_type t = x->type;
     int64_t wide[IR_MAX_RANK + 1], dims[IR_MAX_RANK];
-    if (times < 0 || !ir_size_mul(t.dim[axis], times, &t.dim[axis]) || !onnx_shape_ok(n, t.dtype, t.rank, t.dim) || t.rank == IR_MAX_RANK) {
+    if (times < 0 || !ir_size_mul(t.dim[axis], times, &t.dim[axis]) ||
+        !onnx_shape_ok(n, t.dtype, t.rank, t.dim) || t.rank == IR_MAX_RANK) {
         onnx_error(n, "dimension %d cannot repeat %lld times", axis, (long long)times);
         return NULL;
     }
@@ -298,14 +310,16 @@ static ir_value *border(onnx_node *n, ir_value *x, int axis, int64_t count, bool
     if (count <= 0)
         return NULL;
     if (extent == 0 || (mode == PAD_REFLECT && count > extent - 1)) {
-        onnx_error(n, "axis %d of %s is too short for padding of %lld", axis, onnx_type_text(n, x), (long long)count);
+        onnx_error(n, "axis %d of %s is too short for padding of %lld", axis, onnx_type_text(n, x),
+                   (long long)count);
         return NULL;
     }
     if (mode == PAD_EDGE) {
         ir_type t = x->type;
         ir_value *line = ir_slice_axis(n->b, x, axis, high ? extent - 1 : 0, high ? extent : 1);
         t.dim[axis] = count;
-        return onnx_shape_ok(n, t.dtype, t.rank, t.dim) ? ir_broadcast_to(n->b, line, t.rank, t.dim) : NULL;
+        return onnx_shape_ok(n, t.dtype, t.rank, t.dim) ? ir_broadcast_to(n->b, line, t.rank, t.dim)
+                                                        : NULL;
     }
     if (mode == PAD_WRAP) {
         int64_t times = (count - 1) / extent + 1;
@@ -325,7 +339,9 @@ static bool pads_of(onnx_node *n, int64_t *low, int64_t *high)
 {
     ir_ints pads, axes = {0};
     bool listed = n->op->extra && n->nin > 3 && n->in[3];
-    if (n->op->extra ? !onnx_const_ints(n, 1, "pads", &pads) || (listed && !onnx_const_ints(n, 3, "axes", &axes)) : !onnx_ints(n, "pads", &pads)) {
+    if (n->op->extra ? !onnx_const_ints(n, 1, "pads", &pads) ||
+                           (listed && !onnx_const_ints(n, 3, "axes", &axes))
+                     : !onnx_ints(n, "pads", &pads)) {
         if (!n->failed)
             onnx_error(n, "no pads are given");
         return false;
@@ -349,7 +365,8 @@ static bool pads_of(onnx_node *n, int64_t *low, int64_t *high)
 static ir_value *crop(onnx_node *n, ir_value *x, const int64_t *low, const int64_t *high)
 {
     for (int i = 0; i < RANK && x; i++) {
-        int64_t extent = x->type.dim[i], from = low[i] < 0 ? low[i] : 0, to = high[i] < 0 ? high[i] : 0;
+        int64_t extent = x->type.dim[i], from = low[i] < 0 ? low[i] : 0,
+                to = high[i] < 0 ? high[i] : 0;
         if (from < -extent || to < -extent - from) {
             onnx_error(n, "negative padding leaves nothing of axis %d", i);
             return NULL;
@@ -367,14 +384,19 @@ BUILD(pad)
     if (mode < 0 || !pads_of(n, low, high))
         return;
     if (mode == PAD_CONSTANT) {
-        ir_value *v = n->op->extra && n->nin > 2 && n->in[2] ? n->in[2]
-                                                             : ir_scalar(n->b, X->type.dtype, n->op->extra ? 0 : onnx_float(n, "value", 0));
-        n->out[0] = v && ir_count(&v->type) == 1 ? ir_pad(n->b, X, ir_reshape(n->b, v, 0, NULL), low, high, NULL) : NULL;
+        ir_value *v =
+            n->op->extra && n->nin > 2 && n->in[2]
+                ? n->in[2]
+                : ir_scalar(n->b, X->type.dtype, n->op->extra ? 0 : onnx_float(n, "value", 0));
+        n->out[0] = v && ir_count(&v->type) == 1
+                        ? ir_pad(n->b, X, ir_reshape(n->b, v, 0, NULL), low, high, NULL)
+                        : NULL;
         return;
     }
     ir_value *x = crop(n, X, low, high);
     for (int i = 0; i < RANK && x; i++) {
-        ir_value *piece[3], *before = border(n, x, i, low[i], false, mode), *after = border(n, x, i, high[i], true, mode);
+        ir_value *piece[3], *before = border(n, x, i, low[i], false, mode),
+                            *after = border(n, x, i, high[i], true, mode);
         int k = 0;
         if (before)
             piece[k++] = before;
@@ -402,7 +424,8 @@ BUILD(shape)
 
 BUILD(constant)
 {
-    static const char *const names[] = {"value", "value_float", "value_floats", "value_int", "value_ints", "sparse_value"};
+    static const char *const names[] = {"value",     "value_float", "value_floats",
+                                        "value_int", "value_ints",  "sparse_value"};
     static const int types[] = {4, 1, 6, 2, 7, 4};
     const Onnx__AttributeProto *a = NULL;
     int which = -1;
@@ -412,7 +435,8 @@ BUILD(constant)
                 which = i;
     if (which == 5) {
         const Onnx__AttributeProto *s = n->proto->attribute[0];
-        ir_literal *l = s->sparse_tensor ? onnx_dense_literal(n->r, n->loc, s->sparse_tensor) : NULL;
+        ir_literal *l =
+            s->sparse_tensor ? onnx_dense_literal(n->r, n->loc, s->sparse_tensor) : NULL;
         n->out[0] = l ? ir_constant(n->b, l) : NULL;
         return;
     }
@@ -452,24 +476,29 @@ BUILD(constant_of_shape)
         return;
     }
     if (onnx_shape_ok(n, l ? l->type.dtype : IR_F32, shape.n, shape.v))
-        n->out[0] = ir_broadcast(n->b, l ? ir_reshape(n->b, ir_constant(n->b, l), 0, NULL) : ir_scalar(n->b, IR_F32, 0), shape.n, shape.v, NULL);
+        n->out[0] = ir_broadcast(
+            n->b, l ? ir_reshape(n->b, ir_constant(n->b, l), 0, NULL) : ir_scalar(n->b, IR_F32, 0),
+            shape.n, shape.v, NULL);
 }
 
 /* i - j of a matrix in the last two dimensions, as i64. */
 static ir_value *diagonal(onnx_node *n, int rank, const int64_t *dim)
 {
-    return ir_sub(n->b, ir_iota(n->b, IR_I64, rank, dim, rank - 1), ir_iota(n->b, IR_I64, rank, dim, rank - 2));
+    return ir_sub(n->b, ir_iota(n->b, IR_I64, rank, dim, rank - 1),
+                  ir_iota(n->b, IR_I64, rank, dim, rank - 2));
 }
 
 BUILD(eye_like)
 {
     ir_dtype t = X->type.dtype;
-    if (RANK != 2 || (onnx_has(n, "dtype") && !onnx_dtype(n->r, n->loc, (int32_t)onnx_int(n, "dtype", 1), &t))) {
+    if (RANK != 2 ||
+        (onnx_has(n, "dtype") && !onnx_dtype(n->r, n->loc, (int32_t)onnx_int(n, "dtype", 1), &t))) {
         onnx_error(n, "a matrix is due, of a supported type");
         return;
     }
     ir_value *d = diagonal(n, 2, DIM);
-    n->out[0] = ir_convert(n->b, ir_compare(n->b, IR_EQ, d, onnx_like(n, d, (double)onnx_int(n, "k", 0))), t);
+    n->out[0] = ir_convert(
+        n->b, ir_compare(n->b, IR_EQ, d, onnx_like(n, d, (double)onnx_int(n, "k", 0))), t);
 }
 
 BUILD(trilu)
@@ -481,8 +510,14 @@ BUILD(trilu)
         return;
     }
     ir_value *d = diagonal(n, RANK, DIM),
-             *limit = d ? ir_broadcast(n->b, ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 0, NULL, &k)), RANK, DIM, NULL) : NULL;
-    n->out[0] = d ? ir_select(n->b, ir_compare(n->b, upper ? IR_GE : IR_LE, d, limit), X, onnx_like(n, X, 0)) : NULL;
+             *limit = d ? ir_broadcast(n->b,
+                                       ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 0,
+                                                                           NULL, &k)),
+                                       RANK, DIM, NULL)
+                        : NULL;
+    n->out[0] = d ? ir_select(n->b, ir_compare(n->b, upper ? IR_GE : IR_LE, d, limit), X,
+                              onnx_like(n, X, 0))
+                  : NULL;
 }
 
 BUILD(range)
@@ -493,10 +528,13 @@ BUILD(range)
         if (!onnx_const_float(n, i, names[i], &v[i]))
             return;
     count = v[2] ? (v[1] - v[0]) / v[2] : -1;
-    count = count > 0 ? (double)(int64_t)(count > 1e15 ? 1e15 : count) + (count > (double)(int64_t)(count > 1e15 ? 1e15 : count)) : 0;
+    count = count > 0 ? (double)(int64_t)(count > 1e15 ? 1e15 : count) +
+                            (count > (double)(int64_t)(count > 1e15 ? 1e15 : count))
+                      : 0;
     int64_t dim = (int64_t)count;
     if (v[2] == 0 || dim * 8 > IR_MAX_FOLD_BYTES) {
-        onnx_error(n, v[2] == 0 ? "the step is 0" : "the range has more elements than a constant may");
+        onnx_error(n,
+                   v[2] == 0 ? "the step is 0" : "the range has more elements than a constant may");
         return;
     }
     ir_value *x = ir_iota(n->b, IR_I64, 1, &dim, 0);
@@ -547,20 +585,24 @@ BUILD(split_to_sequence)
         onnx_error(n, "the sizes of the parts must be a constant");
         return;
     }
-    int64_t chunk = l && l->type.rank == 0 ? ir_literal_get_int(l, 0) : 1, extent = DIM[axis], count = l && l->type.rank ? ir_count(&l->type) : 0,
-            at = 0;
+    int64_t chunk = l && l->type.rank == 0 ? ir_literal_get_int(l, 0) : 1, extent = DIM[axis],
+            count = l && l->type.rank ? ir_count(&l->type) : 0, at = 0;
     if (!count && chunk > 0)
         count = (extent + chunk - 1) / chunk;
     if (chunk < 1 || count > 65536) {
         onnx_error(n, "parts of %lld, or more than 65536 of them", (long long)chunk);
         return;
     }
-    onnx_entry e = {.sequence = true, .nitems = (int)count, .items = ir_array(n->r->scratch, ir_value *, count + 1)};
+    onnx_entry e = {.sequence = true,
+                    .nitems = (int)count,
+                    .items = ir_array(n->r->scratch, ir_value *, count + 1)};
     ir_type t = X->type;
     for (int d = (int)axis; d < t.rank - 1; d++)
         t.dim[d] = t.dim[d + 1];
     for (int i = 0; i < count; i++) {
-        int64_t size = l && l->type.rank ? ir_literal_get_int(l, i) : extent - at < chunk ? extent - at : chunk;
+        int64_t size = l && l->type.rank     ? ir_literal_get_int(l, i)
+                       : extent - at < chunk ? extent - at
+                                             : chunk;
         if (size < 0 || size > extent - at) {
             onnx_error(n, "the parts do not fit the dimension of %lld", (long long)extent);
             return;
@@ -575,7 +617,9 @@ BUILD(split_to_sequence)
 
 BUILD(sequence_construct)
 {
-    onnx_entry e = {.sequence = true, .nitems = n->nin, .items = ir_memdup(n->r->scratch, n->in, (size_t)n->nin * sizeof *n->in)};
+    onnx_entry e = {.sequence = true,
+                    .nitems = n->nin,
+                    .items = ir_memdup(n->r->scratch, n->in, (size_t)n->nin * sizeof *n->in)};
     n->out_entry[0] = e;
 }
 
@@ -595,7 +639,8 @@ BUILD(sequence_at)
     if (at < -count || at >= count)
         onnx_error(n, "position %lld in a sequence of %d", (long long)at, count);
     else
-        n->out[0] = onnx_capture(n->r, n->scope->body, n->entry[0]->items[at < 0 ? at + count : at]);
+        n->out[0] =
+            onnx_capture(n->r, n->scope->body, n->entry[0]->items[at < 0 ? at + count : at]);
 }
 
 BUILD(sequence_length)
@@ -615,7 +660,8 @@ BUILD(concat_from_sequence)
     int64_t axis;
     for (int i = 0; i < count; i++)
         items[i] = onnx_capture(n->r, n->scope->body, n->entry[0]->items[i]);
-    if (!items[0] || items[0]->type.rank + fresh > IR_MAX_RANK || !onnx_axis(n, onnx_int(n, "axis", 0), items[0]->type.rank + fresh, &axis))
+    if (!items[0] || items[0]->type.rank + fresh > IR_MAX_RANK ||
+        !onnx_axis(n, onnx_int(n, "axis", 0), items[0]->type.rank + fresh, &axis))
         return;
     for (int i = 0; fresh && i < count; i++) {
         ir_type t = items[i]->type;
@@ -642,7 +688,8 @@ BUILD(center_crop_pad)
     for (int i = 0; i < want.n; i++) {
         if (!onnx_axis(n, listed ? raw.v[i] : i, RANK, &axis))
             return;
-        int64_t more = want.v[i] < 0 || want.v[i] > IR_MAX_TENSOR_BYTES ? IR_MAX_TENSOR_BYTES : want.v[i] - DIM[axis];
+        int64_t more = want.v[i] < 0 || want.v[i] > IR_MAX_TENSOR_BYTES ? IR_MAX_TENSOR_BYTES
+                                                                        : want.v[i] - DIM[axis];
         low[axis] = more >= 0 ? more / 2 : -(-more / 2);
         high[axis] = more - low[axis];
     }

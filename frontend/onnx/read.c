@@ -6,13 +6,15 @@
 
 enum { OLDEST_OPSET = 7, NEWEST_OPSET = 27 };
 
-/* The symbol of a dimension, or NULL. What exporters write for "unknown" is none: two such dimensions need not be alike. */
+/* The symbol of a dimension, or NULL. What exporters write for "unknown" is none: two such
+ * dimensions need not be alike. */
 static const char *symbol_of(const Onnx__DimensionProto *d)
 {
     const char *name = d && d->dim_param ? d->dim_param : "";
     bool word = false;
     for (const char *at = name; *at && !word; at++)
-        word = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (unsigned char)*at >= 128;
+        word =
+            (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (unsigned char)*at >= 128;
     return word && strcmp(name, "None") ? name : NULL;
 }
 
@@ -27,9 +29,11 @@ static void read_lists(onnx_reader *r)
     for (size_t i = 0; i < r->model->n_functions; i++) {
         const Onnx__FunctionProto *f = r->model->functions[i];
         const char *domain = f->domain && strcmp(f->domain, "ai.onnx") ? f->domain : "";
-        const char *key = ir_format(r->scratch, "%s:%s:%s", domain, f->name ? f->name : "", f->overload ? f->overload : "");
+        const char *key = ir_format(r->scratch, "%s:%s:%s", domain, f->name ? f->name : "",
+                                    f->overload ? f->overload : "");
         if (ir_map_get_text(&r->functions, key))
-            ir_report(r->ctx, IR_ERROR, &(ir_loc){.file = r->file, .node = -1}, "two functions are called %s", key);
+            ir_report(r->ctx, IR_ERROR, &(ir_loc){.file = r->file, .node = -1},
+                      "two functions are called %s", key);
         ir_map_put_text(&r->functions, key, (void *)f);
     }
 }
@@ -41,11 +45,15 @@ static void read_initializers(onnx_reader *r)
     if (g->n_initializer + g->n_sparse_initializer > IR_MAX_NODES)
         ir_throw(r->ctx, &loc, "the model has more than a million initializers");
     for (size_t i = 0; i < g->n_initializer + g->n_sparse_initializer; i++) {
-        const Onnx__SparseTensorProto *sparse = i < g->n_initializer ? NULL : g->sparse_initializer[i - g->n_initializer];
+        const Onnx__SparseTensorProto *sparse =
+            i < g->n_initializer ? NULL : g->sparse_initializer[i - g->n_initializer];
         const Onnx__TensorProto *t = sparse ? sparse->values : g->initializer[i];
         const char *name = t && t->name ? t->name : "";
         if (!*name || ir_map_get_text(&r->inits, name)) {
-            ir_report(r->ctx, IR_ERROR, &loc, *name ? "two initializers are called '%s'" : "initializer %.0s%zu has no name", name, i);
+            ir_report(r->ctx, IR_ERROR, &loc,
+                      *name ? "two initializers are called '%s'"
+                            : "initializer %.0s%zu has no name",
+                      name, i);
             continue;
         }
         onnx_init *init = ir_new(r->scratch, onnx_init);
@@ -111,7 +119,8 @@ static void read_signature(onnx_reader *r)
             ir_map_put_text(&found, r->all_inits.items[i]->name, r);
         }
     for (size_t i = 0; i < g->n_value_info; i++) {
-        onnx_init *init = g->value_info[i]->name ? ir_map_get_text(&r->inits, g->value_info[i]->name) : NULL;
+        onnx_init *init =
+            g->value_info[i]->name ? ir_map_get_text(&r->inits, g->value_info[i]->name) : NULL;
         for (size_t k = 0; init && k < g->value_info[i]->n_metadata_props; k++) {
             const Onnx__StringStringEntryProto *p = g->value_info[i]->metadata_props[k];
             const char *tail = p->key ? strstr(p->key, "InputSpec.kind") : NULL;
@@ -119,8 +128,11 @@ static void read_signature(onnx_reader *r)
                 continue;
             if (tail && !tail[14] && !strcmp(p->value, "PARAMETER"))
                 init->listed = true;
-            for (int j = 0; p->key && !strcmp(p->key, "pkg.onnxscript.optimizer.folded_from") && j < names.count; j++)
-                if (strstr(p->value, ir_format(r->scratch, "'%s'", names.items[j])) || !strcmp(p->value, names.items[j])) {
+            for (int j = 0; p->key && !strcmp(p->key, "pkg.onnxscript.optimizer.folded_from") &&
+                            j < names.count;
+                 j++)
+                if (strstr(p->value, ir_format(r->scratch, "'%s'", names.items[j])) ||
+                    !strcmp(p->value, names.items[j])) {
                     init->listed = true;
                     ir_map_put_text(&found, names.items[j], r);
                 }
@@ -134,13 +146,16 @@ static void read_signature(onnx_reader *r)
 static void bind_dims(onnx_reader *r)
 {
     for (int i = 0; i < r->options->ndims; i++)
-        ir_map_put_text(&r->dims, r->options->dims[i].name, (void *)(intptr_t)(r->options->dims[i].extent + 1));
+        ir_map_put_text(&r->dims, r->options->dims[i].name,
+                        (void *)(intptr_t)(r->options->dims[i].extent + 1));
     const Onnx__GraphProto *g = r->model->graph;
     for (int k = 0; k < r->options->nshapes; k++) {
         const onnx_shape *s = &r->options->shapes[k];
         for (size_t i = 0; i < g->n_input; i++) {
-            const Onnx__TensorTypeProto *t = g->input[i]->type ? g->input[i]->type->tensor_type : NULL;
-            if (!g->input[i]->name || strcmp(g->input[i]->name, s->input) || !t || !t->shape || (int)t->shape->n_dim != s->rank)
+            const Onnx__TensorTypeProto *t =
+                g->input[i]->type ? g->input[i]->type->tensor_type : NULL;
+            if (!g->input[i]->name || strcmp(g->input[i]->name, s->input) || !t || !t->shape ||
+                (int)t->shape->n_dim != s->rank)
                 continue;
             for (int d = 0; d < s->rank; d++) {
                 const char *name = symbol_of(t->shape->dim[d]);
@@ -202,16 +217,22 @@ static void check_options(onnx_reader *r)
     const onnx_options *o = r->options;
     for (int i = 0; i < o->noffered; i++)
         if (!input_named(r, o->offered[i].name))
-            unknown(r, o->offered[i].name, ir_format(r->scratch, "there is no input '%s'", o->offered[i].name));
+            unknown(r, o->offered[i].name,
+                    ir_format(r->scratch, "there is no input '%s'", o->offered[i].name));
     for (int i = 0; i < o->nshapes; i++)
         if (!input_named(r, o->shapes[i].input))
-            unknown(r, o->shapes[i].input, ir_format(r->scratch, "there is no input '%s' whose shape could be given", o->shapes[i].input));
+            unknown(r, o->shapes[i].input,
+                    ir_format(r->scratch, "there is no input '%s' whose shape could be given",
+                              o->shapes[i].input));
     for (int i = 0; i < o->nbaked; i++)
         if (!input_named(r, o->baked[i].name))
-            unknown(r, o->baked[i].name, ir_format(r->scratch, "there is no input '%s' that could be baked", o->baked[i].name));
+            unknown(r, o->baked[i].name,
+                    ir_format(r->scratch, "there is no input '%s' that could be baked",
+                              o->baked[i].name));
     for (int i = 0; i < o->ndims; i++)
         if (!is_listed(r->facts->dim_names.items, r->facts->dim_names.count, o->dims[i].name))
-            unknown(r, o->dims[i].name, ir_format(r->scratch, "--dim: no input has a dimension '%s'", o->dims[i].name));
+            unknown(r, o->dims[i].name,
+                    ir_format(r->scratch, "--dim: no input has a dimension '%s'", o->dims[i].name));
 }
 
 static const onnx_shape *shape_option(const onnx_reader *r, const char *name)
@@ -242,7 +263,8 @@ static const char *source(const onnx_reader *r, const char *name)
 }
 
 /* One dimension; false and reported if nothing says how large it is. */
-static bool input_dim(onnx_reader *r, const ir_loc *loc, const char *name, const Onnx__DimensionProto *d, int i, const onnx_shape *s,
+static bool input_dim(onnx_reader *r, const ir_loc *loc, const char *name,
+                      const Onnx__DimensionProto *d, int i, const onnx_shape *s,
                       const ir_literal *known, int64_t *out)
 {
     const char *symbol = symbol_of(d);
@@ -251,20 +273,25 @@ static bool input_dim(onnx_reader *r, const ir_loc *loc, const char *name, const
     int64_t given = s ? s->dim[i] : known ? known->type.dim[i] : -1;
     *out = given >= 0 ? given : fixed;
     if (*out < 0 && d && d->has_dim_value)
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has the dimension %lld", name, (long long)d->dim_value);
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has the dimension %lld", name,
+                  (long long)d->dim_value);
     else if (*out < 0 && symbol)
-        ir_report(r->ctx, IR_ERROR, loc, "dimension '%s' of input '%s' has no value; give --dim %s=N, or --shape %s=…", symbol, name, symbol, name);
+        ir_report(r->ctx, IR_ERROR, loc,
+                  "dimension '%s' of input '%s' has no value; give --dim %s=N, or --shape %s=…",
+                  symbol, name, symbol, name);
     else if (*out < 0)
-        ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' has no value; give --shape %s=…", i, name, name);
+        ir_report(r->ctx, IR_ERROR, loc,
+                  "dimension %d of input '%s' has no value; give --shape %s=…", i, name, name);
     else if (given >= 0 && fixed >= 0 && given != fixed)
-        ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' is %lld, in %s it is %lld", i, name, (long long)fixed, source(r, name),
-                  (long long)given);
+        ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' is %lld, in %s it is %lld", i,
+                  name, (long long)fixed, source(r, name), (long long)given);
     else
         return true;
     return false;
 }
 
-static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoProto *in, ir_type *out)
+static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoProto *in,
+                       ir_type *out)
 {
     const Onnx__TensorTypeProto *t = in->type ? in->type->tensor_type : NULL;
     const onnx_shape *s = shape_option(r, in->name);
@@ -279,30 +306,36 @@ static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoP
     int given = s ? s->rank : known ? known->type.rank : -1;
     size_t rank = t->shape ? t->shape->n_dim : given < 0 ? 0 : (size_t)given;
     if (!t->shape && given < 0)
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has no shape; give --shape %s=…", in->name, in->name);
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has no shape; give --shape %s=…", in->name,
+                  in->name);
     else if (rank > IR_MAX_RANK)
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has rank %zu; %d is the limit", in->name, rank, IR_MAX_RANK);
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has rank %zu; %d is the limit", in->name, rank,
+                  IR_MAX_RANK);
     else if (given >= 0 && given != (int)rank)
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has rank %zu, in %s it has rank %d", in->name, rank, source(r, in->name), given);
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has rank %zu, in %s it has rank %d", in->name,
+                  rank, source(r, in->name), given);
     if (rank > IR_MAX_RANK || (given < 0 ? !t->shape : given != (int)rank))
         return false;
     *out = (ir_type){.dtype = dtype, .rank = (int)rank};
     bool ok = true;
     for (int i = 0; i < out->rank; i++)
-        ok &= input_dim(r, loc, in->name, t->shape ? t->shape->dim[i] : NULL, i, s, known, &out->dim[i]);
+        ok &= input_dim(r, loc, in->name, t->shape ? t->shape->dim[i] : NULL, i, s, known,
+                        &out->dim[i]);
     if (ok && !ir_type_ok(out)) {
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is too large: %s", in->name, ir_type_text(r->scratch, out));
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is too large: %s", in->name,
+                  ir_type_text(r->scratch, out));
         return false;
     }
     if (ok && known && known->type.dtype != dtype) {
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is %s, in %s it is %s", in->name, ir_dtypes[dtype].name, source(r, in->name),
-                  ir_dtypes[known->type.dtype].name);
+        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is %s, in %s it is %s", in->name,
+                  ir_dtypes[dtype].name, source(r, in->name), ir_dtypes[known->type.dtype].name);
         return false;
     }
     return ok;
 }
 
-/* An initializer that is listed among the inputs is a default: the value that is given takes its place. */
+/* An initializer that is listed among the inputs is a default: the value that is given takes its
+ * place. */
 static void override(onnx_reader *r, const onnx_input *given, bool constant)
 {
     const ir_loc loc = {.file = r->file, .node = -1};
@@ -312,7 +345,8 @@ static void override(onnx_reader *r, const onnx_input *given, bool constant)
     if (!in || !init || !input_type(r, &loc, in, &type))
         return;
     if (!ir_type_eq(&type, &given->value->type)) {
-        ir_report(r->ctx, IR_ERROR, &loc, "input '%s' is %s, in %s it is %s", given->name, ir_type_text(r->scratch, &type), source(r, given->name),
+        ir_report(r->ctx, IR_ERROR, &loc, "input '%s' is %s, in %s it is %s", given->name,
+                  ir_type_text(r->scratch, &type), source(r, given->name),
                   ir_type_text(r->scratch, &given->value->type));
         return;
     }
@@ -355,7 +389,8 @@ static void add_inputs(onnx_scope *s)
             continue;
         }
         ir_literal *known = baked(r, in->name);
-        ir_value *v = known ? ir_constant(&s->body->b, known) : ir_add_input(r->main, in->name, &type);
+        ir_value *v =
+            known ? ir_constant(&s->body->b, known) : ir_add_input(r->main, in->name, &type);
         onnx_bind(s, loc, in->name, v);
         if (known)
             continue;
@@ -382,14 +417,16 @@ static void add_outputs(onnx_scope *s)
         const char *name = g->output[i]->name ? g->output[i]->name : "";
         onnx_entry *e = onnx_find(s, name);
         if (!e || ir_map_get_text(&once, name)) {
-            ir_report(r->ctx, IR_ERROR, loc, e ? "two outputs are called '%s'" : "output '%s' is made by no node", name);
+            ir_report(r->ctx, IR_ERROR, loc,
+                      e ? "two outputs are called '%s'" : "output '%s' is made by no node", name);
             continue;
         }
         ir_map_put_text(&once, name, e);
         ir_value *v = e->sequence ? NULL : onnx_value_of(s, e);
         if (!v) {
             if (e->sequence)
-                ir_report(r->ctx, IR_ERROR, loc, "output '%s' is a sequence, which is not supported", name);
+                ir_report(r->ctx, IR_ERROR, loc,
+                          "output '%s' is a sequence, which is not supported", name);
             else if (ir_error_count(r->ctx) == r->errors) /* else it follows from one of those */
                 ir_report(r->ctx, IR_ERROR, loc, "output '%s' was not made", name);
             continue;
@@ -400,7 +437,8 @@ static void add_outputs(onnx_scope *s)
         }
         ir_add_output(r->main, name, v);
     }
-    r->main->loss = scalars == 1 && r->main->results.items[which].value->type.rank == 0 ? which : -1;
+    r->main->loss =
+        scalars == 1 && r->main->results.items[which].value->type.rank == 0 ? which : -1;
 }
 
 /* "f32[batch,10]", with "?" for what the file leaves open. */
@@ -410,8 +448,9 @@ static const char *declared_text(onnx_reader *r, const Onnx__TensorTypeProto *t,
     for (size_t d = 0; t->shape && d < t->shape->n_dim; d++) {
         const Onnx__DimensionProto *dim = t->shape->dim[d];
         const char *symbol = symbol_of(dim) ? symbol_of(dim) : "?", *comma = d ? "," : "";
-        text = dim->has_dim_value ? ir_format(r->scratch, "%s%s%lld", text, comma, (long long)dim->dim_value)
-                                  : ir_format(r->scratch, "%s%s%s", text, comma, symbol);
+        text = dim->has_dim_value
+                   ? ir_format(r->scratch, "%s%s%lld", text, comma, (long long)dim->dim_value)
+                   : ir_format(r->scratch, "%s%s%s", text, comma, symbol);
     }
     return t->shape ? ir_format(r->scratch, "%s]", text) : text;
 }
@@ -421,12 +460,14 @@ static bool shape_differs(const Onnx__TensorShapeProto *shape, const ir_type *is
 {
     bool differs = shape && (int64_t)shape->n_dim != is->rank;
     for (int d = 0; shape && d < is->rank && !differs; d++)
-        differs = shape->dim[d]->has_dim_value && shape->dim[d]->dim_value >= 0 && shape->dim[d]->dim_value != is->dim[d];
+        differs = shape->dim[d]->has_dim_value && shape->dim[d]->dim_value >= 0 &&
+                  shape->dim[d]->dim_value != is->dim[d];
     return differs;
 }
 
-/* What the file declares of its outputs. Another element type would be read wrongly by who believes the file: an error, as in other
- * runtimes. Another shape is what some exporters leave behind: a warning. */
+/* What the file declares of its outputs. Another element type would be read wrongly by who believes
+ * the file: an error, as in other runtimes. Another shape is what some exporters leave behind: a
+ * warning. */
 static void check_outputs(onnx_reader *r)
 {
     const Onnx__GraphProto *g = r->model->graph;
@@ -434,14 +475,16 @@ static void check_outputs(onnx_reader *r)
     const ir_loc loc = {.file = r->file, .node = -1};
     for (int i = 0; i < f->results.count; i++) { /* one for each output, in their order */
         const ir_type *is = &f->results.items[i].value->type;
-        const Onnx__TensorTypeProto *t = g->output[i]->type ? g->output[i]->type->tensor_type : NULL;
+        const Onnx__TensorTypeProto *t =
+            g->output[i]->type ? g->output[i]->type->tensor_type : NULL;
         int dtype;
         const char *name = t ? onnx_dtype_name(t->elem_type, &dtype) : NULL;
         bool wrong = t && t->elem_type && dtype != (int)is->dtype;
         if (!wrong && (!t || !shape_differs(t->shape, is)))
             continue;
-        const char *what = ir_format(r->scratch, "output '%s' is declared as %s, the graph makes %s", f->results.items[i].name,
-                                     declared_text(r, t, name), ir_type_text(r->scratch, is));
+        const char *what = ir_format(
+            r->scratch, "output '%s' is declared as %s, the graph makes %s",
+            f->results.items[i].name, declared_text(r, t, name), ir_type_text(r->scratch, is));
         if (wrong)
             ir_report(r->ctx, IR_ERROR, &loc, "%s", what);
         else
@@ -456,7 +499,8 @@ static void build_main(onnx_reader *r, const char *name)
     onnx_scope s;
     ir_loc *loc = ir_new(r->arena, ir_loc);
     *loc = (ir_loc){.file = r->file, .node = -1};
-    onnx_body body = {.b = ir_builder_new(ir_func_new(r->m, name)), .inside = ir_map_new(r->scratch)};
+    onnx_body body = {.b = ir_builder_new(ir_func_new(r->m, name)),
+                      .inside = ir_map_new(r->scratch)};
     body.b.loc = loc;
     int errors = ir_error_count(r->ctx);
     r->main = body.b.func;
@@ -480,12 +524,14 @@ static void build_main(onnx_reader *r, const char *name)
         }
     if (r->training && r->random_calls) {
         ir_value *one = ir_scalar(&body.b, IR_U64, 1);
-        ir_add_update(r->main, ir_state_by_name(r->m, "calls"), ir_add(&body.b, r->random_calls, one));
+        ir_add_update(r->main, ir_state_by_name(r->m, "calls"),
+                      ir_add(&body.b, r->random_calls, one));
     }
     r->main->entry = !r->training;
 }
 
-/* True if every float initializer that was seen to configure an operator is a constant now; else another round is due. */
+/* True if every float initializer that was seen to configure an operator is a constant now; else
+ * another round is due. */
 static void find_constants(onnx_reader *r)
 {
     for (int i = 0; i < r->all_inits.count; i++) {
@@ -504,7 +550,10 @@ static void name_trainables(onnx_reader *r)
         ir_state *s = init->state;
         if (!s) {
             bool is_float = init->value && ir_is_float(init->value->type.dtype);
-            onnx_constant_info info = {ir_strdup(r->arena, init->name), init->why ? init->why : is_float ? "nothing uses it" : "it is not a float"};
+            onnx_constant_info info = {ir_strdup(r->arena, init->name), init->why ? init->why
+                                                                        : is_float
+                                                                            ? "nothing uses it"
+                                                                            : "it is not a float"};
             IR_PUSH(r->arena, &r->facts->constants, info);
             continue;
         }
@@ -513,10 +562,13 @@ static void name_trainables(onnx_reader *r)
             s->why = "running statistics of BatchNormalization";
         } else if (r->facts->torch_list) {
             s->trainable = init->listed;
-            s->why = init->listed ? "the exporter lists it as a parameter" : "the exporter does not list it as a parameter";
+            s->why = init->listed ? "the exporter lists it as a parameter"
+                                  : "the exporter does not list it as a parameter";
         } else {
             s->trainable = s->type.rank > 0;
-            s->why = s->trainable ? "a float initializer" : "a scalar initializer, which trains only where --trainable names it";
+            s->why = s->trainable
+                         ? "a float initializer"
+                         : "a scalar initializer, which trains only where --trainable names it";
         }
     }
 }
@@ -530,7 +582,8 @@ static bool opsets_ok(onnx_reader *r, const ir_loc *loc)
         if (d && *d && strcmp(d, "ai.onnx"))
             continue;
         if (v < OLDEST_OPSET || v > NEWEST_OPSET) {
-            ir_report(r->ctx, IR_ERROR, loc, "opset %lld is not supported; %d to %d are", v, OLDEST_OPSET, NEWEST_OPSET);
+            ir_report(r->ctx, IR_ERROR, loc, "opset %lld is not supported; %d to %d are", v,
+                      OLDEST_OPSET, NEWEST_OPSET);
             ok = false;
         }
     }
@@ -547,7 +600,9 @@ static ir_module *rounds(onnx_reader *r)
     int errors = ir_error_count(r->ctx), most = r->all_inits.count + r->options->noffered + 2;
     do {
         const char *base = ir_base_name(r->file), *end = strstr(base, ".onnx");
-        r->m = ir_module_new(r->ctx, r->arena, end && !end[5] ? ir_strndup(r->scratch, base, (size_t)(end - base)) : base);
+        r->m = ir_module_new(r->ctx, r->arena,
+                             end && !end[5] ? ir_strndup(r->scratch, base, (size_t)(end - base))
+                                            : base);
         r->states = ir_map_new(r->scratch);
         r->bodies = 1;
         for (int i = 0; i < r->all_inits.count; i++) {
@@ -576,14 +631,19 @@ static ir_module *rounds(onnx_reader *r)
     return r->m;
 }
 
-ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, size_t size, const char *file, const char *folder,
-                            const onnx_options *options)
+ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, size_t size,
+                            const char *file, const char *folder, const onnx_options *options)
 {
     static const onnx_options none;
     onnx_facts unused = {0};
     ir_loc *loc = ir_new(arena, ir_loc);
     *loc = (ir_loc){.file = file, .node = -1};
-    onnx_reader r = {.ctx = ctx, .arena = arena, .scratch = ir_arena_new(ctx), .options = options ? options : &none, .file = file, .folder = folder};
+    onnx_reader r = {.ctx = ctx,
+                     .arena = arena,
+                     .scratch = ir_arena_new(ctx),
+                     .options = options ? options : &none,
+                     .file = file,
+                     .folder = folder};
     r.facts = r.options->facts ? r.options->facts : &unused;
     r.errors = ir_error_count(ctx);
     r.model = onnx_unpack(arena, loc, bytes, size);
@@ -615,10 +675,12 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
     return ir_error_count(ctx) > r.errors ? NULL : m;
 }
 
-ir_module *onnx_read_file(ir_ctx *ctx, ir_arena *arena, const char *path, const onnx_options *options)
+ir_module *onnx_read_file(ir_ctx *ctx, ir_arena *arena, const char *path,
+                          const onnx_options *options)
 {
     ir_data data;
     if (!ir_read_whole_file(arena, path, (int64_t)INT32_MAX + 1, &data))
         return NULL;
-    return onnx_read_memory(ctx, arena, data.bytes, data.size, ir_strdup(arena, path), strcmp(path, "-") ? ir_folder_of(arena, path) : NULL, options);
+    return onnx_read_memory(ctx, arena, data.bytes, data.size, ir_strdup(arena, path),
+                            strcmp(path, "-") ? ir_folder_of(arena, path) : NULL, options);
 }

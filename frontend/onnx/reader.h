@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Inside the ONNX reader: what is shared by the reader (read.c, wire.c, tensor.c, fold.c) and the operators' builders (op_*.c).
+ * Inside the ONNX reader: what is shared by the reader (read.c, wire.c, tensor.c, fold.c) and the
+ * operators' builders (op_*.c).
  *
- * A model is converted in rounds. In the first, float initializers are weights and every input is an input; what turns out to
- * configure an operator or to decide a shape becomes a constant in the next; there is at most one round more than such tensors. */
+ * A model is converted in rounds. In the first, float initializers are weights and every input is
+ * an input; what turns out to configure an operator or to decide a shape becomes a constant in the
+ * next; there is at most one round more than such tensors. */
 #ifndef GRADC_ONNX_READER_H
 #define GRADC_ONNX_READER_H
 
@@ -46,7 +48,8 @@ typedef struct onnx_entry {
     onnx_init *init;    /* a weight or constant of the file, made where it is first used */
 } onnx_entry;
 
-/* A function that is being built; the body of an If, Loop or Scan has an outer one, whose values it takes as parameters. */
+/* A function that is being built; the body of an If, Loop or Scan has an outer one, whose values it
+ * takes as parameters. */
 typedef struct onnx_body {
     ir_builder b;
     struct onnx_body *outer;
@@ -94,7 +97,8 @@ struct onnx_node {
     ir_value **given;    /* the same before they entered as f32 */
     onnx_entry **entry;  /* the same, for sequences */
     ir_value **out;      /* at least 8 */
-    ir_dtype rounded;    /* what f32 results are rounded to; IR_F32 where no operand entered as f32 */
+    /* What f32 results are rounded to; IR_F32 where no operand entered as f32. */
+    ir_dtype rounded;
     unsigned typed;      /* bit i: output i has its type already */
     onnx_entry *out_entry; /* sequences; at least 8 */
     const char *layer;   /* its scope's name, "" if it has none; NULL: not looked for yet */
@@ -124,9 +128,11 @@ struct onnx_reader {
     ir_map unopened;      /* names of files of external data that were told not to open */
     ir_map updated;       /* state -> its new value in `train` */
     ir_map quantised;     /* integer value -> what it was made of (op_quantize.c) */
-    ir_map straight;      /* type -> attributes of the call that passes gradients straight through */
+    /* Type -> attributes of the call that passes gradients straight through. */
+    ir_map straight;
     int64_t fold_left, nodes;
-    int64_t unpacked, unpacked_first; /* bytes of what the file tells in fewer: so far, and of that the initializers */
+    /* Bytes of what the file tells in fewer: so far, and of that the initializers. */
+    int64_t unpacked, unpacked_first;
     int streams, bodies;
     ir_value *random_seed, *random_calls;
 };
@@ -137,7 +143,8 @@ Onnx__ModelProto *onnx_unpack(ir_arena *arena, const ir_loc *loc, const void *by
 /* tensor.c: NULL and reported if the tensor is not valid or of a type that is not supported. */
 ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t);
 ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__SparseTensorProto *t);
-/* The file tells a tensor of so many bytes in fewer; false and reported when all such tensors are too much. */
+/* The file tells a tensor of so many bytes in fewer; false and reported when all such tensors are
+ * too much. */
 bool onnx_unpacks(onnx_reader *r, const ir_loc *loc, int64_t bytes);
 /* An ONNX element type; false and reported if we have none. */
 bool onnx_dtype(onnx_reader *r, const ir_loc *loc, int32_t data_type, ir_dtype *out);
@@ -146,8 +153,8 @@ const char *onnx_dtype_name(int32_t data_type, int *known);
 
 /* fold.c: the value as a literal, if constants alone make it; NULL if not. */
 ir_literal *onnx_peek(onnx_reader *r, ir_value *v);
-/* The same where a constant is due: initializers and offered inputs on the way become constants (in the next round). NULL if it cannot be;
- * *why (may be NULL) then says on what it depends. */
+/* The same where a constant is due: initializers and offered inputs on the way become constants (in
+ * the next round). NULL if it cannot be; *why (may be NULL) then says on what it depends. */
 ir_literal *onnx_demand(onnx_reader *r, ir_value *v, const char **why);
 
 /* graph.c */
@@ -167,7 +174,8 @@ const ir_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index);
 onnx_init *onnx_init_of(onnx_reader *r, ir_value *v);
 /* The opset version of a domain in this scope, 0 if it is not imported. */
 int onnx_opset(const onnx_scope *s, const char *domain);
-/* The running seed and call count, for random_bits; false and reported where randomness is not supported. */
+/* The running seed and call count, for random_bits; false and reported where randomness is not
+ * supported. */
 bool onnx_random(onnx_node *n, ir_value **seed, ir_value **calls, int *stream);
 
 /* share.c: input i of a node is that initializer, perhaps under another name. */
@@ -177,15 +185,18 @@ void onnx_list_shared(onnx_reader *r);
 
 /* node.c: for builders. */
 void onnx_error(onnx_node *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
-const Onnx__AttributeProto *onnx_attr(onnx_node *n, const char *name, int type); /* NULL if absent */
+/* NULL if absent. */
+const Onnx__AttributeProto *onnx_attr(onnx_node *n, const char *name, int type);
 bool onnx_has(onnx_node *n, const char *name);
 int64_t onnx_int(onnx_node *n, const char *name, int64_t otherwise);
 double onnx_float(onnx_node *n, const char *name, double otherwise);
 const char *onnx_text(onnx_node *n, const char *name, const char *otherwise);
 bool onnx_ints(onnx_node *n, const char *name, ir_ints *out); /* false if absent */
-/* The index of a text attribute in a list that ends with NULL; -1 and reported if it is not there. */
+/* The index of a text attribute in a list that ends with NULL; -1 and reported if it is not
+ * there. */
 int onnx_choice(onnx_node *n, const char *name, const char *otherwise, const char *const *list);
-/* Exactly `count` integers, `otherwise` if absent; false and reported if there are more or fewer. */
+/* Exactly `count` integers, `otherwise` if absent; false and reported if there are more or
+ * fewer. */
 bool onnx_ints_n(onnx_node *n, const char *name, int count, int64_t otherwise, int64_t *out);
 /* A constant operand as integers or numbers; false and reported if it is not one. */
 bool onnx_const_ints(onnx_node *n, int input, const char *what, ir_ints *out);
@@ -199,14 +210,18 @@ bool onnx_axes_from(onnx_node *n, const char *attr, int input, ir_ints *out, boo
 /* Shapes out of range are reported. */
 bool onnx_shape_ok(onnx_node *n, ir_dtype t, int rank, const int64_t *dim);
 ir_value *onnx_i64s(onnx_node *n, int count, const int64_t *v);
-ir_literal *onnx_ints_literal(ir_arena *arena, ir_dtype t, int rank, const int64_t *dim, const int64_t *v);
+ir_literal *onnx_ints_literal(ir_arena *arena, ir_dtype t, int rank, const int64_t *dim,
+                              const int64_t *v);
 /* A number in v's type and shape. */
 ir_value *onnx_like(onnx_node *n, ir_value *v, double x);
 const char *onnx_type_text(onnx_node *n, const ir_value *v);
 /* Common pieces. */
-ir_value *onnx_along(ir_builder *b, ir_value *x, int rank, int axis, const int64_t *shape); /* rank 1 x along axis of shape */
+/* Rank 1 x along axis of shape. */
+ir_value *onnx_along(ir_builder *b, ir_value *x, int rank, int axis, const int64_t *shape);
 
-#define ONNX_OP(name, domain, since, last, in_min, in_max, out_max, types, config, gradient, build, extra, attrs) onnx_build onnx_build_##build;
+#define ONNX_OP(name, domain, since, last, in_min, in_max, out_max, types, config, gradient, \
+                build, extra, attrs)                                                         \
+    onnx_build onnx_build_##build;
 #include "frontend/onnx/ops.def"
 
 #endif

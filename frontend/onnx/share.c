@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Initializers that layers share. Exporters merge equal ones, so that parameters which only start alike become one. What tells that
- * from a layer that runs twice is where the uses are: the scope in a node's name (`/layers.0/linear/Gemm`, from torch's older exporter, which
- * numbers the calls of a layer, `/layers.0_1/…`), or in its metadata (the newer one), or the name that an Identity gives the initializer for the
- * parameter that was merged into it. Nodes without a scope count as one layer. */
+ * Initializers that layers share. Exporters merge equal ones, so that parameters which only start
+ * alike become one. What tells that from a layer that runs twice is where the uses are: the scope
+ * in a node's name (`/layers.0/linear/Gemm`, from torch's older exporter, which numbers the calls
+ * of a layer, `/layers.0_1/…`), or in its metadata (the newer one), or the name that an Identity
+ * gives the initializer for the parameter that was merged into it. Nodes without a scope count as
+ * one layer. */
 #include "frontend/onnx/reader.h"
 
 #include <ctype.h>
@@ -75,14 +77,16 @@ void onnx_note_use(onnx_node *n, onnx_init *init, int i, bool stat)
     if (r->training || init->value->type.rank == 0)
         return;
     const char *producer = r->model->producer_name;
-    if (!n->entry[i]->init && producer && !strcmp(producer, "pytorch")) { /* an Identity gave it this name */
+    /* An Identity gave it this name. */
+    if (!n->entry[i]->init && producer && !strcmp(producer, "pytorch")) {
         const char *dot = strrchr(name, '.');
         scope = dot ? ir_strndup(r->scratch, name, (size_t)(dot - name)) : name;
         shown = ir_format(r->arena, "'%s'", name);
     } else {
         scope = scope_of(n);
         shown = *scope ? scope : n->loc->name;
-        shown = shown ? ir_format(r->arena, stat ? "'%s' (statistics)" : "'%s'", shown) : ir_format(r->arena, "node %d", n->loc->node);
+        shown = shown ? ir_format(r->arena, stat ? "'%s' (statistics)" : "'%s'", shown)
+                      : ir_format(r->arena, "node %d", n->loc->node);
     }
     onnx_use use = {ir_format(r->scratch, "%c%s", stat ? 's' : 'd', scope), shown};
     for (int k = 0; k < init->uses.count; k++)

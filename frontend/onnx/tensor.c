@@ -8,11 +8,15 @@
 #include <unistd.h>
 
 /* TensorProto.DataType, by number. */
-static const struct { const char *name; int dtype; } types[] = {
-    {"undefined", -1}, {"float", IR_F32}, {"uint8", IR_U8}, {"int8", IR_I8}, {"uint16", IR_U16}, {"int16", IR_I16}, {"int32", IR_I32},
-    {"int64", IR_I64}, {"string", -1}, {"bool", IR_BOOL}, {"float16", IR_F16}, {"double", IR_F64}, {"uint32", IR_U32}, {"uint64", IR_U64},
-    {"complex64", -1}, {"complex128", -1}, {"bfloat16", IR_BF16}, {"float8e4m3fn", -1}, {"float8e4m3fnuz", -1}, {"float8e5m2", -1},
-    {"float8e5m2fnuz", -1}, {"uint4", -1}, {"int4", -1}, {"float4e2m1", -1}, {"float8e8m0", -1}, {"uint2", -1}, {"int2", -1},
+static const struct { const char *name; int dtype;
+} types[] = {
+    {"undefined", -1},      {"float", IR_F32},    {"uint8", IR_U8},       {"int8", IR_I8},
+    {"uint16", IR_U16},     {"int16", IR_I16},    {"int32", IR_I32},      {"int64", IR_I64},
+    {"string", -1},         {"bool", IR_BOOL},    {"float16", IR_F16},    {"double", IR_F64},
+    {"uint32", IR_U32},     {"uint64", IR_U64},   {"complex64", -1},      {"complex128", -1},
+    {"bfloat16", IR_BF16},  {"float8e4m3fn", -1}, {"float8e4m3fnuz", -1}, {"float8e5m2", -1},
+    {"float8e5m2fnuz", -1}, {"uint4", -1},        {"int4", -1},           {"float4e2m1", -1},
+    {"float8e8m0", -1},     {"uint2", -1},        {"int2", -1},
 };
 enum { TYPES = sizeof types / sizeof *types };
 
@@ -43,18 +47,22 @@ static bool tensor_type(onnx_reader *r, const ir_loc *loc, const Onnx__TensorPro
     if (!onnx_dtype(r, loc, t->data_type, &dtype))
         return false;
     if (t->n_dims > IR_MAX_RANK) {
-        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' has rank %zu, the limit is %d", t->name ? t->name : "", t->n_dims, IR_MAX_RANK);
+        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' has rank %zu, the limit is %d",
+                  t->name ? t->name : "", t->n_dims, IR_MAX_RANK);
         return false;
     }
     *out = ir_type_of(dtype, (int)t->n_dims, t->dims);
     if (ir_type_ok(out))
         return true;
-    ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' has a negative dimension or is too large", t->name ? t->name : "");
+    ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' has a negative dimension or is too large",
+              t->name ? t->name : "");
     return false;
 }
 
-/* Bytes of a file beside the model. One that cannot be opened is told of once, however many tensors lie in it. */
-static bool read_beside(onnx_reader *r, const ir_loc *loc, const char *name, int64_t offset, int64_t bytes, ir_data *out)
+/* Bytes of a file beside the model. One that cannot be opened is told of once, however many tensors
+ * lie in it. */
+static bool read_beside(onnx_reader *r, const ir_loc *loc, const char *name, int64_t offset,
+                        int64_t bytes, ir_data *out)
 {
     if (ir_map_get_text(&r->unopened, name))
         return false;
@@ -69,7 +77,8 @@ static bool read_beside(onnx_reader *r, const ir_loc *loc, const char *name, int
 }
 
 /* Keys of external data: location, offset, length, checksum; each once. */
-static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t, int64_t bytes, ir_data *out)
+static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t, int64_t bytes,
+                     ir_data *out)
 {
     const char *keys[] = {"location", "offset", "length", "checksum"}, *value[4] = {NULL};
     int64_t number[4] = {0, 0, bytes, 0};
@@ -79,8 +88,8 @@ static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto 
         while (k < 4 && strcmp(keys[k], key))
             k++;
         if (k == 4 || value[k] || !t->external_data[i]->value) {
-            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': external data key '%s' is %s", t->name, key,
-                      k == 4 ? "not known" : "given twice or empty");
+            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': external data key '%s' is %s", t->name,
+                      key, k == 4 ? "not known" : "given twice or empty");
             return false;
         }
         value[k] = t->external_data[i]->value;
@@ -91,7 +100,9 @@ static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto 
             for (; *s >= '0' && *s <= '9'; s++)
                 ok = ok && ir_size_mul(v, 10, &v) && ir_size_add(v, *s - '0', &v);
             if (!ok || *s) {
-                ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': external data %s '%.40s' is not a number", t->name, key, value[k]);
+                ir_report(r->ctx, IR_ERROR, loc,
+                          "tensor '%s': external data %s '%.40s' is not a number", t->name, key,
+                          value[k]);
                 return false;
             }
             number[k] = v;
@@ -99,12 +110,14 @@ static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto 
     }
     if (!value[0] || number[2] != bytes) {
         ir_report(r->ctx, IR_ERROR, loc,
-                  value[0] ? "tensor '%s': external data of %lld bytes, %lld are due" : "tensor '%s': external data without a location", t->name,
-                  (long long)number[2], (long long)bytes);
+                  value[0] ? "tensor '%s': external data of %lld bytes, %lld are due"
+                           : "tensor '%s': external data without a location",
+                  t->name, (long long)number[2], (long long)bytes);
         return false;
     }
     if (!r->folder) {
-        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' lies in a file beside the model, which has no folder here", t->name);
+        ir_report(r->ctx, IR_ERROR, loc,
+                  "tensor '%s' lies in a file beside the model, which has no folder here", t->name);
         return false;
     }
     return read_beside(r, loc, value[0], number[1], bytes, out);
@@ -129,16 +142,24 @@ static void from_bytes(onnx_reader *r, ir_literal *l, void *bytes)
 /* In all fields of a type. */
 static size_t elements_in_fields(const Onnx__TensorProto *t)
 {
-    return t->n_float_data + t->n_int32_data + t->n_int64_data + t->n_double_data + t->n_uint64_data + t->n_string_data;
+    return t->n_float_data + t->n_int32_data + t->n_int64_data + t->n_double_data +
+           t->n_uint64_data + t->n_string_data;
 }
 
-/* The typed field that holds elements of t; -1 elements: none fits. 16-bit floats are bit patterns in int32_data. */
+/* The typed field that holds elements of t; -1 elements: none fits. 16-bit floats are bit patterns
+ * in int32_data. */
 static bool from_fields(const Onnx__TensorProto *t, ir_literal *l)
 {
-    size_t n = (size_t)ir_count(&l->type), have[] = {t->n_float_data, t->n_int32_data, t->n_int64_data, t->n_double_data, t->n_uint64_data};
+    size_t n = (size_t)ir_count(&l->type),
+           have[] = {t->n_float_data, t->n_int32_data, t->n_int64_data, t->n_double_data,
+                     t->n_uint64_data};
     l->data = NULL;
     ir_dtype d = l->type.dtype;
-    int which = d == IR_F32 ? 0 : d == IR_I64 ? 2 : d == IR_F64 ? 3 : d == IR_U32 || d == IR_U64 ? 4 : 1;
+    int which = d == IR_F32                  ? 0
+                : d == IR_I64                ? 2
+                : d == IR_F64                ? 3
+                : d == IR_U32 || d == IR_U64 ? 4
+                                             : 1;
     return have[which] == n && elements_in_fields(t) == n;
 }
 
@@ -166,7 +187,9 @@ ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorPr
     int64_t bytes = ir_bytes(&l.type);
     const char *name = t->name ? t->name : "";
     if (t->has_raw_data + (elements_in_fields(t) > 0) + (t->data_location == 1) > 1) {
-        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' has its elements in two places: one of raw bytes, a field of a type and another file is due",
+        ir_report(r->ctx, IR_ERROR, loc,
+                  "tensor '%s' has its elements in two places: one of raw bytes, a field of a type "
+                  "and another file is due",
                   name);
         return NULL;
     }
@@ -176,19 +199,20 @@ ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorPr
             return NULL;
         from_bytes(r, &l, data.bytes);
     } else if (t->data_location) {
-        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': data location %d is not known", name, t->data_location);
+        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': data location %d is not known", name,
+                  t->data_location);
         return NULL;
     } else if (t->has_raw_data) {
         if (t->raw_data.len != (size_t)bytes) {
-            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' holds %zu raw bytes, %s needs %lld", name, t->raw_data.len,
-                      ir_type_text(r->scratch, &l.type), (long long)bytes);
+            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' holds %zu raw bytes, %s needs %lld", name,
+                      t->raw_data.len, ir_type_text(r->scratch, &l.type), (long long)bytes);
             return NULL;
         }
         from_bytes(r, &l, t->raw_data.data);
     } else {
         if (!from_fields(t, &l)) {
-            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' does not hold the %lld elements of %s", name, (long long)ir_count(&l.type),
-                      ir_type_text(r->scratch, &l.type));
+            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' does not hold the %lld elements of %s",
+                      name, (long long)ir_count(&l.type), ir_type_text(r->scratch, &l.type));
             return NULL;
         }
         l.data = ir_alloc(r->arena, (size_t)bytes);
@@ -201,19 +225,23 @@ bool onnx_unpacks(onnx_reader *r, const ir_loc *loc, int64_t bytes)
 {
     if (ir_size_within(&r->unpacked, bytes, IR_MAX_UNPACKED_BYTES))
         return true;
-    ir_report(r->ctx, IR_ERROR, loc, "sparse tensors and tables made for operators are more than %lld bytes in all, which is the limit",
+    ir_report(r->ctx, IR_ERROR, loc,
+              "sparse tensors and tables made for operators are more than %lld bytes in all, which "
+              "is the limit",
               (long long)IR_MAX_UNPACKED_BYTES);
     return false;
 }
 
 ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__SparseTensorProto *t)
 {
-    ir_literal *values = t->values ? onnx_literal(r, loc, t->values) : NULL, *at = t->indices ? onnx_literal(r, loc, t->indices) : NULL;
+    ir_literal *values = t->values ? onnx_literal(r, loc, t->values) : NULL,
+               *at = t->indices ? onnx_literal(r, loc, t->indices) : NULL;
     if (!values || !at)
         return NULL;
     ir_type type = {.dtype = values->type.dtype, .rank = (int)t->n_dims};
-    bool ok = t->n_dims <= IR_MAX_RANK && at->type.dtype == IR_I64 && values->type.rank == 1 && at->type.rank >= 1 && at->type.rank <= 2 &&
-              at->type.dim[0] == values->type.dim[0] && (at->type.rank == 1 || at->type.dim[1] == (int64_t)t->n_dims);
+    bool ok = t->n_dims <= IR_MAX_RANK && at->type.dtype == IR_I64 && values->type.rank == 1 &&
+              at->type.rank >= 1 && at->type.rank <= 2 && at->type.dim[0] == values->type.dim[0] &&
+              (at->type.rank == 1 || at->type.dim[1] == (int64_t)t->n_dims);
     for (int i = 0; ok && i < type.rank; i++) /* a scalar's dims are NULL */
         type.dim[i] = t->dims[i];
     ok = ok && ir_type_ok(&type) && ir_bytes(&type) <= IR_MAX_FOLD_BYTES;

@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * From bytes to messages. protobuf-c recurses without a limit and trusts its input's sizes, so the bytes are first walked with a
- * stack of our own, driven by the generated descriptors: https://protobuf.dev/programming-guides/encoding/. What passes is
- * shallow, holds a bounded number of messages, and unpacks within a budget that follows from what was counted. A singular
- * message that stands twice is merged, as the standard says; protobuf-c copies at each merge, so their number is bounded. */
+ * From bytes to messages. protobuf-c recurses without a limit and trusts its input's sizes, so the
+ * bytes are first walked with a stack of our own, driven by the generated descriptors:
+ * https://protobuf.dev/programming-guides/encoding/. What passes is shallow, holds a bounded number
+ * of messages, and unpacks within a budget that follows from what was counted. A singular message
+ * that stands twice is merged, as the standard says; protobuf-c copies at each merge, so their
+ * number is bounded. */
 #include "frontend/onnx/reader.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_MESSAGE_DEPTH = 4 * IR_MAX_DEPTH, MAX_REPEATS = 16, WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
+enum {
+    MAX_MESSAGE_DEPTH = 4 * IR_MAX_DEPTH,
+    MAX_REPEATS = 16,
+    WIRE_VARINT = 0,
+    WIRE_64 = 1,
+    WIRE_BYTES = 2,
+    WIRE_32 = 5
+};
 
 typedef struct level { /* a message that is being walked */
     const ProtobufCMessageDescriptor *type;
@@ -27,7 +36,8 @@ typedef struct walker {
 
 static bool fail(const walker *w, const unsigned char *at, const char *what)
 {
-    ir_report(w->ctx, IR_ERROR, w->loc, "not a valid ONNX file: %s, at byte %lld", what, (long long)(at - w->start));
+    ir_report(w->ctx, IR_ERROR, w->loc, "not a valid ONNX file: %s, at byte %lld", what,
+              (long long)(at - w->start));
     return false;
 }
 
@@ -60,7 +70,8 @@ static bool text_ok(const unsigned char *s, size_t n)
         int more = c < 0x80 ? 0 : c < 0xc2 ? -1 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : -1;
         if (!c || more < 0 || n - i < (size_t)more)
             return false;
-        if (more >= 2 && ((c == 0xe0 && s[i] < 0xa0) || (c == 0xed && s[i] > 0x9f) || (c == 0xf0 && s[i] < 0x90) || (c == 0xf4 && s[i] > 0x8f)))
+        if (more >= 2 && ((c == 0xe0 && s[i] < 0xa0) || (c == 0xed && s[i] > 0x9f) ||
+                          (c == 0xf0 && s[i] < 0x90) || (c == 0xf4 && s[i] > 0x8f)))
             return false;
         for (; more; more--)
             if ((s[i++] & 0xc0) != 0x80)
@@ -82,11 +93,13 @@ static int wire_of(ProtobufCType t)
 }
 
 /* The elements of a packed field end where the field does. */
-static bool packed_ok(const walker *w, const ProtobufCFieldDescriptor *f, const unsigned char *at, const unsigned char *end)
+static bool packed_ok(const walker *w, const ProtobufCFieldDescriptor *f, const unsigned char *at,
+                      const unsigned char *end)
 {
     int wire = wire_of(f->type);
     if (wire == WIRE_32 || wire == WIRE_64)
-        return (size_t)(end - at) % (wire == WIRE_32 ? 4 : 8) == 0 || fail(w, at, "a list of numbers has an odd length");
+        return (size_t)(end - at) % (wire == WIRE_32 ? 4 : 8) == 0 ||
+               fail(w, at, "a list of numbers has an odd length");
     for (level l = {.at = at, .end = end}; l.at < l.end;) {
         uint64_t v;
         if (!varint(w, &l, &v))
@@ -96,7 +109,8 @@ static bool packed_ok(const walker *w, const ProtobufCFieldDescriptor *f, const 
 }
 
 /* A length-delimited field's content. */
-static bool bytes_field(walker *w, level *l, const ProtobufCFieldDescriptor *f, size_t n, level *inner)
+static bool bytes_field(walker *w, level *l, const ProtobufCFieldDescriptor *f, size_t n,
+                        level *inner)
 {
     const unsigned char *at = l->at, *end = l->at + n;
     inner->type = NULL;
@@ -117,7 +131,9 @@ static bool bytes_field(walker *w, level *l, const ProtobufCFieldDescriptor *f, 
             return too_many(w, at, "messages");
         *inner = (level){f->descriptor, at, end, 0};
     } else if (f->type != PROTOBUF_C_TYPE_BYTES) {
-        return f->label == PROTOBUF_C_LABEL_REPEATED ? packed_ok(w, f, at, end) : fail(w, at, "a field has the wrong wire type");
+        return f->label == PROTOBUF_C_LABEL_REPEATED
+                   ? packed_ok(w, f, at, end)
+                   : fail(w, at, "a field has the wrong wire type");
     }
     return true;
 }
@@ -132,7 +148,8 @@ static bool one_field(walker *w, level *l, level *inner)
     if (tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
         return fail(w, at, "a field number is out of range");
     int wire = (int)(tag & 7);
-    const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(l->type, (unsigned)(tag >> 3));
+    const ProtobufCFieldDescriptor *f =
+        protobuf_c_message_descriptor_get_field(l->type, (unsigned)(tag >> 3));
     if (!f && ++w->unknown > IR_MAX_MESSAGES)
         return too_many(w, at, "unknown fields");
     if (f && wire != wire_of(f->type) && wire != WIRE_BYTES)
@@ -200,12 +217,15 @@ Onnx__ModelProto *onnx_unpack(ir_arena *arena, const ir_loc *loc, const void *by
     ir_ctx *ctx = ir_arena_ctx(arena);
     walker w = {.ctx = ctx, .loc = loc, .start = bytes};
     if (size > INT32_MAX) {
-        ir_report(ctx, IR_ERROR, loc, "the file is larger than 2 GiB, which the format does not allow; weights may lie in external data");
+        ir_report(ctx, IR_ERROR, loc,
+                  "the file is larger than 2 GiB, which the format does not allow; weights may lie "
+                  "in external data");
         return NULL;
     }
     if (!walk(&w, bytes, size))
         return NULL;
-    budget b = {arena, (64 + 2 * w.repeats) * (int64_t)size + 1024 * (w.messages + 1) + 128 * (w.unknown + w.strings) + (1 << 20)};
+    budget b = {arena, (64 + 2 * w.repeats) * (int64_t)size + 1024 * (w.messages + 1) +
+                           128 * (w.unknown + w.strings) + (1 << 20)};
     ProtobufCAllocator allocator = {take, give_back, &b};
     Onnx__ModelProto *model = onnx__model_proto__unpack(&allocator, size, bytes);
     if (!model)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Recording one operation: operands are checked, brought to their common type and shape, handed to the row's builder, and what it
- * built becomes tensors. */
+ * Recording one operation: operands are checked, brought to their common type and shape, handed to
+ * the row's builder, and what it built becomes tensors. */
 #include "frontend/trace/trace.h"
 
 /* ---- Types promote as in torch ---- */
@@ -10,7 +10,8 @@
 /* The common type of two; IR_DTYPES if there is none. */
 static ir_dtype common(ir_dtype a, ir_dtype b)
 {
-    int ca = ir_dtypes[a].class, cb = ir_dtypes[b].class, na = ir_dtypes[a].bytes, nb = ir_dtypes[b].bytes;
+    int ca = ir_dtypes[a].class, cb = ir_dtypes[b].class, na = ir_dtypes[a].bytes,
+        nb = ir_dtypes[b].bytes;
     if (a == b || cb == IR_CLASS_B)
         return a;
     if (ca == IR_CLASS_B)
@@ -27,7 +28,8 @@ static ir_dtype common(ir_dtype a, ir_dtype b)
     return u == IR_U8 ? IR_I16 : u == IR_U16 ? IR_I32 : u == IR_U32 ? IR_I64 : IR_DTYPES;
 }
 
-/* A class of operands (tensors with dimensions, without, numbers) gives way to the one before it unless its kind is higher. */
+/* A class of operands (tensors with dimensions, without, numbers) gives way to the one before it
+ * unless its kind is higher. */
 static ir_dtype prefer(ir_dtype first, ir_dtype second)
 {
     if (first == IR_DTYPES || second == IR_DTYPES)
@@ -44,7 +46,8 @@ static bool is_whole(double x)
 
 static bool promote(trace_call *c)
 {
-    ir_dtype level[3] = {IR_DTYPES, IR_DTYPES, IR_DTYPES}; /* with dimensions, without, the number */
+    /* With dimensions, without, the number. */
+    ir_dtype level[3] = {IR_DTYPES, IR_DTYPES, IR_DTYPES};
     for (int i = 0; i < c->nin; i++) {
         ir_dtype t = c->v[i]->type.dtype, *l = &level[c->v[i]->type.rank == 0], was = *l;
         *l = was == IR_DTYPES ? t : common(was, t);
@@ -57,7 +60,8 @@ static bool promote(trace_call *c)
         level[2] = is_whole(c->n[0]) ? IR_I64 : IR_F32;
     ir_dtype t = prefer(level[0], prefer(level[1], level[2]));
     if (t == IR_DTYPES) {
-        trace_wrong(c, "%s and %s have no common type", trace_text(c, c->v[0]), trace_text(c, c->v[1]));
+        trace_wrong(c, "%s and %s have no common type", trace_text(c, c->v[0]),
+                    trace_text(c, c->v[1]));
         return false;
     }
     if ((c->row->types & TRACE_REAL) && !ir_is_float(t))
@@ -84,7 +88,8 @@ static ir_dtype widen(trace_call *c)
 
 static bool spread(trace_call *c)
 {
-    for (int k = 0; k < 2; k++) /* the second round brings the earlier ones to what the later ones added */
+    /* The second round brings the earlier ones to what the later ones added. */
+    for (int k = 0; k < 2; k++)
         for (int i = 1; i < c->nin; i++)
             if (!ir_broadcast_both(c->b, &c->v[0], &c->v[i]))
                 return false;
@@ -98,7 +103,8 @@ static bool prepare(trace_call *c, ir_dtype *rounded)
     for (int i = 0; (types & TRACE_FLOATS) && i < c->nin; i++) {
         ir_value *v = c->v[i];
         if (v && (!ir_is_float(v->type.dtype) || v->type.dtype != c->v[0]->type.dtype)) {
-            trace_wrong(c, "operand %d is %s, %s is due", i, trace_text(c, v), i ? ir_dtypes[c->v[0]->type.dtype].name : "a float type");
+            trace_wrong(c, "operand %d is %s, %s is due", i, trace_text(c, v),
+                        i ? ir_dtypes[c->v[0]->type.dtype].name : "a float type");
             return false;
         }
     }
@@ -121,7 +127,8 @@ static ir_value *own(trace_call *c, ir_value *v, bool cut_off)
         return ir_stop_gradient(c->b, v);
     if (v->def && !v->aux)
         return v;
-    return ir_build1(c->b, IR_OP_reshape, &v, 1, &(ir_attrs){.reshape.shape = ir_ints_of(c->b, v->type.rank, v->type.dim)});
+    return ir_build1(c->b, IR_OP_reshape, &v, 1,
+                     &(ir_attrs){.reshape.shape = ir_ints_of(c->b, v->type.rank, v->type.dim)});
 }
 
 static trace_node *node_new(trace_call *c, int nin)
@@ -213,7 +220,8 @@ gradc_tensor *trace_apply(trace_call *c)
     }
     for (size_t i = 0; i < sizeof c->s / sizeof *c->s; i++)
         if (c->s[i].rank < 0 || c->s[i].rank > IR_MAX_RANK) {
-            trace_error(g, c->row->name, "a list of %d numbers, where at most %d are due", c->s[i].rank, IR_MAX_RANK);
+            trace_error(g, c->row->name, "a list of %d numbers, where at most %d are due",
+                        c->s[i].rank, IR_MAX_RANK);
             return NULL;
         }
     trace_try(g, record, c);
@@ -239,7 +247,8 @@ const char *trace_text(trace_call *c, const ir_value *v)
 bool trace_dim(trace_call *c, int64_t dim, int room, int *out)
 {
     if (dim < -room || dim >= room) {
-        trace_wrong(c, "dimension %lld of %s", (long long)dim, c->v[0] ? trace_text(c, c->v[0]) : "?");
+        trace_wrong(c, "dimension %lld of %s", (long long)dim,
+                    c->v[0] ? trace_text(c, c->v[0]) : "?");
         return false;
     }
     *out = (int)(dim < 0 ? dim + room : dim);
@@ -250,7 +259,8 @@ bool trace_dims(trace_call *c, gradc_shape dims, int rank, int64_t *out, int *n)
 {
     bool on[IR_MAX_RANK] = {false};
     for (int i = 0, d; i < dims.rank; i++) {
-        if (rank == 0 && (dims.dim[i] == 0 || dims.dim[i] == -1)) /* torch lets a number have one dimension here */
+        /* Torch lets a number have one dimension here. */
+        if (rank == 0 && (dims.dim[i] == 0 || dims.dim[i] == -1))
             continue;
         if (!trace_dim(c, dims.dim[i], rank, &d))
             return false;
@@ -267,7 +277,8 @@ bool trace_dims(trace_call *c, gradc_shape dims, int rank, int64_t *out, int *n)
     return true;
 }
 
-bool trace_numbers(trace_call *c, const char *what, gradc_shape from, int n, int64_t otherwise, int64_t *out)
+bool trace_numbers(trace_call *c, const char *what, gradc_shape from, int n, int64_t otherwise,
+                   int64_t *out)
 {
     if (from.rank > 1 && from.rank != n) {
         trace_wrong(c, "%s has %d numbers where 1 or %d are due", what, from.rank, n);
@@ -306,15 +317,18 @@ ir_value *trace_choose(trace_call *c, ir_value *yes, ir_value *no)
     ir_value *flag = trace_special(c->g, TRACE_TRAINING, &t, 1);
     ir_value *v = ir_select(c->b, trace_spread(c, flag, yes), yes, no);
     /* Cutting passes over the select, so it must not be the value of a tensor itself. */
-    return ir_build1(c->b, IR_OP_reshape, &v, 1, &(ir_attrs){.reshape.shape = ir_ints_of(c->b, yes->type.rank, yes->type.dim)});
+    return ir_build1(c->b, IR_OP_reshape, &v, 1,
+                     &(ir_attrs){.reshape.shape = ir_ints_of(c->b, yes->type.rank, yes->type.dim)});
 }
 
 ir_value *trace_random_bits(trace_call *c, const ir_type *shape)
 {
     gradc *g = c->g;
     ir_type t = ir_scalar_type(IR_U64);
-    ir_value *from[] = {trace_special(g, TRACE_SEED, &t, g->seed), trace_special(g, TRACE_CALL, &t, g->calls++)};
-    return ir_build1(c->b, IR_OP_random_bits, from, 2, &(ir_attrs){.random_bits.shape = ir_ints_of(c->b, shape->rank, shape->dim)});
+    ir_value *from[] = {trace_special(g, TRACE_SEED, &t, g->seed),
+                        trace_special(g, TRACE_CALL, &t, g->calls++)};
+    return ir_build1(c->b, IR_OP_random_bits, from, 2,
+                     &(ir_attrs){.random_bits.shape = ir_ints_of(c->b, shape->rank, shape->dim)});
 }
 
 void trace_update(trace_call *c, gradc_tensor *x, ir_value *old, ir_value *v)

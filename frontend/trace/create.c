@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * New tensors. They are filled at once: what they hold is data of the record, not part of its graph. */
+ * New tensors. They are filled at once: what they hold is data of the record, not part of its
+ * graph. */
 #include "frontend/trace/trace.h"
 #include "ir/philox.h"
 
@@ -34,7 +35,8 @@ static gradc_tensor *filled(gradc *g, filling f)
     return f.made;
 }
 
-static gradc_tensor *shaped(gradc *g, const char *function, gradc_dtype dtype, gradc_shape shape, filling f)
+static gradc_tensor *shaped(gradc *g, const char *function, gradc_dtype dtype, gradc_shape shape,
+                            filling f)
 {
     return g && trace_type(g, function, dtype, shape, &f.type) ? filled(g, f) : NULL;
 }
@@ -75,7 +77,9 @@ static void fill_between(gradc *g, ir_literal *l, const filling *f)
     int64_t n = ir_count(&l->type);
     double step = n > 1 ? (f->n[1] - f->n[0]) / (double)(n - 1) : 0;
     for (int64_t i = 0; i < n; i++)
-        ir_literal_set(l, i, i < (n + 1) / 2 ? f->n[0] + (double)i * step : f->n[1] - (double)(n - 1 - i) * step);
+        ir_literal_set(l, i,
+                       i < (n + 1) / 2 ? f->n[0] + (double)i * step
+                                       : f->n[1] - (double)(n - 1 - i) * step);
 }
 
 static void fill_diagonal(gradc *g, ir_literal *l, const filling *f)
@@ -135,7 +139,8 @@ static void fill_normal(gradc *g, ir_literal *l, const filling *f)
     (void)f;
     words r = words_new(g);
     for (int64_t i = 0; i < ir_count(&l->type); i++) {
-        double u = ((double)word(&r, i & ~(int64_t)1) + 1) / 4294967296.0, v = word(&r, i | 1) / 4294967296.0;
+        double u = ((double)word(&r, i & ~(int64_t)1) + 1) / 4294967296.0,
+               v = word(&r, i | 1) / 4294967296.0;
         double radius = sqrt(-2 * log(u)), angle = 6.28318530717958647693 * v;
         ir_literal_set(l, i, radius * (i % 2 ? sin(angle) : cos(angle)));
     }
@@ -147,7 +152,10 @@ static void fill_integers(gradc *g, ir_literal *l, const filling *f)
     uint64_t range = (uint64_t)f->i[1] - (uint64_t)f->i[0];
     for (int64_t i = 0; i < ir_count(&l->type); i++) {
         uint64_t high = word(&r, 2 * i), low = word(&r, 2 * i + 1);
-        ir_literal_set_int(l, i, (int64_t)((uint64_t)f->i[0] + (uint64_t)((unsigned __int128)(high << 32 | low) * range >> 64)));
+        ir_literal_set_int(
+            l, i,
+            (int64_t)((uint64_t)f->i[0] +
+                      (uint64_t)((unsigned __int128)(high << 32 | low) * range >> 64)));
     }
 }
 
@@ -182,7 +190,8 @@ gradc_tensor *gradc_zeros(gradc *g, gradc_dtype dtype, gradc_shape shape)
 
 gradc_tensor *gradc_scalar(gradc *g, gradc_dtype dtype, double value)
 {
-    return shaped(g, "gradc_scalar", dtype, GRADC_SHAPE(), (filling){.fill = fill_same, .n = {value}});
+    return shaped(g, "gradc_scalar", dtype, GRADC_SHAPE(),
+                  (filling){.fill = fill_same, .n = {value}});
 }
 
 gradc_tensor *gradc_arange(gradc *g, gradc_dtype dtype, double start, double end, double step)
@@ -194,20 +203,24 @@ gradc_tensor *gradc_arange(gradc *g, gradc_dtype dtype, double start, double end
         trace_error(g, "gradc_arange", "%g to %g by %g", start, end, step);
         return NULL;
     }
-    return shaped(g, "gradc_arange", dtype, GRADC_SHAPE((int64_t)n), (filling){.fill = fill_steps, .n = {start, step}});
+    return shaped(g, "gradc_arange", dtype, GRADC_SHAPE((int64_t)n),
+                  (filling){.fill = fill_steps, .n = {start, step}});
 }
 
 gradc_tensor *gradc_linspace(gradc *g, gradc_dtype dtype, double start, double end, int64_t steps)
 {
-    return shaped(g, "gradc_linspace", dtype, GRADC_SHAPE(steps), (filling){.fill = fill_between, .n = {start, end}});
+    return shaped(g, "gradc_linspace", dtype, GRADC_SHAPE(steps),
+                  (filling){.fill = fill_between, .n = {start, end}});
 }
 
 gradc_tensor *gradc_eye(gradc *g, gradc_dtype dtype, int64_t rows, int64_t columns)
 {
-    return shaped(g, "gradc_eye", dtype, GRADC_SHAPE(rows, columns), (filling){.fill = fill_diagonal});
+    return shaped(g, "gradc_eye", dtype, GRADC_SHAPE(rows, columns),
+                  (filling){.fill = fill_diagonal});
 }
 
-static gradc_tensor *random_floats(gradc *g, const char *function, gradc_dtype dtype, gradc_shape shape, fill *how)
+static gradc_tensor *random_floats(gradc *g, const char *function, gradc_dtype dtype,
+                                   gradc_shape shape, fill *how)
 {
     ir_type t;
     if (!g || !trace_type(g, function, dtype, shape, &t))
@@ -229,21 +242,24 @@ gradc_tensor *gradc_randn(gradc *g, gradc_dtype dtype, gradc_shape shape)
     return random_floats(g, "gradc_randn", dtype, shape, fill_normal);
 }
 
-gradc_tensor *gradc_randint(gradc *g, gradc_dtype dtype, gradc_shape shape, int64_t low, int64_t high)
+gradc_tensor *gradc_randint(gradc *g, gradc_dtype dtype, gradc_shape shape, int64_t low,
+                            int64_t high)
 {
     if (g && low >= high) {
-        trace_error(g, "gradc_randint", "no integer from %lld to below %lld", (long long)low, (long long)high);
+        trace_error(g, "gradc_randint", "no integer from %lld to below %lld", (long long)low,
+                    (long long)high);
         return NULL;
     }
-    return shaped(g, "gradc_randint", dtype, shape, (filling){.fill = fill_integers, .i = {low, high}});
+    return shaped(g, "gradc_randint", dtype, shape,
+                  (filling){.fill = fill_integers, .i = {low, high}});
 }
 
 /* The element type and shape of another. */
-#define LIKE(name, ...)                                                                                                           \
-    {                                                                                                                             \
-        if (!g || (!x && g->failed) || !trace_mine(g, "gradc_" #name "_like", x))                                                 \
-            return NULL;                                                                                                          \
-        return gradc_##name(g, gradc_dtype_of(x), gradc_shape_of(x) __VA_ARGS__);                                                 \
+#define LIKE(name, ...)                                                           \
+    {                                                                             \
+        if (!g || (!x && g->failed) || !trace_mine(g, "gradc_" #name "_like", x)) \
+            return NULL;                                                          \
+        return gradc_##name(g, gradc_dtype_of(x), gradc_shape_of(x) __VA_ARGS__); \
     }
 gradc_tensor *gradc_full_like(gradc *g, gradc_tensor *x, double value) LIKE(full, , value)
 gradc_tensor *gradc_ones_like(gradc *g, gradc_tensor *x) LIKE(ones)
@@ -263,7 +279,8 @@ static void make_input(gradc *g, void *user)
 gradc_tensor *gradc_input(gradc *g, const char *name, gradc_dtype dtype, gradc_shape shape)
 {
     filling f = {.from = name};
-    if (!g || !trace_type(g, "gradc_input", dtype, shape, &f.type) || !trace_name_ok(g, "gradc_input", name))
+    if (!g || !trace_type(g, "gradc_input", dtype, shape, &f.type) ||
+        !trace_name_ok(g, "gradc_input", name))
         return NULL;
     trace_try(g, make_input, &f);
     return f.made;

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Cutting a piece out of the record: a walk from a value over what it depends on, without recursion, that copies instructions into a
- * function of their own. It ends at parameters of the record, and at tensors whose elements are known. */
+ * Cutting a piece out of the record: a walk from a value over what it depends on, without
+ * recursion, that copies instructions into a function of their own. It ends at parameters of the
+ * record, and at tensors whose elements are known. */
 #include "frontend/trace/trace.h"
 
-/* The parameter stands for a leaf's value to come, and no gradient is asked for: then it is that value. */
+/* The parameter stands for a leaf's value to come, and no gradient is asked for: then it is that
+ * value. */
 static ir_value *to_come(const trace_cut *cut, const ir_value *v)
 {
     const trace_leaf *leaf = v->aux;
-    return leaf->tensor && !leaf->data && leaf->tensor->update && !cut->through ? trace_value(leaf->tensor->update) : NULL;
+    return leaf->tensor && !leaf->data && leaf->tensor->update && !cut->through
+               ? trace_value(leaf->tensor->update)
+               : NULL;
 }
 
 /* The side of a choice between training and inference that counts. */
@@ -34,9 +38,11 @@ static ir_value *resolve(trace_cut *cut, ir_value *v)
     }
 }
 
-static ir_value *add_input(trace_cut *cut, const ir_type *t, gradc_tensor *tensor, ir_value *recorded, trace_data *data)
+static ir_value *add_input(trace_cut *cut, const ir_type *t, gradc_tensor *tensor,
+                           ir_value *recorded, trace_data *data)
 {
-    ir_value *v = ir_add_input(cut->f, ir_format(cut->f->module->arena, "i%d", cut->inputs.count), t);
+    ir_value *v =
+        ir_add_input(cut->f, ir_format(cut->f->module->arena, "i%d", cut->inputs.count), t);
     trace_input in = {v, tensor, recorded, data};
     IR_PUSH(cut->scratch, &cut->inputs, in);
     return v;
@@ -57,7 +63,9 @@ static ir_value *add_leaf(trace_cut *cut, ir_value *v)
         return cut->leaf(cut, v, leaf);
     if (!leaf->data)
         cut->without = leaf->tensor;
-    return add_input(cut, &v->type, leaf->requires_grad && wants_gradient(cut, leaf->tensor) ? leaf->tensor : NULL, v, leaf->data);
+    return add_input(cut, &v->type,
+                     leaf->requires_grad && wants_gradient(cut, leaf->tensor) ? leaf->tensor : NULL,
+                     v, leaf->data);
 }
 
 /* The tensor that v is, if its elements are known and the walk ends there. */
@@ -67,7 +75,8 @@ static gradc_tensor *known(const trace_cut *cut, const ir_value *v)
     return x && x->data && !cut->leaf && !(cut->through && x->requires_grad) ? x : NULL;
 }
 
-/* Results of a copied instruction. A tensor whose gradient is wanted gets a zero added, whose gradient is the same. */
+/* Results of a copied instruction. A tensor whose gradient is wanted gets a zero added, whose
+ * gradient is the same. */
 static void keep_results(trace_cut *cut, const ir_inst *inst, const ir_inst *copy)
 {
     for (int i = 0; i < inst->nresults; i++) {
@@ -90,9 +99,11 @@ static void copy_inst(trace_cut *cut, ir_inst *inst)
     ir_attrs attrs = *inst->attrs;
     for (int i = 0; i < inst->noperands; i++)
         operand[i] = copied(cut, inst->operand[i]);
-    if (inst->op == IR_OP_random_bits && cut->leaf) /* in a model all drawings share one call number */
+    /* In a model all drawings share one call number. */
+    if (inst->op == IR_OP_random_bits && cut->leaf)
         attrs.random_bits.stream = cut->drawings++;
-    if ((inst->op == IR_OP_gather || inst->op == IR_OP_scatter) && operand[1]->def && !operand[1]->name && inst->loc)
+    if ((inst->op == IR_OP_gather || inst->op == IR_OP_scatter) && operand[1]->def &&
+        !operand[1]->name && inst->loc)
         operand[1]->name = ir_format(cut->f->module->arena, "the index of %s", inst->loc->op);
     cut->b.loc = inst->loc;
     ir_inst *copy = ir_build(&cut->b, inst->op, operand, inst->noperands, &attrs);
@@ -119,7 +130,8 @@ ir_value *trace_cut_value(trace_cut *cut, gradc_tensor *x)
             if (!v->def) {
                 ir_map_put_ptr(&cut->made, v, add_leaf(cut, v));
             } else if (known(cut, v)) {
-                ir_map_put_ptr(&cut->made, v, add_input(cut, &v->type, NULL, v, known(cut, v)->data));
+                ir_map_put_ptr(&cut->made, v,
+                               add_input(cut, &v->type, NULL, v, known(cut, v)->data));
             } else {
                 step s = {v->def, 0};
                 IR_PUSH(cut->scratch, &stack, s);
@@ -194,7 +206,8 @@ static void add_insts(ir_arena *arena, trace_bytes *out, ir_func *f)
         for (int i = 0; i < inst->noperands; i++)
             add_int(arena, out, inst->operand[i]->id);
         for (int i = 0; i < info->nattrs; i++)
-            add_attr(arena, out, info->attr[i].kind, (const char *)inst->attrs + info->attr[i].offset);
+            add_attr(arena, out, info->attr[i].kind,
+                     (const char *)inst->attrs + info->attr[i].offset);
     }
     add_int(arena, out, -1);
     for (int i = 0; i < f->results.count; i++)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A graph of inputs as a module that a file could be: parameters and buffers become states with the values that they have now, inputs
- * become inputs in the order in which they were made, other data constants. What dropout and batch_norm do in training goes into a
- * function `train`; `forward` is inference. */
+ * A graph of inputs as a module that a file could be: parameters and buffers become states with the
+ * values that they have now, inputs become inputs in the order in which they were made, other data
+ * constants. What dropout and batch_norm do in training goes into a function `train`; `forward` is
+ * inference. */
 #include "frontend/trace/trace.h"
 
 typedef struct model {
@@ -28,7 +29,9 @@ static ir_value *counter(model *w, const char *name)
     ir_type t = ir_scalar_type(IR_U64);
     ir_state *s = ir_state_by_name(w->m, name);
     if (s && s->kind != IR_COUNTER) {
-        trace_error(w->g, w->function, "a tensor is called '%s', which is the name of a counter of random numbers", name);
+        trace_error(w->g, w->function,
+                    "a tensor is called '%s', which is the name of a counter of random numbers",
+                    name);
         w->failed = true;
     }
     return ir_add_state(w->f, s ? s : ir_state_new(w->m, name, IR_COUNTER, &t));
@@ -40,7 +43,9 @@ static ir_value *state(model *w, const gradc_tensor *x)
     if (!s) {
         s = ir_state_new(w->m, x->name, x->role == TRACE_PARAMETER ? IR_PARAM : IR_STAT, &x->type);
         s->trainable = x->role == TRACE_PARAMETER && x->requires_grad;
-        s->why = x->role == TRACE_BUFFER ? "a buffer" : x->requires_grad ? "a parameter" : "it does not require grad";
+        s->why = x->role == TRACE_BUFFER ? "a buffer"
+                 : x->requires_grad      ? "a parameter"
+                                         : "it does not require grad";
         s->init = literal_of(w, &x->type, x->data);
     }
     return ir_add_state(w->f, s);
@@ -68,16 +73,23 @@ static ir_value *place(trace_cut *cut, ir_value *v, trace_leaf *leaf)
     if (x && x->role != TRACE_PLAIN)
         return state(w, x);
     if (x && leaf->requires_grad && !w->failed) {
-        trace_error(w->g, w->function, "a tensor %s that requires grad has no name; gradc_parameter gives it one", ir_type_text(w->arena, &v->type));
+        trace_error(w->g, w->function,
+                    "a tensor %s that requires grad has no name; gradc_parameter gives it one",
+                    ir_type_text(w->arena, &v->type));
         w->failed = true;
     }
     return ir_constant(&cut->b, literal_of(w, &v->type, leaf->data));
 }
 
 /* Makes function `name` of the outputs. */
-static trace_cut build(model *w, const char *name, const gradc_output *outputs, int n, bool training)
+static trace_cut build(model *w, const char *name, const gradc_output *outputs, int n,
+                       bool training)
 {
-    trace_cut cut = {.f = ir_func_new(w->m, name), .training = training, .leaf = place, .user = w, .scratch = w->arena};
+    trace_cut cut = {.f = ir_func_new(w->m, name),
+                     .training = training,
+                     .leaf = place,
+                     .user = w,
+                     .scratch = w->arena};
     w->f = cut.f;
     for (int s = 0; s < w->g->segments.count; s++) {
         const trace_segment *seg = w->g->segments.items[s];
@@ -101,7 +113,8 @@ static void add_updates(model *w, trace_cut *cut)
     }
     if (cut->drawings) {
         ir_value *calls = counter(w, "calls");
-        ir_add_update(cut->f, ir_state_by_name(w->m, "calls"), ir_add(&cut->b, calls, ir_scalar(&cut->b, IR_U64, 1)));
+        ir_add_update(cut->f, ir_state_by_name(w->m, "calls"),
+                      ir_add(&cut->b, calls, ir_scalar(&cut->b, IR_U64, 1)));
     }
 }
 
@@ -119,9 +132,14 @@ static bool outputs_ok(gradc *g, const char *function, const gradc_output *outpu
     return !g->failed;
 }
 
-ir_module *trace_model(gradc *g, const char *function, ir_ctx *ctx, ir_arena *arena, const char *name, const gradc_output *outputs, int n)
+ir_module *trace_model(gradc *g, const char *function, ir_ctx *ctx, ir_arena *arena,
+                       const char *name, const gradc_output *outputs, int n)
 {
-    model w = {.g = g, .function = function, .arena = arena, .m = ir_module_new(ctx, arena, name), .met = ir_map_new(arena)};
+    model w = {.g = g,
+               .function = function,
+               .arena = arena,
+               .m = ir_module_new(ctx, arena, name),
+               .met = ir_map_new(arena)};
     if (!outputs_ok(g, function, outputs, n))
         return NULL;
     ir_module *m = w.m;

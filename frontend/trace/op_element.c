@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Elementwise operations. Where a function has a corner, its formulas are chosen so that the derivative at the corner is torch's. */
+ * Elementwise operations. Where a function has a corner, its formulas are chosen so that the
+ * derivative at the corner is torch's. */
 #include "frontend/trace/trace.h"
 
 #include <math.h>
@@ -126,7 +127,8 @@ TRACE_BUILD(lerp)
     ir_builder *b = c->b;
     double w = c->n[0];
     ir_value *d = ir_sub(b, Y, X);
-    OUT = fabs(w) < 0.5 ? ir_add(b, X, trace_times(c, d, w)) : ir_sub(b, Y, trace_times(c, d, 1 - w));
+    OUT =
+        fabs(w) < 0.5 ? ir_add(b, X, trace_times(c, d, w)) : ir_sub(b, Y, trace_times(c, d, 1 - w));
 }
 
 /* ---- Truth ---- */
@@ -193,7 +195,8 @@ TRACE_BUILD(masked_fill)
 TRACE_BUILD(clamp)
 {
     ir_builder *b = c->b;
-    bool low = c->n[0] != -INFINITY, high = c->n[1] != INFINITY, whole = (!low || floor(c->n[0]) == c->n[0]) && (!high || floor(c->n[1]) == c->n[1]);
+    bool low = c->n[0] != -INFINITY, high = c->n[1] != INFINITY,
+         whole = (!low || floor(c->n[0]) == c->n[0]) && (!high || floor(c->n[1]) == c->n[1]);
     ir_value *x = ir_is_float(X->type.dtype) || whole ? X : ir_convert(b, X, IR_F32);
     if (low)
         x = ir_select(b, compare(c, IR_LT, x, c->n[0]), trace_like(c, x, c->n[0]), x);
@@ -203,9 +206,11 @@ TRACE_BUILD(clamp)
 }
 
 /* No gradient at the bounds themselves. */
-static ir_value *inside(trace_call *c, double low, double high, ir_value *below, ir_value *between, ir_value *above)
+static ir_value *inside(trace_call *c, double low, double high, ir_value *below, ir_value *between,
+                        ir_value *above)
 {
-    return ir_select(c->b, compare(c, IR_LE, X, low), below, ir_select(c->b, compare(c, IR_GE, X, high), above, between));
+    return ir_select(c->b, compare(c, IR_LE, X, low), below,
+                     ir_select(c->b, compare(c, IR_GE, X, high), above, between));
 }
 
 /* extra 6: relu6. */
@@ -218,7 +223,8 @@ TRACE_BUILD(hardtanh)
 /* extra 1: times x. */
 TRACE_BUILD(hardsigmoid)
 {
-    ir_value *y = inside(c, -3, 3, zero(c), trace_plus(c, trace_times(c, X, 1.0 / 6), 0.5), trace_like(c, X, 1));
+    ir_value *y = inside(c, -3, 3, zero(c), trace_plus(c, trace_times(c, X, 1.0 / 6), 0.5),
+                         trace_like(c, X, 1));
     OUT = c->row->extra ? ir_mul(c->b, X, y) : y;
 }
 
@@ -250,7 +256,8 @@ TRACE_BUILD(prelu)
         slope = ir_broadcast(c->b, slope, X->type.rank, X->type.dim, &axis);
     else
         trace_wrong(c, "slopes %s for %s", trace_text(c, slope), trace_text(c, X));
-    ir_value *low = above_zero(c, zero(c), X); /* the slope's derivative is 0 above zero, at infinity too */
+    /* The slope's derivative is 0 above zero, at infinity too. */
+    ir_value *low = above_zero(c, zero(c), X);
     OUT = above_zero(c, X, ir_mul(c->b, low, slope));
 }
 
@@ -265,7 +272,8 @@ TRACE_BUILD(elu)
         alpha = scale * 1.6732632423543772848170429916717;
     }
     ir_value *low = above_zero(c, zero(c), X); /* no overflow in the branch that is not taken */
-    OUT = above_zero(c, trace_times(c, X, scale), trace_times(c, ir_expm1(c->b, trace_times(c, low, inner)), alpha));
+    OUT = above_zero(c, trace_times(c, X, scale),
+                     trace_times(c, ir_expm1(c->b, trace_times(c, low, inner)), alpha));
 }
 
 TRACE_BUILD(gelu)
@@ -273,7 +281,9 @@ TRACE_BUILD(gelu)
     ir_builder *b = c->b;
     ir_value *inner;
     if (c->i[0])
-        inner = ir_tanh(b, trace_times(c, ir_add(b, X, trace_times(c, ir_mul(b, X, ir_mul(b, X, X)), 0.044715)), 0.79788456080286535588));
+        inner = ir_tanh(
+            b, trace_times(c, ir_add(b, X, trace_times(c, ir_mul(b, X, ir_mul(b, X, X)), 0.044715)),
+                           0.79788456080286535588));
     else
         inner = ir_erf(b, trace_times(c, X, M_SQRT1_2));
     OUT = ir_mul(b, trace_times(c, X, 0.5), trace_plus(c, inner, 1));
@@ -306,9 +316,11 @@ TRACE_BUILD(shrink)
 {
     ir_builder *b = c->b;
     double l = c->n[0];
-    ir_value *high = c->row->extra ? trace_plus(c, X, -l) : X, *low = c->row->extra ? trace_plus(c, X, l) : X;
+    ir_value *high = c->row->extra ? trace_plus(c, X, -l) : X,
+             *low = c->row->extra ? trace_plus(c, X, l) : X;
     ir_value *between = ir_select(b, ir_is_nan(b, X), X, zero(c));
-    OUT = ir_select(b, compare(c, IR_GT, X, l), high, ir_select(b, compare(c, IR_LT, X, -l), low, between));
+    OUT = ir_select(b, compare(c, IR_GT, X, l), high,
+                    ir_select(b, compare(c, IR_LT, X, -l), low, between));
 }
 
 TRACE_BUILD(tanhshrink)

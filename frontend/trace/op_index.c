@@ -66,7 +66,8 @@ TRACE_BUILD(one_hot)
 /* All dimensions but the last as one: [p, n]. */
 static ir_value *rows(trace_call *c, ir_value *v)
 {
-    int64_t last = v->type.dim[v->type.rank - 1], shape[] = {last ? ir_count(&v->type) / last : 0, last};
+    int64_t last = v->type.dim[v->type.rank - 1],
+            shape[] = {last ? ir_count(&v->type) / last : 0, last};
     if (!last) {
         shape[0] = 1;
         for (int i = 0; i < v->type.rank - 1; i++)
@@ -79,7 +80,9 @@ static ir_value *rows(trace_call *c, ir_value *v)
 static ir_value *row_indices(trace_call *c, ir_value *index)
 {
     index = rows(c, index);
-    return index ? ir_reshape(c->b, index, 3, (int64_t[]){index->type.dim[0], index->type.dim[1], 1}) : NULL;
+    return index
+               ? ir_reshape(c->b, index, 3, (int64_t[]){index->type.dim[0], index->type.dim[1], 1})
+               : NULL;
 }
 
 ir_value *trace_take_last(trace_call *c, ir_value *x, ir_value *index)
@@ -132,11 +135,13 @@ TRACE_BUILD(gather)
         return;
     ir_value *x = cut_to(c, X, INDEX, d);
     int last = RANK - 1;
-    ir_value *y = trace_take_last(c, ir_move_axis(c->b, x, d, last), ir_move_axis(c->b, INDEX, d, last));
+    ir_value *y =
+        trace_take_last(c, ir_move_axis(c->b, x, d, last), ir_move_axis(c->b, INDEX, d, last));
     OUT = in_shape_of(c, ir_move_axis(c->b, y, last, d), c->in[1]);
 }
 
-/* What lies outside the index's extents in the other dimensions keeps its value: the part inside is put back by padding. */
+/* What lies outside the index's extents in the other dimensions keeps its value: the part inside is
+ * put back by padding. */
 static ir_value *put_back(trace_call *c, ir_value *part, int d)
 {
     int64_t low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK];
@@ -151,8 +156,10 @@ static ir_value *put_back(trace_call *c, ir_value *part, int d)
         return part;
     ir_type t = part->type;
     t.dtype = IR_BOOL;
-    ir_value *mine = ir_pad(c->b, ir_splat(c->b, &t, 1), ir_scalar(c->b, IR_BOOL, 0), low, high, NULL);
-    return ir_select(c->b, mine, ir_pad(c->b, part, ir_scalar(c->b, X->type.dtype, 0), low, high, NULL), X);
+    ir_value *mine =
+        ir_pad(c->b, ir_splat(c->b, &t, 1), ir_scalar(c->b, IR_BOOL, 0), low, high, NULL);
+    return ir_select(c->b, mine,
+                     ir_pad(c->b, part, ir_scalar(c->b, X->type.dtype, 0), low, high, NULL), X);
 }
 
 /* extra: how an element is combined with what was there. */
@@ -174,7 +181,8 @@ TRACE_BUILD(scatter)
     from = ir_move_axis(c->b, from, d, last);
     if (!x || !index || !from)
         return;
-    ir_value *y = ir_scatter(c->b, (ir_combine)c->row->extra, rows(c, x), row_indices(c, index), rows(c, from), 1, (int64_t[]){1}, 1);
+    ir_value *y = ir_scatter(c->b, (ir_combine)c->row->extra, rows(c, x), row_indices(c, index),
+                             rows(c, from), 1, (int64_t[]){1}, 1);
     y = y ? ir_move_axis(c->b, ir_reshape(c->b, y, x->type.rank, x->type.dim), last, d) : NULL;
     OUT = in_shape_of(c, put_back(c, y, d), c->in[0]);
 }

@@ -14,7 +14,8 @@
 
 TRACE_BUILD(matmul)
 {
-    static const char *const names[2][2] = {{"DotBackward0", "SqueezeBackward4"}, {"MvBackward0", "MmBackward0"}};
+    static const char *const names[2][2] = {{"DotBackward0", "SqueezeBackward4"},
+                                            {"MvBackward0", "MmBackward0"}};
     int r = X->type.rank, s = Y->type.rank;
     if (r >= 1 && r <= 2 && s >= 1 && s <= 2)
         c->grad_fn = names[r - 1][s - 1];
@@ -28,7 +29,8 @@ TRACE_BUILD(outer)
         return;
     }
     int64_t shape[] = {X->type.dim[0], Y->type.dim[0]};
-    OUT = ir_mul(c->b, ir_broadcast(c->b, X, 2, shape, (int64_t[]){0}), ir_broadcast(c->b, Y, 2, shape, (int64_t[]){1}));
+    OUT = ir_mul(c->b, ir_broadcast(c->b, X, 2, shape, (int64_t[]){0}),
+                 ir_broadcast(c->b, Y, 2, shape, (int64_t[]){1}));
 }
 
 TRACE_BUILD(einsum)
@@ -59,7 +61,8 @@ TRACE_BUILD(linear)
     int r = X->type.rank;
     int64_t last = r - 1, in = 1;
     if (r < 1 || W->type.rank != 2 || X->type.dim[last] != W->type.dim[1]) {
-        trace_wrong(c, "%s with weights %s; […, i] and [o, i] are due", trace_text(c, X), trace_text(c, W));
+        trace_wrong(c, "%s with weights %s; […, i] and [o, i] are due", trace_text(c, X),
+                    trace_text(c, W));
         return;
     }
     if (r == 2)
@@ -73,17 +76,21 @@ TRACE_BUILD(linear)
 
 typedef struct window { /* a number a spatial dimension */
     int spatial;
-    int64_t size[IR_MAX_RANK], stride[IR_MAX_RANK], dilation[IR_MAX_RANK], low[IR_MAX_RANK], high[IR_MAX_RANK];
+    int64_t size[IR_MAX_RANK], stride[IR_MAX_RANK], dilation[IR_MAX_RANK], low[IR_MAX_RANK],
+        high[IR_MAX_RANK];
 } window;
 
 static bool window_ok(trace_call *c, const window *w)
 {
     const int64_t limit = 1 << 30;
     for (int i = 0; i < w->spatial; i++)
-        if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->low[i] < 0 || w->size[i] > limit || w->stride[i] > limit ||
-            w->dilation[i] > limit || w->low[i] > limit) {
-            trace_wrong(c, "kernel %lld, stride %lld, padding %lld, dilation %lld in spatial dimension %d", (long long)w->size[i],
-                        (long long)w->stride[i], (long long)w->low[i], (long long)w->dilation[i], i);
+        if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->low[i] < 0 ||
+            w->size[i] > limit || w->stride[i] > limit || w->dilation[i] > limit ||
+            w->low[i] > limit) {
+            trace_wrong(
+                c, "kernel %lld, stride %lld, padding %lld, dilation %lld in spatial dimension %d",
+                (long long)w->size[i], (long long)w->stride[i], (long long)w->low[i],
+                (long long)w->dilation[i], i);
             return false;
         }
     return true;
@@ -100,7 +107,8 @@ static ir_value *batched(trace_call *c, int spatial, bool *added)
     int64_t shape[IR_MAX_RANK] = {1};
     *added = X->type.rank == spatial + 1;
     if (X->type.rank != spatial + 2 && !*added) {
-        trace_wrong(c, "%s has not %d or %d dimensions", trace_text(c, X), spatial + 1, spatial + 2);
+        trace_wrong(c, "%s has not %d or %d dimensions", trace_text(c, X), spatial + 1,
+                    spatial + 2);
         return NULL;
     }
     if (!*added)
@@ -116,7 +124,8 @@ static ir_value *unbatched(trace_call *c, ir_value *y, bool added)
 
 /* ---- Convolutions ---- */
 
-static ir_value *convolve(trace_call *c, ir_value *x, ir_value *w, const window *k, const int64_t *lhs_dilation, int64_t groups)
+static ir_value *convolve(trace_call *c, ir_value *x, ir_value *w, const window *k,
+                          const int64_t *lhs_dilation, int64_t groups)
 {
     int64_t order[IR_MAX_RANK], ones[IR_MAX_RANK];
     int s = k->spatial;
@@ -133,13 +142,15 @@ static ir_value *convolve(trace_call *c, ir_value *x, ir_value *w, const window 
                                                  .stride = ir_ints_of(b, s, k->stride),
                                                  .low = ir_ints_of(b, s, k->low),
                                                  .high = ir_ints_of(b, s, k->high),
-                                                 .lhs_dilation = ir_ints_of(b, s, lhs_dilation ? lhs_dilation : ones),
+                                                 .lhs_dilation = ir_ints_of(
+                                                     b, s, lhs_dilation ? lhs_dilation : ones),
                                                  .rhs_dilation = ir_ints_of(b, s, k->dilation),
                                                  .feature_groups = groups,
                                                  .batch_groups = 1}});
 }
 
-/* x with its batch, and the window that the weights and s[0..2], stride, padding, dilation, say; NULL and reported if they do not fit. */
+/* x with its batch, and the window that the weights and s[0..2], stride, padding, dilation, say;
+ * NULL and reported if they do not fit. */
 static ir_value *read_convolution(trace_call *c, window *w, bool *added)
 {
     int s = w->spatial = c->row->extra;
@@ -149,11 +160,13 @@ static ir_value *read_convolution(trace_call *c, window *w, bool *added)
     if (*added)
         c->grad_fn = "SqueezeBackward1";
     if (W->type.rank != s + 2 || c->i[0] < 1 || c->i[0] > 1 << 30) {
-        trace_wrong(c, "%s with weights %s in %lld groups", trace_text(c, X), trace_text(c, W), (long long)c->i[0]);
+        trace_wrong(c, "%s with weights %s in %lld groups", trace_text(c, X), trace_text(c, W),
+                    (long long)c->i[0]);
         return NULL;
     }
     memcpy(w->size, W->type.dim + 2, (size_t)s * sizeof *w->size);
-    if (!trace_numbers(c, "the stride", c->s[0], s, 1, w->stride) || !trace_numbers(c, "the padding", c->s[1], s, 0, w->low) ||
+    if (!trace_numbers(c, "the stride", c->s[0], s, 1, w->stride) ||
+        !trace_numbers(c, "the padding", c->s[1], s, 0, w->low) ||
         !trace_numbers(c, "the dilation", c->s[2], s, 1, w->dilation) || !window_ok(c, w))
         return NULL;
     memcpy(w->high, w->low, sizeof w->high);
@@ -167,20 +180,23 @@ TRACE_BUILD(conv)
     ir_value *x = read_convolution(c, &w, &added);
     for (int i = 0; x && i < w.spatial; i++)
         if (x->type.dim[2 + i] + 2 * w.low[i] < span_of(&w, i)) {
-            trace_wrong(c, "weights %s are larger than %s with its padding", trace_text(c, W), trace_text(c, X));
+            trace_wrong(c, "weights %s are larger than %s with its padding", trace_text(c, W),
+                        trace_text(c, X));
             return;
         }
     if (x)
         OUT = unbatched(c, add_bias(c, convolve(c, x, W, &w, NULL, c->i[0]), 1), added);
 }
 
-/* Weights [C, O/g, k…] as those of the convolution that this is the derivative of: [O, C/g, k…], reversed. */
+/* Weights [C, O/g, k…] as those of the convolution that this is the derivative of: [O, C/g, k…],
+ * reversed. */
 static ir_value *turn_weights(trace_call *c, int spatial, int64_t g)
 {
     ir_builder *b = c->b;
     const int64_t *dim = W->type.dim;
     int rank = spatial + 2;
-    int64_t axes[IR_MAX_RANK], split[IR_MAX_RANK + 1] = {g, dim[0] / g}, perm[IR_MAX_RANK + 1], shape[IR_MAX_RANK] = {dim[1] * g, dim[0] / g};
+    int64_t axes[IR_MAX_RANK], split[IR_MAX_RANK + 1] = {g, dim[0] / g}, perm[IR_MAX_RANK + 1],
+                                                   shape[IR_MAX_RANK] = {dim[1] * g, dim[0] / g};
     for (int i = 0; i < spatial; i++)
         axes[i] = 2 + i;
     memcpy(split + 2, dim + 1, (size_t)(rank - 1) * sizeof *split);
@@ -200,19 +216,22 @@ TRACE_BUILD(conv_transpose)
     if (!x || !trace_numbers(c, "the output padding", c->s[3], w.spatial, 0, extra))
         return;
     if (W->type.dim[0] != x->type.dim[1] || W->type.dim[0] % g) {
-        trace_wrong(c, "%s with weights %s in %lld groups", trace_text(c, X), trace_text(c, W), (long long)g);
+        trace_wrong(c, "%s with weights %s in %lld groups", trace_text(c, X), trace_text(c, W),
+                    (long long)g);
         return;
     }
     for (int i = 0; i < w.spatial; i++) {
         if (extra[i] < 0 || (extra[i] >= w.stride[i] && extra[i] >= w.dilation[i])) {
-            trace_wrong(c, "an output padding of %lld; it stays below the stride or the dilation", (long long)extra[i]);
+            trace_wrong(c, "an output padding of %lld; it stays below the stride or the dilation",
+                        (long long)extra[i]);
             return;
         }
         int64_t extent = x->type.dim[2 + i], full;
-        if (extent < 1 || !ir_size_mul(w.stride[i], extent - 1, &full) || full > IR_MAX_TENSOR_BYTES ||
-            full + span_of(&w, i) + extra[i] - 2 * w.low[i] < 1) {
-            trace_wrong(c, "a stride of %lld and a padding of %lld leave nothing of %s, or too much", (long long)w.stride[i], (long long)w.low[i],
-                        trace_text(c, X));
+        if (extent < 1 || !ir_size_mul(w.stride[i], extent - 1, &full) ||
+            full > IR_MAX_TENSOR_BYTES || full + span_of(&w, i) + extra[i] - 2 * w.low[i] < 1) {
+            trace_wrong(c,
+                        "a stride of %lld and a padding of %lld leave nothing of %s, or too much",
+                        (long long)w.stride[i], (long long)w.low[i], trace_text(c, X));
             return;
         }
         dilation[i] = w.stride[i];
@@ -220,18 +239,21 @@ TRACE_BUILD(conv_transpose)
         w.low[i] = span_of(&w, i) - 1 - w.low[i];
         w.high[i] = w.low[i] + extra[i];
     }
-    OUT = unbatched(c, add_bias(c, convolve(c, x, turn_weights(c, w.spatial, g), &w, dilation, g), 1), added);
+    OUT = unbatched(
+        c, add_bias(c, convolve(c, x, turn_weights(c, w.spatial, g), &w, dilation, g), 1), added);
 }
 
 /* ---- Pools ---- */
 
-/* The window of s[0..2], kernel, stride, padding, and how many there are; ceil_mode adds padding on the high side, unless the last
- * window would start in it. */
-static ir_value *read_pool(trace_call *c, window *w, gradc_shape dilation, bool ceil, bool *added, int64_t *out)
+/* The window of s[0..2], kernel, stride, padding, and how many there are; ceil_mode adds padding on
+ * the high side, unless the last window would start in it. */
+static ir_value *read_pool(trace_call *c, window *w, gradc_shape dilation, bool ceil, bool *added,
+                           int64_t *out)
 {
     int s = w->spatial = c->row->extra;
     ir_value *x = batched(c, s, added);
-    if (!x || !trace_numbers(c, "the kernel", c->s[0], s, 0, w->size) || !trace_numbers(c, "the padding", c->s[2], s, 0, w->low) ||
+    if (!x || !trace_numbers(c, "the kernel", c->s[0], s, 0, w->size) ||
+        !trace_numbers(c, "the padding", c->s[2], s, 0, w->low) ||
         !trace_numbers(c, "the dilation", dilation, s, 1, w->dilation))
         return NULL;
     if (c->s[1].rank == 0)
@@ -241,10 +263,11 @@ static ir_value *read_pool(trace_call *c, window *w, gradc_shape dilation, bool 
     if (!window_ok(c, w))
         return NULL;
     for (int i = 0; i < s; i++) {
-        int64_t extent = x->type.dim[2 + i], room = extent + 2 * w->low[i] - span_of(w, i), step = w->stride[i];
+        int64_t extent = x->type.dim[2 + i], room = extent + 2 * w->low[i] - span_of(w, i),
+                step = w->stride[i];
         if (w->low[i] > w->size[i] / 2 || room < 0) {
-            trace_wrong(c, "a kernel of %lld with padding %lld in spatial dimension %d of %s", (long long)w->size[i], (long long)w->low[i], i,
-                        trace_text(c, X));
+            trace_wrong(c, "a kernel of %lld with padding %lld in spatial dimension %d of %s",
+                        (long long)w->size[i], (long long)w->low[i], i, trace_text(c, X));
             return NULL;
         }
         out[i] = (room + (ceil ? step - 1 : 0)) / step + 1;
@@ -303,14 +326,17 @@ static ir_value *window_sum(trace_call *c, ir_value *x, const window *w)
     return ir_build1(c->b, IR_OP_reduce_window, &x, 1, &attrs);
 }
 
-/* Divides by how many elements each window covers; `padded`: those of the padding, but not what ceil_mode added, count too. */
-static ir_value *divide_by_counts(trace_call *c, ir_value *y, const ir_value *x, const window *w, bool padded)
+/* Divides by how many elements each window covers; `padded`: those of the padding, but not what
+ * ceil_mode added, count too. */
+static ir_value *divide_by_counts(trace_call *c, ir_value *y, const ir_value *x, const window *w,
+                                  bool padded)
 {
     ir_builder *b = c->b;
     ir_value *counts = NULL;
     double same = 1;
     for (int d = 0; y && d < w->spatial; d++) {
-        int64_t axis = 2 + d, end = x->type.dim[axis] + (padded ? w->low[d] : 0), first = padded ? -w->low[d] : 0;
+        int64_t axis = 2 + d, end = x->type.dim[axis] + (padded ? w->low[d] : 0),
+                first = padded ? -w->low[d] : 0;
         ir_type t = ir_type_of(y->type.dtype, 1, &y->type.dim[axis]);
         ir_literal *l = ir_literal_new(b->func->module->arena, &t);
         for (int64_t i = 0; i < t.dim[0]; i++) {
@@ -336,10 +362,14 @@ TRACE_BUILD(avg_pool)
     int64_t out[IR_MAX_RANK];
     ir_value *x = read_pool(c, &w, GRADC_DIMS(), c->i[0] != 0, &added, out);
     if (x)
-        OUT = unbatched(c, divide_by_counts(c, first_windows(c, window_sum(c, x, &w), out), x, &w, c->i[1] != 0), added);
+        OUT = unbatched(
+            c,
+            divide_by_counts(c, first_windows(c, window_sum(c, x, &w), out), x, &w, c->i[1] != 0),
+            added);
 }
 
-/* Window i of n over an extent e goes from floor(i e / n) to ceil((i + 1) e / n): a matrix [n, e] of their weights, applied to dimension d. */
+/* Window i of n over an extent e goes from floor(i e / n) to ceil((i + 1) e / n): a matrix [n, e]
+ * of their weights, applied to dimension d. */
 static ir_value *adapt(trace_call *c, ir_value *x, int d, int64_t n)
 {
     ir_builder *b = c->b;
@@ -368,7 +398,8 @@ TRACE_BUILD(adaptive)
         int64_t extent = x->type.dim[2 + i];
         out[i] = out[i] == -1 ? extent : out[i];
         if (out[i] < 1 || out[i] > 1 << 20 || extent < 1) {
-            trace_wrong(c, "%lld windows in spatial dimension %d of %s", (long long)out[i], i, trace_text(c, X));
+            trace_wrong(c, "%lld windows in spatial dimension %d of %s", (long long)out[i], i,
+                        trace_text(c, X));
             return;
         }
         w.size[i] = w.stride[i] = extent / out[i];
@@ -399,26 +430,31 @@ TRACE_BUILD(attention)
     int r = k->type.rank;
     if (q->type.rank == 4)
         c->grad_fn = "ScaledDotProductFlashAttentionForCpuBackward0";
-    if (q->type.rank < 2 || r < 2 || v->type.rank < 2 || q->type.dim[q->type.rank - 1] != k->type.dim[r - 1] || !q->type.dim[q->type.rank - 1] ||
+    if (q->type.rank < 2 || r < 2 || v->type.rank < 2 ||
+        q->type.dim[q->type.rank - 1] != k->type.dim[r - 1] || !q->type.dim[q->type.rank - 1] ||
         !ir_is_float(q->type.dtype)) {
-        trace_wrong(c, "q %s, k %s, v %s; […, l, e], […, s, e], […, s, f] are due", trace_text(c, q), trace_text(c, k), trace_text(c, v));
+        trace_wrong(c, "q %s, k %s, v %s; […, l, e], […, s, e], […, s, f] are due",
+                    trace_text(c, q), trace_text(c, k), trace_text(c, v));
         return;
     }
     int64_t perm[IR_MAX_RANK];
     for (int i = 0; i < r; i++)
         perm[i] = i < r - 2 ? i : i == r - 2 ? r - 1 : r - 2;
-    ir_value *s = ir_matmul(b, trace_times(c, q, 1 / sqrt((double)k->type.dim[r - 1])), ir_transpose(b, k, perm));
+    ir_value *s = ir_matmul(b, trace_times(c, q, 1 / sqrt((double)k->type.dim[r - 1])),
+                            ir_transpose(b, k, perm));
     if (!s)
         return;
     int rank = s->type.rank;
     ir_value *hidden = trace_like(c, s, -INFINITY);
     if (c->i[0]) {
-        ir_value *row = ir_iota(b, IR_I64, rank, s->type.dim, rank - 2), *column = ir_iota(b, IR_I64, rank, s->type.dim, rank - 1);
+        ir_value *row = ir_iota(b, IR_I64, rank, s->type.dim, rank - 2),
+                 *column = ir_iota(b, IR_I64, rank, s->type.dim, rank - 1);
         s = ir_select(b, ir_compare(b, IR_LE, column, row), s, hidden);
     }
     if (mask) {
         mask = trace_spread(c, mask, s);
-        s = mask && mask->type.dtype == IR_BOOL ? ir_select(b, mask, s, hidden) : ir_add(b, s, mask);
+        s = mask && mask->type.dtype == IR_BOOL ? ir_select(b, mask, s, hidden)
+                                                : ir_add(b, s, mask);
     }
     OUT = ir_matmul(b, ir_softmax(c->b, s, rank - 1, false), v);
 }

@@ -12,11 +12,13 @@ static bool reduction_ok(trace_call *c)
 {
     if (c->i[0] == GRADC_NONE || c->i[0] == GRADC_MEAN || c->i[0] == GRADC_SUM)
         return true;
-    trace_wrong(c, "a reduction of %lld; GRADC_NONE, GRADC_MEAN or GRADC_SUM is due", (long long)c->i[0]);
+    trace_wrong(c, "a reduction of %lld; GRADC_NONE, GRADC_MEAN or GRADC_SUM is due",
+                (long long)c->i[0]);
     return false;
 }
 
-_Static_assert((int)GRADC_NONE == (int)IR_REDUCE_NONE && (int)GRADC_MEAN == (int)IR_REDUCE_MEAN && (int)GRADC_SUM == (int)IR_REDUCE_SUM,
+_Static_assert((int)GRADC_NONE == (int)IR_REDUCE_NONE && (int)GRADC_MEAN == (int)IR_REDUCE_MEAN &&
+                   (int)GRADC_SUM == (int)IR_REDUCE_SUM,
                "the reductions of gradc.h");
 
 static ir_value *reduced(trace_call *c, ir_value *loss)
@@ -29,7 +31,8 @@ static ir_value *bounded_log(trace_call *c, ir_value *x)
 {
     ir_builder *b = c->b;
     ir_value *none = ir_compare(b, IR_LE, x, trace_like(c, x, 0));
-    ir_value *l = ir_log(b, ir_select(b, none, trace_like(c, x, 1), x)), *least = trace_like(c, x, -100);
+    ir_value *l = ir_log(b, ir_select(b, none, trace_like(c, x, 1), x)),
+             *least = trace_like(c, x, -100);
     return ir_select(b, none, least, ir_max(b, l, least));
 }
 
@@ -37,7 +40,8 @@ static ir_value *binary_cross_entropy(trace_call *c, ir_value *x, ir_value *y)
 {
     ir_builder *b = c->b;
     ir_value *one = trace_like(c, x, 1);
-    ir_value *yes = ir_mul(b, y, bounded_log(c, x)), *no = ir_mul(b, ir_sub(b, one, y), bounded_log(c, ir_sub(b, one, x)));
+    ir_value *yes = ir_mul(b, y, bounded_log(c, x)),
+             *no = ir_mul(b, ir_sub(b, one, y), bounded_log(c, ir_sub(b, one, x)));
     return ir_neg(b, ir_add(b, yes, no));
 }
 
@@ -98,11 +102,13 @@ static ir_value *by_probability(trace_call *c, const ir_classes *k)
 
 static bool target_ok(trace_call *c, bool probability, int axis)
 {
-    bool fits = probability ? ir_type_eq(&X->type, &Y->type) : ir_is_int(Y->type.dtype) && Y->type.rank == X->type.rank - 1;
+    bool fits = probability ? ir_type_eq(&X->type, &Y->type)
+                            : ir_is_int(Y->type.dtype) && Y->type.rank == X->type.rank - 1;
     for (int i = 0; fits && !probability && i < Y->type.rank; i++)
         fits = Y->type.dim[i] == X->type.dim[i + (i >= axis)];
     if (!fits)
-        trace_wrong(c, "scores %s and target %s; [N, C, …] with classes [N, …]%s are due", trace_text(c, X), trace_text(c, Y),
+        trace_wrong(c, "scores %s and target %s; [N, C, …] with classes [N, …]%s are due",
+                    trace_text(c, X), trace_text(c, Y),
                     c->row->extra == 1 ? "" : " or probabilities [N, C, …]");
     return fits;
 }
@@ -126,7 +132,8 @@ TRACE_BUILD(cross_entropy)
     }
     if (!target_ok(c, probability, k.axis))
         return;
-    if (k.weight && (k.weight->type.dtype != X->type.dtype || k.weight->type.rank != 1 || k.weight->type.dim[0] != X->type.dim[k.axis])) {
+    if (k.weight && (k.weight->type.dtype != X->type.dtype || k.weight->type.rank != 1 ||
+                     k.weight->type.dim[0] != X->type.dim[k.axis])) {
         trace_wrong(c, "weights %s for scores %s", trace_text(c, k.weight), trace_text(c, X));
         return;
     }
@@ -138,7 +145,8 @@ TRACE_BUILD(cross_entropy)
     if (!k.logs)
         return;
     if (probability || k.smoothing > 0)
-        c->grad_fn = probability ? name_of(c, "NegBackward0", "DivBackward1", "NegBackward0") : "AddBackward0";
+        c->grad_fn = probability ? name_of(c, "NegBackward0", "DivBackward1", "NegBackward0")
+                                 : "AddBackward0";
     else if (X->type.rank > 2)
         c->grad_fn = "NllLoss2DBackward0";
     OUT = probability ? by_probability(c, &k) : ir_nll(c->b, &k, Y);

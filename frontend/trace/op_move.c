@@ -48,7 +48,8 @@ TRACE_BUILD(reshape)
     }
     char text[400] = "";
     for (int i = 0, at = 0; i < c->s[0].rank; i++)
-        at += snprintf(text + at, sizeof text - (size_t)at, "%s%lld", i ? "," : "", (long long)c->s[0].dim[i]);
+        at += snprintf(text + at, sizeof text - (size_t)at, "%s%lld", i ? "," : "",
+                       (long long)c->s[0].dim[i]);
     trace_wrong(c, "%s cannot become [%s]", trace_text(c, X), text);
 }
 
@@ -122,7 +123,9 @@ TRACE_BUILD(squeeze)
     int n;
     if (!trace_dims(c, c->s[0], RANK, dims, &n))
         return;
-    c->grad_fn = c->s[0].rank == 0 ? "SqueezeBackward0" : c->s[0].rank == 1 ? "SqueezeBackward1" : c->grad_fn;
+    c->grad_fn = c->s[0].rank == 0   ? "SqueezeBackward0"
+                 : c->s[0].rank == 1 ? "SqueezeBackward1"
+                                     : c->grad_fn;
     for (int i = 0, k = 0; i < RANK; i++) {
         bool named = k < n && dims[k] == i;
         k += named;
@@ -132,7 +135,8 @@ TRACE_BUILD(squeeze)
     OUT = ir_reshape(c->b, X, t.rank, t.dim);
 }
 
-/* x with a dimension of extent 1 before dimension d; NULL and reported where the rank does not allow it. */
+/* x with a dimension of extent 1 before dimension d; NULL and reported where the rank does not
+ * allow it. */
 static ir_value *unsqueeze(trace_call *c, ir_value *x, int d)
 {
     ir_type t = x->type;
@@ -172,7 +176,8 @@ TRACE_BUILD(narrow)
         return;
     int64_t extent = DIM[d], start = c->i[1] < 0 ? c->i[1] + extent : c->i[1], length = c->i[2];
     if (start < 0 || length < 0 || start > extent || length > extent - start)
-        trace_wrong(c, "%lld from %lld on of dimension %d of %s", (long long)length, (long long)c->i[1], d, trace_text(c, X));
+        trace_wrong(c, "%lld from %lld on of dimension %d of %s", (long long)length,
+                    (long long)c->i[1], d, trace_text(c, X));
     else
         OUT = ir_slice_axis(c->b, X, d, start, start + length);
 }
@@ -235,11 +240,13 @@ TRACE_BUILD(roll)
     if (!trace_dim(c, c->i[0], RANK, &d))
         return;
     int64_t extent = DIM[d], shift = extent ? (c->i[1] % extent + extent) % extent : 0;
-    ir_value *parts[] = {ir_slice_axis(c->b, X, d, extent - shift, extent), ir_slice_axis(c->b, X, d, 0, extent - shift)};
+    ir_value *parts[] = {ir_slice_axis(c->b, X, d, extent - shift, extent),
+                         ir_slice_axis(c->b, X, d, 0, extent - shift)};
     OUT = shift ? ir_concat(c->b, parts, 2, d) : X;
 }
 
-/* Each dimension is split into (times, extent), with the first repeated, and joined again; what is before and behind it counts as one. */
+/* Each dimension is split into (times, extent), with the first repeated, and joined again; what is
+ * before and behind it counts as one. */
 TRACE_BUILD(repeat)
 {
     gradc_shape times = c->s[0];
@@ -284,8 +291,10 @@ TRACE_BUILD(triangle)
     }
     const int64_t far = IR_MAX_TENSOR_BYTES; /* beyond any row */
     int64_t diagonal = c->i[0] < -far ? -far : c->i[0] > far ? far : c->i[0];
-    ir_value *row = ir_iota(b, IR_I64, RANK, DIM, RANK - 2), *column = ir_iota(b, IR_I64, RANK, DIM, RANK - 1);
-    ir_value *on = ir_compare(b, (ir_relation)c->row->extra, column, trace_plus(c, row, (double)diagonal));
+    ir_value *row = ir_iota(b, IR_I64, RANK, DIM, RANK - 2),
+             *column = ir_iota(b, IR_I64, RANK, DIM, RANK - 1);
+    ir_value *on =
+        ir_compare(b, (ir_relation)c->row->extra, column, trace_plus(c, row, (double)diagonal));
     OUT = ir_select(b, on, X, trace_like(c, X, 0));
 }
 
@@ -306,7 +315,8 @@ TRACE_BUILD(pad)
 
 /* ---- Several ---- */
 
-/* Operands of one dimension that are empty are passed over, as in torch, unless there is no other. */
+/* Operands of one dimension that are empty are passed over, as in torch, unless there is no
+ * other. */
 TRACE_BUILD(cat)
 {
     int d, n = 0;
@@ -337,7 +347,8 @@ TRACE_BUILD(stack)
 /* ---- Pieces ---- */
 
 /* Pieces of `size` along d (valid). */
-static int pieces(gradc *g, const trace_row *row, gradc_tensor *x, int64_t size, int d, gradc_tensor **out, int max)
+static int pieces(gradc *g, const trace_row *row, gradc_tensor *x, int64_t size, int d,
+                  gradc_tensor **out, int max)
 {
     int64_t extent = x->type.dim[d], n = extent ? (extent - 1) / size + 1 : 1;
     if (n > max) {
@@ -346,14 +357,16 @@ static int pieces(gradc *g, const trace_row *row, gradc_tensor *x, int64_t size,
     }
     for (int i = 0; i < n; i++) {
         int64_t start = i * size, length = extent - start < size ? extent - start : size;
-        out[i] = trace_apply(&(trace_call){.g = g, .row = row, .in = &x, .nin = 1, .i = {d, start, length}});
+        out[i] = trace_apply(
+            &(trace_call){.g = g, .row = row, .in = &x, .nin = 1, .i = {d, start, length}});
         if (!out[i])
             return -1;
     }
     return (int)n;
 }
 
-static int split(gradc *g, const trace_row *row, gradc_tensor *x, int64_t size, bool count, int dim, gradc_tensor **out, int max)
+static int split(gradc *g, const trace_row *row, gradc_tensor *x, int64_t size, bool count, int dim,
+                 gradc_tensor **out, int max)
 {
     int rank = gradc_rank(x), d = dim < 0 ? dim + rank : dim;
     for (int i = 0; out && i < max; i++)
@@ -361,7 +374,8 @@ static int split(gradc *g, const trace_row *row, gradc_tensor *x, int64_t size, 
     if (!g || (!x && g->failed) || !trace_mine(g, row->name, x))
         return -1;
     if (d < 0 || d >= rank || size < 1 || !out) {
-        trace_error(g, row->name, "%lld along dimension %d of a tensor of rank %d", (long long)size, dim, rank);
+        trace_error(g, row->name, "%lld along dimension %d of a tensor of rank %d", (long long)size,
+                    dim, rank);
         return -1;
     }
     if (count)
@@ -371,12 +385,14 @@ static int split(gradc *g, const trace_row *row, gradc_tensor *x, int64_t size, 
 
 int gradc_split(gradc *g, gradc_tensor *x, int64_t size, int dim, gradc_tensor **out, int max)
 {
-    static const trace_row row = {.name = "gradc_split", .grad_fn = "SplitBackward0", .build = trace_build_narrow};
+    static const trace_row row = {
+        .name = "gradc_split", .grad_fn = "SplitBackward0", .build = trace_build_narrow};
     return split(g, &row, x, size, false, dim, out, max);
 }
 
 int gradc_chunk(gradc *g, gradc_tensor *x, int64_t chunks, int dim, gradc_tensor **out, int max)
 {
-    static const trace_row row = {.name = "gradc_chunk", .grad_fn = "SplitBackward0", .build = trace_build_narrow};
+    static const trace_row row = {
+        .name = "gradc_chunk", .grad_fn = "SplitBackward0", .build = trace_build_narrow};
     return split(g, &row, x, chunks, true, dim, out, max);
 }

@@ -10,12 +10,14 @@
 #define OUT c->out[0]
 
 /* x / sqrt(mean of x^2 + epsilon) over axes, after x has lost its mean (unless `plain`). */
-static ir_value *normalise(trace_call *c, ir_value *x, int n, const int64_t *axes, double epsilon, bool plain)
+static ir_value *normalise(trace_call *c, ir_value *x, int n, const int64_t *axes, double epsilon,
+                           bool plain)
 {
     ir_builder *b = c->b;
     if (!plain)
         x = ir_sub(b, x, trace_spread(c, ir_mean(c->b, x, n, axes, true), x));
-    ir_value *scale = ir_rsqrt(b, trace_plus(c, ir_mean(c->b, ir_mul(b, x, x), n, axes, true), epsilon));
+    ir_value *scale =
+        ir_rsqrt(b, trace_plus(c, ir_mean(c->b, ir_mul(b, x, x), n, axes, true), epsilon));
     return ir_mul(b, x, trace_spread(c, scale, x));
 }
 
@@ -27,7 +29,8 @@ static bool by_channel(trace_call *c, int i)
     if (!v)
         return true;
     if (RANK < 2 || v->type.rank != 1 || v->type.dim[0] != DIM[1]) {
-        trace_wrong(c, "operand %d is %s for %s; one number a channel is due", i, trace_text(c, v), trace_text(c, X));
+        trace_wrong(c, "operand %d is %s for %s; one number a channel is due", i, trace_text(c, v),
+                    trace_text(c, X));
         return false;
     }
     c->v[i] = ir_broadcast(c->b, ir_convert(c->b, v, X->type.dtype), RANK, DIM, &axis);
@@ -47,15 +50,18 @@ static ir_value *affine(trace_call *c, ir_value *y)
 static void move(trace_call *c, int i, ir_value *old, ir_value *v, double momentum)
 {
     ir_builder *b = c->b;
-    ir_dtype own = old->type.dtype, t = v && ir_dtypes[own].bytes < ir_dtypes[v->type.dtype].bytes ? v->type.dtype : own;
-    v = ir_add(b, trace_times(c, ir_convert(b, old, t), 1 - momentum), trace_times(c, ir_convert(b, v, t), momentum));
+    ir_dtype own = old->type.dtype,
+             t = v && ir_dtypes[own].bytes < ir_dtypes[v->type.dtype].bytes ? v->type.dtype : own;
+    v = ir_add(b, trace_times(c, ir_convert(b, old, t), 1 - momentum),
+               trace_times(c, ir_convert(b, v, t), momentum));
     v = ir_convert(b, v, own);
     if (v)
         trace_update(c, c->in[i], old, v);
 }
 
 /* Statistics of the batch; the buffers move. */
-static ir_value *batch_normalise(trace_call *c, ir_value *const *old, double epsilon, double momentum)
+static ir_value *batch_normalise(trace_call *c, ir_value *const *old, double epsilon,
+                                 double momentum)
 {
     ir_builder *b = c->b;
     int64_t axes[IR_MAX_RANK], axis = 1;
@@ -84,7 +90,8 @@ static bool statistics_ok(trace_call *c, bool training)
         if (!x && !training)
             trace_wrong(c, "without training, mean and variance are due");
         else if (x && training && (x->value || x->requires_grad))
-            trace_wrong(c, "mean and variance are leaves without gradient, as gradc_buffer makes them");
+            trace_wrong(
+                c, "mean and variance are leaves without gradient, as gradc_buffer makes them");
     }
     if (RANK < 2 || !ir_is_float(X->type.dtype))
         trace_wrong(c, "%s, a float tensor [N, C, …] is due", trace_text(c, X));
@@ -117,9 +124,11 @@ TRACE_BUILD(layer_norm)
     int n = c->s[0].rank, first = RANK - n;
     bool fits = n >= 1 && first >= 0 && !memcmp(c->s[0].dim, DIM + first, (size_t)n * sizeof *DIM);
     for (int i = 1; fits && i < c->nin; i++)
-        fits = !c->v[i] || (c->v[i]->type.rank == n && !memcmp(c->v[i]->type.dim, c->s[0].dim, (size_t)n * sizeof *DIM));
+        fits = !c->v[i] || (c->v[i]->type.rank == n &&
+                            !memcmp(c->v[i]->type.dim, c->s[0].dim, (size_t)n * sizeof *DIM));
     if (!fits) {
-        trace_wrong(c, "%s does not end in the shape given, or weight or bias has another", trace_text(c, X));
+        trace_wrong(c, "%s does not end in the shape given, or weight or bias has another",
+                    trace_text(c, X));
         return;
     }
     for (int i = 0; i < n; i++)
@@ -127,7 +136,8 @@ TRACE_BUILD(layer_norm)
     ir_value *y = normalise(c, X, n, axes, c->n[0], c->row->extra != 0);
     for (int i = 1; i < c->nin; i++)
         if (c->v[i] && y)
-            y = i == 1 ? ir_mul(c->b, y, trace_spread(c, c->v[1], X)) : ir_add(c->b, y, trace_spread(c, c->v[2], X));
+            y = i == 1 ? ir_mul(c->b, y, trace_spread(c, c->v[1], X))
+                       : ir_add(c->b, y, trace_spread(c, c->v[2], X));
     OUT = y;
 }
 
@@ -174,7 +184,8 @@ TRACE_BUILD(dropout)
     ir_value *dropped = trace_like(c, X, 0);
     if (p < 1) {
         ir_value *bits = trace_random_bits(c, &X->type);
-        ir_value *keep = ir_compare(b, IR_GE, bits, trace_like(c, bits, (double)(uint32_t)(p * 4294967296.0)));
+        ir_value *keep =
+            ir_compare(b, IR_GE, bits, trace_like(c, bits, (double)(uint32_t)(p * 4294967296.0)));
         dropped = ir_select(b, keep, trace_times(c, X, 1 / (1 - p)), dropped);
     }
     OUT = trace_choose(c, dropped, X);

@@ -26,7 +26,8 @@ static bool read_over(trace_call *c, over *o)
 
 static ir_value *reduce(trace_call *c, ir_combine combine, ir_value *x, const over *o)
 {
-    return o->keep ? ir_reduce_keep(c->b, combine, x, o->n, o->axes) : ir_reduce(c->b, combine, x, o->n, o->axes);
+    return o->keep ? ir_reduce_keep(c->b, combine, x, o->n, o->axes)
+                   : ir_reduce(c->b, combine, x, o->n, o->axes);
 }
 
 
@@ -123,8 +124,11 @@ TRACE_BUILD(logsumexp)
     over o;
     if (!read_over(c, &o) || !not_empty(c, &o))
         return;
-    ir_value *m = ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, X, o.n, o.axes)), *wide = m ? ir_abs(b, m) : NULL;
-    m = ir_select(b, ir_compare(b, IR_EQ, wide, trace_like(c, wide, INFINITY)), trace_like(c, m, 0), m); /* inf - inf is no number */
+    ir_value *m = ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, X, o.n, o.axes)),
+             *wide = m ? ir_abs(b, m) : NULL;
+    /* Inf - inf is no number. */
+    m = ir_select(b, ir_compare(b, IR_EQ, wide, trace_like(c, wide, INFINITY)), trace_like(c, m, 0),
+                  m);
     ir_value *e = ir_exp(b, ir_sub(b, X, trace_spread(c, m, X)));
     OUT = drop(c, ir_add(b, ir_log(b, ir_reduce_keep(b, IR_SUM, e, o.n, o.axes)), m), &o);
 }
@@ -157,7 +161,9 @@ TRACE_BUILD(norm)
         if (not_empty(c, &o))
             OUT = reduce(c, p > 0 ? IR_MAX : IR_MIN, ir_abs(b, X), &o);
     } else if (p == 0) {
-        OUT = reduce(c, IR_SUM, ir_convert(b, ir_compare(b, IR_NE, X, trace_like(c, X, 0)), X->type.dtype), &o);
+        OUT =
+            reduce(c, IR_SUM,
+                   ir_convert(b, ir_compare(b, IR_NE, X, trace_like(c, X, 0)), X->type.dtype), &o);
     } else {
         OUT = ir_root(b, reduce(c, IR_SUM, ir_size_pow(b, X, p), &o), p);
     }
@@ -171,7 +177,9 @@ static ir_inst *arg_reduce(trace_call *c, ir_value **x, int *axis)
         return NULL;
     if ((*x)->type.dtype == IR_BOOL)
         *x = ir_convert(c->b, *x, IR_U8);
-    return ir_build(c->b, IR_OP_arg_reduce, x, 1, &(ir_attrs){.arg_reduce = {.combine = (ir_combine)c->row->extra, .axis = *axis}});
+    return ir_build(
+        c->b, IR_OP_arg_reduce, x, 1,
+        &(ir_attrs){.arg_reduce = {.combine = (ir_combine)c->row->extra, .axis = *axis}});
 }
 
 static ir_value *keep_axis(trace_call *c, ir_value *v, const ir_value *x, int axis)
@@ -209,14 +217,17 @@ TRACE_BUILD(cumulative)
         return;
     if (!ir_is_float(x->type.dtype))
         x = ir_convert(c->b, x, IR_I64);
-    OUT = as_before(c, ir_build1(c->b, IR_OP_cumulative, &x, 1, &(ir_attrs){.cumulative = {.combine = (ir_combine)c->row->extra, .axis = axis}}));
+    OUT = as_before(c, ir_build1(c->b, IR_OP_cumulative, &x, 1,
+                                 &(ir_attrs){.cumulative = {.combine = (ir_combine)c->row->extra,
+                                                            .axis = axis}}));
 }
 
 /* x and its positions in order. */
 static ir_inst *in_order(trace_call *c, ir_value *x, int axis, bool descending)
 {
     ir_value *both[] = {x, ir_iota(c->b, IR_I64, x->type.rank, x->type.dim, axis)};
-    return ir_build(c->b, IR_OP_sort, both, 2, &(ir_attrs){.sort = {.axis = axis, .descending = descending}});
+    return ir_build(c->b, IR_OP_sort, both, 2,
+                    &(ir_attrs){.sort = {.axis = axis, .descending = descending}});
 }
 
 TRACE_BUILD(sort)

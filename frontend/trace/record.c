@@ -6,12 +6,13 @@
 
 #include <stdlib.h>
 
-#define DTYPE(NAME, text, bytes, class, npy, st) _Static_assert((int)IR_##NAME == (int)GRADC_##NAME, "the element types of gradc.h");
+#define DTYPE(NAME, text, bytes, class, npy, st) \
+    _Static_assert((int)IR_##NAME == (int)GRADC_##NAME, "the element types of gradc.h");
 #include "ir/dtypes.def"
 #undef DTYPE
 _Static_assert((int)IR_MAX_RANK == (int)GRADC_MAX_RANK, "the rank of gradc.h");
 
-/* ---- Errors ---------------------------------------------------------------------------------------------------------- */
+/* ---- Errors ---- */
 
 void trace_sink(void *user, const ir_diagnostic *d)
 {
@@ -19,7 +20,8 @@ void trace_sink(void *user, const ir_diagnostic *d)
     if (d->severity != IR_ERROR || g->failed)
         return;
     const char *function = d->loc && d->loc->op ? d->loc->op : g->asking;
-    snprintf(g->error, sizeof g->error, "%s%s%s", function ? function : "", function ? ": " : "", d->text);
+    snprintf(g->error, sizeof g->error, "%s%s%s", function ? function : "", function ? ": " : "",
+             d->text);
     g->failed = true;
 }
 
@@ -30,7 +32,9 @@ void trace_error(gradc *g, const char *function, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    trace_sink(g, &(ir_diagnostic){.severity = IR_ERROR, .loc = &(ir_loc){.op = function, .node = -1}, .text = text});
+    trace_sink(g, &(ir_diagnostic){.severity = IR_ERROR,
+                                   .loc = &(ir_loc){.op = function, .node = -1},
+                                   .text = text});
 }
 
 bool trace_try(gradc *g, void (*body)(gradc *g, void *user), void *user)
@@ -73,7 +77,7 @@ void gradc_manual_seed(gradc *g, uint64_t seed)
     }
 }
 
-/* ---- Elements -------------------------------------------------------------------------------------------------------- */
+/* ---- Elements ---- */
 
 trace_data *trace_data_try(const ir_type *t)
 {
@@ -107,7 +111,7 @@ void trace_drop(trace_data *d)
         free(d);
 }
 
-/* ---- Segments -------------------------------------------------------------------------------------------------------- */
+/* ---- Segments ---- */
 
 trace_segment *trace_top(gradc *g)
 {
@@ -136,7 +140,7 @@ void trace_pop_segment(gradc *g)
     g->segments.count--;
 }
 
-/* ---- Tensors --------------------------------------------------------------------------------------------------------- */
+/* ---- Tensors ---- */
 
 static gradc_tensor *tensor_new(gradc *g, trace_segment *home, const ir_type *t)
 {
@@ -166,7 +170,8 @@ gradc_tensor *trace_result_new(gradc *g, ir_value *v)
 }
 
 /* A new parameter of the record. The leaf holds data. */
-static ir_value *leaf_value(gradc *g, trace_kind kind, gradc_tensor *x, const ir_type *t, trace_data *data)
+static ir_value *leaf_value(gradc *g, trace_kind kind, gradc_tensor *x, const ir_type *t,
+                            trace_data *data)
 {
     trace_segment *s = trace_top(g);
     trace_leaf *leaf = ir_new(s->arena, trace_leaf);
@@ -223,7 +228,8 @@ bool trace_type(gradc *g, const char *function, gradc_dtype dtype, gradc_shape s
     if ((unsigned)dtype >= IR_DTYPES)
         trace_error(g, function, "%d is no element type", (int)dtype);
     else if (shape.rank < 0 || shape.rank > IR_MAX_RANK)
-        trace_error(g, function, "a shape of rank %d, where at most %d is due", shape.rank, IR_MAX_RANK);
+        trace_error(g, function, "a shape of rank %d, where at most %d is due", shape.rank,
+                    IR_MAX_RANK);
     else if (*out = ir_type_of((ir_dtype)dtype, shape.rank, shape.dim), ir_type_ok(out))
         return true;
     else
@@ -264,7 +270,7 @@ bool trace_name_ok(gradc *g, const char *function, const char *name)
     return false;
 }
 
-/* ---- Questions ------------------------------------------------------------------------------------------------------- */
+/* ---- Questions ---- */
 
 int gradc_rank(const gradc_tensor *x)
 {

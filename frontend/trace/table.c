@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The rows of ops.def as functions. A signature is two macros: PARAMS_<signature>, what the function takes after the context, and
- * PACK_<signature>, how that goes into a trace_call. Letters: X, Y, Z, W tensors, B a bias that may be NULL, L a list of tensors,
- * S shapes or lists, I int64_t, D dimensions and switches (int), N numbers, T a type or text, O a second result. */
+ * The rows of ops.def as functions. A signature is two macros: PARAMS_<signature>, what the
+ * function takes after the context, and PACK_<signature>, how that goes into a trace_call. Letters:
+ * X, Y, Z, W tensors, B a bias that may be NULL, L a list of tensors, S shapes or lists, I int64_t,
+ * D dimensions and switches (int), N numbers, T a type or text, O a second result. */
 #include "frontend/trace/trace.h"
 
 #define IN(count, ...) .in = (gradc_tensor *const[]){__VA_ARGS__}, .nin = count
@@ -60,7 +61,8 @@
 #define PACK_XSID IN(1, x), .s = {s}, .i = {d, i}
 #define PARAMS_XNSD gradc_tensor *x, double n, gradc_shape s, int d
 #define PACK_XNSD IN(1, x), .s = {s}, .i = {d}, .n = {n}
-#define PARAMS_XSSSSD gradc_tensor *x, gradc_shape s, gradc_shape t, gradc_shape u, gradc_shape v, int d
+#define PARAMS_XSSSSD \
+    gradc_tensor *x, gradc_shape s, gradc_shape t, gradc_shape u, gradc_shape v, int d
 #define PACK_XSSSSD IN(1, x), .s = {s, t, u, v}, .i = {d}
 #define PARAMS_XSSSDD gradc_tensor *x, gradc_shape s, gradc_shape t, gradc_shape u, int d, int e
 #define PACK_XSSSDD IN(1, x), .s = {s, t, u}, .i = {d, e}
@@ -68,21 +70,29 @@
 #define PACK_XSWN IN(2, x, w), .optional = 2, .s = {s}, .n = {n}
 #define PARAMS_XWB gradc_tensor *x, gradc_tensor *w, gradc_tensor *b
 #define PACK_XWB IN(3, x, w, b), .optional = 4
-#define PARAMS_XWBSSSI gradc_tensor *x, gradc_tensor *w, gradc_tensor *b, gradc_shape s, gradc_shape t, gradc_shape u, int64_t i
+#define PARAMS_XWBSSSI                                                               \
+    gradc_tensor *x, gradc_tensor *w, gradc_tensor *b, gradc_shape s, gradc_shape t, \
+        gradc_shape u, int64_t i
 #define PACK_XWBSSSI IN(3, x, w, b), .optional = 4, .s = {s, t, u}, .i = {i}
 #define PARAMS_XWBSSSIS PARAMS_XWBSSSI, gradc_shape v
-#define PACK_XWBSSSIS IN(3, x, w, b), .optional = 4, .s = {s, t, v, u}, .i = {i} /* the dilation third, as in XWBSSSI */
+/* The dilation third, as in XWBSSSI. */
+#define PACK_XWBSSSIS IN(3, x, w, b), .optional = 4, .s = {s, t, v, u}, .i = {i}
 #define PARAMS_XWBN gradc_tensor *x, gradc_tensor *w, gradc_tensor *b, double n
 #define PACK_XWBN IN(3, x, w, b), .optional = 6, .n = {n}
 #define PARAMS_XSWBN gradc_tensor *x, gradc_shape s, gradc_tensor *w, gradc_tensor *b, double n
 #define PACK_XSWBN IN(3, x, w, b), .optional = 6, .s = {s}, .n = {n}
 #define PARAMS_XIWBN gradc_tensor *x, int64_t i, gradc_tensor *w, gradc_tensor *b, double n
 #define PACK_XIWBN IN(3, x, w, b), .optional = 6, .i = {i}, .n = {n}
-#define PARAMS_BATCH gradc_tensor *x, gradc_tensor *y, gradc_tensor *z, gradc_tensor *w, gradc_tensor *b, int d, double n, double m
-#define PACK_BATCH IN(5, x, w, b, y, z), .optional = 30, .i = {d}, .n = {m, n} /* as layer_norm: weight, bias; epsilon first */
-#define PARAMS_ATTENTION gradc_tensor *x, gradc_tensor *y, gradc_tensor *z, gradc_tensor *mask, int d
+#define PARAMS_BATCH                                                                            \
+    gradc_tensor *x, gradc_tensor *y, gradc_tensor *z, gradc_tensor *w, gradc_tensor *b, int d, \
+        double n, double m
+/* As layer_norm: weight, bias; epsilon first. */
+#define PACK_BATCH IN(5, x, w, b, y, z), .optional = 30, .i = {d}, .n = {m, n}
+#define PARAMS_ATTENTION \
+    gradc_tensor *x, gradc_tensor *y, gradc_tensor *z, gradc_tensor *mask, int d
 #define PACK_ATTENTION IN(4, x, y, z, mask), .optional = 8, .i = {d}
-#define PARAMS_WEIGHTED gradc_tensor *x, gradc_tensor *y, gradc_tensor *w, int d, int64_t i, double n
+#define PARAMS_WEIGHTED \
+    gradc_tensor *x, gradc_tensor *y, gradc_tensor *w, int d, int64_t i, double n
 #define PACK_WEIGHTED IN(3, x, y, w), .optional = 4, .i = {d, i}, .n = {n}
 #define PARAMS_LD gradc_tensor *const *x, int n, int d
 #define PACK_LD .in = x, .nin = x ? n : 0, .i = {d}
@@ -100,11 +110,14 @@
 #define OP(op, signature, grad, treatment, builder, number) TRACE_BUILD(builder);
 #include "frontend/trace/ops.def"
 
-#define OP(op, signature, grad, treatment, builder, number)                                                                       \
-    gradc_tensor *gradc_##op(gradc *g, PARAMS_##signature)                                                                        \
-    {                                                                                                                             \
-        static const trace_row row = {.name = "gradc_" #op, .grad_fn = grad, .types = treatment, .build = trace_build_##builder,   \
-                                      .extra = number};                                                                           \
-        return trace_apply(&(trace_call){.g = g, .row = &row, PACK_##signature});                                                 \
+#define OP(op, signature, grad, treatment, builder, number)                       \
+    gradc_tensor *gradc_##op(gradc *g, PARAMS_##signature)                        \
+    {                                                                             \
+        static const trace_row row = {.name = "gradc_" #op,                       \
+                                      .grad_fn = grad,                            \
+                                      .types = treatment,                         \
+                                      .build = trace_build_##builder,             \
+                                      .extra = number};                           \
+        return trace_apply(&(trace_call){.g = g, .row = &row, PACK_##signature}); \
     }
 #include "frontend/trace/ops.def"

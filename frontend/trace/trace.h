@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Tracing: operations on tensors are recorded as graph IR, and cut out of the record as modules of their own. Only builds IR; what
- * runs it is in api/.
+ * Tracing: operations on tensors are recorded as graph IR, and cut out of the record as modules of
+ * their own. Only builds IR; what runs it is in api/.
  *
- * The record is a list of segments, one a mark. A segment has an arena and a function that is never whole: its instructions may use
- * values of older segments, and it has no results. Leaves (tensors without an instruction) enter as parameters, one a segment and
- * version of the leaf's data, so that an assignment leaves older graphs alone. In the record, ir_value.aux of a parameter is its
- * trace_leaf, and that of an instruction's result the tensor it is, or NULL inside an operation; no pass ever sees the record. */
+ * The record is a list of segments, one a mark. A segment has an arena and a function that is never
+ * whole: its instructions may use values of older segments, and it has no results. Leaves (tensors
+ * without an instruction) enter as parameters, one a segment and version of the leaf's data, so
+ * that an assignment leaves older graphs alone. In the record, ir_value.aux of a parameter is its
+ * trace_leaf, and that of an instruction's result the tensor it is, or NULL inside an operation; no
+ * pass ever sees the record. */
 #ifndef GRADC_TRACE_TRACE_H
 #define GRADC_TRACE_TRACE_H
 
@@ -42,7 +44,8 @@ typedef enum trace_kind {
     TRACE_DATA,     /* elements */
     TRACE_SEED,     /* u64[]: of random_bits; elements too */
     TRACE_CALL,     /* u64[]: of random_bits, another number a drawing; elements too */
-    TRACE_TRAINING, /* bool[]: first operand of a select that chooses between training and inference */
+    /* bool[]: first operand of a select that chooses between training and inference */
+    TRACE_TRAINING,
 } trace_kind;
 typedef struct trace_leaf {
     trace_kind kind;
@@ -88,7 +91,8 @@ struct gradc {
 /* Runs body; what it throws is reported, as everything is, into g->error. False then. */
 bool trace_try(gradc *g, void (*body)(gradc *g, void *user), void *user);
 /* An error of a function, by its name in C. */
-void trace_error(gradc *g, const char *function, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void trace_error(gradc *g, const char *function, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void trace_sink(void *g, const ir_diagnostic *d);
 trace_segment *trace_push_segment(gradc *g);
 /* Frees the youngest segment. No older tensor has an update that depends on it. */
@@ -131,7 +135,9 @@ enum { /* what happens to operands before the builder sees them */
     TRACE_REAL = 4,    /* the same, and integers become f32 */
     TRACE_SPREAD = 8,  /* all get their common shape */
     TRACE_NUMBER = 16, /* number n[0] becomes one more operand */
-    TRACE_WIDE = 32,   /* where the first float is f16 or bf16, operands of its type become f32, and f32 results that type */
+    /* Where the first float is f16 or bf16, operands of its type become f32, and f32 results that
+     * type. */
+    TRACE_WIDE = 32,
 };
 typedef struct trace_row {
     const char *name, *grad_fn;
@@ -170,17 +176,20 @@ gradc_tensor *trace_apply(trace_call *c);
 /* An error of the operation; the builder then returns. */
 void trace_wrong(trace_call *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 const char *trace_text(trace_call *c, const ir_value *v); /* "f32[64,784]" */
-/* A dimension counted from the end where negative; false and reported if there is none such. room: dimensions that there are, or will be. */
+/* A dimension counted from the end where negative; false and reported if there is none such. room:
+ * dimensions that there are, or will be. */
 bool trace_dim(trace_call *c, int64_t dim, int room, int *out);
 /* Ascending, each once; all if none is given. */
 bool trace_dims(trace_call *c, gradc_shape dims, int rank, int64_t *out, int *n);
 /* As many numbers as `n` from a list of none (otherwise), one or n. */
-bool trace_numbers(trace_call *c, const char *what, gradc_shape from, int n, int64_t otherwise, int64_t *out);
+bool trace_numbers(trace_call *c, const char *what, gradc_shape from, int n, int64_t otherwise,
+                   int64_t *out);
 /* A number in v's type and shape. */
 ir_value *trace_like(trace_call *c, ir_value *v, double x);
 ir_value *trace_times(trace_call *c, ir_value *v, double x);
 ir_value *trace_plus(trace_call *c, ir_value *v, double x);
-ir_value *trace_spread(trace_call *c, ir_value *v, const ir_value *to); /* broadcast to the shape of `to` */
+/* Broadcast to the shape of `to`. */
+ir_value *trace_spread(trace_call *c, ir_value *v, const ir_value *to);
 /* in training ? yes : no; they have one type. */
 ir_value *trace_choose(trace_call *c, ir_value *yes, ir_value *no);
 /* Random bits, u32 of this shape. */
@@ -197,14 +206,16 @@ typedef struct trace_input {
     ir_value *value;      /* the parameter */
     gradc_tensor *tensor; /* whose gradient the parameter's is, or NULL */
     ir_value *recorded;   /* the value of the record that it stands for; NULL: zeros … */
-    trace_data *data;     /* … and its elements; for a tensor inside the graph whose gradient is wanted there are none */
+    /* … and its elements; for a tensor inside the graph whose gradient is wanted there are none */
+    trace_data *data;
 } trace_input;
 typedef struct trace_cut trace_cut;
 struct trace_cut {
     ir_func *f;
     bool through;         /* follow what requires grad to its leaves even where values are known */
     bool training;        /* which side of trace_choose */
-    gradc_tensor *const *wrt; /* tensors whose gradient is wanted; NULL: the leaves, and what retains its own */
+    /* Tensors whose gradient is wanted; NULL: the leaves, and what retains its own. */
+    gradc_tensor *const *wrt;
     int nwrt;
     /* What a parameter of the record becomes; by itself an input. */
     ir_value *(*leaf)(trace_cut *cut, ir_value *v, trace_leaf *leaf);
@@ -219,7 +230,8 @@ struct trace_cut {
     ir_builder b;
     ir_map made, adopted; /* values and functions of the record: what they are in f's module */
 };
-/* Adds to f (empty) what x depends on and what is not known; returns its value there. Set f, scratch and the wishes first. */
+/* Adds to f (empty) what x depends on and what is not known; returns its value there. Set f,
+ * scratch and the wishes first. */
 ir_value *trace_cut_value(trace_cut *cut, gradc_tensor *x);
 /* Everything that decides what f computes, as bytes: equal keys, equal code. */
 typedef struct trace_bytes {
@@ -230,8 +242,10 @@ void trace_key(ir_arena *arena, const trace_cut *cut, trace_bytes *out);
 
 /* ---- model.c ---- */
 
-/* The graph from inputs to outputs as a module that a file could be: `forward`, and if training is another, `train`. Its values of parameters
- * point to the tensors'. NULL and reported (by the function's name) if it cannot be one. No tensor that counts has an update without inputs. */
-ir_module *trace_model(gradc *g, const char *function, ir_ctx *ctx, ir_arena *arena, const char *name, const gradc_output *outputs, int n);
+/* The graph from inputs to outputs as a module that a file could be: `forward`, and if training is
+ * another, `train`. Its values of parameters point to the tensors'. NULL and reported (by the
+ * function's name) if it cannot be one. No tensor that counts has an update without inputs. */
+ir_module *trace_model(gradc *g, const char *function, ir_ctx *ctx, ir_arena *arena,
+                       const char *name, const gradc_output *outputs, int n);
 
 #endif

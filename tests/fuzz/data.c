@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Readers of data: READER is the one of this target, of an array or of several. Each array that it gives is looked at to its end; where there is a
- * writer of the kind (WRITES: safetensors 1, npz 2), what was read is written, and read again to the same. */
+ * Readers of data: READER is the one of this target, of an array or of several. Each array that it
+ * gives is looked at to its end; where there is a writer of the kind (WRITES: safetensors 1, npz
+ * 2), what was read is written, and read again to the same. */
 #include "ir/npy.h"
 #include "ir/safetensors.h"
 #include "tests/fuzz/fuzz.h"
@@ -28,14 +29,17 @@ static void write_again(ir_ctx *ctx, ir_arena *arena, const ir_tensors *tensors)
         FILE *f = WRITES >> zipped & 1 ? open_memstream(&bytes, &size) : NULL;
         if (!f)
             continue;
-        bool ok = zipped ? ir_npz_write(f, arena, tensors, IR_NPZ_DEFLATED) : ir_safetensors_write(f, arena, tensors);
+        bool ok = zipped ? ir_npz_write(f, arena, tensors, IR_NPZ_DEFLATED)
+                         : ir_safetensors_write(f, arena, tensors);
         fclose(f);
         ir_data data = {ir_memdup(arena, bytes, size), size};
         free(bytes);
-        BUG_UNLESS(ok && (zipped ? ir_npz_read(arena, NULL, data, &again) : ir_safetensors_read(arena, NULL, data, &again)));
+        BUG_UNLESS(ok && (zipped ? ir_npz_read(arena, NULL, data, &again)
+                                 : ir_safetensors_read(arena, NULL, data, &again)));
         BUG_UNLESS(!ir_error_count(ctx) && again.count == tensors->count);
         for (int i = 0; i < again.count; i++) {
-            const ir_literal *x = tensors->items[i].value, *y = ir_tensor_by_name(&again, tensors->items[i].name);
+            const ir_literal *x = tensors->items[i].value,
+                             *y = ir_tensor_by_name(&again, tensors->items[i].name);
             BUG_UNLESS(y && ir_type_eq(&x->type, &y->type));
             BUG_UNLESS(!memcmp(x->data, y->data, (size_t)ir_bytes(&x->type)));
         }
@@ -71,7 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (size)
             memcpy(copy.bytes, data, size);
         volatile double sum = 0;
-        bool ok = _Generic(READER, read_one *: one, read_several *: several)(READER, arena, copy, &out);
+        bool ok =
+            _Generic(READER, read_one *: one, read_several *: several)(READER, arena, copy, &out);
         BUG_UNLESS(ok == !ir_error_count(ctx));
         for (int i = 0; ok && i < out.count; i++)
             sum += look(out.items[i].value);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Targets of libFuzzer (https://llvm.org/docs/LibFuzzer.html), one for each reader of files: tests/fuzz.sh runs them. The ordinary build
- * links them with replay.c in place of libFuzzer: then they are tests that read the seeds, what fuzzing has found, and mutants of both.
+ * Targets of libFuzzer (https://llvm.org/docs/LibFuzzer.html), one for each reader of files:
+ * tests/fuzz.sh runs them. The ordinary build links them with replay.c in place of libFuzzer: then
+ * they are tests that read the seeds, what fuzzing has found, and mutants of both.
  *
- * How to add one: a row in tests/fuzz/CMakeLists.txt, a LLVMFuzzerTestOneInput, and a mutator where most changes of a byte would only be
- * refused at the door. */
+ * How to add one: a row in tests/fuzz/CMakeLists.txt, a LLVMFuzzerTestOneInput, and a mutator where
+ * most changes of a byte would only be refused at the door. */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H
 
@@ -15,7 +16,8 @@
 /* What a target defines; the last two are optional. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed);
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *one, size_t n1, const uint8_t *two, size_t n2, uint8_t *out, size_t room, unsigned seed);
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *one, size_t n1, const uint8_t *two, size_t n2,
+                                 uint8_t *out, size_t room, unsigned seed);
 
 /* libFuzzer's own mutations, for a part of the data. */
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room);

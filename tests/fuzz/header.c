@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Mutants of safetensors: eight bytes that say how long the header is, the header, the data. The header or the data is changed, and the
- * length with it. A file that is too short for a header is given one. */
+ * Mutants of safetensors: eight bytes that say how long the header is, the header, the data. The
+ * header or the data is changed, and the length with it. A file that is too short for a header is
+ * given one. */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdbool.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Mutants of the text form: lines are moved, repeated, dropped and taken from another text; words and numbers are put in other places. */
+ * Mutants of the text form: lines are moved, repeated, dropped and taken from another text; words
+ * and numbers are put in other places. */
 #include "tests/fuzz/fuzz.h"
 
 #include <ctype.h>
@@ -71,14 +72,28 @@ static size_t put(char *out, size_t used, size_t room, piece p)
 /* A list [a,b,…] or a number that is not far from the old one, or far. */
 static piece number(uint64_t *state, piece old, char text[32])
 {
-    static const long long some[] = {0, 1, -1, 2, 3, 16, 17, 65536, 2147483647, -2147483648, 4294967296, 1099511627776, 9223372036854775807};
+    static const long long some[] = {0,
+                                     1,
+                                     -1,
+                                     2,
+                                     3,
+                                     16,
+                                     17,
+                                     65536,
+                                     2147483647,
+                                     -2147483648,
+                                     4294967296,
+                                     1099511627776,
+                                     9223372036854775807};
     long long v = strtoll(old.at, NULL, 10);
-    v = fuzz_draw(state, 2) ? some[fuzz_draw(state, sizeof some / sizeof *some)] : (long long)((uint64_t)v + fuzz_draw(state, 5) - 2);
+    v = fuzz_draw(state, 2) ? some[fuzz_draw(state, sizeof some / sizeof *some)]
+                            : (long long)((uint64_t)v + fuzz_draw(state, 5) - 2);
     return (piece){text, (size_t)snprintf(text, 32, "%lld", v)};
 }
 
 /* Changes one line or one word and writes all into out. */
-static size_t change(const pieces *p, const pieces *from, bool lines, uint64_t *state, char *out, size_t room)
+static size_t change(const pieces *p, const pieces *from, bool lines, uint64_t *state, char *out,
+                     size_t room)
 {
     char text[32];
     size_t at = fuzz_draw(state, p->count), other = fuzz_draw(state, from->count), used = 0;
@@ -101,7 +116,8 @@ static size_t change(const pieces *p, const pieces *from, bool lines, uint64_t *
     return used;
 }
 
-static size_t mutate(const char *text, size_t size, const char *other, size_t nother, char *out, size_t room, unsigned seed)
+static size_t mutate(const char *text, size_t size, const char *other, size_t nother, char *out,
+                     size_t room, unsigned seed)
 {
     static pieces p, from;
     uint64_t state = seed;
@@ -130,7 +146,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned
     return n ? n : LLVMFuzzerMutate(data, size, room);
 }
 
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *one, size_t n1, const uint8_t *two, size_t n2, uint8_t *out, size_t room, unsigned seed)
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *one, size_t n1, const uint8_t *two, size_t n2,
+                                 uint8_t *out, size_t room, unsigned seed)
 {
     char *text = malloc(n1 + 1);
     size_t n = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The runtime's gradc_rt_load, into a model with all kinds of states. A file that is refused has changed nothing; one that is taken is saved
- * and loaded again. */
+ * The runtime's gradc_rt_load, into a model with all kinds of states. A file that is refused has
+ * changed nothing; one that is taken is saved and loaded again. */
 #define _GNU_SOURCE
 #include "tests/fake_model.h"
 #include "tests/fuzz/fuzz.h"
@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(before, state, sizeof before);
     put(data, size);
     if (gradc_rt_load(f.ctx, path)) {
-        if (memcmp(before, state, sizeof before) || !*gradc_rt_status_text(gradc_rt_last_error(f.ctx)->status))
+        if (memcmp(before, state, sizeof before) ||
+            !*gradc_rt_status_text(gradc_rt_last_error(f.ctx)->status))
             abort();
     } else {
         char saved[64];

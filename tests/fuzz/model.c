@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Models, files called model.SUFFIX: `gradc check`, then reading for inference and for training, with its own loss or one that is attached,
- * and, if the result is small, the passes with the verifier after each; code, if it is tiny. A text goes through print, parse and
- * the passes before, whatever its entries are called. */
+ * Models, files called model.SUFFIX: `gradc check`, then reading for inference and for training,
+ * with its own loss or one that is attached, and, if the result is small, the passes with the
+ * verifier after each; code, if it is tiny. A text goes through print, parse and the passes before,
+ * whatever its entries are called. */
 #define _GNU_SOURCE
 #include "api/session.h"
 #include "tests/fuzz/fuzz.h"
@@ -93,7 +94,8 @@ static const char *printed(api_session *s, const ir_module *m)
     return copy;
 }
 
-/* A text of any entries, as `gradc opt` takes it. What is printed reads back to the same, unless large constants lie beside it. */
+/* A text of any entries, as `gradc opt` takes it. What is printed reads back to the same, unless
+ * large constants lie beside it. */
 static void rewrite(api_session *s, void *user)
 {
     ir_module *m = ir_read_file(s->ctx, s->arena, path);
@@ -123,7 +125,8 @@ static bool run(void f(api_session *, void *), const char *train, const char *lo
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     bool text = !strcmp(SUFFIX, ".gir");
-    const char *end = text ? memmem(data, size, "\n---\n", 5) : NULL; /* tests of passes show two texts */
+    /* Tests of passes show two texts. */
+    const char *end = text ? memmem(data, size, "\n---\n", 5) : NULL;
     if (fd < 0)
         make_file();
     size = end ? (size_t)(end - (const char *)data) + 1 : size;

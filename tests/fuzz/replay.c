@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * In place of libFuzzer: a target reads the files named as arguments, each whole, cut short, and changed by the target's mutator, always in
- * the same way. */
+ * In place of libFuzzer: a target reads the files named as arguments, each whole, cut short, and
+ * changed by the target's mutator, always in the same way. */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>
@@ -34,14 +34,16 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room)
 }
 
 /* What targets without a mutator of their own take. */
-__attribute__((weak)) size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed)
+__attribute__((weak)) size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room,
+                                                     unsigned seed)
 {
     (void)seed;
     return LLVMFuzzerMutate(data, size, room);
 }
 
-__attribute__((weak)) size_t LLVMFuzzerCustomCrossOver(const uint8_t *one, size_t n1, const uint8_t *two, size_t n2, uint8_t *out, size_t room,
-                                                       unsigned seed)
+__attribute__((weak)) size_t LLVMFuzzerCustomCrossOver(const uint8_t *one, size_t n1,
+                                                       const uint8_t *two, size_t n2, uint8_t *out,
+                                                       size_t room, unsigned seed)
 {
     (void)two, (void)n2, (void)seed;
     n1 = n1 < room ? n1 : room;
@@ -84,7 +86,8 @@ int main(int argc, char **argv)
         for (unsigned k = 0; k < MUTANTS; k++) {
             memcpy(changed, whole, size);
             size_t n = k % 8 || !before ? LLVMFuzzerCustomMutator(changed, size, ROOM, k)
-                                        : LLVMFuzzerCustomCrossOver(whole, size, other, before, changed, ROOM, k);
+                                        : LLVMFuzzerCustomCrossOver(whole, size, other, before,
+                                                                    changed, ROOM, k);
             if (n > ROOM)
                 abort();
             read_bytes(changed, n);

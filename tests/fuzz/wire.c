@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Mutants of ONNX files. The bytes are cut into a tree of fields, driven by the generated descriptors; fields are dropped, repeated, moved to
- * another message of the kind, taken from another file, or their values changed; then lengths are written anew. So a mutant is a
- * file that the wire format has nothing against, and most of what it holds fits together. */
+ * Mutants of ONNX files. The bytes are cut into a tree of fields, driven by the generated
+ * descriptors; fields are dropped, repeated, moved to another message of the kind, taken from
+ * another file, or their values changed; then lengths are written anew. So a mutant is a file that
+ * the wire format has nothing against, and most of what it holds fits together. */
 #include "frontend/onnx/onnx.h"
 #include "onnx.pb-c.h"
 #include "tests/fuzz/fuzz.h"
@@ -14,10 +15,12 @@ enum { MOST_DEPTH = 60, VARINT = 0, WIRE_64 = 1, BYTES = 2, WIRE_32 = 5 };
 
 typedef struct field field;
 struct field {
-    const ProtobufCMessageDescriptor *parent, *type; /* what it stands in; what it holds, NULL: it is no message */
+    /* What it stands in; what it holds, NULL: it is no message. */
+    const ProtobufCMessageDescriptor *parent, *type;
     uint64_t number;                                 /* of a varint */
     const uint8_t *bytes;                            /* of what has a length, or 4 or 8 */
-    size_t size;                                     /* of bytes; of a message once it is measured */
+    /* Of bytes; of a message once it is measured. */
+    size_t size;
     unsigned id, wire;
     IR_LIST(field *) inner;
 };
@@ -46,14 +49,16 @@ static void read_fields(ir_arena *arena, field *m, const uint8_t *bytes, size_t 
     uint64_t tag, n;
     while (r.at < r.end && varint(&r, &tag)) {
         field *f = ir_new(arena, field);
-        const ProtobufCFieldDescriptor *d = protobuf_c_message_descriptor_get_field(m->type, (unsigned)(tag >> 3));
+        const ProtobufCFieldDescriptor *d =
+            protobuf_c_message_descriptor_get_field(m->type, (unsigned)(tag >> 3));
         *f = (field){.parent = m->type, .id = (unsigned)(tag >> 3), .wire = tag & 7};
         if (f->wire == VARINT) {
             if (!varint(&r, &f->number))
                 return;
         } else {
             n = f->wire == WIRE_64 ? 8 : 4;
-            if ((f->wire == BYTES && !varint(&r, &n)) || n > (uint64_t)(r.end - r.at) || f->wire == 3 || f->wire == 4 || f->wire > WIRE_32)
+            if ((f->wire == BYTES && !varint(&r, &n)) || n > (uint64_t)(r.end - r.at) ||
+                f->wire == 3 || f->wire == 4 || f->wire > WIRE_32)
                 return;
             f->bytes = r.at;
             f->size = (size_t)n;
@@ -91,7 +96,8 @@ static size_t measure(field *f)
         if (x->type)
             measure(x);
         n += varint_size((uint64_t)x->id << 3);
-        n += x->wire == VARINT ? varint_size(x->number) : x->size + (x->wire == BYTES ? varint_size(x->size) : 0);
+        n += x->wire == VARINT ? varint_size(x->number)
+                               : x->size + (x->wire == BYTES ? varint_size(x->size) : 0);
     }
     return f->size = n;
 }
@@ -137,14 +143,16 @@ typedef struct chooser {
 
 static bool is_string(const field *f)
 {
-    const ProtobufCFieldDescriptor *d = f->parent ? protobuf_c_message_descriptor_get_field(f->parent, f->id) : NULL;
+    const ProtobufCFieldDescriptor *d =
+        f->parent ? protobuf_c_message_descriptor_get_field(f->parent, f->id) : NULL;
     return d && d->type == PROTOBUF_C_TYPE_STRING && f->wire == BYTES;
 }
 
 /* One of those in the tree that fit, all as likely. */
 static void choose(chooser *c, field *f)
 {
-    bool fits = (!c->parent || f->parent == c->parent) && (!c->id || f->id == c->id) && (!c->any_string || is_string(f)) &&
+    bool fits = (!c->parent || f->parent == c->parent) && (!c->id || f->id == c->id) &&
+                (!c->any_string || is_string(f)) &&
                 (c->messages ? f->type && f->inner.count : f->parent != NULL);
     if (fits && !fuzz_draw(c->state, ++c->seen))
         c->found = f;
@@ -186,7 +194,8 @@ static void change_fields(ir_arena *arena, uint64_t *state, field *tree, field *
     field *m = one_of(state, tree, (chooser){.messages = true});
     if (!m)
         return;
-    int n = m->inner.count, at = (int)fuzz_draw(state, (size_t)n), other = (int)fuzz_draw(state, (size_t)n);
+    int n = m->inner.count, at = (int)fuzz_draw(state, (size_t)n),
+        other = (int)fuzz_draw(state, (size_t)n);
     field *x = m->inner.items[at], *kin;
     switch (fuzz_draw(state, 5)) {
     case 0: /* dropped */
@@ -213,7 +222,9 @@ static void change_fields(ir_arena *arena, uint64_t *state, field *tree, field *
 static uint64_t other_number(uint64_t *state, uint64_t v)
 {
     static const int64_t some[] = {
-        0, 1, 2, 3, 4, 5, 7, 8, 11, 13, 16, -1, -2, 64, 255, 65536, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, (int64_t)1 << 40};
+        0,   1,     2,         3,         4,         5,         7,
+        8,   11,    13,        16,        -1,        -2,        64,
+        255, 65536, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, (int64_t)1 << 40};
     switch (fuzz_draw(state, 3)) {
     case 0: return (uint64_t)some[fuzz_draw(state, sizeof some / sizeof *some)];
     case 1: return v + fuzz_draw(state, 5) - 2;
@@ -224,7 +235,8 @@ static uint64_t other_number(uint64_t *state, uint64_t v)
 /* A value: another name of the file, another operator, another number, other bytes. */
 static void change_value(ir_arena *arena, uint64_t *state, field *tree, field *from)
 {
-    field *x = one_of(state, tree, (chooser){.any_string = fuzz_draw(state, 3) == 0}), *other = NULL;
+    field *x = one_of(state, tree, (chooser){.any_string = fuzz_draw(state, 3) == 0}),
+          *other = NULL;
     if (!x || x->type)
         return;
     if (x->wire == VARINT) {
@@ -259,7 +271,8 @@ static void change_value(ir_arena *arena, uint64_t *state, field *tree, field *f
 }
 
 /* Of `one`, some from `two`; 0 if it has no room. */
-static size_t mutate(const uint8_t *one, size_t n1, const uint8_t *two, size_t n2, uint8_t *out, size_t room, unsigned seed)
+static size_t mutate(const uint8_t *one, size_t n1, const uint8_t *two, size_t n2, uint8_t *out,
+                     size_t room, unsigned seed)
 {
     ir_ctx *ctx = ir_ctx_new(NULL, NULL);
     ir_try frame;
@@ -282,14 +295,16 @@ static size_t mutate(const uint8_t *one, size_t n1, const uint8_t *two, size_t n
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed)
 {
     static uint8_t out[1 << 20];
-    size_t n = seed % 16 && room <= sizeof out ? mutate(data, size, data, size, out, room, seed) : 0;
+    size_t n =
+        seed % 16 && room <= sizeof out ? mutate(data, size, data, size, out, room, seed) : 0;
     if (!n)
         return LLVMFuzzerMutate(data, size, room);
     memcpy(data, out, n);
     return n;
 }
 
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *one, size_t n1, const uint8_t *two, size_t n2, uint8_t *out, size_t room, unsigned seed)
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *one, size_t n1, const uint8_t *two, size_t n2,
+                                 uint8_t *out, size_t room, unsigned seed)
 {
     return mutate(one, n1, two, n2, out, room, seed);
 }

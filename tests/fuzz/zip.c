@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Mutants of .npz: after a change anywhere the checksums of the members that lie in the file are made right again, so that what they hold
- * is read. */
+ * Mutants of .npz: after a change anywhere the checksums of the members that lie in the file are
+ * made right again, so that what they hold is read. */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -39,7 +39,8 @@ static void mend(uint8_t *data, size_t size, uint8_t *entry)
         return;
     }
     static uint8_t out[MOST];
-    z_stream z = {.next_in = data + at, .avail_in = (uInt)packed, .next_out = out, .avail_out = MOST};
+    z_stream z = {
+        .next_in = data + at, .avail_in = (uInt)packed, .next_out = out, .avail_out = MOST};
     if (inflateInit2(&z, -MAX_WBITS) != Z_OK)
         return;
     if (inflate(&z, Z_FINISH) == Z_STREAM_END) {
