@@ -23,7 +23,7 @@ void api_own_process(void);
 /* Diagnostics go to err, in colour if asked for. NULL when out of memory. */
 api_session *api_open(FILE *err, bool colour);
 void api_close(api_session *s);
-/* Runs f, on a thread of its own (ir_on_stack); returns the exit status: 0, 1 when something was
+/* Runs f, on a thread of its own (base_on_stack); returns the exit status: 0, 1 when something was
  * reported, 2 when the command line was at fault. */
 int api_run(api_session *s, void (*f)(api_session *s, void *user), void *user);
 

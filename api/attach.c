@@ -6,7 +6,7 @@
  *
  * How to add a kind: its rule, and a row in `kinds`. */
 #include "api/session.h"
-#include "ir/npy.h"
+#include "files/npy.h"
 #include "ir/text.h"
 
 #include <string.h>
@@ -164,7 +164,7 @@ static bool set_weight(attachment *a, const char *value)
         api_usage(a->s, "--attach-loss=%s: weight=%s, weight=@FILE.npy is due", a->text, value);
         return false;
     }
-    a->weight = ir_npy_read_file(a->s->arena, value + 1);
+    a->weight = npy_read_file(a->s->arena, value + 1);
     if (a->weight && !ir_is_float(a->weight->type.dtype)) {
         api_error(a->s, "%s: the weights are %s, floats are due", value + 1,
                   ir_type_text(a->s->arena, &a->weight->type));
@@ -226,7 +226,7 @@ static bool has_option(attachment *a, const struct kind *kind, const char *name,
 /* What stands before the colon; NULL and reported if it is wrong. */
 static const struct kind *read_kind(attachment *a, size_t length)
 {
-    char *text = ir_strndup(a->s->arena, a->text, length), *comma = strchr(text, ',');
+    char *text = base_strndup(a->s->arena, a->text, length), *comma = strchr(text, ',');
     if (comma)
         *comma = 0;
     const struct kind *kind = find_kind(a, text);
@@ -294,14 +294,14 @@ bool api_attach_loss(api_session *s, ir_func *f)
     if (which < 0 || !name_is_free(s, f))
         return false;
     ir_value *x = f->results.items[which].value;
-    int errors = ir_error_count(s->ctx);
+    int errors = base_error_count(s->ctx);
     a.b.loc = x->def ? x->def->loc : NULL;
     a.type = x->type;
     /* Rounded once, at the end. */
     a.x = ir_convert(&a.b, x, ir_dtypes[a.type.dtype].bytes < 4 ? IR_F32 : a.type.dtype);
     ir_value *loss = ir_count(&a.type) ? kind->rule(&a) : NULL;
     if (!loss) {
-        if (ir_error_count(s->ctx) == errors)
+        if (base_error_count(s->ctx) == errors)
             api_error(s, "--attach-loss=%s: not for an output of type %s", a.text,
                       ir_type_text(s->arena, &a.type));
         return false;

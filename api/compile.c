@@ -4,8 +4,8 @@
  * From modules to machine code, and what belongs to it: libraries, weights, flags for the C
  * compiler. */
 #include "api/session.h"
-#include "ir/path.h"
-#include "ir/safetensors.h"
+#include "base/path.h"
+#include "files/safetensors.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -52,7 +52,7 @@ bool api_optimise(api_session *s)
             share_orders(s->module[0], s->module[k]);
         api_run_passes(s->module[k], &p);
     }
-    return !ir_error_count(s->ctx);
+    return !base_error_count(s->ctx);
 }
 
 cg_request api_request(api_session *s)
@@ -76,7 +76,7 @@ cg_request api_request(api_session *s)
                     .nhyper = s->hyper.count,
                     .threads = o->threads < 1 ? 1 : (uint32_t)o->threads,
                     .seed = o->seed < 0 ? 0 : (uint64_t)o->seed};
-    cg_rename *rename = ir_array(s->arena, cg_rename, o->rename.count + 1);
+    cg_rename *rename = base_array(s->arena, cg_rename, o->rename.count + 1);
     for (int i = 0; i < o->rename.count; i++)
         rename[i] = (cg_rename){o->rename.items[i].name, o->rename.items[i].value};
     r.rename = rename;
@@ -88,7 +88,7 @@ cg_request api_request(api_session *s)
 
 const api_code *api_compile(api_session *s)
 {
-    cg_request *r = ir_new(s->arena, cg_request); /* lives as long as the code */
+    cg_request *r = base_new(s->arena, cg_request); /* lives as long as the code */
     *r = api_request(s);
     s->object = cg_compile(s->ctx, s->arena, r);
     if (!s->object)
@@ -116,13 +116,13 @@ const void *api_weights(api_session *s, size_t *size)
         const ir_state *x = m->states.items[i];
         ir_tensor t = {x->name, x->init ? x->init : ir_literal_new(s->arena, &x->type)};
         if (x->kind <= IR_STAT)
-            IR_PUSH(s->arena, &all, t);
+            BASE_PUSH(s->arena, &all, t);
     }
     char *bytes = NULL;
     FILE *f = open_memstream(&bytes, size);
-    bool ok = f && ir_safetensors_write(f, s->arena, &all);
+    bool ok = f && safetensors_write(f, s->arena, &all);
     ok = f && !fclose(f) && ok;
-    void *copy = ok ? ir_memdup(s->arena, bytes, *size) : NULL;
+    void *copy = ok ? base_memdup(s->arena, bytes, *size) : NULL;
     free(bytes);
     if (!ok)
         api_error(s, "the weights cannot be written to memory");
@@ -138,13 +138,13 @@ static const char *beside_program(api_session *s, const char *const *places)
     if (n <= 0)
         return NULL;
     path[n] = 0;
-    const char *folder = ir_folder_of(s->arena, path);
+    const char *folder = base_folder_of(s->arena, path);
     for (; *places; places++) {
-        const char *full = ir_format(s->arena, "%s/%s", folder, *places);
+        const char *full = base_format(s->arena, "%s/%s", folder, *places);
         char *real = access(full, R_OK) ? NULL : realpath(full, NULL);
         if (!real)
             continue;
-        full = ir_strdup(s->arena, real);
+        full = base_strdup(s->arena, real);
         free(real);
         return full;
     }
@@ -167,7 +167,7 @@ const char *api_compile_flags(api_session *s)
     static const char *const places[] = {"runtime/include/gradc_rt.h", "../include/gradc_rt.h",
                                          NULL};
     const char *header = beside_program(s, places);
-    return header ? ir_format(s->arena, "-I%s", ir_folder_of(s->arena, header))
+    return header ? base_format(s->arena, "-I%s", base_folder_of(s->arena, header))
                   : "$(pkg-config --cflags gradc-rt)";
 }
 
@@ -175,8 +175,8 @@ const char *api_link_flags(api_session *s)
 {
     const char *library = runtime_library(s),
                *blas = s->object && s->object->uses_blas ? " -lopenblas" : "";
-    return library ? ir_format(s->arena, "%s -pthread -lm%s", library, blas)
-                   : ir_format(s->arena, "$(pkg-config --libs gradc-rt)%s", blas);
+    return library ? base_format(s->arena, "%s -pthread -lm%s", library, blas)
+                   : base_format(s->arena, "$(pkg-config --libs gradc-rt)%s", blas);
 }
 
 /* The linker works on files: they are in a folder of their own, below TMPDIR, until the session
@@ -197,23 +197,23 @@ static void clean(void *user)
 const void *api_code_shared(api_session *s, const char *name, size_t *size)
 {
     const char *library = runtime_library(s), *place = getenv("TMPDIR");
-    workshop *w = ir_new(s->arena, workshop);
-    ir_data data;
+    workshop *w = base_new(s->arena, workshop);
+    base_data data;
     if (!library) {
         api_error(s, "libgradc_rt.a is not where this program looks for it: beside it in ../lib");
         return NULL;
     }
-    w->folder = ir_format(s->arena, "%s/gradc-link-XXXXXX", place && *place ? place : "/tmp");
+    w->folder = base_format(s->arena, "%s/gradc-link-XXXXXX", place && *place ? place : "/tmp");
     if (!mkdtemp(w->folder)) {
         api_error(s, "%s: the linker's folder cannot be made: %s", w->folder, strerror(errno));
         return NULL;
     }
-    w->object = ir_format(s->arena, "%s/.o", w->folder);
-    w->shared = ir_format(s->arena, "%s/%s", w->folder, name);
-    ir_defer(s->ctx, clean, w);
-    if (!ir_write_bytes(s->ctx, w->object, s->code.object, s->code.size) ||
+    w->object = base_format(s->arena, "%s/.o", w->folder);
+    w->shared = base_format(s->arena, "%s/%s", w->folder, name);
+    base_defer(s->ctx, clean, w);
+    if (!base_write_bytes(s->ctx, w->object, s->code.object, s->code.size) ||
         !cg_link_shared(s->ctx, w->object, library, s->object->uses_blas, w->shared) ||
-        !ir_read_whole_file(s->arena, w->shared, INT64_MAX, &data))
+        !base_read_whole_file(s->arena, w->shared, INT64_MAX, &data))
         return NULL;
     *size = data.size;
     return data.bytes;

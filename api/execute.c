@@ -3,8 +3,8 @@
  *
  * `run` and `bench`: the code in this process, with inputs from files. */
 #include "api/session.h"
-#include "ir/path.h"
 #include "api/execute.h"
+#include "base/path.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +88,7 @@ static void make_results(api_session *s, api_machine *m, int part, api_results *
         api_result x = {p->items[i].name, ir_literal_new(s->arena, member_type(&p->items[i])),
                         grad};
         api_machine_set(m, part, x.name, x.value->data);
-        IR_PUSH(s->arena, r, x);
+        BASE_PUSH(s->arena, r, x);
     }
 }
 
@@ -97,7 +97,7 @@ static bool set_cotangents(api_session *s, api_machine *m)
     const cg_part *p = &s->object->part[CG_COTANGENTS];
     for (int i = 0; i < s->options.cotangent.count; i++) {
         const api_pair *c = &s->options.cotangent.items[i];
-        ir_literal *value = ir_npy_read_file(s->arena, c->value);
+        ir_literal *value = npy_read_file(s->arena, c->value);
         if (!value)
             return false;
         for (int k = 0; k < p->count; k++) {
@@ -127,7 +127,7 @@ static void take_gradients(api_session *s, api_machine *m, api_results *r)
         api_result x = {t->name, ir_literal_new(s->arena, &type), true};
         if (t->grad_at != SIZE_MAX)
             memcpy(x.value->data, block + t->grad_at * element, t->bytes);
-        IR_PUSH(s->arena, r, x);
+        BASE_PUSH(s->arena, r, x);
     }
 }
 
@@ -213,9 +213,9 @@ static bool call(api_session *s, api_machine *m, api_results *r)
 
 /* ---- Results ---- */
 
-const char *api_file_name(ir_arena *arena, const char *raw)
+const char *api_file_name(base_arena *arena, const char *raw)
 {
-    char *out = ir_alloc(arena, 3 * strlen(raw) + 1), *at = out;
+    char *out = base_alloc(arena, 3 * strlen(raw) + 1), *at = out;
     for (const unsigned char *c = (const unsigned char *)raw; *c; c++)
         if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", *c))
             *at++ = (char)*c;
@@ -225,34 +225,34 @@ const char *api_file_name(ir_arena *arena, const char *raw)
 }
 
 typedef struct array_file {
-    ir_ctx *ctx;
+    base_ctx *ctx;
     const ir_literal *value;
 } array_file;
 
 static bool write_array(FILE *f, void *user)
 {
     const array_file *a = user;
-    return ir_npy_write(f, a->ctx, a->value);
+    return npy_write(f, a->ctx, a->value);
 }
 
 static bool write_results(api_session *s, const api_results *r)
 {
     const char *folder = s->options.output;
     if (!api_make_folder(s, folder) ||
-        (s->options.grad && !api_make_folder(s, ir_format(s->arena, "%s/grad", folder))))
+        (s->options.grad && !api_make_folder(s, base_format(s->arena, "%s/grad", folder))))
         return false;
-    ir_output *out = ir_array(s->arena, ir_output, r->count + 1);
+    base_output *out = base_array(s->arena, base_output, r->count + 1);
     for (int i = 0; i < r->count; i++) {
-        array_file *a = ir_new(s->arena, array_file);
+        array_file *a = base_new(s->arena, array_file);
         *a = (array_file){s->ctx, r->items[i].value};
         const char *name = api_file_name(s->arena, r->items[i].name);
         if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
-            name = ir_format(s->arena, "%%%s", name);
-        out[i] = (ir_output){
-            ir_format(s->arena, "%s/%s%s.npy", folder, r->items[i].grad ? "grad/" : "", name),
+            name = base_format(s->arena, "%%%s", name);
+        out[i] = (base_output){
+            base_format(s->arena, "%s/%s%s.npy", folder, r->items[i].grad ? "grad/" : "", name),
             write_array, a};
     }
-    return ir_write_atomically(s->ctx, out, r->count);
+    return base_write_atomically(s->ctx, out, r->count);
 }
 
 bool api_execute(api_session *s, FILE *out)
@@ -330,7 +330,7 @@ bool api_time(api_session *s, int e, double seconds, api_timing *out)
         /* a thousand steps on one batch would end in numbers that nobody trains with */
         api_machine_set_hyper(s->machine, "lr", 0);
     }
-    double *us = ir_array(s->arena, double, MOST), one;
+    double *us = base_array(s->arena, double, MOST), one;
     int n = 0, batch = 1;
     for (int warm = 0; warm < 3; warm++)
         if (!sample(s->machine, e, 1, &one))
@@ -368,7 +368,7 @@ void api_profile(api_session *s, int e, const api_timing *t, api_parts *out)
         api_part part = {
             x->kind, x->what, x->origin, x->phase, us, share, us > 0 ? x->flops / us / 1e3 : 0};
         if (!strcmp(x->entry, api_entry_name(e)))
-            IR_PUSH(s->arena, out, part);
+            BASE_PUSH(s->arena, out, part);
     }
     if (out->count)
         qsort(out->items, (size_t)out->count, sizeof *out->items, by_time);

@@ -50,7 +50,7 @@ static void add_tensor(api_session *s, api_tensors *list, const char *name, cons
 {
     api_tensor_info t = {name, type ? ir_type_text(s->arena, type) : "", why, trainable,
                          type ? ir_bytes(type) : 0};
-    IR_PUSH(s->arena, list, t);
+    BASE_PUSH(s->arena, list, t);
 }
 
 static void add_ports(api_session *s, api_variant *v, const ir_func *f)
@@ -84,8 +84,8 @@ static api_variant variant_of(api_session *s, int spec)
 
 const api_facts *api_facts_of(api_session *s)
 {
-    api_facts *facts = ir_new(s->arena, api_facts);
-    api_variant *v = ir_array(s->arena, api_variant, s->nspecs);
+    api_facts *facts = base_new(s->arena, api_facts);
+    api_variant *v = base_array(s->arena, api_variant, s->nspecs);
     const ir_module *m = s->module[0];
     for (int k = 0; k < s->nspecs; k++)
         v[k] = variant_of(s, k);
@@ -135,27 +135,28 @@ typedef struct gaps {
     api_session *s;
     gap *items;
     int count, capacity;
-    IR_LIST(ir_diagnostic) warnings;
+    BASE_LIST(base_diagnostic) warnings;
     bool general; /* there was an error at no node: reported at once */
 } gaps;
 
-static void note_gap(void *user, const ir_diagnostic *d)
+static void note_gap(void *user, const base_diagnostic *d)
 {
     gaps *g = user;
     if (d->warning) {
-        ir_diagnostic w = *d;
-        w.text = ir_strdup(g->s->arena, d->text);
-        IR_PUSH(g->s->arena, &g->warnings, w);
+        base_diagnostic w = *d;
+        w.text = base_strdup(g->s->arena, d->text);
+        BASE_PUSH(g->s->arena, &g->warnings, w);
     }
-    if (d->severity != IR_ERROR)
+    if (d->severity != BASE_ERROR)
         return;
     if (!d->loc || d->loc->node < 0) {
         g->general = true;
-        ir_report(g->s->ctx, IR_ERROR, &(ir_loc){.file = g->s->path, .node = -1}, "%s", d->text);
+        base_report(g->s->ctx, BASE_ERROR, &(base_loc){.file = g->s->path, .node = -1}, "%s",
+                    d->text);
         return;
     }
-    gap one = {ir_strdup(g->s->arena, d->text), d->loc->node};
-    IR_PUSH(g->s->arena, g, one);
+    gap one = {base_strdup(g->s->arena, d->text), d->loc->node};
+    BASE_PUSH(g->s->arena, g, one);
 }
 
 /* By the index of a node that is among the facts: the first thing said of it. */
@@ -164,7 +165,7 @@ static const char **reasons(const gaps *g, const onnx_facts *facts)
     int n = 0;
     for (int i = 0; i < facts->nodes.count; i++)
         n = facts->nodes.items[i].index >= n ? facts->nodes.items[i].index + 1 : n;
-    const char **why = ir_array(g->s->arena, const char *, n + 1);
+    const char **why = base_array(g->s->arena, const char *, n + 1);
     for (int i = g->count - 1; i >= 0; i--)
         if (g->items[i].node < n)
             why[g->items[i].node] = g->items[i].text;
@@ -195,7 +196,7 @@ static bool check_text(api_session *s, const char *path, api_nodes *out)
             const char *name = inst->nresults && inst->result[0]->name ? inst->result[0]->name : "";
             api_node x = {index++, name, ir_ops[inst->op].name,
                           true,    has,  has ? NULL : "no derivative rule"};
-            IR_PUSH(s->arena, out, x);
+            BASE_PUSH(s->arena, out, x);
         }
     check_rest(s);
     return true;
@@ -209,9 +210,9 @@ static void without_rule(gaps *g, const ir_module *m)
         IR_FOR (inst, m->funcs.items[k])
             if (!ad_is_zero(inst->op) && !ad_rules[inst->op] && inst->loc && inst->loc->node >= 0) {
                 gap one = {
-                    ir_format(g->s->arena, "no derivative rule for `%s`", ir_ops[inst->op].name),
+                    base_format(g->s->arena, "no derivative rule for `%s`", ir_ops[inst->op].name),
                     inst->loc->node};
-                IR_PUSH(g->s->arena, g, one);
+                BASE_PUSH(g->s->arena, g, one);
             }
 }
 
@@ -243,7 +244,7 @@ static void list_nodes(const gaps *g, api_nodes *out)
     const char **why = reasons(g, &s->facts);
     for (int i = 0; i < count; i++) {
         const onnx_node_info *n = &s->facts.nodes.items[i];
-        api_node x = {n->index,   ir_strdup(s->arena, n->name),   ir_strdup(s->arena, n->op),
+        api_node x = {n->index,   base_strdup(s->arena, n->name), base_strdup(s->arena, n->op),
                       n->forward, strcmp(n->gradient, "no") != 0, NULL};
         x.why = why[n->index];
         x.backward &= !x.forward || !x.why;
@@ -252,7 +253,7 @@ static void list_nodes(const gaps *g, api_nodes *out)
         if (x.forward && !x.backward && !x.why)
             x.why = "no derivative rule";
         x.backward &= x.forward;
-        IR_PUSH(s->arena, out, x);
+        BASE_PUSH(s->arena, out, x);
     }
 }
 
@@ -260,17 +261,17 @@ static void list_nodes(const gaps *g, api_nodes *out)
 static void tell_warnings(gaps *g)
 {
     for (int i = 0; i < g->warnings.count; i++) {
-        const ir_diagnostic *w = &g->warnings.items[i];
-        ir_warn(g->s->ctx, (ir_warning)(w->warning - ir_warnings), w->loc, "%s", w->text);
+        const base_diagnostic *w = &g->warnings.items[i];
+        base_warn(g->s->ctx, (base_warning)(w->warning - base_warnings), w->loc, "%s", w->text);
     }
     g->warnings.count = 0;
 }
 
 /* True: all nodes have a forward, and nothing was said yet of the rest, nor any warning. */
-static bool read_nodes(gaps *g, ir_ctx *ctx, const onnx_options *o)
+static bool read_nodes(gaps *g, base_ctx *ctx, const onnx_options *o)
 {
     api_session *s = g->s;
-    ir_module *m = onnx_read_file(ctx, ir_arena_new(ctx), s->path, o);
+    ir_module *m = onnx_read_file(ctx, base_arena_new(ctx), s->path, o);
     if (m)
         without_rule(g, m);
     if (m && all_forward(g, &s->facts))
@@ -286,23 +287,23 @@ static bool read_nodes(gaps *g, ir_ctx *ctx, const onnx_options *o)
 static bool check_nodes(gaps *g, const onnx_options *o, api_nodes *out)
 {
     api_session *s = g->s;
-    ir_ctx *ctx = ir_ctx_new(note_gap, g);
+    base_ctx *ctx = base_ctx_new(note_gap, g);
     volatile bool forward = false;
     if (!ctx)
         return false;
-    ir_try frame;
-    if (!setjmp(ir_try_push(ctx, &frame))) {
+    base_try frame;
+    if (!setjmp(base_try_push(ctx, &frame))) {
         forward = read_nodes(g, ctx, o);
-        ir_try_pop(ctx, &frame);
+        base_try_pop(ctx, &frame);
     } else {
         tell_warnings(g);
         if (!g->general)
-            note_gap(g, &(ir_diagnostic){.severity = IR_ERROR, .text = ir_ctx_why(ctx)});
+            note_gap(g, &(base_diagnostic){.severity = BASE_ERROR, .text = base_ctx_why(ctx)});
     }
     api_blame(s);
     list_nodes(g, out);
     s->facts = (onnx_facts){0}; /* lived in that context */
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
     return forward;
 }
 
@@ -316,13 +317,13 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
     onnx_options *o = api_onnx_options(s);
     if (!o)
         return false;
-    ir_try frame;
+    base_try frame;
     if (!check_nodes(&g, o, out))
         return out->count > 0 || !g.general;
-    if (!setjmp(ir_try_push(s->ctx, &frame))) { /* the table is shown also when this fails */
+    if (!setjmp(base_try_push(s->ctx, &frame))) { /* the table is shown also when this fails */
         if (api_read_modules(s, API_CHECK, path))
             check_rest(s);
-        ir_try_pop(s->ctx, &frame);
+        base_try_pop(s->ctx, &frame);
     }
     return true;
 }
@@ -341,7 +342,7 @@ static const char *class_text(api_session *s, int classes)
         return "any";
     for (int i = 0; i < 4; i++)
         if (classes & words[i].bits)
-            text = ir_format(s->arena, "%s%s%s", text, *text ? ", " : "", words[i].name);
+            text = base_format(s->arena, "%s%s%s", text, *text ? ", " : "", words[i].name);
     return text;
 }
 
@@ -361,9 +362,9 @@ bool api_onnx_operator(api_session *s, int i, api_op_row *out)
     onnx_op_info o;
     if (!onnx_op_at(i, &o))
         return false;
-    const char *range = o.last ? ir_format(s->arena, "opset %d to %d", o.since, o.last)
-                               : ir_format(s->arena, "opset %d on", o.since);
-    *out = (api_op_row){*o.domain ? ir_format(s->arena, "%s.%s", o.domain, o.name) : o.name, range,
-                        o.types, o.gradient};
+    const char *range = o.last ? base_format(s->arena, "opset %d to %d", o.since, o.last)
+                               : base_format(s->arena, "opset %d on", o.since);
+    *out = (api_op_row){*o.domain ? base_format(s->arena, "%s.%s", o.domain, o.name) : o.name,
+                        range, o.types, o.gradient};
     return true;
 }

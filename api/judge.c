@@ -133,21 +133,21 @@ bool api_judge(api_session *s, const api_results *r, FILE *out)
 {
     ir_tensors file = {0};
     int compared = 0, wrong = 0;
-    if (!ir_npz_read_file(s->arena, s->options.expect, &file))
+    if (!npz_read_file(s->arena, s->options.expect, &file))
         return false;
     for (int i = 0; i < r->count; i++) {
         const char *kind = r->items[i].grad ? "grad" : "out", *name = r->items[i].name;
         const ir_literal *x = r->items[i].value,
                          *narrow =
-                             ir_tensor_by_name(&file, ir_format(s->arena, "%s/%s", kind, name)),
+                             ir_tensor_by_name(&file, base_format(s->arena, "%s/%s", kind, name)),
                          *wide =
-                             ir_tensor_by_name(&file, ir_format(s->arena, "%s64/%s", kind, name));
+                             ir_tensor_by_name(&file, base_format(s->arena, "%s64/%s", kind, name));
         const ir_literal *due = wide ? wide : narrow;
         if (!due)
             continue;
         compared++;
         if (!fits(s, x, narrow, kind, name) ||
-            !fits(s, x, wide, ir_format(s->arena, "%s64", kind), name)) {
+            !fits(s, x, wide, base_format(s->arena, "%s64", kind), name)) {
             wrong++;
             continue;
         }
@@ -163,7 +163,7 @@ bool api_judge(api_session *s, const api_results *r, FILE *out)
         }
         fprintf(out, "%-4s %s/%s: distance %.3g to %s, limit %.3g%s\n", fine ? "ok" : "FAR", kind,
                 api_file_name(s->arena, name), v.distance, v.against, v.limit,
-                v.theirs > 0 ? ir_format(s->arena, ", the file's own %.3g", v.theirs) : "");
+                v.theirs > 0 ? base_format(s->arena, ", the file's own %.3g", v.theirs) : "");
         wrong += !fine;
     }
     for (int i = 0; i < file.count; i++) { /* what the file has and the model has not */

@@ -9,7 +9,7 @@ typedef gradc_rt_status init_function(gradc_rt_ctx **, void *, size_t, const gra
 typedef const gradc_rt_tensor *param_function(size_t);
 
 struct api_machine {
-    ir_ctx *ctx;
+    base_ctx *ctx;
     const cg_object *o;
     gradc_rt_ctx *rt;
     void *memory;
@@ -36,25 +36,25 @@ static void dispose(void *m)
     api_machine_free(m);
 }
 
-static void make_members(api_machine *m, ir_arena *arena)
+static void make_members(api_machine *m, base_arena *arena)
 {
     for (int p = 0; p < CG_PARTS; p++)
-        m->part[p] = ir_array(arena, void *, m->o->part[p].count + m->o->ndims + 1);
+        m->part[p] = base_array(arena, void *, m->o->part[p].count + m->o->ndims + 1);
     const cg_part *hyper = &m->o->part[CG_HYPER];
-    m->hyper = ir_array(arena, float, hyper->count + 1);
+    m->hyper = base_array(arena, float, hyper->count + 1);
     for (int i = 0; i < hyper->count; i++)
         m->hyper[i] = (float)hyper->items[i].value;
 }
 
-static void *symbol(ir_arena *arena, cg_jit *jit, const cg_object *o, const char *name)
+static void *symbol(base_arena *arena, cg_jit *jit, const cg_object *o, const char *name)
 {
-    void *address = cg_jit_symbol(jit, ir_format(arena, "%s_%s", o->prefix, name));
+    void *address = cg_jit_symbol(jit, base_format(arena, "%s_%s", o->prefix, name));
     if (!address)
         BUG("the object has no %s_%s", o->prefix, name);
     return address;
 }
 
-api_machine *api_machine_new(ir_ctx *ctx, ir_arena *arena, const cg_object *o,
+api_machine *api_machine_new(base_ctx *ctx, base_arena *arena, const cg_object *o,
                              const api_machine_options *options)
 {
     static const api_machine_options plain;
@@ -62,19 +62,20 @@ api_machine *api_machine_new(ir_ctx *ctx, ir_arena *arena, const cg_object *o,
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
     if (!jit)
         return NULL;
-    api_machine *m = ir_new(arena, api_machine);
+    api_machine *m = base_new(arena, api_machine);
     *m = (api_machine){.ctx = ctx, .o = o, .bytes = (size_t)o->sizes.arena};
     make_members(m, arena);
     void *memory = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
-        ir_report(ctx, IR_ERROR, NULL, "no memory for the model's arena of %zu bytes", m->bytes);
+        base_report(ctx, BASE_ERROR, NULL, "no memory for the model's arena of %zu bytes",
+                    m->bytes);
         return NULL;
     }
 #ifdef MADV_HUGEPAGE
     madvise(memory, m->bytes, MADV_HUGEPAGE); /* a wish: without large pages all is well too */
 #endif
     m->memory = memory;
-    ir_defer(ctx, dispose, m);
+    base_defer(ctx, dispose, m);
     init_function *init;
     *(void **)&init = symbol(arena, jit, o, "init");
     *(void **)&m->param = symbol(arena, jit, o, "param");
@@ -87,8 +88,8 @@ api_machine *api_machine_new(ir_ctx *ctx, ir_arena *arena, const cg_object *o,
                           .spin_us = 50};
     gradc_rt_status status = init(&m->rt, memory, m->bytes, &r);
     if (status) {
-        ir_report(ctx, IR_ERROR, NULL, "the model does not start: %s",
-                  gradc_rt_status_text(status));
+        base_report(ctx, BASE_ERROR, NULL, "the model does not start: %s",
+                    gradc_rt_status_text(status));
         return NULL;
     }
     return m;
@@ -141,13 +142,13 @@ static void report_index(api_machine *m, int entry, const gradc_rt_error *e)
     const char *name = e->tensor ? e->tensor : "?";
     long long at = e->at, value = e->value, last = e->limit - 1;
     if (other)
-        ir_report(m->ctx, IR_ERROR, NULL,
-                  "%s: '%s' holds %lld at element %lld; 0 to %lld, or %lld, are due",
-                  cg_entry_names[entry], name, value, at, last, (long long)*other);
+        base_report(m->ctx, BASE_ERROR, NULL,
+                    "%s: '%s' holds %lld at element %lld; 0 to %lld, or %lld, are due",
+                    cg_entry_names[entry], name, value, at, last, (long long)*other);
     else
-        ir_report(m->ctx, IR_ERROR, NULL,
-                  "%s: '%s' holds %lld at element %lld; 0 to %lld are in range",
-                  cg_entry_names[entry], name, value, at, last);
+        base_report(m->ctx, BASE_ERROR, NULL,
+                    "%s: '%s' holds %lld at element %lld; 0 to %lld are in range",
+                    cg_entry_names[entry], name, value, at, last);
 }
 
 bool api_machine_ok(api_machine *m, int entry, gradc_rt_status status)
@@ -158,11 +159,11 @@ bool api_machine_ok(api_machine *m, int entry, gradc_rt_status status)
     if (status == GRADC_RT_E_INDEX)
         report_index(m, entry, e);
     else if (e->tensor)
-        ir_report(m->ctx, IR_ERROR, NULL, "%s: '%s': %s", cg_entry_names[entry], e->tensor,
-                  gradc_rt_status_text(status));
+        base_report(m->ctx, BASE_ERROR, NULL, "%s: '%s': %s", cg_entry_names[entry], e->tensor,
+                    gradc_rt_status_text(status));
     else
-        ir_report(m->ctx, IR_ERROR, NULL, "%s: %s", cg_entry_names[entry],
-                  gradc_rt_status_text(status));
+        base_report(m->ctx, BASE_ERROR, NULL, "%s: %s", cg_entry_names[entry],
+                    gradc_rt_status_text(status));
     return false;
 }
 

@@ -19,7 +19,7 @@ typedef struct api_machine_options {
 
 /* Loads the object and makes a context; freed with ctx. NULL and reported on failure. options may
  * be NULL. */
-api_machine *api_machine_new(ir_ctx *ctx, ir_arena *arena, const cg_object *o,
+api_machine *api_machine_new(base_ctx *ctx, base_arena *arena, const cg_object *o,
                              const api_machine_options *options);
 /* Frees it now: workers are joined, the arena is unmapped. */
 void api_machine_free(api_machine *m);

@@ -26,7 +26,7 @@ static const char *add_names(api_session *s, api_names *names, const char *value
         size_t n = strcspn(value, ",");
         if (!n)
             return "an empty name";
-        IR_PUSH(s->arena, names, ir_strndup(s->arena, value, n));
+        BASE_PUSH(s->arena, names, base_strndup(s->arena, value, n));
         value += n;
         if (*value == ',' && !*++value)
             return "an empty name";
@@ -40,13 +40,13 @@ static const char reported[] = "";
 /* One a line; empty lines are passed over. */
 static const char *add_file(api_session *s, api_names *names, const char *path)
 {
-    ir_data data;
-    if (!ir_read_whole_file(s->arena, path, 1 << 26, &data))
+    base_data data;
+    if (!base_read_whole_file(s->arena, path, 1 << 26, &data))
         return reported;
     for (char *at = (char *)data.bytes, *end = at + data.size; at < end;) {
         size_t n = strcspn(at, "\r\n");
         if (n)
-            IR_PUSH(s->arena, names, ir_strndup(s->arena, at, n));
+            BASE_PUSH(s->arena, names, base_strndup(s->arena, at, n));
         at += n + 1;
     }
     return NULL;
@@ -60,7 +60,7 @@ static const char *add_files(api_session *s, api_names *names, const char *value
         if (list.items[i][0] == '@')
             wrong = add_file(s, names, list.items[i] + 1);
         else
-            IR_PUSH(s->arena, names, list.items[i]);
+            BASE_PUSH(s->arena, names, list.items[i]);
     }
     return wrong;
 }
@@ -70,12 +70,12 @@ static const char *add_pair(api_session *s, api_pairs *pairs, const char *value)
     const char *equals = strchr(value, '=');
     if (!equals || equals == value || !equals[1])
         return "NAME=VALUE is due";
-    api_pair pair = {ir_strndup(s->arena, value, (size_t)(equals - value)),
-                     ir_strdup(s->arena, equals + 1)};
+    api_pair pair = {base_strndup(s->arena, value, (size_t)(equals - value)),
+                     base_strdup(s->arena, equals + 1)};
     for (int i = 0; i < pairs->count; i++)
         if (!strcmp(pairs->items[i].name, pair.name))
-            return ir_format(s->arena, "'%s' is given twice", pair.name);
-    IR_PUSH(s->arena, pairs, pair);
+            return base_format(s->arena, "'%s' is given twice", pair.name);
+    BASE_PUSH(s->arena, pairs, pair);
     return NULL;
 }
 
@@ -96,14 +96,15 @@ static const char *set(api_session *s, const api_option_info *i, void *field, co
     switch (i->kind) {
     case API_FLAG: *(bool *)field = true; return value ? "it takes no value" : NULL;
     case API_WORD:
-        *(const char **)field = ir_strdup(s->arena, value ? value : strrchr(i->argument, '|') + 1);
+        *(const char **)field =
+            base_strdup(s->arena, value ? value : strrchr(i->argument, '|') + 1);
         return NULL;
     default: break;
     }
     if (!value || !*value)
         return "a value is due";
     switch (i->kind) {
-    case API_TEXT: *(const char **)field = ir_strdup(s->arena, value); return NULL;
+    case API_TEXT: *(const char **)field = base_strdup(s->arena, value); return NULL;
     case API_NUMBER:
         return api_read_integer(value, field)
                    ? NULL
@@ -144,6 +145,6 @@ bool api_option_string(api_session *s, unsigned verb, const char *text)
         return false;
     }
     return api_set_option(
-        s, verb, equals ? ir_strndup(s->arena, text + 2, (size_t)(equals - text - 2)) : text + 2,
+        s, verb, equals ? base_strndup(s->arena, text + 2, (size_t)(equals - text - 2)) : text + 2,
         equals ? equals + 1 : NULL);
 }

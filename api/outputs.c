@@ -135,5 +135,5 @@ bool api_write_outputs(api_session *s, api_outputs *out)
         const void *bytes = api_weights(s, &size);
         add(out, api_format(s, "%s.safetensors", w.stem), bytes, size);
     }
-    return !ir_error_count(s->ctx) && api_write(s, out->file, out->n);
+    return !base_error_count(s->ctx) && api_write(s, out->file, out->n);
 }

@@ -7,11 +7,15 @@
 #include <fnmatch.h>
 #include <string.h>
 
-const char *api_list(ir_arena *arena, const char *const *name, int n)
+const char *api_list(base_arena *arena, const char *const *name, int n)
 {
     const char *text = "";
     for (int i = 0; i < n; i++)
-        text = ir_format(arena, "%s%s%s", text, i == 0 ? "" : i == n - 1 ? " and " : ", ", name[i]);
+        text = base_format(arena, "%s%s%s", text,
+                           i == 0       ? ""
+                           : i == n - 1 ? " and "
+                                        : ", ",
+                           name[i]);
     return text;
 }
 

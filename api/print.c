@@ -3,6 +3,7 @@
  *
  * The module as it stands: text, or a drawing for Graphviz. */
 #include "api/session.h"
+#include "files/gir.h"
 
 #include <string.h>
 
@@ -20,7 +21,7 @@ static void print_dot_text(FILE *out, const char *text)
 
 static const char *const colours[] = {"white", "lightblue", "lightyellow"}; /* by phase */
 
-static void print_node(FILE *out, ir_arena *arena, const ir_inst *inst, int number)
+static void print_node(FILE *out, base_arena *arena, const ir_inst *inst, int number)
 {
     fprintf(out, "    f%di%d [style=filled, fillcolor=%s, label=\"%s", number, inst->id,
             colours[inst->phase], ir_ops[inst->op].name);
@@ -33,7 +34,7 @@ static void print_node(FILE *out, ir_arena *arena, const ir_inst *inst, int numb
     fputs("\"];\n", out);
 }
 
-static void print_port(FILE *out, ir_arena *arena, const ir_port *p, int number, char kind, int i)
+static void print_port(FILE *out, base_arena *arena, const ir_port *p, int number, char kind, int i)
 {
     fprintf(out, "    f%d%c%d [shape=%s, label=\"", number, kind, i,
             p->state ? "box3d" : "ellipse");
@@ -47,7 +48,7 @@ static void print_edge(FILE *out, const ir_value *from, int number, char kind, i
             from->def ? from->def->id : from->index, number, kind, to);
 }
 
-static void print_func(FILE *out, ir_arena *arena, ir_func *f, int number)
+static void print_func(FILE *out, base_arena *arena, ir_func *f, int number)
 {
     ir_number(f);
     fprintf(out, "  subgraph cluster_%d {\n    label=\"@", number);
@@ -74,14 +75,14 @@ bool api_print(api_session *s, FILE *out, const char *format)
         ir_print(out, m, NULL);
         return !ferror(out);
     }
-    ir_arena *scratch = ir_arena_new(s->ctx);
+    base_arena *scratch = base_arena_new(s->ctx);
     fputs("digraph \"", out);
     print_dot_text(out, m->name);
     fputs("\" {\n  node [shape=box, fontname=\"sans-serif\"];\n", out);
     for (int i = 0; i < m->funcs.count; i++)
         print_func(out, scratch, m->funcs.items[i], i);
     fputs("}\n", out);
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return !ferror(out);
 }
 
@@ -99,7 +100,7 @@ bool api_opt(api_session *s, const char *path, FILE *out)
     }
     s->path = path;
     api_set_warnings(s);
-    ir_module *m = ir_read_file(s->ctx, s->arena, path);
+    ir_module *m = gir_read_file(s->ctx, s->arena, path);
     if (!m || !api_sound(s) || !api_check_extent(s, m))
         return false;
     int64_t left = s->options.pass_limit;
@@ -122,7 +123,7 @@ bool api_opt(api_session *s, const char *path, FILE *out)
         pass_run_one(m, p, s->options.verify_each);
     }
     ir_print(out, m, NULL);
-    return !ferror(out) && !ir_error_count(s->ctx);
+    return !ferror(out) && !base_error_count(s->ctx);
 }
 
 bool api_pass(int i, const char **name, const char **doc)

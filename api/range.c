@@ -101,7 +101,7 @@ static void add_func(api_session *s, const ir_func *f)
         if (i < s->ranges.count)
             meet(&s->ranges.items[i], &range);
         else
-            IR_PUSH(s->arena, &s->ranges, range);
+            BASE_PUSH(s->arena, &s->ranges, range);
     }
 }
 

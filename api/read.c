@@ -4,8 +4,9 @@
  * From a file and the options to modules whose entries are complete: one module for each choice of
  * the dimensions. */
 #include "api/session.h"
+#include "base/path.h"
 #include "codegen/names.h"
-#include "ir/path.h"
+#include "files/gir.h"
 #include "ir/text.h"
 
 #include <float.h>
@@ -60,7 +61,7 @@ static bool read_extents(api_session *s, const api_pair *p, char separator, int6
     *n = 0;
     for (const char *at = p->value; at; at = strchr(at, separator), at = at ? at + 1 : NULL) {
         size_t length = strcspn(at, (const char[]){separator, 0});
-        if (*n == most || !api_read_integer(ir_strndup(s->arena, at, length), &out[*n])) {
+        if (*n == most || !api_read_integer(base_strndup(s->arena, at, length), &out[*n])) {
             api_usage(s, "'%s=%s': %s", p->name, p->value,
                       *n == most ? "too many numbers" : "numbers are due");
             return false;
@@ -80,9 +81,9 @@ static bool read_dims(api_session *s, wishes *w)
     bool ok = true;
     for (int i = 0; i < s->options.dim.count; i++) {
         const api_pair *p = &s->options.dim.items[i];
-        wish x = {.name = p->name, .extent = ir_array(s->arena, int64_t, IR_MAX_SPECS)};
+        wish x = {.name = p->name, .extent = base_array(s->arena, int64_t, IR_MAX_SPECS)};
         ok &= read_extents(s, p, ',', x.extent, IR_MAX_SPECS, &x.n);
-        IR_PUSH(s->arena, w, x);
+        BASE_PUSH(s->arena, w, x);
     }
     return ok;
 }
@@ -90,9 +91,9 @@ static bool read_dims(api_session *s, wishes *w)
 static bool read_shapes(api_session *s, wishes *w)
 {
     bool ok = true;
-    w->shape = ir_array(s->arena, onnx_shape, s->options.shape.count + s->given.count + 1);
-    w->baked = ir_array(s->arena, onnx_input, s->options.bake.count + 1);
-    w->offered = ir_array(s->arena, onnx_input, s->given.count + 1);
+    w->shape = base_array(s->arena, onnx_shape, s->options.shape.count + s->given.count + 1);
+    w->baked = base_array(s->arena, onnx_input, s->options.bake.count + 1);
+    w->offered = base_array(s->arena, onnx_input, s->given.count + 1);
     for (int i = 0; i < s->options.shape.count; i++) {
         const api_pair *p = &s->options.shape.items[i];
         onnx_shape *x = &w->shape[w->nshapes++];
@@ -103,7 +104,7 @@ static bool read_shapes(api_session *s, wishes *w)
     }
     for (int i = 0; i < s->options.bake.count; i++) {
         const api_pair *p = &s->options.bake.items[i];
-        ir_literal *value = ir_npy_read_file(s->arena, p->value);
+        ir_literal *value = npy_read_file(s->arena, p->value);
         if (value)
             w->baked[w->nbaked++] = (onnx_input){p->name, value, p->value};
         ok &= value != NULL;
@@ -132,12 +133,12 @@ static bool read_given(api_session *s)
     s->given.count = 0;
     if (s->options.inputs) {
         ir_tensors all = {0};
-        if (!ir_npz_read_file(s->arena, s->options.inputs, &all))
+        if (!npz_read_file(s->arena, s->options.inputs, &all))
             return false;
         for (int i = 0; i < all.count; i++)
             if (!strncmp(all.items[i].name, "in/", 3)) {
                 ir_tensor t = {all.items[i].name + 3, all.items[i].value};
-                IR_PUSH(s->arena, &s->given, t);
+                BASE_PUSH(s->arena, &s->given, t);
             }
     }
     for (int i = 0; i < s->options.input.count; i++) {
@@ -147,14 +148,14 @@ static bool read_given(api_session *s)
             return false;
         }
         ir_tensor t = {s->options.input.items[i].name,
-                       ir_npy_read_file(s->arena, s->options.input.items[i].value)};
+                       npy_read_file(s->arena, s->options.input.items[i].value)};
         int k = 0;
         while (k < s->given.count && strcmp(s->given.items[k].name, t.name))
             k++;
         if (k < s->given.count)
             s->given.items[k] = t;
         else if (t.value)
-            IR_PUSH(s->arena, &s->given, t);
+            BASE_PUSH(s->arena, &s->given, t);
         ok &= t.value != NULL;
     }
     return ok;
@@ -193,7 +194,7 @@ static ir_module *read_text(api_session *s, const wishes *w)
         api_usage(s, "--dim and --shape are for ONNX files: a text has its shapes");
         return NULL;
     }
-    ir_module *m = ir_read_file(s->ctx, s->arena, s->path);
+    ir_module *m = gir_read_file(s->ctx, s->arena, s->path);
     ir_func *f = m ? ir_entry_by_name(m, "forward") : NULL;
     if (m && !f) {
         api_error(s, "%s: there is no entry @forward", s->path);
@@ -209,7 +210,7 @@ static ir_module *read_text(api_session *s, const wishes *w)
 static onnx_options *onnx_options_of(api_session *s, const wishes *w, const int64_t *extent,
                                      onnx_facts *facts)
 {
-    onnx_dim *dim = ir_array(s->arena, onnx_dim, w->count + 1);
+    onnx_dim *dim = base_array(s->arena, onnx_dim, w->count + 1);
     for (int i = 0; i < w->count; i++)
         dim[i] = (onnx_dim){w->items[i].name, extent ? extent[i] : w->items[i].extent[0]};
     onnx_options o = {.dims = dim,
@@ -228,7 +229,7 @@ static onnx_options *onnx_options_of(api_session *s, const wishes *w, const int6
                                                                : ONNX_MODE_FILE;
     o.unbiased_variance =
         s->options.batchnorm_variance && !strcmp(s->options.batchnorm_variance, "torch");
-    return ir_memdup(s->arena, &o, sizeof o);
+    return base_memdup(s->arena, &o, sizeof o);
 }
 
 /* The options that are wrong whatever the model. */
@@ -360,8 +361,8 @@ bool api_name_model(api_session *s, unsigned verb, const char *path)
         api_usage(s,
                   "'%s': a model is a file NAME.onnx or NAME.gir, or - for text on standard input",
                   path);
-    const char *base = ir_base_name(path), *dot = strrchr(base, '.');
-    s->stem = dot ? ir_strndup(s->arena, base, (size_t)(dot - base)) : NULL;
+    const char *base = base_file_name(path), *dot = strrchr(base, '.');
+    s->stem = dot ? base_strndup(s->arena, base, (size_t)(dot - base)) : NULL;
     return s->text || !s->usage;
 }
 
@@ -385,7 +386,7 @@ bool api_read_modules(api_session *s, unsigned verb, const char *path)
     int total = 1;
     for (int i = 0; i < w.count; i++) {
         if (w.items[i].n > 1) {
-            s->dim_name = s->dim_name ? s->dim_name : ir_array(s->arena, const char *, w.count);
+            s->dim_name = s->dim_name ? s->dim_name : base_array(s->arena, const char *, w.count);
             s->dim_name[s->ndims++] = w.items[i].name;
         }
         if (w.items[i].n > 1 && verb & (API_RUN | API_BENCH)) {
@@ -400,18 +401,18 @@ bool api_read_modules(api_session *s, unsigned verb, const char *path)
         }
     }
     s->nspecs = total;
-    s->module = ir_array(s->arena, ir_module *, total);
-    s->spec = ir_array(s->arena, cg_spec, total);
+    s->module = base_array(s->arena, ir_module *, total);
+    s->spec = base_array(s->arena, cg_spec, total);
     for (int k = 0; k < total; k++) {
-        int64_t *extent = ir_array(s->arena, int64_t, w.count + 1),
-                *chosen = ir_array(s->arena, int64_t, s->ndims + 1);
+        int64_t *extent = base_array(s->arena, int64_t, w.count + 1),
+                *chosen = base_array(s->arena, int64_t, s->ndims + 1);
         for (int i = w.count - 1, rest = k, at = s->ndims; i >= 0; i--) {
             extent[i] = w.items[i].extent[rest % w.items[i].n];
             rest /= w.items[i].n;
             if (w.items[i].n > 1)
                 chosen[--at] = extent[i];
         }
-        onnx_facts *facts = k && !s->text ? ir_new(s->arena, onnx_facts) : &s->facts;
+        onnx_facts *facts = k && !s->text ? base_new(s->arena, onnx_facts) : &s->facts;
         s->module[k] = s->text ? read_text(s, &w)
                                : onnx_read_file(s->ctx, s->arena, s->path,
                                                 onnx_options_of(s, &w, extent, facts));
@@ -439,8 +440,8 @@ bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
         return false;
     }
     s->nspecs = 1;
-    s->module = ir_memdup(s->arena, &m, sizeof *s->module);
-    s->spec = ir_memdup(s->arena, &(cg_spec){m, NULL}, sizeof *s->spec);
+    s->module = base_memdup(s->arena, &m, sizeof *s->module);
+    s->spec = base_memdup(s->arena, &(cg_spec){m, NULL}, sizeof *s->spec);
     return check_words(s) && read_training(s) && api_complete(s);
 }
 
@@ -457,7 +458,7 @@ static bool is_set(const api_session *s, const char *hyper)
 static void no_such_hyper(api_session *s, const char *name)
 {
     int n = train_hyper_count(s->optimizer);
-    const char **all = ir_array(s->arena, const char *, n + 1);
+    const char **all = base_array(s->arena, const char *, n + 1);
     for (int i = 0; i < n; i++)
         all[i] = train_hyper_name(s->optimizer, i);
     api_usage(s, "--train: there is no hyper-parameter '%s'; there is %s", name,
@@ -468,9 +469,9 @@ static bool read_hyper(api_session *s, const char *text)
 {
     for (const char *at = text; *at;) {
         size_t n = strcspn(at, ",");
-        const char *item = ir_strndup(s->arena, at, n), *equals = strchr(item, '=');
+        const char *item = base_strndup(s->arena, at, n), *equals = strchr(item, '=');
         double value;
-        const char *name = equals ? ir_strndup(s->arena, item, (size_t)(equals - item)) : item;
+        const char *name = equals ? base_strndup(s->arena, item, (size_t)(equals - item)) : item;
         int i = 0;
         while (i < train_hyper_count(s->optimizer) &&
                strcmp(train_hyper_name(s->optimizer, i), name))
@@ -489,7 +490,7 @@ static bool read_hyper(api_session *s, const char *text)
             api_usage(s, "--train: '%s' is given twice", name);
             return false;
         }
-        IR_PUSH(s->arena, &s->hyper, d);
+        BASE_PUSH(s->arena, &s->hyper, d);
         at += n + (at[n] == ',');
     }
     return true;
@@ -502,7 +503,7 @@ static bool read_training(api_session *s)
     if (!text)
         return true;
     size_t n = strcspn(text, ":");
-    const char *name = ir_strndup(s->arena, text, n);
+    const char *name = base_strndup(s->arena, text, n);
     s->optimizer = train_optimizer_by_name(name);
     if (!s->optimizer && (strcmp(name, "none") || text[n])) {
         api_usage(s, "--train=%s: there is %s, and none", text, train_optimizer_list(s->arena));
@@ -513,7 +514,7 @@ static bool read_training(api_session *s)
     for (int i = 0; s->optimizer && i < train_hyper_count(s->optimizer); i++) {
         cg_default d = {train_hyper_name(s->optimizer, i), train_hyper_default(s->optimizer, i)};
         if (!is_set(s, d.name))
-            IR_PUSH(s->arena, &s->hyper, d);
+            BASE_PUSH(s->arena, &s->hyper, d);
     }
     return true;
 }

@@ -22,7 +22,7 @@ enum { SAFE_PIECE = 5 };
  * \xHH. Returns the bytes of text that it is. */
 static size_t safe_piece(const unsigned char *c, char to[SAFE_PIECE])
 {
-    int n = *c >= 0x20 && *c < 0x7f ? 1 : ir_shown_utf8(c);
+    int n = *c >= 0x20 && *c < 0x7f ? 1 : base_shown_utf8(c);
     if (!n) {
         snprintf(to, SAFE_PIECE, "\\x%02x", *c);
         return 1;
@@ -43,7 +43,7 @@ static void print_safe(FILE *f, const char *text)
 
 const char *api_shown(api_session *s, const char *text)
 {
-    char *to = ir_alloc(s->arena, strlen(text) * (SAFE_PIECE - 1) + 1), *at = to;
+    char *to = base_alloc(s->arena, strlen(text) * (SAFE_PIECE - 1) + 1), *at = to;
     for (const unsigned char *c = (const unsigned char *)text; *c; at += strlen(at))
         c += safe_piece(c, at);
     *at = 0;
@@ -51,7 +51,7 @@ const char *api_shown(api_session *s, const char *text)
 }
 
 /* "model.onnx: node 17 'conv1' (Conv): ", "model.gir:3:7: ". */
-static void print_place(FILE *f, const ir_loc *loc)
+static void print_place(FILE *f, const base_loc *loc)
 {
     if (loc->file) {
         print_safe(f, loc->file);
@@ -77,7 +77,7 @@ static void print_place(FILE *f, const ir_loc *loc)
     fputs(": ", f);
 }
 
-static void print_source(FILE *f, const ir_loc *loc)
+static void print_source(FILE *f, const base_loc *loc)
 {
     size_t n = strcspn(loc->source, "\r\n"), column = loc->column > 0 ? (size_t)loc->column - 1 : 0;
     enum { WIDTH = 160 };
@@ -95,20 +95,20 @@ static void print_source(FILE *f, const ir_loc *loc)
 }
 
 /* For JSON, as a terminal may see it. */
-static void keep_warning(api_session *s, const ir_diagnostic *d)
+static void keep_warning(api_session *s, const base_diagnostic *d)
 {
     api_warning w = {d->warning->name, api_shown(s, d->text), d->loc ? d->loc->node : -1};
-    IR_PUSH(s->arena, &s->warned, w);
+    BASE_PUSH(s->arena, &s->warned, w);
 }
 
-static void report(void *user, const ir_diagnostic *d)
+static void report(void *user, const base_diagnostic *d)
 {
     api_session *s = user;
-    const ir_loc *loc = d->loc;
+    const base_loc *loc = d->loc;
     static const char *const words[] = {"note", "warning", "error"}, *const colours[] = {
                                                                          "\033[1;36m", "\033[1;35m",
                                                                          "\033[1;31m"};
-    if (!s->err || (d->severity == IR_NOTE && s->options.quiet))
+    if (!s->err || (d->severity == BASE_NOTE && s->options.quiet))
         return;
     if (loc && (loc->file || loc->op))
         print_place(s->err, loc);
@@ -118,7 +118,7 @@ static void report(void *user, const ir_diagnostic *d)
             paint(s, "\033[0m"));
     print_safe(s->err, d->text);
     if (d->warning)
-        fprintf(s->err, " [%s-W%s]", d->severity == IR_ERROR ? "-Werror," : "", d->warning->name);
+        fprintf(s->err, " [%s-W%s]", d->severity == BASE_ERROR ? "-Werror," : "", d->warning->name);
     fputc('\n', s->err);
     if (loc && loc->line > 0 && loc->source)
         print_source(s->err, loc);
@@ -128,11 +128,11 @@ static void report(void *user, const ir_diagnostic *d)
 
 static bool make_arena(api_session *s)
 {
-    ir_try frame;
-    if (setjmp(ir_try_push(s->ctx, &frame)))
+    base_try frame;
+    if (setjmp(base_try_push(s->ctx, &frame)))
         return false;
-    s->arena = ir_arena_new(s->ctx);
-    ir_try_pop(s->ctx, &frame);
+    s->arena = base_arena_new(s->ctx);
+    base_try_pop(s->ctx, &frame);
     return true;
 }
 
@@ -143,7 +143,7 @@ api_session *api_open(FILE *err, bool colour)
         return NULL;
     s->err = err;
     s->colour = colour;
-    s->ctx = ir_ctx_new(report, s);
+    s->ctx = base_ctx_new(report, s);
     api_options_reset(&s->options);
     if (s->ctx && make_arena(s))
         return s;
@@ -151,9 +151,9 @@ api_session *api_open(FILE *err, bool colour)
     return NULL;
 }
 
-api_session *api_session_in(ir_ctx *ctx, ir_arena *arena)
+api_session *api_session_in(base_ctx *ctx, base_arena *arena)
 {
-    api_session *s = ir_new(arena, api_session);
+    api_session *s = base_new(arena, api_session);
     s->ctx = ctx;
     s->arena = arena;
     api_options_reset(&s->options);
@@ -163,7 +163,7 @@ api_session *api_session_in(ir_ctx *ctx, ir_arena *arena)
 void api_close(api_session *s)
 {
     if (s)
-        ir_ctx_free(s->ctx);
+        base_ctx_free(s->ctx);
     free(s);
 }
 
@@ -182,15 +182,15 @@ static void run(void *user)
 int api_run(api_session *s, void (*f)(api_session *, void *), void *user)
 {
     running r = {s, f, user};
-    ir_try frame;
-    if (!setjmp(ir_try_push(s->ctx, &frame))) {
-        ir_on_stack(s->ctx, run, &r);
-        ir_try_pop(s->ctx, &frame);
-    } else if (!ir_error_count(s->ctx)) {
-        report(s, &(ir_diagnostic){.severity = IR_ERROR, .text = ir_ctx_why(s->ctx)});
+    base_try frame;
+    if (!setjmp(base_try_push(s->ctx, &frame))) {
+        base_on_stack(s->ctx, run, &r);
+        base_try_pop(s->ctx, &frame);
+    } else if (!base_error_count(s->ctx)) {
+        report(s, &(base_diagnostic){.severity = BASE_ERROR, .text = base_ctx_why(s->ctx)});
         return 1;
     }
-    return s->usage ? 2 : ir_error_count(s->ctx) ? 1 : 0;
+    return s->usage ? 2 : base_error_count(s->ctx) ? 1 : 0;
 }
 
 const api_options *api_options_of(const api_session *s)
@@ -201,19 +201,19 @@ const api_options *api_options_of(const api_session *s)
 void api_set_warnings(api_session *s)
 {
     const api_names *names = &s->options.warnings;
-    s->errors = ir_error_count(s->ctx);
-    bool *known = ir_array(s->arena, bool, names->count + 1);
+    s->errors = base_error_count(s->ctx);
+    bool *known = base_array(s->arena, bool, names->count + 1);
     for (int i = 0; i < names->count; i++)
-        known[i] = ir_set_warning(s->ctx, names->items[i]);
+        known[i] = base_set_warning(s->ctx, names->items[i]);
     for (int i = 0; i < names->count; i++)
         if (!known[i])
-            ir_warn(s->ctx, IR_W_unknown_warning_option, NULL,
-                    "unknown warning option '-W%s'; --help lists the known", names->items[i]);
+            base_warn(s->ctx, BASE_W_unknown_warning_option, NULL,
+                      "unknown warning option '-W%s'; --help lists the known", names->items[i]);
 }
 
 bool api_sound(const api_session *s)
 {
-    return ir_error_count(s->ctx) == s->errors;
+    return base_error_count(s->ctx) == s->errors;
 }
 
 bool api_check_extent(api_session *s, const ir_module *m)
@@ -231,48 +231,48 @@ const api_warnings *api_warnings_of(const api_session *s)
 
 bool api_warning_at(int i, const char **name, const char **doc)
 {
-    if (i >= IR_WARNINGS)
+    if (i >= BASE_WARNINGS)
         return false;
-    *name = ir_warnings[i].name;
-    *doc = ir_warnings[i].doc;
+    *name = base_warnings[i].name;
+    *doc = base_warnings[i].doc;
     return true;
 }
 
 /* One severity and the words. */
-#define REPORT(severity)                                  \
-    do {                                                  \
-        va_list args;                                     \
-        va_start(args, format);                           \
-        ir_vreport(s->ctx, severity, NULL, format, args); \
-        va_end(args);                                     \
+#define REPORT(severity)                                    \
+    do {                                                    \
+        va_list args;                                       \
+        va_start(args, format);                             \
+        base_vreport(s->ctx, severity, NULL, format, args); \
+        va_end(args);                                       \
     } while (0)
 
 void api_usage(api_session *s, const char *format, ...)
 {
     s->usage = true;
-    REPORT(IR_ERROR);
+    REPORT(BASE_ERROR);
 }
 
 void api_error(api_session *s, const char *format, ...)
 {
-    REPORT(IR_ERROR);
+    REPORT(BASE_ERROR);
 }
 
 void api_note(api_session *s, const char *format, ...)
 {
-    REPORT(IR_NOTE);
+    REPORT(BASE_NOTE);
 }
 
 void *api_alloc(api_session *s, size_t bytes)
 {
-    return ir_alloc(s->arena, bytes);
+    return base_alloc(s->arena, bytes);
 }
 
 char *api_format(api_session *s, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    char *text = ir_vformat(s->arena, format, args);
+    char *text = base_vformat(s->arena, format, args);
     va_end(args);
     return text;
 }
@@ -285,21 +285,21 @@ static bool write_bytes(FILE *f, void *user)
 
 bool api_write(api_session *s, const api_file *files, int n)
 {
-    ir_output *out = ir_array(s->arena, ir_output, n + 1);
+    base_output *out = base_array(s->arena, base_output, n + 1);
     for (int i = 0; i < n; i++) {
-        out[i] = (ir_output){files[i].path, write_bytes, (void *)&files[i]};
+        out[i] = (base_output){files[i].path, write_bytes, (void *)&files[i]};
         for (int k = 0; k < i; k++)
             if (!strcmp(files[i].path, files[k].path)) {
                 api_usage(s, "two outputs would be written to '%s'", files[i].path);
                 return false;
             }
     }
-    return ir_write_atomically(s->ctx, out, n);
+    return base_write_atomically(s->ctx, out, n);
 }
 
 bool api_make_folder(api_session *s, const char *path)
 {
-    char *part = ir_strdup(s->arena, path);
+    char *part = base_strdup(s->arena, path);
     for (char *slash = part + 1; *slash; slash++) /* the folders on the way */
         if (*slash == '/') {
             *slash = 0;

@@ -8,12 +8,12 @@
 #include "api/api.h"
 #include "api/machine.h"
 #include "api/pipeline.h"
+#include "files/npy.h"
 #include "frontend/onnx/onnx.h"
-#include "ir/npy.h"
 
 struct api_session {
-    ir_ctx *ctx;
-    ir_arena *arena;
+    base_ctx *ctx;
+    base_arena *arena;
     FILE *err;
     bool colour, usage; /* usage: the command line was at fault */
     api_options options;
@@ -39,9 +39,9 @@ struct api_session {
     int ndims;
     const char *loss;       /* name of the output, or NULL */
     const train_optimizer *optimizer;
-    IR_LIST(cg_default) hyper;
+    BASE_LIST(cg_default) hyper;
     bool trains;            /* there are training entries */
-    IR_LIST(cg_taken) ranges; /* range.c: of inputs that are indices */
+    BASE_LIST(cg_taken) ranges; /* range.c: of inputs that are indices */
 
     /* compile.c */
     cg_object *object;
@@ -67,7 +67,7 @@ bool api_read_integer(const char *text, int64_t *out);
 bool api_choose(api_session *s, const char *option, const api_names *patterns,
                 const char *const *name, int n, bool *chosen);
 /* "a, b and c". */
-const char *api_list(ir_arena *arena, const char *const *name, int n);
+const char *api_list(base_arena *arena, const char *const *name, int n);
 
 /* ---- read.c ---- */
 
@@ -118,7 +118,7 @@ const void *api_weights(api_session *s, size_t *size);
 
 /* A session in a context of the caller's: its diagnostics, memory and failures are the caller's.
  * Not to be closed. */
-api_session *api_session_in(ir_ctx *ctx, ir_arena *arena);
+api_session *api_session_in(base_ctx *ctx, base_arena *arena);
 /* In place of api_read: a module with an entry `forward` (and perhaps a function `train`), of the
  * same context. `path` names it in messages. The options may be set before. */
 bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path);

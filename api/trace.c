@@ -11,7 +11,7 @@
 static void start(gradc *g, void *user)
 {
     (void)user;
-    g->arena = ir_arena_new(g->ctx);
+    g->arena = base_arena_new(g->ctx);
     trace_push_segment(g);
 }
 
@@ -20,7 +20,7 @@ gradc *gradc_new(void)
     gradc *g = calloc(1, sizeof *g);
     if (!g)
         return NULL;
-    g->ctx = ir_ctx_new(trace_sink, g);
+    g->ctx = base_ctx_new(trace_sink, g);
     g->programs = trace_programs_new();
     if (g->ctx && g->programs && trace_try(g, start, NULL))
         return g;
@@ -35,7 +35,7 @@ void gradc_free(gradc *g)
     while (g->segments.count)
         trace_pop_segment(g);
     trace_programs_free(g->programs);
-    ir_ctx_free(g->ctx);
+    base_ctx_free(g->ctx);
     free(g);
 }
 
@@ -156,7 +156,7 @@ static void make_named(gradc *g, void *user)
 {
     naming *n = user;
     gradc_tensor *x = trace_leaf_new(g, trace_top(g), &n->x->type, NULL);
-    x->name = ir_strdup(x->home->arena, n->name);
+    x->name = base_strdup(x->home->arena, n->name);
     x->data = trace_hold(n->x->data);
     n->made = x;
 }

@@ -4,7 +4,7 @@
  * gradc_compile: a graph of inputs becomes a module, and goes the way of a file's. */
 #include "api/session.h"
 #include "api/trace.h"
-#include "ir/path.h"
+#include "base/path.h"
 
 static const char function[] = "gradc_compile";
 
@@ -14,18 +14,18 @@ typedef struct compiling {
     int n;
     const char *path;
     const char *const *options;
-    ir_ctx *ctx;
-    ir_arena *arena;
+    base_ctx *ctx;
+    base_arena *arena;
     ir_module *m;
     bool ok;
 } compiling;
 
 /* Errors are this function's, unless an operation of the record made them. */
-static void sink(void *g, const ir_diagnostic *d)
+static void sink(void *g, const base_diagnostic *d)
 {
-    const ir_loc *loc = d->loc;
+    const base_loc *loc = d->loc;
     const char *name = d->warning ? d->warning->name : NULL;
-    if (d->severity != IR_ERROR)
+    if (d->severity != BASE_ERROR)
         return;
     trace_error(g, loc && !loc->file && loc->op ? loc->op : function, "%s%s%s%s%s%s",
                 loc && loc->file ? loc->file : "", loc && loc->file ? ": " : "", d->text,
@@ -36,8 +36,8 @@ static void compile(void *user)
 {
     compiling *w = user;
     api_session *s = api_session_in(w->ctx, w->arena);
-    if (!api_set_option(s, API_COMPILE, "output", ir_format(w->arena, "%s.o", w->path)) ||
-        !api_set_option(s, API_COMPILE, "prefix", ir_base_name(w->path)))
+    if (!api_set_option(s, API_COMPILE, "output", base_format(w->arena, "%s.o", w->path)) ||
+        !api_set_option(s, API_COMPILE, "prefix", base_file_name(w->path)))
         return;
     for (const char *const *o = w->options; o && *o; o++)
         if (!api_option_string(s, API_COMPILE, *o))
@@ -49,15 +49,15 @@ static void compile(void *user)
 
 static bool guarded(compiling *w)
 {
-    ir_try frame;
-    if (setjmp(ir_try_push(w->ctx, &frame)))
+    base_try frame;
+    if (setjmp(base_try_push(w->ctx, &frame)))
         return false;
-    w->arena = ir_arena_new(w->ctx);
-    w->m = trace_model(w->g, function, w->ctx, w->arena, ir_base_name(w->path), w->outputs, w->n);
+    w->arena = base_arena_new(w->ctx);
+    w->m = trace_model(w->g, function, w->ctx, w->arena, base_file_name(w->path), w->outputs, w->n);
     if (w->m)
-        ir_on_stack(w->ctx, compile, w);
-    ir_try_pop(w->ctx, &frame);
-    return w->ok && !ir_error_count(w->ctx);
+        base_on_stack(w->ctx, compile, w);
+    base_try_pop(w->ctx, &frame);
+    return w->ok && !base_error_count(w->ctx);
 }
 
 static void run(gradc *g, void *user)
@@ -66,11 +66,11 @@ static void run(gradc *g, void *user)
     for (int i = 0; i < w->n; i++) /* may throw in the record's context: not later */
         if (w->outputs[i].tensor)
             trace_value(w->outputs[i].tensor);
-    w->ctx = ir_ctx_new(sink, g);
+    w->ctx = base_ctx_new(sink, g);
     w->ok = w->ctx && guarded(w);
     if (!w->ok)
         trace_error(g, function, "out of memory"); /* unless an error stands already */
-    ir_ctx_free(w->ctx);
+    base_ctx_free(w->ctx);
 }
 
 int gradc_compile(gradc *g, const gradc_output *outputs, int n, const char *path,
@@ -79,7 +79,7 @@ int gradc_compile(gradc *g, const gradc_output *outputs, int n, const char *path
     compiling w = {.g = g, .outputs = outputs, .n = n, .path = path, .options = options};
     if (!g || g->failed)
         return -1;
-    if (!path || !*ir_base_name(path)) {
+    if (!path || !*base_file_name(path)) {
         trace_error(g, function, "no name for the files");
         return -1;
     }

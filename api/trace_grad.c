@@ -17,18 +17,18 @@ typedef struct nodes {
     int count, capacity;
 } nodes;
 
-static void add_node(ir_arena *arena, ir_map *seen, nodes *all, trace_node *node)
+static void add_node(base_arena *arena, base_map *seen, nodes *all, trace_node *node)
 {
-    if (node && !ir_map_get_ptr(seen, node)) {
-        ir_map_put_ptr(seen, node, node);
-        IR_PUSH(arena, all, node);
+    if (node && !base_map_get_ptr(seen, node)) {
+        base_map_put_ptr(seen, node, node);
+        BASE_PUSH(arena, all, node);
     }
 }
 
-static nodes nodes_of(ir_arena *arena, const gradc_tensor *x)
+static nodes nodes_of(base_arena *arena, const gradc_tensor *x)
 {
     nodes all = {0};
-    ir_map seen = ir_map_new(arena);
+    base_map seen = base_map_new(arena);
     add_node(arena, &seen, &all, x->node);
     for (int i = 0; i < all.count; i++)
         for (int k = 0; k < all.items[i]->nin; k++)
@@ -121,7 +121,7 @@ static bool graph_ok(gradc *g, const backward *w, const nodes *all)
 static void walk(gradc *g, void *user)
 {
     backward *w = user;
-    ir_arena *scratch = ir_arena_new(g->ctx);
+    base_arena *scratch = base_arena_new(g->ctx);
     nodes all = nodes_of(scratch, w->from);
     w->run.function = w->function;
     w->run.from = w->from;
@@ -130,7 +130,7 @@ static void walk(gradc *g, void *user)
     for (int i = 0;
          i < all.count && w->ok && !(w->flags & (GRADC_RETAIN_GRAPH | GRADC_CREATE_GRAPH)); i++)
         all.items[i]->released = true;
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 static bool go_back(gradc *g, backward *w)
@@ -210,7 +210,7 @@ static ir_value *recorded_sum(ir_builder *b, const trace_cut *cut, const gradc_t
  * compiled. */
 static bool record_gradients(gradc *g, backward *w)
 {
-    ir_arena *arena = trace_top(g)->arena;
+    base_arena *arena = trace_top(g)->arena;
     ir_module *m = ir_module_new(g->ctx, arena, "gradients");
     trace_cut cut = {.f = ir_func_new(m, "forward"),
                      .through = true,
@@ -220,7 +220,7 @@ static bool record_gradients(gradc *g, backward *w)
                      .scratch = arena};
     ir_value *ct = w->cotangent ? trace_value(w->cotangent) : NULL;
     ir_add_output(cut.f, "y", trace_cut_value(&cut, w->from));
-    int *inputs = ir_array(arena, int, cut.inputs.count + 1), n = 0, start = 0;
+    int *inputs = base_array(arena, int, cut.inputs.count + 1), n = 0, start = 0;
     for (int i = 0; i < cut.inputs.count; i++)
         if (cut.inputs.items[i].tensor)
             inputs[n++] = cut.inputs.items[i].value->index;
@@ -233,8 +233,8 @@ static bool record_gradients(gradc *g, backward *w)
     if (!joint)
         return false;
     ir_builder b = ir_builder_new(trace_top(g)->func);
-    ir_value **args = ir_array(arena, ir_value *, joint->params.count),
-             **out = ir_array(arena, ir_value *, joint->results.count);
+    ir_value **args = base_array(arena, ir_value *, joint->params.count),
+             **out = base_array(arena, ir_value *, joint->results.count);
     for (int i = 0; i < cut.inputs.count; i++) {
         const trace_input *in = &cut.inputs.items[i];
         args[in->value->index] = in->recorded ? in->recorded : ir_splat(&b, &in->value->type, 0);
@@ -242,9 +242,9 @@ static bool record_gradients(gradc *g, backward *w)
     if (ct)
         args[joint->params.count - 1] = ct;
     ir_inline(&b, joint, args, out);
-    trace_node *node = ir_new(arena, trace_node);
+    trace_node *node = base_new(arena, trace_node);
     *node = (trace_node){
-        .grad_fn = "GradientsBackward0", .nin = 1, .in = ir_array(arena, gradc_tensor *, 2)};
+        .grad_fn = "GradientsBackward0", .nin = 1, .in = base_array(arena, gradc_tensor *, 2)};
     node->in[0] = w->from;
     if (w->cotangent && w->cotangent->requires_grad)
         node->in[node->nin++] = w->cotangent;

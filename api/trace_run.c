@@ -12,7 +12,7 @@
 enum { PROGRAMS = 128 }; /* kept at most */
 
 typedef struct program {
-    ir_ctx *ctx;          /* owns all of it */
+    base_ctx *ctx;          /* owns all of it */
     trace_bytes key;
     api_machine *machine;
     uint64_t used;        /* when, in runs */
@@ -34,7 +34,7 @@ void trace_programs_free(trace_programs *p)
 {
     for (program *q = p ? p->first : NULL, *next; q; q = next) {
         next = q->next;
-        ir_ctx_free(q->ctx);
+        base_ctx_free(q->ctx);
     }
     free(p);
 }
@@ -61,7 +61,7 @@ static void forget_oldest(trace_programs *all)
     program *gone = *oldest;
     *oldest = gone->next;
     all->count--;
-    ir_ctx_free(gone->ctx);
+    base_ctx_free(gone->ctx);
 }
 
 /* ---- One run ---- */
@@ -69,14 +69,14 @@ static void forget_oldest(trace_programs *all)
 typedef struct running {
     gradc *g;
     trace_run *run;
-    ir_ctx *ctx;    /* of the new program, or of nothing when an old one serves */
-    ir_arena *arena;
+    base_ctx *ctx;    /* of the new program, or of nothing when an old one serves */
+    base_arena *arena;
     trace_cut cut;
     ir_value *cotangent;
-    IR_LIST(gradc_tensor *) out; /* results of the cut function, in order */
+    BASE_LIST(gradc_tensor *) out; /* results of the cut function, in order */
     int start;      /* which of them is run->from; -1: forward only */
-    IR_LIST(trace_data *) data;  /* of all results, gradients after the others */
-    IR_LIST(trace_data *) zeros;
+    BASE_LIST(trace_data *) data;  /* of all results, gradients after the others */
+    BASE_LIST(trace_data *) zeros;
     program *program;
     bool kept;      /* the program is in the list, and its context with it */
 } running;
@@ -89,17 +89,17 @@ static void list_outputs(running *r)
     r->start = -1;
     if (r->run->from) {
         r->start = 0;
-        IR_PUSH(r->arena, &r->out, r->run->from);
+        BASE_PUSH(r->arena, &r->out, r->run->from);
     }
     for (int i = 0; i < r->run->nwanted; i++) {
         gradc_tensor *x = r->run->wanted[i];
         if (x->value && !x->data && x != r->run->from)
-            IR_PUSH(r->arena, &r->out, x);
+            BASE_PUSH(r->arena, &r->out, x);
     } /* a leaf is known, or its update is in the list below */
     for (int i = 0; i < g->updates.count; i++) {
         gradc_tensor *to = g->updates.items[i]->update;
         if (to && !to->symbolic && !to->data)
-            IR_PUSH(r->arena, &r->out, to);
+            BASE_PUSH(r->arena, &r->out, to);
     }
 }
 
@@ -114,12 +114,12 @@ static void cut_out(running *r, trace_bytes *key)
     r->cut.wrt = r->run->wrt;
     r->cut.nwrt = r->run->nwrt;
     for (int i = 0; i < r->out.count; i++)
-        ir_add_output(r->cut.f, ir_format(r->arena, "o%d", i),
+        ir_add_output(r->cut.f, base_format(r->arena, "o%d", i),
                       trace_cut_value(&r->cut, r->out.items[i]));
     r->cut.f->entry = true;
     trace_key(r->arena, &r->cut, key);
     unsigned char how = (unsigned char)((r->start >= 0) | (r->run->cotangent != NULL) << 1);
-    IR_PUSH(r->arena, key, how);
+    BASE_PUSH(r->arena, key, how);
 }
 
 /* The function with its gradients in its place. */
@@ -127,7 +127,7 @@ static bool add_gradients(running *r)
 {
     ir_func *f = r->cut.f;
     ir_module *m = f->module;
-    int *inputs = ir_array(r->arena, int, r->cut.inputs.count + 1), n = 0,
+    int *inputs = base_array(r->arena, int, r->cut.inputs.count + 1), n = 0,
         results = f->results.count, params = f->params.count;
     for (int i = 0; i < r->cut.inputs.count; i++)
         if (r->cut.inputs.items[i].tensor)
@@ -146,7 +146,7 @@ static bool add_gradients(running *r)
         joint->params.items[i].role = IR_DATA;
     }
     for (int i = results; i < joint->results.count; i++) {
-        joint->results.items[i].name = ir_format(r->arena, "o%d", i);
+        joint->results.items[i].name = base_format(r->arena, "o%d", i);
         joint->results.items[i].role = IR_DATA;
     }
     ir_func_remove(f);
@@ -163,12 +163,12 @@ static void compile(void *user)
         return;
     ir_module *m = r->cut.f->module;
     api_run_passes(m, NULL);
-    cg_spec *spec = ir_new(r->arena, cg_spec);
-    cg_request *request = ir_new(r->arena, cg_request);
+    cg_spec *spec = base_new(r->arena, cg_spec);
+    cg_request *request = base_new(r->arena, cg_request);
     spec->module = m;
     *request = (cg_request){
         .prefix = "trace", .spec = spec, .nspecs = 1, .level = 2, .blas = true, .embed = true};
-    const cg_object *o = ir_error_count(r->ctx) ? NULL : cg_compile(r->ctx, r->arena, request);
+    const cg_object *o = base_error_count(r->ctx) ? NULL : cg_compile(r->ctx, r->arena, request);
     r->program->machine = o ? api_machine_new(r->ctx, r->arena, o, NULL) : NULL;
 }
 
@@ -195,7 +195,7 @@ static bool prepare(running *r)
 {
     trace_programs *all = r->g->programs;
     trace_bytes key = {0};
-    r->arena = ir_arena_new(r->ctx);
+    r->arena = base_arena_new(r->ctx);
     list_outputs(r);
     cut_out(r, &key);
     if (r->cut.without) {
@@ -208,10 +208,10 @@ static bool prepare(running *r)
     r->program = find_program(all, &key);
     if (r->program)
         return true;
-    r->program = ir_new(r->arena, program);
+    r->program = base_new(r->arena, program);
     r->program->ctx = r->ctx;
     r->program->key = key;
-    ir_on_stack(r->ctx, compile, r);
+    base_on_stack(r->ctx, compile, r);
     if (!r->program->machine)
         return false;
     if (all->count == PROGRAMS)
@@ -227,19 +227,19 @@ static trace_data *new_data(running *r, const ir_type *t, bool zero)
 {
     trace_data *d = trace_data_try(t);
     if (!d)
-        ir_throw(r->ctx, NULL, "out of memory");
+        base_throw(r->ctx, NULL, "out of memory");
     if (zero) {
         memset(d->bytes, 0, (size_t)ir_bytes(t));
-        IR_PUSH(r->arena, &r->zeros, d);
+        BASE_PUSH(r->arena, &r->zeros, d);
     } else {
-        IR_PUSH(r->arena, &r->data, d);
+        BASE_PUSH(r->arena, &r->data, d);
     }
     return d;
 }
 
 static void bind_result(running *r, const ir_type *t)
 {
-    const char *name = ir_format(r->arena, "o%d", r->data.count);
+    const char *name = base_format(r->arena, "o%d", r->data.count);
     api_machine_set(r->program->machine, CG_OUTPUTS, name, new_data(r, t, false)->bytes);
 }
 
@@ -250,7 +250,7 @@ static bool call(running *r)
     for (int i = 0; i < r->cut.inputs.count; i++) {
         const trace_input *in = &r->cut.inputs.items[i];
         trace_data *d = in->data ? in->data : new_data(r, &in->value->type, true);
-        api_machine_set(m, CG_INPUTS, ir_format(r->arena, "i%d", i), d->bytes);
+        api_machine_set(m, CG_INPUTS, base_format(r->arena, "i%d", i), d->bytes);
     }
     if (r->run->cotangent)
         api_machine_set(m, CG_INPUTS, "cotangent", r->run->cotangent->data->bytes);
@@ -321,11 +321,11 @@ static void distribute(running *r)
  * can be read after a throw. */
 static bool guarded(running *r)
 {
-    ir_try frame;
-    if (setjmp(ir_try_push(r->ctx, &frame)))
+    base_try frame;
+    if (setjmp(base_try_push(r->ctx, &frame)))
         return false;
     bool ok = prepare(r) && (!r->out.count || call(r));
-    ir_try_pop(r->ctx, &frame);
+    base_try_pop(r->ctx, &frame);
     return ok;
 }
 
@@ -336,7 +336,7 @@ static void execute(gradc *g, void *user)
         trace_value(r->run->wanted[i]);
     if (r->run->from)
         trace_value(r->run->from);
-    r->ctx = ir_ctx_new(trace_sink, g);
+    r->ctx = base_ctx_new(trace_sink, g);
     if (!r->ctx) {
         trace_error(g, r->run->function, "out of memory");
         return;
@@ -349,7 +349,7 @@ static void execute(gradc *g, void *user)
     for (int i = 0; i < r->zeros.count; i++)
         trace_drop(r->zeros.items[i]);
     if (!r->kept)
-        ir_ctx_free(r->ctx);
+        base_ctx_free(r->ctx);
     if (ok)
         r->run = NULL;
 }

@@ -59,8 +59,8 @@ static bool miss_loss(api_session *s, const ir_func *f)
     const char *list = "";
     for (int i = 0; i < f->results.count; i++)
         if (is_scalar_float(&f->results.items[i]))
-            list =
-                ir_format(s->arena, "%s%s'%s'", list, *list ? ", " : "", f->results.items[i].name);
+            list = base_format(s->arena, "%s%s'%s'", list, *list ? ", " : "",
+                               f->results.items[i].name);
     if (*list)
         api_error(s, "%s: several outputs could be the loss, %s; --loss=NAME says which", s->path,
                   list);
@@ -77,14 +77,14 @@ static bool miss_loss(api_session *s, const ir_func *f)
 static bool choose_states(api_session *s, const char *option, const api_names *patterns,
                           ir_module *m, bool *chosen)
 {
-    const char **name = ir_array(s->arena, const char *, m->states.count + 1);
-    int *index = ir_array(s->arena, int, m->states.count + 1), n = 0;
+    const char **name = base_array(s->arena, const char *, m->states.count + 1);
+    int *index = base_array(s->arena, int, m->states.count + 1), n = 0;
     for (int i = 0; i < m->states.count; i++)
         if (m->states.items[i]->kind == IR_PARAM) {
             index[n] = i;
             name[n++] = m->states.items[i]->name;
         }
-    bool *found = ir_array(s->arena, bool, n + 1);
+    bool *found = base_array(s->arena, bool, n + 1);
     if (!api_choose(s, option, patterns, name, n, found))
         return false;
     for (int k = 0; k < n; k++)
@@ -94,8 +94,8 @@ static bool choose_states(api_session *s, const char *option, const api_names *p
 
 static bool choose_trainable(api_session *s, ir_module *m)
 {
-    bool *yes = ir_array(s->arena, bool, m->states.count + 1),
-         *no = ir_array(s->arena, bool, m->states.count + 1);
+    bool *yes = base_array(s->arena, bool, m->states.count + 1),
+         *no = base_array(s->arena, bool, m->states.count + 1);
     if (!choose_states(s, "trainable", &s->options.trainable, m, yes) ||
         !choose_states(s, "freeze", &s->options.freeze, m, no))
         return false;
@@ -146,7 +146,8 @@ static bool wanted_entries(api_session *s, unsigned *out)
                                 ? "'%s' needs an optimizer: --train=OPT"
                                 : NULL;
         if (wrong) {
-            api_usage(s, ir_format(s->arena, "--entries: %s", wrong), s->options.entries.items[i]);
+            api_usage(s, base_format(s->arena, "--entries: %s", wrong),
+                      s->options.entries.items[i]);
             return false;
         }
         *out |= 1u << e;
@@ -157,15 +158,15 @@ static bool wanted_entries(api_session *s, unsigned *out)
 /* Inputs by --wrt, as indices of f's parameters. */
 static bool choose_inputs(api_session *s, const ir_func *f, int *out, int *n)
 {
-    const char **name = ir_array(s->arena, const char *, f->params.count + 1);
-    int *index = ir_array(s->arena, int, f->params.count + 1), count = 0;
+    const char **name = base_array(s->arena, const char *, f->params.count + 1);
+    int *index = base_array(s->arena, int, f->params.count + 1), count = 0;
     for (int i = 0; i < f->params.count; i++)
         if (f->params.items[i].bind == IR_INPUT &&
             ir_is_float(f->params.items[i].value->type.dtype)) {
             index[count] = i;
             name[count++] = f->params.items[i].name;
         }
-    bool *chosen = ir_array(s->arena, bool, count + 1),
+    bool *chosen = base_array(s->arena, bool, count + 1),
          all = s->options.grad && !s->options.wrt.count;
     if (!api_choose(s, "wrt", &s->options.wrt, name, count, chosen))
         return false;
@@ -223,9 +224,9 @@ static bool build_entries(api_session *s, ir_module *m, ir_func *f, unsigned wan
 {
     bool step = wanted >> GRADC_RT_STEP & 1,
          split = wanted & ~(1u << GRADC_RT_STEP | 1u << GRADC_RT_FORWARD);
-    int *wrt = ir_array(s->arena, int, f->params.count + 1),
-        *cotangents = ir_array(s->arena, int, f->results.count + 1);
-    bool *no_decay = ir_array(s->arena, bool, m->states.count + 1);
+    int *wrt = base_array(s->arena, int, f->params.count + 1),
+        *cotangents = base_array(s->arena, int, f->results.count + 1);
+    bool *no_decay = base_array(s->arena, bool, m->states.count + 1);
     train_options o = {.optimizer = s->optimizer,
                        .wrt = wrt,
                        .cotangents = cotangents,
@@ -257,8 +258,8 @@ static const char *needs_backward(const api_options *o)
 bool api_check_names(api_session *s, ir_module *m)
 {
     ir_func *f = ir_entry_by_name(m, "forward");
-    bool *unused = ir_array(s->arena, bool, m->states.count + 1);
-    int *index = ir_array(s->arena, int, f->params.count + f->results.count + 1), n;
+    bool *unused = base_array(s->arena, bool, m->states.count + 1);
+    int *index = base_array(s->arena, int, f->params.count + f->results.count + 1), n;
     bool ok = api_check_layers(s) && choose_trainable(s, m);
     ok &= choose_states(s, "no-decay", &s->options.no_decay, m, unused);
     ok &= choose_inputs(s, f, index, &n);

@@ -19,24 +19,25 @@ typedef struct listing {
 static void list_name(api_session *s, listing *l, const char *name)
 {
     if (l->count++ < MOST_NAMES)
-        l->text = ir_format(s->arena, "%s%s%s", l->text ? l->text : "", l->text ? ", " : "", name);
+        l->text =
+            base_format(s->arena, "%s%s%s", l->text ? l->text : "", l->text ? ", " : "", name);
 }
 
 static const char *listed(api_session *s, const listing *l, bool more)
 {
     if (l->count > MOST_NAMES)
-        return ir_format(s->arena, "%s and %d more", l->text, l->count - MOST_NAMES);
-    return more ? ir_format(s->arena, "%s and others", l->text) : l->text;
+        return base_format(s->arena, "%s and %d more", l->text, l->count - MOST_NAMES);
+    return more ? base_format(s->arena, "%s and others", l->text) : l->text;
 }
 
 /* ---- Modes ---- */
 
 /* Of all layers of a kind in a mode: at the first one, with the others named. `what` says what that
  * means. */
-static void warn_mode(api_session *s, ir_warning which, bool batch_norm, bool training,
+static void warn_mode(api_session *s, base_warning which, bool batch_norm, bool training,
                       const char *what)
 {
-    const ir_loc *first = NULL;
+    const base_loc *first = NULL;
     listing others = {0};
     for (int i = 0; i < s->facts.layers.count; i++) {
         const onnx_layer_info *x = &s->facts.layers.items[i];
@@ -44,64 +45,65 @@ static void warn_mode(api_session *s, ir_warning which, bool batch_norm, bool tr
             continue;
         if (first)
             list_name(s, &others,
-                      ir_format(s->arena, x->loc->name ? "node %d '%s'" : "node %d", x->loc->node,
-                                x->loc->name));
+                      base_format(s->arena, x->loc->name ? "node %d '%s'" : "node %d", x->loc->node,
+                                  x->loc->name));
         first = first ? first : x->loc;
     }
     if (first)
-        ir_warn(s->ctx, which, first, "in %s mode%s%s: %s", training ? "training" : "inference",
-                others.count ? ", as are " : "", others.count ? listed(s, &others, false) : "",
-                what);
+        base_warn(s->ctx, which, first, "in %s mode%s%s: %s", training ? "training" : "inference",
+                  others.count ? ", as are " : "", others.count ? listed(s, &others, false) : "",
+                  what);
 }
 
 /* What the exporter folded, as far as the file shows it. */
 static void warn_folded(api_session *s, const ir_module *m)
 {
-    const ir_loc loc = {.file = s->path, .node = -1};
+    const base_loc loc = {.file = s->path, .node = -1};
     const onnx_facts *f = &s->facts;
     listing means = {0}, made = {0};
     for (int i = 0; i < f->folded_means.count; i++)
-        list_name(s, &means, ir_format(s->arena, "'%s'", f->folded_means.items[i]));
+        list_name(s, &means, base_format(s->arena, "'%s'", f->folded_means.items[i]));
     for (int i = 0; i < m->states.count; i++) {
         const ir_state *x = m->states.items[i];
         if (x->kind == IR_PARAM && x->trainable && !strncmp(x->name, "onnx::", 6))
-            list_name(s, &made, ir_format(s->arena, "'%s'", x->name));
+            list_name(s, &made, base_format(s->arena, "'%s'", x->name));
     }
     if (means.count)
-        ir_warn(s->ctx, IR_W_folded_layers, &loc,
-                "of the running statistics that the exporter lists, %s %s not in the file: folded "
-                "with the BatchNormalization into the layer before, "
-                "or merged with an equal tensor; optimize=False keeps them",
-                listed(s, &means, false), means.count > 1 ? "are" : "is");
+        base_warn(
+            s->ctx, BASE_W_folded_layers, &loc,
+            "of the running statistics that the exporter lists, %s %s not in the file: folded "
+            "with the BatchNormalization into the layer before, "
+            "or merged with an equal tensor; optimize=False keeps them",
+            listed(s, &means, false), means.count > 1 ? "are" : "is");
     else if (f->torch_list && !f->layers.count)
-        ir_warn(s->ctx, IR_W_folded_layers, &loc,
-                "neither BatchNormalization nor Dropout is in the file; torch's newer exporter "
-                "keeps those of a model in training mode only "
-                "if it is told optimize=False");
+        base_warn(s->ctx, BASE_W_folded_layers, &loc,
+                  "neither BatchNormalization nor Dropout is in the file; torch's newer exporter "
+                  "keeps those of a model in training mode only "
+                  "if it is told optimize=False");
     if (made.count)
-        ir_warn(s->ctx, IR_W_folded_layers, &loc,
-                "%s: the exporter computed %s from the model's parameters, as it does where it "
-                "folds BatchNormalization; "
-                "training=TrainingMode.TRAINING and do_constant_folding=False keep the model's",
-                listed(s, &made, false), made.count > 1 ? "these" : "it");
+        base_warn(s->ctx, BASE_W_folded_layers, &loc,
+                  "%s: the exporter computed %s from the model's parameters, as it does where it "
+                  "folds BatchNormalization; "
+                  "training=TrainingMode.TRAINING and do_constant_folding=False keep the model's",
+                  listed(s, &made, false), made.count > 1 ? "these" : "it");
 }
 
 static void warn_modes(api_session *s, const ir_module *m)
 {
     bool train = s->options.train != NULL, said = s->options.batchnorm != NULL;
     if (train && !said)
-        warn_mode(s, IR_W_batchnorm_eval, true, false,
+        warn_mode(s, BASE_W_batchnorm_eval, true, false,
                   "training takes the running statistics and does not move them; --batchnorm=train "
                   "takes the batch's, "
                   "--batchnorm=eval says that this is meant");
     if (!train && !said)
-        warn_mode(s, IR_W_batchnorm_train, true, true,
+        warn_mode(s, BASE_W_batchnorm_train, true, true,
                   "it takes the batch's statistics and not the running ones; --batchnorm=eval "
                   "takes those, --batchnorm=file says that this is meant");
     if (train)
-        warn_mode(s, IR_W_dropout_eval, false, false, "training drops nothing");
+        warn_mode(s, BASE_W_dropout_eval, false, false, "training drops nothing");
     else
-        warn_mode(s, IR_W_dropout_train, false, true, "it drops elements at random");
+        warn_mode(s, BASE_W_dropout_train, false, true, "it drops elements at random");
     if (train)
         warn_folded(s, m);
 }
@@ -134,10 +136,11 @@ static void warn_shared(api_session *s, const ir_module *m)
             continue;
         for (int k = 0; k < x->users.count; k++)
             list_name(s, &users, x->users.items[k]);
-        ir_warn(s->ctx, IR_W_tied_weights, &(ir_loc){.file = s->path, .node = -1},
-                "'%s' is one tensor for %s and stays one in training; torch's exporters merge what "
-                "is equal, as copies are before they train",
-                x->name, listed(s, &users, x->more));
+        base_warn(
+            s->ctx, BASE_W_tied_weights, &(base_loc){.file = s->path, .node = -1},
+            "'%s' is one tensor for %s and stays one in training; torch's exporters merge what "
+            "is equal, as copies are before they train",
+            x->name, listed(s, &users, x->more));
     }
 }
 
@@ -145,12 +148,13 @@ static void warn_merged(api_session *s)
 {
     listing names = {0};
     for (int i = 0; i < s->facts.merged_params.count; i++)
-        list_name(s, &names, ir_format(s->arena, "'%s'", s->facts.merged_params.items[i]));
+        list_name(s, &names, base_format(s->arena, "'%s'", s->facts.merged_params.items[i]));
     if (names.count)
-        ir_warn(s->ctx, IR_W_merged_parameter, &(ir_loc){.file = s->path, .node = -1},
-                "of the parameters that the exporter lists, %s %s not in the file: merged with an "
-                "equal one, or folded into a constant",
-                listed(s, &names, false), names.count > 1 ? "are" : "is");
+        base_warn(
+            s->ctx, BASE_W_merged_parameter, &(base_loc){.file = s->path, .node = -1},
+            "of the parameters that the exporter lists, %s %s not in the file: merged with an "
+            "equal one, or folded into a constant",
+            listed(s, &names, false), names.count > 1 ? "are" : "is");
 }
 
 /* A weight is hardly a single number, nor a mask of huge ones: said, so that --freeze may be
@@ -174,9 +178,9 @@ static void warn_odd(api_session *s, const ir_module *m)
         const ir_state *x = m->states.items[i];
         if (x->kind == IR_PARAM && x->trainable && !s->options.trainable.count &&
             !s->facts.torch_list && looks_odd(x))
-            ir_warn(s->ctx, IR_W_odd_parameter, NULL,
-                    "'%s' trains, but does not look like a weight; --freeze keeps it as it is",
-                    x->name);
+            base_warn(s->ctx, BASE_W_odd_parameter, NULL,
+                      "'%s' trains, but does not look like a weight; --freeze keeps it as it is",
+                      x->name);
     }
 }
 

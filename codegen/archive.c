@@ -30,24 +30,24 @@ static void put_big(unsigned char *to, uint32_t v)
 }
 
 /* The functions of the header. */
-static int symbols_of(ir_arena *arena, const cg_object *o, const char **out)
+static int symbols_of(base_arena *arena, const cg_object *o, const char **out)
 {
     static const char *const fixed[] = {"init",      "fini",      "error", "param_count", "param",
                                         "param_get", "param_set", "save",  "load"};
     int n = 0;
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
-        out[n++] = ir_format(arena, "%s_%s", o->prefix, fixed[i]);
+        out[n++] = base_format(arena, "%s_%s", o->prefix, fixed[i]);
     for (int e = 0; e < CG_ENTRIES; e++)
         if (o->has[e])
-            out[n++] = ir_format(arena, "%s_%s", o->prefix, cg_entry_names[e]);
+            out[n++] = base_format(arena, "%s_%s", o->prefix, cg_entry_names[e]);
     if (o->sizes.grads) {
-        out[n++] = ir_format(arena, "%s_zero_grad", o->prefix);
-        out[n++] = ir_format(arena, "%s_grad_block", o->prefix);
+        out[n++] = base_format(arena, "%s_zero_grad", o->prefix);
+        out[n++] = base_format(arena, "%s_grad_block", o->prefix);
     }
     return n;
 }
 
-void *cg_archive(ir_arena *arena, const cg_object *o, const char *member, size_t *size)
+void *cg_archive(base_arena *arena, const cg_object *o, const char *member, size_t *size)
 {
     enum { MAGIC = 8, HEADER = 60, MOST = 32, NAME = 15 };
     const char *symbol[MOST];
@@ -57,7 +57,7 @@ void *cg_archive(ir_arena *arena, const cg_object *o, const char *member, size_t
         table += strlen(symbol[i]) + 1;
     table += table % 2;
     size_t object_at = MAGIC + HEADER + table, total = object_at + HEADER + o->size + o->size % 2;
-    char *a = ir_alloc(arena, total);
+    char *a = base_alloc(arena, total);
     memcpy(a, "!<arch>\n", MAGIC);
     put_header(a + MAGIC, "/", table);
     unsigned char *at = (unsigned char *)a + MAGIC + HEADER;
@@ -82,14 +82,14 @@ void *cg_archive(ir_arena *arena, const cg_object *o, const char *member, size_t
     return a;
 }
 
-bool cg_link_shared(ir_ctx *ctx, const char *object, const char *runtime, bool blas,
+bool cg_link_shared(base_ctx *ctx, const char *object, const char *runtime, bool blas,
                     const char *output)
 {
     const char *dot[3] = {object, runtime, output}; /* a path that begins with - is no option */
     char *path[3];
-    ir_arena *arena = ir_arena_new(ctx);
+    base_arena *arena = base_arena_new(ctx);
     for (int i = 0; i < 3; i++)
-        path[i] = ir_format(arena, "%s%s", *dot[i] == '-' ? "./" : "", dot[i]);
+        path[i] = base_format(arena, "%s%s", *dot[i] == '-' ? "./" : "", dot[i]);
     char *argv[] = {"cc",       "-shared", "-o",
                     path[2],    path[0],   path[1],
                     "-pthread", "-lm",     blas ? "-lopenblas" : NULL,
@@ -97,14 +97,14 @@ bool cg_link_shared(ir_ctx *ctx, const char *object, const char *runtime, bool b
     pid_t child;
     int error = posix_spawnp(&child, "cc", NULL, NULL, argv, environ), status = 0;
     if (error) {
-        ir_report(ctx, IR_ERROR, NULL, "cc cannot be run: %s", strerror(error));
+        base_report(ctx, BASE_ERROR, NULL, "cc cannot be run: %s", strerror(error));
         return false;
     }
     while (waitpid(child, &status, 0) < 0)
         if (errno != EINTR)
             return false;
     if (!WIFEXITED(status) || WEXITSTATUS(status)) {
-        ir_report(ctx, IR_ERROR, NULL, "cc could not link %s", output);
+        base_report(ctx, BASE_ERROR, NULL, "cc could not link %s", output);
         return false;
     }
     return true;

@@ -32,8 +32,8 @@ typedef struct cg_target {
 
 /* One LLVM module on its way to an object file, or to a part of one. */
 typedef struct cg_unit {
-    ir_ctx *ctx;
-    ir_arena *arena;
+    base_ctx *ctx;
+    base_arena *arena;
     LLVMContextRef ll;
     LLVMModuleRef module;
     LLVMBuilderRef b;
@@ -59,7 +59,7 @@ typedef struct cg_unit {
     struct cg_profile *profile; /* NULL: no profile */
     LLVMValueRef counters;      /* of the profile's places; NULL: none yet */
     /* Names of the index tensors of the last body's checks, those of called functions included. */
-    IR_LIST(const char *) checks;
+    BASE_LIST(const char *) checks;
 } cg_unit;
 
 /* ---- entry.c ---- */
@@ -88,9 +88,9 @@ bool cg_is_function(ir_op op);
 
 /* ---- debug.c: nothing happens without -g ---- */
 /* Describes a function about to be filled, and makes its place the current one. */
-void cg_debug_function(cg_unit *u, LLVMValueRef function, const char *what, const ir_loc *loc);
+void cg_debug_function(cg_unit *u, LLVMValueRef function, const char *what, const base_loc *loc);
 /* Code from now on comes from loc (NULL: as before); gives the place to go back to. */
-LLVMMetadataRef cg_debug_enter(cg_unit *u, const ir_loc *loc);
+LLVMMetadataRef cg_debug_enter(cg_unit *u, const base_loc *loc);
 void cg_debug_leave(cg_unit *u, LLVMMetadataRef before);
 /* Before the module is used. */
 void cg_debug_close(cg_unit *u);

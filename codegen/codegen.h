@@ -122,10 +122,10 @@ typedef struct cg_object {
 } cg_object;
 
 /* False and reported, with the list, when there is no such target or processor; see cg_request. */
-bool cg_check_target(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *const *cpu,
+bool cg_check_target(base_ctx *ctx, base_arena *arena, const char *triple, const char *const *cpu,
                      int ncpus);
 /* The host's processor as `native` takes it: the row of cpus.def and LLVM's name. */
-const char *cg_host_name(ir_ctx *ctx, ir_arena *arena);
+const char *cg_host_name(base_ctx *ctx, base_arena *arena);
 
 /* f is called, on whatever thread, when LLVM gets no memory; it must not return, and there is
  * nothing to return to. Without it LLVM aborts. Once in a process. */
@@ -134,23 +134,23 @@ void cg_on_out_of_memory(void (*f)(void));
 /* Compiles; NULL and reported when the user's wish cannot be done (an unknown processor, too large
  * an arena, …). What it gives lives in arena; LLVM's part until the context is freed. Sets
  * ir_state.at. */
-cg_object *cg_compile(ir_ctx *ctx, ir_arena *arena, const cg_request *request);
+cg_object *cg_compile(base_ctx *ctx, base_arena *arena, const cg_request *request);
 /* Lays out memory and interface only: bytes, size and header stay NULL. */
-cg_object *cg_measure(ir_ctx *ctx, ir_arena *arena, const cg_request *request);
+cg_object *cg_measure(base_ctx *ctx, base_arena *arena, const cg_request *request);
 /* The text of the same code: assembly, or LLVM's IR. */
 const char *cg_text_of(cg_object *o, bool assembly, size_t *size);
 
 /* A name made fit for C as the header does it: anything outside [A-Za-z0-9] becomes _, runs
  * collapse, `digit` goes before a leading digit (and stands for an empty name), keywords and
  * standard macros get a trailing _. */
-const char *cg_clean(ir_arena *arena, const char *raw, const char *digit);
-const char *cg_clean_prefix(ir_arena *arena, const char *raw);
+const char *cg_clean(base_arena *arena, const char *raw, const char *digit);
+const char *cg_clean_prefix(base_arena *arena, const char *raw);
 
 /* A static library with this one object; its name inside is MEMBER (at most 15 bytes are kept). */
-void *cg_archive(ir_arena *arena, const cg_object *o, const char *member, size_t *size);
+void *cg_archive(base_arena *arena, const cg_object *o, const char *member, size_t *size);
 /* Makes a shared library of an object file by the C compiler, `cc -shared`; runtime: path of
  * libgradc_rt.a. False and reported on failure. */
-bool cg_link_shared(ir_ctx *ctx, const char *object, const char *runtime, bool blas,
+bool cg_link_shared(base_ctx *ctx, const char *object, const char *runtime, bool blas,
                     const char *output);
 
 /* The object in this process. */
@@ -161,7 +161,7 @@ typedef struct cg_symbol {
 } cg_symbol;
 /* Loads an object; symbols (ended by a NULL name, or NULL for none) are what it may refer to beside
  * the runtime. Freed with the context; NULL and reported on failure. */
-cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t size,
+cg_jit *cg_jit_load(base_ctx *ctx, base_arena *arena, const void *object, size_t size,
                     const cg_symbol *symbols);
 /* NULL if there is none. */
 void *cg_jit_symbol(cg_jit *jit, const char *name);

@@ -39,10 +39,10 @@ static bool is_better(const cg_target *a, const cg_target *b)
 }
 
 /* The processors asked for, best first, each level once; NULL and reported if one is unknown. */
-static const cg_target **levels_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r, int *n)
+static const cg_target **levels_of(base_ctx *ctx, base_arena *arena, const cg_request *r, int *n)
 {
     int wished = r->ncpus ? r->ncpus : 1;
-    const cg_target **level = ir_array(arena, const cg_target *, wished);
+    const cg_target **level = base_array(arena, const cg_target *, wished);
     *n = 0;
     for (int i = 0; i < wished; i++) {
         const cg_target *t = cg_target_named(ctx, arena, r->triple, r->ncpus ? r->cpu[i] : NULL);
@@ -71,12 +71,12 @@ static void open_unit(cg_unit *u, const cg_model *m, LLVMTargetMachineRef machin
     u->debug = m->r->debug;
     u->profile = m->r->profile ? &m->o->profile : NULL;
     u->ll = LLVMContextCreate();
-    ir_defer(u->ctx, dispose_context, u->ll);
+    base_defer(u->ctx, dispose_context, u->ll);
     cg_catch_errors(u->ll);
     u->module = LLVMModuleCreateWithNameInContext(u->prefix, u->ll);
-    ir_defer(u->ctx, dispose_module, u->module);
+    base_defer(u->ctx, dispose_module, u->module);
     u->b = LLVMCreateBuilderInContext(u->ll);
-    ir_defer(u->ctx, dispose_builder, u->b);
+    base_defer(u->ctx, dispose_builder, u->b);
     LLVMSetTarget(u->module, triple);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
     LLVMSetModuleDataLayout(u->module, layout);
@@ -104,9 +104,9 @@ static void open_parts(cg_unit *u, const cg_model *m, int nlevels, LLVMTargetMac
     int n = kernels / KERNELS < PARTS ? kernels / KERNELS : PARTS;
     if (n < 2)
         return;
-    u->part = ir_array(u->arena, cg_unit *, n);
+    u->part = base_array(u->arena, cg_unit *, n);
     for (; u->nparts < n; u->nparts++)
-        open_unit(u->part[u->nparts] = ir_new(u->arena, cg_unit), m, machine, triple);
+        open_unit(u->part[u->nparts] = base_new(u->arena, cg_unit), m, machine, triple);
 }
 
 static void mark_functions(cg_unit *u)
@@ -121,7 +121,7 @@ static void mark_functions(cg_unit *u)
 static void emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LLVMValueRef *body)
 {
     u->target = level;
-    u->suffix = ir_format(u->arena, "_%s", cg_clean(u->arena, level->name, "cpu_"));
+    u->suffix = base_format(u->arena, "_%s", cg_clean(u->arena, level->name, "cpu_"));
     for (int i = 0; i < m->r->nspecs * CG_ENTRIES; i++) {
         cg_entry *e = &m->entry[i];
         if (!e->f)
@@ -129,28 +129,29 @@ static void emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LL
         u->entry = cg_entry_names[i % CG_ENTRIES];
         body[i] =
             cg_emit_body(u, m->entry[i].f,
-                         ir_format(u->arena, "%s_%s_%d%s", u->prefix,
-                                   cg_entry_names[i % CG_ENTRIES], i / CG_ENTRIES, u->suffix));
+                         base_format(u->arena, "%s_%s_%d%s", u->prefix,
+                                     cg_entry_names[i % CG_ENTRIES], i / CG_ENTRIES, u->suffix));
         e->nchecks = u->checks.count;
-        e->check = ir_memdup(u->arena, u->checks.items, (size_t)u->checks.count * sizeof *e->check);
+        e->check =
+            base_memdup(u->arena, u->checks.items, (size_t)u->checks.count * sizeof *e->check);
     }
     mark_functions(u);
 }
 
-cg_object *cg_measure(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
+cg_object *cg_measure(base_ctx *ctx, base_arena *arena, const cg_request *r)
 {
     cg_model *m = cg_model_of(ctx, arena, r);
     return m ? m->o : NULL;
 }
 
-cg_object *cg_compile(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
+cg_object *cg_compile(base_ctx *ctx, base_arena *arena, const cg_request *r)
 {
     int nlevels;
     const cg_target **level = levels_of(ctx, arena, r, &nlevels);
     cg_model *m = level ? cg_model_of(ctx, arena, r) : NULL;
     if (!m)
         return NULL;
-    struct cg_built *built = ir_new(arena, struct cg_built);
+    struct cg_built *built = base_new(arena, struct cg_built);
     cg_unit *u = &built->unit;
     built->machine = cg_machine(ctx, level[nlevels - 1], r->level);
     if (!built->machine)
@@ -158,7 +159,7 @@ cg_object *cg_compile(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
     open_unit(u, m, built->machine, level[nlevels - 1]->triple);
     open_parts(u, m, nlevels, built->machine, level[nlevels - 1]->triple);
     int n = r->nspecs * CG_ENTRIES;
-    LLVMValueRef *body = ir_array(arena, LLVMValueRef, nlevels * n);
+    LLVMValueRef *body = base_array(arena, LLVMValueRef, nlevels * n);
     for (int l = 0; l < nlevels; l++)
         emit_level(u, m, level[l], body + l * n);
     cg_emit_model(u, m, level, nlevels, body);

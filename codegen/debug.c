@@ -31,7 +31,7 @@ static LLVMMetadataRef file_of(struct cg_debug *d, const char *name)
     return LLVMDIBuilderCreateFile(d->di, name, strlen(name), "", 0);
 }
 
-static unsigned line_of(const ir_loc *loc)
+static unsigned line_of(const base_loc *loc)
 {
     return !loc             ? 0
            : loc->line > 0  ? (unsigned)loc->line
@@ -41,11 +41,11 @@ static unsigned line_of(const ir_loc *loc)
 
 static void open_unit(cg_unit *u, const char *name)
 {
-    struct cg_debug *d = ir_new(u->arena, struct cg_debug);
+    struct cg_debug *d = base_new(u->arena, struct cg_debug);
     static const char producer[] = "gradc";
     u->info = d;
     d->di = LLVMCreateDIBuilder(u->module);
-    ir_defer(u->ctx, dispose, d->di);
+    base_defer(u->ctx, dispose, d->di);
     d->name = name;
     d->file = file_of(d, name);
     LLVMDIBuilderCreateCompileUnit(d->di, LLVMDWARFSourceLanguageC99, d->file, producer,
@@ -60,13 +60,13 @@ static void open_unit(cg_unit *u, const char *name)
                       LLVMValueAsMetadata(dwarf));
 }
 
-static const char *file_name(const cg_unit *u, const ir_loc *loc)
+static const char *file_name(const cg_unit *u, const base_loc *loc)
 {
     const char *name = loc && loc->file ? loc->file : "model", *slash = strrchr(name, '/');
     return cg_quoted(u->arena, slash ? slash + 1 : name);
 }
 
-void cg_debug_function(cg_unit *u, LLVMValueRef function, const char *what, const ir_loc *loc)
+void cg_debug_function(cg_unit *u, LLVMValueRef function, const char *what, const base_loc *loc)
 {
     if (!u->debug)
         return;
@@ -75,7 +75,7 @@ void cg_debug_function(cg_unit *u, LLVMValueRef function, const char *what, cons
     struct cg_debug *d = u->info;
     const char *file = file_name(u, loc),
                *name = loc && loc->name && *loc->name
-                           ? ir_format(u->arena, "%s %s", what, loc->name)
+                           ? base_format(u->arena, "%s %s", what, loc->name)
                            : what;
     name = cg_quoted(u->arena, name);
     size_t n;
@@ -89,7 +89,7 @@ void cg_debug_function(cg_unit *u, LLVMValueRef function, const char *what, cons
         u->b, LLVMDIBuilderCreateDebugLocation(u->ll, line_of(loc), 0, scope, NULL));
 }
 
-LLVMMetadataRef cg_debug_enter(cg_unit *u, const ir_loc *loc)
+LLVMMetadataRef cg_debug_enter(cg_unit *u, const base_loc *loc)
 {
     LLVMMetadataRef before = u->debug ? LLVMGetCurrentDebugLocation2(u->b) : NULL;
     if (before && loc) {

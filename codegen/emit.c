@@ -248,8 +248,8 @@ LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at)
         emitted = cg_rules[v->def->op](e, v->def, v->index, at);
         cg_debug_leave(e->u, place);
     }
-    cg_memo m = {v, ir_memdup(e->arena, at, (size_t)v->type.rank * sizeof *at), emitted};
-    IR_PUSH(e->arena, &e->memo, m);
+    cg_memo m = {v, base_memdup(e->arena, at, (size_t)v->type.rank * sizeof *at), emitted};
+    BASE_PUSH(e->arena, &e->memo, m);
     return emitted;
 }
 

@@ -44,7 +44,7 @@ typedef struct cg_memo { /* a value already emitted, at an index */
 
 typedef struct cg_emitter {
     cg_unit *u;
-    ir_arena *arena;          /* lives as long as the kernel is emitted */
+    base_arena *arena;          /* lives as long as the kernel is emitted */
     const ir_kernel *kernel;
     /* scratch: NULL unless ir_single_scratch asks for some */
     LLVMValueRef function, worker, lo, hi, scratch;
@@ -54,12 +54,12 @@ typedef struct cg_emitter {
     LLVMValueRef extent;      /* … and this one, the last argument, i64 */
     int lanes;
     int vars;                 /* made so far */
-    IR_LIST(cg_memo) memo;
+    BASE_LIST(cg_memo) memo;
     /* Values in storage that the kernel touches; argument i + 1 is the storage of leaf i. */
-    IR_LIST(const ir_value *) leaf;
-    IR_LIST(int) argument;          /* which parameter of the function */
+    BASE_LIST(const ir_value *) leaf;
+    BASE_LIST(int) argument;          /* which parameter of the function */
     /* Those that the roots need at their own index: several are done in one go. */
-    IR_LIST(const ir_inst *) reduces;
+    BASE_LIST(const ir_inst *) reduces;
     const ir_value *core;     /* contraction: its result, … */
     LLVMValueRef core_value;  /* … known at the root's index; NULL: not now */
 } cg_emitter;

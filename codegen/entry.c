@@ -7,7 +7,7 @@
  * A long list of kernels is cut into parts, functions of their own: LLVM's time grows faster than a
  * function. */
 #include "codegen/emit.h"
-#include "ir/map.h"
+#include "base/map.h"
 
 #include <string.h>
 
@@ -20,7 +20,7 @@ typedef struct storage {
 /* Pointers of the function that a part was cut from, which it stores where the part loads those
  * that it needs. */
 typedef struct bridge {
-    ir_map number;        /* of a pointer there, + 1 */
+    base_map number;        /* of a pointer there, + 1 */
     LLVMValueRef array;   /* here */
     LLVMValueRef *loaded; /* here, by number */
     LLVMValueRef end;     /* of the block in which they are loaded */
@@ -64,7 +64,7 @@ static const void *ordered(cg_unit *u, const ir_value *v, const ir_literal *l)
         return l->data;
     int64_t stride[IR_MAX_RANK], plain[IR_MAX_RANK], size = ir_dtypes[l->type.dtype].bytes,
                                                      n = ir_count(&l->type);
-    char *to = ir_alloc(u->arena, (size_t)(n * size));
+    char *to = base_alloc(u->arena, (size_t)(n * size));
     ir_storage_strides(v, stride);
     ir_strides(&l->type, plain);
     for (int64_t i = 0; i < n; i++) {
@@ -83,7 +83,7 @@ static storage here(program *p, const frame *f, storage s)
     if (!x || LLVMIsConstant(s.base))
         return s;
     cg_unit *u = p->u;
-    intptr_t number = (intptr_t)ir_map_get_ptr(&x->number, s.base) - 1;
+    intptr_t number = (intptr_t)base_map_get_ptr(&x->number, s.base) - 1;
     if (!x->loaded[number]) {
         LLVMBasicBlockRef now = LLVMGetInsertBlock(u->b);
         LLVMPositionBuilderBefore(u->b, x->end);
@@ -160,7 +160,7 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
         cg_kernel_function(u, k->kind == IR_KERNEL_CHECK ? &numbered : k, same_storage, &w);
     if (!call.tasks)
         return;
-    LLVMValueRef *arg = ir_array(u->arena, LLVMValueRef, call.nargs + 2);
+    LLVMValueRef *arg = base_array(u->arena, LLVMValueRef, call.nargs + 2);
     arg[0] = p->worker;
     for (int i = 0; i < call.nargs; i++)
         arg[i + 1] = pointer(p, storage_of(p, f, call.arg[i]));
@@ -205,7 +205,7 @@ static int add_checks(program *p, const ir_func *f)
     cg_unit *u = p->u;
     int first = u->checks.count;
     for (int i = 0; f->schedule && i < f->schedule->checks.count; i++)
-        IR_PUSH(u->arena, &u->checks, f->schedule->checks.items[i]);
+        BASE_PUSH(u->arena, &u->checks, f->schedule->checks.items[i]);
     return first;
 }
 
@@ -215,8 +215,8 @@ static frame frame_of(program *p, const frame *outer, const ir_kernel *k, const 
     frame inner = {.f = f, .scratch = scratch_of(p, outer)};
     inner.scratch.offset += k->scratch_at;
     inner.checks = add_checks(p, f);
-    inner.param = ir_array(p->u->arena, storage, f->params.count + 1);
-    inner.result = ir_array(p->u->arena, storage, f->results.count + 1);
+    inner.param = base_array(p->u->arena, storage, f->params.count + 1);
+    inner.result = base_array(p->u->arena, storage, f->results.count + 1);
     return inner;
 }
 
@@ -267,9 +267,9 @@ static void open_loop(program *p, const frame *f, loop *l)
     cg_unit *u = p->u;
     const ir_inst *inst = l->k->core;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
-    LLVMValueRef *start = ir_array(u->arena, LLVMValueRef, l->carries + 1), zero = cg_i64(u, 0);
-    l->now = ir_array(u->arena, LLVMValueRef, l->carries + 1);
-    l->to = ir_array(u->arena, LLVMValueRef, l->carries + 1);
+    LLVMValueRef *start = base_array(u->arena, LLVMValueRef, l->carries + 1), zero = cg_i64(u, 0);
+    l->now = base_array(u->arena, LLVMValueRef, l->carries + 1);
+    l->to = base_array(u->arena, LLVMValueRef, l->carries + 1);
     for (int i = 0; i < l->carries; i++)
         start[i] = pointer(p, storage_of(p, f, inst->operand[l->consts + i]));
     l->head = block(p);
@@ -522,10 +522,10 @@ static void add_plain_attributes(cg_unit *u, LLVMValueRef function)
 
 static void cross(bridge *x, LLVMValueRef base, LLVMValueRef *all, int *n)
 {
-    if (LLVMIsConstant(base) || ir_map_get_ptr(&x->number, base))
+    if (LLVMIsConstant(base) || base_map_get_ptr(&x->number, base))
         return;
     all[(*n)++] = base;
-    ir_map_put_ptr(&x->number, base, (void *)(intptr_t)*n); /* NOLINT: a number is what is kept */
+    base_map_put_ptr(&x->number, base, (void *)(intptr_t)*n); /* NOLINT: a number is what is kept */
 }
 
 /* Stores the pointers of the frame, each once, in an array on the stack of the function. */
@@ -533,8 +533,8 @@ static LLVMValueRef build_bridge(program *p, const frame *f, bridge *x)
 {
     cg_unit *u = p->u;
     int n = 0, params = f->f->params.count, results = f->f->results.count;
-    LLVMValueRef *all = ir_array(u->arena, LLVMValueRef, params + results + 1);
-    x->number = ir_map_new(u->arena);
+    LLVMValueRef *all = base_array(u->arena, LLVMValueRef, params + results + 1);
+    x->number = base_map_new(u->arena);
     cross(x, scratch_of(p, f).base, all, &n);
     for (int i = 0; i < params; i++)
         cross(x, here(p, f, f->param[i]).base, all, &n);
@@ -561,8 +561,8 @@ static LLVMValueRef part_function(const program *outer, const frame *f, bridge *
     LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
     LLVMMetadataRef place = cg_debug_enter(u, NULL);
     LLVMTypeRef param[3] = {u->ptr, u->i64, u->ptr};
-    const char *symbol = ir_format(u->arena, "%s_%s_part%d%s", u->prefix,
-                                   u->entry ? u->entry : "entry", u->nparts_cut++, u->suffix);
+    const char *symbol = base_format(u->arena, "%s_%s_part%d%s", u->prefix,
+                                     u->entry ? u->entry : "entry", u->nparts_cut++, u->suffix);
     p.function = LLVMAddFunction(u->module, symbol, LLVMFunctionType(u->i32, param, 3, 0));
     LLVMSetLinkage(p.function, LLVMInternalLinkage);
     add_plain_attributes(u, p.function);
@@ -592,8 +592,8 @@ static void run_in_parts(program *p, const frame *f, uint64_t all)
 {
     cg_unit *u = p->u;
     const ir_schedule *s = f->f->schedule;
-    bridge x = {.loaded =
-                    ir_array(u->arena, LLVMValueRef, f->f->params.count + f->f->results.count + 1)};
+    bridge x = {
+        .loaded = base_array(u->arena, LLVMValueRef, f->f->params.count + f->f->results.count + 1)};
     LLVMValueRef args[] = {p->worker, p->wanted, build_bridge(p, f, &x)};
     for (int from = 0, to; from < s->kernels.count; from = to) {
         int n = kernels_of(s->kernels.items[from]);
@@ -652,7 +652,7 @@ static void leave_if_unwanted(program *p, const ir_func *f)
 
 LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
 {
-    program *p = ir_new(u->arena, program);
+    program *p = base_new(u->arena, program);
     p->u = u;
     LLVMTypeRef param[3] = {u->ptr, u->ptr, u->i64};
     p->function = LLVMAddFunction(u->module, symbol, LLVMFunctionType(u->nothing, param, 3, 0));
@@ -671,8 +671,8 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
     p->id = cg_worker_word(u, p->worker, CG_WORKER_ID);
     u->checks.count = 0;
     frame top = {.f = f, .guarded = true, .checks = add_checks(p, f)};
-    top.param = ir_array(u->arena, storage, f->params.count + 1);
-    top.result = ir_array(u->arena, storage, f->results.count + 1);
+    top.param = base_array(u->arena, storage, f->params.count + 1);
+    top.result = base_array(u->arena, storage, f->results.count + 1);
     LLVMValueRef slots[2];
     for (int i = 0; i < 2; i++)
         slots[i] = LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, p->slot, cg_i64(u, i * 8)), "");

@@ -133,19 +133,19 @@ static void print_struct(cg_text *t, const cg_model *m, int part)
 }
 
 /* A float as a literal, whatever the locale. */
-static const char *float_text(ir_arena *arena, double value)
+static const char *float_text(base_arena *arena, double value)
 {
     float f = (float)value;
     if (f != f || f - f != 0)
         BUG("a hyper-parameter's default is not finite");
-    char *s = ir_format(arena, "%.9g", (double)f);
+    char *s = base_format(arena, "%.9g", (double)f);
     bool whole = true;
     for (char *at = s; *at; at++) {
         if (!strchr("0123456789+-e", *at))
             *at = '.';
         whole &= *at != '.' && *at != 'e';
     }
-    return ir_format(arena, "%s%sf", s, whole ? ".0" : "");
+    return base_format(arena, "%s%sf", s, whole ? ".0" : "");
 }
 
 static void print_upper(cg_text *t, const char *s)
@@ -274,7 +274,7 @@ static void print_functions(cg_text *t, const cg_model *m)
                 cg_print(t, forward_updates(m) ? "the states that the graph updates move"
                                                : "no state moves");
             else if (*at != '$')
-                IR_PUSH(t->arena, t, *at);
+                BASE_PUSH(t->arena, t, *at);
             else if (at[2] >= 'A' && at[2] <= 'Z') /* a macro's */
                 print_upper(t, m->o->prefix);
             else
@@ -305,6 +305,6 @@ const char *cg_header(const cg_model *m)
     cg_print(&t, "\n");
     print_functions(&t, m);
     cg_print(&t, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
-    IR_PUSH(m->arena, &t, '\0');
+    BASE_PUSH(m->arena, &t, '\0');
     return t.items;
 }

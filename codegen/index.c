@@ -8,7 +8,7 @@
 
 cg_var *cg_var_new(cg_emitter *e, LLVMValueRef value, int64_t max)
 {
-    cg_var *v = ir_new(e->arena, cg_var);
+    cg_var *v = base_new(e->arena, cg_var);
     *v = (cg_var){.value = value, .max = max, .id = e->vars++};
     return v;
 }

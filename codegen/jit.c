@@ -52,7 +52,7 @@ static void close_library(void *library)
 }
 
 /* The functions of OpenBLAS that the object names, appended to pair; how many. */
-static int find_blas(ir_ctx *ctx, LLVMOrcLLJITRef jit, const void *object, size_t size,
+static int find_blas(base_ctx *ctx, LLVMOrcLLJITRef jit, const void *object, size_t size,
                      LLVMOrcCSymbolMapPair *pair)
 {
     int n = 0;
@@ -61,7 +61,7 @@ static int find_blas(ir_ctx *ctx, LLVMOrcLLJITRef jit, const void *object, size_
         if (!memmem(object, size, blas[i], strlen(blas[i]) + 1))
             continue;
         if (!library && (library = dlopen(CG_BLAS_LIBRARY, RTLD_LAZY | RTLD_LOCAL)))
-            ir_defer(ctx, close_library, library);
+            base_defer(ctx, close_library, library);
         void *address = library ? dlsym(library, blas[i]) : NULL;
         if (address)
             pair[n++] = (LLVMOrcCSymbolMapPair){LLVMOrcLLJITMangleAndIntern(jit, blas[i]),
@@ -71,27 +71,27 @@ static int find_blas(ir_ctx *ctx, LLVMOrcLLJITRef jit, const void *object, size_
     return n;
 }
 
-static bool failed(ir_ctx *ctx, LLVMErrorRef error)
+static bool failed(base_ctx *ctx, LLVMErrorRef error)
 {
     if (!error)
         return false;
     char *message = LLVMGetErrorMessage(error);
-    ir_report(ctx, IR_ERROR, NULL, "the object code cannot be loaded: %s", message);
+    base_report(ctx, BASE_ERROR, NULL, "the object code cannot be loaded: %s", message);
     LLVMDisposeErrorMessage(message);
     return true;
 }
 
-cg_jit *cg_jit_load(ir_ctx *ctx, ir_arena *arena, const void *object, size_t size,
+cg_jit *cg_jit_load(base_ctx *ctx, base_arena *arena, const void *object, size_t size,
                     const cg_symbol *symbols)
 {
-    cg_jit *j = ir_new(arena, cg_jit);
+    cg_jit *j = base_new(arena, cg_jit);
     if (failed(ctx, LLVMOrcCreateLLJIT(&j->jit, LLVMOrcCreateLLJITBuilder())))
         return NULL;
-    ir_defer(ctx, dispose, j->jit);
+    base_defer(ctx, dispose, j->jit);
     int more = 0;
     while (symbols && symbols[more].name)
         more++;
-    LLVMOrcCSymbolMapPair *pair = ir_array(arena, LLVMOrcCSymbolMapPair, more + RUNTIME + BLAS);
+    LLVMOrcCSymbolMapPair *pair = base_array(arena, LLVMOrcCSymbolMapPair, more + RUNTIME + BLAS);
     int n = more + RUNTIME;
     for (int i = 0; i < n; i++) {
         const cg_symbol *s = i < RUNTIME ? &runtime[i] : &symbols[i - RUNTIME];

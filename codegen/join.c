@@ -6,7 +6,7 @@
  * symbols is new. A hidden symbol that one object defines for the others is local in the result, so
  * that it shows nothing of the cut. */
 #include "codegen/target.h"
-#include "ir/map.h"
+#include "base/map.h"
 
 #include <elf.h>
 #include <string.h>
@@ -27,15 +27,15 @@ typedef struct input {
 } input;
 
 typedef struct joining {
-    ir_arena *arena;
+    base_arena *arena;
     input *in;
     int n;
-    IR_LIST(Elf64_Shdr) section;
-    IR_LIST(const char *) content; /* of each section; NULL: none */
-    IR_LIST(Elf64_Sym) symbol;
+    BASE_LIST(Elf64_Shdr) section;
+    BASE_LIST(const char *) content; /* of each section; NULL: none */
+    BASE_LIST(Elf64_Sym) symbol;
     uint32_t locals;
-    IR_LIST(char) names;
-    ir_map defined;                /* name -> the number of its symbol */
+    BASE_LIST(char) names;
+    base_map defined;                /* name -> the number of its symbol */
 } joining;
 
 static uint32_t add_name(joining *j, const char *name)
@@ -44,11 +44,11 @@ static uint32_t add_name(joining *j, const char *name)
     if (!*name)
         return 0;
     for (size_t i = 0; i <= strlen(name); i++)
-        IR_PUSH(j->arena, &j->names, name[i]);
+        BASE_PUSH(j->arena, &j->names, name[i]);
     return at;
 }
 
-static void open_input(input *in, ir_arena *arena, const char *bytes)
+static void open_input(input *in, base_arena *arena, const char *bytes)
 {
     in->bytes = bytes;
     in->head = (const Elf64_Ehdr *)bytes;
@@ -60,7 +60,7 @@ static void open_input(input *in, ir_arena *arena, const char *bytes)
     BUG_UNLESS(in->head->e_shnum && in->head->e_shstrndx < in->head->e_shnum);
     in->nsections = in->head->e_shnum;
     in->names = bytes + in->section[in->head->e_shstrndx].sh_offset;
-    in->section_to = ir_array(arena, uint32_t, in->nsections);
+    in->section_to = base_array(arena, uint32_t, in->nsections);
     for (uint32_t i = 0; i < in->nsections; i++) {
         BUG_UNLESS(in->section[i].sh_type != SHT_REL && in->section[i].sh_type != SHT_GROUP &&
                    in->section[i].sh_type != SHT_SYMTAB_SHNDX);
@@ -69,7 +69,7 @@ static void open_input(input *in, ir_arena *arena, const char *bytes)
         in->symbol = (const Elf64_Sym *)(bytes + in->section[i].sh_offset);
         in->nsymbols = (uint32_t)(in->section[i].sh_size / sizeof *in->symbol);
     }
-    in->symbol_to = ir_array(arena, uint32_t, in->nsymbols + 1);
+    in->symbol_to = base_array(arena, uint32_t, in->nsymbols + 1);
 }
 
 /* Tables that are made anew, and LLVM's list of symbols whose address matters, which linkers can do
@@ -82,8 +82,8 @@ static bool is_left_out(const Elf64_Shdr *s)
 
 static void add_section(joining *j, const Elf64_Shdr *s, const char *content)
 {
-    IR_PUSH(j->arena, &j->section, *s);
-    IR_PUSH(j->arena, &j->content, content);
+    BASE_PUSH(j->arena, &j->section, *s);
+    BASE_PUSH(j->arena, &j->content, content);
 }
 
 static void number_sections(joining *j)
@@ -122,7 +122,7 @@ static uint32_t add_symbol(joining *j, const input *in, const Elf64_Sym *s, bool
     }
     if (s->st_shndx != SHN_UNDEF && s->st_shndx < SHN_LORESERVE)
         to.st_shndx = (Elf64_Section)in->section_to[s->st_shndx];
-    IR_PUSH(j->arena, &j->symbol, to);
+    BASE_PUSH(j->arena, &j->symbol, to);
     return (uint32_t)j->symbol.count - 1;
 }
 
@@ -130,8 +130,8 @@ static uint32_t add_symbol(joining *j, const input *in, const Elf64_Sym *s, bool
  * what is seen from outside, then what nobody here defines. */
 static void number_symbols(joining *j)
 {
-    IR_PUSH(j->arena, &j->symbol, (Elf64_Sym){0});
-    j->defined = ir_map_new(j->arena);
+    BASE_PUSH(j->arena, &j->symbol, (Elf64_Sym){0});
+    j->defined = base_map_new(j->arena);
     for (int round = 0; round < 4; round++) {
         for (int f = 0; f < j->n; f++)
             for (uint32_t i = 1; i < j->in[f].nsymbols; i++) {
@@ -140,7 +140,7 @@ static void number_symbols(joining *j)
                 const char *name = j->in[f].names + s->st_name;
                 if (due != round)
                     continue;
-                uint32_t *known = round ? ir_map_get_text(&j->defined, name) : NULL;
+                uint32_t *known = round ? base_map_get_text(&j->defined, name) : NULL;
                 if (known) {
                     BUG_UNLESS(round == 3);
                     j->in[f].symbol_to[i] = *known;
@@ -148,7 +148,7 @@ static void number_symbols(joining *j)
                 }
                 uint32_t to = j->in[f].symbol_to[i] = add_symbol(j, &j->in[f], s, round == 1);
                 if (round)
-                    ir_map_put_text(&j->defined, name, ir_memdup(j->arena, &to, sizeof to));
+                    base_map_put_text(&j->defined, name, base_memdup(j->arena, &to, sizeof to));
             }
         if (round == 1)
             j->locals = (uint32_t)j->symbol.count;
@@ -169,7 +169,7 @@ static void renumber(joining *j)
                 continue;
             }
             size_t n = to->sh_size / sizeof(Elf64_Rela);
-            Elf64_Rela *r = ir_memdup(j->arena, j->content.items[in->section_to[i]], to->sh_size);
+            Elf64_Rela *r = base_memdup(j->arena, j->content.items[in->section_to[i]], to->sh_size);
             for (size_t k = 0; k < n; k++)
                 r[k].r_info = ELF64_R_INFO((uint64_t)in->symbol_to[ELF64_R_SYM(r[k].r_info)],
                                            ELF64_R_TYPE(r[k].r_info));
@@ -210,7 +210,7 @@ static void *write_object(joining *j, size_t *size)
     head.e_shnum = (uint16_t)j->section.count;
     head.e_shstrndx = (uint16_t)names_at;
     *size = at + (size_t)j->section.count * sizeof(Elf64_Shdr);
-    char *object = ir_alloc(j->arena, *size);
+    char *object = base_alloc(j->arena, *size);
     memcpy(object, &head, sizeof head);
     for (int i = 1; i < j->section.count; i++)
         if (j->content.items[i])
@@ -220,13 +220,13 @@ static void *write_object(joining *j, size_t *size)
     return object;
 }
 
-const void *cg_join_objects(ir_arena *arena, const void *const *object, int n, size_t *size)
+const void *cg_join_objects(base_arena *arena, const void *const *object, int n, size_t *size)
 {
-    joining *j = ir_new(arena, joining);
+    joining *j = base_new(arena, joining);
     j->arena = arena;
     j->n = n;
-    j->in = ir_array(arena, input, n);
-    IR_PUSH(arena, &j->names, '\0');
+    j->in = base_array(arena, input, n);
+    BASE_PUSH(arena, &j->names, '\0');
     for (int i = 0; i < n; i++)
         open_input(&j->in[i], arena, object[i]);
     number_sections(j);

@@ -4,7 +4,7 @@
  * Kernel functions: their storage arguments, their signature (identical kernels are emitted once),
  * and the kernels that check indices. */
 #include "codegen/emit.h"
-#include "ir/map.h"
+#include "base/map.h"
 
 #include <string.h>
 
@@ -18,13 +18,13 @@ typedef struct bytes {
 typedef struct signature {
     cg_emitter *e;
     bytes text;
-    IR_LIST(const ir_inst *) seen;
+    BASE_LIST(const ir_inst *) seen;
 } signature;
 
 static void put(signature *s, const void *p, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        IR_PUSH(s->e->arena, &s->text, ((const char *)p)[i]);
+        BASE_PUSH(s->e->arena, &s->text, ((const char *)p)[i]);
 }
 
 static void put_int(signature *s, int64_t v)
@@ -77,7 +77,7 @@ static int leaf_number(cg_emitter *e, const ir_value *v)
     for (int i = 0; i < e->leaf.count; i++)
         if (e->leaf.items[i] == v)
             return i;
-    IR_PUSH(e->arena, &e->leaf, v);
+    BASE_PUSH(e->arena, &e->leaf, v);
     return e->leaf.count - 1;
 }
 
@@ -97,7 +97,7 @@ static void walk(signature *s, const ir_value *v)
             put_int(s, i);
             return;
         }
-    IR_PUSH(e->arena, &s->seen, v->def);
+    BASE_PUSH(e->arena, &s->seen, v->def);
     put_int(s, v->def->op);
     if (!e->any_extent || v->def->op != IR_OP_broadcast)
         put_attrs(s, v->def);
@@ -181,7 +181,7 @@ static void write_signature(signature *s)
 /* ---- Functions ---- */
 
 struct cg_kernels {
-    ir_map call; /* a cg_call by signature */
+    base_map call; /* a cg_call by signature */
 };
 
 static void add_attributes(cg_unit *u, LLVMValueRef f)
@@ -206,7 +206,7 @@ static void add_attributes(cg_unit *u, LLVMValueRef f)
  * task is the first worker's. */
 static LLVMValueRef share_function(cg_unit *u)
 {
-    const char *symbol = ir_format(u->arena, "%s_share%s", u->prefix, u->suffix);
+    const char *symbol = base_format(u->arena, "%s_share%s", u->prefix, u->suffix);
     LLVMValueRef f = LLVMGetNamedFunction(u->module, symbol), bound[2];
     if (f)
         return f;
@@ -236,7 +236,7 @@ static LLVMValueRef share_function(cg_unit *u)
 static LLVMTypeRef type_of(const cg_unit *u, const cg_call *call)
 {
     int n = call->nargs + 1;
-    LLVMTypeRef *param = ir_array(u->arena, LLVMTypeRef, n + 1);
+    LLVMTypeRef *param = base_array(u->arena, LLVMTypeRef, n + 1);
     for (int i = 0; i < n; i++)
         param[i] = u->ptr;
     param[n] = call->extent ? u->i64 : u->ptr;
@@ -306,7 +306,7 @@ static int number_arguments(cg_emitter *e, int *leaf_of_arg,
             leaf_of_arg[n++] = i;
             argument = n;
         }
-        IR_PUSH(e->arena, &e->argument, argument);
+        BASE_PUSH(e->arena, &e->argument, argument);
     }
     return n;
 }
@@ -368,41 +368,42 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k,
                            bool (*same_storage)(void *user, const ir_value *x, const ir_value *y),
                            void *user)
 {
-    cg_emitter *e = ir_new(u->arena, cg_emitter);
+    cg_emitter *e = base_new(u->arena, cg_emitter);
     *e = (cg_emitter){.u = u, .arena = u->arena, .kernel = k};
     e->any_extent = cg_map_serves_any_extent(e);
-    signature *s = ir_new(u->arena, signature);
+    signature *s = base_new(u->arena, signature);
     s->e = e;
     write_signature(s);
-    int *leaf_of_arg = ir_array(u->arena, int, e->leaf.count + 1);
+    int *leaf_of_arg = base_array(u->arena, int, e->leaf.count + 1);
     cg_call call = {.nargs = number_arguments(e, leaf_of_arg, same_storage, user),
                     .scratch = k->kind == IR_KERNEL_SINGLE && ir_single_scratch(k->core),
                     .extent = e->any_extent ? ir_count(&k->roots.items[0]->type) : 0};
     for (int i = 0; i < e->leaf.count; i++)
         put_int(s, e->argument.items[i]);
     put(s, u->suffix, strlen(u->suffix));
-    call.arg = ir_array(u->arena, const ir_value *, call.nargs + 1);
+    call.arg = base_array(u->arena, const ir_value *, call.nargs + 1);
     for (int i = 0; i < call.nargs; i++)
         call.arg[i] = e->leaf.items[leaf_of_arg[i]];
     if (!u->kernels) {
-        u->kernels = ir_new(u->arena, struct cg_kernels);
-        u->kernels->call = ir_map_new(u->arena);
+        u->kernels = base_new(u->arena, struct cg_kernels);
+        u->kernels->call = base_map_new(u->arena);
     }
-    const cg_call *known = ir_map_get(&u->kernels->call, s->text.items, (size_t)s->text.count);
+    const cg_call *known = base_map_get(&u->kernels->call, s->text.items, (size_t)s->text.count);
     if (known) {
         call.function = known->function;
         call.type = known->type;
         call.tasks = known->tasks;
         return call;
     }
-    const char *symbol = ir_format(u->arena, "%s_kernel%d%s", u->prefix, u->nkernels++, u->suffix);
+    const char *symbol =
+        base_format(u->arena, "%s_kernel%d%s", u->prefix, u->nkernels++, u->suffix);
     e->u = part_for_kernel(u);
     emit(e, &call, symbol);
     e->u->weight += weight_of(call.function);
     u->uses_blas |= e->u->uses_blas;
     declare(u, &call, symbol, e->u);
-    ir_map_put(&u->kernels->call, s->text.items, (size_t)s->text.count,
-               ir_memdup(u->arena, &call, sizeof call));
+    base_map_put(&u->kernels->call, s->text.items, (size_t)s->text.count,
+                 base_memdup(u->arena, &call, sizeof call));
     return call;
 }
 

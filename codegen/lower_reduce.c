@@ -15,8 +15,8 @@ enum { ACCUMULATORS = 4, UNROLLED_TAPS = 32, MOST_SUMS = 8 };
 
 static void remember(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef emitted)
 {
-    cg_memo m = {v, ir_memdup(e->arena, at, (size_t)v->type.rank * sizeof *at), emitted};
-    IR_PUSH(e->arena, &e->memo, m);
+    cg_memo m = {v, base_memdup(e->arena, at, (size_t)v->type.rank * sizeof *at), emitted};
+    BASE_PUSH(e->arena, &e->memo, m);
 }
 
 int cg_fastest(const ir_value *v)

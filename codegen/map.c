@@ -20,7 +20,7 @@ enum {
 /* What a map's expressions are like. */
 typedef struct shape_of_work {
     const cg_emitter *e;
-    IR_LIST(const ir_value *) seen;
+    BASE_LIST(const ir_value *) seen;
     /* Only elementwise ops on values stored alike: one loop over all elements does. */
     bool flat;
     bool plain;     /* no other ops at all, for what is the same for all elements neither */
@@ -34,7 +34,7 @@ static void study(shape_of_work *s, const ir_value *root, const ir_value *v, dou
     for (int i = 0; i < s->seen.count; i++)
         if (s->seen.items[i] == v)
             return;
-    IR_PUSH(s->e->arena, &s->seen, v);
+    BASE_PUSH(s->e->arena, &s->seen, v);
     if (cg_is_leaf(s->e, v)) {
         s->work += times;
         s->flat = s->flat && (v->type.rank == 0 || ir_same_storage(v, root));
@@ -259,7 +259,7 @@ static void find_reduces(cg_emitter *e, const ir_value *v, int *left)
         for (int i = 0; i < e->reduces.count; i++)
             if (e->reduces.items[i] == v->def)
                 return;
-        IR_PUSH(e->arena, &e->reduces, v->def);
+        BASE_PUSH(e->arena, &e->reduces, v->def);
     }
     for (int i = 0; ir_has_trait(v->def, IR_ELEMENTWISE) && i < v->def->noperands; i++)
         find_reduces(e, v->def->operand[i], left);

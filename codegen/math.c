@@ -447,8 +447,8 @@ void cg_m_like_caller(cg_unit *u, LLVMValueRef f)
 
 static V function_for(cg_unit *u, ir_op op, const cg_m *outer, LLVMTypeRef type)
 {
-    const char *name = ir_format(u->arena, "%s_math_%s_%s_%d%s", u->prefix, ir_ops[op].name,
-                                 outer->wide ? "f64" : "f32", outer->lanes, u->suffix);
+    const char *name = base_format(u->arena, "%s_math_%s_%s_%d%s", u->prefix, ir_ops[op].name,
+                                   outer->wide ? "f64" : "f32", outer->lanes, u->suffix);
     V f = LLVMGetNamedFunction(u->module, name);
     if (f)
         return f;

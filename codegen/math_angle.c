@@ -94,7 +94,7 @@ static cg_two fraction_to_angle(const cg_m *m, V fraction)
 /* double (*)(double x, double *lo, i64 *q): the reduction for |x| >= BIG, x > 0. */
 static V big_angle(cg_unit *u, LLVMTypeRef *type)
 {
-    const char *name = ir_format(u->arena, "%s_math_angle%s", u->prefix, u->suffix);
+    const char *name = base_format(u->arena, "%s_math_angle%s", u->prefix, u->suffix);
     *type = LLVMFunctionType(u->f64, (LLVMTypeRef[]){u->f64, u->ptr, u->ptr}, 3, 0);
     V f = LLVMGetNamedFunction(u->module, name);
     if (f)

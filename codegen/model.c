@@ -48,7 +48,7 @@ static LLVMValueRef array(cg_unit *u, LLVMValueRef *items, int n)
 
 static LLVMValueRef numbers(cg_unit *u, const int64_t *v, int n)
 {
-    LLVMValueRef *items = ir_array(u->arena, LLVMValueRef, n + 1);
+    LLVMValueRef *items = base_array(u->arena, LLVMValueRef, n + 1);
     for (int i = 0; i < n; i++)
         items[i] = cg_i64(u, v[i]);
     return array(u, items, n);
@@ -116,12 +116,12 @@ static shared_parts parts_of(cg_unit *u, const cg_entry *e)
     shared_parts s = {null(u), null(u), 0};
     if (!e->f)
         return s;
-    LLVMValueRef *port = ir_array(u->arena, LLVMValueRef, e->nports + 1);
+    LLVMValueRef *port = base_array(u->arena, LLVMValueRef, e->nports + 1);
     for (int i = 0; i < e->nports; i++)
         port[i] = port_record(u, &e->port[i]);
     s.ports = array(u, port, e->nports);
     s.nchecks = e->nchecks;
-    LLVMValueRef *name = ir_array(u->arena, LLVMValueRef, s.nchecks + 1);
+    LLVMValueRef *name = base_array(u->arena, LLVMValueRef, s.nchecks + 1);
     for (int i = 0; i < s.nchecks; i++)
         name[i] = text(u, e->check[i]);
     s.checks = array(u, name, s.nchecks);
@@ -132,11 +132,11 @@ static LLVMValueRef levels(cg_unit *u, const cg_model *m, const cg_target *const
                            int nlevels, const LLVMValueRef *body)
 {
     int n = m->r->nspecs * CG_ENTRIES;
-    shared_parts *parts = ir_array(u->arena, shared_parts, n);
+    shared_parts *parts = base_array(u->arena, shared_parts, n);
     for (int i = 0; i < n; i++)
         parts[i] = parts_of(u, &m->entry[i]);
-    LLVMValueRef *rows = ir_array(u->arena, LLVMValueRef, nlevels),
-                 *entries = ir_array(u->arena, LLVMValueRef, n);
+    LLVMValueRef *rows = base_array(u->arena, LLVMValueRef, nlevels),
+                 *entries = base_array(u->arena, LLVMValueRef, n);
     for (int l = 0; l < nlevels; l++) {
         for (int i = 0; i < n; i++) {
             const cg_entry *e = &m->entry[i];
@@ -154,7 +154,7 @@ static LLVMValueRef levels(cg_unit *u, const cg_model *m, const cg_target *const
 static LLVMValueRef dims(cg_unit *u, const cg_model *m)
 {
     int n = m->r->ndims;
-    int64_t *all = ir_array(u->arena, int64_t, m->r->nspecs * n + 1);
+    int64_t *all = base_array(u->arena, int64_t, m->r->nspecs *n + 1);
     for (int i = 0; i < m->r->nspecs * n; i++)
         all[i] = m->r->spec[i / n].dim[i % n];
     return numbers(u, all, m->r->nspecs * n);
@@ -162,7 +162,7 @@ static LLVMValueRef dims(cg_unit *u, const cg_model *m)
 
 static LLVMValueRef dim_names(cg_unit *u, const cg_model *m)
 {
-    LLVMValueRef *name = ir_array(u->arena, LLVMValueRef, m->r->ndims + 1);
+    LLVMValueRef *name = base_array(u->arena, LLVMValueRef, m->r->ndims + 1);
     for (int i = 0; i < m->r->ndims; i++)
         name[i] = text(u, m->r->dim_name[i]);
     return array(u, name, m->r->ndims);
@@ -171,7 +171,7 @@ static LLVMValueRef dim_names(cg_unit *u, const cg_model *m)
 static LLVMValueRef defaults(cg_unit *u, const cg_model *m)
 {
     const cg_part *hyper = &m->o->part[CG_HYPER];
-    LLVMValueRef *value = ir_array(u->arena, LLVMValueRef, hyper->count + 1);
+    LLVMValueRef *value = base_array(u->arena, LLVMValueRef, hyper->count + 1);
     for (int i = 0; i < hyper->count; i++)
         value[i] = LLVMConstReal(u->f32, hyper->items[i].value);
     return array(u, value, hyper->count);
@@ -181,7 +181,7 @@ static LLVMValueRef defaults(cg_unit *u, const cg_model *m)
 static LLVMValueRef descriptor(cg_unit *u, const cg_model *m, LLVMValueRef tables,
                                LLVMValueRef *states)
 {
-    LLVMValueRef *state = ir_array(u->arena, LLVMValueRef, m->states.count + 1);
+    LLVMValueRef *state = base_array(u->arena, LLVMValueRef, m->states.count + 1);
     for (int i = 0; i < m->states.count; i++)
         state[i] = state_record(u, m, i);
     *states = array(u, state, m->states.count);
@@ -203,7 +203,7 @@ static LLVMValueRef descriptor(cg_unit *u, const cg_model *m, LLVMValueRef table
 static LLVMValueRef begin(cg_unit *u, const cg_model *m, const char *name, LLVMTypeRef result,
                           LLVMTypeRef *param, int n)
 {
-    LLVMValueRef f = LLVMAddFunction(u->module, ir_format(u->arena, "%s_%s", m->o->prefix, name),
+    LLVMValueRef f = LLVMAddFunction(u->module, base_format(u->arena, "%s_%s", m->o->prefix, name),
                                      LLVMFunctionType(result, param, (unsigned)n, 0));
     LLVMAddAttributeAtIndex(
         f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
@@ -214,7 +214,7 @@ static LLVMValueRef begin(cg_unit *u, const cg_model *m, const char *name, LLVMT
 
 static void end(cg_unit *u, LLVMTypeRef result, const char *callee, LLVMValueRef *arg, int n)
 {
-    LLVMTypeRef *param = ir_array(u->arena, LLVMTypeRef, n + 1);
+    LLVMTypeRef *param = base_array(u->arena, LLVMTypeRef, n + 1);
     for (int i = 0; i < n; i++)
         param[i] = LLVMTypeOf(arg[i]);
     LLVMTypeRef type = LLVMFunctionType(result, param, (unsigned)n, 0);

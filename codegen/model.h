@@ -31,14 +31,14 @@ typedef struct cg_entry {
 } cg_entry;
 
 typedef struct cg_model {
-    ir_ctx *ctx;
-    ir_arena *arena;
+    base_ctx *ctx;
+    base_arena *arena;
     const cg_request *r;
-    ir_loc place;                 /* the file, for messages */
+    base_loc place;                 /* the file, for messages */
     cg_object *o;
     cg_entry *entry;              /* [nspecs][CG_ENTRIES] */
     /* Those of the object, in the order of gradc_rt_model.state; of the first module. */
-    IR_LIST(const ir_state *) states;
+    BASE_LIST(const ir_state *) states;
     int nparams;
     int64_t state_bytes, scratch_bytes;
     int64_t grad_at, grad_count, grad_element;
@@ -47,7 +47,7 @@ typedef struct cg_model {
 } cg_model;
 
 /* tables.c: NULL and reported if it cannot be. */
-cg_model *cg_model_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r);
+cg_model *cg_model_of(base_ctx *ctx, base_arena *arena, const cg_request *r);
 
 /* model.c: gradc_rt_model and the functions of the header. body: [nlevels][nspecs][CG_ENTRIES],
  * NULL where there is none; levels best first. */

@@ -13,10 +13,10 @@ void cg_print(cg_text *t, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    const char *s = ir_vformat(t->arena, format, args);
+    const char *s = base_vformat(t->arena, format, args);
     va_end(args);
     for (; *s; s++)
-        IR_PUSH(t->arena, t, *s);
+        BASE_PUSH(t->arena, t, *s);
 }
 
 /* Words that are no names: keywords of C and C++, and object-like macros of the standard headers
@@ -99,9 +99,9 @@ static bool is_word(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-const char *cg_clean(ir_arena *arena, const char *raw, const char *digit)
+const char *cg_clean(base_arena *arena, const char *raw, const char *digit)
 {
-    char *s = ir_strdup(arena, raw);
+    char *s = base_strdup(arena, raw);
     size_t n = 0;
     for (const char *at = raw; *at; at++) {
         if (is_word(*at))
@@ -111,13 +111,13 @@ const char *cg_clean(ir_arena *arena, const char *raw, const char *digit)
     }
     s[n] = '\0';
     if (!n || !strcmp(s, "_"))
-        return ir_format(arena, "%sx", digit);
+        return base_format(arena, "%sx", digit);
     if (s[0] >= '0' && s[0] <= '9')
-        return ir_format(arena, "%s%s", digit, s);
-    return is_reserved(s) ? ir_format(arena, "%s_", s) : s;
+        return base_format(arena, "%s%s", digit, s);
+    return is_reserved(s) ? base_format(arena, "%s_", s) : s;
 }
 
-const char *cg_clean_prefix(ir_arena *arena, const char *raw)
+const char *cg_clean_prefix(base_arena *arena, const char *raw)
 {
     /* PREFIX_init and others must be no function of the system or the runtime, and PREFIX_ begins
      * no reserved name. */
@@ -137,14 +137,14 @@ const char *cg_clean_prefix(ir_arena *arena, const char *raw)
                                          "pthread_barrierattr"};
     const char *s = cg_clean(arena, raw, "model_");
     if (*s == '_')
-        s = ir_format(arena, "model%s", s);
+        s = base_format(arena, "model%s", s);
     for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++)
         if (!strcmp(s, theirs[i]))
-            return ir_format(arena, "%s_", s);
+            return base_format(arena, "%s_", s);
     return s;
 }
 
-bool cg_is_member_name(ir_arena *arena, const char *s)
+bool cg_is_member_name(base_arena *arena, const char *s)
 {
     return cg_is_identifier(s) && !strcmp(s, cg_clean(arena, s, "in_"));
 }
@@ -169,12 +169,12 @@ const char *cg_field(cg_names *n, const char *raw, const char *digit)
         s = cg_clean(n->arena, raw, digit);
     const char *field = s;
     for (int k = 2; is_taken(n, field); k++)
-        field = ir_format(n->arena, "%s_%d", s, k);
-    IR_PUSH(n->arena, &n->taken, field);
+        field = base_format(n->arena, "%s_%d", s, k);
+    BASE_PUSH(n->arena, &n->taken, field);
     return field;
 }
 
-const char *cg_quoted(ir_arena *arena, const char *raw)
+const char *cg_quoted(base_arena *arena, const char *raw)
 {
     cg_text t = {.arena = arena};
     for (const unsigned char *at = (const unsigned char *)raw; *at; at++) {
@@ -185,6 +185,6 @@ const char *cg_quoted(ir_arena *arena, const char *raw)
         else
             cg_print(&t, "%c", *at);
     }
-    IR_PUSH(arena, &t, '\0');
+    BASE_PUSH(arena, &t, '\0');
     return t.items;
 }

@@ -8,24 +8,24 @@
 #include "codegen/codegen.h"
 
 typedef struct cg_names {
-    ir_arena *arena;
+    base_arena *arena;
     const cg_rename *rename;
     int nrenames;
     bool *renamed;                /* by rename: a name was found */
-    IR_LIST(const char *) taken;
+    BASE_LIST(const char *) taken;
 } cg_names;
 /* A member may be called so: an identifier that is not reserved. */
-bool cg_is_member_name(ir_arena *arena, const char *s);
+bool cg_is_member_name(base_arena *arena, const char *s);
 /* The member for a raw name: renamed or cleaned, and unlike all taken before. */
 const char *cg_field(cg_names *n, const char *raw, const char *digit);
 /* The raw name as it may stand in a comment or a string: printable ASCII, nothing that ends a
  * comment or begins a trigraph. */
-const char *cg_quoted(ir_arena *arena, const char *raw);
+const char *cg_quoted(base_arena *arena, const char *raw);
 bool cg_is_identifier(const char *s);
 
 /* Text that grows in an arena. */
 typedef struct cg_text {
-    ir_arena *arena;
+    base_arena *arena;
     char *items;
     int count, capacity;
 } cg_text;

@@ -117,9 +117,9 @@ static void dispose_buffer(void *buffer)
     LLVMDisposeMemoryBuffer(buffer);
 }
 
-const void *cg_buffer(ir_ctx *ctx, LLVMMemoryBufferRef buffer, size_t *size)
+const void *cg_buffer(base_ctx *ctx, LLVMMemoryBufferRef buffer, size_t *size)
 {
-    ir_defer(ctx, dispose_buffer, buffer);
+    base_defer(ctx, dispose_buffer, buffer);
     *size = LLVMGetBufferSize(buffer);
     return LLVMGetBufferStart(buffer);
 }

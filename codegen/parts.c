@@ -30,7 +30,7 @@ enum { MOST_THREADS = 64 };
 static void *do_jobs(void *user)
 {
     work *w = user;
-    ir_current_pass = w->pass;
+    base_current_pass = w->pass;
     for (int i; (i = atomic_fetch_add(&w->next, 1)) < w->n;) {
         cg_optimise(w->job[i].u, w->job[i].machine, w->level);
         w->job[i].object = cg_emit(w->job[i].u, w->job[i].machine, false);
@@ -48,15 +48,15 @@ static int helpers_for(int jobs)
 const void *cg_emit_parts(cg_unit *u, const cg_target *t, LLVMTargetMachineRef machine, int level,
                           size_t *size)
 {
-    work w = {.n = u->nparts + 1, .level = level, .pass = ir_current_pass};
-    w.job = ir_array(u->arena, job, w.n);
+    work w = {.n = u->nparts + 1, .level = level, .pass = base_current_pass};
+    w.job = base_array(u->arena, job, w.n);
     for (int i = 0; i < w.n; i++) /* the unit's own module last: it is the smallest */
         w.job[i] = (job){i < u->nparts ? u->part[i] : u,
                          i < u->nparts ? cg_machine(u->ctx, t, level) : machine, NULL};
-    const void **object = ir_array(u->arena, const void *, w.n);
+    const void **object = base_array(u->arena, const void *, w.n);
     pthread_t thread[MOST_THREADS];
     int started = 0, helpers = helpers_for(w.n);
-    while (started < helpers && !ir_thread_start(&thread[started], do_jobs, &w))
+    while (started < helpers && !base_thread_start(&thread[started], do_jobs, &w))
         started++;
     do_jobs(&w);
     for (int i = 0; i < started; i++)

@@ -15,7 +15,7 @@ enum { WORDS = 5, SEEN = 200 };
 
 /* Instructions that say something about a kernel, each name once. */
 typedef struct words {
-    ir_arena *arena;
+    base_arena *arena;
     const ir_kernel *k;
     const ir_inst **seen;
     int count, found;
@@ -44,33 +44,34 @@ static void gather(words *w, const ir_value *v, int depth)
 }
 
 /* "dot_general f32[64,784] f32[784,512] -> f32[64,512], max add" */
-static const char *describe(ir_arena *arena, const ir_kernel *k)
+static const char *describe(base_arena *arena, const ir_kernel *k)
 {
-    words w = {.arena = arena, .k = k, .seen = ir_array(arena, const ir_inst *, SEEN)};
+    words w = {.arena = arena, .k = k, .seen = base_array(arena, const ir_inst *, SEEN)};
     const char *text = "";
     if (k->core) {
         text = ir_ops[k->core->op].name;
         for (int i = 0; i < k->core->noperands && i < 3; i++)
-            text = ir_format(arena, "%s %s", text, ir_type_text(arena, &k->core->operand[i]->type));
+            text =
+                base_format(arena, "%s %s", text, ir_type_text(arena, &k->core->operand[i]->type));
     }
     for (int i = 0; i < k->roots.count; i++) {
-        text = ir_format(arena, "%s%s%s", text,
-                         i       ? " "
-                         : *text ? " -> "
-                                 : "",
-                         ir_type_text(arena, &k->roots.items[i]->type));
+        text = base_format(arena, "%s%s%s", text,
+                           i       ? " "
+                           : *text ? " -> "
+                                   : "",
+                           ir_type_text(arena, &k->roots.items[i]->type));
         gather(&w, k->roots.items[i], 0);
     }
     for (int i = 0; i < w.found; i++)
         if (!k->core || w.op[i] != k->core->op)
-            text = ir_format(arena, "%s%s%s", text, i ? " " : ", ", ir_ops[w.op[i]].name);
+            text = base_format(arena, "%s%s%s", text, i ? " " : ", ", ir_ops[w.op[i]].name);
     return text;
 }
 
 /* The node of the model that a kernel comes from, as far as it is known. */
 static const char *origin(const ir_inst *inst)
 {
-    const ir_loc *loc = inst->loc ? inst->loc : inst->primal ? inst->primal->loc : NULL;
+    const base_loc *loc = inst->loc ? inst->loc : inst->primal ? inst->primal->loc : NULL;
     return loc && loc->name ? loc->name : "";
 }
 
@@ -108,7 +109,7 @@ int cg_profile_place(cg_unit *u, const ir_kernel *k)
         place.phase = ir_phase_names[inst->phase];
         place.flops = flops(k);
     }
-    IR_PUSH(u->arena, u->profile, place);
+    BASE_PUSH(u->arena, u->profile, place);
     BUG_UNLESS(u->profile->count <= CG_PLACES);
     return u->profile->count - 1;
 }
@@ -122,7 +123,7 @@ void cg_profile_end(cg_unit *u, LLVMValueRef begin, int number, LLVMValueRef fir
 {
     if (!u->counters) {
         u->counters = LLVMAddGlobal(u->module, LLVMArrayType2(u->i64, CG_PLACES),
-                                    ir_format(u->arena, "%s_profile", u->prefix));
+                                    base_format(u->arena, "%s_profile", u->prefix));
         LLVMSetInitializer(u->counters, LLVMConstNull(LLVMArrayType2(u->i64, CG_PLACES)));
     }
     LLVMValueRef used = LLVMBuildSub(u->b, cg_profile_begin(u), begin, ""),

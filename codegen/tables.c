@@ -30,8 +30,8 @@ enum { ALIGN = 64, REST = 63 /* the bit of updates and of results from 63 on */ 
 static int64_t place(cg_model *m, int64_t *total, int64_t bytes)
 {
     int64_t at = *total, end;
-    if (!ir_size_add(at, bytes, &end) || !ir_size_align(end, ALIGN, total))
-        ir_throw(m->ctx, &m->place, "the model's memory is too large");
+    if (!base_size_add(at, bytes, &end) || !base_size_align(end, ALIGN, total))
+        base_throw(m->ctx, &m->place, "the model's memory is too large");
     return at;
 }
 
@@ -58,18 +58,18 @@ static bool add_member(cg_model *m, int spec, const ir_port *p, bool result)
     int i = find_member(part, p->name);
     if (i < 0) {
         if (part->count == (int)GRADC_RT_MAX_PORTS) {
-            ir_report(m->ctx, IR_ERROR, &m->place, "a model has at most %u inputs and outputs each",
-                      GRADC_RT_MAX_PORTS);
+            base_report(m->ctx, BASE_ERROR, &m->place,
+                        "a model has at most %u inputs and outputs each", GRADC_RT_MAX_PORTS);
             return false;
         }
         cg_member member = {.name = p->name,
-                            .type = ir_array(m->arena, const ir_type *, m->r->nspecs),
+                            .type = base_array(m->arena, const ir_type *, m->r->nspecs),
                             .dim_names = p->dim_names};
         for (int k = 0; k < m->r->nranges && part == &m->o->part[CG_INPUTS]; k++)
             if (!strcmp(m->r->range[k].name, p->name))
                 member.range = &m->r->range[k];
         i = part->count;
-        IR_PUSH(m->arena, part, member);
+        BASE_PUSH(m->arena, part, member);
     }
     if (!part->items[i].type[spec])
         part->items[i].type[spec] = &p->value->type;
@@ -109,14 +109,14 @@ static void mark_loss(cg_model *m)
 static bool name_members(cg_model *m)
 {
     const cg_request *r = m->r;
-    bool *renamed = ir_array(m->arena, bool, r->nrenames + 1), fine = true;
+    bool *renamed = base_array(m->arena, bool, r->nrenames + 1), fine = true;
     for (int i = 0; i < r->nrenames; i++)
         if (!cg_is_member_name(m->arena, r->rename[i].to)) {
-            ir_report(m->ctx, IR_ERROR, &m->place, "'%s' is no name in C", r->rename[i].to);
+            base_report(m->ctx, BASE_ERROR, &m->place, "'%s' is no name in C", r->rename[i].to);
             fine = false;
         }
     m->o->ndims = r->ndims;
-    m->o->dim_field = ir_array(m->arena, const char *, r->ndims + 1);
+    m->o->dim_field = base_array(m->arena, const char *, r->ndims + 1);
     for (int part = 0; part < CG_PARTS; part++) {
         cg_names n = {
             .arena = m->arena, .rename = r->rename, .nrenames = r->nrenames, .renamed = renamed};
@@ -128,8 +128,8 @@ static bool name_members(cg_model *m)
     }
     for (int i = 0; i < r->nrenames; i++)
         if (!renamed[i]) {
-            ir_report(m->ctx, IR_ERROR, &m->place, "no input or output is named '%s'",
-                      r->rename[i].from);
+            base_report(m->ctx, BASE_ERROR, &m->place, "no input or output is named '%s'",
+                        r->rename[i].from);
             fine = false;
         }
     cg_part *hyper = &m->o->part[CG_HYPER];
@@ -146,7 +146,7 @@ static bool name_members(cg_model *m)
 static bool *used_states(cg_model *m, int spec)
 {
     const ir_module *module = m->r->spec[spec].module;
-    bool *used = ir_array(m->arena, bool, module->states.count + 1);
+    bool *used = base_array(m->arena, bool, module->states.count + 1);
     for (int e = 0; e < CG_ENTRIES; e++) {
         const ir_func *f = m->entry[spec * CG_ENTRIES + e].f;
         for (int i = 0; f && i < f->params.count; i++)
@@ -179,12 +179,12 @@ static void place_grads(cg_model *m, const bool *used)
                             ? ir_dtypes[s->type.dtype].bytes
                             : m->grad_element,
                 at;
-        if (!ir_size_align(total, width, &at) || !ir_size_add(at, ir_bytes(&s->type), &total) ||
-            !ir_size_add(m->grad_at, at, &s->at))
-            ir_throw(m->ctx, &m->place, "the model's memory is too large");
+        if (!base_size_align(total, width, &at) || !base_size_add(at, ir_bytes(&s->type), &total) ||
+            !base_size_add(m->grad_at, at, &s->at))
+            base_throw(m->ctx, &m->place, "the model's memory is too large");
     }
-    if (!ir_size_align(total, m->grad_element, &total))
-        ir_throw(m->ctx, &m->place, "the model's memory is too large");
+    if (!base_size_align(total, m->grad_element, &total))
+        base_throw(m->ctx, &m->place, "the model's memory is too large");
     m->grad_count = total / m->grad_element;
     m->o->sizes.grads = total;
     place(m, &m->state_bytes, total);
@@ -229,8 +229,8 @@ static void share_places(cg_model *m)
 static void find_positions(cg_model *m)
 {
     /* By the parameter's index; + 1. */
-    int64_t *grad = ir_array(m->arena, int64_t, m->r->spec[0].module->states.count + 1);
-    m->grad_of = ir_array(m->arena, int64_t, m->states.count + 1);
+    int64_t *grad = base_array(m->arena, int64_t, m->r->spec[0].module->states.count + 1);
+    m->grad_of = base_array(m->arena, int64_t, m->states.count + 1);
     m->seed_state = -1;
     for (int i = 0; i < m->states.count; i++) {
         const ir_state *s = m->states.items[i];
@@ -257,7 +257,7 @@ static void place_states(cg_model *m)
             int64_t before = m->state_bytes;
             s->at = place(m, &m->state_bytes, ir_bytes(&s->type));
             *sizes[s->kind] += m->state_bytes - before;
-            IR_PUSH(m->arena, &m->states, s);
+            BASE_PUSH(m->arena, &m->states, s);
             m->nparams += params;
         }
     place_grads(m, used);
@@ -265,7 +265,7 @@ static void place_states(cg_model *m)
     share_places(m);
     for (int i = 0; i < module->states.count; i++)
         if (used[i] && module->states.items[i]->kind >= IR_GRAD)
-            IR_PUSH(m->arena, &m->states, module->states.items[i]);
+            BASE_PUSH(m->arena, &m->states, module->states.items[i]);
     find_positions(m);
 }
 
@@ -329,7 +329,7 @@ static void lay_out_entry(cg_model *m, cg_entry *e)
     if (!f->schedule)
         BUG("@%s is not planned", f->name);
     int64_t scratch = f->schedule->scratch;
-    e->port = ir_array(m->arena, cg_port, f->params.count + f->results.count + 1);
+    e->port = base_array(m->arena, cg_port, f->params.count + f->results.count + 1);
     for (int i = 0; i < f->params.count; i++) {
         if (f->params.items[i].bind != IR_INPUT)
             continue;
@@ -361,7 +361,7 @@ static void lay_out_entry(cg_model *m, cg_entry *e)
 static bool gather_entries(cg_model *m)
 {
     const cg_request *r = m->r;
-    m->entry = ir_array(m->arena, cg_entry, r->nspecs * CG_ENTRIES);
+    m->entry = base_array(m->arena, cg_entry, r->nspecs * CG_ENTRIES);
     for (int s = 0; s < r->nspecs; s++)
         for (int e = 0; e < CG_ENTRIES; e++) {
             const ir_func *f = !r->entries || r->entries >> e & 1
@@ -372,15 +372,15 @@ static bool gather_entries(cg_model *m)
             if (s && !f != !m->entry[e].f)
                 BUG("the specialisations differ in the entry %s", cg_entry_names[e]);
             if (!f && r->entries >> e & 1) {
-                ir_report(m->ctx, IR_ERROR, &m->place, "the model has no entry '%s'",
-                          cg_entry_names[e]);
+                base_report(m->ctx, BASE_ERROR, &m->place, "the model has no entry '%s'",
+                            cg_entry_names[e]);
                 return false;
             }
             if (f &&
                 f->params.count + f->results.count >
                     (int)(GRADC_RT_MAX_PORTS + (unsigned)r->spec[s].module->states.count * 2)) {
-                ir_report(m->ctx, IR_ERROR, &m->place, "an entry has at most %u inputs and outputs",
-                          GRADC_RT_MAX_PORTS);
+                base_report(m->ctx, BASE_ERROR, &m->place,
+                            "an entry has at most %u inputs and outputs", GRADC_RT_MAX_PORTS);
                 return false;
             }
         }
@@ -432,14 +432,14 @@ static uint64_t hash(const cg_model *m)
     return h;
 }
 
-cg_model *cg_model_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
+cg_model *cg_model_of(base_ctx *ctx, base_arena *arena, const cg_request *r)
 {
-    cg_model *m = ir_new(arena, cg_model);
+    cg_model *m = base_new(arena, cg_model);
     m->ctx = ctx;
     m->arena = arena;
     m->r = r;
-    m->place = (ir_loc){.file = r->file, .node = -1};
-    m->o = ir_new(arena, cg_object);
+    m->place = (base_loc){.file = r->file, .node = -1};
+    m->o = base_new(arena, cg_object);
     m->o->prefix = cg_clean_prefix(arena, r->prefix ? r->prefix : r->spec[0].module->name);
     if (!gather_entries(m) || !gather_members(m))
         return NULL;
@@ -452,8 +452,8 @@ cg_model *cg_model_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
             continue;
         lay_out_entry(m, &m->entry[i]);
         if (m->entry[i].nports > (int)GRADC_RT_MAX_PORTS) {
-            ir_report(ctx, IR_ERROR, &m->place, "an entry has at most %u inputs and outputs",
-                      GRADC_RT_MAX_PORTS);
+            base_report(ctx, BASE_ERROR, &m->place, "an entry has at most %u inputs and outputs",
+                        GRADC_RT_MAX_PORTS);
             return NULL;
         }
     }
@@ -464,10 +464,10 @@ cg_model *cg_model_of(ir_ctx *ctx, ir_arena *arena, const cg_request *r)
     place(m, &total, m->state_bytes);
     place(m, &total, m->scratch_bytes);
     sizes->arena = total;
-    if ((uint64_t)total > IR_MAX_ARENA_BYTES) {
-        ir_report(ctx, IR_ERROR, &m->place,
-                  "the model needs %lld bytes of memory; %lld are the limit", (long long)total,
-                  (long long)IR_MAX_ARENA_BYTES);
+    if ((uint64_t)total > BASE_MAX_ARENA_BYTES) {
+        base_report(ctx, BASE_ERROR, &m->place,
+                    "the model needs %lld bytes of memory; %lld are the limit", (long long)total,
+                    (long long)BASE_MAX_ARENA_BYTES);
         return NULL;
     }
     m->o->id = hash(m);

@@ -28,9 +28,9 @@ static void dispose_message(void *message)
     LLVMDisposeMessage(message);
 }
 
-char *cg_message(ir_ctx *ctx, char *message)
+char *cg_message(base_ctx *ctx, char *message)
 {
-    ir_defer(ctx, dispose_message, message);
+    base_defer(ctx, dispose_message, message);
     return message;
 }
 
@@ -46,14 +46,14 @@ static bool has(const char *features, const char *name)
 /* What the code may use is one of the common levels, and its bits are what the runtime asks of a
  * processor before it runs the code; the processor's own name only chooses among instructions that
  * the level has. So no code runs where it cannot. */
-static const cg_target *target_of(ir_arena *arena, const char *triple, const cpu_row *row,
+static const cg_target *target_of(base_arena *arena, const char *triple, const cpu_row *row,
                                   const char *tune)
 {
     const cpu_row *level = row;
     for (int i = CPUS; i-- > 0;)
         if (!strcmp(cpus[i].architecture, row->architecture) && cpus[i].bits == row->bits)
             level = &cpus[i]; /* the first row of that level */
-    cg_target *t = ir_new(arena, cg_target);
+    cg_target *t = base_new(arena, cg_target);
     *t = (cg_target){triple,
                      level->llvm,
                      "",
@@ -68,7 +68,7 @@ static const cg_target *target_of(ir_arena *arena, const char *triple, const cpu
 }
 
 /* The best level that the host has. */
-static const cg_target *host(ir_ctx *ctx, ir_arena *arena, const char *triple)
+static const cg_target *host(base_ctx *ctx, base_arena *arena, const char *triple)
 {
     static const struct { const char *feature; uint64_t bit;
     } names[] = {
@@ -119,24 +119,27 @@ static bool same_architecture(const char *x, const char *y)
 }
 
 /* Why there is no such target or processor; `list`: the processors of the architecture. */
-static void refuse(ir_ctx *ctx, const char *triple, const char *cpu, const char *list, bool native)
+static void refuse(base_ctx *ctx, const char *triple, const char *cpu, const char *list,
+                   bool native)
 {
     if (!*list || !is_linux(triple))
-        ir_report(ctx, IR_ERROR, NULL,
-                  "no code is generated for the target %s; x86_64-linux-gnu and aarch64-linux-gnu "
-                  "(or -musl, -android) are supported",
-                  triple);
+        base_report(
+            ctx, BASE_ERROR, NULL,
+            "no code is generated for the target %s; x86_64-linux-gnu and aarch64-linux-gnu "
+            "(or -musl, -android) are supported",
+            triple);
     else if (native)
-        ir_report(
-            ctx, IR_ERROR, NULL,
+        base_report(
+            ctx, BASE_ERROR, NULL,
             "the processor native is this machine's, which the target %s is not; known there: %s",
             triple, list);
     else
-        ir_report(ctx, IR_ERROR, NULL, "unknown processor %s; known for %s: %s", cpu ? cpu : "",
-                  triple, list);
+        base_report(ctx, BASE_ERROR, NULL, "unknown processor %s; known for %s: %s", cpu ? cpu : "",
+                    triple, list);
 }
 
-const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *cpu)
+const cg_target *cg_target_named(base_ctx *ctx, base_arena *arena, const char *triple,
+                                 const char *cpu)
 {
     LLVMInitializeX86TargetInfo(), LLVMInitializeX86Target(), LLVMInitializeX86TargetMC(),
         LLVMInitializeX86AsmPrinter();
@@ -144,9 +147,9 @@ const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *tripl
     LLVMInitializeAArch64TargetInfo(), LLVMInitializeAArch64Target(),
         LLVMInitializeAArch64TargetMC(), LLVMInitializeAArch64AsmPrinter();
     const char *own = cg_message(ctx, LLVMGetDefaultTargetTriple()),
-               *name = triple ? ir_strdup(arena, triple) : own;
+               *name = triple ? base_strdup(arena, triple) : own;
     bool native = cpu ? !strcmp(cpu, "native") : !triple;
-    char *list = ir_strdup(arena, native || !same_architecture(name, own) ? "" : "native");
+    char *list = base_strdup(arena, native || !same_architecture(name, own) ? "" : "native");
     if (native && is_linux(name) && same_architecture(name, own)) {
         const cg_target *t = host(ctx, arena, name);
         if (!t)
@@ -157,7 +160,7 @@ const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *tripl
         const cpu_row *c = &cpus[i];
         if (!is_of(name, c->architecture))
             continue;
-        list = ir_format(arena, "%s%s%s", list, *list ? ", " : "", c->name);
+        list = base_format(arena, "%s%s%s", list, *list ? ", " : "", c->name);
         if (is_linux(name) && (!cpu || !strcmp(cpu, c->name)))
             return target_of(arena, name, c, c->llvm);
     }
@@ -165,7 +168,7 @@ const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *tripl
     return NULL;
 }
 
-bool cg_check_target(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *const *cpu,
+bool cg_check_target(base_ctx *ctx, base_arena *arena, const char *triple, const char *const *cpu,
                      int ncpus)
 {
     bool ok = ncpus || cg_target_named(ctx, arena, triple, NULL);
@@ -174,10 +177,10 @@ bool cg_check_target(ir_ctx *ctx, ir_arena *arena, const char *triple, const cha
     return ok;
 }
 
-const char *cg_host_name(ir_ctx *ctx, ir_arena *arena)
+const char *cg_host_name(base_ctx *ctx, base_arena *arena)
 {
     const cg_target *t = cg_target_named(ctx, arena, NULL, NULL);
-    return t ? ir_format(arena, "%s (%s)", t->name, t->tune) : "unknown";
+    return t ? base_format(arena, "%s (%s)", t->name, t->tune) : "unknown";
 }
 
 static void dispose_machine(void *machine)
@@ -185,12 +188,12 @@ static void dispose_machine(void *machine)
     LLVMDisposeTargetMachine(machine);
 }
 
-LLVMTargetMachineRef cg_machine(ir_ctx *ctx, const cg_target *t, int level)
+LLVMTargetMachineRef cg_machine(base_ctx *ctx, const cg_target *t, int level)
 {
     LLVMTargetRef target;
     char *message = NULL;
     if (LLVMGetTargetFromTriple(t->triple, &target, &message)) {
-        ir_report(ctx, IR_ERROR, NULL, "target %s: %s", t->triple, message);
+        base_report(ctx, BASE_ERROR, NULL, "target %s: %s", t->triple, message);
         LLVMDisposeMessage(message);
         return NULL;
     }
@@ -199,6 +202,6 @@ LLVMTargetMachineRef cg_machine(ir_ctx *ctx, const cg_target *t, int level)
                                                  LLVMCodeGenLevelAggressive};
     LLVMTargetMachineRef m = LLVMCreateTargetMachine(
         target, t->triple, t->cpu, t->features, levels[level], LLVMRelocPIC, LLVMCodeModelDefault);
-    ir_defer(ctx, dispose_machine, m);
+    base_defer(ctx, dispose_machine, m);
     return m;
 }

@@ -11,12 +11,13 @@
 /* A row of cpus.def for the triple's architecture (NULL: the host's triple), or the host for
  * `native` and for NULL without a triple (with one: the architecture's first row). NULL and
  * reported, with the list, when there is no such row. */
-const cg_target *cg_target_named(ir_ctx *ctx, ir_arena *arena, const char *triple, const char *cpu);
+const cg_target *cg_target_named(base_ctx *ctx, base_arena *arena, const char *triple,
+                                 const char *cpu);
 /* Freed with the context. Level 0 to 3. */
-LLVMTargetMachineRef cg_machine(ir_ctx *ctx, const cg_target *t, int level);
+LLVMTargetMachineRef cg_machine(base_ctx *ctx, const cg_target *t, int level);
 
 /* A message of LLVM's, freed with the context. */
-char *cg_message(ir_ctx *ctx, char *message);
+char *cg_message(base_ctx *ctx, char *message);
 /* Errors that LLVM finds from now on are the compiler's own. */
 void cg_catch_errors(LLVMContextRef ll);
 /* Functions that no level has marked yet are of u->target. */
@@ -26,7 +27,7 @@ void cg_optimise(cg_unit *u, LLVMTargetMachineRef machine, int level);
 /* Object bytes or assembly; a zero byte follows. */
 LLVMMemoryBufferRef cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assembly);
 /* Freed with the context. */
-const void *cg_buffer(ir_ctx *ctx, LLVMMemoryBufferRef buffer, size_t *size);
+const void *cg_buffer(base_ctx *ctx, LLVMMemoryBufferRef buffer, size_t *size);
 
 /* parts.c: one object of a unit and its parts, each optimised and emitted by a thread of its own as
  * far as there are processors. The bytes do not depend on how many that are. machine: of the unit;
@@ -36,6 +37,6 @@ const void *cg_emit_parts(cg_unit *u, const cg_target *t, LLVMTargetMachineRef m
 /* The parts' modules, emitted or not, become part of the unit's. */
 void cg_link_parts(cg_unit *u);
 /* join.c: one of n relocatable objects. */
-const void *cg_join_objects(ir_arena *arena, const void *const *object, int n, size_t *size);
+const void *cg_join_objects(base_arena *arena, const void *const *object, int n, size_t *size);
 
 #endif

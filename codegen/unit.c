@@ -81,8 +81,8 @@ LLVMValueRef cg_data_of(cg_unit *u, const void *bytes, size_t size)
     LLVMSetLinkage(global, LLVMPrivateLinkage);
     LLVMSetGlobalConstant(global, 1);
     LLVMSetAlignment(global, 64);
-    struct cg_data *d = ir_new(u->arena, struct cg_data);
-    *d = (struct cg_data){u->data, size, ir_memdup(u->arena, bytes, size), global};
+    struct cg_data *d = base_new(u->arena, struct cg_data);
+    *d = (struct cg_data){u->data, size, base_memdup(u->arena, bytes, size), global};
     u->data = d;
     return global;
 }

@@ -23,12 +23,12 @@ ir_builder ir_builder_before(ir_inst *inst)
 void ir_built(const ir_builder *b)
 {
     if (b->failed)
-        BUG("an instruction was refused: %s", ir_ctx_why(b->func->module->ctx));
+        BUG("an instruction was refused: %s", base_ctx_why(b->func->module->ctx));
 }
 
 ir_ints ir_ints_of(ir_builder *b, int n, const int64_t *v)
 {
-    return (ir_ints){n, ir_memdup(b->func->module->arena, v, (size_t)n * sizeof *v)};
+    return (ir_ints){n, base_memdup(b->func->module->arena, v, (size_t)n * sizeof *v)};
 }
 
 ir_ints ir_spatial_ints(ir_builder *b, int spatial, const int64_t *v, int64_t first)
@@ -149,9 +149,10 @@ bool ir_broadcast_both(ir_builder *b, ir_value **x, ir_value **y)
         int64_t p = i < rank - s->rank ? 1 : s->dim[i - rank + s->rank],
                 q = i < rank - t->rank ? 1 : t->dim[i - rank + t->rank];
         if (p != q && p != 1 && q != 1) {
-            ir_arena *arena = b->func->module->arena;
-            ir_report(b->func->module->ctx, IR_ERROR, b->loc, "shapes do not broadcast: %s and %s",
-                      ir_type_text(arena, s), ir_type_text(arena, t));
+            base_arena *arena = b->func->module->arena;
+            base_report(b->func->module->ctx, BASE_ERROR, b->loc,
+                        "shapes do not broadcast: %s and %s", ir_type_text(arena, s),
+                        ir_type_text(arena, t));
             b->failed = true;
             return false;
         }
@@ -282,8 +283,8 @@ ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y)
     if (!x || !y)
         return NULL;
     if (x->type.rank == 0 || y->type.rank == 0) {
-        ir_report(b->func->module->ctx, IR_ERROR, b->loc,
-                  "matmul needs operands of rank 1 or more");
+        base_report(b->func->module->ctx, BASE_ERROR, b->loc,
+                    "matmul needs operands of rank 1 or more");
         b->failed = true;
         return NULL;
     }

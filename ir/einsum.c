@@ -13,7 +13,7 @@ static void refuse(ir_builder *b, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    ir_vreport(b->func->module->ctx, IR_ERROR, b->loc, format, args);
+    base_vreport(b->func->module->ctx, BASE_ERROR, b->loc, format, args);
     va_end(args);
     b->failed = true;
 }
@@ -156,7 +156,7 @@ static bool multiply(ir_builder *b, term *t, term *u, const bool *keep)
 ir_value *ir_einsum(ir_builder *b, const char *equation, ir_value *const *x, int n)
 {
     const char *at = equation;
-    term *t = ir_array(b->func->module->arena, term, n), out = {0};
+    term *t = base_array(b->func->module->arena, term, n), out = {0};
     int dots = 0, uses[256] = {0};
     if (n < 1)
         refuse(b, "an equation without operands");

@@ -18,18 +18,18 @@ ir_eval_rule *const ir_eval_rules[IR_OPS] = {
 
 /* ---- Functions ---- */
 
-static void eval_inst(ir_evaluation *e, ir_arena *results, const ir_inst *inst,
+static void eval_inst(ir_evaluation *e, base_arena *results, const ir_inst *inst,
                       ir_literal *const *operand, ir_literal **result)
 {
-    ir_evaluation inner = {.arena = ir_arena_new(ir_arena_ctx(e->arena))};
+    ir_evaluation inner = {.arena = base_arena_new(base_arena_ctx(e->arena))};
     for (int i = 0; i < inst->nresults; i++)
         result[i] = ir_literal_new(results, &inst->result[i]->type);
     ir_eval_rules[inst->op](&inner, inst, operand, result);
     e->bad_index |= inner.bad_index;
-    ir_arena_free(inner.arena);
+    base_arena_free(inner.arena);
 }
 
-void ir_eval_inst(ir_arena *arena, const ir_inst *inst, ir_literal *const *operand,
+void ir_eval_inst(base_arena *arena, const ir_inst *inst, ir_literal *const *operand,
                   ir_literal **result)
 {
     ir_evaluation e = {.arena = arena};
@@ -38,7 +38,7 @@ void ir_eval_inst(ir_arena *arena, const ir_inst *inst, ir_literal *const *opera
 
 typedef struct held { /* a value while it is needed */
     ir_literal *literal;
-    ir_arena *arena; /* that holds it; NULL: the caller's */
+    base_arena *arena; /* that holds it; NULL: the caller's */
     int uses;
 } held;
 
@@ -62,13 +62,13 @@ static int count_values(const ir_func *f)
 static void release(held *v)
 {
     if (--v->uses == 0 && v->arena) {
-        ir_arena_free(v->arena);
+        base_arena_free(v->arena);
         v->arena = NULL;
         v->literal = NULL;
     }
 }
 
-static ir_literal *copy_literal(ir_arena *arena, const ir_literal *l)
+static ir_literal *copy_literal(base_arena *arena, const ir_literal *l)
 {
     ir_literal *c = ir_literal_new(arena, &l->type);
     if (ir_bytes(&l->type))
@@ -76,16 +76,16 @@ static ir_literal *copy_literal(ir_arena *arena, const ir_literal *l)
     return c;
 }
 
-static void eval_func(ir_evaluation *e, ir_arena *out, const ir_func *f, ir_literal *const *args,
+static void eval_func(ir_evaluation *e, base_arena *out, const ir_func *f, ir_literal *const *args,
                       ir_literal **results)
 {
-    ir_ctx *ctx = ir_arena_ctx(e->arena);
-    ir_arena *scratch = ir_arena_new(ctx);
+    base_ctx *ctx = base_arena_ctx(e->arena);
+    base_arena *scratch = base_arena_new(ctx);
     int n = f->params.count + count_values(f), insts = 0, k = 0;
     IR_FOR (inst, f)
         insts++;
-    held *all = ir_array(scratch, held, n + 1);
-    int *first = ir_array(scratch, int, insts + 1);
+    held *all = base_array(scratch, held, n + 1);
+    int *first = base_array(scratch, int, insts + 1);
     IR_FOR (inst, f) {
         first[inst->id] = k;
         k += inst->nresults;
@@ -98,20 +98,20 @@ static void eval_func(ir_evaluation *e, ir_arena *out, const ir_func *f, ir_lite
     for (int i = 0; i < f->results.count; i++)
         live_of(all, f->results.items[i].value, f, first)->uses++;
     IR_FOR (inst, f) {
-        ir_literal **operand = ir_array(scratch, ir_literal *, inst->noperands + 1),
-                   **result = ir_array(scratch, ir_literal *, inst->nresults + 1);
+        ir_literal **operand = base_array(scratch, ir_literal *, inst->noperands + 1),
+                   **result = base_array(scratch, ir_literal *, inst->nresults + 1);
         for (int i = 0; i < inst->noperands; i++)
             operand[i] = live_of(all, inst->operand[i], f, first)->literal;
-        ir_evaluation inner = {.arena = ir_arena_new(ctx), .watch = e->watch, .user = e->user};
+        ir_evaluation inner = {.arena = base_arena_new(ctx), .watch = e->watch, .user = e->user};
         for (int i = 0; i < inst->nresults; i++) {
             held *v = live_of(all, inst->result[i], f, first);
-            v->arena = ir_arena_new(ctx);
+            v->arena = base_arena_new(ctx);
             v->uses++; /* until the instruction is done */
             v->literal = result[i] = ir_literal_new(v->arena, &inst->result[i]->type);
         }
         ir_eval_rules[inst->op](&inner, inst, operand, result);
         e->bad_index |= inner.bad_index;
-        ir_arena_free(inner.arena);
+        base_arena_free(inner.arena);
         if (e->watch)
             e->watch(e->user, inst, operand, result);
         for (int i = 0; i < inst->nresults; i++)
@@ -123,11 +123,11 @@ static void eval_func(ir_evaluation *e, ir_arena *out, const ir_func *f, ir_lite
         results[i] = copy_literal(out, live_of(all, f->results.items[i].value, f, first)->literal);
     for (int i = 0; i < n; i++)
         if (all[i].arena)
-            ir_arena_free(all[i].arena);
-    ir_arena_free(scratch);
+            base_arena_free(all[i].arena);
+    base_arena_free(scratch);
 }
 
-void ir_eval_watched(ir_arena *arena, const ir_func *f, ir_literal *const *args,
+void ir_eval_watched(base_arena *arena, const ir_func *f, ir_literal *const *args,
                      ir_literal **results, bool *bad_index, ir_eval_watch *watch, void *user)
 {
     ir_evaluation e = {.arena = arena, .watch = watch, .user = user};
@@ -136,7 +136,7 @@ void ir_eval_watched(ir_arena *arena, const ir_func *f, ir_literal *const *args,
         *bad_index = e.bad_index;
 }
 
-void ir_eval(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results,
+void ir_eval(base_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results,
              bool *bad_index)
 {
     ir_eval_watched(arena, f, args, results, bad_index, NULL, NULL);
@@ -153,7 +153,7 @@ static void fill(ir_literal *to, const ir_literal *from)
 RULE(call)
 {
     const ir_func *f = IR_ATTR(inst, call)->callee;
-    ir_literal **r = ir_array(e->arena, ir_literal *, f->results.count + 1);
+    ir_literal **r = base_array(e->arena, ir_literal *, f->results.count + 1);
     eval_func(e, e->arena, f, operand, r);
     for (int i = 0; i < f->results.count; i++)
         fill(result[i], r[i]);
@@ -163,7 +163,7 @@ RULE(cond)
 {
     const ir_func *f = ir_literal_get_int(operand[0], 0) ? IR_ATTR(inst, cond)->then_body
                                                          : IR_ATTR(inst, cond)->else_body;
-    ir_literal **r = ir_array(e->arena, ir_literal *, f->results.count + 1);
+    ir_literal **r = base_array(e->arena, ir_literal *, f->results.count + 1);
     eval_func(e, e->arena, f, operand + 1, r);
     for (int i = 0; i < f->results.count; i++)
         fill(result[i], r[i]);
@@ -172,30 +172,30 @@ RULE(cond)
 RULE(while)
 {
     const struct ir_attrs_while_loop *a = IR_ATTR(inst, while_loop);
-    ir_literal **args = ir_array(e->arena, ir_literal *, inst->noperands + 1),
-               **next = ir_array(e->arena, ir_literal *, inst->noperands + 1);
-    ir_arena *now = NULL;
+    ir_literal **args = base_array(e->arena, ir_literal *, inst->noperands + 1),
+               **next = base_array(e->arena, ir_literal *, inst->noperands + 1);
+    base_arena *now = NULL;
     for (int i = 0; i < inst->noperands; i++)
         args[i] = operand[i];
     for (int64_t t = 0; t < a->limit; t++) {
         ir_literal *go;
-        ir_arena *arena = ir_arena_new(ir_arena_ctx(e->arena));
+        base_arena *arena = base_arena_new(base_arena_ctx(e->arena));
         eval_func(e, arena, a->test, args, &go);
         if (!ir_literal_get_int(go, 0)) {
-            ir_arena_free(arena);
+            base_arena_free(arena);
             break;
         }
         eval_func(e, arena, a->body, args, next);
         for (int i = 0; i < inst->nresults; i++)
             args[a->consts + i] = next[i];
         if (now)
-            ir_arena_free(now);
+            base_arena_free(now);
         now = arena;
     }
     for (int i = 0; i < inst->nresults; i++)
         fill(result[i], args[a->consts + i]);
     if (now)
-        ir_arena_free(now);
+        base_arena_free(now);
 }
 
 static ir_literal slice_of(const ir_literal *l, int64_t i)
@@ -213,17 +213,17 @@ RULE(scan)
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
     int live = a->live != 0, fixed = (int)(a->consts + a->carries), n = inst->noperands - live,
         ys = inst->nresults - 1;
-    ir_literal **args = ir_array(e->arena, ir_literal *, n + 1),
-               **next = ir_array(e->arena, ir_literal *, ys + 2);
-    ir_literal *slices = ir_array(e->arena, ir_literal, n + 1);
-    ir_arena *now = NULL;
+    ir_literal **args = base_array(e->arena, ir_literal *, n + 1),
+               **next = base_array(e->arena, ir_literal *, ys + 2);
+    ir_literal *slices = base_array(e->arena, ir_literal, n + 1);
+    base_arena *now = NULL;
     bool go = !live || ir_literal_get_int(operand[inst->noperands - 1], 0);
     int64_t t = 0;
     for (int i = 0; i < fixed; i++)
         args[i] = operand[i];
     for (; t < a->length && go; t++) {
         int64_t at = a->reverse ? a->length - 1 - t : t;
-        ir_arena *arena = ir_arena_new(ir_arena_ctx(e->arena));
+        base_arena *arena = base_arena_new(base_arena_ctx(e->arena));
         for (int i = fixed; i < n; i++) {
             slices[i] = slice_of(operand[i], at);
             args[i] = &slices[i];
@@ -237,29 +237,29 @@ RULE(scan)
             args[a->consts + i] = next[i];
         go = !live || ir_literal_get_int(next[ys], 0);
         if (now)
-            ir_arena_free(now);
+            base_arena_free(now);
         now = arena;
     }
     for (int i = 0; i < a->carries; i++)
         fill(result[i], args[a->consts + i]);
     ir_literal_set_int(result[ys], 0, t);
     if (now)
-        ir_arena_free(now);
+        base_arena_free(now);
 }
 
 /* ---- Wide values ---- */
 
-ir_wide ir_wide_new(ir_arena *arena, ir_dtype t, int64_t n)
+ir_wide ir_wide_new(base_arena *arena, ir_dtype t, int64_t n)
 {
     ir_wide w = {.is_float = ir_is_float(t), .is_unsigned = !ir_is_signed(t), .n = n};
     if (w.is_float)
-        w.f = ir_array(arena, double, n + 1);
+        w.f = base_array(arena, double, n + 1);
     else
-        w.i = ir_array(arena, int64_t, n + 1);
+        w.i = base_array(arena, int64_t, n + 1);
     return w;
 }
 
-ir_wide ir_wide_of(ir_arena *arena, const ir_literal *l)
+ir_wide ir_wide_of(base_arena *arena, const ir_literal *l)
 {
     int64_t n = ir_count(&l->type);
     ir_wide w = ir_wide_new(arena, l->type.dtype, n);

@@ -20,8 +20,8 @@ typedef struct ir_wide {
     double *f;   /* floats, else NULL */
     int64_t *i;
 } ir_wide;
-ir_wide ir_wide_of(ir_arena *arena, const ir_literal *l);
-ir_wide ir_wide_new(ir_arena *arena, ir_dtype t, int64_t n);
+ir_wide ir_wide_of(base_arena *arena, const ir_literal *l);
+ir_wide ir_wide_new(base_arena *arena, ir_dtype t, int64_t n);
 void ir_wide_store(const ir_wide *w, ir_literal *to);
 /* One step of a combination. */
 double ir_combine_float(ir_combine c, double x, double y);

@@ -19,7 +19,7 @@ static void combine(ir_wide *to, int64_t k, const ir_wide *from, int64_t i, ir_c
         to->i[k] = ir_combine_int(c, to->i[k], from->i[i], to->is_unsigned);
 }
 
-static ir_wide identities(ir_arena *arena, const ir_type *t, ir_combine c)
+static ir_wide identities(base_arena *arena, const ir_type *t, ir_combine c)
 {
     ir_wide w = ir_wide_new(arena, t->dtype, ir_count(t));
     for (int64_t i = 0; i < w.n; i++)
@@ -264,8 +264,8 @@ RULE(sort)
     ir_wide x = ir_wide_of(e->arena, operand[0]);
     int64_t s[IR_MAX_RANK], extent = t->dim[a->axis];
     ir_strides(t, s);
-    int64_t inner = s[a->axis], *order = ir_array(e->arena, int64_t, extent + 1),
-            *other = ir_array(e->arena, int64_t, extent + 1);
+    int64_t inner = s[a->axis], *order = base_array(e->arena, int64_t, extent + 1),
+            *other = base_array(e->arena, int64_t, extent + 1);
     for (int64_t k = 0; k < (extent ? x.n / extent : 0); k++) {
         int64_t start = k / inner * inner * extent + k % inner;
         for (int64_t i = 0; i < extent; i++)

@@ -10,7 +10,8 @@
 #ifndef GRADC_IR_IR_H
 #define GRADC_IR_IR_H
 
-#include "ir/arena.h"
+#include "base/arena.h"
+#include "ir/limits.h"
 
 #include <stdio.h>
 
@@ -68,7 +69,7 @@ bool ir_type_ok(const ir_type *t);
 /* Row-major strides in elements. */
 void ir_strides(const ir_type *t, int64_t stride[IR_MAX_RANK]);
 /* "f32[64,784]" into an arena. */
-const char *ir_type_text(ir_arena *arena, const ir_type *t);
+const char *ir_type_text(base_arena *arena, const ir_type *t);
 
 /* A tensor on the heap of the compiler: contiguous, row-major. */
 typedef struct ir_literal {
@@ -76,7 +77,7 @@ typedef struct ir_literal {
     void *data; /* ir_bytes(&type) */
 } ir_literal;
 /* zeroed; throws if the type is not ok */
-ir_literal *ir_literal_new(ir_arena *arena, const ir_type *type);
+ir_literal *ir_literal_new(base_arena *arena, const ir_type *type);
 /* Element i as double or int64 (exact for 64-bit integers through the latter), and back (rounding
  * as `convert` does). */
 double ir_literal_get(const ir_literal *l, int64_t i);
@@ -85,6 +86,22 @@ int64_t ir_literal_get_int(const ir_literal *l, int64_t i);
 void ir_literal_set_int(ir_literal *l, int64_t i, int64_t v);
 /* True when all elements have the same bits. */
 bool ir_literal_is_splat(const ir_literal *l);
+
+typedef struct ir_tensor {
+    const char *name;
+    ir_literal *value;
+} ir_tensor;
+
+/* Named tensors, as files hold them. */
+typedef struct ir_tensors {
+    ir_tensor *items;
+    int count, capacity;
+    const char **metadata; /* key, value, key, value, … */
+    int nmetadata; /* pairs */
+} ir_tensors;
+
+/* NULL if there is none of that name. */
+ir_literal *ir_tensor_by_name(const ir_tensors *tensors, const char *name);
 
 /* f16/bf16 bit patterns, round to nearest even (double without rounding twice); integer operations
  * only. */
@@ -165,11 +182,11 @@ typedef struct ir_value ir_value;
 /* A shape rule writes the result types (as many as it sets *nresults to; the table's count is
  * preset) and returns NULL, or returns what is wrong, in words for a user (static, or from the
  * arena). */
-typedef const char *ir_shape_rule(ir_arena *arena, ir_op op, const ir_attrs *attrs,
+typedef const char *ir_shape_rule(base_arena *arena, ir_op op, const ir_attrs *attrs,
                                   ir_value *const *operand, int noperands, ir_type *result,
                                   int *nresults);
 typedef struct ir_evaluation {
-    ir_arena *arena; /* for temporary memory */
+    base_arena *arena; /* for temporary memory */
     bool bad_index;  /* set when an index was out of range */
     /* See ir_eval_watched; may be NULL. */
     void (*watch)(void *user, const ir_inst *inst, ir_literal *const *operand, ir_literal **result);
@@ -252,7 +269,7 @@ struct ir_inst {
     ir_value **operand;
     ir_value **result;
     ir_attrs *attrs;
-    const ir_loc *loc; /* may be NULL */
+    const base_loc *loc; /* may be NULL */
     ir_inst *primal;   /* in backward: the forward instruction that it differentiates */
     ir_func *func;
     ir_inst *next, *previous;
@@ -284,37 +301,37 @@ typedef struct ir_port { /* a parameter or result of a function */
 struct ir_func {
     const char *name;
     struct ir_module *module;
-    IR_LIST(ir_port) params;
-    IR_LIST(ir_port) results;
+    BASE_LIST(ir_port) params;
+    BASE_LIST(ir_port) results;
     ir_inst *first, *last;
     int loss;          /* index of the result that is the loss, or -1 */
     /* Becomes a function of the generated header; else it is only named by instructions. */
     bool entry;
     /* The instructions that name it, each as often as it does: while a pass runs, see
      * pass_run_one. */
-    IR_LIST(ir_inst *) callers;
+    BASE_LIST(ir_inst *) callers;
     struct ir_schedule *schedule; /* set by the passes fuse and plan; NULL before */
     int id;            /* scratch number for a pass */
     /* module.c's: NULL, or the parameters by state, of the first `looked_up`; some may be gone */
-    struct ir_map *param_of_state;
+    struct base_map *param_of_state;
     int looked_up;
 };
 
 typedef struct ir_builder ir_builder;
-struct ir_map;
+struct base_map;
 
 typedef struct ir_module {
-    ir_ctx *ctx;
-    ir_arena *arena;
+    base_ctx *ctx;
+    base_arena *arena;
     const char *name;
-    IR_LIST(ir_state *) states;
-    IR_LIST(ir_func *) funcs;
+    BASE_LIST(ir_state *) states;
+    BASE_LIST(ir_func *) funcs;
     int props; /* PASS_* of passes/passes.h that hold for all functions */
-    struct ir_map *func_names, *state_names; /* module.c's */
+    struct base_map *func_names, *state_names; /* module.c's */
     int64_t folded; /* bytes of constants that folding has made */
 } ir_module;
 
-ir_module *ir_module_new(ir_ctx *ctx, ir_arena *arena, const char *name);
+ir_module *ir_module_new(base_ctx *ctx, base_arena *arena, const char *name);
 /* The name is made unique by a suffix. */
 ir_func *ir_func_new(ir_module *m, const char *name);
 ir_func *ir_func_by_name(const ir_module *m, const char *name); /* NULL if there is none */
@@ -349,7 +366,7 @@ ir_func *ir_clone(const ir_func *f, const char *name);
 /* Functions that inst, an instruction of m, names in another module are copied into m, each once,
  * with those that they name; the map, of what was copied already, has none at first. What
  * attributes point to otherwise is shared. */
-void ir_adopt_called(ir_module *m, ir_inst *inst, struct ir_map *adopted);
+void ir_adopt_called(ir_module *m, ir_inst *inst, struct base_map *adopted);
 /* Replaces every use of `old` in its function (results included) by `with`. */
 void ir_replace(ir_value *old, ir_value *with);
 void ir_remove(ir_inst *inst); /* unlinks; its results must be unused */
@@ -366,7 +383,7 @@ bool ir_attrs_eq(ir_op op, const ir_attrs *a, const ir_attrs *b);
 /* Result types of an instruction into *result (an array in arena) and *nresults; returns NULL, or
  * what is wrong with the count or types of operands or with the attributes, in words. Enum
  * attributes must be in range. */
-const char *ir_infer(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand,
+const char *ir_infer(base_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand,
                      int noperands, ir_type **result, int *nresults);
 /* Every function that an attribute of inst names: fills at most `max`, returns how many. */
 int ir_called(const ir_inst *inst, ir_func **out, int max);
@@ -387,7 +404,7 @@ int ir_called(const ir_inst *inst, ir_func **out, int max);
 struct ir_builder {
     ir_func *func;
     ir_inst *at;         /* insert before; NULL: append */
-    const ir_loc *loc;
+    const base_loc *loc;
     ir_phase phase;
     ir_inst *primal;
     bool failed;
@@ -536,37 +553,39 @@ bool ir_verify_user(const ir_module *m);
 /* NULL, or in words which of IR_MAX_INSTS and IR_MAX_BODIES the functions go beyond by naming each
  * other: each of a chain that name the next one twice doubles both, so this is to be asked before
  * anything walks or inlines them. */
-const char *ir_extent_fault(const ir_module *m, ir_arena *arena);
+const char *ir_extent_fault(const ir_module *m, base_arena *arena);
 
 /* Text form; see docs/text-form.md. Constants and initial values above 64 elements go to `side` (a
- * safetensors file made beside the text) and the text names them; with side NULL they are printed
- * as `large(name)` placeholders, for dumps. */
+ * safetensors file made beside the text, see files/gir.h) and the text names them; with side NULL
+ * they are printed as `large(name)` placeholders, for dumps. */
 struct ir_side;
 void ir_print(FILE *out, const ir_module *m, struct ir_side *side);
 void ir_print_func(FILE *out, const ir_func *f);
 void ir_print_inst(FILE *out, const ir_inst *inst); /* for messages; numbers by ir_number */
-/* Writes PATH and, if anything is large, PATH.safetensors; false and reported on failure, nothing
- * left half written. */
-bool ir_write_file(const ir_module *m, const char *path);
-/* Reads text. `file` names it in diagnostics; `folder` is where `FILE.safetensors` is looked for,
- * NULL: nowhere. NULL and reported when the text is wrong; the result passed ir_verify_user. */
-ir_module *ir_parse(ir_ctx *ctx, ir_arena *arena, const char *text, size_t size, const char *file,
-                    const char *folder);
-ir_module *ir_read_file(ir_ctx *ctx, ir_arena *arena, const char *path);
+/* Where the large tensors of a text are: read is called when the text names the first of them, at
+ * `at`; it returns false when it has reported why there are none. */
+typedef struct ir_side_source {
+    bool (*read)(void *user, base_arena *arena, const base_loc *at, ir_tensors *out);
+    void *user;
+} ir_side_source;
+/* Reads text. `file` names it in diagnostics; side may be NULL. NULL and reported when the text is
+ * wrong; the result passed ir_verify_user. */
+ir_module *ir_parse(base_ctx *ctx, base_arena *arena, const char *text, size_t size,
+                    const char *file, const ir_side_source *side);
 
 /* Evaluates f on args (one a parameter, states included) into results (allocated, one a result).
  * Plain loops: the meaning of every op. Throws only on memory. A bad index is clamped, as in
  * compiled code; *bad_index (may be NULL) is set. */
-void ir_eval(ir_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results,
+void ir_eval(base_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results,
              bool *bad_index);
 /* The same; watch is called after each instruction that ran, those of called functions too, and may
  * change its results. */
 typedef void ir_eval_watch(void *user, const ir_inst *inst, ir_literal *const *operand,
                            ir_literal **result);
-void ir_eval_watched(ir_arena *arena, const ir_func *f, ir_literal *const *args,
+void ir_eval_watched(base_arena *arena, const ir_func *f, ir_literal *const *args,
                      ir_literal **results, bool *bad_index, ir_eval_watch *watch, void *user);
 /* One instruction. */
-void ir_eval_inst(ir_arena *arena, const ir_inst *inst, ir_literal *const *operand,
+void ir_eval_inst(base_arena *arena, const ir_inst *inst, ir_literal *const *operand,
                   ir_literal **result);
 
 #endif

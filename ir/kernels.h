@@ -39,10 +39,10 @@ extern const char *const ir_kernel_kind_names[]; /* NULL at the end */
 typedef struct ir_kernel {
     ir_kernel_kind kind;
     ir_inst *core;              /* NULL for a map */
-    IR_LIST(ir_value *) roots;  /* written by it */
+    BASE_LIST(ir_value *) roots; /* written by it */
     /* Parameters, large constants and other kernels' roots that its expressions reach, each
      * once. */
-    IR_LIST(ir_value *) reads;
+    BASE_LIST(ir_value *) reads;
     int index;                  /* in the schedule */
     int size;                   /* of its code, in additions */
     int phase;
@@ -57,10 +57,10 @@ typedef struct ir_kernel {
 } ir_kernel;
 
 typedef struct ir_schedule {
-    IR_LIST(ir_kernel *) kernels; /* in order; phases ascend */
+    BASE_LIST(ir_kernel *) kernels; /* in order; phases ascend */
     int phases;
     int64_t scratch;              /* bytes, PLAN_ALIGN-ed, those of called functions included */
-    IR_LIST(const char *) checks; /* name of the index tensor of each check */
+    BASE_LIST(const char *) checks; /* name of the index tensor of each check */
     /* No state is written in a phase up to this one; -1: nothing is checked. */
     int checked_phase;
     /* Estimated floating-point operations plus bytes moved, to judge whether threads gain. */

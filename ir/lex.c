@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors */
 #include "ir/lex.h"
+#include "ir/limits.h"
 
 #include <string.h>
 
@@ -157,7 +158,7 @@ static int hex_digit(char c)
                                   : -1;
 }
 
-const char *ir_lex_text(const ir_token *t, ir_arena *arena, const char **wrong)
+const char *ir_lex_text(const ir_token *t, base_arena *arena, const char **wrong)
 {
     enum { LONGEST = IR_MAX_NAME + 16 }; /* the side file puts a word before a name */
     /* What stands behind the backslash, what it means, … */
@@ -165,7 +166,7 @@ const char *ir_lex_text(const ir_token *t, ir_arena *arena, const char **wrong)
     *wrong = t->n > LONGEST * 4 ? "a name of more than 4096 bytes" : NULL;
     if (*wrong)
         return NULL;
-    char *out = ir_alloc(arena, t->n + 1);
+    char *out = base_alloc(arena, t->n + 1);
     size_t n = 0;
     for (size_t i = 0; i < t->n && !*wrong; i++) {
         char c = t->text[i];
@@ -193,7 +194,7 @@ const char *ir_lex_text(const ir_token *t, ir_arena *arena, const char **wrong)
     return *wrong ? NULL : out;
 }
 
-const char *ir_lex_found(const ir_token *t, ir_arena *arena)
+const char *ir_lex_found(const ir_token *t, base_arena *arena)
 {
     switch (t->kind) {
     case IR_TOK_END: return "the end of the text";
@@ -205,6 +206,6 @@ const char *ir_lex_found(const ir_token *t, ir_arena *arena)
                        : t->kind == IR_TOK_FUNC ? "@"
                                                 : "",
                *quote = t->quoted ? "\"" : "";
-    return ir_format(arena, "`%s%s%.*s%s%s`", sign, quote, t->n > 40 ? 40 : (int)t->n, t->text,
-                     t->n > 40 ? "…" : "", quote);
+    return base_format(arena, "`%s%s%.*s%s%s`", sign, quote, t->n > 40 ? 40 : (int)t->n, t->text,
+                       t->n > 40 ? "…" : "", quote);
 }

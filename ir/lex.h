@@ -5,7 +5,7 @@
 #ifndef GRADC_IR_LEX_H
 #define GRADC_IR_LEX_H
 
-#include "ir/arena.h"
+#include "base/arena.h"
 
 typedef enum ir_token_kind {
     IR_TOK_END,
@@ -44,8 +44,8 @@ bool ir_lex_is(const ir_lexer *lexer, char punct);
 bool ir_lex_is_word(const ir_lexer *lexer, const char *word);
 /* The token's text with escapes resolved; NULL and *wrong set when it is not fit for a name: a bad
  * escape, a zero byte, too long. */
-const char *ir_lex_text(const ir_token *token, ir_arena *arena, const char **wrong);
+const char *ir_lex_text(const ir_token *token, base_arena *arena, const char **wrong);
 /* "`add`", "the end of the line": for messages. */
-const char *ir_lex_found(const ir_token *token, ir_arena *arena);
+const char *ir_lex_found(const ir_token *token, base_arena *arena);
 
 #endif

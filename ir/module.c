@@ -3,21 +3,21 @@
  *
  * Modules, functions, states, and edits of instruction lists. */
 #include "ir/ir.h"
-#include "ir/map.h"
+#include "base/map.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-ir_module *ir_module_new(ir_ctx *ctx, ir_arena *arena, const char *name)
+ir_module *ir_module_new(base_ctx *ctx, base_arena *arena, const char *name)
 {
-    ir_module *m = ir_new(arena, ir_module);
+    ir_module *m = base_new(arena, ir_module);
     m->ctx = ctx;
     m->arena = arena;
-    m->name = ir_strdup(arena, name);
-    m->func_names = ir_new(arena, ir_map);
-    *m->func_names = ir_map_new(arena);
-    m->state_names = ir_new(arena, ir_map);
-    *m->state_names = ir_map_new(arena);
+    m->name = base_strdup(arena, name);
+    m->func_names = base_new(arena, base_map);
+    *m->func_names = base_map_new(arena);
+    m->state_names = base_new(arena, base_map);
+    *m->state_names = base_map_new(arena);
     return m;
 }
 
@@ -30,18 +30,18 @@ typedef struct func_name { /* a name that a function has, had or wished for */
 
 static func_name *func_name_of(ir_module *m, const char *name)
 {
-    func_name *n = ir_map_get_text(m->func_names, name);
+    func_name *n = base_map_get_text(m->func_names, name);
     if (!n) {
-        n = ir_new(m->arena, func_name);
+        n = base_new(m->arena, func_name);
         n->next = 2;
-        ir_map_put_text(m->func_names, ir_strdup(m->arena, name), n);
+        base_map_put_text(m->func_names, base_strdup(m->arena, name), n);
     }
     return n;
 }
 
 ir_func *ir_func_by_name(const ir_module *m, const char *name)
 {
-    const func_name *n = ir_map_get_text(m->func_names, name);
+    const func_name *n = base_map_get_text(m->func_names, name);
     return n ? n->func : NULL;
 }
 
@@ -69,11 +69,11 @@ ir_func *ir_root_by_name(const ir_module *m, const char *name)
 
 static void take_name(ir_func *f, const char *wish)
 {
-    ir_arena *arena = f->module->arena;
+    base_arena *arena = f->module->arena;
     func_name *wished = func_name_of(f->module, wish), *n = wished;
-    f->name = ir_strdup(arena, wish);
+    f->name = base_strdup(arena, wish);
     while (n->func) {
-        f->name = ir_format(arena, "%s_%d", wish, wished->next++);
+        f->name = base_format(arena, "%s_%d", wish, wished->next++);
         n = func_name_of(f->module, f->name);
     }
     n->func = f;
@@ -87,21 +87,21 @@ void ir_func_forget(ir_func *f)
     if (n->func == f)
         n->func = NULL;
     long number = tail ? strtol(tail + 1, NULL, 10) : 0;
-    func_name *base = number >= 2
-                          ? ir_map_get_text(m->func_names,
-                                            ir_strndup(m->arena, f->name, (size_t)(tail - f->name)))
-                          : NULL;
+    func_name *base =
+        number >= 2 ? base_map_get_text(m->func_names,
+                                        base_strndup(m->arena, f->name, (size_t)(tail - f->name)))
+                    : NULL;
     if (base && number < base->next)
         base->next = (int)number;
 }
 
 ir_func *ir_func_new(ir_module *m, const char *name)
 {
-    ir_func *f = ir_new(m->arena, ir_func);
+    ir_func *f = base_new(m->arena, ir_func);
     f->module = m;
     f->loss = -1;
     take_name(f, name);
-    IR_PUSH(m->arena, &m->funcs, f);
+    BASE_PUSH(m->arena, &m->funcs, f);
     return f;
 }
 
@@ -131,25 +131,25 @@ void ir_func_remove(ir_func *f)
 
 ir_state *ir_state_by_name(const ir_module *m, const char *name)
 {
-    return ir_map_get_text(m->state_names, name);
+    return base_map_get_text(m->state_names, name);
 }
 
 ir_state *ir_state_new(ir_module *m, const char *name, ir_state_kind kind, const ir_type *type)
 {
-    ir_state *s = ir_new(m->arena, ir_state);
-    s->name = ir_strdup(m->arena, name);
+    ir_state *s = base_new(m->arena, ir_state);
+    s->name = base_strdup(m->arena, name);
     s->type = *type;
     s->kind = kind;
     s->index = m->states.count;
-    IR_PUSH(m->arena, &m->states, s);
-    if (!ir_map_get_text(m->state_names, s->name))
-        ir_map_put_text(m->state_names, s->name, s);
+    BASE_PUSH(m->arena, &m->states, s);
+    if (!base_map_get_text(m->state_names, s->name))
+        base_map_put_text(m->state_names, s->name, s);
     return s;
 }
 
 static ir_value *value_new(ir_func *f, ir_inst *def, int index, const ir_type *type)
 {
-    ir_value *v = ir_new(f->module->arena, ir_value);
+    ir_value *v = base_new(f->module->arena, ir_value);
     v->type = *type;
     v->def = def;
     v->func = f;
@@ -160,26 +160,26 @@ static ir_value *value_new(ir_func *f, ir_inst *def, int index, const ir_type *t
 ir_value *ir_add_input(ir_func *f, const char *name, const ir_type *type)
 {
     ir_value *v = value_new(f, NULL, f->params.count, type);
-    v->name = name ? ir_strdup(f->module->arena, name) : NULL;
+    v->name = name ? base_strdup(f->module->arena, name) : NULL;
     ir_port p = {.value = v, .bind = IR_INPUT, .name = v->name};
-    IR_PUSH(f->module->arena, &f->params, p);
+    BASE_PUSH(f->module->arena, &f->params, p);
     return v;
 }
 
 ir_value *ir_state_param(ir_func *f, const ir_state *s)
 {
     if (!f->param_of_state) {
-        f->param_of_state = ir_new(f->module->arena, ir_map);
-        *f->param_of_state = ir_map_new(f->module->arena);
+        f->param_of_state = base_new(f->module->arena, base_map);
+        *f->param_of_state = base_map_new(f->module->arena);
     }
     if (f->looked_up > f->params.count)
         f->looked_up = f->params.count;
     for (; f->looked_up < f->params.count; f->looked_up++) {
         const ir_port *p = &f->params.items[f->looked_up];
         if (p->state)
-            ir_map_put_ptr(f->param_of_state, p->state, p->value);
+            base_map_put_ptr(f->param_of_state, p->state, p->value);
     }
-    ir_value *v = ir_map_get_ptr(f->param_of_state, s);
+    ir_value *v = base_map_get_ptr(f->param_of_state, s);
     return v && v->index < f->params.count && f->params.items[v->index].value == v ? v : NULL;
 }
 
@@ -191,21 +191,21 @@ ir_value *ir_add_state(ir_func *f, ir_state *s)
     v = value_new(f, NULL, f->params.count, &s->type);
     v->name = s->name;
     ir_port p = {.value = v, .bind = IR_STATE, .state = s};
-    IR_PUSH(f->module->arena, &f->params, p);
+    BASE_PUSH(f->module->arena, &f->params, p);
     return v;
 }
 
 void ir_add_output(ir_func *f, const char *name, ir_value *v)
 {
     ir_port p = {
-        .value = v, .bind = IR_INPUT, .name = name ? ir_strdup(f->module->arena, name) : NULL};
-    IR_PUSH(f->module->arena, &f->results, p);
+        .value = v, .bind = IR_INPUT, .name = name ? base_strdup(f->module->arena, name) : NULL};
+    BASE_PUSH(f->module->arena, &f->results, p);
 }
 
 void ir_add_update(ir_func *f, ir_state *s, ir_value *v)
 {
     ir_port p = {.value = v, .bind = IR_STATE, .state = s};
-    IR_PUSH(f->module->arena, &f->results, p);
+    BASE_PUSH(f->module->arena, &f->results, p);
 }
 
 /* Links inst before at (NULL: last). */
@@ -254,8 +254,8 @@ void ir_move(ir_inst *inst, ir_inst *at)
 static ir_inst *inst_new(ir_builder *b, ir_op op, ir_value *const *operand, int noperands,
                          const ir_attrs *attrs, const ir_type *type, int nresults)
 {
-    ir_arena *arena = b->func->module->arena;
-    ir_inst *inst = ir_new(arena, ir_inst);
+    base_arena *arena = b->func->module->arena;
+    ir_inst *inst = base_new(arena, ir_inst);
     inst->op = op;
     inst->phase = b->phase;
     inst->loc = b->loc;
@@ -263,11 +263,11 @@ static ir_inst *inst_new(ir_builder *b, ir_op op, ir_value *const *operand, int 
     inst->func = b->func;
     inst->noperands = noperands;
     inst->nresults = nresults;
-    inst->operand = ir_array(arena, ir_value *, noperands);
+    inst->operand = base_array(arena, ir_value *, noperands);
     if (noperands)
         memcpy(inst->operand, operand, (size_t)noperands * sizeof *operand);
-    inst->result = ir_array(arena, ir_value *, nresults);
-    inst->attrs = ir_new(arena, ir_attrs);
+    inst->result = base_array(arena, ir_value *, nresults);
+    inst->attrs = base_new(arena, ir_attrs);
     if (attrs)
         *inst->attrs = *attrs;
     for (int i = 0; i < nresults; i++)
@@ -276,7 +276,7 @@ static ir_inst *inst_new(ir_builder *b, ir_op op, ir_value *const *operand, int 
     return inst;
 }
 
-const char *ir_infer(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand,
+const char *ir_infer(base_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand,
                      int noperands, ir_type **result, int *nresults)
 {
     const ir_op_info *info = &ir_ops[op];
@@ -285,13 +285,13 @@ const char *ir_infer(ir_arena *arena, ir_op op, const ir_attrs *attrs, ir_value 
         ncalled = ir_called(&(ir_inst){.op = op, .attrs = (ir_attrs *)(uintptr_t)attrs}, called, 2);
     for (int i = 0; i < ncalled; i++)
         capacity += called[i]->results.count;
-    *result = ir_array(arena, ir_type, capacity);
+    *result = base_array(arena, ir_type, capacity);
     *nresults = info->results;
     if (info->operands >= 0 && noperands != info->operands)
-        return ir_format(arena, "%d operands where %d are due", noperands, info->operands);
+        return base_format(arena, "%d operands where %d are due", noperands, info->operands);
     if (noperands && !(ir_dtypes[operand[0]->type.dtype].class & info->classes))
-        return ir_format(arena, "%s is not defined for this type",
-                         ir_type_text(arena, &operand[0]->type));
+        return base_format(arena, "%s is not defined for this type",
+                           ir_type_text(arena, &operand[0]->type));
     return info->shape(arena, op, attrs, operand, noperands, *result, nresults);
 }
 
@@ -327,8 +327,8 @@ ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperan
     if (wrong) {
         b->failed = true;
         bool known = b->loc && b->loc->op; /* what users wrote is named, not what it is made of */
-        ir_report(m->ctx, IR_ERROR, b->loc, "%s%s%s", known ? "" : ir_ops[op].name,
-                  known ? "" : ": ", wrong);
+        base_report(m->ctx, BASE_ERROR, b->loc, "%s%s%s", known ? "" : ir_ops[op].name,
+                    known ? "" : ": ", wrong);
         return NULL;
     }
     if (op == IR_OP_slice) {
@@ -340,12 +340,12 @@ ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperan
 
 void ir_inline(ir_builder *b, const ir_func *from, ir_value *const *args, ir_value **out)
 {
-    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
+    base_arena *scratch = base_arena_new(b->func->module->ctx);
     for (int i = 0; i < from->params.count; i++)
         from->params.items[i].value->aux = args[i];
     IR_FOR (inst, from) {
-        ir_value **operand = ir_array(scratch, ir_value *, inst->noperands);
-        ir_type *type = ir_array(scratch, ir_type, inst->nresults);
+        ir_value **operand = base_array(scratch, ir_value *, inst->noperands);
+        ir_type *type = base_array(scratch, ir_type, inst->nresults);
         for (int i = 0; i < inst->noperands; i++)
             operand[i] = inst->operand[i]->aux;
         for (int i = 0; i < inst->nresults; i++)
@@ -362,26 +362,26 @@ void ir_inline(ir_builder *b, const ir_func *from, ir_value *const *args, ir_val
     }
     for (int i = 0; i < from->results.count; i++)
         out[i] = from->results.items[i].value->aux;
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 static ir_func *clone_to(ir_module *m, const ir_func *f, const char *name)
 {
     ir_func *g = ir_func_new(m, name);
-    ir_value **args = ir_array(m->arena, ir_value *, f->params.count),
-             **out = ir_array(m->arena, ir_value *, f->results.count);
+    ir_value **args = base_array(m->arena, ir_value *, f->params.count),
+             **out = base_array(m->arena, ir_value *, f->results.count);
     for (int i = 0; i < f->params.count; i++) {
         ir_port p = f->params.items[i];
         p.value = args[i] = value_new(g, NULL, i, &p.value->type);
         args[i]->name = f->params.items[i].value->name;
-        IR_PUSH(m->arena, &g->params, p);
+        BASE_PUSH(m->arena, &g->params, p);
     }
     ir_builder b = ir_builder_new(g);
     ir_inline(&b, f, args, out);
     for (int i = 0; i < f->results.count; i++) {
         ir_port p = f->results.items[i];
         p.value = out[i];
-        IR_PUSH(m->arena, &g->results, p);
+        BASE_PUSH(m->arena, &g->results, p);
     }
     g->loss = f->loss;
     g->entry = f->entry;
@@ -393,19 +393,19 @@ ir_func *ir_clone(const ir_func *f, const char *name)
     return clone_to(f->module, f, name);
 }
 
-static ir_func *adopt(ir_module *m, const ir_func *f, ir_map *adopted)
+static ir_func *adopt(ir_module *m, const ir_func *f, base_map *adopted)
 {
-    ir_func *g = ir_map_get_ptr(adopted, f);
+    ir_func *g = base_map_get_ptr(adopted, f);
     if (!g) {
         g = clone_to(m, f, f->name);
-        ir_map_put_ptr(adopted, f, g);
+        base_map_put_ptr(adopted, f, g);
         IR_FOR (inst, g)
             ir_adopt_called(m, inst, adopted);
     }
     return g;
 }
 
-void ir_adopt_called(ir_module *m, ir_inst *inst, ir_map *adopted)
+void ir_adopt_called(ir_module *m, ir_inst *inst, base_map *adopted)
 {
     const ir_op_info *info = &ir_ops[inst->op];
     for (int i = 0; i < info->nattrs; i++) {

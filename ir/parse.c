@@ -12,7 +12,7 @@
 /* Reading on would only cost time. */
 static bool too_many(const ir_parser *p)
 {
-    return p->wrong.count >= IR_MAX_DIAGNOSTICS;
+    return p->wrong.count >= BASE_MAX_DIAGNOSTICS;
 }
 
 /* ---- Values ---- */
@@ -25,10 +25,10 @@ static bool is_number_label(const ir_token *t)
 static ir_named *find_label(const ir_parser *p, const ir_body *b, const ir_token *t)
 {
     if (is_number_label(t))
-        return ir_map_get(&b->numbers, t->text, t->n);
+        return base_map_get(&b->numbers, t->text, t->n);
     const char *wrong, *name = t->quoted ? ir_lex_text(t, p->scratch, &wrong) : NULL;
-    return t->quoted ? name ? ir_map_get_text(&b->names, name) : NULL
-                     : ir_map_get(&b->names, t->text, t->n);
+    return t->quoted ? name ? base_map_get_text(&b->names, name) : NULL
+                     : base_map_get(&b->names, t->text, t->n);
 }
 
 /* Defines a label; the value's raw name is the label or the string behind it. */
@@ -38,15 +38,15 @@ static bool define(ir_parser *p, ir_body *b, const ir_token *t, ir_value *v)
     if (old)
         return ir_parse_error(p, t, "%s is defined twice; first in line %d",
                               ir_lex_found(t, p->scratch), old->line);
-    ir_named *n = ir_new(p->scratch, ir_named);
+    ir_named *n = base_new(p->scratch, ir_named);
     *n = (ir_named){v, t->line};
     if (is_number_label(t)) {
-        ir_map_put(&b->numbers, t->text, t->n, n);
+        base_map_put(&b->numbers, t->text, t->n, n);
         return true;
     }
     const char *name = ir_name_of(p, t);
     if (name)
-        ir_map_put_text(&b->names, name, n);
+        base_map_put_text(&b->names, name, n);
     return name != NULL;
 }
 
@@ -73,9 +73,9 @@ typedef struct label {
 } label;
 
 typedef struct line { /* an instruction as written */
-    IR_LIST(label) labels;
-    IR_LIST(ir_value *) operands;
-    IR_LIST(ir_type) types;
+    BASE_LIST(label) labels;
+    BASE_LIST(ir_value *) operands;
+    BASE_LIST(ir_type) types;
     ir_op op;
     ir_attrs attrs;
     uint32_t given;   /* attributes, a bit each */
@@ -83,7 +83,7 @@ typedef struct line { /* an instruction as written */
     ir_lexer literal; /* where the literal attribute stands */
     ir_token op_token, type_token;
     ir_phase phase;
-    ir_loc loc;
+    base_loc loc;
     bool has_loc, has_primal;
     ir_later primal;
 } line;
@@ -97,7 +97,7 @@ static bool need_func(ir_parser *p, line *l, ir_func **out)
     if (at.kind != IR_TOK_FUNC)
         return ir_expected(p, "a function");
     const char *wrong, *name = ir_lex_text(&at, p->scratch, &wrong);
-    ir_body *b = name ? ir_map_get_text(&p->funcs, name) : NULL;
+    ir_body *b = name ? base_map_get_text(&p->funcs, name) : NULL;
     ir_next(p);
     if (!b)
         return ir_parse_error(p, &at, "there is no function %s", ir_lex_found(&at, p->scratch));
@@ -144,7 +144,7 @@ static bool unknown_attr(ir_parser *p, const ir_op_info *info)
 {
     const char *all = info->nattrs ? "" : "none";
     for (int i = 0; i < info->nattrs; i++)
-        all = ir_format(p->scratch, "%s%s%s", all, i ? ", " : "", info->attr[i].name);
+        all = base_format(p->scratch, "%s%s%s", all, i ? ", " : "", info->attr[i].name);
     return ir_parse_error(p, TOKEN, "`%s` has no attribute %s; it has %s", info->name,
                           ir_lex_found(TOKEN, p->scratch), all);
 }
@@ -193,7 +193,7 @@ static bool read_operands(ir_parser *p, const ir_body *b, line *l)
         if (!need_value(p, b, &v))
             return false;
         l->poisoned |= !v;
-        IR_PUSH(p->scratch, &l->operands, v);
+        BASE_PUSH(p->scratch, &l->operands, v);
     } while (ir_take(p, ','));
     return true;
 }
@@ -211,7 +211,7 @@ static bool read_labels(ir_parser *p, line *l)
             r.name = ir_name_of(p, &r.token);
         else if (TOKEN->kind == IR_TOK_STRING && !ir_need_string(p, &r.name))
             return false;
-        IR_PUSH(p->scratch, &l->labels, r);
+        BASE_PUSH(p->scratch, &l->labels, r);
     } while (ir_take(p, ','));
     return ir_need(p, '=');
 }
@@ -263,7 +263,7 @@ static bool read_origin(ir_parser *p, line *l)
 /* `! backward of %3 node 17 op "Conv" …` */
 static bool read_annotations(ir_parser *p, ir_body *b, line *l)
 {
-    l->loc = (ir_loc){.file = p->source, .node = -1};
+    l->loc = (base_loc){.file = p->source, .node = -1};
     if (!ir_take(p, '!'))
         return true;
     while (TOKEN->kind == IR_TOK_WORD) {
@@ -295,7 +295,7 @@ static bool read_types(ir_parser *p, line *l)
         ir_type t;
         if (!ir_need_type(p, &t))
             return false;
-        IR_PUSH(p->scratch, &l->types, t);
+        BASE_PUSH(p->scratch, &l->types, t);
     } while (ir_take(p, ','));
     return true;
 }
@@ -346,13 +346,13 @@ static bool same_text(const char *a, const char *b)
 }
 
 /* Consecutive instructions mostly come from one node: they share its location. */
-static const ir_loc *keep_loc(ir_parser *p, const ir_loc *loc)
+static const base_loc *keep_loc(ir_parser *p, const base_loc *loc)
 {
-    const ir_loc *o = p->loc;
+    const base_loc *o = p->loc;
     if (!o || o->node != loc->node || o->line != loc->line || o->column != loc->column ||
         !same_text(o->file, loc->file) || !same_text(o->name, loc->name) ||
         !same_text(o->op, loc->op))
-        p->loc = ir_memdup(p->arena, loc, sizeof *loc);
+        p->loc = base_memdup(p->arena, loc, sizeof *loc);
     return p->loc;
 }
 
@@ -361,11 +361,11 @@ static ir_inst *build_line(ir_parser *p, ir_body *b, line *l)
 {
     ir_builder builder = ir_builder_new(b->func);
     char source[IR_SOURCE_BYTES + 1];
-    ir_loc at = {.file = p->file,
-                 .node = -1,
-                 .line = l->op_token.line,
-                 .column = l->op_token.column,
-                 .source = ir_source_line(p, &l->op_token, source)};
+    base_loc at = {.file = p->file,
+                   .node = -1,
+                   .line = l->op_token.line,
+                   .column = l->op_token.column,
+                   .source = ir_source_line(p, &l->op_token, source)};
     builder.phase = l->phase;
     builder.loc = &at;
     ir_inst *inst = ir_build(&builder, l->op, l->operands.items, l->operands.count, &l->attrs);
@@ -408,7 +408,7 @@ static void read_inst(ir_parser *p, ir_body *b)
     }
     if (inst && l.has_primal) {
         l.primal.inst = inst;
-        IR_PUSH(p->scratch, &p->later, l.primal);
+        BASE_PUSH(p->scratch, &p->later, l.primal);
     }
 }
 
@@ -423,13 +423,13 @@ static bool read_dims(ir_parser *p, int rank, const char *const **out)
         return true;
     if (!ir_need(p, '('))
         return false;
-    const char **names = ir_array(p->arena, const char *, rank);
+    const char **names = base_array(p->arena, const char *, rank);
     for (int i = 0; i < rank; i++) {
         if (i && !ir_need(p, ','))
             return false;
         if (TOKEN->kind != IR_TOK_WORD && TOKEN->kind != IR_TOK_STRING)
             return ir_expected(
-                p, ir_format(p->scratch, "the name of each of %d dimensions, or `_`", rank));
+                p, base_format(p->scratch, "the name of each of %d dimensions, or `_`", rank));
         if (!ir_is_a(p, "_") && !(names[i] = ir_name_of(p, TOKEN)))
             return false;
         ir_next(p);
@@ -461,7 +461,7 @@ static bool read_param(ir_parser *p, ir_body *b)
     if (!ir_need(p, ':') || !ir_need_type(p, &type))
         return false;
     if (state) {
-        port.state = name ? ir_map_get_text(&p->states, name) : NULL;
+        port.state = name ? base_map_get_text(&p->states, name) : NULL;
         if (!port.state)
             return ir_parse_error(p, &at, "there is no state of this name");
         if (!ir_type_eq(&port.state->type, &type))
@@ -505,7 +505,7 @@ static bool read_result(ir_parser *p, ir_body *b)
     if ((update || (keyword && at.kind == IR_TOK_STRING)) && !ir_need_string(p, &port.name))
         return false;
     if (update) {
-        port.state = ir_map_get_text(&p->states, port.name);
+        port.state = base_map_get_text(&p->states, port.name);
         if (!port.state)
             return ir_parse_error(p, &at, "there is no state of this name");
         port.name = NULL;
@@ -527,7 +527,7 @@ static bool read_result(ir_parser *p, ir_body *b)
     }
     if (!read_dims(p, port.value->type.rank, &port.dim_names))
         return false;
-    IR_PUSH(p->arena, &b->func->results, port);
+    BASE_PUSH(p->arena, &b->func->results, port);
     return true;
 }
 
@@ -598,18 +598,18 @@ static ir_body *read_name(ir_parser *p, bool entry)
     const char *name = ir_name_of(p, &at);
     if (!name)
         return NULL;
-    if (ir_map_get_text(&p->funcs, name)) {
+    if (base_map_get_text(&p->funcs, name)) {
         ir_parse_error(p, &at, "there are two functions of this name");
         return NULL;
     }
     if (p->m->funcs.count >= IR_MAX_FUNCS)
         ir_parse_limit(p, &at, "functions", IR_MAX_FUNCS);
     ir_next(p);
-    ir_body *b = ir_new(p->scratch, ir_body);
+    ir_body *b = base_new(p->scratch, ir_body);
     b->func = ir_func_new(p->m, name);
     b->func->entry = entry;
-    b->names = b->numbers = ir_map_new(p->scratch);
-    ir_map_put_text(&p->funcs, b->func->name, b);
+    b->names = b->numbers = base_map_new(p->scratch);
+    base_map_put_text(&p->funcs, b->func->name, b);
     return b;
 }
 
@@ -644,12 +644,12 @@ static bool read_state(ir_parser *p, ir_state_kind kind)
     const ir_token at = *TOKEN;
     if (!ir_need_string(p, &name) || !ir_need(p, ':') || !ir_need_type(p, &type))
         return false;
-    if (ir_map_get_text(&p->states, name))
+    if (base_map_get_text(&p->states, name))
         return ir_parse_error(p, &at, "there are two states of this name");
     if (p->m->states.count >= IR_MAX_NODES)
         ir_parse_limit(p, &at, "states", IR_MAX_NODES);
     ir_state *s = ir_state_new(p->m, name, kind, &type);
-    ir_map_put_text(&p->states, s->name, s);
+    base_map_put_text(&p->states, s->name, s);
     while (TOKEN->kind == IR_TOK_WORD) {
         if (ir_take_word(p, "trainable")) {
             s->trainable = true;
@@ -664,7 +664,7 @@ static bool read_state(ir_parser *p, ir_state_kind kind)
             if (TOKEN->kind != IR_TOK_STRING)
                 return ir_expected(p, "a state's name");
             ir_next(p);
-            IR_PUSH(p->scratch, &p->later, l);
+            BASE_PUSH(p->scratch, &p->later, l);
         } else {
             return ir_expected(p, "one of trainable, of, why, init");
         }
@@ -706,7 +706,7 @@ static void resolve(ir_parser *p, const ir_later *l)
     const char *wrong;
     if (l->state) {
         const char *name = ir_lex_text(&l->name, p->scratch, &wrong);
-        l->state->of = name ? ir_map_get_text(&p->states, name) : NULL;
+        l->state->of = name ? base_map_get_text(&p->states, name) : NULL;
         if (!l->state->of)
             ir_parse_error(p, &l->name, "there is no state of this name");
         return;
@@ -714,7 +714,7 @@ static void resolve(ir_parser *p, const ir_later *l)
     const ir_body *b = l->where;
     if (l->func.kind == IR_TOK_FUNC) {
         const char *name = ir_lex_text(&l->func, p->scratch, &wrong);
-        b = name ? ir_map_get_text(&p->funcs, name) : NULL;
+        b = name ? base_map_get_text(&p->funcs, name) : NULL;
     }
     const ir_named *n = b ? find_label(p, b, &l->name) : NULL;
     if (n && !n->value)
@@ -742,48 +742,38 @@ static bool read_version(ir_parser *p)
 
 static ir_module *parse(ir_parser *p, const char *text, size_t size)
 {
-    int errors = ir_error_count(p->ctx);
+    int errors = base_error_count(p->ctx);
     p->m = ir_module_new(p->ctx, p->arena, "");
-    p->states = p->funcs = p->side = ir_map_new(p->scratch);
+    p->states = p->funcs = p->side = base_map_new(p->scratch);
     p->lex = ir_lex_start(text, size);
     if (!read_version(p))
         return NULL;
     read_items(p);
     for (int i = 0; i < p->m->funcs.count; i++) {
         const ir_token none = *TOKEN;
-        read_body(p, ir_map_get_text(&p->funcs, p->m->funcs.items[i]->name), &none);
+        read_body(p, base_map_get_text(&p->funcs, p->m->funcs.items[i]->name), &none);
     }
     for (int i = 0; i < p->later.count; i++)
         resolve(p, &p->later.items[i]);
-    return !p->wrong.count && ir_error_count(p->ctx) == errors && ir_verify_user(p->m) ? p->m
-                                                                                       : NULL;
+    return !p->wrong.count && base_error_count(p->ctx) == errors && ir_verify_user(p->m) ? p->m
+                                                                                         : NULL;
 }
 
-ir_module *ir_parse(ir_ctx *ctx, ir_arena *arena, const char *text, size_t size, const char *file,
-                    const char *folder)
+ir_module *ir_parse(base_ctx *ctx, base_arena *arena, const char *text, size_t size,
+                    const char *file, const ir_side_source *side)
 {
     if ((int64_t)size > IR_MAX_TEXT_BYTES) {
-        ir_report(ctx, IR_ERROR, &(ir_loc){.file = file, .node = -1},
-                  "text above the limit of %lld bytes", (long long)IR_MAX_TEXT_BYTES);
+        base_report(ctx, BASE_ERROR, &(base_loc){.file = file, .node = -1},
+                    "text above the limit of %lld bytes", (long long)IR_MAX_TEXT_BYTES);
         return NULL;
     }
     ir_parser p = {.ctx = ctx,
                    .arena = arena,
-                   .scratch = ir_arena_new(ctx),
-                   .file = ir_strdup(arena, file),
-                   .folder = folder};
+                   .scratch = base_arena_new(ctx),
+                   .file = base_strdup(arena, file),
+                   .source_of_side = side};
     ir_module *m = parse(&p, text, size);
     ir_parse_report(&p);
-    ir_arena_free(p.scratch);
+    base_arena_free(p.scratch);
     return m;
-}
-
-ir_module *ir_read_file(ir_ctx *ctx, ir_arena *arena, const char *path)
-{
-    ir_data data;
-    if (!ir_read_whole_file(arena, path, IR_MAX_TEXT_BYTES, &data))
-        return NULL;
-    bool standard = !strcmp(path, "-");
-    return ir_parse(ctx, arena, (const char *)data.bytes, data.size, standard ? "<stdin>" : path,
-                    standard ? NULL : ir_folder_of(arena, path));
 }

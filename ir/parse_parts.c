@@ -26,10 +26,10 @@ bool ir_parse_error(ir_parser *p, const ir_token *t, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    ir_fault f = {*t, ir_vformat(p->scratch, format, args)};
+    ir_fault f = {*t, base_vformat(p->scratch, format, args)};
     va_end(args);
     int i = p->wrong.count;
-    IR_PUSH(p->scratch, &p->wrong, f);
+    BASE_PUSH(p->scratch, &p->wrong, f);
     for (; i > 0 && stands_before(t, &p->wrong.items[i - 1].at); i--)
         p->wrong.items[i] = p->wrong.items[i - 1];
     p->wrong.items[i] = f;
@@ -41,12 +41,12 @@ void ir_parse_report(ir_parser *p)
     for (int i = 0; i < p->wrong.count; i++) {
         const ir_token *t = &p->wrong.items[i].at;
         char source[IR_SOURCE_BYTES + 1];
-        const ir_loc loc = {.file = p->file,
-                            .node = -1,
-                            .line = t->line,
-                            .column = t->column,
-                            .source = ir_source_line(p, t, source)};
-        ir_report(p->ctx, IR_ERROR, &loc, "%s", p->wrong.items[i].text);
+        const base_loc loc = {.file = p->file,
+                              .node = -1,
+                              .line = t->line,
+                              .column = t->column,
+                              .source = ir_source_line(p, t, source)};
+        base_report(p->ctx, BASE_ERROR, &loc, "%s", p->wrong.items[i].text);
     }
 }
 
@@ -54,7 +54,7 @@ void ir_parse_limit(ir_parser *p, const ir_token *t, const char *what, int limit
 {
     ir_parse_error(p, t, "more %s than the limit of %d", what, limit);
     ir_parse_report(p);
-    ir_throw(p->ctx, NULL, NULL);
+    base_throw(p->ctx, NULL, NULL);
 }
 
 bool ir_expected(ir_parser *p, const char *what)
@@ -124,9 +124,9 @@ bool ir_need_choice(ir_parser *p, const char *const *names, int *out)
             ir_next(p);
             return true;
         }
-        all = ir_format(p->scratch, "%s%s%s", all, i ? ", " : "", names[i]);
+        all = base_format(p->scratch, "%s%s%s", all, i ? ", " : "", names[i]);
     }
-    return ir_expected(p, ir_format(p->scratch, "one of %s", all));
+    return ir_expected(p, base_format(p->scratch, "one of %s", all));
 }
 
 bool ir_need_dtype(ir_parser *p, ir_dtype *out)
@@ -150,7 +150,7 @@ bool ir_need_ints(ir_parser *p, ir_ints *out)
         int64_t v;
         if (!ir_need_int(p, &v))
             return false;
-        IR_PUSH(p->arena, &list, v);
+        BASE_PUSH(p->arena, &list, v);
         if (!ir_take(p, ',') && !ir_is(p, ']'))
             return ir_expected(p, "`,` or `]`");
     }
@@ -178,23 +178,20 @@ bool ir_need_type(ir_parser *p, ir_type *out)
 static bool read_side(ir_parser *p, const ir_token *at)
 {
     char source[IR_SOURCE_BYTES + 1];
-    const ir_loc loc = {.file = p->file,
-                        .node = -1,
-                        .line = at->line,
-                        .column = at->column,
-                        .source = ir_source_line(p, at, source)};
-    const char *name = ir_format(p->arena, "%s.safetensors", ir_base_name(p->file));
-    ir_data data;
+    const base_loc loc = {.file = p->file,
+                          .node = -1,
+                          .line = at->line,
+                          .column = at->column,
+                          .source = ir_source_line(p, at, source)};
     ir_tensors tensors;
     p->side_read = true;
-    if (!p->folder)
+    if (!p->source_of_side)
         return ir_parse_error(
             p, at, "large tensors are in a file beside the text, and this text has no folder");
-    if (!ir_read_beneath(p->arena, &loc, p->folder, name, 0, -1, &data) ||
-        !ir_safetensors_read(p->arena, &(ir_loc){.file = name, .node = -1}, data, &tensors))
+    if (!p->source_of_side->read(p->source_of_side->user, p->arena, &loc, &tensors))
         return false;
     for (int i = 0; i < tensors.count; i++)
-        ir_map_put_text(&p->side, tensors.items[i].name, tensors.items[i].value);
+        base_map_put_text(&p->side, tensors.items[i].name, tensors.items[i].value);
     return true;
 }
 
@@ -212,7 +209,7 @@ static bool read_large(ir_parser *p, const ir_type *type, ir_literal **out)
         p->side_failed = !read_side(p, &at);
     if (p->side_failed) /* reported the first time */
         return false;
-    *out = ir_map_get_text(&p->side, name);
+    *out = base_map_get_text(&p->side, name);
     if (!*out)
         return ir_parse_error(p, &where, "the file beside this text has no tensor of this name");
     return ir_type_eq(&(*out)->type, type) ||
@@ -252,7 +249,7 @@ static bool read_splat(ir_parser *p, const ir_type *type, ir_literal **out)
     ir_next(p);
     if (bytes > IR_MAX_FOLD_BYTES ||
         (ir_count(type) > IR_INLINE_ELEMENTS &&
-         !ir_size_within(&p->splat_bytes, bytes, IR_MAX_UNPACKED_BYTES)))
+         !base_size_within(&p->splat_bytes, bytes, IR_MAX_UNPACKED_BYTES)))
         return ir_parse_error(
             p, &at, "`splat` makes %lld bytes; the limit is %lld, and %lld in all",
             (long long)bytes, (long long)IR_MAX_FOLD_BYTES, (long long)IR_MAX_UNPACKED_BYTES);

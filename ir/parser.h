@@ -8,7 +8,6 @@
 #define GRADC_IR_PARSER_H
 
 #include "ir/lex.h"
-#include "ir/path.h"
 #include "ir/text.h"
 
 typedef struct ir_named { /* what a label stands for */
@@ -19,7 +18,7 @@ typedef struct ir_named { /* what a label stands for */
 typedef struct ir_body {
     ir_func *func;
     ir_lexer at;      /* behind the opening brace */
-    ir_map names, numbers;
+    base_map names, numbers;
     enum { UNREAD, READING, READ } state;
     bool failed;
 } ir_body;
@@ -37,20 +36,21 @@ typedef struct ir_fault {
 } ir_fault;
 
 typedef struct ir_parser {
-    ir_ctx *ctx;
-    ir_arena *arena;   /* the module's */
-    ir_arena *scratch;
-    const char *file, *folder, *source;
+    base_ctx *ctx;
+    base_arena *arena;   /* the module's */
+    base_arena *scratch;
+    const char *file, *source;
+    const ir_side_source *source_of_side; /* may be NULL */
     ir_module *m;
     ir_lexer lex;
-    ir_map states, funcs; /* name -> ir_state, body */
-    IR_LIST(ir_later) later;
-    ir_map side;       /* name -> literal of the side file */
+    base_map states, funcs; /* name -> ir_state, body */
+    BASE_LIST(ir_later) later;
+    base_map side;       /* name -> literal of the side file */
     bool side_read, side_failed;
     int depth, insts;
-    IR_LIST(ir_fault) wrong; /* found so far: what is read first is not what comes first */
+    BASE_LIST(ir_fault) wrong; /* found so far: what is read first is not what comes first */
     int64_t splat_bytes;
-    const ir_loc *loc; /* the last instruction's, shared while it stays the same */
+    const base_loc *loc; /* the last instruction's, shared while it stays the same */
 } ir_parser;
 
 #define TOKEN (&p->lex.token)

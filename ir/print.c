@@ -5,7 +5,7 @@
  * numbers, so a pass can be looked at while it runs. A value is shown by its name if the name is
  * short and no other value of its function has it, else by its number in order. */
 #include "ir/kernels.h"
-#include "ir/path.h"
+#include "base/path.h"
 #include "ir/text.h"
 
 #include <string.h>
@@ -19,8 +19,8 @@ typedef struct label {
 
 typedef struct printer {
     FILE *f;
-    ir_arena *arena; /* scratch */
-    ir_map labels;   /* value -> label */
+    base_arena *arena; /* scratch */
+    base_map labels;   /* value -> label */
     struct ir_side *side;
     const char *source; /* the file that locations are in unless they say otherwise */
     int large;          /* constants named so far */
@@ -35,25 +35,25 @@ static const char *param_name(const ir_port *p)
     return p->bind == IR_STATE ? p->state->name : p->name ? p->name : p->value->name;
 }
 
-static void add_label(printer *p, ir_map *seen, const ir_func *f, const ir_value *v,
+static void add_label(printer *p, base_map *seen, const ir_func *f, const ir_value *v,
                       const char *name, int number)
 {
     enum { LONGEST = 64 };
-    label *l = ir_new(p->arena, label);
+    label *l = base_new(p->arena, label);
     *l = (label){f, number, name, name && *name && strlen(name) <= LONGEST};
     if (l->by_name) {
-        label *other = ir_map_get_text(seen, name);
+        label *other = base_map_get_text(seen, name);
         if (other)
             l->by_name = other->by_name = false;
         else
-            ir_map_put_text(seen, name, l);
+            base_map_put_text(seen, name, l);
     }
-    ir_map_put_ptr(&p->labels, v, l);
+    base_map_put_ptr(&p->labels, v, l);
 }
 
 static void label_values(printer *p, const ir_func *f)
 {
-    ir_map seen = ir_map_new(p->arena);
+    base_map seen = base_map_new(p->arena);
     int number = 0;
     for (int i = 0; i < f->params.count; i++)
         add_label(p, &seen, f, f->params.items[i].value, param_name(&f->params.items[i]), number++);
@@ -65,16 +65,16 @@ static void label_values(printer *p, const ir_func *f)
 static void print_name(FILE *f, const char *sign, const char *name)
 {
     fputs(sign, f);
-    if (ir_is_word(name))
+    if (base_is_word(name))
         fputs(name, f);
     else
-        ir_print_string(f, name);
+        base_print_string(f, name);
 }
 
 /* Without a table of labels (single instructions) the scratch number stands for a value. */
 static void print_value(const printer *p, const ir_value *v)
 {
-    const label *l = p->arena ? ir_map_get_ptr(&p->labels, v) : NULL;
+    const label *l = p->arena ? base_map_get_ptr(&p->labels, v) : NULL;
     if (!v || (p->arena && !l))
         fputs("%?", p->f);
     else if (l && l->by_name)
@@ -87,10 +87,10 @@ static void print_value(const printer *p, const ir_value *v)
 static void print_definition(const printer *p, const ir_value *v)
 {
     print_value(p, v);
-    const label *l = p->arena ? ir_map_get_ptr(&p->labels, v) : NULL;
+    const label *l = p->arena ? base_map_get_ptr(&p->labels, v) : NULL;
     if (l && l->name && !l->by_name) {
         putc(' ', p->f);
-        ir_print_string(p->f, l->name);
+        base_print_string(p->f, l->name);
     }
 }
 
@@ -140,19 +140,19 @@ static bool is_large(const ir_literal *l, int64_t *splats)
     int64_t bytes = ir_bytes(&l->type);
     return ir_count(&l->type) > IR_INLINE_ELEMENTS &&
            (!ir_literal_is_splat(l) || bytes > IR_MAX_FOLD_BYTES ||
-            !ir_size_within(splats, bytes, IR_MAX_UNPACKED_BYTES));
+            !base_size_within(splats, bytes, IR_MAX_UNPACKED_BYTES));
 }
 
 /* The name in the side file: the one that was given already if the literal is shared. */
 static const char *large_name(printer *p, ir_literal *l, const char *name)
 {
-    const char *known = p->side ? ir_map_get_ptr(&p->side->names, l) : NULL;
+    const char *known = p->side ? base_map_get_ptr(&p->side->names, l) : NULL;
     if (known || !p->side)
         return known ? known : name;
-    name = ir_strdup(p->side->arena, name);
-    ir_map_put_ptr(&p->side->names, l, (void *)(uintptr_t)name);
+    name = base_strdup(p->side->arena, name);
+    base_map_put_ptr(&p->side->names, l, (void *)(uintptr_t)name);
     ir_tensor t = {name, l};
-    IR_PUSH(p->side->arena, &p->side->tensors, t);
+    BASE_PUSH(p->side->arena, &p->side->tensors, t);
     return name;
 }
 
@@ -161,13 +161,13 @@ static const char *side_name(printer *p, const ir_state *s)
 {
     static const char prefix[] = "state/";
     if (!s)
-        return ir_format(p->arena, "constant/%d", p->large++);
+        return base_format(p->arena, "constant/%d", p->large++);
     if (strlen(s->name) + sizeof prefix > IR_MAX_NAME)
-        return ir_format(p->arena, "states/%d", s->index);
+        return base_format(p->arena, "states/%d", s->index);
     for (const char *c = s->name; *c; c++)
         if (*c < ' ' || *c > '~')
-            return ir_format(p->arena, "states/%d", s->index);
-    return ir_format(p->arena, "%s%s", prefix, s->name);
+            return base_format(p->arena, "states/%d", s->index);
+    return base_format(p->arena, "%s%s", prefix, s->name);
 }
 
 static void print_literal(printer *p, ir_literal *l, const ir_state *state)
@@ -177,7 +177,7 @@ static void print_literal(printer *p, ir_literal *l, const ir_state *state)
         fputs("…", p->f);
     } else if (p->arena && is_large(l, &p->splat_bytes)) {
         fputs("large(", p->f);
-        ir_print_string(p->f, large_name(p, l, side_name(p, state)));
+        base_print_string(p->f, large_name(p, l, side_name(p, state)));
         putc(')', p->f);
     } else if (count > 4 && ir_literal_is_splat(l)) {
         fputs("splat(", p->f);
@@ -217,12 +217,12 @@ static void print_attr(printer *p, const ir_attr_info *info, const void *field)
 }
 
 /* A place in a text is no provenance: the text itself shows it. */
-static bool has_origin(const ir_loc *loc)
+static bool has_origin(const base_loc *loc)
 {
     return loc && (loc->node >= 0 || loc->name || loc->op);
 }
 
-static void print_loc(const printer *p, const ir_loc *loc)
+static void print_loc(const printer *p, const base_loc *loc)
 {
     if (loc->node >= 0)
         fprintf(p->f, " node %d", loc->node);
@@ -237,7 +237,7 @@ static void print_loc(const printer *p, const ir_loc *loc)
     for (int i = 0; i < 3; i++)
         if (texts[i].text) {
             fprintf(p->f, " %s ", texts[i].word);
-            ir_print_string(p->f, texts[i].text);
+            base_print_string(p->f, texts[i].text);
         }
     if (loc->line > 0)
         fprintf(p->f, " line %d:%d", loc->line, loc->column);
@@ -246,7 +246,7 @@ static void print_loc(const printer *p, const ir_loc *loc)
 static void print_annotations(printer *p, const ir_inst *inst)
 {
     const label *primal = inst->primal && inst->primal->nresults
-                              ? ir_map_get_ptr(&p->labels, inst->primal->result[0])
+                              ? base_map_get_ptr(&p->labels, inst->primal->result[0])
                               : NULL;
     if (inst->phase != IR_FORWARD || primal || has_origin(inst->loc))
         fputs("  !", p->f);
@@ -379,7 +379,7 @@ static void print_results(printer *p, const ir_func *f, const char *gap)
                                               : "",
               p->f);
         if (name) {
-            ir_print_string(p->f, name);
+            base_print_string(p->f, name);
             putc(' ', p->f);
         }
         print_value(p, port->value);
@@ -424,11 +424,11 @@ static void print_func(printer *p, const ir_func *f)
 
 void ir_print_func(FILE *out, const ir_func *f)
 {
-    printer p = {.f = out, .arena = ir_arena_new(f->module->ctx)};
-    p.labels = ir_map_new(p.arena);
+    printer p = {.f = out, .arena = base_arena_new(f->module->ctx)};
+    p.labels = base_map_new(p.arena);
     label_values(&p, f);
     print_func(&p, f);
-    ir_arena_free(p.arena);
+    base_arena_free(p.arena);
 }
 
 /* ---- Modules ---- */
@@ -436,18 +436,18 @@ void ir_print_func(FILE *out, const ir_func *f)
 static void print_state(printer *p, const ir_state *s)
 {
     fprintf(p->f, "%s ", ir_state_kind_names[s->kind]);
-    ir_print_string(p->f, s->name);
+    base_print_string(p->f, s->name);
     fputs(" : ", p->f);
     print_type(p->f, &s->type);
     if (s->trainable)
         fputs(" trainable", p->f);
     if (s->of) {
         fputs(" of ", p->f);
-        ir_print_string(p->f, s->of->name);
+        base_print_string(p->f, s->of->name);
     }
     if (s->why) {
         fputs(" why ", p->f);
-        ir_print_string(p->f, s->why);
+        base_print_string(p->f, s->why);
     }
     if (s->init) {
         fputs(" init ", p->f);
@@ -470,16 +470,16 @@ static const char *first_file(const ir_module *m)
 
 void ir_print(FILE *out, const ir_module *m, struct ir_side *side)
 {
-    printer p = {.f = out, .arena = ir_arena_new(m->ctx), .side = side, .source = first_file(m)};
-    p.labels = ir_map_new(p.arena);
+    printer p = {.f = out, .arena = base_arena_new(m->ctx), .side = side, .source = first_file(m)};
+    p.labels = base_map_new(p.arena);
     for (int i = 0; i < m->funcs.count; i++)
         label_values(&p, m->funcs.items[i]);
     fprintf(out, "gir %d\nmodule ", IR_TEXT_VERSION);
-    ir_print_string(out, m->name);
+    base_print_string(out, m->name);
     putc('\n', out);
     if (p.source) {
         fputs("source ", out);
-        ir_print_string(out, p.source);
+        base_print_string(out, p.source);
         putc('\n', out);
     }
     for (int i = 0; i < m->states.count; i++) {
@@ -490,30 +490,10 @@ void ir_print(FILE *out, const ir_module *m, struct ir_side *side)
         putc('\n', out);
         print_func(&p, m->funcs.items[i]);
     }
-    ir_arena_free(p.arena);
+    base_arena_free(p.arena);
 }
 
-/* ---- Files ---- */
-
-typedef struct writing {
-    const ir_module *m;
-    struct ir_side *side;
-} writing;
-
-static bool write_text(FILE *f, void *user)
-{
-    writing *w = user;
-    ir_print(f, w->m, w->side);
-    return true;
-}
-
-static bool write_side(FILE *f, void *user)
-{
-    writing *w = user;
-    return ir_safetensors_write(f, w->side->arena, &w->side->tensors);
-}
-
-static bool any_large(const ir_module *m)
+bool ir_has_large(const ir_module *m)
 {
     int64_t splats = 0;
     for (int i = 0; i < m->states.count; i++)
@@ -524,17 +504,4 @@ static bool any_large(const ir_module *m)
             if (inst->op == IR_OP_constant && is_large(IR_ATTR(inst, constant)->value, &splats))
                 return true;
     return false;
-}
-
-bool ir_write_file(const ir_module *m, const char *path)
-{
-    ir_arena *arena = ir_arena_new(m->ctx);
-    struct ir_side side = {.arena = arena, .names = ir_map_new(arena)};
-    writing w = {m, &side};
-    const ir_output outputs[] = {{path, write_text, &w},
-                                 {ir_format(arena, "%s.safetensors", path), write_side, &w}};
-    /* The text is printed first and fills the side. */
-    bool ok = ir_write_atomically(m->ctx, outputs, any_large(m) ? 2 : 1);
-    ir_arena_free(arena);
-    return ok;
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define RULE(name)                                                                        \
-    const char *ir_shape_##name(ir_arena *arena, ir_op op, const ir_attrs *attrs,         \
+    const char *ir_shape_##name(base_arena *arena, ir_op op, const ir_attrs *attrs,       \
                                 ir_value *const *operand, int noperands, ir_type *result, \
                                 int *nresults)
 #define UNUSED \
@@ -23,26 +23,26 @@ static bool too_far(int64_t v)
 }
 
 /* Dimensions listed in v are in range and not named twice; ascending if asked. */
-static const char *check_dims(ir_arena *arena, const char *what, ir_ints v, int rank,
+static const char *check_dims(base_arena *arena, const char *what, ir_ints v, int rank,
                               bool ascending)
 {
     uint32_t seen = 0;
     for (int i = 0; i < v.n; i++) {
         if (v.v[i] < 0 || v.v[i] >= rank)
-            return ir_format(arena, "%s %lld is outside a tensor of rank %d", what,
-                             (long long)v.v[i], rank);
+            return base_format(arena, "%s %lld is outside a tensor of rank %d", what,
+                               (long long)v.v[i], rank);
         if (seen >> v.v[i] & 1)
-            return ir_format(arena, "%s %lld is named twice", what, (long long)v.v[i]);
+            return base_format(arena, "%s %lld is named twice", what, (long long)v.v[i]);
         if (ascending && i && v.v[i] < v.v[i - 1])
-            return ir_format(arena, "%s list is not ascending", what);
+            return base_format(arena, "%s list is not ascending", what);
         seen |= 1u << v.v[i];
     }
     return NULL;
 }
 
-static const char *check_count(ir_arena *arena, const char *what, ir_ints v, int n)
+static const char *check_count(base_arena *arena, const char *what, ir_ints v, int n)
 {
-    return v.n == n ? NULL : ir_format(arena, "%s has %d entries where %d are due", what, v.n, n);
+    return v.n == n ? NULL : base_format(arena, "%s has %d entries where %d are due", what, v.n, n);
 }
 
 #define TRY(check)                    \
@@ -53,12 +53,13 @@ static const char *check_count(ir_arena *arena, const char *what, ir_ints v, int
     } while (0)
 
 /* Dimensions from a shape attribute; false if they are no shape. */
-static const char *set_shape(ir_arena *arena, ir_type *t, ir_dtype dtype, ir_ints shape)
+static const char *set_shape(base_arena *arena, ir_type *t, ir_dtype dtype, ir_ints shape)
 {
     if (shape.n < 0 || shape.n > IR_MAX_RANK)
-        return ir_format(arena, "rank %d is above the limit of %d", shape.n, IR_MAX_RANK);
+        return base_format(arena, "rank %d is above the limit of %d", shape.n, IR_MAX_RANK);
     *t = ir_type_of(dtype, shape.n, shape.v);
-    return ir_type_ok(t) ? NULL : ir_format(arena, "a shape has a negative or too large dimension");
+    return ir_type_ok(t) ? NULL
+                         : base_format(arena, "a shape has a negative or too large dimension");
 }
 
 RULE(same)
@@ -66,7 +67,7 @@ RULE(same)
     UNUSED;
     for (int i = 1; i < noperands; i++)
         if (!ir_type_eq(TYPE(0), TYPE(i)))
-            return ir_format(arena, "operands differ: %s and %s", TEXT(0), TEXT(i));
+            return base_format(arena, "operands differ: %s and %s", TEXT(0), TEXT(i));
     result[0] = *TYPE(0);
     return NULL;
 }
@@ -92,8 +93,8 @@ RULE(bitcast)
     result[0] = *TYPE(0);
     result[0].dtype = attrs->bitcast.to;
     if (ir_dtypes[attrs->bitcast.to].bytes != ir_dtypes[TYPE(0)->dtype].bytes)
-        return ir_format(arena, "%s and %s differ in size", TEXT(0),
-                         ir_dtypes[attrs->bitcast.to].name);
+        return base_format(arena, "%s and %s differ in size", TEXT(0),
+                           ir_dtypes[attrs->bitcast.to].name);
     return NULL;
 }
 
@@ -102,9 +103,9 @@ RULE(select)
     UNUSED;
     if (TYPE(0)->dtype != IR_BOOL || !ir_shape_eq(TYPE(0), TYPE(1)) ||
         !ir_type_eq(TYPE(1), TYPE(2)))
-        return ir_format(arena,
-                         "a bool and two of one type, all of one shape, are due; found %s, %s, %s",
-                         TEXT(0), TEXT(1), TEXT(2));
+        return base_format(
+            arena, "a bool and two of one type, all of one shape, are due; found %s, %s, %s",
+            TEXT(0), TEXT(1), TEXT(2));
     result[0] = *TYPE(1);
     return NULL;
 }
@@ -123,8 +124,8 @@ RULE(iota)
     UNUSED;
     TRY(set_shape(arena, result, attrs->iota.to, attrs->iota.shape));
     if (attrs->iota.axis < 0 || attrs->iota.axis >= result->rank)
-        return ir_format(arena, "axis %lld is outside rank %d", (long long)attrs->iota.axis,
-                         result->rank);
+        return base_format(arena, "axis %lld is outside rank %d", (long long)attrs->iota.axis,
+                           result->rank);
     return NULL;
 }
 
@@ -133,9 +134,9 @@ RULE(reshape)
     UNUSED;
     TRY(set_shape(arena, result, TYPE(0)->dtype, attrs->reshape.shape));
     if (ir_count(result) != ir_count(TYPE(0)))
-        return ir_format(arena, "%s cannot become %s: %lld and %lld elements", TEXT(0),
-                         ir_type_text(arena, result), (long long)ir_count(TYPE(0)),
-                         (long long)ir_count(result));
+        return base_format(arena, "%s cannot become %s: %lld and %lld elements", TEXT(0),
+                           ir_type_text(arena, result), (long long)ir_count(TYPE(0)),
+                           (long long)ir_count(result));
     return NULL;
 }
 
@@ -148,8 +149,8 @@ RULE(broadcast)
     TRY(check_dims(arena, "dimension", dims, result->rank, true));
     for (int i = 0; i < dims.n; i++)
         if (TYPE(0)->dim[i] != 1 && TYPE(0)->dim[i] != result->dim[dims.v[i]])
-            return ir_format(arena, "%s does not repeat to %s", TEXT(0),
-                             ir_type_text(arena, result));
+            return base_format(arena, "%s does not repeat to %s", TEXT(0),
+                               ir_type_text(arena, result));
     return NULL;
 }
 
@@ -176,8 +177,8 @@ RULE(slice)
     for (int i = 0; i < result->rank; i++) {
         int64_t start = a->start.v[i], limit = a->limit.v[i], stride = a->stride.v[i];
         if (start < 0 || limit < start || limit > TYPE(0)->dim[i] || stride < 1)
-            return ir_format(arena, "slice %lld:%lld:%lld is outside dimension %d of %s",
-                             (long long)start, (long long)limit, (long long)stride, i, TEXT(0));
+            return base_format(arena, "slice %lld:%lld:%lld is outside dimension %d of %s",
+                               (long long)start, (long long)limit, (long long)stride, i, TEXT(0));
         result->dim[i] = limit == start ? 0 : (limit - start - 1) / stride + 1;
     }
     return NULL;
@@ -191,17 +192,17 @@ RULE(pad)
     TRY(check_count(arena, "high", a->high, TYPE(0)->rank));
     TRY(check_count(arena, "interior", a->interior, TYPE(0)->rank));
     if (TYPE(1)->rank || TYPE(1)->dtype != TYPE(0)->dtype)
-        return ir_format(arena, "the padding value of %s is %s", TEXT(0), TEXT(1));
+        return base_format(arena, "the padding value of %s is %s", TEXT(0), TEXT(1));
     result[0] = *TYPE(0);
     for (int i = 0; i < result->rank; i++) {
         int64_t d = TYPE(0)->dim[i], gaps, n;
         if (too_far(a->low.v[i]) || too_far(a->high.v[i]) || too_far(a->interior.v[i]))
-            return ir_format(arena, "padding %lld, %lld, interior %lld is too large",
-                             (long long)a->low.v[i], (long long)a->high.v[i],
-                             (long long)a->interior.v[i]);
-        if (a->interior.v[i] < 0 || !ir_size_mul(d ? d - 1 : 0, a->interior.v[i], &gaps) ||
-            !ir_size_add(d, gaps, &n) || too_far(n) || (n += a->low.v[i] + a->high.v[i]) < 0)
-            return ir_format(
+            return base_format(arena, "padding %lld, %lld, interior %lld is too large",
+                               (long long)a->low.v[i], (long long)a->high.v[i],
+                               (long long)a->interior.v[i]);
+        if (a->interior.v[i] < 0 || !base_size_mul(d ? d - 1 : 0, a->interior.v[i], &gaps) ||
+            !base_size_add(d, gaps, &n) || too_far(n) || (n += a->low.v[i] + a->high.v[i]) < 0)
+            return base_format(
                 arena,
                 "padding %lld, %lld, interior %lld leaves no valid size for dimension %d of %s",
                 (long long)a->low.v[i], (long long)a->high.v[i], (long long)a->interior.v[i], i,
@@ -218,15 +219,15 @@ RULE(concat)
     if (noperands < 1)
         return "nothing to concatenate";
     if (axis < 0 || axis >= TYPE(0)->rank)
-        return ir_format(arena, "axis %lld is outside %s", (long long)axis, TEXT(0));
+        return base_format(arena, "axis %lld is outside %s", (long long)axis, TEXT(0));
     for (int i = 0; i < noperands; i++) {
         ir_type t = *TYPE(i);
         if (t.rank == TYPE(0)->rank)
             t.dim[axis] = TYPE(0)->dim[axis];
         if (!ir_type_eq(&t, TYPE(0)))
-            return ir_format(arena, "%s and %s differ beside axis %lld", TEXT(0), TEXT(i),
-                             (long long)axis);
-        if (!ir_size_add(sum, TYPE(i)->dim[axis], &sum))
+            return base_format(arena, "%s and %s differ beside axis %lld", TEXT(0), TEXT(i),
+                               (long long)axis);
+        if (!base_size_add(sum, TYPE(i)->dim[axis], &sum))
             return "the result is too large";
     }
     result[0] = *TYPE(0);
@@ -243,26 +244,26 @@ RULE(reverse)
 }
 
 /* The result type of a gather; also what scatter's updates must be. */
-static const char *gathered(ir_arena *arena, const ir_type *x, const ir_type *index, ir_ints dims,
+static const char *gathered(base_arena *arena, const ir_type *x, const ir_type *index, ir_ints dims,
                             int64_t batch, ir_type *out)
 {
     if (!ir_is_int(index->dtype))
-        return ir_format(arena, "indices are %s, an integer type is due",
-                         ir_dtypes[index->dtype].name);
+        return base_format(arena, "indices are %s, an integer type is due",
+                           ir_dtypes[index->dtype].name);
     TRY(check_dims(arena, "dimension", dims, x->rank, true));
     if (batch < 0 || index->rank <= batch || x->rank < batch || (dims.n && dims.v[0] < batch))
-        return ir_format(arena, "batch %lld does not fit %s and %s", (long long)batch,
-                         ir_type_text(arena, x), ir_type_text(arena, index));
+        return base_format(arena, "batch %lld does not fit %s and %s", (long long)batch,
+                           ir_type_text(arena, x), ir_type_text(arena, index));
     if (index->dim[index->rank - 1] != dims.n)
-        return ir_format(arena, "index vectors have %lld components, %d are due",
-                         (long long)index->dim[index->rank - 1], dims.n);
+        return base_format(arena, "index vectors have %lld components, %d are due",
+                           (long long)index->dim[index->rank - 1], dims.n);
     *out = (ir_type){.dtype = x->dtype};
     if (index->rank - 1 + x->rank - batch - dims.n > IR_MAX_RANK)
         return "the result's rank is above the limit";
     for (int i = 0; i < batch; i++)
         if (x->dim[i] != index->dim[i])
-            return ir_format(arena, "batch dimension %d differs: %s and %s", i,
-                             ir_type_text(arena, x), ir_type_text(arena, index));
+            return base_format(arena, "batch dimension %d differs: %s and %s", i,
+                               ir_type_text(arena, x), ir_type_text(arena, index));
     for (int i = 0; i < index->rank - 1; i++)
         out->dim[out->rank++] = index->dim[i];
     for (int i = (int)batch, j = 0; i < x->rank; i++)
@@ -288,7 +289,7 @@ RULE(scatter)
     ir_type due;
     TRY(gathered(arena, TYPE(0), TYPE(1), attrs->scatter.dims, attrs->scatter.batch, &due));
     if (!ir_type_eq(&due, TYPE(2)))
-        return ir_format(arena, "updates are %s, %s is due", TEXT(2), ir_type_text(arena, &due));
+        return base_format(arena, "updates are %s, %s is due", TEXT(2), ir_type_text(arena, &due));
     result[0] = *TYPE(0);
     return NULL;
 }
@@ -313,7 +314,7 @@ RULE(reduce)
     TRY(check_dims(arena, "axis", attrs->reduce.axes, TYPE(0)->rank, true));
     if (c == IR_SET || ((c == IR_AND || c == IR_OR) && (class & IR_CLASS_F)) ||
         ((c == IR_SUM || c == IR_PROD) && (class & IR_CLASS_B)))
-        return ir_format(arena, "%s does not reduce %s", ir_combine_names[c], TEXT(0));
+        return base_format(arena, "%s does not reduce %s", ir_combine_names[c], TEXT(0));
     result[0] = without(TYPE(0), attrs->reduce.axes);
     return NULL;
 }
@@ -326,7 +327,7 @@ RULE(arg_reduce)
         return "max or min is due";
     TRY(check_dims(arena, "axis", (ir_ints){1, &axis}, TYPE(0)->rank, true));
     if (!TYPE(0)->dim[axis])
-        return ir_format(arena, "dimension %lld of %s is empty", (long long)axis, TEXT(0));
+        return base_format(arena, "dimension %lld of %s is empty", (long long)axis, TEXT(0));
     result[0] = result[1] = without(TYPE(0), (ir_ints){1, &axis});
     result[1].dtype = IR_I64;
     return NULL;
@@ -340,8 +341,8 @@ static bool windows(int64_t extent, int64_t window, int64_t stride, int64_t low,
     int64_t span, n;
     if (extent < 0 || window < 1 || stride < 1 || base < 1 || dilation < 1 || too_far(stride) ||
         too_far(low) || too_far(high) || too_far(base) || too_far(dilation) ||
-        !ir_size_mul(extent ? extent - 1 : 0, base, &n) || !ir_size_add(n, extent != 0, &n) ||
-        too_far(n) || (n += low + high) < 0 || !ir_size_mul(window - 1, dilation, &span) ||
+        !base_size_mul(extent ? extent - 1 : 0, base, &n) || !base_size_add(n, extent != 0, &n) ||
+        too_far(n) || (n += low + high) < 0 || !base_size_mul(window - 1, dilation, &span) ||
         too_far(span))
         return false;
     span++;
@@ -350,9 +351,9 @@ static bool windows(int64_t extent, int64_t window, int64_t stride, int64_t low,
     return true;
 }
 
-static const char *window_result(ir_arena *arena, const ir_type *x, ir_ints window, ir_ints stride,
-                                 ir_ints low, ir_ints high, const ir_ints *base, ir_ints dilation,
-                                 ir_type *out)
+static const char *window_result(base_arena *arena, const ir_type *x, ir_ints window,
+                                 ir_ints stride, ir_ints low, ir_ints high, const ir_ints *base,
+                                 ir_ints dilation, ir_type *out)
 {
     const struct { const char *name; ir_ints v;
     } all[] = {{"window", window},
@@ -369,9 +370,9 @@ static const char *window_result(ir_arena *arena, const ir_type *x, ir_ints wind
     for (int i = 0; i < x->rank; i++)
         if (!windows(x->dim[i], window.v[i], stride.v[i], low.v[i], high.v[i],
                      base ? base->v[i] : 1, dilation.v[i], &padded, &out->dim[i]) ||
-            !ir_size_mul(taps, window.v[i], &taps) || taps > INT32_MAX)
-            return ir_format(arena, "the window in dimension %d of %s has a number out of range", i,
-                             ir_type_text(arena, x));
+            !base_size_mul(taps, window.v[i], &taps) || taps > INT32_MAX)
+            return base_format(arena, "the window in dimension %d of %s has a number out of range",
+                               i, ir_type_text(arena, x));
     return ir_type_ok(out) ? NULL : "the result is too large";
 }
 
@@ -380,7 +381,7 @@ RULE(reduce_window)
     UNUSED;
     const struct ir_attrs_reduce_window *a = &attrs->reduce_window;
     if (a->combine > IR_MIN)
-        return ir_format(arena, "%s does not reduce windows", ir_combine_names[a->combine]);
+        return base_format(arena, "%s does not reduce windows", ir_combine_names[a->combine]);
     return window_result(arena, TYPE(0), a->window, a->stride, a->low, a->high, &a->base_dilation,
                          a->window_dilation, result);
 }
@@ -407,8 +408,8 @@ RULE(window_put)
     TRY(window_result(arena, result, a->window, a->stride, a->low, a->high, NULL,
                       a->window_dilation, &due));
     if (!ir_type_eq(&due, TYPE(0)) || !ir_shape_eq(&due, TYPE(1)) || TYPE(1)->dtype != IR_I32)
-        return ir_format(arena, "%s and i32 positions are due; found %s and %s",
-                         ir_type_text(arena, &due), TEXT(0), TEXT(1));
+        return base_format(arena, "%s and i32 positions are due; found %s and %s",
+                           ir_type_text(arena, &due), TEXT(0), TEXT(1));
     return NULL;
 }
 
@@ -419,8 +420,8 @@ RULE(window_take)
     TRY(window_result(arena, TYPE(0), a->window, a->stride, a->low, a->high, NULL,
                       a->window_dilation, result));
     if (!ir_shape_eq(result, TYPE(1)) || TYPE(1)->dtype != IR_I32)
-        return ir_format(arena, "positions are %s, %s of i32 is due", TEXT(1),
-                         ir_type_text(arena, result));
+        return base_format(arena, "positions are %s, %s of i32 is due", TEXT(1),
+                           ir_type_text(arena, result));
     return NULL;
 }
 
@@ -428,8 +429,8 @@ RULE(cumulative)
 {
     UNUSED;
     if (attrs->cumulative.combine > IR_MIN)
-        return ir_format(arena, "%s has no running form",
-                         ir_combine_names[attrs->cumulative.combine]);
+        return base_format(arena, "%s has no running form",
+                           ir_combine_names[attrs->cumulative.combine]);
     int64_t axis = attrs->cumulative.axis;
     TRY(check_dims(arena, "axis", (ir_ints){1, &axis}, TYPE(0)->rank, true));
     result[0] = *TYPE(0);
@@ -445,7 +446,7 @@ RULE(sort)
     TRY(check_dims(arena, "axis", (ir_ints){1, &axis}, TYPE(0)->rank, true));
     for (int i = 0; i < noperands; i++) {
         if (!ir_shape_eq(TYPE(0), TYPE(i)))
-            return ir_format(arena, "%s and %s differ in shape", TEXT(0), TEXT(i));
+            return base_format(arena, "%s and %s differ in shape", TEXT(0), TEXT(i));
         result[i] = *TYPE(i);
     }
     *nresults = noperands;
@@ -460,7 +461,7 @@ RULE(dot_general)
     const ir_ints batch[2] = {a->lhs_batch, a->rhs_batch},
                   contract[2] = {a->lhs_contract, a->rhs_contract};
     if (x->dtype != y->dtype)
-        return ir_format(arena, "operands differ in type: %s and %s", TEXT(0), TEXT(1));
+        return base_format(arena, "operands differ in type: %s and %s", TEXT(0), TEXT(1));
     if (batch[0].n != batch[1].n || contract[0].n != contract[1].n)
         return "batch or contracted dimensions differ in number";
     uint32_t used[2] = {0, 0};
@@ -478,14 +479,14 @@ RULE(dot_general)
     *result = (ir_type){.dtype = x->dtype};
     for (int i = 0; i < contract[0].n; i++)
         if (x->dim[contract[0].v[i]] != y->dim[contract[1].v[i]])
-            return ir_format(arena, "contracted dimensions differ: %lld in %s, %lld in %s",
-                             (long long)x->dim[contract[0].v[i]], TEXT(0),
-                             (long long)y->dim[contract[1].v[i]], TEXT(1));
+            return base_format(arena, "contracted dimensions differ: %lld in %s, %lld in %s",
+                               (long long)x->dim[contract[0].v[i]], TEXT(0),
+                               (long long)y->dim[contract[1].v[i]], TEXT(1));
     if (x->rank + y->rank - batch[0].n - 2 * contract[0].n > IR_MAX_RANK)
         return "the result's rank is above the limit";
     for (int i = 0; i < batch[0].n; i++) {
         if (x->dim[batch[0].v[i]] != y->dim[batch[1].v[i]])
-            return ir_format(arena, "batch dimensions differ: %s and %s", TEXT(0), TEXT(1));
+            return base_format(arena, "batch dimensions differ: %s and %s", TEXT(0), TEXT(1));
         result->dim[result->rank++] = x->dim[batch[0].v[i]];
     }
     for (int side = 0; side < 2; side++)
@@ -503,9 +504,9 @@ RULE(convolution)
     int rank = x->rank, spatial = rank - 2;
     int64_t fg = a->feature_groups, bg = a->batch_groups;
     if (x->dtype != w->dtype)
-        return ir_format(arena, "operands differ in type: %s and %s", TEXT(0), TEXT(1));
+        return base_format(arena, "operands differ in type: %s and %s", TEXT(0), TEXT(1));
     if (rank < 2 || w->rank != rank)
-        return ir_format(
+        return base_format(
             arena,
             "a tensor of rank 2 or more and weights of the same rank are due; found %s and %s",
             TEXT(0), TEXT(1));
@@ -521,8 +522,8 @@ RULE(convolution)
             ci = w->dim[a->rhs.v[1]];
     if (fg < 1 || bg < 1 || (fg > 1 && bg > 1) || c % fg || o % fg || o % bg || n % bg ||
         ci != c / fg)
-        return ir_format(arena, "channels do not fit: %s with weights %s in %lld groups", TEXT(0),
-                         TEXT(1), (long long)(fg > 1 ? fg : bg));
+        return base_format(arena, "channels do not fit: %s with weights %s in %lld groups", TEXT(0),
+                           TEXT(1), (long long)(fg > 1 ? fg : bg));
     ir_type padded = *x; /* kernels read it with its padding, and some with its gaps, in memory */
     *result = ir_type_of(x->dtype, rank, x->dim);
     result->dim[a->out.v[0]] = n / bg;
@@ -532,13 +533,13 @@ RULE(convolution)
         if (!windows(*extent, w->dim[a->rhs.v[2 + i]], a->stride.v[i], a->low.v[i], a->high.v[i],
                      a->lhs_dilation.v[i], a->rhs_dilation.v[i], extent,
                      &result->dim[a->out.v[2 + i]]))
-            return ir_format(
+            return base_format(
                 arena,
                 "the window in spatial dimension %d has a number out of range: %s with weights %s",
                 i, TEXT(0), TEXT(1));
     }
     if (!ir_type_ok(&padded))
-        return ir_format(arena, "%s with its padding and gaps is too large", TEXT(0));
+        return base_format(arena, "%s with its padding and gaps is too large", TEXT(0));
     return ir_type_ok(result) ? NULL : "the result is too large";
 }
 
@@ -546,24 +547,24 @@ RULE(random_bits)
 {
     UNUSED;
     if (TYPE(0)->rank || TYPE(1)->rank || TYPE(0)->dtype != IR_U64 || TYPE(1)->dtype != IR_U64)
-        return ir_format(arena, "seed and call are u64[]; found %s and %s", TEXT(0), TEXT(1));
+        return base_format(arena, "seed and call are u64[]; found %s and %s", TEXT(0), TEXT(1));
     return set_shape(arena, result, IR_U32, attrs->random_bits.shape);
 }
 
 /* ---- Structured ---- */
 
 /* Operands (from `first` on) against the parameters of f; NULL if they fit. */
-static const char *check_call(ir_arena *arena, const ir_func *f, ir_value *const *operand, int n)
+static const char *check_call(base_arena *arena, const ir_func *f, ir_value *const *operand, int n)
 {
     if (!f)
         return "no function";
     if (f->params.count != n)
-        return ir_format(arena, "@%s takes %d operands, found %d", f->name, f->params.count, n);
+        return base_format(arena, "@%s takes %d operands, found %d", f->name, f->params.count, n);
     for (int i = 0; i < n; i++)
         if (!ir_type_eq(&operand[i]->type, &f->params.items[i].value->type))
-            return ir_format(arena, "operand %d of @%s is %s, %s is due", i, f->name,
-                             ir_type_text(arena, &operand[i]->type),
-                             ir_type_text(arena, &f->params.items[i].value->type));
+            return base_format(arena, "operand %d of @%s is %s, %s is due", i, f->name,
+                               ir_type_text(arena, &operand[i]->type),
+                               ir_type_text(arena, &f->params.items[i].value->type));
     return NULL;
 }
 
@@ -592,13 +593,13 @@ RULE(cond)
     TRY(check_call(arena, g, operand + 1, noperands - 1));
     results_of(f, result, nresults);
     if (g->results.count != f->results.count)
-        return ir_format(arena, "branches have %d and %d results", f->results.count,
-                         g->results.count);
+        return base_format(arena, "branches have %d and %d results", f->results.count,
+                           g->results.count);
     for (int i = 0; i < *nresults; i++)
         if (!ir_type_eq(&result[i], &g->results.items[i].value->type))
-            return ir_format(arena, "result %d of the branches differs: %s and %s", i,
-                             ir_type_text(arena, &result[i]),
-                             ir_type_text(arena, &g->results.items[i].value->type));
+            return base_format(arena, "result %d of the branches differs: %s and %s", i,
+                               ir_type_text(arena, &result[i]),
+                               ir_type_text(arena, &g->results.items[i].value->type));
     return NULL;
 }
 
@@ -618,8 +619,8 @@ RULE(while)
         return "the body does not yield the carried values";
     for (int i = 0; i < *nresults; i++)
         if (!ir_type_eq(&result[i], TYPE(a->consts + i)))
-            return ir_format(arena, "carried value %d changes type: %s and %s", i,
-                             TEXT(a->consts + i), ir_type_text(arena, &result[i]));
+            return base_format(arena, "carried value %d changes type: %s and %s", i,
+                               TEXT(a->consts + i), ir_type_text(arena, &result[i]));
     return NULL;
 }
 
@@ -630,38 +631,38 @@ RULE(scan)
     const ir_func *f = a->body;
     int live = a->live != 0;
     int64_t fixed;
-    if (!f || a->length < 0 || !ir_size_add(a->consts, a->carries, &fixed) ||
+    if (!f || a->length < 0 || !base_size_add(a->consts, a->carries, &fixed) ||
         fixed > noperands - live)
         return "a count is out of range";
     if (f->params.count != noperands - live)
-        return ir_format(arena, "@%s takes %d operands, found %d", f->name, f->params.count,
-                         noperands - live);
+        return base_format(arena, "@%s takes %d operands, found %d", f->name, f->params.count,
+                           noperands - live);
     for (int i = 0; i < noperands - live; i++) {
         ir_type t = *TYPE(i);
         if (i >= fixed) {
             if (t.rank < 1 || t.dim[0] != a->length)
-                return ir_format(arena, "sequence %d is %s, length %lld is due", i, TEXT(i),
-                                 (long long)a->length);
+                return base_format(arena, "sequence %d is %s, length %lld is due", i, TEXT(i),
+                                   (long long)a->length);
             t.rank--;
             memmove(t.dim, t.dim + 1, (size_t)t.rank * sizeof *t.dim);
             t.dim[t.rank] = 0;
         }
         if (!ir_type_eq(&t, &f->params.items[i].value->type))
-            return ir_format(arena, "operand %d is %s, @%s takes %s", i, ir_type_text(arena, &t),
-                             f->name, ir_type_text(arena, &f->params.items[i].value->type));
+            return base_format(arena, "operand %d is %s, @%s takes %s", i, ir_type_text(arena, &t),
+                               f->name, ir_type_text(arena, &f->params.items[i].value->type));
     }
     const ir_type boolean = ir_scalar_type(IR_BOOL);
     int yielded = f->results.count - live;
     if (yielded < a->carries ||
         (live && (!ir_type_eq(TYPE(noperands - 1), &boolean) ||
                   !ir_type_eq(&f->results.items[yielded].value->type, &boolean))))
-        return ir_format(arena, "@%s yields too little", f->name);
+        return base_format(arena, "@%s yields too little", f->name);
     for (int i = 0; i < yielded; i++) {
         result[i] = f->results.items[i].value->type;
         if (i < a->carries) {
             if (!ir_type_eq(&result[i], TYPE(a->consts + i)))
-                return ir_format(arena, "carried value %d changes type: %s and %s", i,
-                                 TEXT(a->consts + i), ir_type_text(arena, &result[i]));
+                return base_format(arena, "carried value %d changes type: %s and %s", i,
+                                   TEXT(a->consts + i), ir_type_text(arena, &result[i]));
         } else {
             if (result[i].rank == IR_MAX_RANK)
                 return "a stacked result's rank is above the limit";

@@ -5,9 +5,9 @@
 #ifndef GRADC_IR_TEXT_H
 #define GRADC_IR_TEXT_H
 
+#include "base/map.h"
+#include "base/text.h"
 #include "ir/ir.h"
-#include "ir/map.h"
-#include "ir/safetensors.h"
 
 enum {
     IR_TEXT_VERSION = 1,
@@ -22,19 +22,13 @@ int ir_format_element(char out[IR_ELEMENT_TEXT], ir_dtype dtype, const void *ele
 /* Reads n bytes of text as one element; returns NULL, or what is wrong in words. */
 const char *ir_read_element(ir_dtype dtype, const char *text, size_t n, void *element);
 
-/* Letters, digits, `_` and `.`, not starting with a digit or `.`: needs no quotes. */
-bool ir_is_word(const char *s);
-/* Bytes of the UTF-8 character beyond ASCII at s that can be shown as it is, or 0: ASCII, invalid,
- * a control, invisible, or one that reorders text. */
-int ir_shown_utf8(const unsigned char *s);
-/* In quotes; what could disturb a terminal or a reader is escaped. */
-void ir_print_string(FILE *f, const char *s);
-
 /* The tensors that a text names by `large("…")`. */
 struct ir_side {
-    ir_arena *arena;
+    base_arena *arena;
     ir_tensors tensors;
-    ir_map names; /* literal -> its name */
+    base_map names; /* literal -> its name */
 };
+/* Does the text of m name any? */
+bool ir_has_large(const ir_module *m);
 
 #endif

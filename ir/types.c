@@ -63,7 +63,7 @@ bool ir_type_ok(const ir_type *t)
     int64_t n = ir_dtypes[t->dtype].bytes;
     for (int i = 0; i < t->rank; i++)
         if (t->dim[i] < 0 ||
-            (t->dim[i] > 0 && (!ir_size_mul(n, t->dim[i], &n) || n > IR_MAX_TENSOR_BYTES)))
+            (t->dim[i] > 0 && (!base_size_mul(n, t->dim[i], &n) || n > IR_MAX_TENSOR_BYTES)))
             return false;
     return true;
 }
@@ -77,14 +77,14 @@ void ir_strides(const ir_type *t, int64_t stride[IR_MAX_RANK])
     }
 }
 
-const char *ir_type_text(ir_arena *arena, const ir_type *t)
+const char *ir_type_text(base_arena *arena, const ir_type *t)
 {
     char text[32 + 21 * IR_MAX_RANK];
     int n = sprintf(text, "%s[", ir_dtypes[t->dtype].name);
     for (int i = 0; i < t->rank; i++)
         n += sprintf(text + n, i ? ",%lld" : "%lld", (long long)t->dim[i]);
     strcpy(text + n, "]");
-    return ir_strdup(arena, text);
+    return base_strdup(arena, text);
 }
 
 /* ---- 16-bit floats ---- */
@@ -144,13 +144,13 @@ float ir_f16_to_f32(uint16_t h)
 
 /* ---- Literals ---- */
 
-ir_literal *ir_literal_new(ir_arena *arena, const ir_type *type)
+ir_literal *ir_literal_new(base_arena *arena, const ir_type *type)
 {
     if (!ir_type_ok(type))
-        ir_throw(ir_arena_ctx(arena), NULL, "a tensor is above the limit of 2^40 bytes");
-    ir_literal *l = ir_new(arena, ir_literal);
+        base_throw(base_arena_ctx(arena), NULL, "a tensor is above the limit of 2^40 bytes");
+    ir_literal *l = base_new(arena, ir_literal);
     l->type = *type;
-    l->data = ir_alloc(arena, (size_t)ir_bytes(type));
+    l->data = base_alloc(arena, (size_t)ir_bytes(type));
     return l;
 }
 
@@ -229,4 +229,14 @@ bool ir_literal_is_splat(const ir_literal *l)
 {
     size_t bytes = (size_t)ir_bytes(&l->type), one = (size_t)ir_dtypes[l->type.dtype].bytes;
     return bytes <= one || !memcmp(l->data, (const char *)l->data + one, bytes - one);
+}
+
+/* ---- Named literals ---- */
+
+ir_literal *ir_tensor_by_name(const ir_tensors *tensors, const char *name)
+{
+    for (int i = 0; i < tensors->count; i++)
+        if (!strcmp(tensors->items[i].name, name))
+            return tensors->items[i].value;
+    return NULL;
 }

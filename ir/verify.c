@@ -3,7 +3,7 @@
  *
  * The rules of a module. Membership is looked up in tables by pointer before anything behind a
  * pointer is read, so that a broken module is reported and not followed. */
-#include "ir/map.h"
+#include "base/map.h"
 #include "ir/ir.h"
 
 #include <stdlib.h>
@@ -11,23 +11,23 @@
 
 typedef struct verifier {
     const ir_module *m;
-    ir_arena *arena; /* scratch */
-    ir_map funcs, states, called; /* members; functions that instructions name */
+    base_arena *arena; /* scratch */
+    base_map funcs, states, called; /* members; functions that instructions name */
     const ir_func *func;          /* where we are */
     const ir_inst *inst;
     bool user, ok;
 } verifier;
 
 /* Of the instruction, else the file that the module's instructions come from; NULL: not known. */
-static const ir_loc *place_of(verifier *v)
+static const base_loc *place_of(verifier *v)
 {
     if (v->inst)
         return v->inst->loc;
     for (int i = 0; i < v->m->funcs.count; i++)
         IR_FOR (inst, v->m->funcs.items[i])
             if (inst->loc)
-                return ir_memdup(v->arena, &(ir_loc){.file = inst->loc->file, .node = -1},
-                                 sizeof(ir_loc));
+                return base_memdup(v->arena, &(base_loc){.file = inst->loc->file, .node = -1},
+                                   sizeof(base_loc));
     return NULL;
 }
 
@@ -36,13 +36,14 @@ static bool wrong(verifier *v, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    const char *text = ir_vformat(v->arena, format, args);
+    const char *text = base_vformat(v->arena, format, args);
     va_end(args);
     v->ok = false;
-    const char *func = v->func ? ir_format(v->arena, "@%s: ", v->func->name) : "",
+    const char *func = v->func ? base_format(v->arena, "@%s: ", v->func->name) : "",
                *op = v->inst ? ir_ops[v->inst->op].name : "";
     if (v->user) {
-        ir_report(v->m->ctx, IR_ERROR, place_of(v), "%s%s%s%s", func, op, *op ? ": " : "", text);
+        base_report(v->m->ctx, BASE_ERROR, place_of(v), "%s%s%s%s", func, op, *op ? ": " : "",
+                    text);
         return false;
     }
     if (v->inst) {
@@ -79,7 +80,7 @@ static bool attr_ok(verifier *v, const ir_attr_info *info, const void *field)
     case IR_ATTR_combine: return *(const unsigned *)field < (unsigned)choices(ir_combine_names);
     case IR_ATTR_func: {
         const ir_func *f = *(ir_func *const *)field;
-        return !f || ir_map_get_ptr(&v->funcs, f);
+        return !f || base_map_get_ptr(&v->funcs, f);
     }
     case IR_ATTR_literal: {
         const ir_literal *l = *(ir_literal *const *)field;
@@ -126,21 +127,21 @@ static bool check_vjp(verifier *v, const ir_inst *inst)
 
 /* ---- Instructions ---- */
 
-static bool check_operands(verifier *v, const ir_inst *inst, const ir_map *known)
+static bool check_operands(verifier *v, const ir_inst *inst, const base_map *known)
 {
     if (inst->noperands < 0 || (inst->noperands && !inst->operand))
         return wrong(v, "no operands");
     for (int i = 0; i < inst->noperands; i++)
-        if (!inst->operand[i] || !ir_map_get_ptr(known, inst->operand[i]))
+        if (!inst->operand[i] || !base_map_get_ptr(known, inst->operand[i]))
             return wrong(v, "operand %d is not a value of this function that is computed before",
                          i);
     return true;
 }
 
-static bool check_results(verifier *v, const ir_inst *inst, ir_map *known)
+static bool check_results(verifier *v, const ir_inst *inst, base_map *known)
 {
     /* Shape rules of a large module would pile up in one. */
-    ir_arena *scratch = ir_arena_new(v->m->ctx);
+    base_arena *scratch = base_arena_new(v->m->ctx);
     ir_type *type;
     int n;
     const char *refused =
@@ -157,12 +158,12 @@ static bool check_results(verifier *v, const ir_inst *inst, ir_map *known)
                        type_text(v, &type[i]));
     }
     for (int i = 0; ok && i < n; i++)
-        ir_map_put_ptr(known, inst->result[i], inst->result[i]);
-    ir_arena_free(scratch);
+        base_map_put_ptr(known, inst->result[i], inst->result[i]);
+    base_arena_free(scratch);
     return ok;
 }
 
-static bool check_inst(verifier *v, const ir_inst *inst, const ir_inst *previous, ir_map *known)
+static bool check_inst(verifier *v, const ir_inst *inst, const ir_inst *previous, base_map *known)
 {
     v->inst = NULL;
     if ((unsigned)inst->op >= IR_OPS || !inst->attrs)
@@ -178,48 +179,48 @@ static bool check_inst(verifier *v, const ir_inst *inst, const ir_inst *previous
     ir_func *called[2];
     int n = ir_called(inst, called, 2);
     for (int i = 0; i < n; i++)
-        ir_map_put_ptr(&v->called, called[i], called[i]);
+        base_map_put_ptr(&v->called, called[i], called[i]);
     return true;
 }
 
 /* ---- Functions ---- */
 
-static bool check_state(verifier *v, const ir_port *p, ir_map *once, const char *what)
+static bool check_state(verifier *v, const ir_port *p, base_map *once, const char *what)
 {
     const ir_state *s = p->state;
-    if (!s || !ir_map_get_ptr(&v->states, s))
+    if (!s || !base_map_get_ptr(&v->states, s))
         return wrong(v, "a %s is bound to no state of the module", what);
     if (!ir_type_eq(&s->type, &p->value->type))
         return wrong(v, "the state '%s' is %s, its %s is %s", s->name, type_text(v, &s->type), what,
                      type_text(v, &p->value->type));
-    if (ir_map_get_ptr(once, s))
+    if (base_map_get_ptr(once, s))
         return wrong(v, "the state '%s' has two %ss", s->name, what);
-    ir_map_put_ptr(once, s, p->state);
+    base_map_put_ptr(once, s, p->state);
     return true;
 }
 
 /* Names of one role are unique in an entry: they become members of one struct. */
 static bool check_names(verifier *v, const ir_port *ports, int n, const char *what)
 {
-    ir_map names[IR_HYPER + 1];
+    base_map names[IR_HYPER + 1];
     for (int i = 0; i <= IR_HYPER; i++)
-        names[i] = ir_map_new(v->arena);
+        names[i] = base_map_new(v->arena);
     for (int i = 0; i < n; i++) {
         const ir_port *p = &ports[i];
         if ((unsigned)p->role > IR_HYPER || (unsigned)p->bind > IR_STATE)
             return wrong(v, "%s %d has no such role", what, i);
         if (p->bind == IR_STATE || !p->name || !v->func->entry)
             continue;
-        if (ir_map_get_text(&names[p->role], p->name))
+        if (base_map_get_text(&names[p->role], p->name))
             return wrong(v, "two %ss are called '%s'", what, p->name);
-        ir_map_put_text(&names[p->role], p->name, p->value);
+        base_map_put_text(&names[p->role], p->name, p->value);
     }
     return true;
 }
 
-static bool check_params(verifier *v, const ir_func *f, ir_map *known)
+static bool check_params(verifier *v, const ir_func *f, base_map *known)
 {
-    ir_map once = ir_map_new(v->arena);
+    base_map once = base_map_new(v->arena);
     for (int i = 0; i < f->params.count; i++) {
         const ir_port *p = &f->params.items[i];
         const ir_value *x = p->value;
@@ -228,17 +229,17 @@ static bool check_params(verifier *v, const ir_func *f, ir_map *known)
             return wrong(v, "parameter %d is not valid", i);
         if (p->bind == IR_STATE && !check_state(v, p, &once, "parameter"))
             return false;
-        ir_map_put_ptr(known, x, p->value);
+        base_map_put_ptr(known, x, p->value);
     }
     return check_names(v, f->params.items, f->params.count, "input");
 }
 
-static bool check_func_results(verifier *v, const ir_func *f, const ir_map *known)
+static bool check_func_results(verifier *v, const ir_func *f, const base_map *known)
 {
-    ir_map once = ir_map_new(v->arena);
+    base_map once = base_map_new(v->arena);
     for (int i = 0; i < f->results.count; i++) {
         const ir_port *p = &f->results.items[i];
-        if (!p->value || !ir_map_get_ptr(known, p->value))
+        if (!p->value || !base_map_get_ptr(known, p->value))
             return wrong(v, "result %d is not a value of this function", i);
         if (p->bind == IR_STATE && !check_state(v, p, &once, "update"))
             return false;
@@ -251,7 +252,7 @@ static bool check_func_results(verifier *v, const ir_func *f, const ir_map *know
 
 static bool check_func(verifier *v, const ir_func *f)
 {
-    ir_map known = ir_map_new(v->arena);
+    base_map known = base_map_new(v->arena);
     v->func = f;
     v->inst = NULL;
     if (f->module != v->m)
@@ -280,12 +281,12 @@ typedef struct visit {
 
 /* Walks what f calls, with a stack of its own: nothing calls itself, and calls nest at most
  * IR_MAX_DEPTH deep. `done` holds the height of finished functions. */
-static bool check_calls(verifier *v, const ir_func *root, ir_map *done)
+static bool check_calls(verifier *v, const ir_func *root, base_map *done)
 {
     visit stack[IR_MAX_DEPTH + 1];
     intptr_t height[IR_MAX_DEPTH + 1];
     int depth = 1;
-    if (ir_map_get_ptr(done, root))
+    if (base_map_get_ptr(done, root))
         return true;
     stack[0] = (visit){root, root->first, 0};
     height[0] = 1;
@@ -294,7 +295,7 @@ static bool check_calls(verifier *v, const ir_func *root, ir_map *done)
         ir_func *called[2];
         int n = top->at ? ir_called(top->at, called, 2) : 0;
         if (!top->at) {
-            ir_map_put_ptr(done, top->func, (void *)height[depth - 1]);
+            base_map_put_ptr(done, top->func, (void *)height[depth - 1]);
             depth--;
             if (depth && height[depth - 1] <= height[depth])
                 height[depth - 1] = height[depth] + 1;
@@ -310,7 +311,7 @@ static bool check_calls(verifier *v, const ir_func *root, ir_map *done)
         for (int i = 0; i < depth; i++)
             if (stack[i].func == f)
                 return wrong(v, "@%s calls itself", f->name);
-        intptr_t known = (intptr_t)ir_map_get_ptr(done, f);
+        intptr_t known = (intptr_t)base_map_get_ptr(done, f);
         if (depth + (known ? known : 1) > IR_MAX_DEPTH)
             return wrong(v, "functions call each other more than %d deep", IR_MAX_DEPTH);
         if (known) {
@@ -329,7 +330,7 @@ static void check_called(verifier *v, const ir_func *f)
 {
     v->func = f;
     v->inst = NULL;
-    if (!ir_map_get_ptr(&v->called, f) || !ir_is_root(f))
+    if (!base_map_get_ptr(&v->called, f) || !ir_is_root(f))
         return;
     for (int i = 0; i < f->results.count; i++)
         if (f->results.items[i].bind == IR_STATE) {
@@ -344,19 +345,19 @@ static void check_called(verifier *v, const ir_func *f)
 
 static void check_states(verifier *v)
 {
-    ir_map names = ir_map_new(v->arena);
+    base_map names = base_map_new(v->arena);
     for (int i = 0; i < v->m->states.count; i++)
-        ir_map_put_ptr(&v->states, v->m->states.items[i], v->m->states.items[i]);
+        base_map_put_ptr(&v->states, v->m->states.items[i], v->m->states.items[i]);
     for (int i = 0; i < v->m->states.count; i++) {
         const ir_state *s = v->m->states.items[i];
-        if (!s->name || ir_map_get_text(&names, s->name))
+        if (!s->name || base_map_get_text(&names, s->name))
             wrong(v, "two states are called '%s'", s->name ? s->name : "");
         else
-            ir_map_put_text(&names, s->name, v->m->states.items[i]);
+            base_map_put_text(&names, s->name, v->m->states.items[i]);
         if ((unsigned)s->kind > IR_SAVED || (unsigned)s->type.dtype >= IR_DTYPES ||
             !ir_type_ok(&s->type) || s->index != i)
             wrong(v, "the state '%s' is not valid", s->name);
-        if (s->of && (!ir_map_get_ptr(&v->states, s->of) || s->of->kind != IR_PARAM))
+        if (s->of && (!base_map_get_ptr(&v->states, s->of) || s->of->kind != IR_PARAM))
             wrong(v, "the state '%s' belongs to no parameter", s->name);
         if (s->init && !ir_type_eq(&s->init->type, &s->type))
             wrong(v, "the state '%s' is %s, its initial value is %s", s->name,
@@ -370,33 +371,33 @@ static void check_states(verifier *v)
 
 static void check_func_names(verifier *v)
 {
-    ir_map names = ir_map_new(v->arena);
+    base_map names = base_map_new(v->arena);
     for (int i = 0; i < v->m->funcs.count; i++) {
         ir_func *f = v->m->funcs.items[i];
-        if (ir_map_get_text(&names, f->name))
+        if (base_map_get_text(&names, f->name))
             wrong(v, "two functions are called @%s", f->name);
-        ir_map_put_text(&names, f->name, f);
-        ir_map_put_ptr(&v->funcs, f, f);
+        base_map_put_text(&names, f->name, f);
+        base_map_put_ptr(&v->funcs, f, f);
     }
 }
 
 static bool verify(const ir_module *m, bool user)
 {
-    verifier v = {.m = m, .arena = ir_arena_new(m->ctx), .user = user, .ok = true};
-    v.funcs = v.states = v.called = ir_map_new(v.arena);
+    verifier v = {.m = m, .arena = base_arena_new(m->ctx), .user = user, .ok = true};
+    v.funcs = v.states = v.called = base_map_new(v.arena);
     check_states(&v);
     check_func_names(&v);
     for (int i = 0; i < m->funcs.count; i++)
         check_func(&v, m->funcs.items[i]);
     if (v.ok) { /* the functions can be walked */
-        ir_map done = ir_map_new(v.arena);
+        base_map done = base_map_new(v.arena);
         for (int i = 0; i < m->funcs.count; i++) {
             v.inst = NULL;
             check_calls(&v, m->funcs.items[i], &done);
             check_called(&v, m->funcs.items[i]);
         }
     }
-    ir_arena_free(v.arena);
+    base_arena_free(v.arena);
     return v.ok;
 }
 
@@ -436,19 +437,19 @@ static extent extent_of(const ir_func *f, extent *known)
     return *e;
 }
 
-const char *ir_extent_fault(const ir_module *m, ir_arena *arena)
+const char *ir_extent_fault(const ir_module *m, base_arena *arena)
 {
-    extent *known = ir_array(arena, extent, m->funcs.count + 1);
+    extent *known = base_array(arena, extent, m->funcs.count + 1);
     for (int i = 0; i < m->funcs.count; i++)
         m->funcs.items[i]->id = i;
     for (int i = 0; i < m->funcs.count; i++) {
         extent e = extent_of(m->funcs.items[i], known);
         if (e.bodies > IR_MAX_BODIES || e.insts > IR_MAX_INSTS)
-            return ir_format(arena,
-                             "functions name each other into %.*g loops and branches and %.*g "
-                             "instructions; %d and %d are the limits",
-                             e.bodies < 1e15 ? 15 : 3, e.bodies, e.insts < 1e15 ? 15 : 3, e.insts,
-                             IR_MAX_BODIES, IR_MAX_INSTS);
+            return base_format(arena,
+                               "functions name each other into %.*g loops and branches and %.*g "
+                               "instructions; %d and %d are the limits",
+                               e.bodies < 1e15 ? 15 : 3, e.bodies, e.insts < 1e15 ? 15 : 3, e.insts,
+                               IR_MAX_BODIES, IR_MAX_INSTS);
     }
     return NULL;
 }

@@ -198,9 +198,9 @@ int64_t ir_single_scratch(const ir_inst *core)
     if (core->op != IR_OP_sort)
         return 0;
     int64_t row, all;
-    if (!ir_size_mul(core->operand[0]->type.dim[IR_ATTR(core, sort)->axis],
-                     2 * (int64_t)sizeof(int64_t), &row) ||
-        !ir_size_mul(row, ir_single_tasks(core), &all))
+    if (!base_size_mul(core->operand[0]->type.dim[IR_ATTR(core, sort)->axis],
+                       2 * (int64_t)sizeof(int64_t), &row) ||
+        !base_size_mul(row, ir_single_tasks(core), &all))
         BUG("the scratch memory of a sort is too large");
     return all;
 }

@@ -76,7 +76,7 @@ ir_taps ir_taps_of(const ir_inst *inst, int d)
     t.inverse = inverse(t.dilation / t.common, t.skip);
     t.count = (t.window + t.skip - 1) / t.skip;
     t.elements = t.extent < t.count || t.skip > INT32_MAX ||
-                 !ir_size_mul(t.skip, t.dilation, &product) || product > MOST;
+                 !base_size_mul(t.skip, t.dilation, &product) || product > MOST;
     if (t.elements)
         t.count = t.extent;
     return t;

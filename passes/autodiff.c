@@ -31,14 +31,14 @@ bool ad_is_zero(ir_op op)
 
 void ad_missing(const ir_inst *inst)
 {
-    ir_report(inst->func->module->ctx, IR_ERROR, inst->loc, "no derivative rule for `%s`",
-              ir_ops[inst->op].name);
+    base_report(inst->func->module->ctx, BASE_ERROR, inst->loc, "no derivative rule for `%s`",
+                ir_ops[inst->op].name);
 }
 
 static bool too_large(const ir_inst *inst)
 {
-    ir_report(inst->func->module->ctx, IR_ERROR, inst->loc,
-              "the derivative of this `%s` is too large", ir_ops[inst->op].name);
+    base_report(inst->func->module->ctx, BASE_ERROR, inst->loc,
+                "the derivative of this `%s` is too large", ir_ops[inst->op].name);
     return false;
 }
 
@@ -91,7 +91,7 @@ void ad_instead(ir_value *v, ir_value *by)
 
 typedef struct walk {
     ir_func *f;
-    ir_arena *scratch;
+    base_arena *scratch;
     ir_inst **inst; /* of the forward half, in order */
     int ninsts;
     bool *active;   /* by value id: depends on a wanted parameter */
@@ -107,11 +107,11 @@ static bool may_flow(const ir_value *v)
 /* Forward instructions, listed before the walk adds others; their values numbered. */
 static walk survey(ir_func *f)
 {
-    walk w = {.f = f, .scratch = ir_arena_new(f->module->ctx), .b = ir_builder_new(f)};
+    walk w = {.f = f, .scratch = base_arena_new(f->module->ctx), .b = ir_builder_new(f)};
     int values = ir_number(f);
-    w.inst = ir_array(w.scratch, ir_inst *, f->last ? f->last->id + 1 : 1);
-    w.active = ir_array(w.scratch, bool, values + 1);
-    w.ct = ir_array(w.scratch, ir_value *, values + 1);
+    w.inst = base_array(w.scratch, ir_inst *, f->last ? f->last->id + 1 : 1);
+    w.active = base_array(w.scratch, bool, values + 1);
+    w.ct = base_array(w.scratch, ir_value *, values + 1);
     w.b.phase = IR_BACKWARD;
     IR_FOR (inst, f) {
         inst->phase = IR_FORWARD;
@@ -143,9 +143,9 @@ static void flow_to(walk *w, const ir_value *v, ir_value *ct)
 
 static void pull_back(walk *w, ir_inst *inst)
 {
-    ir_value **ct = ir_array(w->scratch, ir_value *, inst->nresults + 1),
-             **out = ir_array(w->scratch, ir_value *, inst->noperands + 1);
-    bool *want = ir_array(w->scratch, bool, inst->noperands + 1), reached = false, wanted = false;
+    ir_value **ct = base_array(w->scratch, ir_value *, inst->nresults + 1),
+             **out = base_array(w->scratch, ir_value *, inst->noperands + 1);
+    bool *want = base_array(w->scratch, bool, inst->noperands + 1), reached = false, wanted = false;
     for (int i = 0; i < inst->nresults; i++) {
         ct[i] = w->ct[inst->result[i]->id];
         reached |= ct[i] != NULL;
@@ -221,7 +221,7 @@ static void add_gradients(walk *w, const ad_request *r)
 
 ir_func *ad_joint(ir_module *m, const ir_func *f, const ad_request *r, const char *name)
 {
-    int errors = ir_error_count(m->ctx);
+    int errors = base_error_count(m->ctx);
     ir_func *joint = ir_clone(f, name);
     joint->entry = false;
     walk w = survey(joint);
@@ -237,9 +237,9 @@ ir_func *ad_joint(ir_module *m, const ir_func *f, const ad_request *r, const cha
     for (int k = w.ninsts; k-- > 0;)
         pull_back(&w, w.inst[k]);
     add_gradients(&w, r);
-    ir_arena_free(w.scratch);
+    base_arena_free(w.scratch);
     pass_dce(joint); /* what rules have replaced */
-    if (ir_error_count(m->ctx) == errors)
+    if (base_error_count(m->ctx) == errors)
         return joint;
     ir_func_remove(joint);
     return NULL;

@@ -52,8 +52,8 @@ static void run(ir_func *f, bool across)
         count++;
     while (capacity < 2 * count)
         capacity *= 2;
-    ir_arena *scratch = ir_arena_new(f->module->ctx);
-    table t = {ir_array(scratch, ir_inst *, capacity), capacity - 1, across};
+    base_arena *scratch = base_arena_new(f->module->ctx);
+    table t = {base_array(scratch, ir_inst *, capacity), capacity - 1, across};
     for (int i = 0; i < f->params.count; i++)
         f->params.items[i].value->aux = f->params.items[i].value;
     IR_FOR_SAFE (inst, f) {
@@ -70,7 +70,7 @@ static void run(ir_func *f, bool across)
     }
     for (int i = 0; i < f->results.count; i++)
         f->results.items[i].value = f->results.items[i].value->aux;
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 void pass_cse(ir_func *f)

@@ -14,24 +14,24 @@ typedef struct edge {
 } edge;
 
 struct flow {
-    ir_arena *arena;
+    base_arena *arena;
     int nodes, *first, *level, *at, *queue, *path;
-    IR_LIST(edge) edges;
+    BASE_LIST(edge) edges;
     int64_t steps;
 };
 
 #define STEPS ((int64_t)400 << 20)
 
-flow *flow_new(ir_arena *arena, int nodes)
+flow *flow_new(base_arena *arena, int nodes)
 {
-    flow *g = ir_new(arena, flow);
+    flow *g = base_new(arena, flow);
     g->arena = arena;
     g->nodes = nodes;
-    g->first = ir_array(arena, int, nodes);
-    g->level = ir_array(arena, int, nodes);
-    g->at = ir_array(arena, int, nodes);
-    g->queue = ir_array(arena, int, nodes);
-    g->path = ir_array(arena, int, nodes);
+    g->first = base_array(arena, int, nodes);
+    g->level = base_array(arena, int, nodes);
+    g->at = base_array(arena, int, nodes);
+    g->queue = base_array(arena, int, nodes);
+    g->path = base_array(arena, int, nodes);
     g->steps = STEPS;
     for (int i = 0; i < nodes; i++)
         g->first[i] = -1;
@@ -42,7 +42,7 @@ static void half(flow *g, int from, int to, int64_t capacity)
 {
     edge e = {to, g->first[from], capacity};
     g->first[from] = g->edges.count;
-    IR_PUSH(g->arena, &g->edges, e);
+    BASE_PUSH(g->arena, &g->edges, e);
 }
 
 void flow_edge(flow *g, int from, int to, int64_t capacity)

@@ -5,13 +5,13 @@
 #ifndef GRADC_PASSES_FLOW_H
 #define GRADC_PASSES_FLOW_H
 
-#include "ir/arena.h"
+#include "base/arena.h"
 
 typedef struct flow flow;
 
 #define FLOW_NEVER ((int64_t)1 << 60) /* capacity of an edge that is not cut */
 
-flow *flow_new(ir_arena *arena, int nodes);
+flow *flow_new(base_arena *arena, int nodes);
 void flow_edge(flow *g, int from, int to, int64_t capacity);
 /* Computes a minimum cut between source and sink, the one nearest to the sink, and writes which
  * nodes are on the sink's side. False, after a bounded number of steps, when that takes too

@@ -15,7 +15,7 @@ enum { SMALL = 64 };
 
 typedef struct fold {
     ir_func *f;
-    ir_arena *scratch; /* operands made for one evaluation */
+    base_arena *scratch; /* operands made for one evaluation */
     int64_t work, bytes;
 } fold;
 
@@ -72,7 +72,7 @@ static ir_value *constant(ir_inst *where, ir_literal *l)
         return ir_constant(&b, l);
     ir_type scalar = ir_scalar_type(l->type.dtype);
     ir_literal *one = ir_literal_new(where->func->module->arena, &scalar);
-    one->data = ir_memdup(where->func->module->arena, l->data, (size_t)ir_bytes(&scalar));
+    one->data = base_memdup(where->func->module->arena, l->data, (size_t)ir_bytes(&scalar));
     return ir_broadcast(&b, ir_constant(&b, one), l->type.rank, l->type.dim, NULL);
 }
 
@@ -127,7 +127,7 @@ static bool fold_inst(fold *s, ir_inst *inst)
     for (int i = 0; i < inst->noperands; i++)
         if (!(operand[i] = known(s, inst->operand[i])))
             return false;
-    ir_arena *arena = inst->func->module->arena;
+    base_arena *arena = inst->func->module->arena;
     for (int i = 0; i < inst->nresults; i++)
         result[i] = ir_literal_new(arena, &inst->result[i]->type);
     ir_eval_inst(arena, inst, operand, result);
@@ -141,7 +141,7 @@ static bool fold_inst(fold *s, ir_inst *inst)
 void pass_fold(ir_func *f)
 {
     fold s = {.f = f, .work = WORK, .bytes = IR_MAX_UNPACKED_BYTES - f->module->folded};
-    s.scratch = ir_arena_new(f->module->ctx);
+    s.scratch = base_arena_new(f->module->ctx);
     for (int i = 0; i < f->params.count; i++)
         f->params.items[i].value->aux = f->params.items[i].value;
     IR_FOR_SAFE (inst, f) {
@@ -163,5 +163,5 @@ void pass_fold(ir_func *f)
         if (f->results.items[i].value->aux)
             f->results.items[i].value = f->results.items[i].value->aux;
     f->module->folded = IR_MAX_UNPACKED_BYTES - s.bytes;
-    ir_arena_free(s.scratch);
+    base_arena_free(s.scratch);
 }

@@ -50,7 +50,7 @@ typedef struct check {
 
 typedef struct fusing {
     ir_func *f;
-    ir_arena *scratch;
+    base_arena *scratch;
     fact *fact;
     uint64_t *wanted;    /* match_wanted */
     uintptr_t walks; /* for match_reads_moved */
@@ -131,12 +131,12 @@ static double operand_share(const fusing *u, const ir_inst *inst, int i)
 /* A result needs a kernel of its own: copies stand where it is a parameter or constant, another
  * result too, or a view that others look through, as match_view does: views are in memory only
  * where nothing else stands on them. */
-static void own_results(ir_func *f, ir_arena *scratch)
+static void own_results(ir_func *f, base_arena *scratch)
 {
     ir_builder b = ir_builder_new(f);
     int n = ir_number(f);
     /* By a value's number: by operands; by results. */
-    bool *read = ir_array(scratch, bool, n + 1), *taken = ir_array(scratch, bool, n + 1);
+    bool *read = base_array(scratch, bool, n + 1), *taken = base_array(scratch, bool, n + 1);
     IR_FOR (inst, f)
         for (int i = 0; i < inst->noperands; i++)
             read[inst->operand[i]->id] = true;
@@ -402,18 +402,18 @@ static ir_value *epilogue(fusing *u, ir_value *core)
 
 static ir_kernel *new_kernel(fusing *u, ir_kernel_kind kind, ir_inst *core)
 {
-    ir_kernel *k = ir_new(u->f->module->arena, ir_kernel);
+    ir_kernel *k = base_new(u->f->module->arena, ir_kernel);
     k->kind = kind;
     k->core = core;
     k->index = u->f->schedule->kernels.count;
-    IR_PUSH(u->f->module->arena, &u->f->schedule->kernels, k);
+    BASE_PUSH(u->f->module->arena, &u->f->schedule->kernels, k);
     return k;
 }
 
 static void add_root(fusing *u, ir_kernel *k, ir_value *v)
 {
     v->kernel = k;
-    IR_PUSH(u->f->module->arena, &k->roots, v);
+    BASE_PUSH(u->f->module->arena, &k->roots, v);
 }
 
 /* As deep as the kernel's expressions, which part_loops and epilogue bound: each root's by twice
@@ -427,7 +427,7 @@ static void find_reads(fusing *u, ir_kernel *k, ir_value *v, bool is_root, int64
     bool leaf = !v->def || (v->def->op == IR_OP_constant && !ir_is_immediate(v)) ||
                 (v->kernel && v->kernel != k);
     if (leaf && !is_root) {
-        IR_PUSH(u->f->module->arena, &k->reads, v);
+        BASE_PUSH(u->f->module->arena, &k->reads, v);
         k->size += LOAD;
         return;
     }
@@ -554,8 +554,8 @@ static void drop_inner_roots(fusing *u, ir_kernel *k, const int *readers)
 static void merge_siblings(fusing *u)
 {
     ir_schedule *s = u->f->schedule;
-    int64_t *seen = ir_array(u->scratch, int64_t, ir_number(u->f) + 1),
-            *seen_kernel = ir_array(u->scratch, int64_t, s->kernels.count + 1), stamp = 0;
+    int64_t *seen = base_array(u->scratch, int64_t, ir_number(u->f) + 1),
+            *seen_kernel = base_array(u->scratch, int64_t, s->kernels.count + 1), stamp = 0;
     for (int i = 0; i < s->kernels.count; i++)
         all_reads(u, s->kernels.items[i], ++stamp, seen);
     int kept = 0;
@@ -573,7 +573,7 @@ static void merge_siblings(fusing *u)
         s->kernels.items[kept++] = k;
     }
     s->kernels.count = kept;
-    int *readers = ir_array(u->scratch, int, ir_number(u->f) + 1);
+    int *readers = base_array(u->scratch, int, ir_number(u->f) + 1);
     for (int i = 0; i < kept; i++)
         for (int r = 0; r < s->kernels.items[i]->reads.count; r++)
             readers[s->kernels.items[i]->reads.items[r]->id]++;
@@ -708,15 +708,15 @@ static bool same_check(const ir_inst *x, const ir_inst *y)
 }
 
 /* The name of an index without one, as of a body's parameter: at least whose it is. */
-static const char *whose_index(ir_arena *arena, const ir_loc *loc)
+static const char *whose_index(base_arena *arena, const base_loc *loc)
 {
     if (loc && loc->name && *loc->name)
-        return ir_format(arena, "index of %s", loc->name);
+        return base_format(arena, "index of %s", loc->name);
     if (loc && loc->op && loc->node >= 0)
-        return ir_format(arena, "index of node %d (%s)", loc->node, loc->op);
+        return base_format(arena, "index of node %d (%s)", loc->node, loc->op);
     if (loc && loc->op)
-        return ir_format(arena, "index of a %s", loc->op);
-    return loc && loc->line ? ir_format(arena, "index in line %d", loc->line) : "an index";
+        return base_format(arena, "index of a %s", loc->op);
+    return loc && loc->line ? base_format(arena, "index in line %d", loc->line) : "an index";
 }
 
 static void add_check(fusing *u, ir_inst *inst)
@@ -728,13 +728,13 @@ static void add_check(fusing *u, ir_inst *inst)
             return;
     if (in_range(u, inst))
         return;
-    check *c = ir_new(u->scratch, check);
+    check *c = base_new(u->scratch, check);
     *c = (check){inst, index->checks};
     index->checks = c;
     ir_kernel *k = new_kernel(u, IR_KERNEL_CHECK, inst);
     k->check = s->checks.count;
-    IR_PUSH(u->f->module->arena, &s->checks,
-            index->name ? index->name : whose_index(u->f->module->arena, inst->loc));
+    BASE_PUSH(u->f->module->arena, &s->checks,
+              index->name ? index->name : whose_index(u->f->module->arena, inst->loc));
 }
 
 /* ---- The pass ---- */
@@ -780,12 +780,12 @@ static void check_operands(const ir_func *f)
 
 void pass_fuse(ir_func *f)
 {
-    fusing u = {.f = f, .scratch = ir_arena_new(f->module->ctx)};
-    f->schedule = ir_new(f->module->arena, ir_schedule);
+    fusing u = {.f = f, .scratch = base_arena_new(f->module->ctx)};
+    f->schedule = base_new(f->module->arena, ir_schedule);
     own_results(f, u.scratch);
     copy_operands(f);
     int n = ir_number(f);
-    u.fact = ir_array(u.scratch, fact, n + 1);
+    u.fact = base_array(u.scratch, fact, n + 1);
     IR_FOR (inst, f)
         for (int i = 0; i < inst->nresults; i++)
             inst->result[i]->aux = NULL;
@@ -801,9 +801,9 @@ void pass_fuse(ir_func *f)
     costs(&u);
     find_indices(&u);
     make_kernels(&u);
-    u.wanted = ir_array(u.scratch, uint64_t, ir_number(f) + 1);
+    u.wanted = base_array(u.scratch, uint64_t, ir_number(f) + 1);
     match_wanted(f, u.wanted);
     merge_siblings(&u);
     check_operands(f);
-    ir_arena_free(u.scratch);
+    base_arena_free(u.scratch);
 }

@@ -66,9 +66,9 @@ static void add_read(halves *h, ir_value *v)
 }
 
 /* What backward's instructions and gradients read. */
-static void find_reads(halves *h, ir_arena *arena)
+static void find_reads(halves *h, base_arena *arena)
 {
-    h->read = ir_array(arena, ir_value *, ir_number(h->joint) + 1);
+    h->read = base_array(arena, ir_value *, ir_number(h->joint) + 1);
     for (int i = 0; i < h->joint->params.count; i++)
         h->joint->params.items[i].value->aux = NULL;
     IR_FOR (inst, h->joint)
@@ -86,17 +86,18 @@ static void find_reads(halves *h, ir_arena *arena)
  * a limit. */
 enum { MOST_FUNCTIONS = 20000 };
 
-bool halves_make(halves *h, ir_arena *arena, const ir_func *f, const bool *has_ct, const bool *want,
-                 const bool *gone)
+bool halves_make(halves *h, base_arena *arena, const ir_func *f, const bool *has_ct,
+                 const bool *want, const bool *gone)
 {
-    int nct = 0, nwant = 0, *ct = ir_array(arena, int, f->results.count),
-        *input = ir_array(arena, int, f->params.count);
+    int nct = 0, nwant = 0, *ct = base_array(arena, int, f->results.count),
+        *input = base_array(arena, int, f->params.count);
     *h = (halves){.primal = f};
     if (f->module->funcs.count > MOST_FUNCTIONS)
-        ir_throw(f->module->ctx, NULL,
-                 "the derivatives of nested loops and branches are more functions than the limit");
-    h->cotangent = ir_array(arena, ir_value *, f->results.count);
-    h->gradient = ir_array(arena, ir_value *, f->params.count);
+        base_throw(
+            f->module->ctx, NULL,
+            "the derivatives of nested loops and branches are more functions than the limit");
+    h->cotangent = base_array(arena, ir_value *, f->results.count);
+    h->gradient = base_array(arena, ir_value *, f->params.count);
     for (int i = 0; i < f->results.count; i++)
         if (has_ct[i])
             ct[nct++] = i;
@@ -109,7 +110,7 @@ bool halves_make(halves *h, ir_arena *arena, const ir_func *f, const bool *has_c
     if (!h->joint)
         return false;
     partition_clean(h->joint);
-    bool *all_gone = ir_array(arena, bool, f->params.count + nct);
+    bool *all_gone = base_array(arena, bool, f->params.count + nct);
     for (int i = 0; i < f->params.count; i++)
         all_gone[i] = gone && gone[i];
     partition_recompute(h->joint, all_gone);
@@ -149,11 +150,11 @@ ir_func *halves_forward(const halves *h, ir_value *const *extra, const ir_type *
 void halves_backward(const halves *h, ir_builder *b)
 {
     ir_builder own = *b;
-    ir_arena *scratch = ir_arena_new(h->joint->module->ctx);
+    base_arena *scratch = base_arena_new(h->joint->module->ctx);
     IR_FOR (inst, h->joint) {
         if (inst->phase == IR_FORWARD)
             continue;
-        ir_value **operand = ir_array(scratch, ir_value *, inst->noperands);
+        ir_value **operand = base_array(scratch, ir_value *, inst->noperands);
         for (int i = 0; i < inst->noperands; i++)
             operand[i] = inst->operand[i]->aux;
         own.phase = inst->phase;
@@ -166,7 +167,7 @@ void halves_backward(const halves *h, ir_builder *b)
         for (int i = 0; i < inst->nresults; i++)
             inst->result[i]->aux = copy->result[i];
     }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 void halves_end(halves *h)

@@ -21,8 +21,8 @@ typedef struct halves {
 
 /* has_ct by result, want and gone (see partition_recompute; may be NULL) by parameter; arrays in
  * `arena`. False, with diagnostics, where a derivative rule is missing. */
-bool halves_make(halves *h, ir_arena *arena, const ir_func *f, const bool *has_ct, const bool *want,
-                 const bool *gone);
+bool halves_make(halves *h, base_arena *arena, const ir_func *f, const bool *has_ct,
+                 const bool *want, const bool *gone);
 /* A new function with primal's parameters and results; in front of the last `tail` results the
  * values extra[i] of joint, or where that is NULL zeros of type[i]. */
 ir_func *halves_forward(const halves *h, ir_value *const *extra, const ir_type *type, int n,

@@ -9,7 +9,7 @@
 
 void pass_inline(ir_func *f)
 {
-    ir_arena *scratch = ir_arena_new(f->module->ctx);
+    base_arena *scratch = base_arena_new(f->module->ctx);
     int64_t size = 0;
     for (int i = 0; i < f->params.count; i++)
         f->params.items[i].value->aux = NULL;
@@ -32,9 +32,9 @@ void pass_inline(ir_func *f)
         IR_FOR (k, callee)
             size++;
         if (size > IR_MAX_INSTS)
-            ir_throw(f->module->ctx, inst->loc,
-                     "functions call functions into more instructions than the limit");
-        ir_value **out = ir_array(scratch, ir_value *, inst->nresults);
+            base_throw(f->module->ctx, inst->loc,
+                       "functions call functions into more instructions than the limit");
+        ir_value **out = base_array(scratch, ir_value *, inst->nresults);
         ir_builder b = ir_builder_before(inst);
         ir_inst *before = inst->previous;
         ir_inline(&b, callee, inst->operand, out);
@@ -52,5 +52,5 @@ void pass_inline(ir_func *f)
     for (int i = 0; i < f->results.count; i++)
         if (f->results.items[i].value->aux)
             f->results.items[i].value = f->results.items[i].value->aux;
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }

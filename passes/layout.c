@@ -26,19 +26,19 @@ enum {
     GROUP = 192
 };
 
-typedef IR_LIST(ir_inst *) inst_list;
+typedef BASE_LIST(ir_inst *) inst_list;
 
 typedef struct facts { /* about a value, through its aux */
     inst_list users;
     inst_list copies; /* of it, in other orders */
-    IR_LIST(int) ports; /* results of the function that it is */
+    BASE_LIST(int) ports; /* results of the function that it is */
     bool settled;    /* its order comes from somewhere, and is not row-major for want of a reason */
     bool open;       /* a constant of loops, whose order nothing in the body has asked for yet */
 } facts;
 
 typedef struct layout {
     ir_func *f;
-    ir_arena *scratch;
+    base_arena *scratch;
 } layout;
 
 static facts *of(const ir_value *v)
@@ -54,18 +54,18 @@ static int uses(const ir_value *v)
 static void find_users(layout *l)
 {
     for (int i = 0; i < l->f->params.count; i++)
-        l->f->params.items[i].value->aux = ir_new(l->scratch, facts);
+        l->f->params.items[i].value->aux = base_new(l->scratch, facts);
     IR_FOR (inst, l->f) {
         for (int i = 0; i < inst->nresults; i++) {
-            inst->result[i]->aux = ir_new(l->scratch, facts);
+            inst->result[i]->aux = base_new(l->scratch, facts);
             inst->result[i]->order = (ir_ints){0};
             inst->result[i]->kernel = NULL;
         }
         for (int i = 0; i < inst->noperands; i++)
-            IR_PUSH(l->scratch, &of(inst->operand[i])->users, inst);
+            BASE_PUSH(l->scratch, &of(inst->operand[i])->users, inst);
     }
     for (int i = 0; i < l->f->results.count; i++)
-        IR_PUSH(l->scratch, &of(l->f->results.items[i].value)->ports, i);
+        BASE_PUSH(l->scratch, &of(l->f->results.items[i].value)->ports, i);
 }
 
 /* Written by loops over its own elements: any order is as good for the one who writes. */
@@ -209,7 +209,7 @@ static ir_value *reordered(layout *l, ir_value *v, ir_inst *at, const ir_ints *o
     for (int i = 0; i < of(v)->copies.count && at; i++) {
         ir_value *c = of(v)->copies.items[i]->result[0];
         if (layout_same(&v->type, &c->order, order)) {
-            IR_PUSH(l->scratch, &of(c)->users, at);
+            BASE_PUSH(l->scratch, &of(c)->users, at);
             return c;
         }
     }
@@ -222,11 +222,11 @@ static ir_value *reordered(layout *l, ir_value *v, ir_inst *at, const ir_ints *o
     ir_built(&b);
     c->name = v->name;
     c->order = *order;
-    facts *it = c->aux = ir_new(l->scratch, facts);
+    facts *it = c->aux = base_new(l->scratch, facts);
     it->settled = true;
-    IR_PUSH(l->scratch, &it->users, at);
+    BASE_PUSH(l->scratch, &it->users, at);
     if (at)
-        IR_PUSH(l->scratch, &of(v)->copies, c->def);
+        BASE_PUSH(l->scratch, &of(v)->copies, c->def);
     return c;
 }
 
@@ -521,7 +521,7 @@ static void results(layout *l)
 /* inputs_ordered: who calls f has said how its inputs lie. */
 static void lay_out(ir_func *f, bool inputs_ordered)
 {
-    layout l = {.f = f, .scratch = ir_arena_new(f->module->ctx)};
+    layout l = {.f = f, .scratch = base_arena_new(f->module->ctx)};
     f->schedule = NULL;
     layout_pad_convolutions(f);
     layout_split_reductions(f);
@@ -539,7 +539,7 @@ static void lay_out(ir_func *f, bool inputs_ordered)
     IR_FOR_SAFE (inst, f)
         visit(&l, inst);
     results(&l);
-    ir_arena_free(l.scratch);
+    base_arena_free(l.scratch);
 }
 
 void pass_layout(ir_func *f)

@@ -70,13 +70,13 @@ bool layout_packs(const ir_inst *inst, const layout_lane *lane)
 
 /* ---- Padding ---- */
 
-typedef IR_LIST(ir_inst *) inst_list;
+typedef BASE_LIST(ir_inst *) inst_list;
 
 /* A pad of x as in attrs, one that is there already if it can be: x's aux lists those. */
-static ir_value *padded(ir_builder *b, ir_arena *scratch, ir_value *x, const int64_t *low,
+static ir_value *padded(ir_builder *b, base_arena *scratch, ir_value *x, const int64_t *low,
                         const int64_t *high, const int64_t *interior)
 {
-    inst_list *pads = x->aux = x->aux ? x->aux : ir_new(scratch, inst_list);
+    inst_list *pads = x->aux = x->aux ? x->aux : base_new(scratch, inst_list);
     for (int i = 0; i < pads->count; i++) {
         const ir_inst *p = pads->items[i];
         bool same = true;
@@ -88,7 +88,7 @@ static ir_value *padded(ir_builder *b, ir_arena *scratch, ir_value *x, const int
     }
     ir_value *v = ir_pad(b, x, ir_scalar(b, x->type.dtype, 0), low, high, interior);
     ir_built(b);
-    IR_PUSH(scratch, pads, v->def);
+    BASE_PUSH(scratch, pads, v->def);
     return v;
 }
 
@@ -128,7 +128,7 @@ static bool spreads(const ir_inst *inst)
 
 void layout_pad_convolutions(ir_func *f)
 {
-    ir_arena *scratch = ir_arena_new(f->module->ctx);
+    base_arena *scratch = base_arena_new(f->module->ctx);
     for (int i = 0; i < f->params.count; i++)
         f->params.items[i].value->aux = NULL;
     IR_FOR (inst, f) {
@@ -155,14 +155,14 @@ void layout_pad_convolutions(ir_func *f)
             continue;
         ir_builder b = ir_builder_before(inst);
         inst->operand[0] = padded(&b, scratch, inst->operand[0], low, high, interior);
-        ir_attrs *attrs = ir_new(f->module->arena, ir_attrs);
+        ir_attrs *attrs = base_new(f->module->arena, ir_attrs);
         attrs->convolution = *at;
         attrs->convolution.low = ir_ints_of(&b, at->low.n, new_low);
         attrs->convolution.high = ir_ints_of(&b, at->low.n, new_high);
         attrs->convolution.lhs_dilation = ir_ints_of(&b, at->low.n, spread);
         inst->attrs = attrs;
     }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 /* ---- Concats of many pieces ---- */
@@ -176,7 +176,7 @@ void layout_cut_concats(ir_func *f)
         while (inst->noperands > PIECES) {
             int n = 0;
             ir_value **part =
-                ir_array(f->module->arena, ir_value *, (inst->noperands + PIECES - 1) / PIECES);
+                base_array(f->module->arena, ir_value *, (inst->noperands + PIECES - 1) / PIECES);
             for (int i = 0; i < inst->noperands; i += PIECES)
                 part[n++] = ir_concat(&b, inst->operand + i,
                                       inst->noperands - i < PIECES ? inst->noperands - i : PIECES,

@@ -65,7 +65,7 @@ void partition_recompute(ir_func *joint, const bool *gone);
 /* After that: the values that forward leaves for backward, each once, in the order in which
  * backward first reads them; how many. saved has room for as many values as joint has. Results of
  * role IR_GRADIENT and updates of IR_GRAD states count as read. */
-int partition_saved(ir_func *joint, ir_arena *arena, ir_value **saved);
+int partition_saved(ir_func *joint, base_arena *arena, ir_value **saved);
 /* "wish:", or the first of "wish_2:", … that no state's name begins with: model files name states
  * as they like. */
 const char *state_prefix(ir_module *m, const char *wish);

@@ -34,11 +34,11 @@ const train_optimizer *train_optimizer_by_name(const char *name)
     return NULL;
 }
 
-const char *train_optimizer_list(ir_arena *arena)
+const char *train_optimizer_list(base_arena *arena)
 {
     const char *list = "";
     for (const train_optimizer *o = optimizers; o->name; o++)
-        list = ir_format(arena, "%s%s%s", list, *list ? ", " : "", o->name);
+        list = base_format(arena, "%s%s%s", list, *list ? ", " : "", o->name);
     return list;
 }
 

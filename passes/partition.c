@@ -28,7 +28,7 @@
 
 typedef struct cut {
     ir_func *f;
-    ir_arena *arena;
+    base_arena *arena;
     ir_value **value; /* by id */
     int nvalues;
     int *level;       /* by id: contractions and reductions on the longest way to it */
@@ -95,9 +95,9 @@ static bool reads_memory(const ir_inst *inst)
  * also answer x <= 0. */
 static void ask_results(ir_func *f)
 {
-    ir_arena *scratch = ir_arena_new(f->module->ctx);
+    base_arena *scratch = base_arena_new(f->module->ctx);
     int ids = ir_number(f);
-    ir_value **result = ir_array(scratch, ir_value *, ids);
+    ir_value **result = base_array(scratch, ir_value *, ids);
     IR_FOR (inst, f) {
         if (inst->phase != IR_FORWARD)
             continue;
@@ -117,7 +117,7 @@ static void ask_results(ir_func *f)
         if (x && !result[x->id])
             result[x->id] = inst->result[0];
     }
-    ir_value **asked = ir_array(scratch, ir_value *, ids);
+    ir_value **asked = base_array(scratch, ir_value *, ids);
     IR_FOR (user, f)
         for (int i = 0; user->phase != IR_FORWARD && i < user->noperands; i++) {
             ir_inst *c = match(user->operand[i], IR_OP_compare);
@@ -139,7 +139,7 @@ static void ask_results(ir_func *f)
             if (y)
                 user->operand[i] = *known;
         }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 /* The value under views of it. */
@@ -153,10 +153,10 @@ static ir_value *base(ir_value *v)
 }
 
 /* By parameter: whether it is a state that forward updates, or `gone`. */
-static bool *changed_params(ir_func *f, ir_arena *arena, int n, const bool *gone)
+static bool *changed_params(ir_func *f, base_arena *arena, int n, const bool *gone)
 {
-    bool *of_state = ir_array(arena, bool, f->module->states.count),
-         *changed = ir_array(arena, bool, n);
+    bool *of_state = base_array(arena, bool, f->module->states.count),
+         *changed = base_array(arena, bool, n);
     for (int i = 0; i < f->results.count; i++)
         if (f->results.items[i].bind == IR_STATE && !backward_result(&f->results.items[i]))
             of_state[f->results.items[i].state->index] = true;
@@ -216,7 +216,8 @@ static void decide(cut *c)
 {
     int source = 2 * c->nvalues, sink = source + 1;
     flow *g = flow_new(c->arena, sink + 1);
-    bool *wanted = ir_array(c->arena, bool, c->nvalues), *side = ir_array(c->arena, bool, sink + 1);
+    bool *wanted = base_array(c->arena, bool, c->nvalues),
+         *side = base_array(c->arena, bool, sink + 1);
     for (int i = c->nvalues; i-- > 0;) { /* users before what they use */
         ir_value *v = c->value[i];
         if (c->need[i]) {
@@ -254,16 +255,16 @@ static int by_id(const void *a, const void *b)
 /* The backward copy of v, and before it those that it needs, in front of `at`. */
 static ir_value *repeat(cut *c, ir_value **copy, ir_value *v, ir_inst *at)
 {
-    IR_LIST(ir_value *) todo = {0};
+    BASE_LIST(ir_value *) todo = {0};
     bool *listed = (bool *)copy[c->nvalues]; /* a set of ids, kept beside */
-    IR_PUSH(c->arena, &todo, v);
+    BASE_PUSH(c->arena, &todo, v);
     listed[v->id] = true;
     for (int i = 0; i < todo.count; i++)
         for (int k = 0; k < todo.items[i]->def->noperands; k++) {
             ir_value *w = todo.items[i]->def->operand[k];
             if (c->again[w->id] && !copy[w->id] && !listed[w->id]) {
                 listed[w->id] = true;
-                IR_PUSH(c->arena, &todo, w);
+                BASE_PUSH(c->arena, &todo, w);
             }
         }
     qsort(todo.items, (size_t)todo.count, sizeof *todo.items, by_id);
@@ -272,7 +273,7 @@ static ir_value *repeat(cut *c, ir_value **copy, ir_value *v, ir_inst *at)
     b.phase = IR_BACKWARD;
     for (int i = 0; i < todo.count; i++) {
         const ir_inst *inst = todo.items[i]->def;
-        ir_value **operand = ir_array(c->arena, ir_value *, inst->noperands);
+        ir_value **operand = base_array(c->arena, ir_value *, inst->noperands);
         for (int k = 0; k < inst->noperands; k++)
             operand[k] = copy[inst->operand[k]->id] ? copy[inst->operand[k]->id] : inst->operand[k];
         b.loc = inst->loc;
@@ -285,8 +286,8 @@ static ir_value *repeat(cut *c, ir_value **copy, ir_value *v, ir_inst *at)
 
 static void apply(cut *c)
 {
-    ir_value **copy = ir_array(c->arena, ir_value *, c->nvalues + 1);
-    copy[c->nvalues] = (ir_value *)ir_array(c->arena, bool, c->nvalues);
+    ir_value **copy = base_array(c->arena, ir_value *, c->nvalues + 1);
+    copy[c->nvalues] = (ir_value *)base_array(c->arena, bool, c->nvalues);
     ir_inst *first = c->f->first, *end = NULL;
     for (ir_inst *inst = first; inst; inst = inst->next)
         inst->id = inst->phase == IR_FORWARD ? 0 : 1;
@@ -306,14 +307,14 @@ static void apply(cut *c)
 void partition_recompute(ir_func *f, const bool *gone)
 {
     ask_results(f);
-    cut c = {.f = f, .arena = ir_arena_new(f->module->ctx), .nvalues = ir_number(f)};
-    c.value = ir_array(c.arena, ir_value *, c.nvalues);
-    c.level = ir_array(c.arena, int, c.nvalues);
-    c.need = ir_array(c.arena, bool, c.nvalues);
-    c.keep = ir_array(c.arena, bool, c.nvalues);
-    c.written = ir_array(c.arena, bool, c.nvalues);
+    cut c = {.f = f, .arena = base_arena_new(f->module->ctx), .nvalues = ir_number(f)};
+    c.value = base_array(c.arena, ir_value *, c.nvalues);
+    c.level = base_array(c.arena, int, c.nvalues);
+    c.need = base_array(c.arena, bool, c.nvalues);
+    c.keep = base_array(c.arena, bool, c.nvalues);
+    c.written = base_array(c.arena, bool, c.nvalues);
     c.changed = changed_params(f, c.arena, c.nvalues, gone); /* parameters have the first ids */
-    c.again = ir_array(c.arena, bool, c.nvalues);
+    c.again = base_array(c.arena, bool, c.nvalues);
     for (int i = 0; i < f->params.count; i++)
         c.value[i] = f->params.items[i].value;
     IR_FOR (inst, f)
@@ -322,7 +323,7 @@ void partition_recompute(ir_func *f, const bool *gone)
     survey(&c);
     decide(&c);
     apply(&c);
-    ir_arena_free(c.arena);
+    base_arena_free(c.arena);
     pass_dce(f);
 }
 
@@ -342,10 +343,10 @@ static void add_saved(frontier *s, ir_value *v)
     }
 }
 
-int partition_saved(ir_func *joint, ir_arena *arena, ir_value **saved)
+int partition_saved(ir_func *joint, base_arena *arena, ir_value **saved)
 {
     int n = ir_number(joint);
-    frontier s = {saved, 0, ir_array(arena, bool, n), changed_params(joint, arena, n, NULL)};
+    frontier s = {saved, 0, base_array(arena, bool, n), changed_params(joint, arena, n, NULL)};
     IR_FOR (inst, joint)
         for (int i = 0; i < inst->noperands && inst->phase != IR_FORWARD; i++)
             add_saved(&s, inst->operand[i]);
@@ -396,7 +397,7 @@ const char *state_prefix(ir_module *m, const char *wish)
 {
     for (int k = 1;; k++) {
         const char *prefix =
-            k == 1 ? ir_format(m->arena, "%s:", wish) : ir_format(m->arena, "%s_%d:", wish, k);
+            k == 1 ? base_format(m->arena, "%s:", wish) : base_format(m->arena, "%s_%d:", wish, k);
         bool taken = false;
         for (int i = 0; i < m->states.count && !taken; i++)
             taken = !strncmp(m->states.items[i]->name, prefix, strlen(prefix));
@@ -429,17 +430,17 @@ void train_partition(ir_module *m, const ir_func *joint_, const char *forward_na
 {
     ir_func *joint = (ir_func *)joint_;
     partition_recompute(joint, NULL);
-    ir_arena *scratch = ir_arena_new(m->ctx);
+    base_arena *scratch = base_arena_new(m->ctx);
     int n = ir_number(joint);
-    ir_value **saved = ir_array(scratch, ir_value *, n);
+    ir_value **saved = base_array(scratch, ir_value *, n);
     int nsaved = partition_saved(joint, scratch, saved);
     ir_func *forward = ir_clone(joint, forward_name);
     keep_results(forward, false);
     const char *prefix = state_prefix(m, "saved");
-    ir_state **state = ir_array(scratch, ir_state *, nsaved);
+    ir_state **state = base_array(scratch, ir_state *, nsaved);
     for (int i = 0; i < nsaved; i++) {
         state[i] =
-            ir_state_new(m, ir_format(m->arena, "%s%d", prefix, i), IR_SAVED, &saved[i]->type);
+            ir_state_new(m, base_format(m->arena, "%s%d", prefix, i), IR_SAVED, &saved[i]->type);
         state[i]->why = saved[i]->name;
         ir_add_update(forward, state[i], saved[i]->aux);
     }
@@ -459,5 +460,5 @@ void train_partition(ir_module *m, const ir_func *joint_, const char *forward_na
         both[i]->entry = true;
     }
     ir_func_remove(joint);
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }

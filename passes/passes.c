@@ -47,7 +47,7 @@ static void after_callees(ir_func *f, ir_func **order, int *n)
 }
 
 /* The lists are in scratch. */
-static void find_callers(ir_module *m, ir_arena *scratch)
+static void find_callers(ir_module *m, base_arena *scratch)
 {
     ir_func *called[2];
     for (int i = 0; i < m->funcs.count; i++)
@@ -55,17 +55,17 @@ static void find_callers(ir_module *m, ir_arena *scratch)
     for (int i = 0; i < m->funcs.count; i++)
         IR_FOR (inst, m->funcs.items[i])
             for (int c = 0, n = ir_called(inst, called, 2); c < n; c++)
-                IR_PUSH(scratch, &called[c]->callers, inst);
+                BASE_PUSH(scratch, &called[c]->callers, inst);
 }
 
 void pass_run_one(ir_module *m, const pass_info *pass, bool verify)
 {
-    const char *before = ir_current_pass;
-    ir_current_pass = pass->name;
+    const char *before = base_current_pass;
+    base_current_pass = pass->name;
     if ((m->props & pass->needs) != pass->needs)
         BUG("the pass needs properties %#x, %#x hold", (unsigned)pass->needs, (unsigned)m->props);
-    ir_arena *scratch = ir_arena_new(m->ctx);
-    ir_func **order = ir_array(scratch, ir_func *, m->funcs.count);
+    base_arena *scratch = base_arena_new(m->ctx);
+    ir_func **order = base_array(scratch, ir_func *, m->funcs.count);
     int n = 0;
     for (int i = 0; i < m->funcs.count; i++)
         m->funcs.items[i]->id = 0;
@@ -76,12 +76,12 @@ void pass_run_one(ir_module *m, const pass_info *pass, bool verify)
         pass->prepare(m);
     for (int i = 0; i < n; i++)
         pass->run(order[i]);
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     pass_drop_functions(m);
     m->props = (m->props & ~pass->breaks) | pass->sets;
     if (verify)
         ir_verify(m);
-    ir_current_pass = before;
+    base_current_pass = before;
 }
 
 void pass_drop_functions(ir_module *m)

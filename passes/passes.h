@@ -71,7 +71,7 @@ typedef struct train_optimizer train_optimizer; /* a row of optimizers.def */
 /* NULL if there is none; `none` is no optimizer: NULL. */
 const train_optimizer *train_optimizer_by_name(const char *name);
 /* "sgd, momentum, …" for messages */
-const char *train_optimizer_list(ir_arena *arena);
+const char *train_optimizer_list(base_arena *arena);
 int train_hyper_count(const train_optimizer *o);
 const char *train_hyper_name(const train_optimizer *o, int i); /* lr, …, grad_scale, clip_norm */
 double train_hyper_default(const train_optimizer *o, int i);

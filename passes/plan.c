@@ -25,14 +25,14 @@ typedef struct span { /* a piece of scratch and the phases in which it is in use
 } span;
 
 typedef struct edge_list {
-    IR_LIST(int) to;
+    BASE_LIST(int) to;
 } edge_list;
 
 typedef struct planning {
     ir_func *f;
     ir_schedule *s;
-    ir_arena *arena;       /* of the module */
-    ir_arena *scratch;
+    base_arena *arena;       /* of the module */
+    base_arena *scratch;
     uint64_t *wanted;      /* by value id */
     int values;
     /* By value id, after the kernels are ordered: 1 + the result that it is, or 0. */
@@ -40,7 +40,7 @@ typedef struct planning {
     /* By value id, after lifetimes: how many kernels read it in the last phase that does. */
     int *readers;
     ir_value **state_param; /* by state index: the parameter that it is, or NULL */
-    IR_LIST(span *) spans;
+    BASE_LIST(span *) spans;
     span **span_of;        /* by value id */
     uintptr_t stamp;       /* for match_reads_moved */
 } planning;
@@ -85,15 +85,15 @@ static int port_of(const planning *p, const ir_value *v)
 
 static void find_ports(planning *p)
 {
-    p->port = ir_array(p->scratch, int, p->values + 1);
+    p->port = base_array(p->scratch, int, p->values + 1);
     for (int i = p->f->results.count; i-- > 0;)
         p->port[p->f->results.items[i].value->id] = i + 1;
 }
 
 /* By the index of a state: the parameter of f that it is. */
-static ir_value **state_params(const ir_func *f, ir_arena *scratch)
+static ir_value **state_params(const ir_func *f, base_arena *scratch)
 {
-    ir_value **param = ir_array(scratch, ir_value *, f->module->states.count + 1);
+    ir_value **param = base_array(scratch, ir_value *, f->module->states.count + 1);
     for (int i = f->params.count; i-- > 0;)
         if (f->params.items[i].bind == IR_STATE)
             param[f->params.items[i].state->index] = f->params.items[i].value;
@@ -183,8 +183,8 @@ static void release(const edge_list *edges, int i, int n, int *waits, heap *read
 static int sort_kernels(planning *p, const edge_list *edges, ir_kernel **out)
 {
     int n = p->s->kernels.count, done = 0;
-    int *waits = ir_array(p->scratch, int, n + 1);
-    heap ready = {ir_array(p->scratch, int, n + 1), 0};
+    int *waits = base_array(p->scratch, int, n + 1);
+    heap ready = {base_array(p->scratch, int, n + 1), 0};
     for (int i = 0; i <= n; i++)
         for (int j = 0; j < edges[i].to.count; j++)
             waits[edges[i].to.items[j]]++;
@@ -202,12 +202,12 @@ static int sort_kernels(planning *p, const edge_list *edges, ir_kernel **out)
 static void add_edge(planning *p, edge_list *edges, int from, int to)
 {
     if (from != to)
-        IR_PUSH(p->scratch, &edges[from].to, to);
+        BASE_PUSH(p->scratch, &edges[from].to, to);
 }
 
 static edge_list *data_edges(planning *p)
 {
-    edge_list *edges = ir_array(p->scratch, edge_list, p->s->kernels.count + 1);
+    edge_list *edges = base_array(p->scratch, edge_list, p->s->kernels.count + 1);
     for (int i = 0; i < p->s->kernels.count; i++)
         p->s->kernels.items[i]->index = i;
     for (int i = 0; i < p->s->kernels.count; i++) {
@@ -241,13 +241,13 @@ static void state_edges(planning *p, edge_list *edges)
 {
     int n = p->s->kernels.count;
     /* Kernels, by the parameter that they read. */
-    edge_list *readers = ir_array(p->scratch, edge_list, p->f->params.count + 1);
+    edge_list *readers = base_array(p->scratch, edge_list, p->f->params.count + 1);
     bool fails = false;
     for (int k = 0; k < n; k++) {
         const ir_kernel *other = p->s->kernels.items[k];
         for (int r = 0; r < other->reads.count; r++)
             if (!other->reads.items[r]->def)
-                IR_PUSH(p->scratch, &readers[other->reads.items[r]->index].to, k);
+                BASE_PUSH(p->scratch, &readers[other->reads.items[r]->index].to, k);
         if (may_fail(other)) {
             add_edge(p, edges, k, n);
             fails = true;
@@ -278,13 +278,13 @@ static void detour(planning *p, int i)
     ir_value *c = ir_unary(&b, IR_OP_copy, r->value);
     c->order = r->value->order;
     c->aux = NULL;
-    ir_kernel *k = ir_new(p->arena, ir_kernel);
+    ir_kernel *k = base_new(p->arena, ir_kernel);
     k->kind = IR_KERNEL_MAP;
     c->kernel = k;
-    IR_PUSH(p->arena, &k->roots, c);
-    IR_PUSH(p->arena, &k->reads, r->value);
+    BASE_PUSH(p->arena, &k->roots, c);
+    BASE_PUSH(p->arena, &k->reads, r->value);
     r->value = c;
-    IR_PUSH(p->arena, &p->s->kernels, k);
+    BASE_PUSH(p->arena, &p->s->kernels, k);
 }
 
 /* Updates that cannot write straight over the state, because the kernel itself still needs it or
@@ -301,7 +301,7 @@ static void order_kernels(planning *p)
         int n = p->s->kernels.count;
         edge_list *edges = data_edges(p);
         state_edges(p, edges);
-        ir_kernel **order = ir_array(p->scratch, ir_kernel *, n + 1);
+        ir_kernel **order = base_array(p->scratch, ir_kernel *, n + 1);
         if (sort_kernels(p, edges, order) == n) {
             if (n)
                 memcpy(p->s->kernels.items, order, (size_t)n * sizeof *order);
@@ -321,7 +321,7 @@ static void order_kernels(planning *p)
 static void cut_phases(planning *p)
 {
     /* By parameter: 1 + the phase, so far. */
-    int phase = 0, *last_reader = ir_array(p->scratch, int, p->f->params.count + 1);
+    int phase = 0, *last_reader = base_array(p->scratch, int, p->f->params.count + 1);
     p->s->checked_phase = -1;
     for (int i = 0; i < p->s->kernels.count; i++) {
         ir_kernel *k = p->s->kernels.items[i];
@@ -361,11 +361,11 @@ static void cut_phases(planning *p)
 
 static span *new_span(planning *p, int first, int last, int64_t bytes)
 {
-    span *s = ir_new(p->scratch, span);
+    span *s = base_new(p->scratch, span);
     *s = (span){.first = first, .last = last};
-    if (!ir_size_align(bytes ? bytes : 1, PLAN_ALIGN, &s->bytes))
-        ir_throw(p->f->module->ctx, NULL, "the scratch memory is too large");
-    IR_PUSH(p->scratch, &p->spans, s);
+    if (!base_size_align(bytes ? bytes : 1, PLAN_ALIGN, &s->bytes))
+        base_throw(p->f->module->ctx, NULL, "the scratch memory is too large");
+    BASE_PUSH(p->scratch, &p->spans, s);
     return s;
 }
 
@@ -456,7 +456,7 @@ static void kernel_scratch(planning *p)
         int carries =
             k->core->op == IR_OP_scan ? (int)IR_ATTR(k->core, scan)->carries : k->core->nresults;
         /* The last is the flag that says go on, twice for a scan. */
-        k->spare = ir_array(p->arena, int64_t, carries + 1);
+        k->spare = base_array(p->arena, int64_t, carries + 1);
         for (int c = 0; c <= carries; c++)
             new_span(p, k->phase, k->phase, c < carries ? ir_bytes(&k->core->result[c]->type) : 2)
                 ->place = &k->spare[c];
@@ -480,8 +480,8 @@ static int lower_first(const void *x, const void *y)
 static void assign(planning *p)
 {
     int n = 0, placed = 0;
-    span **all = ir_array(p->scratch, span *, p->spans.count + 1),
-         **lie = ir_array(p->scratch, span *, p->spans.count + 1);
+    span **all = base_array(p->scratch, span *, p->spans.count + 1),
+         **lie = base_array(p->scratch, span *, p->spans.count + 1);
     for (int i = 0; i < p->spans.count; i++)
         if (!p->spans.items[i]->host)
             all[n++] = p->spans.items[i];
@@ -499,8 +499,8 @@ static void assign(planning *p)
             at = end > at ? end : at;
         }
         s->offset = at;
-        if (!ir_size_add(at, s->bytes, &end) || end > IR_MAX_TENSOR_BYTES)
-            ir_throw(p->f->module->ctx, NULL, "the scratch memory is too large");
+        if (!base_size_add(at, s->bytes, &end) || end > IR_MAX_TENSOR_BYTES)
+            base_throw(p->f->module->ctx, NULL, "the scratch memory is too large");
         p->s->scratch = end > p->s->scratch ? end : p->s->scratch;
         lie[placed++] = s;
         for (int j = placed - 1; j > 0 && lower_first(&lie[j - 1], &lie[j]) > 0; j--) {
@@ -554,18 +554,18 @@ void pass_plan(ir_func *f)
     planning p = {.f = f,
                   .s = f->schedule,
                   .arena = f->module->arena,
-                  .scratch = ir_arena_new(f->module->ctx)};
+                  .scratch = base_arena_new(f->module->ctx)};
     if (!p.s)
         BUG("@%s has no kernels", f->name);
     clear_aux(f);
     p.state_param = state_params(f, p.scratch);
     order_kernels(&p);
     p.values = ir_number(f); /* those of detours too */
-    p.wanted = ir_array(p.scratch, uint64_t, p.values + 1);
+    p.wanted = base_array(p.scratch, uint64_t, p.values + 1);
     find_wanted(&p);
     find_ports(&p);
-    p.span_of = ir_array(p.scratch, span *, p.values + 1);
-    p.readers = ir_array(p.scratch, int, p.values + 1);
+    p.span_of = base_array(p.scratch, span *, p.values + 1);
+    p.readers = base_array(p.scratch, int, p.values + 1);
     cut_phases(&p);
     lifetimes(&p);
     in_place(&p);
@@ -573,7 +573,7 @@ void pass_plan(ir_func *f)
     assign(&p);
     for (int i = 0; i < p.s->kernels.count; i++)
         p.s->work += work_of(p.s->kernels.items[i]);
-    ir_arena_free(p.scratch);
+    base_arena_free(p.scratch);
     plan_verify(f);
 }
 
@@ -598,14 +598,14 @@ static int ascending(const void *x, const void *y)
     return (*a > *b) - (*a < *b);
 }
 
-static ground ground_new(const ir_func *f, ir_arena *scratch, const int *last)
+static ground ground_new(const ir_func *f, base_arena *scratch, const int *last)
 {
     const ir_schedule *s = f->schedule;
     ground g = {.f = f, .last = last};
     int n = 0, unique = 0;
     for (int i = 0; i < s->kernels.count; i++)
         n += s->kernels.items[i]->roots.count;
-    g.edge = ir_array(scratch, int64_t, 2 * n + 1);
+    g.edge = base_array(scratch, int64_t, 2 * n + 1);
     n = 0;
     for (int i = 0; i < s->kernels.count; i++)
         for (int r = 0; r < s->kernels.items[i]->roots.count; r++) {
@@ -621,8 +621,8 @@ static ground ground_new(const ir_func *f, ir_arena *scratch, const int *last)
         if (!unique || g.edge[unique - 1] != g.edge[i])
             g.edge[unique++] = g.edge[i];
     g.pieces = unique > 1 ? unique - 1 : 0;
-    g.owner = ir_array(scratch, const ir_value *, 4 * g.pieces + 4);
-    g.latest = ir_array(scratch, int, 4 * g.pieces + 4);
+    g.owner = base_array(scratch, const ir_value *, 4 * g.pieces + 4);
+    g.latest = base_array(scratch, int, 4 * g.pieces + 4);
     for (int i = 0; i < 4 * g.pieces + 4; i++)
         g.latest[i] = -1;
     return g;
@@ -669,7 +669,7 @@ static void write(ground *g, int node, int from, int to, const ir_value *v)
     g->latest[node] = g->last[v->id];
 }
 
-static void verify_scratch(const ir_func *f, ir_arena *scratch, const int *last)
+static void verify_scratch(const ir_func *f, base_arena *scratch, const int *last)
 {
     ground g = ground_new(f, scratch, last);
     for (int i = 0; i < f->schedule->kernels.count; i++) {
@@ -681,7 +681,7 @@ static void verify_scratch(const ir_func *f, ir_arena *scratch, const int *last)
 }
 
 /* States are written after their last reader, and after the last check. */
-static void verify_states(const ir_func *f, ir_arena *scratch, const int *last)
+static void verify_states(const ir_func *f, base_arena *scratch, const int *last)
 {
     ir_value **param = state_params(f, scratch);
     for (int i = 0; i < f->results.count; i++) {
@@ -698,8 +698,8 @@ static void verify_states(const ir_func *f, ir_arena *scratch, const int *last)
 void plan_verify(const ir_func *f)
 {
     const ir_schedule *s = f->schedule;
-    ir_arena *scratch = ir_arena_new(f->module->ctx);
-    int *last = ir_array(scratch, int, ir_number((ir_func *)f) + 1);
+    base_arena *scratch = base_arena_new(f->module->ctx);
+    int *last = base_array(scratch, int, ir_number((ir_func *)f) + 1);
     clear_aux(f);
     for (int i = 0; i < s->kernels.count; i++) {
         const ir_kernel *k = s->kernels.items[i];
@@ -719,5 +719,5 @@ void plan_verify(const ir_func *f)
     }
     verify_scratch(f, scratch, last);
     verify_states(f, scratch, last);
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }

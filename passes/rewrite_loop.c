@@ -23,7 +23,7 @@ ir_func *rw_body_like(const ir_func *f)
     while (end > 0 && f->name[end - 1] >= '0' && f->name[end - 1] <= '9')
         end--;
     bool numbered = end > 1 && end < n && f->name[end - 1] == '_';
-    return ir_func_new(f->module, ir_strndup(f->module->arena, f->name, numbered ? end - 1 : n));
+    return ir_func_new(f->module, base_strndup(f->module->arena, f->name, numbered ? end - 1 : n));
 }
 
 /* Users of inst's results were counted: it was there when the sweep began. */
@@ -91,9 +91,9 @@ static ir_func *some_params(const ir_func *f, const bool *keep)
 RULE(rw_cond_operands)
 {
     const struct ir_attrs_cond *a = IR_ATTR(inst, cond);
-    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
-    bool *keep = ir_array(scratch, bool, inst->noperands), less = false;
-    ir_value **operand = ir_array(scratch, ir_value *, inst->noperands);
+    base_arena *scratch = base_arena_new(b->func->module->ctx);
+    bool *keep = base_array(scratch, bool, inst->noperands), less = false;
+    ir_value **operand = base_array(scratch, ir_value *, inst->noperands);
     int n = 0;
     operand[n++] = inst->operand[0];
     mark_reads(a->then_body);
@@ -112,7 +112,7 @@ RULE(rw_cond_operands)
                                              .else_body = some_params(a->else_body, keep)}});
     for (int i = 0; i < inst->nresults && cond; i++)
         out[i] = cond->result[i];
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return cond != NULL;
 }
 
@@ -124,8 +124,8 @@ RULE(rw_cond)
         ir_inline(b, c != 0 ? a->then_body : a->else_body, inst->operand + 1, out);
         return true;
     }
-    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
-    bool *keep = ir_array(scratch, bool, inst->nresults), done = false;
+    base_arena *scratch = base_arena_new(b->func->module->ctx);
+    bool *keep = base_array(scratch, bool, inst->nresults), done = false;
     int n = 0;
     for (int i = 0; i < inst->nresults; i++)
         n += keep[i] = !unused(inst, i);
@@ -137,7 +137,7 @@ RULE(rw_cond)
             out[i] = keep[i] ? less->result[k++] : NULL;
         done = less != NULL;
     }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return done;
 }
 
@@ -165,7 +165,7 @@ static ir_value *known(ir_builder *b, const ir_value *v)
 
 /* f with the constants in place of its first n parameters that operand[] gives as such; the
  * parameters stay. NULL: it reads none. */
-static ir_func *with_known(const ir_func *f, ir_value *const *operand, int n, ir_arena *scratch)
+static ir_func *with_known(const ir_func *f, ir_value *const *operand, int n, base_arena *scratch)
 {
     bool any = false;
     mark_reads(f);
@@ -175,8 +175,8 @@ static ir_func *with_known(const ir_func *f, ir_value *const *operand, int n, ir
         return NULL;
     ir_func *g = rw_body_like(f);
     ir_builder b = ir_builder_new(g);
-    ir_value **args = ir_array(scratch, ir_value *, f->params.count + 1),
-             **got = ir_array(scratch, ir_value *, f->results.count + 1);
+    ir_value **args = base_array(scratch, ir_value *, f->params.count + 1),
+             **got = base_array(scratch, ir_value *, f->results.count + 1);
     for (int i = 0; i < f->params.count; i++) {
         args[i] = ir_add_input(g, NULL, &f->params.items[i].value->type);
         args[i] = i < n && is_known(operand[i]) ? known(&b, operand[i]) : args[i];
@@ -202,7 +202,7 @@ static void with_attrs(ir_builder *b, const ir_inst *inst, const ir_attrs *attrs
 RULE(rw_cond_known)
 {
     const struct ir_attrs_cond *a = IR_ATTR(inst, cond);
-    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
+    base_arena *scratch = base_arena_new(b->func->module->ctx);
     ir_func *f = with_known(a->then_body, inst->operand + 1, inst->noperands - 1, scratch),
             *g = with_known(a->else_body, inst->operand + 1, inst->noperands - 1, scratch);
     if (f || g)
@@ -210,20 +210,20 @@ RULE(rw_cond_known)
                    &(ir_attrs){.cond = {.then_body = f ? f : a->then_body,
                                         .else_body = g ? g : a->else_body}},
                    out);
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return f || g;
 }
 
 RULE(rw_scan_known)
 {
     ir_attrs attrs = *inst->attrs;
-    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
+    base_arena *scratch = base_arena_new(b->func->module->ctx);
     ir_func *f = with_known(attrs.scan.body, inst->operand, (int)attrs.scan.consts, scratch);
     if (f) {
         attrs.scan.body = f;
         with_attrs(b, inst, &attrs, out);
     }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return f != NULL;
 }
 
@@ -249,15 +249,15 @@ RULE(rw_scan_short)
                                     : ir_splat(b, &inst->result[i]->type, 0);
         return true;
     }
-    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
-    ir_value **args = ir_array(scratch, ir_value *, inst->noperands),
-             **got = ir_array(scratch, ir_value *, inst->nresults);
+    base_arena *scratch = base_arena_new(b->func->module->ctx);
+    ir_value **args = base_array(scratch, ir_value *, inst->noperands),
+             **got = base_array(scratch, ir_value *, inst->nresults);
     for (int i = 0; i < inst->noperands; i++)
         args[i] = i < first_x ? inst->operand[i] : unstack(b, inst->operand[i]);
     ir_inline(b, a->body, args, got);
     for (int i = 0; i < ys; i++)
         out[i] = ir_reshape(b, got[i], inst->result[i]->type.rank, inst->result[i]->type.dim);
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return true;
 }
 
@@ -308,16 +308,17 @@ static void liveness(const ir_inst *inst, plan *p)
 }
 
 /* The body and the scan that the plan leaves. */
-static void rebuild(ir_builder *b, ir_inst *inst, const plan *p, ir_arena *scratch, ir_value **out)
+static void rebuild(ir_builder *b, ir_inst *inst, const plan *p, base_arena *scratch,
+                    ir_value **out)
 {
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
     const ir_func *f = a->body;
     ir_attrs attrs = {.scan = *a};
     ir_func *g = rw_body_like(f);
     ir_builder gb = ir_builder_new(g);
-    ir_value **args = ir_array(scratch, ir_value *, f->params.count),
-             **got = ir_array(scratch, ir_value *, f->results.count);
-    ir_value **operand = ir_array(scratch, ir_value *, inst->noperands);
+    ir_value **args = base_array(scratch, ir_value *, f->params.count),
+             **got = base_array(scratch, ir_value *, f->results.count);
+    ir_value **operand = base_array(scratch, ir_value *, inst->noperands);
     int n = 0, live = a->live != 0, first_x = (int)(a->consts + a->carries);
     attrs.scan.body = g;
     attrs.scan.consts = attrs.scan.carries = 0;
@@ -359,8 +360,9 @@ RULE(rw_scan_unused)
     const ir_func *f = IR_ATTR(inst, scan)->body;
     if (!counted(inst))
         return false;
-    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
-    plan p = {ir_array(scratch, char, f->params.count), ir_array(scratch, char, f->results.count)};
+    base_arena *scratch = base_arena_new(b->func->module->ctx);
+    plan p = {base_array(scratch, char, f->params.count),
+              base_array(scratch, char, f->results.count)};
     liveness(inst, &p);
     bool less = false;
     for (int i = 0; i < f->params.count; i++)
@@ -369,7 +371,7 @@ RULE(rw_scan_unused)
         less |= p.result[i] != KEEP;
     if (less)
         rebuild(b, inst, &p, scratch, out);
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return less;
 }
 
@@ -418,11 +420,11 @@ static void find_invariant(const struct ir_attrs_scan *a, hoist *h)
 static void hoist_out(ir_builder *b, const ir_inst *inst, ir_value **copy)
 {
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
-    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
+    base_arena *scratch = base_arena_new(b->func->module->ctx);
     for (int i = 0; i < a->consts; i++)
         copy[a->body->params.items[i].value->id] = inst->operand[i];
     IR_FOR (k, a->body) {
-        ir_value **operand = ir_array(scratch, ir_value *, k->noperands);
+        ir_value **operand = base_array(scratch, ir_value *, k->noperands);
         bool known = true;
         for (int i = 0; i < k->noperands; i++)
             known &= (operand[i] = copy[k->operand[i]->id]) != NULL;
@@ -430,7 +432,7 @@ static void hoist_out(ir_builder *b, const ir_inst *inst, ir_value **copy)
         for (int i = 0; i < k->nresults && made; i++)
             copy[k->result[i]->id] = made->result[i];
     }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 RULE(rw_scan_invariant)
@@ -441,15 +443,15 @@ RULE(rw_scan_invariant)
     find_invariant(a, &h);
     if (!h.n)
         return false;
-    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
-    ir_value **copy = ir_array(scratch, ir_value *, ir_number(a->body));
+    base_arena *scratch = base_arena_new(b->func->module->ctx);
+    ir_value **copy = base_array(scratch, ir_value *, ir_number(a->body));
     hoist_out(b, inst, copy);
     ir_attrs attrs = {.scan = *a};
     ir_func *g = attrs.scan.body = rw_body_like(f);
     ir_builder gb = ir_builder_new(g);
-    ir_value **args = ir_array(scratch, ir_value *, f->params.count),
-             **got = ir_array(scratch, ir_value *, f->results.count);
-    ir_value **operand = ir_array(scratch, ir_value *, inst->noperands + h.n), *fresh[HOISTED];
+    ir_value **args = base_array(scratch, ir_value *, f->params.count),
+             **got = base_array(scratch, ir_value *, f->results.count);
+    ir_value **operand = base_array(scratch, ir_value *, inst->noperands + h.n), *fresh[HOISTED];
     int n = 0;
     for (int i = 0; i < inst->noperands; i++) {
         for (int j = 0; j < h.n && i == a->consts; j++) {
@@ -474,6 +476,6 @@ RULE(rw_scan_invariant)
     ir_inst *better = ir_build(b, IR_OP_scan, operand, n, &attrs);
     for (int i = 0; i < inst->nresults && better; i++)
         out[i] = better->result[i];
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return better != NULL;
 }

@@ -379,8 +379,8 @@ RULE(rw_concat)
         return give(out, splat_of(b, first, R));
     if (most > MOST_OPERANDS)
         return false;
-    ir_arena *scratch = ir_arena_new(b->func->module->ctx);
-    ir_value **v = ir_array(scratch, ir_value *, most);
+    base_arena *scratch = base_arena_new(b->func->module->ctx);
+    ir_value **v = base_array(scratch, ir_value *, most);
     for (int i = 0; i < inst->noperands; i++) {
         ir_inst *inner = match(inst->operand[i], IR_OP_concat);
         if (inner && IR_ATTR(inner, concat)->axis == axis && inst->operand[i]->id <= 1) {
@@ -398,7 +398,7 @@ RULE(rw_concat)
     }
     changed &= n < inst->noperands || n > inst->noperands || most > inst->noperands || n == 1;
     bool done = changed && give(out, ir_concat(b, v, n, axis));
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return done;
 }
 

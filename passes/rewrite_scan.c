@@ -14,26 +14,26 @@
 typedef struct work {
     ir_inst *inst;
     const struct ir_attrs_scan *a;
-    ir_arena *scratch;
+    base_arena *scratch;
     int fixed, params, ys;    /* consts and carries; with xs; results without trips */
     sequence all;
     /* before: contractions and gathers that go; after: values that are stacked for the ys that
      * go */
-    IR_LIST(ir_value *) list;
+    BASE_LIST(ir_value *) list;
     bool *gone;               /* after: by result of the body, is it computed after the loop? */
 } work;
 
 static work begin(ir_builder *b, ir_inst *inst)
 {
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
-    work w = {.inst = inst, .a = a, .scratch = ir_arena_new(b->func->module->ctx)};
+    work w = {.inst = inst, .a = a, .scratch = base_arena_new(b->func->module->ctx)};
     int values = ir_number(a->body);
     w.fixed = (int)(a->consts + a->carries);
     w.params = a->body->params.count;
     w.ys = inst->nresults - 1;
     w.all = (sequence){.b = b, .loc = inst->loc, .length = a->length};
-    w.all.stacked = ir_array(w.scratch, ir_value *, values + 1);
-    w.all.constant = ir_array(w.scratch, ir_value *, values + 1);
+    w.all.stacked = base_array(w.scratch, ir_value *, values + 1);
+    w.all.constant = base_array(w.scratch, ir_value *, values + 1);
     return w;
 }
 
@@ -95,7 +95,7 @@ static void find_before(work *w)
     IR_FOR (k, w->a->body) {
         const ir_value *v = k->op == IR_OP_gather ? looked_up_by(w, k) : varying(w, k);
         if (v && sequence_has(&w->all, v))
-            IR_PUSH(w->scratch, &w->list, k->result[0]);
+            BASE_PUSH(w->scratch, &w->list, k->result[0]);
     }
 }
 
@@ -107,9 +107,9 @@ static ir_inst *rebuild_before(work *w, ir_builder *b)
     ir_attrs attrs = {.scan = *w->a};
     ir_func *g = attrs.scan.body = rw_body_like(f);
     ir_builder gb = ir_builder_new(g);
-    ir_value **operand = ir_array(w->scratch, ir_value *, w->inst->noperands + n),
-             **args = ir_array(w->scratch, ir_value *, w->params + 1);
-    ir_value **got = ir_array(w->scratch, ir_value *, f->results.count + 1);
+    ir_value **operand = base_array(w->scratch, ir_value *, w->inst->noperands + n),
+             **args = base_array(w->scratch, ir_value *, w->params + 1);
+    ir_value **got = base_array(w->scratch, ir_value *, f->results.count + 1);
     for (int i = 0; i < w->params; i++) {
         operand[i] = w->inst->operand[i];
         args[i] = ir_add_input(g, NULL, &f->params.items[i].value->type);
@@ -136,7 +136,7 @@ RULE(rw_scan_before)
     ir_inst *scan = w.list.count ? rebuild_before(&w, b) : NULL;
     for (int i = 0; i < inst->nresults && scan; i++)
         out[i] = scan->result[i];
-    ir_arena_free(w.scratch);
+    base_arena_free(w.scratch);
     return scan != NULL;
 }
 
@@ -192,7 +192,7 @@ static bool contracts(const work *w, const ir_value *v, int depth)
 static ir_value *stack(void *user, ir_value *v)
 {
     work *w = user;
-    IR_PUSH(w->scratch, &w->list, v);
+    BASE_PUSH(w->scratch, &w->list, v);
     ir_type t = sequence_type(&w->all, &v->type);
     return ir_add_input(w->all.b->func, NULL, &t);
 }
@@ -216,8 +216,8 @@ static ir_inst *rebuild_after(work *w, ir_builder *b)
     ir_attrs attrs = {.scan = *w->a};
     ir_func *g = attrs.scan.body = rw_body_like(f);
     ir_builder gb = ir_builder_new(g);
-    ir_value **args = ir_array(w->scratch, ir_value *, w->params + 1),
-             **got = ir_array(w->scratch, ir_value *, f->results.count + 1);
+    ir_value **args = base_array(w->scratch, ir_value *, w->params + 1),
+             **got = base_array(w->scratch, ir_value *, f->results.count + 1);
     for (int i = 0; i < w->params; i++)
         args[i] = ir_add_input(g, NULL, &f->params.items[i].value->type);
     ir_inline(&gb, f, args, got);
@@ -236,7 +236,7 @@ static bool find_after(work *w)
 {
     const ir_func *f = w->a->body;
     bool any = false;
-    w->gone = ir_array(w->scratch, bool, f->results.count + 1);
+    w->gone = base_array(w->scratch, bool, f->results.count + 1);
     w->all.outside = not_inside;
     find_inside(w);
     for (int i = 0; i < w->params; i++)
@@ -284,8 +284,8 @@ static void build_after(work *w, ir_builder *after)
 static void finish_after(work *w, ir_builder *b, const ir_func *after, ir_value **out)
 {
     ir_inst *scan = rebuild_after(w, b);
-    ir_value **arg = ir_array(w->scratch, ir_value *, after->params.count + 1),
-             **got = ir_array(w->scratch, ir_value *, after->results.count + 1);
+    ir_value **arg = base_array(w->scratch, ir_value *, after->params.count + 1),
+             **got = base_array(w->scratch, ir_value *, after->results.count + 1);
     int n = 0, kept = 0;
     for (int i = 0; i < w->params; i++)
         if (i < w->a->consts || i >= w->fixed)
@@ -321,6 +321,6 @@ RULE(rw_scan_after)
         ir_func_remove(after.func);
         finish_after(&w, b, after.func, out);
     }
-    ir_arena_free(w.scratch);
+    base_arena_free(w.scratch);
     return any;
 }

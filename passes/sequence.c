@@ -19,9 +19,9 @@ ir_type sequence_type(const sequence *s, const ir_type *t)
         all.rank++;
     }
     if (t->rank == IR_MAX_RANK || !ir_type_ok(&all))
-        ir_throw(s->b->func->module->ctx, s->loc,
-                 "the values of all iterations of a loop, which its derivative needs, are too "
-                 "large or of too high a rank");
+        base_throw(s->b->func->module->ctx, s->loc,
+                   "the values of all iterations of a loop, which its derivative needs, are too "
+                   "large or of too high a rank");
     return all;
 }
 

@@ -11,7 +11,7 @@
 
 typedef struct sequence {
     ir_builder *b;       /* takes the instructions for all iterations */
-    const ir_loc *loc;   /* of the loop */
+    const base_loc *loc;   /* of the loop */
     int64_t length;
     /* By id of the body's values: all iterations of it, outside; NULL: not known yet. */
     ir_value **stacked;

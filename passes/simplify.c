@@ -114,9 +114,9 @@ static bool sweep(ir_func *f, const index *x, int64_t *budget)
         for (int i = 0; i < inst->noperands; i++)
             inst->operand[i] = resolve(inst->operand[i]);
         ir_inst *before = inst->previous;
-        ir_arena *scratch = inst->nresults > 16 ? ir_arena_new(f->module->ctx) : NULL;
+        base_arena *scratch = inst->nresults > 16 ? base_arena_new(f->module->ctx) : NULL;
         ir_value *few[16] = {0},
-                 **out = scratch ? ir_array(scratch, ir_value *, inst->nresults) : few;
+                 **out = scratch ? base_array(scratch, ir_value *, inst->nresults) : few;
         if (*budget > 0 && try_rules(x, inst, out)) {
             in_phase(before, inst);
             replaced(inst, out);
@@ -127,7 +127,7 @@ static bool sweep(ir_func *f, const index *x, int64_t *budget)
             next = inst->next;
         }
         if (scratch)
-            ir_arena_free(scratch);
+            base_arena_free(scratch);
     }
     for (int i = 0; i < f->results.count; i++)
         f->results.items[i].value = resolve(f->results.items[i].value);

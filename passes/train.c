@@ -22,7 +22,7 @@ typedef struct build {
     ir_module *m;
     const train_options *o;
     ir_func *source;
-    ir_arena *scratch;
+    base_arena *scratch;
     target *target;
     int ntargets;
     ir_state *step; /* counter */
@@ -50,7 +50,7 @@ static void clean(ir_func *f)
 static ir_func *joint(build *t, const char *name, const int *cotangents, int ncotangents,
                       const int *wrt, int nwrt)
 {
-    ir_state **states = ir_array(t->scratch, ir_state *, t->ntargets);
+    ir_state **states = base_array(t->scratch, ir_state *, t->ntargets);
     for (int i = 0; i < t->ntargets; i++)
         states[i] = t->target[i].param;
     ad_request r = {.loss = t->source->loss,
@@ -99,7 +99,7 @@ static void make_slots(build *t)
         return;
     ir_type counter = ir_scalar_type(IR_U64);
     const char *name = ir_state_by_name(t->m, "step")
-                           ? ir_format(t->m->arena, "%sstep", state_prefix(t->m, "optimizer"))
+                           ? base_format(t->m->arena, "%sstep", state_prefix(t->m, "optimizer"))
                            : "step";
     t->step = ir_state_new(t->m, name, IR_COUNTER, &counter);
     for (int k = 0; o->slot[k]; k++) {
@@ -108,8 +108,8 @@ static void make_slots(build *t)
             target *x = &t->target[i];
             ir_type type = x->param->type;
             type.dtype = compute_type(type.dtype);
-            x->slot[k] = ir_state_new(t->m, ir_format(t->m->arena, "%s%s", prefix, x->param->name),
-                                      IR_SLOT, &type);
+            x->slot[k] = ir_state_new(
+                t->m, base_format(t->m->arena, "%s%s", prefix, x->param->name), IR_SLOT, &type);
             x->slot[k]->of = x->param;
         }
     }
@@ -129,14 +129,14 @@ static ir_value *sum_in_pairs(ir_builder *b, ir_value **v, int n)
  * times that. The norm needs all gradients; so it stands in a branch that runs only if clip_norm >
  * 0. */
 static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value *grad_scale,
-                             ir_value *clip_norm, ir_arena *scratch)
+                             ir_value *clip_norm, base_arena *scratch)
 {
     ir_module *m = b->func->module;
     ir_dtype type = IR_F32;
     for (int i = 0; i < n; i++)
         type = g[i]->type.dtype == IR_F64 ? IR_F64 : type;
     ir_func *branch[2] = {ir_func_new(m, "clip"), ir_func_new(m, "no_clip")};
-    ir_value **operand = ir_array(scratch, ir_value *, n + 3);
+    ir_value **operand = base_array(scratch, ir_value *, n + 3);
     operand[0] = ir_compare(b, IR_GT, clip_norm, ir_scalar(b, clip_norm->type.dtype, 0));
     operand[1] = grad_scale;
     operand[2] = clip_norm;
@@ -148,7 +148,7 @@ static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value 
         in.phase = IR_UPDATE;
         scale = ir_convert(&in, scale, type);
         limit = ir_convert(&in, limit, type);
-        ir_value **square = ir_array(scratch, ir_value *, n + 1);
+        ir_value **square = base_array(scratch, ir_value *, n + 1);
         for (int i = 0; i < n; i++) {
             ir_value *x = ir_add_input(branch[k], NULL, &g[i]->type);
             if (k)
@@ -191,7 +191,7 @@ static void append_update(build *t, ir_func *f, ir_value *const *g)
     const train_optimizer *o = t->o->optimizer;
     int nhyper = train_hyper_count(o), flowing = 0;
     ir_value *hyper[OPTIMIZER_HYPERS + 2],
-        **clipped = ir_array(t->scratch, ir_value *, t->ntargets + 1);
+        **clipped = base_array(t->scratch, ir_value *, t->ntargets + 1);
     make_slots(t);
     add_hypers(t, f, hyper);
     ir_builder b = ir_builder_new(f);
@@ -236,7 +236,7 @@ static bool build_step(build *t)
     if (!f)
         return false;
     partition_recompute(f, NULL);
-    ir_value **g = ir_array(t->scratch, ir_value *, t->ntargets);
+    ir_value **g = base_array(t->scratch, ir_value *, t->ntargets);
     int own = t->source->results.count;
     for (int i = 0; i < t->ntargets; i++)
         g[i] = f->results.items[own + i].value;
@@ -280,7 +280,7 @@ static bool build_split(build *t)
     const char *prefix = state_prefix(m, "grad");
     for (int i = 0; i < t->ntargets; i++) {
         target *x = &t->target[i];
-        x->grad = ir_state_new(m, ir_format(m->arena, "%s%s", prefix, x->param->name), IR_GRAD,
+        x->grad = ir_state_new(m, base_format(m->arena, "%s%s", prefix, x->param->name), IR_GRAD,
                                &x->param->type);
         x->grad->of = x->param;
     }
@@ -289,7 +289,7 @@ static bool build_split(build *t)
     if (!t->o->optimizer)
         return true;
     ir_func *u = ir_func_new(m, "update");
-    ir_value **g = ir_array(t->scratch, ir_value *, t->ntargets);
+    ir_value **g = base_array(t->scratch, ir_value *, t->ntargets);
     for (int i = 0; i < t->ntargets; i++)
         if (t->target[i].flows)
             g[i] = ir_add_state(u, t->target[i].grad);
@@ -304,11 +304,11 @@ static bool build_split(build *t)
 /* Parameters that train and that f reads, in the module's order. */
 static void find_targets(build *t)
 {
-    bool *reads = ir_array(t->scratch, bool, t->m->states.count);
+    bool *reads = base_array(t->scratch, bool, t->m->states.count);
     for (int i = 0; i < t->source->params.count; i++)
         if (t->source->params.items[i].bind == IR_STATE)
             reads[t->source->params.items[i].state->index] = true;
-    t->target = ir_array(t->scratch, target, t->m->states.count);
+    t->target = base_array(t->scratch, target, t->m->states.count);
     for (int i = 0; i < t->m->states.count; i++) {
         ir_state *s = t->m->states.items[i];
         if (s->kind == IR_PARAM && s->trainable && reads[i] && ir_is_float(s->type.dtype))
@@ -324,14 +324,14 @@ bool train_build(ir_module *m, const train_options *options)
         t.source = ir_entry_by_name(m, "forward");
     BUG_UNLESS(t.source);
     if (options->step && options->optimizer && t.source->loss < 0) {
-        ir_report(
-            m->ctx, IR_ERROR, NULL,
+        base_report(
+            m->ctx, BASE_ERROR, NULL,
             "an optimizer's step needs a loss: a scalar float output, or one named by --loss");
         return false;
     }
-    const char *before = ir_current_pass;
-    ir_current_pass = "train";
-    t.scratch = ir_arena_new(m->ctx);
+    const char *before = base_current_pass;
+    base_current_pass = "train";
+    t.scratch = base_arena_new(m->ctx);
     static const char *const entries[] = {"forward_train", "backward", "update", "step"};
     for (int i = 0; i < 4; i++)
         free_name(m, entries[i]);
@@ -343,7 +343,7 @@ bool train_build(ir_module *m, const train_options *options)
     if (ok)
         pass_drop_functions(m);
     m->props = 0;
-    ir_arena_free(t.scratch);
-    ir_current_pass = before;
+    base_arena_free(t.scratch);
+    base_current_pass = before;
     return ok;
 }

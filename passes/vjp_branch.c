@@ -17,13 +17,13 @@
 
 typedef struct branches {
     const ir_inst *inst;
-    ir_arena *scratch;
+    base_arena *scratch;
     halves h[2];
     int params, results; /* of a branch */
-    IR_LIST(ir_type) slots; /* results that the forward cond has more */
+    BASE_LIST(ir_type) slots; /* results that the forward cond has more */
     ir_value **slot[2];     /* by slot: the branch's value, or NULL; room for all that both read */
     ir_inst *forward;
-    IR_LIST(ir_value *) outside; /* operands of the backward cond, without the condition */
+    BASE_LIST(ir_value *) outside; /* operands of the backward cond, without the condition */
 } branches;
 
 /* The result of the branch that v (of its joint function) is, or -1. */
@@ -44,7 +44,7 @@ static void find_slots(branches *s)
 {
     int most = s->h[0].nread + s->h[1].nread;
     for (int side = 0; side < 2; side++) {
-        s->slot[side] = ir_array(s->scratch, ir_value *, most + 1);
+        s->slot[side] = base_array(s->scratch, ir_value *, most + 1);
         for (int i = 0; i < s->h[side].nread; i++) {
             ir_value *v = s->h[side].read[i];
             int k = 0;
@@ -54,7 +54,7 @@ static void find_slots(branches *s)
                    (s->slot[side][k] || !ir_type_eq(&s->slots.items[k], &v->type)))
                 k++;
             if (k == s->slots.count)
-                IR_PUSH(s->scratch, &s->slots, v->type);
+                BASE_PUSH(s->scratch, &s->slots, v->type);
             s->slot[side][k] = v;
         }
     }
@@ -84,7 +84,7 @@ static ir_value *add_operand(branches *s, ir_func *const *f, int side, ir_value 
     while (k < s->outside.count && s->outside.items[k] != outside)
         k++;
     if (k == s->outside.count) {
-        IR_PUSH(s->scratch, &s->outside, outside);
+        BASE_PUSH(s->scratch, &s->outside, outside);
         for (int i = 0; i < 2; i++)
             ir_add_input(f[i], NULL, &outside->type);
     }
@@ -117,7 +117,7 @@ static void build_backward(branches *s, ir_builder *b, ir_value *const *ct, ir_v
     ir_func *f[2];
     ir_builder inside[2];
     for (int side = 0; side < 2; side++) {
-        f[side] = ir_func_new(m, ir_format(m->arena, "%s_backward", s->h[side].primal->name));
+        f[side] = ir_func_new(m, base_format(m->arena, "%s_backward", s->h[side].primal->name));
         inside[side] = ir_builder_new(f[side]);
         inside[side].phase = IR_BACKWARD;
         inside[side].loc = s->inst->loc;
@@ -137,7 +137,7 @@ static void build_backward(branches *s, ir_builder *b, ir_value *const *ct, ir_v
         ir_built(&inside[side]);
         pass_dce(f[side]);
     }
-    ir_value **operand = ir_array(s->scratch, ir_value *, s->outside.count + 1);
+    ir_value **operand = base_array(s->scratch, ir_value *, s->outside.count + 1);
     operand[0] = s->inst->operand[0];
     memcpy(operand + 1, s->outside.items, (size_t)s->outside.count * sizeof *operand);
     ir_inst *cond = ir_build(b, IR_OP_cond, operand, s->outside.count + 1,
@@ -152,10 +152,10 @@ AD_RULE(cond)
 {
     const struct ir_attrs_cond *a = IR_ATTR(inst, cond);
     branches s = {.inst = inst,
-                  .scratch = ir_arena_new(inst->func->module->ctx),
+                  .scratch = base_arena_new(inst->func->module->ctx),
                   .params = inst->noperands - 1,
                   .results = inst->nresults};
-    bool *has_ct = ir_array(s.scratch, bool, s.results + 1);
+    bool *has_ct = base_array(s.scratch, bool, s.results + 1);
     for (int i = 0; i < s.results; i++)
         has_ct[i] = ct[i] != NULL;
     if (halves_make(&s.h[0], s.scratch, a->then_body, has_ct, want + 1, NULL)) {
@@ -167,7 +167,7 @@ AD_RULE(cond)
         }
         halves_end(&s.h[0]);
     }
-    ir_arena_free(s.scratch);
+    base_arena_free(s.scratch);
 }
 
 /* ---- call ---- */
@@ -177,8 +177,8 @@ static void custom(ir_builder *b, const ir_inst *inst, ir_func *vjp, ir_value *c
                    ir_value **out)
 {
     int n = inst->noperands, r = inst->nresults;
-    ir_arena *scratch = ir_arena_new(inst->func->module->ctx);
-    ir_value **operand = ir_array(scratch, ir_value *, n + 2 * r);
+    base_arena *scratch = base_arena_new(inst->func->module->ctx);
+    ir_value **operand = base_array(scratch, ir_value *, n + 2 * r);
     memcpy(operand, inst->operand, (size_t)n * sizeof *operand);
     for (int i = 0; i < r; i++) {
         operand[n + i] = inst->result[i];
@@ -189,17 +189,17 @@ static void custom(ir_builder *b, const ir_inst *inst, ir_func *vjp, ir_value *c
     ir_built(b);
     for (int i = 0; i < n; i++)
         out[i] = call->result[i];
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 /* Doubling chains of calls grow without bound. Returns the number of instructions. */
-static int limit_size(const ir_func *f, const ir_loc *loc)
+static int limit_size(const ir_func *f, const base_loc *loc)
 {
     int n = 0;
     IR_FOR (inst, f)
         if (++n > IR_MAX_INSTS)
-            ir_throw(f->module->ctx, loc,
-                     "functions call functions into more instructions than the limit");
+            base_throw(f->module->ctx, loc,
+                       "functions call functions into more instructions than the limit");
     return n;
 }
 
@@ -209,11 +209,12 @@ static void joint(ir_builder *b, const ir_inst *inst, ir_func *callee, ir_value 
                   ir_value **out, const bool *want)
 {
     ir_module *m = callee->module;
-    ir_arena *scratch = ir_arena_new(m->ctx);
+    base_arena *scratch = base_arena_new(m->ctx);
     int n = inst->noperands, nct = 0, nwant = 0,
-        *given = ir_array(scratch, int, inst->nresults + 1), *input = ir_array(scratch, int, n + 1);
-    ir_value **arg = ir_array(scratch, ir_value *, n + inst->nresults + 1),
-             **got = ir_array(scratch, ir_value *, n + inst->nresults + 1);
+        *given = base_array(scratch, int, inst->nresults + 1),
+        *input = base_array(scratch, int, n + 1);
+    ir_value **arg = base_array(scratch, ir_value *, n + inst->nresults + 1),
+             **got = base_array(scratch, ir_value *, n + inst->nresults + 1);
     if (n)
         memcpy(arg, inst->operand, (size_t)n * sizeof *arg);
     for (int i = 0; i < inst->nresults; i++)
@@ -247,7 +248,7 @@ static void joint(ir_builder *b, const ir_inst *inst, ir_func *callee, ir_value 
         if (limit_size(f, inst->loc) > 10000)
             limit_size(inst->func, inst->loc);
     }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 AD_RULE(call)

@@ -208,8 +208,8 @@ AD_RULE(convolution)
     const struct ir_attrs_convolution *a = IR_ATTR(inst, convolution);
     /* Groups are a dimension for a while. */
     if (W->type.rank == IR_MAX_RANK && (a->feature_groups > 1 || a->batch_groups > 1)) {
-        ir_report(b->func->module->ctx, IR_ERROR, inst->loc,
-                  "no derivative rule for `convolution` of rank %d in groups", IR_MAX_RANK);
+        base_report(b->func->module->ctx, BASE_ERROR, inst->loc,
+                    "no derivative rule for `convolution` of rank %d in groups", IR_MAX_RANK);
         return;
     }
     if (want[0])

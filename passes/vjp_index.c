@@ -77,8 +77,8 @@ static bool distinct(const ir_inst *inst)
     if (!c || n > LIMIT || vectors > n)
         return false;
     const ir_literal *l = IR_ATTR(c, constant)->value;
-    ir_arena *scratch = ir_arena_new(inst->func->module->ctx);
-    bool *seen = ir_array(scratch, bool, n), is = true;
+    base_arena *scratch = base_arena_new(inst->func->module->ctx);
+    bool *seen = base_array(scratch, bool, n), is = true;
     int64_t shared = 1;
     for (int d = 0; d < a->batch; d++)
         shared *= X->type.dim[d];
@@ -92,7 +92,7 @@ static bool distinct(const ir_inst *inst)
         if (at >= 0)
             seen[at] = true;
     }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return is;
 }
 
@@ -196,9 +196,9 @@ static ir_value *origin(const ir_inst *inst)
     }
     if (!ad_fits(inst, &X->type, IR_I64))
         return NULL;
-    ir_arena *arena = inst->func->module->arena;
+    base_arena *arena = inst->func->module->arena;
     ir_builder before = ad_before(inst);
-    ir_value **operand = ir_array(arena, ir_value *, n + 1);
+    ir_value **operand = base_array(arena, ir_value *, n + 1);
     for (int i = 0; i < n; i++)
         operand[i] = inst->operand[i];
     operand[n] = ir_iota(&before, IR_I64, X->type.rank, X->type.dim, (int)a->axis);

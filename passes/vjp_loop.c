@@ -35,12 +35,12 @@ typedef struct source { /* something that the reverse body reads or gives */
     int carry;          /* of a cotangent carried: which carry */
 } source;
 
-typedef IR_LIST(source) sources;
+typedef BASE_LIST(source) sources;
 
 typedef struct loop {
     const ir_inst *inst;
     const struct ir_attrs_scan *a;
-    ir_arena *scratch;
+    base_arena *scratch;
     halves h;
     int fixed, params, ys;       /* consts and carries; with xs; results without trips */
     bool *has_ct, *want;         /* by result of the body; by its parameter */
@@ -71,10 +71,11 @@ static bool find_active(loop *l, ir_value *const *ct, const bool *want)
 {
     const ir_func *body = l->a->body;
     int n = body->results.count, carries = (int)l->a->carries, consts = (int)l->a->consts;
-    bool *from = ir_array(l->scratch, bool, l->params), *depends = ir_array(l->scratch, bool, n),
-         *reached = ir_array(l->scratch, bool, l->params), any = false;
-    l->want = ir_array(l->scratch, bool, l->params);
-    l->has_ct = ir_array(l->scratch, bool, n);
+    bool *from = base_array(l->scratch, bool, l->params),
+         *depends = base_array(l->scratch, bool, n),
+         *reached = base_array(l->scratch, bool, l->params), any = false;
+    l->want = base_array(l->scratch, bool, l->params);
+    l->has_ct = base_array(l->scratch, bool, n);
     memcpy(from, want, (size_t)l->params * sizeof *from);
     for (bool changed = true; changed;) {
         changed = false;
@@ -172,13 +173,13 @@ static ir_value *one_on(const loop *l, ir_builder *b, ir_value *start, ir_value 
 static void add_source(loop *l, sources *to, ir_value *inside, ir_value *outside)
 {
     source s = {.inside = inside, .outside = outside};
-    IR_PUSH(l->scratch, to, s);
+    BASE_PUSH(l->scratch, to, s);
 }
 
 static void find_sources(loop *l, ir_builder *b)
 {
     int nsave = 0;
-    ir_value **save = ir_array(l->scratch, ir_value *, l->h.nread + 1);
+    ir_value **save = base_array(l->scratch, ir_value *, l->h.nread + 1);
     l->all = (sequence){.b = b, .loc = l->inst->loc, .length = l->a->length};
     for (int i = 0; i < l->h.nread; i++)
         if (must_save(l, l->h.read[i])) {
@@ -245,7 +246,7 @@ static void begin_after(loop *l)
     l->after.phase = IR_BACKWARD;
     l->after.loc = l->inst->loc;
     l->after.primal = l->forward;
-    l->totals = ir_array(l->scratch, ir_value *, values);
+    l->totals = base_array(l->scratch, ir_value *, values);
     l->all = (sequence){.b = &l->after,
                         .loc = l->inst->loc,
                         .length = l->a->length,
@@ -253,8 +254,8 @@ static void begin_after(loop *l)
                         .outside = outside,
                         .stack = stack,
                         .user = l};
-    l->all.stacked = ir_array(l->scratch, ir_value *, values);
-    l->all.constant = ir_array(l->scratch, ir_value *, values);
+    l->all.stacked = base_array(l->scratch, ir_value *, values);
+    l->all.constant = base_array(l->scratch, ir_value *, values);
     for (int i = 0; i < l->consts.count; i++)
         l->all.constant[l->consts.items[i].inside->id] =
             source_after(l, &l->consts.items[i], l->consts.items[i].inside->type);
@@ -363,7 +364,7 @@ static ir_value *total(loop *l, ir_value *v)
                             : sum_inside(l, v);
     if (sums_itself(k))
         return *known = sum_self(l, k);
-    ir_value **operand = ir_array(l->scratch, ir_value *, k->noperands);
+    ir_value **operand = base_array(l->scratch, ir_value *, k->noperands);
     l->depth++;
     for (int i = 0; i < k->noperands; i++)
         operand[i] = k->op == IR_OP_pad && i ? ir_scalar(&l->after, v->type.dtype, 0)
@@ -376,7 +377,7 @@ static ir_value *total(loop *l, ir_value *v)
  * order of the parameters. Contractions come first: what they stack, the others find there. */
 static void build_after(loop *l)
 {
-    ir_value **ct = ir_array(l->scratch, ir_value *, l->params + 1);
+    ir_value **ct = base_array(l->scratch, ir_value *, l->params + 1);
     begin_after(l);
     mark(l);
     for (int turn = 0; turn < 2; turn++)
@@ -402,10 +403,10 @@ static void add_params(ir_func *f, const sources *s)
 /* Parameters: consts, carries, sums, xs. Results: carries, sums, stacks. */
 static ir_func *reverse_body(loop *l)
 {
-    ir_func *f =
-        ir_func_new(module_of(l), ir_format(module_of(l)->arena, "%s_backward", l->a->body->name));
+    ir_func *f = ir_func_new(module_of(l),
+                             base_format(module_of(l)->arena, "%s_backward", l->a->body->name));
     ir_builder b = ir_builder_new(f);
-    ir_value **sum = ir_array(l->scratch, ir_value *, l->sums.count + 1);
+    ir_value **sum = base_array(l->scratch, ir_value *, l->sums.count + 1);
     b.phase = IR_BACKWARD;
     b.loc = l->inst->loc;
     add_params(f, &l->consts);
@@ -434,12 +435,12 @@ static ir_func *reverse_body(loop *l)
 static ir_func *only_where_run(loop *l, ir_func *f, int first, int carried)
 {
     ir_module *m = module_of(l);
-    ir_func *idle = ir_func_new(m, ir_format(m->arena, "%s_idle", f->name)),
-            *g = ir_func_new(m, ir_format(m->arena, "%s_live", f->name));
+    ir_func *idle = ir_func_new(m, base_format(m->arena, "%s_idle", f->name)),
+            *g = ir_func_new(m, base_format(m->arena, "%s_live", f->name));
     ir_builder ib = ir_builder_new(idle), gb = ir_builder_new(g);
     ir_type flag = ir_scalar_type(IR_BOOL);
     int n = f->params.count;
-    ir_value **operand = ir_array(l->scratch, ir_value *, n + 1);
+    ir_value **operand = base_array(l->scratch, ir_value *, n + 1);
     ib.phase = gb.phase = IR_BACKWARD;
     ib.loc = gb.loc = l->inst->loc;
     for (int i = 0; i < n; i++) {
@@ -478,7 +479,7 @@ static void reverse_scan(loop *l, ir_builder *b)
         return;
     ir_func *body = reverse_body(l);
     ir_value **operand =
-        ir_array(l->scratch, ir_value *, l->consts.count + carried + l->xs.count + 1);
+        base_array(l->scratch, ir_value *, l->consts.count + carried + l->xs.count + 1);
     if (l->a->live)
         body = only_where_run(l, body, l->consts.count, carried);
     for (int i = 0; i < l->consts.count; i++)
@@ -524,8 +525,8 @@ static void finish(loop *l, ir_builder *b, ir_value **out)
 {
     sources *all[] = {&l->consts, &l->xs, &l->sums, &l->stacks};
     ir_func *f = l->after.func;
-    ir_value **arg = ir_array(l->scratch, ir_value *, f->params.count + 1),
-             **got = ir_array(l->scratch, ir_value *, f->results.count + 1);
+    ir_value **arg = base_array(l->scratch, ir_value *, f->params.count + 1),
+             **got = base_array(l->scratch, ir_value *, f->results.count + 1);
     for (int k = 0; k < 4; k++)
         for (int i = 0; i < all[k]->count; i++)
             if (all[k]->items[i].after)
@@ -542,11 +543,11 @@ static void finish(loop *l, ir_builder *b, ir_value **out)
 AD_RULE(scan)
 {
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
-    loop l = {.inst = inst, .a = a, .scratch = ir_arena_new(inst->func->module->ctx)};
+    loop l = {.inst = inst, .a = a, .scratch = base_arena_new(inst->func->module->ctx)};
     l.fixed = (int)(a->consts + a->carries);
     l.params = inst->noperands - (a->live != 0);
     l.ys = inst->nresults - 1;
-    bool *gone = ir_array(l.scratch, bool, l.params + 1);
+    bool *gone = base_array(l.scratch, bool, l.params + 1);
     for (int i = 0; i < l.params; i++)
         gone[i] = is_carry(&l, i);
     if (a->length == 0) {
@@ -561,5 +562,5 @@ AD_RULE(scan)
         finish(&l, b, out);
         halves_end(&l.h);
     }
-    ir_arena_free(l.scratch);
+    base_arena_free(l.scratch);
 }

@@ -6,7 +6,7 @@
  * without schedules. */
 #include "passes/local.h"
 
-static ir_literal *widened(ir_arena *arena, ir_literal *l)
+static ir_literal *widened(base_arena *arena, ir_literal *l)
 {
     if (!l || l->type.dtype != IR_F32)
         return l;
@@ -41,7 +41,7 @@ static void to_bits(ir_inst *inst)
 
 static void widen_func(ir_func *f)
 {
-    ir_arena *arena = f->module->arena;
+    base_arena *arena = f->module->arena;
     ir_value *wide;
     for (int i = 0; i < f->params.count; i++) {
         widen_type(&f->params.items[i].value->type);

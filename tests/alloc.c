@@ -7,6 +7,7 @@
  * is lost on the way, LLVM's part included. What other tests make fail: tests/text.c writes files,
  * tests/files.c reads data, tests/runtime.c has no allocations. */
 #include "codegen/codegen.h"
+#include "files/gir.h"
 #include "frontend/onnx/onnx.h"
 #include "passes/passes.h"
 #include "tests/suite.h"
@@ -16,8 +17,8 @@
 
 /* On the way. */
 typedef struct way {
-    ir_ctx *ctx;
-    ir_arena *arena;
+    base_ctx *ctx;
+    base_arena *arena;
     const char *file;
     ir_module *m;
     cg_object *object;
@@ -27,7 +28,7 @@ static void read_file(way *w)
 {
     const onnx_options training = {.training = true};
     w->m = strstr(w->file, ".onnx") ? onnx_read_file(w->ctx, w->arena, w->file, &training)
-                                    : ir_read_file(w->ctx, w->arena, w->file);
+                                    : gir_read_file(w->ctx, w->arena, w->file);
 }
 
 static void make_training(way *w)
@@ -115,29 +116,29 @@ static bool is_of(int file, int step)
 static bool go(int file, int step, int64_t n, bool stay)
 {
     way *w = calloc(1, sizeof *w);
-    ir_try frame;
+    base_try frame;
     volatile bool done = false;
-    *w = (way){.ctx = ir_ctx_new(NULL, NULL), .file = files[file].file};
-    if (!setjmp(ir_try_push(w->ctx, &frame))) {
-        w->arena = ir_arena_new(w->ctx);
+    *w = (way){.ctx = base_ctx_new(NULL, NULL), .file = files[file].file};
+    if (!setjmp(base_try_push(w->ctx, &frame))) {
+        w->arena = base_arena_new(w->ctx);
         for (int i = 0; i <= step; i++) {
             if (!is_of(file, i) || (steps[i].run == widen && i < step))
                 continue;
             if (i == step)
-                ir_fail_allocation(w->ctx, n, stay);
+                base_fail_allocation(w->ctx, n, stay);
             steps[i].run(w);
-            ck_assert_msg(w->m != NULL, "%s, %s: %s", w->file, steps[i].name, ir_ctx_why(w->ctx));
+            ck_assert_msg(w->m != NULL, "%s, %s: %s", w->file, steps[i].name, base_ctx_why(w->ctx));
         }
-        ir_fail_allocation(w->ctx, 0, false);
+        base_fail_allocation(w->ctx, 0, false);
         ir_verify(w->m);
-        ir_try_pop(w->ctx, &frame);
+        base_try_pop(w->ctx, &frame);
         done = true;
     } else {
-        ck_assert_msg(ir_ctx_out_of_memory(w->ctx), "%s, %s, allocation %lld: %s", files[file].file,
-                      steps[step].name, (long long)n, ir_ctx_why(w->ctx));
-        ck_assert_str_eq(ir_ctx_why(w->ctx), "out of memory");
+        ck_assert_msg(base_ctx_out_of_memory(w->ctx), "%s, %s, allocation %lld: %s",
+                      files[file].file, steps[step].name, (long long)n, base_ctx_why(w->ctx));
+        ck_assert_str_eq(base_ctx_why(w->ctx), "out of memory");
     }
-    ir_ctx_free(w->ctx);
+    base_ctx_free(w->ctx);
     free(w);
     return done;
 }

@@ -11,28 +11,28 @@
 #include <string.h>
 #include <unistd.h>
 
-static ir_ctx *ctx;
-static ir_arena *arena;
+static base_ctx *ctx;
+static base_arena *arena;
 static char errors[4000];
 
-static void sink(void *user, const ir_diagnostic *d)
+static void sink(void *user, const base_diagnostic *d)
 {
     (void)user;
     size_t used = strlen(errors);
     snprintf(errors + used, sizeof errors - used, "%s%s\n",
-             d->severity == IR_ERROR ? "" : "(note) ", d->text);
+             d->severity == BASE_ERROR ? "" : "(note) ", d->text);
 }
 
 static void setup(void)
 {
     *errors = 0;
-    ctx = ir_ctx_new(sink, NULL);
-    arena = ir_arena_new(ctx);
+    ctx = base_ctx_new(sink, NULL);
+    arena = base_arena_new(ctx);
 }
 
 static void teardown(void)
 {
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 
 /* ---- Tensors as people read them ---- */
@@ -147,7 +147,7 @@ START_TEST(names_and_globs_choose_what_trains)
 {
     api_session *s = SESSION(API_INFO, net, "--train=sgd", "--attach-loss=mse", "--freeze=fc.*",
                              "--no-decay=scale");
-    ck_assert_msg(!s->usage && !ir_error_count(ctx), "%s", errors);
+    ck_assert_msg(!s->usage && !base_error_count(ctx), "%s", errors);
     ck_assert(strstr(errors, "(note) 'scale' trains, but does not look like a weight"));
     const api_facts *f = api_facts_of(s);
     ck_assert_int_eq(f->params.count, 3);
@@ -255,7 +255,7 @@ static api_session *attach(const char *text, const char *loss)
 {
     return session(
         API_COMPILE, text,
-        (const char *const[]){"--train=none", ir_format(arena, "--attach-loss=%s", loss), NULL});
+        (const char *const[]){"--train=none", base_format(arena, "--attach-loss=%s", loss), NULL});
 }
 
 /* The values are torch's, printed by tests/fixtures/make_losses.py. */
@@ -274,7 +274,7 @@ END_TEST
 
 static const char *in_f64(const char *text)
 {
-    char *t = ir_strdup(arena, text);
+    char *t = base_strdup(arena, text);
     for (char *at = t; (at = strstr(at, "f32")); at += 3)
         memcpy(at, "f64", 3);
     return t;
@@ -379,7 +379,7 @@ START_TEST(outputs_whose_inputs_are_missing_are_left_out)
         api_session *s = SESSION(API_RUN, two, "--seed=1");
         ir_tensor a = {"a", LIST(IR_F32, 1, 2)};
         if (given)
-            IR_PUSH(arena, &s->given, a);
+            BASE_PUSH(arena, &s->given, a);
         char *text = NULL;
         size_t size;
         FILE *f = open_memstream(&text, &size);
@@ -444,14 +444,14 @@ static bool judged_literals(api_session *s, ir_literal *x, ir_literal *narrow, i
     ck_assert(!close(fd));
     ir_tensors t = {0};
     ir_tensor a = {"out/y", narrow}, b = {"out64/y", wide};
-    IR_PUSH(arena, &t, a);
+    BASE_PUSH(arena, &t, a);
     if (wide)
-        IR_PUSH(arena, &t, b);
-    ck_assert(ir_npz_write_file(ctx, path, &t, IR_NPZ_STORED));
+        BASE_PUSH(arena, &t, b);
+    ck_assert(npz_write_file(ctx, path, &t, NPZ_STORED));
     s->options.expect = path;
     api_results r = {0};
     api_result one = {"y", x, false};
-    IR_PUSH(arena, &r, one);
+    BASE_PUSH(arena, &r, one);
     size_t size;
     FILE *f = open_memstream(text, &size);
     bool fine = api_judge(s, &r, f);

@@ -57,7 +57,7 @@ static char *printed(const ir_func *f)
     FILE *out = open_memstream(&text, &size);
     ir_print_func(out, f);
     fclose(out);
-    char *copy = ir_strdup(arena, text);
+    char *copy = base_strdup(arena, text);
     free(text);
     return copy;
 }
@@ -160,7 +160,7 @@ static const char *const nowhere[] = {
 
 START_TEST(zeros_stay_symbolic)
 {
-    ir_func *j = joint_of(parse(ir_format(
+    ir_func *j = joint_of(parse(base_format(
         arena,
         "gir 1\nmodule \"m\"\nentry @f(input %%x : f32[3], input %%other : f32[3]) {\n %s\n"
         " return (output \"y\" %%y)\n}\n",
@@ -253,10 +253,10 @@ START_TEST(rank_16)
          "f64[1,2,1,1,1,1,1,1,1,1,1,1,1,1,1,1]",
          "4: no derivative rule for `convolution` of rank 16 in groups"},
     };
-    ir_func *j = joint_of(parse(ir_format(arena,
-                                          "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n"
-                                          " return (output \"y\" %%y)\n}\n",
-                                          all[_i].params, all[_i].body)));
+    ir_func *j = joint_of(parse(base_format(arena,
+                                            "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n"
+                                            " return (output \"y\" %%y)\n}\n",
+                                            all[_i].params, all[_i].body)));
     ck_assert_msg((j == NULL) == (all[_i].error != NULL), "%s", first_error);
     if (all[_i].error)
         ck_assert_str_eq(first_error, all[_i].error);
@@ -306,10 +306,10 @@ static const char *const large[][2] = {
 
 START_TEST(what_is_too_large_is_refused)
 {
-    ck_assert_ptr_null(joint_of(parse(ir_format(arena,
-                                                "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n"
-                                                " return (output \"y\" %%y)\n}\n",
-                                                large[_i][0], large[_i][1]))));
+    ck_assert_ptr_null(joint_of(parse(base_format(arena,
+                                                  "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n"
+                                                  " return (output \"y\" %%y)\n}\n",
+                                                  large[_i][0], large[_i][1]))));
     ck_assert_msg(strstr(first_error, "is too large") &&
                       !strncmp(first_error, "4: the derivative of this `", 27),
                   "%s", first_error);
@@ -352,7 +352,7 @@ static const struct { const char *body; int most;
 
 START_TEST(derivatives_are_cheap)
 {
-    ir_func *f = parse(ir_format(
+    ir_func *f = parse(base_format(
         arena, "gir 1\nmodule \"m\"\nfunc @f(input %%x : f32[8]) {\n %s\n return %%y\n}\n",
         costs[_i].body));
     f->results.items[0].name = "y";
@@ -401,7 +401,7 @@ START_TEST(windows_are_read_once)
     int64_t n = windows[_i].extent, out = (n + l + h - (k - 1) * d - 1) / s + 1;
     for (int i = 0; i < 3; i++) {
         const char *base = i < 2 ? "base_dilation=[1,1,1] " : "";
-        ir_func *f = parse(ir_format(
+        ir_func *f = parse(base_format(
             arena,
             "gir 1\nmodule \"m\"\nentry @f(input %%x : f32[3,%d,%d]) {\n %%y%s = %s %%x combine=%s "
             "window=[1,%d,%d] "
@@ -410,7 +410,7 @@ START_TEST(windows_are_read_once)
             " return (output \"y\" %%y)\n}\n",
             (int)n, (int)n, i < 2 ? "" : ", %p", ops[i], i ? "max" : "sum", (int)k, (int)k, (int)s,
             (int)s, (int)l, (int)l, (int)h, (int)h, base, (int)d, (int)d, (int)out, (int)out,
-            i < 2 ? "" : ir_format(arena, ", i32[3,%d,%d]", (int)out, (int)out)));
+            i < 2 ? "" : base_format(arena, ", i32[3,%d,%d]", (int)out, (int)out)));
         ir_func *j = joint_of(f);
         double forward = reads_of(j, IR_FORWARD), backward = reads_of(j, IR_BACKWARD);
         double along = (double)d * (2 * sqrt(forward / 3) + (double)n), most = 3 * along * along;
@@ -437,7 +437,7 @@ END_TEST
 
 static int saved(const char *params, const char *body)
 {
-    ir_func *f = parse(ir_format(
+    ir_func *f = parse(base_format(
                 arena, "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n return (output \"y\" %%y)\n}\n",
                 params, body)),
             *j = joint_of(f);
@@ -495,7 +495,7 @@ START_TEST(batch_normalisation_sums_thrice)
     cse_across(j);
     pass_dce(j);
     ck_assert_int_eq(count(j, IR_BACKWARD, IR_OP_reduce), 3);
-    int *level = ir_array(arena, int, ir_number(j)); /* of sums, one after the other */
+    int *level = base_array(arena, int, ir_number(j)); /* of sums, one after the other */
     IR_FOR (inst, j) {
         int most = 0;
         for (int i = 0; inst->phase == IR_BACKWARD && i < inst->noperands; i++)
@@ -515,7 +515,7 @@ START_TEST(gelu_writes_one_derivative)
     const char *scale = _i ? " %sb = broadcast %s shape=[64,32] dims=[1] : f32[64,32]\n %o = mul "
                              "%g, %sb : f32[64,32]\n"
                            : " %o = copy %g : f32[64,32]\n";
-    ir_func *f = parse(ir_format(
+    ir_func *f = parse(base_format(
         arena,
         "gir 1\nmodule \"m\"\nparam \"w\" : f32[8,32] trainable\nparam \"v\" : f32[32] trainable\n"
         "entry @f(input %%x : f32[64,8], input %%s : f32[32], state %%w : f32[8,32], state %%v : "

@@ -5,7 +5,7 @@
  * inference whatever the model's mode, against torch in training mode, step by step
  * (tests/fixtures/make_onnx.py) and against differences. */
 #include "frontend/onnx/onnx.h"
-#include "ir/npy.h"
+#include "files/npy.h"
 #include "tests/grad.h"
 
 #define FOLDER "tests/fixtures/onnx/"
@@ -23,7 +23,7 @@ static ir_module *network(const char *path, bool training, onnx_mode mode, bool 
 static ir_tensors values_of(const char *path)
 {
     ir_tensors values = {0};
-    ck_assert_msg(ir_npz_read_file(arena, path, &values), "%s", first_error);
+    ck_assert_msg(npz_read_file(arena, path, &values), "%s", first_error);
     return values;
 }
 
@@ -57,7 +57,7 @@ static ir_literal *argument(const ir_port *p, ir_literal *const *state, const ir
     if (p->bind == IR_STATE)
         return state[p->state->index];
     if (p->role == IR_DATA)
-        return row(values, ir_format(arena, "in/%s", p->name), step);
+        return row(values, base_format(arena, "in/%s", p->name), step);
     ir_literal *l = ir_literal_new(arena, &p->value->type);
     ir_literal_set(l, 0, !strcmp(p->name, "lr") ? 0.5 : !strcmp(p->name, "grad_scale") ? 1 : 0);
     return l;
@@ -77,13 +77,13 @@ START_TEST(steps_agree_with_torch)
                                               .ncotangents = 1,
                                               .step = true}));
     const ir_func *f = ir_func_by_name(m, "step");
-    ir_literal **state = ir_array(arena, ir_literal *, m->states.count);
+    ir_literal **state = base_array(arena, ir_literal *, m->states.count);
     for (int i = 0; i < m->states.count; i++)
         state[i] = m->states.items[i]->init ? m->states.items[i]->init
                                             : ir_literal_new(arena, &m->states.items[i]->type);
     int compared = 0;
     for (int64_t step = 0; step < 4; step++) {
-        ir_literal **args = ir_array(arena, ir_literal *, f->params.count);
+        ir_literal **args = base_array(arena, ir_literal *, f->params.count);
         for (int i = 0; i < f->params.count; i++)
             args[i] = argument(&f->params.items[i], state, &values, step);
         ir_literal **results = grad_eval(arena, f, args);
@@ -96,7 +96,7 @@ START_TEST(steps_agree_with_torch)
             if (s->kind != IR_PARAM && s->kind != IR_STAT)
                 continue;
             near_values(s->name, step, state[i],
-                        row(&values, ir_format(arena, "step/%s", s->name), step), 1e-12);
+                        row(&values, base_format(arena, "step/%s", s->name), step), 1e-12);
             compared++;
         }
     }
@@ -115,12 +115,12 @@ START_TEST(gradients_agree_with_differences)
     q.r.ncotangents = 1; /* of the loss */
     ir_func *joint = ad_joint(m, f, &q.r, "joint");
     ck_assert_msg(joint != NULL, "%s", first_error);
-    ir_literal **args = ir_array(arena, ir_literal *, joint->params.count);
+    ir_literal **args = base_array(arena, ir_literal *, joint->params.count);
     for (int i = 0; i < joint->params.count; i++) {
         const ir_port *p = &joint->params.items[i];
         args[i] = p->role == IR_GRADIENT ? ir_literal_new(arena, &p->value->type)
                   : p->bind == IR_STATE  ? p->state->init
-                                         : row(&values, ir_format(arena, "in/%s", p->name), 0);
+                                         : row(&values, base_format(arena, "in/%s", p->name), 0);
     }
     ir_literal_set(args[f->params.count], 0, 1);
     for (int i = 0; i < f->params.count; i++)
@@ -146,18 +146,18 @@ START_TEST(the_mode_is_as_told)
     ir_tensors trains = values_of(FOLDER "conv_script.npz");
     for (int k = 0; k < 6; k++)
         for (int way = 0; way < 3; way++) { /* `train`, `forward` beside it, `forward` alone */
-            ir_module *m = network(ir_format(arena, FOLDER "%s.onnx", cases[k].file), way < 2,
+            ir_module *m = network(base_format(arena, FOLDER "%s.onnx", cases[k].file), way < 2,
                                    cases[k].mode, false);
             const ir_func *f = ir_func_by_name(m, way ? "forward" : "train");
             bool training = cases[k].training && way != 1;
-            ir_tensors own = values_of(ir_format(arena, FOLDER "%s.npz", cases[k].file));
+            ir_tensors own = values_of(base_format(arena, FOLDER "%s.npz", cases[k].file));
             const ir_tensors *due = training ? &trains : &own;
-            ir_literal **args = ir_array(arena, ir_literal *, f->params.count);
+            ir_literal **args = base_array(arena, ir_literal *, f->params.count);
             for (int i = 0; i < f->params.count; i++) {
                 const ir_port *p = &f->params.items[i];
                 args[i] = p->bind == IR_STATE
                               ? p->state->init
-                              : ir_tensor_by_name(due, ir_format(arena, "in/%s", p->name));
+                              : ir_tensor_by_name(due, base_format(arena, "in/%s", p->name));
             }
             ir_literal **results = grad_eval(arena, f, args);
             /* Loss and logits, mean and variance. */
@@ -165,10 +165,10 @@ START_TEST(the_mode_is_as_told)
             for (int i = 0; i < f->results.count; i++) {
                 const ir_port *p = &f->results.items[i];
                 const char *name = p->bind == IR_STATE ? p->state->name : p->name;
-                const char *where = ir_format(arena, "%s, mode %d, way %d, %s", cases[k].file,
-                                              (int)cases[k].mode, way, name);
+                const char *where = base_format(arena, "%s, mode %d, way %d, %s", cases[k].file,
+                                                (int)cases[k].mode, way, name);
                 ir_literal *value = ir_tensor_by_name(
-                    due, ir_format(arena, training ? "train/%s" : "out/%s", name));
+                    due, base_format(arena, training ? "train/%s" : "out/%s", name));
                 /* The files hold other statistics: what is added to nine tenths of them is the
                  * same. */
                 if (p->bind == IR_STATE)
@@ -203,7 +203,7 @@ START_TEST(what_cannot_train_is_refused)
     };
     for (int i = 0; i < 4; i++) {
         *first_error = 0;
-        ir_module *m = onnx_read_file(ctx, arena, ir_format(arena, FOLDER "%s", cases[i].file),
+        ir_module *m = onnx_read_file(ctx, arena, base_format(arena, FOLDER "%s", cases[i].file),
                                       &(onnx_options){.training = true,
                                                       .batch_norm = cases[i].mode,
                                                       .unbiased_variance = true});
@@ -228,7 +228,7 @@ START_TEST(scalars_train_where_they_are_listed)
     };
     for (int i = 0; i < 2; i++) {
         ir_module *m =
-            network(ir_format(arena, FOLDER "%s", cases[i].file), true, ONNX_MODE_TRAIN, false);
+            network(base_format(arena, FOLDER "%s", cases[i].file), true, ONNX_MODE_TRAIN, false);
         const ir_state *s = ir_state_by_name(m, "scale"), *w = ir_state_by_name(m, "twice.weight");
         ck_assert(s && s->type.rank == 0 && w && w->trainable);
         ck_assert_int_eq(s->trainable, cases[i].trains);

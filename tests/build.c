@@ -31,11 +31,11 @@ END_TEST
 START_TEST(sizes_are_checked)
 {
     int64_t n;
-    ck_assert(!ir_size_mul(INT64_MAX, 2, &n));
-    ck_assert(!ir_size_mul(-1, 2, &n));
-    ck_assert(!ir_size_add(INT64_MAX, 1, &n));
-    ck_assert(!ir_size_align(INT64_MAX - 3, 64, &n));
-    ck_assert(ir_size_align(65, 64, &n) && n == 128);
+    ck_assert(!base_size_mul(INT64_MAX, 2, &n));
+    ck_assert(!base_size_mul(-1, 2, &n));
+    ck_assert(!base_size_add(INT64_MAX, 1, &n));
+    ck_assert(!base_size_align(INT64_MAX - 3, 64, &n));
+    ck_assert(base_size_align(65, 64, &n) && n == 128);
     ir_type t = ir_type_of(IR_F32, 3, (int64_t[]){0, INT64_MAX, 2});
     ck_assert(!ir_type_ok(&t));
 }
@@ -44,24 +44,24 @@ END_TEST
 START_TEST(each_failed_allocation_comes_back)
 {
     for (volatile int n = 1;; n++) {
-        ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-        ir_fail_allocation(ctx, n, false);
-        ir_try frame;
+        base_ctx *ctx = base_ctx_new(NULL, NULL);
+        base_fail_allocation(ctx, n, false);
+        base_try frame;
         volatile bool done = false;
-        if (!setjmp(ir_try_push(ctx, &frame))) {
-            ir_arena *arena = ir_arena_new(ctx);
+        if (!setjmp(base_try_push(ctx, &frame))) {
+            base_arena *arena = base_arena_new(ctx);
             ir_module *m = ir_module_new(ctx, arena, "m");
             ir_func *f = ir_func_new(m, "f");
             ir_type t = ir_type_of(IR_F32, 2, (int64_t[]){3, 4});
             ir_value *x = ir_add_input(f, "x", &t);
             ir_builder b = ir_builder_new(f);
             ir_add_output(f, "y", ir_add(&b, ir_exp(&b, x), ir_splat(&b, &t, 1)));
-            ir_try_pop(ctx, &frame);
+            base_try_pop(ctx, &frame);
             done = true;
         } else {
-            ck_assert(ir_ctx_out_of_memory(ctx));
+            ck_assert(base_ctx_out_of_memory(ctx));
         }
-        ir_ctx_free(ctx);
+        base_ctx_free(ctx);
         if (done) {
             ck_assert_int_gt(n, 10);
             break;
@@ -73,7 +73,7 @@ END_TEST
 static int reports;
 static char last[512];
 
-static void sink(void *user, const ir_diagnostic *d)
+static void sink(void *user, const base_diagnostic *d)
 {
     (void)user;
     reports++;
@@ -92,16 +92,16 @@ START_TEST(memory_has_a_limit)
     };
     for (volatile size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         setenv("GRADC_LIMIT_BYTES", limits[i].environment, 1);
-        ir_ctx *ctx = ir_ctx_new(sink, NULL);
+        base_ctx *ctx = base_ctx_new(sink, NULL);
         unsetenv("GRADC_LIMIT_BYTES");
-        ir_try frame;
+        base_try frame;
         *last = '\0';
-        if (!setjmp(ir_try_push(ctx, &frame))) {
-            ir_alloc(ir_arena_new(ctx), limits[i].bytes);
+        if (!setjmp(base_try_push(ctx, &frame))) {
+            base_alloc(base_arena_new(ctx), limits[i].bytes);
             ck_abort_msg("%s: no limit", limits[i].environment);
         }
         ck_assert_msg(strstr(last, limits[i].due) != NULL, "%s: %s", limits[i].environment, last);
-        ir_ctx_free(ctx);
+        base_ctx_free(ctx);
     }
     reports = 0;
 }
@@ -109,8 +109,8 @@ END_TEST
 
 START_TEST(builder_infers_and_refuses)
 {
-    ir_ctx *ctx = ir_ctx_new(sink, NULL);
-    ir_arena *arena = ir_arena_new(ctx);
+    base_ctx *ctx = base_ctx_new(sink, NULL);
+    base_arena *arena = base_arena_new(ctx);
     ir_module *m = ir_module_new(ctx, arena, "m");
     ir_func *f = ir_func_new(m, "f");
     ir_type a = ir_type_of(IR_F32, 3, (int64_t[]){7, 3, 4}),
@@ -144,7 +144,7 @@ START_TEST(builder_infers_and_refuses)
     ck_assert_int_eq(reports, 1);
     ck_assert_ptr_null(ir_exp(&b, k));
     ck_assert_str_eq(last, "exp: i64[2,1] is not defined for this type");
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 END_TEST
 

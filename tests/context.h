@@ -6,19 +6,19 @@
 #ifndef TESTS_CONTEXT_H
 #define TESTS_CONTEXT_H
 
-#include "ir/arena.h"
+#include "base/arena.h"
 #include "tests/suite.h"
 
 #include <stdio.h>
 
-static ir_ctx *ctx;
-static ir_arena *arena;
+static base_ctx *ctx;
+static base_arena *arena;
 static char first_error[1000]; /* "LINE: text", 0 without a line; empty if there was none */
 
-static inline void first_error_sink(void *user, const ir_diagnostic *d)
+static inline void first_error_sink(void *user, const base_diagnostic *d)
 {
     (void)user;
-    if (d->severity == IR_ERROR && !*first_error)
+    if (d->severity == BASE_ERROR && !*first_error)
         snprintf(first_error, sizeof first_error, "%d: %s", d->loc ? d->loc->line : 0, d->text);
 }
 
@@ -26,13 +26,13 @@ static inline void first_error_sink(void *user, const ir_diagnostic *d)
 static inline void context_setup(void)
 {
     *first_error = 0;
-    ctx = ir_ctx_new(first_error_sink, NULL);
-    arena = ir_arena_new(ctx);
+    ctx = base_ctx_new(first_error_sink, NULL);
+    arena = base_arena_new(ctx);
 }
 
 static inline void context_teardown(void)
 {
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 
 #endif

@@ -4,6 +4,7 @@
  * The limits of docs/limits.md, each at its edge: just inside it works, just outside there is a
  * message and exit 1. And what has no limit: graphs as deep as there are nodes, whatever stack the
  * program has, and memory that runs out at any time. */
+#include "files/safetensors.h"
 #include "tests/command.h"
 #include "include/gradc_rt.h"
 #include "ir/text.h"
@@ -423,14 +424,14 @@ static void many_faults(int n)
 
 START_TEST(diagnostics)
 {
-    for (int n = IR_MAX_DIAGNOSTICS; n <= IR_MAX_DIAGNOSTICS + 1; n++) {
+    for (int n = BASE_MAX_DIAGNOSTICS; n <= BASE_MAX_DIAGNOSTICS + 1; n++) {
         int lines = 0;
         many_faults(n);
         gradc("info", "limit.onnx");
         ck_exit(1, "unknown operators");
         for (const char *c = said.err; (c = strstr(c, "error:")); c++)
             lines++;
-        ck_assert_int_eq(lines, IR_MAX_DIAGNOSTICS);
+        ck_assert_int_eq(lines, BASE_MAX_DIAGNOSTICS);
     }
 }
 END_TEST
@@ -572,7 +573,7 @@ static void weights_of(int64_t elements)
 
 START_TEST(bytes_of_a_model)
 {
-    int64_t most = ((int64_t)IR_MAX_ARENA_BYTES - 16384) / 4; /* beside the context */
+    int64_t most = ((int64_t)BASE_MAX_ARENA_BYTES - 16384) / 4; /* beside the context */
     weights_of(most);
     is_within("info", "limit.gir");
     weights_of(most + 16);
@@ -616,9 +617,9 @@ static void side_file(size_t header)
 START_TEST(length_of_a_header)
 {
     params(1, "f32[100]", "init large(\"state/w0\")");
-    side_file(IR_MAX_SAFETENSORS_HEADER / 8 * 8);
+    side_file(SAFETENSORS_MAX_HEADER / 8 * 8);
     is_within("info", "limit.gir");
-    side_file(IR_MAX_SAFETENSORS_HEADER / 8 * 8 + 8);
+    side_file(SAFETENSORS_MAX_HEADER / 8 * 8 + 8);
     is_refused("header", "info", "limit.gir");
 }
 END_TEST
@@ -660,24 +661,12 @@ END_TEST
 static const struct { const char *name; int64_t value;
 } limits[] = {
 #define LIMIT(name) {#name, (int64_t)(name)}
-    LIMIT(IR_MAX_RANK),
-    LIMIT(IR_MAX_DEPTH),
-    LIMIT(IR_MAX_NESTING),
-    LIMIT(IR_MAX_NODES),
-    LIMIT(IR_MAX_INSTS),
-    LIMIT(IR_MAX_BODIES),
-    LIMIT(IR_MAX_MESSAGES),
-    LIMIT(IR_MAX_FUNCS),
-    LIMIT(IR_MAX_NAME),
-    LIMIT(IR_MAX_DIAGNOSTICS),
-    LIMIT(IR_MAX_SPECS),
-    LIMIT(IR_MAX_TENSOR_BYTES),
-    LIMIT(IR_MAX_FOLD_BYTES),
-    LIMIT(IR_MAX_UNPACKED_BYTES),
-    LIMIT(IR_MAX_ARENA_BYTES),
-    LIMIT(IR_MAX_TEXT_BYTES),
-    LIMIT(IR_MAX_SAFETENSORS_HEADER),
-    LIMIT(IR_STACK_BYTES),
+    LIMIT(IR_MAX_RANK),          LIMIT(IR_MAX_DEPTH),           LIMIT(IR_MAX_NESTING),
+    LIMIT(IR_MAX_NODES),         LIMIT(IR_MAX_INSTS),           LIMIT(IR_MAX_BODIES),
+    LIMIT(IR_MAX_MESSAGES),      LIMIT(IR_MAX_FUNCS),           LIMIT(IR_MAX_NAME),
+    LIMIT(BASE_MAX_DIAGNOSTICS), LIMIT(IR_MAX_SPECS),           LIMIT(IR_MAX_TENSOR_BYTES),
+    LIMIT(IR_MAX_FOLD_BYTES),    LIMIT(IR_MAX_UNPACKED_BYTES),  LIMIT(BASE_MAX_ARENA_BYTES),
+    LIMIT(IR_MAX_TEXT_BYTES),    LIMIT(SAFETENSORS_MAX_HEADER), LIMIT(BASE_STACK_BYTES),
     LIMIT(GRADC_RT_MAX_PORTS),
 };
 enum { LIMITS = sizeof limits / sizeof *limits };
@@ -716,7 +705,7 @@ START_TEST(the_page_says_what_holds)
     for (const char *c = page; (c = strstr(c, "` |")); c++)
         rows++;
     ck_assert_int_eq(rows, LIMITS);
-    static const char *const headers[] = {"ir/arena.h", "ir/text.h", "ir/safetensors.h"};
+    static const char *const headers[] = {"base/arena.h", "ir/text.h", "files/safetensors.h"};
     for (size_t h = 0; h < sizeof headers / sizeof *headers; h++) {
         char path[400];
         snprintf(path, sizeof path, ROOT "%s", headers[h]);

@@ -141,7 +141,7 @@ START_TEST(help_and_page_list_all)
         const char *name;
     } table[] = {
 #define WARNING(identifier, name, doc) {name},
-#include "ir/warnings.def"
+#include "base/warnings.def"
     };
     static char page[1 << 18];
     char row[100];

@@ -4,9 +4,9 @@
  * Files: confined reading, writing all or nothing, safetensors, .npy, .npz, IDX; what hostile ones
  * try. Fixtures are made by tests/fixtures/make_files.py. */
 #define _GNU_SOURCE
-#include "ir/npy.h"
-#include "ir/path.h"
-#include "ir/safetensors.h"
+#include "files/npy.h"
+#include "base/path.h"
+#include "files/safetensors.h"
 #include "tests/suite.h"
 
 #include <errno.h>
@@ -33,22 +33,22 @@ ssize_t read(int fd, void *to, size_t n)
     return syscall(SYS_read, fd, to, n);
 }
 
-static void sink(void *user, const ir_diagnostic *d)
+static void sink(void *user, const base_diagnostic *d)
 {
     (void)user;
     seen.count++;
     snprintf(seen.last, sizeof seen.last, "%s", d->text);
 }
 
-static ir_ctx *ctx;
-static ir_arena *arena;
+static base_ctx *ctx;
+static base_arena *arena;
 static char folder[64]; /* of this test's own files */
 
 static void setup(void)
 {
     seen.count = 0;
-    ctx = ir_ctx_new(sink, NULL);
-    arena = ir_arena_new(ctx);
+    ctx = base_ctx_new(sink, NULL);
+    arena = base_arena_new(ctx);
     strcpy(folder, "/tmp/gradc-files-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
 }
@@ -58,12 +58,12 @@ static void teardown(void)
     char command[100];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     ck_assert_int_eq(system(command), 0);
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 
 static const char *in(const char *name)
 {
-    return ir_format(arena, "%s/%s", folder, name);
+    return base_format(arena, "%s/%s", folder, name);
 }
 
 static void put(const char *path, const char *text)
@@ -76,8 +76,8 @@ static void put(const char *path, const char *text)
 
 static void expect_file(const char *path, const char *text)
 {
-    ir_data d;
-    ck_assert(ir_read_whole_file(arena, path, 1000, &d));
+    base_data d;
+    ck_assert(base_read_whole_file(arena, path, 1000, &d));
     ck_assert_str_eq((char *)d.bytes, text);
 }
 
@@ -92,18 +92,18 @@ static int entries_of(const char *path)
     return n;
 }
 
-static ir_data load(const char *path)
+static base_data load(const char *path)
 {
-    ir_data d;
-    ck_assert(ir_read_whole_file(arena, path, 1 << 24, &d));
+    base_data d;
+    ck_assert(base_read_whole_file(arena, path, 1 << 24, &d));
     return d;
 }
 
 #define REFUSED(call, text)                                                         \
     do {                                                                            \
-        int before_ = ir_error_count(ctx), passed_on_ = seen.count;                 \
+        int before_ = base_error_count(ctx), passed_on_ = seen.count;               \
         ck_assert_msg(!(call), "accepted");                                         \
-        ck_assert_int_gt(ir_error_count(ctx), before_);                             \
+        ck_assert_int_gt(base_error_count(ctx), before_);                           \
         if (seen.count > passed_on_) /* not above the limit */                      \
             ck_assert_msg(strstr(seen.last, text) != NULL, "found: %s", seen.last); \
     } while (0)
@@ -112,7 +112,7 @@ static ir_data load(const char *path)
 
 START_TEST(reading_stays_in_the_folder)
 {
-    ir_data d;
+    base_data d;
     ck_assert_int_eq(mkdir(in("model"), 0700), 0);
     ck_assert_int_eq(mkdir(in("model/sub"), 0700), 0);
     put(in("secret"), "secret");
@@ -124,14 +124,14 @@ START_TEST(reading_stays_in_the_folder)
     ck_assert_int_eq(link(in("model/w"), in("model/hard")), 0);
     ck_assert_int_eq(mkfifo(in("model/pipe"), 0600), 0);
     const char *model = in("model");
-    ck_assert(ir_read_beneath(arena, NULL, model, "w", 0, -1, &d) &&
+    ck_assert(base_read_beneath(arena, NULL, model, "w", 0, -1, &d) &&
               !strcmp((char *)d.bytes, "weights"));
-    ck_assert(ir_read_beneath(arena, NULL, model, "w", 2, 3, &d) && d.size == 3 &&
+    ck_assert(base_read_beneath(arena, NULL, model, "w", 2, 3, &d) && d.size == 3 &&
               !memcmp(d.bytes, "igh", 4));
-    ck_assert(ir_read_beneath(arena, NULL, model, "w", 7, -1, &d) && d.size == 0);
-    ck_assert(ir_read_beneath(arena, NULL, model, "./sub//w", 0, -1, &d) &&
+    ck_assert(base_read_beneath(arena, NULL, model, "w", 7, -1, &d) && d.size == 0);
+    ck_assert(base_read_beneath(arena, NULL, model, "./sub//w", 0, -1, &d) &&
               !strcmp((char *)d.bytes, "below"));
-    ck_assert(ir_read_beneath(arena, NULL, model, "hard", 0, -1, &d) && d.size == 7);
+    ck_assert(base_read_beneath(arena, NULL, model, "hard", 0, -1, &d) && d.size == 7);
     const struct { const char *name, *why;
     } refused[] = {
         {"", "empty"},
@@ -149,19 +149,19 @@ START_TEST(reading_stays_in_the_folder)
         {"w/x", "Not a directory"},
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-        REFUSED(ir_read_beneath(arena, NULL, model, refused[i].name, 0, -1, &d), refused[i].why);
-    REFUSED(ir_read_beneath(arena, NULL, "/dev", "null", 0, -1, &d), "not a regular file");
-    REFUSED(ir_read_beneath(arena, NULL, "/proc/self", "exe", 0, -1, &d), "symbolic link");
+        REFUSED(base_read_beneath(arena, NULL, model, refused[i].name, 0, -1, &d), refused[i].why);
+    REFUSED(base_read_beneath(arena, NULL, "/dev", "null", 0, -1, &d), "not a regular file");
+    REFUSED(base_read_beneath(arena, NULL, "/proc/self", "exe", 0, -1, &d), "symbolic link");
     const struct {
         int64_t offset, length;
     } pieces[] = {{8, -1},        {0, 8},  {7, 1},         {-1, 1},
                   {-1, -1},       {0, -2}, {1, INT64_MAX}, {INT64_MAX, INT64_MAX},
                   {INT64_MIN, -1}};
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
-        REFUSED(ir_read_beneath(arena, NULL, model, "w", pieces[i].offset, pieces[i].length, &d),
+        REFUSED(base_read_beneath(arena, NULL, model, "w", pieces[i].offset, pieces[i].length, &d),
                 "outside");
-    char *longest = memset(ir_alloc(arena, 5001), 'a', 5000);
-    REFUSED(ir_read_beneath(arena, NULL, model, longest, 0, -1, &d), "too long");
+    char *longest = memset(base_alloc(arena, 5001), 'a', 5000);
+    REFUSED(base_read_beneath(arena, NULL, model, longest, 0, -1, &d), "too long");
 }
 END_TEST
 
@@ -178,7 +178,7 @@ START_TEST(without_openat2_too)
                  {"sub/w/x", false}, {"sub/../sub/w", false}, {"none/w", false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int way = 0; way < 2; way++) {
-            int fd = ir_open_beneath(folder, cases[i].name, way);
+            int fd = base_open_beneath(folder, cases[i].name, way);
             ck_assert_msg((fd >= 0) == cases[i].opens, "%s, way %d", cases[i].name, way);
             if (fd >= 0)
                 close(fd);
@@ -188,30 +188,30 @@ END_TEST
 
 START_TEST(whole_files_have_a_limit)
 {
-    ir_data d;
+    base_data d;
     put(in("f"), "12345");
-    ck_assert(ir_read_whole_file(arena, in("f"), 5, &d) && d.size == 5);
-    REFUSED(ir_read_whole_file(arena, in("f"), 4, &d), "limit");
-    REFUSED(ir_read_whole_file(arena, "/dev/zero", 100000, &d), "limit");
-    REFUSED(ir_read_whole_file(arena, folder, 4, &d), "folder");
-    REFUSED(ir_read_whole_file(arena, in("none"), 4, &d), "No such file");
-    ck_assert(ir_read_whole_file(arena, "/dev/null", 5, &d) && d.size == 0);
+    ck_assert(base_read_whole_file(arena, in("f"), 5, &d) && d.size == 5);
+    REFUSED(base_read_whole_file(arena, in("f"), 4, &d), "limit");
+    REFUSED(base_read_whole_file(arena, "/dev/zero", 100000, &d), "limit");
+    REFUSED(base_read_whole_file(arena, folder, 4, &d), "folder");
+    REFUSED(base_read_whole_file(arena, in("none"), 4, &d), "No such file");
+    ck_assert(base_read_whole_file(arena, "/dev/null", 5, &d) && d.size == 0);
 }
 END_TEST
 
 START_TEST(a_file_that_shrinks_is_refused)
 {
-    ir_data d;
+    base_data d;
     for (shorter = 0; shorter < 5; shorter++) {
         off_t now = shorter;
         shorter = -1;
         put(in("f"), "12345");
         shorter = now;
-        REFUSED(ir_read_whole_file(arena, in("f"), 5, &d), "became shorter");
+        REFUSED(base_read_whole_file(arena, in("f"), 5, &d), "became shorter");
         shorter = -1;
         put(in("f"), "12345");
         shorter = now;
-        REFUSED(ir_read_beneath(arena, NULL, folder, "f", 0, -1, &d), "became shorter");
+        REFUSED(base_read_beneath(arena, NULL, folder, "f", 0, -1, &d), "became shorter");
     }
     shorter = -1;
 }
@@ -221,7 +221,7 @@ static bool write_then_fail(FILE *f, void *user)
 {
     fputs("half", f);
     if (user)
-        ir_throw(user, NULL, "thrown");
+        base_throw(user, NULL, "thrown");
     return false;
 }
 
@@ -233,42 +233,42 @@ static bool write_text(FILE *f, void *user)
 START_TEST(writing_is_all_or_nothing)
 {
     put(in("a"), "old");
-    const ir_output both[] = {{in("b"), write_text, "new"}, {in("a"), write_then_fail, NULL}};
-    REFUSED(ir_write_atomically(ctx, both, 2), "cannot be written");
+    const base_output both[] = {{in("b"), write_text, "new"}, {in("a"), write_then_fail, NULL}};
+    REFUSED(base_write_atomically(ctx, both, 2), "cannot be written");
     expect_file(in("a"), "old");
     ck_assert_int_eq(entries_of(folder), 1);
-    ir_try frame;
+    base_try frame;
     volatile bool thrown = false;
-    const ir_output throws[] = {{in("b"), write_text, "new"}, {in("a"), write_then_fail, ctx}};
-    if (setjmp(ir_try_push(ctx, &frame))) {
+    const base_output throws[] = {{in("b"), write_text, "new"}, {in("a"), write_then_fail, ctx}};
+    if (setjmp(base_try_push(ctx, &frame))) {
         thrown = true;
     } else {
-        ir_write_atomically(ctx, throws, 2);
-        ir_try_pop(ctx, &frame);
+        base_write_atomically(ctx, throws, 2);
+        base_try_pop(ctx, &frame);
     }
     ck_assert(thrown);
     expect_file(in("a"), "old");
     ck_assert_int_eq(entries_of(folder), 1);
-    const ir_output good[] = {{in("b"), write_text, "new b"}, {in("a"), write_text, "new a"}};
-    ck_assert(ir_write_atomically(ctx, good, 2));
+    const base_output good[] = {{in("b"), write_text, "new b"}, {in("a"), write_text, "new a"}};
+    ck_assert(base_write_atomically(ctx, good, 2));
     expect_file(in("a"), "new a");
     expect_file(in("b"), "new b");
     ck_assert_int_eq(entries_of(folder), 2);
     ck_assert_int_eq(symlink("a", in("link")), 0);
-    ck_assert(ir_write_bytes(ctx, in("link"), "through", 7));
+    ck_assert(base_write_bytes(ctx, in("link"), "through", 7));
     struct stat st;
     ck_assert(!mkdir(in("sub"), 0700) && !symlink("sub/late", in("dangling")) &&
-              ir_write_bytes(ctx, in("dangling"), "late", 4));
+              base_write_bytes(ctx, in("dangling"), "late", 4));
     ck_assert(!lstat(in("dangling"), &st) && S_ISLNK(st.st_mode) && !lstat(in("sub/late"), &st) &&
               S_ISREG(st.st_mode));
     ck_assert(!symlink("circle", in("circle")));
-    REFUSED(ir_write_bytes(ctx, in("circle"), "x", 1), "symbolic links");
+    REFUSED(base_write_bytes(ctx, in("circle"), "x", 1), "symbolic links");
     expect_file(in("a"), "through");
-    ck_assert(ir_write_bytes(ctx, "/dev/null", "x", 1)); /* still a device afterwards */
+    ck_assert(base_write_bytes(ctx, "/dev/null", "x", 1)); /* still a device afterwards */
     ck_assert(!stat("/dev/null", &st) && S_ISCHR(st.st_mode));
-    REFUSED(ir_write_bytes(ctx, in("none/x"), "x", 1), "No such file");
-    REFUSED(ir_write_bytes(ctx, folder, "x", 1), "directory");
-    REFUSED(ir_write_bytes(ctx, "/dev/full", "x", 1), "No space");
+    REFUSED(base_write_bytes(ctx, in("none/x"), "x", 1), "No such file");
+    REFUSED(base_write_bytes(ctx, folder, "x", 1), "directory");
+    REFUSED(base_write_bytes(ctx, "/dev/full", "x", 1), "No space");
 }
 END_TEST
 
@@ -277,7 +277,7 @@ END_TEST
 static void expect_counted(const ir_literal *l, const char *dtype, const char *shape)
 {
     ck_assert_ptr_nonnull(l);
-    ck_assert_str_eq(ir_type_text(arena, &l->type), ir_format(arena, "%s%s", dtype, shape));
+    ck_assert_str_eq(ir_type_text(arena, &l->type), base_format(arena, "%s%s", dtype, shape));
     for (int64_t i = 0; i < ir_count(&l->type); i++)
         ck_assert_msg(ir_literal_get(l, i) ==
                           (l->type.dtype == IR_BOOL ? (double)(i % 2) : (double)i),
@@ -288,10 +288,11 @@ static void expect_npz(const ir_tensors *t)
 {
     for (int i = 0; i < IR_DTYPES; i++) {
         const char *name = ir_dtypes[i].name;
-        expect_counted(ir_tensor_by_name(t, ir_format(arena, "c/%s", name)), name, "[2,3,4]");
-        expect_counted(ir_tensor_by_name(t, ir_format(arena, "f/%s", name)), name, "[2,3,4]");
+        expect_counted(ir_tensor_by_name(t, base_format(arena, "c/%s", name)), name, "[2,3,4]");
+        expect_counted(ir_tensor_by_name(t, base_format(arena, "f/%s", name)), name, "[2,3,4]");
         if (ir_dtypes[i].bytes > 1 && i != IR_BF16)
-            expect_counted(ir_tensor_by_name(t, ir_format(arena, "big/%s", name)), name, "[2,3,4]");
+            expect_counted(ir_tensor_by_name(t, base_format(arena, "big/%s", name)), name,
+                           "[2,3,4]");
     }
     expect_counted(ir_tensor_by_name(t, "scalar"), "f32", "[]");
     expect_counted(ir_tensor_by_name(t, "vector"), "f32", "[5]");
@@ -302,14 +303,14 @@ static void expect_npz(const ir_tensors *t)
 START_TEST(npz_files_of_numpy)
 {
     ir_tensors t;
-    ck_assert(ir_npz_read_file(arena, "tests/fixtures/stored.npz", &t));
+    ck_assert(npz_read_file(arena, "tests/fixtures/stored.npz", &t));
     expect_npz(&t);
-    ck_assert(ir_npz_read_file(arena, "tests/fixtures/deflated.npz", &t));
+    ck_assert(npz_read_file(arena, "tests/fixtures/deflated.npz", &t));
     expect_npz(&t);
     for (int mode = 0; mode < 4; mode++) {
         ir_tensors again;
-        ck_assert(ir_npz_write_file(ctx, in("x.npz"), &t, mode));
-        ck_assert(ir_npz_read_file(arena, in("x.npz"), &again));
+        ck_assert(npz_write_file(ctx, in("x.npz"), &t, mode));
+        ck_assert(npz_read_file(arena, in("x.npz"), &again));
         ck_assert_int_eq(again.count, t.count);
         expect_npz(&again);
     }
@@ -319,15 +320,15 @@ END_TEST
 START_TEST(npy_files_of_numpy)
 {
     for (int i = 1; i <= 3; i++)
-        expect_counted(ir_npy_read_file(arena, ir_format(arena, "tests/fixtures/version%d.npy", i)),
+        expect_counted(npy_read_file(arena, base_format(arena, "tests/fixtures/version%d.npy", i)),
                        "f32", "[2,3]");
-    REFUSED(ir_npy_read_file(arena, "tests/fixtures/complex.npy"), "'<c8' is not supported");
-    REFUSED(ir_npy_read_file(arena, "tests/fixtures/record.npy"), "record");
-    REFUSED(ir_npy_read_file(arena, "tests/fixtures/text.npy"), "'<U2' is not supported");
-    ir_literal *l = ir_npy_read_file(arena, "tests/fixtures/version1.npy");
+    REFUSED(npy_read_file(arena, "tests/fixtures/complex.npy"), "'<c8' is not supported");
+    REFUSED(npy_read_file(arena, "tests/fixtures/record.npy"), "record");
+    REFUSED(npy_read_file(arena, "tests/fixtures/text.npy"), "'<U2' is not supported");
+    ir_literal *l = npy_read_file(arena, "tests/fixtures/version1.npy");
     FILE *f = fopen(in("x.npy"), "wb");
-    ck_assert(f && ir_npy_write(f, ctx, l) && !fclose(f));
-    ir_data ours = load(in("x.npy")), numpys = load("tests/fixtures/version1.npy");
+    ck_assert(f && npy_write(f, ctx, l) && !fclose(f));
+    base_data ours = load(in("x.npy")), numpys = load("tests/fixtures/version1.npy");
     ck_assert(ours.size == numpys.size && !memcmp(ours.bytes, numpys.bytes, ours.size));
 }
 END_TEST
@@ -336,38 +337,38 @@ START_TEST(idx_files)
 {
     static const char *const names[] = {"u8", "i8", "i16", "i32", "f32", "f64"};
     for (int i = 0; i < 6; i++)
-        expect_counted(ir_idx_read_file(arena, ir_format(arena, "tests/fixtures/%s.idx", names[i])),
+        expect_counted(idx_read_file(arena, base_format(arena, "tests/fixtures/%s.idx", names[i])),
                        names[i], "[4,3,2]");
-    expect_counted(ir_idx_read_file(arena, "tests/fixtures/u8.idx.gz"), "u8", "[4,3,2]");
+    expect_counted(idx_read_file(arena, "tests/fixtures/u8.idx.gz"), "u8", "[4,3,2]");
     static const char *const files[] = {"u8.idx", "u8.idx.gz"};
     for (int i = 0; i < 2; i++) {
-        ir_data d = load(ir_format(arena, "tests/fixtures/%s", files[i]));
+        base_data d = load(base_format(arena, "tests/fixtures/%s", files[i]));
         for (size_t n = 0; n < d.size; n++)
-            REFUSED(ir_idx_read(arena, NULL, (ir_data){ir_memdup(arena, d.bytes, n), n}), "");
+            REFUSED(idx_read(arena, NULL, (base_data){base_memdup(arena, d.bytes, n), n}), "");
     }
     unsigned char huge[] = {0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255},
                   many[] = {0, 0, 8, 255};
-    REFUSED(ir_idx_read(arena, NULL, (ir_data){huge, sizeof huge}), "limit");
-    REFUSED(ir_idx_read(arena, NULL, (ir_data){many, sizeof many}), "more than 16");
+    REFUSED(idx_read(arena, NULL, (base_data){huge, sizeof huge}), "limit");
+    REFUSED(idx_read(arena, NULL, (base_data){many, sizeof many}), "more than 16");
 }
 END_TEST
 
 static ir_literal *npy(const char *header)
 {
     size_t n = strlen(header);
-    unsigned char *bytes = ir_alloc(arena, n + 34);
+    unsigned char *bytes = base_alloc(arena, n + 34);
     memcpy(bytes, "\x93NUMPY\x01\x00", 8);
     bytes[8] = (unsigned char)n;
     bytes[9] = (unsigned char)(n >> 8);
     memcpy(bytes + 10, header, n);
-    return ir_npy_read(arena, NULL, (ir_data){bytes, n + 34}); /* with 24 bytes of data */
+    return npy_read(arena, NULL, (base_data){bytes, n + 34}); /* with 24 bytes of data */
 }
 
 START_TEST(hostile_npy)
 {
     expect_counted(npy("{ \"shape\" : ( 0, ) , 'fortran_order':True,'descr':'|u1'}")
                        ? NULL
-                       : ir_npy_read_file(arena, "tests/fixtures/version1.npy"),
+                       : npy_read_file(arena, "tests/fixtures/version1.npy"),
                    "f32", "[2,3]");
     ck_assert_ptr_nonnull(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n"));
     static const char *const bad[] = {
@@ -398,14 +399,14 @@ START_TEST(hostile_npy)
 END_TEST
 
 /* Every proper beginning is refused; every byte changed is refused or read, without a fault. */
-static void damage(const char *path, bool (*read)(ir_data d))
+static void damage(const char *path, bool (*read)(base_data d))
 {
-    ir_data d = load(path);
+    base_data d = load(path);
     ck_assert(read(d));
     for (size_t n = 0; n < d.size; n++)
-        REFUSED(read((ir_data){ir_memdup(arena, d.bytes, n), n}), "");
+        REFUSED(read((base_data){base_memdup(arena, d.bytes, n), n}), "");
     for (size_t i = 0; i < d.size; i++) {
-        ir_data changed = {ir_memdup(arena, d.bytes, d.size), d.size};
+        base_data changed = {base_memdup(arena, d.bytes, d.size), d.size};
         changed.bytes[i] ^= (unsigned char)(1 << i % 8);
         read(changed);
         changed.bytes[i] = 0xff;
@@ -413,31 +414,31 @@ static void damage(const char *path, bool (*read)(ir_data d))
     }
 }
 
-static bool read_npz(ir_data d)
+static bool read_npz(base_data d)
 {
     ir_tensors t;
-    return ir_npz_read(arena, NULL, d, &t);
+    return npz_read(arena, NULL, d, &t);
 }
 
-static bool read_safetensors(ir_data d)
+static bool read_safetensors(base_data d)
 {
     ir_tensors t;
-    return ir_safetensors_read(arena, NULL, d, &t);
+    return safetensors_read(arena, NULL, d, &t);
 }
 
-static bool read_npy(ir_data d)
+static bool read_npy(base_data d)
 {
-    return ir_npy_read(arena, NULL, d) != NULL;
+    return npy_read(arena, NULL, d) != NULL;
 }
 
 START_TEST(damaged_files)
 {
     ir_tensors t = {0};
-    ir_literal *l = ir_npy_read_file(arena, "tests/fixtures/version1.npy");
-    IR_PUSH(arena, &t, ((ir_tensor){"a", l}));
-    IR_PUSH(arena, &t, ((ir_tensor){"b", l}));
+    ir_literal *l = npy_read_file(arena, "tests/fixtures/version1.npy");
+    BASE_PUSH(arena, &t, ((ir_tensor){"a", l}));
+    BASE_PUSH(arena, &t, ((ir_tensor){"b", l}));
     for (int mode = 0; mode < 4; mode++) {
-        ck_assert(ir_npz_write_file(ctx, in("x.npz"), &t, mode));
+        ck_assert(npz_write_file(ctx, in("x.npz"), &t, mode));
         damage(in("x.npz"), read_npz);
     }
     damage("tests/fixtures/version1.npy", read_npy);
@@ -448,17 +449,17 @@ END_TEST
 START_TEST(hostile_npz)
 {
     ir_tensors t = {0}, out;
-    ir_literal *l = ir_npy_read_file(arena, "tests/fixtures/version1.npy");
-    IR_PUSH(arena, &t, ((ir_tensor){"a", l}));
-    IR_PUSH(arena, &t, ((ir_tensor){"a", l}));
-    ck_assert(ir_npz_write_file(ctx, in("x.npz"), &t, IR_NPZ_STORED));
-    REFUSED(ir_npz_read_file(arena, in("x.npz"), &out), "two members");
+    ir_literal *l = npy_read_file(arena, "tests/fixtures/version1.npy");
+    BASE_PUSH(arena, &t, ((ir_tensor){"a", l}));
+    BASE_PUSH(arena, &t, ((ir_tensor){"a", l}));
+    ck_assert(npz_write_file(ctx, in("x.npz"), &t, NPZ_STORED));
+    REFUSED(npz_read_file(arena, in("x.npz"), &out), "two members");
     ir_type zeros = ir_type_of(IR_F32, 1, (int64_t[]){1 << 20});
     t.count = 1;
     t.items[0].value = ir_literal_new(arena, &zeros);
-    ck_assert(ir_npz_write_file(ctx, in("x.npz"), &t, IR_NPZ_DEFLATED));
-    ck_assert(ir_npz_read_file(arena, in("x.npz"), &out));
-    ir_data d = load(in("x.npz"));
+    ck_assert(npz_write_file(ctx, in("x.npz"), &t, NPZ_DEFLATED));
+    ck_assert(npz_read_file(arena, in("x.npz"), &out));
+    base_data d = load(in("x.npz"));
     unsigned char *entry = memmem(d.bytes, d.size, "PK\1\2", 4);
     const struct { int at; unsigned char value; const char *why;
     } changes[] = {
@@ -478,16 +479,16 @@ START_TEST(hostile_npz)
         unsigned char was = entry[changes[i].at];
         entry[changes[i].at] =
             changes[i].value == was ? (unsigned char)(was ^ 1) : changes[i].value;
-        REFUSED(ir_npz_read(arena, NULL, d, &out), changes[i].why);
+        REFUSED(npz_read(arena, NULL, d, &out), changes[i].why);
         entry[changes[i].at] = was;
     }
     t.count = 2;
     t.items[1] = (ir_tensor){"b", l};
-    ck_assert(ir_npz_write_file(ctx, in("x.npz"), &t, IR_NPZ_STORED));
+    ck_assert(npz_write_file(ctx, in("x.npz"), &t, NPZ_STORED));
     d = load(in("x.npz"));
     entry = memmem(d.bytes, d.size, "PK\1\2", 4);
     memcpy(entry + 46 + 5, entry, 46); /* b lies where a does */
-    REFUSED(ir_npz_read(arena, NULL, d, &out), "overlap");
+    REFUSED(npz_read(arena, NULL, d, &out), "overlap");
 }
 END_TEST
 
@@ -496,15 +497,15 @@ END_TEST
 START_TEST(safetensors_files)
 {
     ir_tensors t, again;
-    ck_assert(ir_safetensors_read_file(arena, "tests/fixtures/all.safetensors", &t));
+    ck_assert(safetensors_read_file(arena, "tests/fixtures/all.safetensors", &t));
     for (int i = 0; i < IR_DTYPES; i++)
         expect_counted(ir_tensor_by_name(&t, ir_dtypes[i].name), ir_dtypes[i].name, "[2,3]");
     expect_counted(ir_tensor_by_name(&t, "empty"), "f32", "[0,7]");
     ck_assert_int_eq(t.nmetadata, 2);
     ck_assert_str_eq(t.metadata[3], "grüße");
     t.items[0].name = "a \"b\"\\\n\x01";
-    ck_assert(ir_safetensors_write_file(ctx, in("x.safetensors"), &t));
-    ck_assert(ir_safetensors_read_file(arena, in("x.safetensors"), &again));
+    ck_assert(safetensors_write_file(ctx, in("x.safetensors"), &t));
+    ck_assert(safetensors_read_file(arena, in("x.safetensors"), &again));
     ck_assert_int_eq(again.count, t.count);
     ck_assert_str_eq(again.metadata[0], "format");
     for (int i = 0; i < t.count; i++) {
@@ -520,10 +521,10 @@ static bool header_of(const char *json, size_t data)
 {
     ir_tensors t;
     uint64_t n = strlen(json);
-    unsigned char *bytes = ir_alloc(arena, 8 + n + data + 1);
+    unsigned char *bytes = base_alloc(arena, 8 + n + data + 1);
     memcpy(bytes, &n, 8);
     memcpy(bytes + 8, json, n);
-    return ir_safetensors_read(arena, NULL, (ir_data){bytes, 8 + n + data}, &t);
+    return safetensors_read(arena, NULL, (base_data){bytes, 8 + n + data}, &t);
 }
 
 START_TEST(hostile_safetensors)
@@ -580,13 +581,13 @@ START_TEST(hostile_safetensors)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         REFUSED(header_of(bad[i].json, bad[i].data), bad[i].why);
-    char *deep = memset(ir_alloc(arena, 200002), '[', 200000);
+    char *deep = memset(base_alloc(arena, 200002), '[', 200000);
     memcpy(deep, "{\"a\":", 5);
     REFUSED(header_of(deep, 0), "JSON");
     unsigned char size[16];
     memset(size, 0xff, sizeof size);
-    REFUSED(ir_safetensors_read(arena, NULL, (ir_data){size, sizeof size}, &t), "header");
-    REFUSED(ir_safetensors_read(arena, NULL, (ir_data){size, 3}, &t), "3 bytes");
+    REFUSED(safetensors_read(arena, NULL, (base_data){size, sizeof size}, &t), "header");
+    REFUSED(safetensors_read(arena, NULL, (base_data){size, 3}, &t), "3 bytes");
 }
 END_TEST
 
@@ -594,27 +595,28 @@ END_TEST
 
 START_TEST(each_failed_allocation_comes_back)
 {
-    const char *npz = ir_strdup(arena, in("x.npz")), *st = ir_strdup(arena, in("x.safetensors"));
+    const char *npz = base_strdup(arena, in("x.npz")),
+               *st = base_strdup(arena, in("x.safetensors"));
     for (int n = 1;; n++) {
-        ir_ctx *c = ir_ctx_new(NULL, NULL);
-        ir_fail_allocation(c, n, n % 2);
-        ir_try frame;
+        base_ctx *c = base_ctx_new(NULL, NULL);
+        base_fail_allocation(c, n, n % 2);
+        base_try frame;
         volatile bool done = false;
-        if (!setjmp(ir_try_push(c, &frame))) {
-            ir_arena *a = ir_arena_new(c);
+        if (!setjmp(base_try_push(c, &frame))) {
+            base_arena *a = base_arena_new(c);
             ir_tensors t;
-            ck_assert(ir_npz_read_file(a, "tests/fixtures/deflated.npz", &t));
-            ck_assert(ir_safetensors_read_file(a, "tests/fixtures/all.safetensors", &t));
-            ck_assert_ptr_nonnull(ir_idx_read_file(a, "tests/fixtures/u8.idx.gz"));
-            ck_assert(ir_npz_write_file(c, npz, &t, IR_NPZ_DEFLATED));
-            ck_assert(ir_safetensors_write_file(c, st, &t));
-            ir_try_pop(c, &frame);
+            ck_assert(npz_read_file(a, "tests/fixtures/deflated.npz", &t));
+            ck_assert(safetensors_read_file(a, "tests/fixtures/all.safetensors", &t));
+            ck_assert_ptr_nonnull(idx_read_file(a, "tests/fixtures/u8.idx.gz"));
+            ck_assert(npz_write_file(c, npz, &t, NPZ_DEFLATED));
+            ck_assert(safetensors_write_file(c, st, &t));
+            base_try_pop(c, &frame);
             done = true;
         } else {
-            ck_assert(ir_ctx_out_of_memory(c));
+            ck_assert(base_ctx_out_of_memory(c));
             ck_assert_int_le(entries_of(folder), 2);
         }
-        ir_ctx_free(c);
+        base_ctx_free(c);
         if (done)
             break;
     }

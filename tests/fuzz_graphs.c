@@ -13,6 +13,7 @@
  * Graphs run in child processes, so that what crashes or hangs is one failure among others. A
  * failure is made small and written to fuzz-graphs/SEED.gir beside this program. */
 #include "tests/graph_check.h"
+#include "files/gir.h"
 #include "tests/graph_cover.h"
 #include "tests/graph_ops.h"
 #include "tests/graph_shrink.h"
@@ -70,7 +71,7 @@ static gen_profile profile_of(uint64_t seed)
     return p;
 }
 
-static const char *text_of(uint64_t seed, ir_ctx *ctx, ir_arena *arena)
+static const char *text_of(uint64_t seed, base_ctx *ctx, base_arena *arena)
 {
     gen_profile p = profile_of(seed);
     ir_module *m = gen_module(ctx, arena, seed, &p);
@@ -86,28 +87,28 @@ static void count(const ir_module *m)
 /* What is wrong with a text goes to fault. Memory running out leaves through the frame. */
 static void check_text(const char *text, uint64_t seed, int which, int stages, char *fault)
 {
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_try frame;
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_try frame;
     graph_slopes slopes = {0};
     static graph_check k;
-    if (setjmp(ir_try_push(ctx, &frame))) {
-        snprintf(fault, FAULT, "thrown: %s", ir_ctx_why(ctx));
+    if (setjmp(base_try_push(ctx, &frame))) {
+        snprintf(fault, FAULT, "thrown: %s", base_ctx_why(ctx));
     } else {
         k = (graph_check){
-            .stages = stages, .ctx = ctx, .arena = ir_arena_new(ctx), .text = text, .seed = seed};
+            .stages = stages, .ctx = ctx, .arena = base_arena_new(ctx), .text = text, .seed = seed};
         graph_is_right(&k, which, &slopes);
         memcpy(fault, k.fault, FAULT);
-        ir_try_pop(ctx, &frame);
+        base_try_pop(ctx, &frame);
     }
     __atomic_fetch_add(&shared->cover.directions, (uint32_t)slopes.tried, __ATOMIC_RELAXED);
     __atomic_fetch_add(&shared->cover.judged, (uint32_t)slopes.judged, __ATOMIC_RELAXED);
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 
 static void check_seed(uint64_t seed, char *fault)
 {
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_arena *arena = ir_arena_new(ctx);
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_arena *arena = base_arena_new(ctx);
     const char *text = text_of(seed, ctx, arena);
     if (options.show)
         fputs(text, stdout), fflush(stdout);
@@ -117,7 +118,7 @@ static void check_seed(uint64_t seed, char *fault)
         count(m);
     }
     check_text(text, seed, options.which, GRAPH_EVERYTHING, fault);
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 
 /* ---- Processes ---- */
@@ -225,8 +226,8 @@ static bool find_config(shrinking *s, const char *fault)
 /* Makes what fails small, says what it is, and writes it to a file. */
 static void report(uint64_t seed, const char *text, const char *fault)
 {
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    shrinking s = {.arena = ir_arena_new(ctx), .text = text, .seed = seed, .fails = try_text};
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    shrinking s = {.arena = base_arena_new(ctx), .text = text, .seed = seed, .fails = try_text};
     printf("\nseed %llu: %s\n", (unsigned long long)seed, fault);
     fflush(stdout);
     if (find_config(&s, fault)) {
@@ -239,7 +240,7 @@ static void report(uint64_t seed, const char *text, const char *fault)
     } else {
         puts("  it did not fail again");
     }
-    const char *path = ir_format(s.arena, "%s/%llu.gir", folder, (unsigned long long)seed);
+    const char *path = base_format(s.arena, "%s/%llu.gir", folder, (unsigned long long)seed);
     FILE *f = fopen(path, "w");
     if (f) {
         fputs(s.text, f);
@@ -247,7 +248,7 @@ static void report(uint64_t seed, const char *text, const char *fault)
         printf("  %s\n%s", path, strlen(s.text) < 3000 ? s.text : "");
     }
     fflush(stdout);
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 
 /* ---- Many graphs ---- */
@@ -278,7 +279,7 @@ static pid_t start_worker(int number, uint64_t from, uint64_t end)
 }
 
 /* The text of a seed, made in a child as what makes it may be at fault; NULL if it dies. */
-static const char *safe_text(uint64_t seed, ir_ctx *ctx, ir_arena *arena)
+static const char *safe_text(uint64_t seed, base_ctx *ctx, base_arena *arena)
 {
     pid_t p = fork();
     if (!p) {
@@ -348,8 +349,8 @@ static int many(uint64_t n, uint64_t first, bool shrinks)
     static failure all[MOST];
     time_t start = time(NULL);
     int failures = run_all(first, n, all, MOST), shrunk = 0;
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_arena *arena = ir_arena_new(ctx);
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_arena *arena = base_arena_new(ctx);
     for (int i = 0; i < failures && i < MOST && shrunk < SHRUNK && shrinks; i++)
         if (is_new(all, i)) {
             const char *text = safe_text(all[i].seed, ctx, arena);
@@ -357,7 +358,7 @@ static int many(uint64_t n, uint64_t first, bool shrinks)
                 report(all[i].seed, text, all[i].fault);
             shrunk++;
         }
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
     if (n > 1)
         cover_print(stdout, &shared->cover);
     int seconds = (int)(time(NULL) - start);
@@ -376,19 +377,19 @@ static int one_seed(uint64_t seed)
 
 static int one_file(const char *path, uint64_t seed)
 {
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_arena *arena = ir_arena_new(ctx);
-    ir_module *m = ir_read_file(ctx, arena, path);
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_arena *arena = base_arena_new(ctx);
+    ir_module *m = gir_read_file(ctx, arena, path);
     char fault[FAULT];
     if (!m) {
-        fprintf(stderr, "%s: %s\n", path, ir_ctx_why(ctx));
+        fprintf(stderr, "%s: %s\n", path, base_ctx_why(ctx));
         return 1;
     }
     (options.here ? check_here : try_text)(graph_printed(arena, m), seed,
                                            options.which == GRAPH_TWO ? GRAPH_ALL : options.which,
                                            GRAPH_EVERYTHING, fault, sizeof fault);
     printf("%s: %s\n", path, *fault ? fault : "right");
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
     return *fault != 0;
 }
 

@@ -249,7 +249,7 @@ enum { CASES = sizeof cases / sizeof *cases };
 static ir_func *parse(const char *params, const char *body)
 {
     const char *text =
-        ir_format(arena, "gir 1\nmodule \"m\"\nfunc @f(%s) {\n %s\n return\n}\n", params, body);
+        base_format(arena, "gir 1\nmodule \"m\"\nfunc @f(%s) {\n %s\n return\n}\n", params, body);
     ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
     ck_assert_msg(m != NULL, "%s: %s", body, first_error);
     ir_func *f = m->funcs.items[0];
@@ -257,7 +257,7 @@ static ir_func *parse(const char *params, const char *body)
     for (int i = 0; i < f->params.count; i++)
         f->params.items[i].name = f->params.items[i].value->name;
     for (int i = 0; i < f->last->nresults; i++)
-        ir_add_output(f, ir_format(arena, "out%d", i), f->last->result[i]);
+        ir_add_output(f, base_format(arena, "out%d", i), f->last->result[i]);
     return f;
 }
 

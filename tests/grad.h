@@ -30,12 +30,12 @@ static inline double grad_uniform(uint64_t *state, double low, double high)
 /* Numbers for a parameter; the first letter of its name says which: p  positive    u  inside (-1,
  *   1)    a  above 1    d  0.17 apart from each other, and 0.04 from those of the next parameter i,
  *   c  small integers, bools         others  of both signs, away from 0 */
-static inline ir_literal *grad_numbers(ir_arena *to, const ir_port *port, int number,
+static inline ir_literal *grad_numbers(base_arena *to, const ir_port *port, int number,
                                        uint64_t *state)
 {
     const ir_type *t = &port->value->type;
     ir_literal *l = ir_literal_new(to, t);
-    int64_t n = ir_count(t), *order = ir_array(to, int64_t, n + 1);
+    int64_t n = ir_count(t), *order = base_array(to, int64_t, n + 1);
     for (int64_t i = 0; i < n; i++) { /* a random order */
         int64_t j = (int64_t)(grad_random(state) % (uint64_t)(i + 1));
         order[i] = order[j];
@@ -58,9 +58,9 @@ static inline ir_literal *grad_numbers(ir_arena *to, const ir_port *port, int nu
     return l;
 }
 
-static inline ir_literal **grad_eval(ir_arena *to, const ir_func *f, ir_literal *const *args)
+static inline ir_literal **grad_eval(base_arena *to, const ir_func *f, ir_literal *const *args)
 {
-    ir_literal **results = ir_array(to, ir_literal *, f->results.count + 1);
+    ir_literal **results = base_array(to, ir_literal *, f->results.count + 1);
     bool bad = false;
     ir_eval(to, f, args, results, &bad);
     ck_assert_msg(!bad, "@%s: an index is out of range", f->name);
@@ -91,8 +91,8 @@ static inline void grad_all(grad_request *q, const ir_func *f, int first)
 static inline double grad_moved(const ir_func *f, const grad_request *q, ir_literal *const *args,
                                 int p, int64_t k, double h)
 {
-    ir_arena *scratch = ir_arena_new(ctx);
-    ir_literal **moved = ir_memdup(scratch, args, (size_t)f->params.count * sizeof *args);
+    base_arena *scratch = base_arena_new(ctx);
+    ir_literal **moved = base_memdup(scratch, args, (size_t)f->params.count * sizeof *args);
     moved[p] = ir_literal_new(scratch, &args[p]->type);
     memcpy(moved[p]->data, args[p]->data, (size_t)ir_bytes(&args[p]->type));
     ir_literal_set(moved[p], k, ir_literal_get(args[p], k) + h);
@@ -104,7 +104,7 @@ static inline double grad_moved(const ir_func *f, const grad_request *q, ir_lite
             if (ir_literal_get(ct, j) != 0)
                 sum += ir_literal_get(ct, j) * ir_literal_get(r, j);
     }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return sum;
 }
 
@@ -114,7 +114,7 @@ static inline void grad_check(const char *what, const ir_func *f, const ir_func 
                               const grad_request *q, ir_literal *const *args, int most)
 {
     const double h = 1e-3;
-    ir_arena *scratch = ir_arena_new(ctx);
+    base_arena *scratch = base_arena_new(ctx);
     ir_literal **results = grad_eval(scratch, joint, args);
     for (int i = 0; i < q->r.ninputs; i++) {
         const ir_literal *got = results[f->results.count + i];
@@ -131,7 +131,7 @@ static inline void grad_check(const char *what, const ir_func *f, const ir_func 
                           what, f->params.items[p].name, (int)k, x, due);
         }
     }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 /* First derivatives of f, and those of the joint function in turn, up to `order`. Numbers for f are
@@ -145,13 +145,13 @@ static inline ir_func *grad_check_orders(const char *what, ir_func *f, int order
     for (int k = 1; k <= order; k++) {
         grad_request q;
         grad_all(&q, f, first);
-        ir_func *joint = ad_joint(m, f, &q.r, ir_format(m->arena, "joint%d", k));
+        ir_func *joint = ad_joint(m, f, &q.r, base_format(m->arena, "joint%d", k));
         ck_assert_msg(joint != NULL, "%s: %s", what, first_error);
         ir_verify(m);
         for (int i = 0; i < joint->params.count; i++)
             if (!args[i])
                 args[i] = grad_numbers(m->arena, &joint->params.items[i], i, state);
-        grad_check(ir_format(m->arena, "%s, order %d", what, k), f, joint, &q, args, most);
+        grad_check(base_format(m->arena, "%s, order %d", what, k), f, joint, &q, args, most);
         first = f->results.count;
         f = joint;
     }
@@ -183,7 +183,7 @@ static inline void grad_survives_passes(const char *what, ir_func *f, ir_literal
         pass_run_one(m, pass_by_name(order[i]), true);
     ir_literal **after = grad_eval(m->arena, f, args);
     for (int i = 0; i < f->results.count; i++)
-        grad_near(ir_format(m->arena, "%s, result %d after the passes", what, i), after[i],
+        grad_near(base_format(m->arena, "%s, result %d after the passes", what, i), after[i],
                   before[i], 1e-10);
 }
 
@@ -203,13 +203,13 @@ static inline void grad_compiled(const char *what, ir_func *f, ir_literal *const
     void *out[64];
     for (int i = 0; i < f->params.count; i++) {
         f->params.items[i].role = IR_DATA;
-        f->params.items[i].name = ir_format(m->arena, "in%d", i);
+        f->params.items[i].name = base_format(m->arena, "in%d", i);
         in[i] = args[i]->data;
     }
     for (int i = 0; i < f->results.count; i++) {
         f->results.items[i].role = IR_DATA;
-        f->results.items[i].name = ir_format(m->arena, "out%d", i);
-        out[i] = ir_alloc(m->arena, (size_t)ir_bytes(&due[i]->type) + 64);
+        f->results.items[i].name = base_format(m->arena, "out%d", i);
+        out[i] = base_alloc(m->arena, (size_t)ir_bytes(&due[i]->type) + 64);
     }
     for (const pass_info *p = passes; p->name; p++)
         pass_run_one(m, p, true);
@@ -230,7 +230,7 @@ static inline void grad_compiled(const char *what, ir_func *f, ir_literal *const
     gradc_rt_fini(rt);
     free(memory);
     for (int i = 0; i < f->results.count; i++)
-        grad_near(ir_format(m->arena, "%s, result %d compiled", what, i),
+        grad_near(base_format(m->arena, "%s, result %d compiled", what, i),
                   &(ir_literal){due[i]->type, out[i]}, due[i], 1e-9);
 }
 

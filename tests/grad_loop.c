@@ -251,7 +251,7 @@ enum { SAMPLES = sizeof samples / sizeof *samples };
 
 static ir_module *parse(const char *text)
 {
-    char *all = ir_format(arena, "gir 1\nmodule \"m\"\n%s", text);
+    char *all = base_format(arena, "gir 1\nmodule \"m\"\n%s", text);
     ir_module *m = ir_parse(ctx, arena, all, strlen(all), "test", NULL);
     ck_assert_msg(m != NULL, "%s", first_error);
     return m;
@@ -287,7 +287,7 @@ static ir_func *joint_of(const ir_func *f, int from, const char *name)
 
 static ir_literal **inputs_of(const ir_func *f)
 {
-    ir_literal **args = ir_array(arena, ir_literal *, f->params.count + 1);
+    ir_literal **args = base_array(arena, ir_literal *, f->params.count + 1);
     uint64_t random = 88172645463325252u;
     for (int i = 0; i < f->params.count; i++) {
         args[i] = ir_literal_new(arena, &f->params.items[i].value->type);
@@ -302,9 +302,9 @@ static ir_literal **inputs_of(const ir_func *f)
     return args;
 }
 
-static ir_literal **eval(ir_arena *where, const ir_func *f, ir_literal *const *args)
+static ir_literal **eval(base_arena *where, const ir_func *f, ir_literal *const *args)
 {
-    ir_literal **results = ir_array(where, ir_literal *, f->results.count + 1);
+    ir_literal **results = base_array(where, ir_literal *, f->results.count + 1);
     bool bad;
     ir_eval(where, f, args, results, &bad);
     ck_assert(!bad);
@@ -314,7 +314,7 @@ static ir_literal **eval(ir_arena *where, const ir_func *f, ir_literal *const *a
 /* Sum of the results from `from` on, each times its cotangent. */
 static double weighed(const ir_func *f, int from, ir_literal *const *args, ir_literal *const *ct)
 {
-    ir_arena *scratch = ir_arena_new(ctx);
+    base_arena *scratch = base_arena_new(ctx);
     ir_literal **r = eval(scratch, f, args);
     double sum = 0;
     for (int i = from, k = 0; i < f->results.count; i++) {
@@ -324,7 +324,7 @@ static double weighed(const ir_func *f, int from, ir_literal *const *args, ir_li
             sum += ir_literal_get(r[i], j) * ir_literal_get(ct[k], j);
         k++;
     }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return sum;
 }
 
@@ -384,11 +384,11 @@ static ir_module *only_entry(const char *text, bool second)
     ir_func_rename(entry, "forward");
     for (int i = 0; i < entry->params.count; i++) {
         entry->params.items[i].role = IR_DATA;
-        entry->params.items[i].name = ir_format(arena, "in%d", i);
+        entry->params.items[i].name = base_format(arena, "in%d", i);
     }
     for (int i = 0; i < entry->results.count; i++) {
         entry->results.items[i].role = IR_DATA;
-        entry->results.items[i].name = ir_format(arena, "out%d", i);
+        entry->results.items[i].name = base_format(arena, "out%d", i);
     }
     ir_verify(m);
     return m;
@@ -431,7 +431,7 @@ static void check_compiled(const sample *s, bool second)
 {
     const ir_func *plain = ir_func_by_name(only_entry(s->text, second), "forward");
     ir_literal **args = inputs_of(plain), **due = eval(arena, plain, args),
-               **got = ir_array(arena, ir_literal *, plain->results.count + 1);
+               **got = base_array(arena, ir_literal *, plain->results.count + 1);
     api_machine *x = machine_of(only_entry(s->text, second), second ? 2 : 1);
     for (int i = 0; i < plain->params.count; i++)
         api_machine_set(x, CG_INPUTS, plain->params.items[i].name, args[i]->data);
@@ -492,7 +492,7 @@ static const char lstm_text[] =
 
 static const char *lstm_of(int m, int n)
 {
-    char *out = ir_alloc(arena, 4 * sizeof lstm_text), *to = out;
+    char *out = base_alloc(arena, 4 * sizeof lstm_text), *to = out;
     for (const char *at = lstm_text; *at; at++)
         if (*at == '$')
             to += sprintf(to, "%d",
@@ -535,7 +535,7 @@ static void run_entry(ir_module *m, const char *name, ir_literal **state, ir_lit
 {
     static const char *const inputs[] = {"x", "h"};
     const ir_func *f = ir_func_by_name(m, name);
-    ir_literal **args = ir_array(arena, ir_literal *, f->params.count + 1);
+    ir_literal **args = base_array(arena, ir_literal *, f->params.count + 1);
     const train_optimizer *momentum = train_optimizer_by_name("momentum");
     for (int i = 0; i < f->params.count; i++) {
         const ir_port *p = &f->params.items[i];
@@ -562,7 +562,7 @@ static void run_entry(ir_module *m, const char *name, ir_literal **state, ir_lit
 
 static ir_literal **states_of(const ir_module *m)
 {
-    ir_literal **state = ir_array(arena, ir_literal *, m->states.count + 1);
+    ir_literal **state = base_array(arena, ir_literal *, m->states.count + 1);
     for (int i = 0; i < m->states.count; i++)
         state[i] = m->states.items[i]->init ? m->states.items[i]->init
                                             : ir_literal_new(arena, &m->states.items[i]->type);
@@ -725,9 +725,9 @@ START_TEST(what_would_be_saved_has_a_limit)
         "f64[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2], i64[]\n"
         "  return (output \"y\" %y)\n}\n"};
     const ir_func *f = ir_func_by_name(parse(texts[_i]), "f");
-    ir_try frame;
+    base_try frame;
     int zero = 0;
-    if (!setjmp(ir_try_push(ctx, &frame))) {
+    if (!setjmp(base_try_push(ctx, &frame))) {
         ad_joint(
             f->module, f,
             &(ad_request){

@@ -25,7 +25,7 @@ static int seeds_of(ir_op op)
 
 /* The text of a graph with the op and a loss of what it gives; NULL if what was drawn does not
  * fit. */
-static const char *graph_of(ir_ctx *ctx, ir_arena *arena, ir_op op, uint64_t seed)
+static const char *graph_of(base_ctx *ctx, base_arena *arena, ir_op op, uint64_t seed)
 {
     ir_module *m = ir_module_new(ctx, arena, "random");
     ir_func *f = ir_func_new(m, "forward");
@@ -52,8 +52,8 @@ START_TEST(derivatives_are_those_of_differences)
     int seeds = seeds_of(op), built = 0;
     graph_slopes slopes = {0};
     for (int seed = 1; seed <= seeds; seed++) {
-        ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-        ir_arena *arena = ir_arena_new(ctx);
+        base_ctx *ctx = base_ctx_new(NULL, NULL);
+        base_arena *arena = base_arena_new(ctx);
         const char *text = graph_of(ctx, arena, op, (uint64_t)seed);
         if (text) {
             static graph_check k;
@@ -68,7 +68,7 @@ START_TEST(derivatives_are_those_of_differences)
             ck_assert_msg(ok, "`%s`, seed %d: %s\n%s", ir_ops[op].name, seed, k.fault, text);
             built++;
         }
-        ir_ctx_free(ctx);
+        base_ctx_free(ctx);
     }
     ck_assert_msg(built >= seeds / 2 && slopes.judged >= seeds,
                   "`%s`: %d of %d could be made, %d of %d slopes were without a kink",

@@ -16,7 +16,7 @@ static char *next(reader *r)
     char *line = NULL;
     size_t size;
     ssize_t n = getline(&line, &size, r->file);
-    char *copy = n > 0 ? ir_strndup(arena, line, (size_t)n - 1) : NULL;
+    char *copy = n > 0 ? base_strndup(arena, line, (size_t)n - 1) : NULL;
     free(line);
     r->line++;
     return copy;
@@ -40,9 +40,9 @@ static void check_case(reader *r, const char *name)
 {
     const char *params = next(r), *body = "", *line;
     while (strcmp(line = next(r), "."))
-        body = ir_format(arena, "%s %s\n", body, line);
+        body = base_format(arena, "%s %s\n", body, line);
     const char *text =
-        ir_format(arena, "gir 1\nmodule \"m\"\nfunc @f(%s) {\n%s return %%y\n}\n", params, body);
+        base_format(arena, "gir 1\nmodule \"m\"\nfunc @f(%s) {\n%s return %%y\n}\n", params, body);
     ir_module *m = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
     ck_assert_msg(m != NULL, "%s: %s", name, first_error);
     ir_func *f = m->funcs.items[0];
@@ -60,7 +60,7 @@ static void check_case(reader *r, const char *name)
     ck_assert_msg(joint != NULL, "%s: %s", name, first_error);
     ir_literal **results = grad_eval(arena, joint, args);
     for (int i = 1; i < joint->results.count; i++)
-        grad_near(ir_format(arena, "%s, the gradient of %s", name, joint->results.items[i].name),
+        grad_near(base_format(arena, "%s, the gradient of %s", name, joint->results.items[i].name),
                   results[i], numbers(r, &results[i]->type), 1e-12);
     grad_survives_passes(name, joint, args);
     grad_compiled(name, joint, args);

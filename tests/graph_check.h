@@ -11,14 +11,14 @@
 #include "passes/passes.h"
 #include "tests/graph_run.h"
 
-static inline const char *graph_printed(ir_arena *a, const ir_module *m)
+static inline const char *graph_printed(base_arena *a, const ir_module *m)
 {
     char *bytes;
     size_t size;
     FILE *f = open_memstream(&bytes, &size);
     ir_print(f, m, NULL);
     fclose(f);
-    const char *text = ir_strndup(a, bytes, size);
+    const char *text = base_strndup(a, bytes, size);
     free(bytes);
     return text;
 }
@@ -31,7 +31,7 @@ static inline bool graph_reads_back(graph_check *k)
     const char *first = graph_printed(k->arena, m);
     ir_module *again = ir_parse(k->ctx, k->arena, first, strlen(first), "again.gir", NULL);
     if (!again)
-        return graph_fail(k, "what is printed is refused: %s", ir_ctx_why(k->ctx));
+        return graph_fail(k, "what is printed is refused: %s", base_ctx_why(k->ctx));
     return !strcmp(first, graph_printed(k->arena, again)) ||
            graph_fail(k, "text: the graph is printed otherwise after it was read");
 }
@@ -69,7 +69,7 @@ static inline bool graph_compare_results(graph_code *c, const char *entry, refer
             continue;
         const void *got = p->bind == IR_INPUT
                               ? graph_get(c, CG_OUTPUTS, p->name)
-                              : ir_alloc(c->k->arena, (size_t)ir_bytes(&p->value->type) + 1);
+                              : base_alloc(c->k->arena, (size_t)ir_bytes(&p->value->type) + 1);
         if (!got || (p->bind == IR_STATE && !graph_param(c, p->state->name, (void *)got)))
             return graph_fail(c->k, "%s: %s: there is no `%s`", c->where, entry,
                               p->state ? p->state->name : p->name);
@@ -101,7 +101,7 @@ static inline const char *graph_bits(graph_code *c, size_t *size)
     const cg_part *part = &c->o->part[CG_OUTPUTS];
     for (int i = 0; i < part->count; i++)
         n += c->at[CG_OUTPUTS][i].bytes;
-    char *all = ir_alloc(c->k->arena, n + 1);
+    char *all = base_alloc(c->k->arena, n + 1);
     *size = n;
     n = 0;
     for (int i = 0; i < part->count; i++) {
@@ -127,7 +127,7 @@ static inline reference *graph_reference(graph_check *k, bool real)
         return NULL;
     ir_func *f = graph_forward(m);
     ir_literal **args = graph_args(k, f, NULL, false, real),
-               **ignored = ir_array(k->arena, ir_literal *, f->results.count + 1);
+               **ignored = base_array(k->arena, ir_literal *, f->results.count + 1);
     bool bad = false;
     ir_eval(k->arena, f, args, ignored, &bad);
     pass_run_one(m, pass_by_name("dce"), true);
@@ -209,7 +209,7 @@ static inline void graph_wishes(graph_check *k, const ir_module *m, graph_wish *
 {
     const ir_func *f = graph_forward(m);
     *w = (graph_wish){.r = {.loss = f->loss},
-                      .states = ir_array(k->arena, ir_state *, m->states.count + 1)};
+                      .states = base_array(k->arena, ir_state *, m->states.count + 1)};
     w->r.states = w->states;
     w->r.inputs = w->inputs;
     w->r.cotangents = w->cotangents;
@@ -253,9 +253,9 @@ static inline double graph_moved(graph_check *k, const ir_func *f, const graph_w
                                  ir_literal *const *args, ir_literal *const *gradient, int way,
                                  double h, double *slope)
 {
-    ir_arena *scratch = ir_arena_new(k->ctx);
-    ir_literal **moved = ir_memdup(scratch, args, (size_t)(f->params.count + 1) * sizeof *args),
-               **results = ir_array(scratch, ir_literal *, f->results.count + 1);
+    base_arena *scratch = base_arena_new(k->ctx);
+    ir_literal **moved = base_memdup(scratch, args, (size_t)(f->params.count + 1) * sizeof *args),
+               **results = base_array(scratch, ir_literal *, f->results.count + 1);
     *slope = 0;
     int n = w->r.nstates + w->r.ninputs;
     for (int i = 0; i < n; i++) {
@@ -279,7 +279,7 @@ static inline double graph_moved(graph_check *k, const ir_func *f, const graph_w
     }
     ir_eval(scratch, f, moved, results, NULL);
     double size, y = graph_number(f, w, results, &size);
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return y;
 }
 
@@ -297,7 +297,7 @@ static inline void graph_see_infinity(void *user, const ir_inst *inst, ir_litera
 static inline bool graph_meets_infinity(graph_check *k, const ir_func *f, ir_literal *const *args)
 {
     bool seen = false;
-    ir_literal **results = ir_array(k->arena, ir_literal *, f->results.count + 1);
+    ir_literal **results = base_array(k->arena, ir_literal *, f->results.count + 1);
     ir_eval_watched(k->arena, f, args, results, NULL, graph_see_infinity, &seen);
     return seen;
 }
@@ -344,7 +344,7 @@ static inline bool graph_slopes_are(graph_check *k, const ir_func *f, const ir_f
                                     const graph_wish *w, ir_literal *const *args,
                                     graph_slopes *count)
 {
-    ir_literal **results = ir_array(k->arena, ir_literal *, joint->results.count + 1);
+    ir_literal **results = base_array(k->arena, ir_literal *, joint->results.count + 1);
     bool bad = false;
     ir_eval(k->arena, joint, args, results, &bad);
     double size, at = graph_number(f, w, results, &size);
@@ -369,10 +369,10 @@ static inline void graph_wish_next(graph_wish *w, const ir_func *f, const ir_fun
 static inline ir_literal **graph_more_args(graph_check *k, const ir_func *joint,
                                            ir_literal *const *args, int own)
 {
-    ir_literal **all = ir_array(k->arena, ir_literal *, joint->params.count + 1);
+    ir_literal **all = base_array(k->arena, ir_literal *, joint->params.count + 1);
     memcpy(all, args, (size_t)own * sizeof *all);
     for (int i = own; i < joint->params.count; i++)
-        all[i] = graph_values(k->arena, ir_format(k->arena, "weight%d", i),
+        all[i] = graph_values(k->arena, base_format(k->arena, "weight%d", i),
                               &joint->params.items[i].value->type, k->seed, true);
     return all;
 }
@@ -391,8 +391,8 @@ static inline bool graph_differences(graph_check *k, graph_slopes *count)
     ir_literal **args = graph_args(k, f, NULL, false, true);
     ir_func *joint = ad_joint(m, f, &w.r, "joint");
     if (!joint)
-        return strstr(ir_ctx_why(k->ctx), "while_loop") ||
-               graph_fail(k, "no gradient: %s", ir_ctx_why(k->ctx));
+        return strstr(base_ctx_why(k->ctx), "while_loop") ||
+               graph_fail(k, "no gradient: %s", base_ctx_why(k->ctx));
     ir_verify(m);
     if ((k->stages & GRAPH_SLOPES) && !graph_slopes_are(k, f, joint, &w, args, count))
         return false;
@@ -401,7 +401,7 @@ static inline bool graph_differences(graph_check *k, graph_slopes *count)
     graph_wish_next(&w, f, joint);
     ir_func *second = ad_joint(m, joint, &w.r, "second");
     if (!second)
-        return graph_fail(k, "no second derivative: %s", ir_ctx_why(k->ctx));
+        return graph_fail(k, "no second derivative: %s", base_ctx_why(k->ctx));
     ir_verify(m);
     args = graph_more_args(k, second, args, joint->params.count);
     w.weight = args + joint->params.count;
@@ -433,7 +433,7 @@ static inline const char *graph_second(graph_check *k)
             in ? &second->params.items[i] : &second->results.items[i - second->params.count];
         p->role = IR_DATA;
         if (p->bind == IR_INPUT)
-            p->name = ir_format(k->arena, "%s%d", in ? "in" : "out", i);
+            p->name = base_format(k->arena, "%s%d", in ? "in" : "out", i);
     }
     second->loss = -1;
     pass_drop_functions(m);
@@ -486,7 +486,8 @@ static inline ir_literal **graph_joint_args(void *user, int sample)
     graph_training *t = user;
     const ir_func *f = t->before->joint->f;
     ir_literal **first = t->before->joint->args,
-               **args = ir_memdup(t->k->arena, first, (size_t)(f->params.count + 1) * sizeof *args);
+               **args =
+                   base_memdup(t->k->arena, first, (size_t)(f->params.count + 1) * sizeof *args);
     for (int i = 0; i < f->params.count; i++) {
         ir_literal *held =
             f->params.items[i].state ? graph_held(t, f->params.items[i].state, sample) : NULL;
@@ -501,7 +502,7 @@ static inline ir_literal **graph_update_args(void *user, int sample)
     graph_training *t = user;
     ir_literal **from = graph_sampled(t->joint, sample);
     const ir_func *u = t->update ? t->update->f : t->f;
-    ir_literal **args = ir_array(t->k->arena, ir_literal *, u->params.count + 1);
+    ir_literal **args = base_array(t->k->arena, ir_literal *, u->params.count + 1);
     int hyper = 0;
     for (int i = 0; i < u->params.count; i++) {
         const ir_port *p = &u->params.items[i];
@@ -530,7 +531,7 @@ static inline bool graph_compare_params(graph_code *c, const char *entry, graph_
         const ir_state *s = ir_state_by_name(c->m, c->param(i)->name);
         if (!s || s->kind != IR_PARAM)
             continue;
-        void *got = ir_alloc(t->k->arena, c->param(i)->bytes + 1);
+        void *got = base_alloc(t->k->arena, c->param(i)->bytes + 1);
         gradc_rt_param_get(c->rt, i, got);
         int result = -1;
         for (int j = 0; changed && t->update && j < t->update->f->results.count; j++)
@@ -637,7 +638,7 @@ static inline bool graph_builds_training(graph_check *k, ir_module *m,
                        .nwrt = w.r.ninputs,
                        .step = optimizer != NULL,
                        .split = true};
-    return train_build(m, &o) || graph_fail(k, "training is refused: %s", ir_ctx_why(k->ctx));
+    return train_build(m, &o) || graph_fail(k, "training is refused: %s", base_ctx_why(k->ctx));
 }
 
 /* The references: the joint function as autodiff gives it, and the update on its gradients. */
@@ -653,9 +654,9 @@ static inline bool graph_training_of(graph_check *k, const train_optimizer *opti
         return false;
     ir_func *joint = ad_joint(plain, f, &w.r, "joint");
     if (!joint)
-        return strstr(ir_ctx_why(k->ctx), "while_loop")
+        return strstr(base_ctx_why(k->ctx), "while_loop")
                    ? false
-                   : graph_fail(k, "no gradient: %s", ir_ctx_why(k->ctx));
+                   : graph_fail(k, "no gradient: %s", base_ctx_why(k->ctx));
     int own = f->results.count;
     f = joint;
     pass_run_one(plain, pass_by_name("dce"), true);
@@ -665,7 +666,7 @@ static inline bool graph_training_of(graph_check *k, const train_optimizer *opti
     if (!optimizer)
         return true;
     int n = train_hyper_count(optimizer);
-    float *hyper = ir_array(k->arena, float, n + 1);
+    float *hyper = base_array(k->arena, float, n + 1);
     for (int i = 0; i < n; i++)
         hyper[i] = (float)train_hyper_default(optimizer, i);
     hyper[n - 1] = k->seed >> 4 & 1 ? 0.5f : 0; /* clip_norm */

@@ -19,9 +19,9 @@ static const gen_profile exact_profile = {.types = 1u << IR_F64 | 1u << IR_F32 |
                                           .steps = EXACT_STEPS,
                                           .depth = 1};
 
-static inline ir_literal **exact_inputs(ir_arena *arena, const ir_func *f)
+static inline ir_literal **exact_inputs(base_arena *arena, const ir_func *f)
 {
-    ir_literal **args = ir_array(arena, ir_literal *, f->params.count + 1);
+    ir_literal **args = base_array(arena, ir_literal *, f->params.count + 1);
     for (int i = 0; i < f->params.count; i++) {
         args[i] = ir_literal_new(arena, &f->params.items[i].value->type);
         for (int64_t k = 0; k < ir_count(&args[i]->type); k++)

@@ -64,7 +64,7 @@ static inline bool one_in(gen *g, uint32_t n)
     return draw(g, n) == 0;
 }
 
-static inline ir_arena *gen_arena(gen *g)
+static inline base_arena *gen_arena(gen *g)
 {
     return g->b.func->module->arena;
 }
@@ -176,7 +176,7 @@ static inline double gen_bound(const ir_value *v)
 
 static inline ir_value *gen_bounded(gen *g, ir_value *v, double bound)
 {
-    v->aux = ir_memdup(gen_arena(g), &bound, sizeof bound);
+    v->aux = base_memdup(gen_arena(g), &bound, sizeof bound);
     return v;
 }
 
@@ -236,7 +236,7 @@ static inline void gen_push(gen *g, ir_value *v)
 static inline ir_value *gen_input(gen *g, const ir_type *t)
 {
     ir_value *v =
-        ir_add_input(g->b.func, ir_format(gen_arena(g), "x%d", g->b.func->params.count), t);
+        ir_add_input(g->b.func, base_format(gen_arena(g), "x%d", g->b.func->params.count), t);
     gen_bounded(g, v, ir_is_float(t->dtype) ? 4 : gen_largest(t->dtype));
     gen_push(g, v);
     return v;
@@ -282,7 +282,7 @@ static inline ir_value *gen_constant(gen *g, const ir_type *t)
 static inline ir_value *gen_state(gen *g, const ir_type *t)
 {
     ir_module *m = g->b.func->module;
-    ir_state *s = ir_state_new(m, ir_format(m->arena, "w%d", m->states.count), IR_PARAM, t);
+    ir_state *s = ir_state_new(m, base_format(m->arena, "w%d", m->states.count), IR_PARAM, t);
     s->trainable = ir_is_float(t->dtype) && draw(g, 5);
     s->init = ir_count(t) && ir_count(t) <= 64 && draw(g, 2) ? gen_literal(g, t) : NULL;
     ir_value *v = gen_bounded(g, ir_add_state(g->b.func, s),

@@ -124,7 +124,7 @@ static inline int noise_grid(const ir_literal *l)
     return least;
 }
 
-static inline const ir_literal *noise_magnitudes(ir_arena *arena, const ir_literal *l)
+static inline const ir_literal *noise_magnitudes(base_arena *arena, const ir_literal *l)
 {
     if (!ir_is_float(l->type.dtype))
         return l;
@@ -173,9 +173,9 @@ static inline void noise_move(noise *z, ir_literal *r, int64_t i, double by)
 static inline void noise_sum(noise *z, const ir_inst *inst, ir_literal *const *operand,
                              ir_literal *r)
 {
-    ir_arena *scratch = ir_arena_new(inst->func->module->ctx);
+    base_arena *scratch = base_arena_new(inst->func->module->ctx);
     ir_dtype t = r->type.dtype;
-    ir_literal **magnitude = ir_array(scratch, ir_literal *, inst->noperands), *sum;
+    ir_literal **magnitude = base_array(scratch, ir_literal *, inst->noperands), *sum;
     int grid = 0, scale = inst->op == IR_OP_dot_general || inst->op == IR_OP_convolution;
     for (int i = 0; i < inst->noperands; i++) {
         magnitude[i] = (ir_literal *)noise_magnitudes(scratch, operand[i]);
@@ -193,7 +193,7 @@ static inline void noise_sum(noise *z, const ir_inst *inst, ir_literal *const *o
         if (!exact || z->exact_too) /* what is summed exactly is rounded once, in both */
             noise_move(z, r, i, (a > 0 ? terms * unit * a : 0) + noise_unit(t, x));
     }
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 static inline void noise_product(noise *z, const ir_inst *inst, ir_literal *r)
@@ -287,7 +287,7 @@ typedef ir_literal **reference_args(void *user, int sample);
 /* What a function gives for its arguments, and what it gives with noise. args_of, if not NULL,
  * gives the arguments of a sample. */
 typedef struct reference {
-    ir_arena *arena;
+    base_arena *arena;
     const ir_func *f;
     ir_literal **args, **due, **sample[NOISE_MANY];
     reference_args *args_of;
@@ -310,19 +310,19 @@ static inline void reference_sample(reference *r)
                .pads = k % 2,
                .exact_too = k >= NOISE_FEW && k % 3 == 0};
     bool bad = false;
-    r->sample[k] = ir_array(r->arena, ir_literal *, r->f->results.count + 1);
+    r->sample[k] = base_array(r->arena, ir_literal *, r->f->results.count + 1);
     ir_eval_watched(r->arena, r->f, args, r->sample[k], &bad, noise_watch, &z);
     r->may_be_bad |= bad;
 }
 
-static inline reference *reference_new(ir_arena *arena, const ir_func *f, ir_literal **args,
+static inline reference *reference_new(base_arena *arena, const ir_func *f, ir_literal **args,
                                        uint64_t random)
 {
-    reference *r = ir_new(arena, reference);
+    reference *r = base_new(arena, reference);
     *r = (reference){.arena = arena,
                      .f = f,
                      .args = args,
-                     .due = ir_array(arena, ir_literal *, f->results.count + 1),
+                     .due = base_array(arena, ir_literal *, f->results.count + 1),
                      .random = random};
     ir_eval(arena, f, args, r->due, &r->bad);
     r->may_be_bad = r->bad;

@@ -919,9 +919,9 @@ static inline void gen_outputs(gen *g)
     int n = 0;
     for (int i = g->n; i-- > 0 && n < 6;)
         if (!gen_is_used(f, g->pool[i]) && draw(g, 8))
-            ir_add_output(f, ir_format(gen_arena(g), "y%d", n++), g->pool[i]);
+            ir_add_output(f, base_format(gen_arena(g), "y%d", n++), g->pool[i]);
     for (int more = (int)draw(g, 3) + (n == 0); more > 0; more--, n++)
-        ir_add_output(f, ir_format(gen_arena(g), "y%d", n),
+        ir_add_output(f, base_format(gen_arena(g), "y%d", n),
                       one_in(g, 6) && n ? f->results.items[0].value
                                         : g->pool[draw(g, (uint32_t)g->n)]);
 }
@@ -954,7 +954,7 @@ static inline void gen_statistics(gen *g)
     ir_module *m = g->b.func->module;
     for (int n = (int)draw(g, g->p->trains ? 3 : 2); n > 0; n--) {
         ir_type t = gen_shape(g, gen_dtype(g, IR_CLASS_N), 40);
-        ir_state *s = ir_state_new(m, ir_format(m->arena, "s%d", m->states.count), IR_STAT, &t);
+        ir_state *s = ir_state_new(m, base_format(m->arena, "s%d", m->states.count), IR_STAT, &t);
         if (draw(g, 2))
             gen_push(g, gen_bounded(g, ir_add_state(g->b.func, s), 4));
         ir_add_update(g->b.func, s, gen_operand(g, &t));
@@ -962,7 +962,8 @@ static inline void gen_statistics(gen *g)
 }
 
 /* A module of one entry `forward`; the same one for the same seed. */
-static inline ir_module *gen_module(ir_ctx *c, ir_arena *arena, uint64_t seed, const gen_profile *p)
+static inline ir_module *gen_module(base_ctx *c, base_arena *arena, uint64_t seed,
+                                    const gen_profile *p)
 {
     uint64_t random = seed * 0x9e3779b97f4a7c15u + 0x1234567;
     ir_module *m = ir_module_new(c, arena, "graph");

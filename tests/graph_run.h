@@ -33,11 +33,11 @@ static inline graph_config graph_config_of(unsigned number)
                           graph_levels[number / 2 % GRAPH_LEVELS], number % 2, number / 3 % 2};
 }
 
-static inline const char *graph_config_text(ir_arena *a, const graph_config *c)
+static inline const char *graph_config_text(base_arena *a, const graph_config *c)
 {
-    return ir_format(a, "-O%d --cpu=%s%s%s", c->level, c->cpu,
-                     c->optimised ? "" : ", without the passes before layout",
-                     c->blas ? ", BLAS" : "");
+    return base_format(a, "-O%d --cpu=%s%s%s", c->level, c->cpu,
+                       c->optimised ? "" : ", without the passes before layout",
+                       c->blas ? ", BLAS" : "");
 }
 
 /* ---- A case ---- */
@@ -53,8 +53,8 @@ enum {
 
 typedef struct graph_check {
     int stages; /* what is asked: bits */
-    ir_ctx *ctx;
-    ir_arena *arena;
+    base_ctx *ctx;
+    base_arena *arena;
     const char *text;
     uint64_t seed;
     char fault[1200]; /* empty: all is well */
@@ -76,7 +76,7 @@ static inline ir_module *graph_parse(graph_check *k)
 {
     ir_module *m = ir_parse(k->ctx, k->arena, k->text, strlen(k->text), "graph.gir", NULL);
     if (!m)
-        graph_fail(k, "the text is refused: %s", ir_ctx_why(k->ctx));
+        graph_fail(k, "the text is refused: %s", base_ctx_why(k->ctx));
     return m;
 }
 
@@ -98,7 +98,7 @@ static inline double graph_special(uint64_t r)
 
 /* The values of an input or state follow from its name, so that they stay when others go. Seeds
  * differ in what floats are: small integers, real, with infinities and NaN. */
-static inline ir_literal *graph_values(ir_arena *a, const char *name, const ir_type *t,
+static inline ir_literal *graph_values(base_arena *a, const char *name, const ir_type *t,
                                        uint64_t seed, bool real)
 {
     uint64_t h = graph_hash(name, seed), flavour = real ? 9 : seed % 10;
@@ -134,7 +134,7 @@ static inline ir_literal *graph_state_values(graph_check *k, const ir_state *s, 
 static inline ir_literal **graph_args(graph_check *k, const ir_func *f, const char *loss, bool ones,
                                       bool real)
 {
-    ir_literal **args = ir_array(k->arena, ir_literal *, f->params.count + 1);
+    ir_literal **args = base_array(k->arena, ir_literal *, f->params.count + 1);
     for (int i = 0; i < f->params.count; i++) {
         const ir_port *p = &f->params.items[i];
         const ir_type *t = &p->value->type;
@@ -146,7 +146,7 @@ static inline ir_literal **graph_args(graph_check *k, const ir_func *f, const ch
                 ir_literal_set(args[i], e, 1);
         } else {
             args[i] = graph_values(
-                k->arena, p->role == IR_GRADIENT ? ir_format(k->arena, "d_%s", p->name) : p->name,
+                k->arena, p->role == IR_GRADIENT ? base_format(k->arena, "d_%s", p->name) : p->name,
                 t, k->seed, real || p->role == IR_GRADIENT);
         }
     }
@@ -191,7 +191,7 @@ static inline void graph_orders(const graph_check *k, ir_module *m)
             order[i] = order[j];
             order[j] = i;
         }
-        state->order = (ir_ints){state->type.rank, ir_memdup(m->arena, order, sizeof order)};
+        state->order = (ir_ints){state->type.rank, base_memdup(m->arena, order, sizeof order)};
         state->ordered = true;
     }
 }
@@ -219,10 +219,10 @@ static inline bool graph_compile(graph_check *k, ir_module *m, const graph_confi
                                        .cpu = &c->cpu,
                                        .ncpus = 1});
     if (!code->o)
-        return graph_fail(k, "%s: it does not compile: %s", code->where, ir_ctx_why(k->ctx));
+        return graph_fail(k, "%s: it does not compile: %s", code->where, base_ctx_why(k->ctx));
     cg_jit *jit = cg_jit_load(k->ctx, k->arena, code->o->bytes, code->o->size, NULL);
     if (!jit)
-        return graph_fail(k, "%s: it does not load: %s", code->where, ir_ctx_why(k->ctx));
+        return graph_fail(k, "%s: it does not load: %s", code->where, base_ctx_why(k->ctx));
     *(void **)&code->init = cg_jit_symbol(jit, "t_init");
     *(void **)&code->param = cg_jit_symbol(jit, "t_param");
     return true;
@@ -247,8 +247,8 @@ static inline bool graph_start(graph_code *c, uint32_t threads, bool real)
     }
     for (int p = 0; p < CG_PARTS; p++) {
         const cg_part *part = &o->part[p];
-        c->at[p] = ir_array(k->arena, guarded, part->count + 1);
-        c->pointer[p] = ir_array(k->arena, void *, part->count + 1);
+        c->at[p] = base_array(k->arena, guarded, part->count + 1);
+        c->pointer[p] = base_array(k->arena, void *, part->count + 1);
         for (int i = 0; i < part->count && p != CG_HYPER; i++) {
             c->at[p][i] = guarded_new((size_t)ir_bytes(part->items[i].type[0]),
                                       (unsigned)i % 3 || threads == 1);

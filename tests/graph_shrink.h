@@ -78,7 +78,7 @@ static inline bool shrink_drops_result(ir_func *f, int i)
 static inline const char *shrink_name(const ir_func *f)
 {
     for (int n = 0;; n++) {
-        const char *name = ir_format(f->module->arena, "n%d", n);
+        const char *name = base_format(f->module->arena, "n%d", n);
         bool taken = false;
         for (int i = 0; i < f->params.count; i++)
             taken |= f->params.items[i].name && !strcmp(f->params.items[i].name, name);
@@ -169,9 +169,9 @@ static inline int shrink_module(ir_module *m, int n)
 }
 
 /* The text with one extent made another one: in types, shapes, limits and lengths. */
-static inline char *shrink_extent(ir_arena *a, const char *text, long from, long to)
+static inline char *shrink_extent(base_arena *a, const char *text, long from, long to)
 {
-    char *out = ir_alloc(a, strlen(text) * 2 + 16), *at = out;
+    char *out = base_alloc(a, strlen(text) * 2 + 16), *at = out;
     bool inside = false, any = false;
     for (const char *s = text; *s;) {
         if (*s == '[') {
@@ -207,7 +207,7 @@ static inline char *shrink_extent(ir_arena *a, const char *text, long from, long
 /* ---- The search ---- */
 
 typedef struct shrinking {
-    ir_arena *arena;
+    base_arena *arena;
     const char *text; /* the smallest so far */
     uint64_t seed;
     int config, stages;
@@ -225,22 +225,22 @@ static inline bool shrink_accepts(shrinking *s, const char *text)
     shrink_kind(fault, kind, sizeof kind);
     if (!*fault || strcmp(kind, s->kind) != 0)
         return false;
-    s->text = ir_strdup(s->arena, text);
+    s->text = base_strdup(s->arena, text);
     return true;
 }
 
 /* A context of its own for what one change takes. */
 static inline int shrink_change(shrinking *s, int n)
 {
-    ir_ctx *c = ir_ctx_new(NULL, NULL);
-    ir_arena *a = ir_arena_new(c);
+    base_ctx *c = base_ctx_new(NULL, NULL);
+    base_arena *a = base_arena_new(c);
     ir_module *m = ir_parse(c, a, s->text, strlen(s->text), "graph.gir", NULL);
     int applied = m ? shrink_module(m, n) : -1;
     if (applied > 0) {
         pass_drop_functions(m);
         applied = shrink_accepts(s, graph_printed(a, m));
     }
-    ir_ctx_free(c);
+    base_ctx_free(c);
     return applied;
 }
 

@@ -36,14 +36,14 @@ static void teardown(void)
 
 static void put(const char *name, const void *bytes, size_t size)
 {
-    FILE *f = fopen(ir_format(arena, "%s/%s", folder, name), "wb");
+    FILE *f = fopen(base_format(arena, "%s/%s", folder, name), "wb");
     ck_assert(f && fwrite(bytes, 1, size, f) == size && !fclose(f));
 }
 
 static void put_object(const cg_object *o)
 {
-    put(ir_format(arena, "%s.o", o->prefix), o->bytes, o->size);
-    put(ir_format(arena, "%s.h", o->prefix), o->header, strlen(o->header));
+    put(base_format(arena, "%s.o", o->prefix), o->bytes, o->size);
+    put(base_format(arena, "%s.h", o->prefix), o->header, strlen(o->header));
 }
 
 static cg_object *compile(const cg_request *r)
@@ -227,7 +227,7 @@ static void check_compiles(const char *source)
     put("main.c", source, strlen(source));
     for (size_t i = 0; i < sizeof compilers / sizeof *compilers; i++)
         ck_assert_msg(
-            !sh(ir_format(
+            !sh(base_format(
                     arena,
                     "%s -Wall -Wextra -Wpedantic -Werror -Wshadow -I%s -c %%s/main.c -o %%s/main.o",
                     compilers[i], GRADC_INCLUDE),

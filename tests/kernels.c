@@ -303,7 +303,7 @@ static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t thr
     ir_literal *got[8];
     run(f, cpu, true, threads, got);
     level_ran(cpu ? cpu : "native");
-    equal(seed, f, ir_format(arena, "%s, %u threads", cpu ? cpu : "native", threads), due, got);
+    equal(seed, f, base_format(arena, "%s, %u threads", cpu ? cpu : "native", threads), due, got);
 }
 
 START_TEST(random_contractions_give_what_the_evaluator_gives)

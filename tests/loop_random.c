@@ -119,7 +119,7 @@ static ir_func *random_function(uint64_t seed, bool rolled, int order)
             ;
     for (int i = g.n, n = 0; i-- > 0 && n < 8;)
         if (g.pool[i]->def && ir_is_float(g.pool[i]->type.dtype) && ir_count(&g.pool[i]->type))
-            ir_add_output(f, ir_format(arena, "y%d", n++), g.pool[i]);
+            ir_add_output(f, base_format(arena, "y%d", n++), g.pool[i]);
     ir_built(&g.b);
     pass_drop_functions(m);
     if (rolled && !order)
@@ -131,7 +131,7 @@ static ir_func *random_function(uint64_t seed, bool rolled, int order)
         grad_request q;
         grad_all(&q, f, first);
         first = f->results.count;
-        ir_func *joint = ad_joint(m, f, &q.r, ir_format(arena, "joint%d", i));
+        ir_func *joint = ad_joint(m, f, &q.r, base_format(arena, "joint%d", i));
         ck_assert_msg(joint != NULL, "seed %d: %s", (int)seed, first_error);
         f->entry = false;
         f = joint;
@@ -142,7 +142,7 @@ static ir_func *random_function(uint64_t seed, bool rolled, int order)
 
 static ir_literal **arguments(const ir_func *f, uint64_t seed)
 {
-    ir_literal **args = ir_array(arena, ir_literal *, f->params.count + 1);
+    ir_literal **args = base_array(arena, ir_literal *, f->params.count + 1);
     uint64_t random = seed * 2 + 88172645463325251u;
     for (int i = 0; i < f->params.count; i++)
         args[i] = grad_numbers(arena, &f->params.items[i], i, &random);
@@ -169,12 +169,12 @@ START_TEST(derivatives_are_those_of_the_unrolled_loop)
             context_setup();
             ir_func *f = random_function(seed, true, order),
                     *u = random_function(seed, false, order);
-            const char *what = ir_format(arena, "seed %d, derivative %d", (int)seed, order);
+            const char *what = base_format(arena, "seed %d, derivative %d", (int)seed, order);
             reference *r = reference_new(arena, u, arguments(u, seed), seed);
             agrees(what, r, f);
             for (int i = 0; i < 6; i++)
                 pass_run_one(f->module, pass_by_name(rewriting[i]), true);
-            agrees(ir_format(arena, "%s, after the rewrites", what), r, f);
+            agrees(base_format(arena, "%s, after the rewrites", what), r, f);
             context_teardown();
         }
     ck_assert_msg(
@@ -190,7 +190,7 @@ START_TEST(compiled_code_agrees)
     for (uint64_t seed = 1000; seed < 1000 + COMPILED; seed++) {
         context_setup();
         ir_func *f = random_function(seed, true, 1 + seed % 2);
-        grad_compiled(ir_format(arena, "seed %d", (int)seed), f, arguments(f, seed));
+        grad_compiled(base_format(arena, "seed %d", (int)seed), f, arguments(f, seed));
         context_teardown();
     }
 }

@@ -72,7 +72,7 @@ enum { CASES = sizeof cases / sizeof *cases, COUNTS = 6, MOST_LANES = 64 };
 typedef void compiled(const void *x, const void *y, void *to);
 
 typedef struct built {
-    ir_ctx *ctx;
+    base_ctx *ctx;
     compiled *f[CASES][2][COUNTS];
 } built;
 static const int lane_counts[COUNTS] = {1, 3, 8, 10, 16, 64};
@@ -111,9 +111,9 @@ static void need(const void *p, const char *what)
 /* Code may call nothing: the loader is given no symbols. */
 static built *build(const char *cpu, int cases_from, int cases_to)
 {
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_arena *arena = ir_arena_new(ctx);
-    built *all = ir_new(arena, built);
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_arena *arena = base_arena_new(ctx);
+    built *all = base_new(arena, built);
     all->ctx = ctx;
     const cg_target *target = cg_target_named(ctx, arena, NULL, cpu);
     need(target, "no such processor");
@@ -142,15 +142,15 @@ static built *build(const char *cpu, int cases_from, int cases_to)
     for (int c = cases_from; c < cases_to; c++)
         for (int k = 0; k < 2 * COUNTS; k++)
             add_function(&u, &cases[c], k & 1, lane_counts[k >> 1],
-                         ir_format(arena, "f_%d_%d_%d", c, k & 1, k >> 1));
+                         base_format(arena, "f_%d_%d_%d", c, k & 1, k >> 1));
     cg_optimise(&u, machine, 1);
     size_t size;
     const void *object = cg_buffer(ctx, cg_emit(&u, machine, false), &size);
     cg_jit *jit = cg_jit_load(ctx, arena, object, size, (cg_symbol[]){{NULL, NULL}});
-    need(jit, ir_ctx_why(ctx));
+    need(jit, base_ctx_why(ctx));
     for (int c = cases_from; c < cases_to; c++)
         for (int k = 0; k < 2 * COUNTS; k++) {
-            void *address = cg_jit_symbol(jit, ir_format(arena, "f_%d_%d_%d", c, k & 1, k >> 1));
+            void *address = cg_jit_symbol(jit, base_format(arena, "f_%d_%d_%d", c, k & 1, k >> 1));
             need(address, ir_ops[cases[c].op].name);
             memcpy(&all->f[c][k & 1][k >> 1], &address, sizeof address);
         }
@@ -317,7 +317,7 @@ static void measure(const char *cpu, int samples, bool print)
                               wide ? "f64" : "f32", w[wide].ulps, w[wide].x, w[wide].y, w[wide].got,
                               w[wide].want);
         }
-        ir_ctx_free(all->ctx);
+        base_ctx_free(all->ctx);
     }
 }
 

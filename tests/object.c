@@ -141,19 +141,20 @@ END_TEST
 /* A function of `n` maps of first, first + step, … elements. */
 static cg_object *compile_many(int n, int first, int step)
 {
-    char *ports = ir_strdup(arena, ""), *body = ports, *results = ports;
+    char *ports = base_strdup(arena, ""), *body = ports, *results = ports;
     for (int i = 0; i < n; i++) {
-        ports = ir_format(arena, "%s%sinput %%x%d : f32[%d]", ports, i ? ", " : "", i,
-                          first + i * step);
-        body = ir_format(arena, "%s  %%y%d = exp %%x%d : f32[%d]\n", body, i, i, first + i * step);
-        results = ir_format(arena, "%s%soutput \"y%d\" %%y%d", results, i ? ", " : "", i, i);
+        ports = base_format(arena, "%s%sinput %%x%d : f32[%d]", ports, i ? ", " : "", i,
+                            first + i * step);
+        body =
+            base_format(arena, "%s  %%y%d = exp %%x%d : f32[%d]\n", body, i, i, first + i * step);
+        results = base_format(arena, "%s%soutput \"y%d\" %%y%d", results, i ? ", " : "", i, i);
     }
     const char *text =
-        ir_format(arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n%s  return (%s)\n}\n", ports,
-                  body, results);
-    cg_spec *spec = ir_new(arena, cg_spec);
+        base_format(arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n%s  return (%s)\n}\n", ports,
+                    body, results);
+    cg_spec *spec = base_new(arena, cg_spec);
     *spec = (cg_spec){tiny_planned(ctx, arena, text), NULL};
-    cg_request *r = ir_new(arena, cg_request);
+    cg_request *r = base_new(arena, cg_request);
     *r = (cg_request){.prefix = "m", .spec = spec, .nspecs = 1, .level = 2};
     return compile(r);
 }
@@ -189,7 +190,7 @@ START_TEST(many_kernels_make_one_object)
     size_t size;
     const char *text = cg_text_of(compile_many(KERNELS, 1, 2), true, &size);
     for (int i = 0; i < KERNELS; i++) {
-        const char *label = ir_format(arena, "m_kernel%d_", i), *at = strstr(text, label);
+        const char *label = base_format(arena, "m_kernel%d_", i), *at = strstr(text, label);
         ck_assert_msg(at != NULL, "%s", label);
     }
 }
@@ -410,7 +411,7 @@ START_TEST(specialisations_are_chosen_by_the_dimension)
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         snprintf(buffer, sizeof buffer, text, n, n, n, n, n, n, n);
 #pragma GCC diagnostic pop
-        spec[i] = (cg_spec){tiny_planned(ctx, arena, ir_strdup(arena, buffer)), &dims[i]};
+        spec[i] = (cg_spec){tiny_planned(ctx, arena, base_strdup(arena, buffer)), &dims[i]};
     }
     static const char *const name = "batch";
     cg_request r = request(spec, 2);
@@ -438,8 +439,8 @@ START_TEST(results_do_not_depend_on_threads)
     ck_assert_msg(jit != NULL, "%s", first_error);
     gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
     *(void **)&init = cg_jit_symbol(jit, "tiny_init");
-    float *x = ir_array(arena, float, N), *t = ir_array(arena, float, N),
-          *y = ir_array(arena, float, 3 * N), loss[3];
+    float *x = base_array(arena, float, N), *t = base_array(arena, float, N),
+          *y = base_array(arena, float, 3 * N), loss[3];
     fill(x, t, N);
     for (uint32_t k = 0; k < 3; k++) {
         program p = {o, jit, NULL, aligned_alloc(64, (size_t)o->sizes.arena)};
@@ -506,22 +507,22 @@ START_TEST(failed_allocations_come_back)
 {
     volatile bool done = false;
     for (volatile int64_t n = 1; !done; n += 1 + n / 9) {
-        ir_ctx *inner = ir_ctx_new(NULL, NULL);
-        ir_try frame;
-        if (!setjmp(ir_try_push(inner, &frame))) {
-            ir_arena *a = ir_arena_new(inner);
+        base_ctx *inner = base_ctx_new(NULL, NULL);
+        base_try frame;
+        if (!setjmp(base_try_push(inner, &frame))) {
+            base_arena *a = base_arena_new(inner);
             cg_spec spec = {tiny_module(inner, a, 8), NULL};
             cg_request r = request(&spec, 1);
-            ir_fail_allocation(inner, n, true);
+            base_fail_allocation(inner, n, true);
             cg_object *o = cg_compile(inner, a, &r);
             ck_assert(o && cg_jit_load(inner, a, o->bytes, o->size, NULL));
-            ir_fail_allocation(inner, 0, false);
-            ir_try_pop(inner, &frame);
+            base_fail_allocation(inner, 0, false);
+            base_try_pop(inner, &frame);
             done = true;
         } else {
-            ck_assert(ir_ctx_out_of_memory(inner));
+            ck_assert(base_ctx_out_of_memory(inner));
         }
-        ir_ctx_free(inner);
+        base_ctx_free(inner);
     }
 }
 END_TEST
@@ -546,11 +547,11 @@ START_TEST(libraries_link)
                  {"tiny.o", o->bytes, o->size},
                  {"tiny.h", o->header, strlen(o->header)}};
     for (int i = 0; i < 3; i++) {
-        FILE *f = fopen(ir_format(arena, "%s/%s", folder, files[i].name), "wb");
+        FILE *f = fopen(base_format(arena, "%s/%s", folder, files[i].name), "wb");
         ck_assert(f && fwrite(files[i].bytes, 1, files[i].size, f) == files[i].size && !fclose(f));
     }
-    ck_assert(cg_link_shared(ctx, ir_format(arena, "%s/tiny.o", folder), GRADC_RT_LIBRARY, false,
-                             ir_format(arena, "%s/libtiny.so", folder)));
+    ck_assert(cg_link_shared(ctx, base_format(arena, "%s/tiny.o", folder), GRADC_RT_LIBRARY, false,
+                             base_format(arena, "%s/libtiny.so", folder)));
     static const char program_text[] =
         "#include \"tiny.h\"\n#include <stdlib.h>\n"
         "int main(void)\n{\n    static const tiny_hyper h = TINY_HYPER;\n    gradc_rt_options "
@@ -563,7 +564,7 @@ START_TEST(libraries_link)
         "    if (tiny_forward(ctx, &in, &out) || y[7] != 16 || h.lr != 0.125f)\n        return "
         "2;\n    tiny_fini(ctx);\n    free(arena);\n"
         "    return 0;\n}\n";
-    FILE *f = fopen(ir_format(arena, "%s/main.c", folder), "wb");
+    FILE *f = fopen(base_format(arena, "%s/main.c", folder), "wb");
     ck_assert(f && fputs(program_text, f) >= 0 && !fclose(f));
     snprintf(command, sizeof command,
              "cd %s && cc -std=c11 -I%s -Wall -Wextra -Wpedantic -Werror main.c -L. -l:libtiny.a "

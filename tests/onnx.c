@@ -5,7 +5,7 @@
  * messages, and every truncation of a small one. With arguments MODEL.onnx VALUES.npz [train] it
  * compares just those. */
 #include "frontend/onnx/onnx.h"
-#include "ir/npy.h"
+#include "files/npy.h"
 #include "passes/passes.h"
 #include "tests/suite.h"
 
@@ -21,10 +21,10 @@ typedef struct report {
     size_t used;
 } report;
 
-static void sink(void *user, const ir_diagnostic *d)
+static void sink(void *user, const base_diagnostic *d)
 {
     report *l = user;
-    if (l->used + 4500 > sizeof l->text || d->severity == IR_NOTE)
+    if (l->used + 4500 > sizeof l->text || d->severity == BASE_NOTE)
         return;
     if (d->loc && d->loc->node >= 0)
         l->used +=
@@ -66,14 +66,14 @@ static const ir_port *result_named(const ir_func *f, const char *name)
 static bool compare(const ir_func *f, const ir_tensors *values, const char *prefix,
                     double tolerance, char *why, size_t room)
 {
-    ir_arena *arena = f->module->arena;
-    ir_literal **args = ir_array(arena, ir_literal *, f->params.count + 1),
-               **results = ir_array(arena, ir_literal *, f->results.count + 1);
+    base_arena *arena = f->module->arena;
+    ir_literal **args = base_array(arena, ir_literal *, f->params.count + 1),
+               **results = base_array(arena, ir_literal *, f->results.count + 1);
     for (int i = 0; i < f->params.count; i++) {
         const ir_port *p = &f->params.items[i];
         args[i] = p->bind == IR_STATE
                       ? p->state->init
-                      : ir_tensor_by_name(values, ir_format(arena, "in/%s", p->name));
+                      : ir_tensor_by_name(values, base_format(arena, "in/%s", p->name));
         if (!args[i] && p->bind == IR_STATE)
             args[i] = ir_literal_new(arena, &p->state->type);
         if (!args[i] || !ir_type_eq(&args[i]->type, &p->value->type)) {
@@ -111,15 +111,15 @@ static bool compare(const ir_func *f, const ir_tensors *values, const char *pref
 static bool agrees(const char *model, const char *npz, bool training, char *why, size_t room)
 {
     report said = {{0}, 0};
-    ir_ctx *ctx = ir_ctx_new(sink, &said);
-    ir_arena *arena = ir_arena_new(ctx);
+    base_ctx *ctx = base_ctx_new(sink, &said);
+    base_arena *arena = base_arena_new(ctx);
     ir_tensors values = {0};
     bool ok = false;
-    ir_try frame;
-    if (!setjmp(ir_try_push(ctx, &frame))) {
-        if (ir_npz_read_file(arena, npz, &values)) {
-            onnx_input *offered = ir_array(arena, onnx_input, values.count + 1);
-            onnx_shape *shapes = ir_array(arena, onnx_shape, values.count + 1);
+    base_try frame;
+    if (!setjmp(base_try_push(ctx, &frame))) {
+        if (npz_read_file(arena, npz, &values)) {
+            onnx_input *offered = base_array(arena, onnx_input, values.count + 1);
+            onnx_shape *shapes = base_array(arena, onnx_shape, values.count + 1);
             int n = 0;
             for (int i = 0; i < values.count; i++)
                 if (!strncmp(values.items[i].name, "in/", 3)) {
@@ -157,11 +157,11 @@ static bool agrees(const char *model, const char *npz, bool training, char *why,
         } else {
             snprintf(why, room, "%.200s", said.text);
         }
-        ir_try_pop(ctx, &frame);
+        base_try_pop(ctx, &frame);
     } else {
-        snprintf(why, room, "stopped: %s", ir_ctx_why(ctx));
+        snprintf(why, room, "stopped: %s", base_ctx_why(ctx));
     }
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
     return ok;
 }
 
@@ -172,7 +172,7 @@ typedef struct names {
     int count, capacity;
 } names;
 
-static names models_in(ir_arena *arena, const char *folder)
+static names models_in(base_arena *arena, const char *folder)
 {
     names all = {0};
     DIR *d = opendir(folder);
@@ -180,7 +180,7 @@ static names models_in(ir_arena *arena, const char *folder)
     for (struct dirent *e; (e = readdir(d));) {
         size_t n = strlen(e->d_name);
         if (n > 5 && !strcmp(e->d_name + n - 5, ".onnx"))
-            IR_PUSH(arena, &all, ir_strndup(arena, e->d_name, n - 5));
+            BASE_PUSH(arena, &all, base_strndup(arena, e->d_name, n - 5));
     }
     closedir(d);
     return all;
@@ -188,75 +188,76 @@ static names models_in(ir_arena *arena, const char *folder)
 
 START_TEST(fixtures_agree)
 {
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_arena *arena = ir_arena_new(ctx);
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_arena *arena = base_arena_new(ctx);
     names all = models_in(arena, FOLDER);
     ck_assert_int_gt(all.count, 20);
     for (int i = 0; i < all.count; i++) {
         char why[1000] = "";
         bool training = strstr(all.items[i], "_script") || strstr(all.items[i], "_export");
-        const char *stem = ir_format(arena, FOLDER "/%s", all.items[i]);
-        ck_assert_msg(agrees(ir_format(arena, "%s.onnx", stem), ir_format(arena, "%s.npz", stem),
-                             training, why, sizeof why),
+        const char *stem = base_format(arena, FOLDER "/%s", all.items[i]);
+        ck_assert_msg(agrees(base_format(arena, "%s.onnx", stem),
+                             base_format(arena, "%s.npz", stem), training, why, sizeof why),
                       "%s: %s", all.items[i], why);
     }
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 END_TEST
 
 /* What reading says about the bytes; NULL if they are a model. */
 static const char *refusal(const void *bytes, size_t size, report *said)
 {
-    ir_ctx *ctx = ir_ctx_new(sink, said);
-    ir_arena *arena = ir_arena_new(ctx);
+    base_ctx *ctx = base_ctx_new(sink, said);
+    base_arena *arena = base_arena_new(ctx);
     volatile bool read = false;
-    ir_try frame;
+    base_try frame;
     said->used = 0;
     said->text[0] = 0;
-    if (!setjmp(ir_try_push(ctx, &frame))) {
+    if (!setjmp(base_try_push(ctx, &frame))) {
         ir_module *m = onnx_read_memory(ctx, arena, bytes, size, "x.onnx", FOLDER "/wrong", NULL);
         if (m)
             ir_verify(m);
         read = m != NULL;
-        ck_assert_int_eq(read, ir_error_count(ctx) == 0);
-        ir_try_pop(ctx, &frame);
+        ck_assert_int_eq(read, base_error_count(ctx) == 0);
+        base_try_pop(ctx, &frame);
     }
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
     return read ? NULL : said->text;
 }
 
 START_TEST(wrong_files_are_refused)
 {
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_arena *arena = ir_arena_new(ctx);
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_arena *arena = base_arena_new(ctx);
     names all = models_in(arena, FOLDER "/wrong");
     ck_assert_int_gt(all.count, 40);
     for (int i = 0; i < all.count; i++) {
         static report said;
-        ir_data model, message;
-        const char *stem = ir_format(arena, FOLDER "/wrong/%s", all.items[i]);
-        ck_assert(ir_read_whole_file(arena, ir_format(arena, "%s.onnx", stem), 1 << 20, &model) &&
-                  ir_read_whole_file(arena, ir_format(arena, "%s.txt", stem), 1 << 20, &message));
+        base_data model, message;
+        const char *stem = base_format(arena, FOLDER "/wrong/%s", all.items[i]);
+        ck_assert(
+            base_read_whole_file(arena, base_format(arena, "%s.onnx", stem), 1 << 20, &model) &&
+            base_read_whole_file(arena, base_format(arena, "%s.txt", stem), 1 << 20, &message));
         message.bytes[strcspn((char *)message.bytes, "\n")] = 0;
         const char *text = refusal(model.bytes, model.size, &said);
         ck_assert_msg(text && *text && strstr(text, (char *)message.bytes),
                       "%s: '%s' is due, found '%s'", all.items[i], (char *)message.bytes,
                       text ? text : "no error");
     }
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 END_TEST
 
 START_TEST(truncated_and_changed_files_do_no_harm)
 {
     static report said;
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_arena *arena = ir_arena_new(ctx);
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_arena *arena = base_arena_new(ctx);
     const char *files[] = {"loop", "function", "if_true", "scan"};
     for (int k = 0; k < 4; k++) {
-        ir_data d;
-        ck_assert(
-            ir_read_whole_file(arena, ir_format(arena, FOLDER "/%s.onnx", files[k]), 1 << 20, &d));
+        base_data d;
+        ck_assert(base_read_whole_file(arena, base_format(arena, FOLDER "/%s.onnx", files[k]),
+                                       1 << 20, &d));
         ck_assert_ptr_null(refusal(d.bytes, d.size, &said));
         int refused = 0;
         for (size_t n = 0; n < d.size; n++)
@@ -270,7 +271,7 @@ START_TEST(truncated_and_changed_files_do_no_harm)
                 d.bytes[at] = was;
             }
     }
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 END_TEST
 
@@ -329,33 +330,33 @@ END_TEST
 
 START_TEST(each_failed_allocation_comes_back)
 {
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_arena *arena = ir_arena_new(ctx);
-    ir_data d;
-    ck_assert(ir_read_whole_file(arena, FOLDER "/loop.onnx", 1 << 20, &d));
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_arena *arena = base_arena_new(ctx);
+    base_data d;
+    ck_assert(base_read_whole_file(arena, FOLDER "/loop.onnx", 1 << 20, &d));
     for (int n = 1;; n += 7) {
-        ir_ctx *inner = ir_ctx_new(NULL, NULL);
-        ir_fail_allocation(inner, n, n % 2);
-        ir_try frame;
+        base_ctx *inner = base_ctx_new(NULL, NULL);
+        base_fail_allocation(inner, n, n % 2);
+        base_try frame;
         volatile bool done = false;
-        if (!setjmp(ir_try_push(inner, &frame))) {
-            done = onnx_read_memory(inner, ir_arena_new(inner), d.bytes, d.size, "x", NULL, NULL) !=
-                   NULL;
-            ir_try_pop(inner, &frame);
+        if (!setjmp(base_try_push(inner, &frame))) {
+            done = onnx_read_memory(inner, base_arena_new(inner), d.bytes, d.size, "x", NULL,
+                                    NULL) != NULL;
+            base_try_pop(inner, &frame);
         }
-        ck_assert(done || ir_error_count(inner) > 0);
-        ir_ctx_free(inner);
+        ck_assert(done || base_error_count(inner) > 0);
+        base_ctx_free(inner);
         if (done)
             break;
     }
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 END_TEST
 
 START_TEST(what_trains)
 {
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_arena *arena = ir_arena_new(ctx);
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_arena *arena = base_arena_new(ctx);
     const char *files[] = {FOLDER "/conv_script.onnx", FOLDER "/conv_export.onnx"};
     for (int k = 0; k < 2; k++) {
         ir_module *m = onnx_read_file(ctx, arena, files[k], &(onnx_options){.training = true});
@@ -387,8 +388,8 @@ START_TEST(what_trains)
     ck_assert_ptr_null(
         onnx_read_file(ctx, arena, FOLDER "/conv_export.onnx",
                        &(onnx_options){.baked = &(onnx_input){"z", NULL, NULL}, .nbaked = 1}));
-    ck_assert_str_eq(ir_ctx_why(ctx), "there is no input 'z' that could be baked");
-    ir_ctx_free(ctx);
+    ck_assert_str_eq(base_ctx_why(ctx), "there is no input 'z' that could be baked");
+    base_ctx_free(ctx);
 }
 END_TEST
 

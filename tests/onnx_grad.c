@@ -3,7 +3,7 @@
  *
  * Gradients of the networks among the ONNX fixtures, against torch's. */
 #include "frontend/onnx/onnx.h"
-#include "ir/npy.h"
+#include "files/npy.h"
 #include "passes/passes.h"
 #include "tests/suite.h"
 
@@ -27,31 +27,31 @@ static double apart(const ir_literal *a, const ir_literal *b)
 
 static void check_network(const char *name)
 {
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_arena *arena = ir_arena_new(ctx);
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_arena *arena = base_arena_new(ctx);
     ir_tensors values = {0};
-    ck_assert(ir_npz_read_file(arena, ir_format(arena, FOLDER "%s.npz", name), &values));
-    ir_module *m = onnx_read_file(ctx, arena, ir_format(arena, FOLDER "%s.onnx", name),
+    ck_assert(npz_read_file(arena, base_format(arena, FOLDER "%s.npz", name), &values));
+    ir_module *m = onnx_read_file(ctx, arena, base_format(arena, FOLDER "%s.onnx", name),
                                   &(onnx_options){.training = true});
-    ck_assert_msg(m != NULL, "%s", ir_ctx_why(ctx));
+    ck_assert_msg(m != NULL, "%s", base_ctx_why(ctx));
     ir_func *train = ir_func_by_name(m, "train");
-    IR_LIST(ir_state *) wanted = {0};
+    BASE_LIST(ir_state *) wanted = {0};
     for (int i = 0; i < m->states.count; i++)
         if (m->states.items[i]->trainable)
-            IR_PUSH(arena, &wanted, m->states.items[i]);
+            BASE_PUSH(arena, &wanted, m->states.items[i]);
     ir_func *joint = ad_joint(
         m, train,
         &(ad_request){.loss = train->loss, .states = wanted.items, .nstates = wanted.count},
         "joint");
-    ck_assert_msg(joint != NULL, "%s", ir_ctx_why(ctx));
+    ck_assert_msg(joint != NULL, "%s", base_ctx_why(ctx));
     ir_verify(m);
-    ir_literal **args = ir_array(arena, ir_literal *, joint->params.count + 1),
-               **results = ir_array(arena, ir_literal *, joint->results.count + 1);
+    ir_literal **args = base_array(arena, ir_literal *, joint->params.count + 1),
+               **results = base_array(arena, ir_literal *, joint->results.count + 1);
     for (int i = 0; i < joint->params.count; i++) {
         const ir_port *p = &joint->params.items[i];
         args[i] = p->bind == IR_STATE
                       ? p->state->init
-                      : ir_tensor_by_name(&values, ir_format(arena, "in/%s", p->name));
+                      : ir_tensor_by_name(&values, base_format(arena, "in/%s", p->name));
         if (!args[i])
             args[i] = ir_literal_new(arena, &p->value->type);
     }
@@ -63,7 +63,7 @@ static void check_network(const char *name)
         const ir_port *p = &joint->results.items[i];
         const ir_literal *due =
             p->role == IR_GRADIENT
-                ? ir_tensor_by_name(&values, ir_format(arena, "grad/%s", p->name))
+                ? ir_tensor_by_name(&values, base_format(arena, "grad/%s", p->name))
                 : NULL;
         if (p->role != IR_GRADIENT)
             continue;
@@ -73,7 +73,7 @@ static void check_network(const char *name)
         compared++;
     }
     ck_assert_int_ge(compared, 6);
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 
 START_TEST(gradients_agree_with_torch)

@@ -76,11 +76,11 @@ typedef struct op_output {
 } op_output;
 
 typedef struct op_batch {
-    ir_arena *arena;
+    base_arena *arena;
     op_text params, body, funcs, results;
-    IR_LIST(op_output) outputs;
-    IR_LIST(const op_case *) param_case; /* by parameter: how it is filled */
-    IR_LIST(double) bound;               /* two a parameter; NAN: none */
+    BASE_LIST(op_output) outputs;
+    BASE_LIST(const op_case *) param_case; /* by parameter: how it is filled */
+    BASE_LIST(double) bound; /* two a parameter; NAN: none */
     int cases;
     bool bad; /* an index was out of range */
     uint64_t random;
@@ -96,7 +96,7 @@ static inline uint64_t op_random(op_batch *b)
 
 static inline void op_open(op_batch *b)
 {
-    *b = (op_batch){.arena = ir_arena_new(ctx), .random = 88172645463325252u};
+    *b = (op_batch){.arena = base_arena_new(ctx), .random = 88172645463325252u};
     op_text *const all[] = {&b->params, &b->body, &b->funcs, &b->results};
     for (int i = 0; i < 4; i++)
         all[i]->file = open_memstream(&all[i]->bytes, &all[i]->size);
@@ -136,9 +136,9 @@ static inline void op_input(op_batch *b, const op_case *c, const char *name, con
     fprintf(b->params.file, "%sinput %%c%d_%s%s : ", b->param_case.count ? ", " : "", b->cases,
             name, suffix);
     op_dims(b->params.file, t->dtype, t->rank, t->dim);
-    IR_PUSH(b->arena, &b->param_case, c);
-    IR_PUSH(b->arena, &b->bound, bound[0]);
-    IR_PUSH(b->arena, &b->bound, bound[1]);
+    BASE_PUSH(b->arena, &b->param_case, c);
+    BASE_PUSH(b->arena, &b->bound, bound[0]);
+    BASE_PUSH(b->arena, &b->bound, bound[1]);
 }
 
 /* ---- Values of operands ---- */
@@ -372,12 +372,12 @@ static inline void op_outputs(op_batch *b, const op_case *c, ir_dtype t)
         const char *end = line + strcspn(line, "=\n");
         for (const char *at = line; (at = strstr(at, "%y")) && at < end; at++) {
             op_output o = {c, t,
-                           ir_format(b->arena, "c%d_%.*s", b->cases,
-                                     (int)strspn(at + 1, "abcdefghijklmnopqrstuvwxyz0123456789"),
-                                     at + 1)};
+                           base_format(b->arena, "c%d_%.*s", b->cases,
+                                       (int)strspn(at + 1, "abcdefghijklmnopqrstuvwxyz0123456789"),
+                                       at + 1)};
             fprintf(b->results.file, "%soutput \"%s\" %%%s", b->outputs.count ? ", " : "", o.name,
                     o.name);
-            IR_PUSH(b->arena, &b->outputs, o);
+            BASE_PUSH(b->arena, &b->outputs, o);
         }
     }
 }
@@ -555,13 +555,13 @@ static inline void op_prepare(op_batch *b, op_program *p, const ir_func *f)
 {
     int n = f->params.count, m = f->results.count;
     p->f = f;
-    p->storage = ir_array(b->arena, guarded, n + m + 1);
+    p->storage = base_array(b->arena, guarded, n + m + 1);
     ir_literal ***const lists[] = {&p->arg, &p->want, &p->want_flushed, &p->got, &p->first};
     for (int i = 0; i < 5; i++)
-        *lists[i] = ir_array(b->arena, ir_literal *, n + m + 1);
-    p->in = ir_array(b->arena, const void *, n + 1);
-    p->out = ir_array(b->arena, void *, m + 1);
-    ir_literal **zero = ir_array(b->arena, ir_literal *, n + 1);
+        *lists[i] = base_array(b->arena, ir_literal *, n + m + 1);
+    p->in = base_array(b->arena, const void *, n + 1);
+    p->out = base_array(b->arena, void *, m + 1);
+    ir_literal **zero = base_array(b->arena, ir_literal *, n + 1);
     for (int i = 0; i < n; i++) {
         p->arg[i] = op_values(b, &f->params.items[i].value->type, b->param_case.items[i]->fill,
                               &b->bound.items[2 * i]);
@@ -640,8 +640,8 @@ static inline ir_module *op_module(op_batch *b)
     for (int i = 0; i < 4; i++)
         fclose(all[i]->file);
     const char *text =
-        ir_format(b->arena, "gir 1\nmodule \"m\"\n%sentry @forward(%s) {\n%s  return (%s)\n}\n",
-                  b->funcs.bytes, b->params.bytes, b->body.bytes, b->results.bytes);
+        base_format(b->arena, "gir 1\nmodule \"m\"\n%sentry @forward(%s) {\n%s  return (%s)\n}\n",
+                    b->funcs.bytes, b->params.bytes, b->body.bytes, b->results.bytes);
     for (int i = 0; i < 4; i++)
         free(all[i]->bytes);
     if (getenv("GRADC_SHOW"))

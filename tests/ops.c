@@ -11,7 +11,7 @@ enum { MOST = 48 }; /* cases of a module */
 /* Cases gather here, and run when they are many. */
 typedef struct collector {
     op_batch batch;
-    ir_arena *arena;
+    base_arena *arena;
     int op, wrong, seen;
     unsigned seed, turn, batches; /* turn: of shapes and of kinds of operands */
 } collector;
@@ -46,7 +46,7 @@ static void run(collector *c)
     ir_module *m = op_module(&c->batch);
     c->seen += occurs(m, c->op);
     c->wrong += op_run(&c->batch, m, c->seed + c->batches++);
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
     context_setup();
     c->batch.cases = 0;
 }
@@ -90,11 +90,11 @@ static double ulps_of(int op, ir_dtype t)
 }
 
 /* "%y = OP %a, %b, … attributes : result[shape]" */
-static const char *instruction(ir_arena *a, int op, const char *result, const char *names,
+static const char *instruction(base_arena *a, int op, const char *result, const char *names,
                                const char *attributes, const char *to, const char *shape)
 {
-    return ir_format(a, "%s = %s %s%s : %s[%s]", result, ir_ops[op].name, names, attributes, to,
-                     shape);
+    return base_format(a, "%s = %s %s%s : %s[%s]", result, ir_ops[op].name, names, attributes, to,
+                       shape);
 }
 
 typedef struct elementwise {
@@ -103,10 +103,10 @@ typedef struct elementwise {
     const char *attributes, *to; /* element type of the result, `$` for that of the operands */
 } elementwise;
 
-static op_case *elementwise_case(ir_arena *a, const elementwise *e, const char *operands,
+static op_case *elementwise_case(base_arena *a, const elementwise *e, const char *operands,
                                  const char *body)
 {
-    op_case *c = ir_new(a, op_case);
+    op_case *c = base_new(a, op_case);
     *c = (op_case){.op = e->op,
                    .operands = operands,
                    .body = body,
@@ -120,9 +120,9 @@ static void elementwise_shape(collector *c, const elementwise *e, const char *sh
     static const char *const names[] = {NULL, "%a", "%a, %b", "%c, %a, %b"};
     int n = ir_ops[e->op].operands;
     const char *operands =
-        n == 1   ? ir_format(c->arena, "%%a $[%s]", shape)
-        : n == 2 ? ir_format(c->arena, "%%a $[%s], %%b $[%s]", shape, shape)
-                 : ir_format(c->arena, "%%c bool[%s], %%a $[%s], %%b $[%s]", shape, shape, shape);
+        n == 1   ? base_format(c->arena, "%%a $[%s]", shape)
+        : n == 2 ? base_format(c->arena, "%%a $[%s], %%b $[%s]", shape, shape)
+                 : base_format(c->arena, "%%c bool[%s], %%a $[%s], %%b $[%s]", shape, shape, shape);
     add(c,
         elementwise_case(c->arena, e, operands,
                          instruction(c->arena, e->op, "%y", names[n], e->attributes, e->to, shape)),
@@ -138,14 +138,14 @@ static void elementwise_grid(collector *c, const elementwise *e)
     }
     const char *choice = ir_ops[e->op].operands == 3 ? ", %c bool[31]" : "";
     const char *body =
-        ir_format(c->arena,
-                  "%%p = broadcast %%a shape=[31,31] dims=[0] : $[31,31]\n"
-                  "  %%q = broadcast %%b shape=[31,31] dims=[1] : $[31,31]\n%s  %s",
-                  *choice ? "  %d = broadcast %c shape=[31,31] dims=[1] : bool[31,31]\n" : "",
-                  instruction(c->arena, e->op, "%y", *choice ? "%d, %p, %q" : "%p, %q",
-                              e->attributes, e->to, "31,31"));
-    op_case *made =
-        elementwise_case(c->arena, e, ir_format(c->arena, "%%a $[31], %%b $[31]%s", choice), body);
+        base_format(c->arena,
+                    "%%p = broadcast %%a shape=[31,31] dims=[0] : $[31,31]\n"
+                    "  %%q = broadcast %%b shape=[31,31] dims=[1] : $[31,31]\n%s  %s",
+                    *choice ? "  %d = broadcast %c shape=[31,31] dims=[1] : bool[31,31]\n" : "",
+                    instruction(c->arena, e->op, "%y", *choice ? "%d, %p, %q" : "%p, %q",
+                                e->attributes, e->to, "31,31"));
+    op_case *made = elementwise_case(c->arena, e,
+                                     base_format(c->arena, "%%a $[31], %%b $[31]%s", choice), body);
     made->plain = true;
     add(c, made, e->t, 0);
 }
@@ -157,13 +157,13 @@ static void elementwise_consumers(collector *c, const elementwise *e)
     static const char *const operands[] = {NULL, "%a $[5,9]", "%a $[5,9], %b $[5,9]",
                                            "%c bool[5,9], %a $[5,9], %b $[5,9]"};
     int n = ir_ops[e->op].operands;
-    const char *body =
-        ir_format(c->arena,
-                  "%s\n  %%y2 = transpose %%y1 perm=[1,0] : %s[9,5]\n  %%r = reverse %%y1 axes=[1] "
-                  ": %s[5,9]\n"
-                  "  %%y3 = max %%r, %%y1 : %s[5,9]",
-                  instruction(c->arena, e->op, "%y1", names[n], e->attributes, e->to, "5,9"), e->to,
-                  e->to, e->to);
+    const char *body = base_format(
+        c->arena,
+        "%s\n  %%y2 = transpose %%y1 perm=[1,0] : %s[9,5]\n  %%r = reverse %%y1 axes=[1] "
+        ": %s[5,9]\n"
+        "  %%y3 = max %%r, %%y1 : %s[5,9]",
+        instruction(c->arena, e->op, "%y1", names[n], e->attributes, e->to, "5,9"), e->to, e->to,
+        e->to);
     add(c, elementwise_case(c->arena, e, operands[n], body), e->t, c->turn++);
 }
 
@@ -189,7 +189,8 @@ static void conversions(collector *c, int op)
         for (int to = 0; to < IR_DTYPES; to++) {
             if (op == IR_OP_bitcast && ir_dtypes[from].bytes != ir_dtypes[to].bytes)
                 continue;
-            elementwise e = {op, (ir_dtype)from, ir_format(c->arena, " to=%s", ir_dtypes[to].name),
+            elementwise e = {op, (ir_dtype)from,
+                             base_format(c->arena, " to=%s", ir_dtypes[to].name),
                              ir_dtypes[to].name};
             elementwise_shape(c, &e, "67");
             elementwise_shape(c, &e, shapes[c->turn % SHAPES]);
@@ -200,7 +201,7 @@ static void comparisons(collector *c)
 {
     for (int r = IR_EQ; r <= IR_GE; r++)
         elementwise_types(c, IR_OP_compare,
-                          ir_format(c->arena, " relation=%s", ir_relation_names[r]), "bool", 1);
+                          base_format(c->arena, " relation=%s", ir_relation_names[r]), "bool", 1);
 }
 
 static void elementwise_cases(collector *c, int op)
@@ -228,9 +229,9 @@ static bool has_turn(const op_case *c, unsigned number, int t)
 
 START_TEST(as_the_evaluator)
 {
-    ir_ctx *own = ir_ctx_new(NULL, NULL);
+    base_ctx *own = base_ctx_new(NULL, NULL);
     unsigned seed = seed_of(_i), number = seed;
-    collector c = {.arena = ir_arena_new(own), .op = _i, .seed = seed, .turn = seed};
+    collector c = {.arena = base_arena_new(own), .op = _i, .seed = seed, .turn = seed};
     if (ir_ops[_i].traits & IR_ELEMENTWISE)
         elementwise_cases(&c, _i);
     for (int i = 0; i < OP_CASES; i++) {
@@ -244,7 +245,7 @@ START_TEST(as_the_evaluator)
     run(&c);
     ck_assert_msg(c.seen > 0, "%s has no case", ir_ops[_i].name);
     ck_assert_msg(c.wrong == 0, "%s: %d results are wrong", ir_ops[_i].name, c.wrong);
-    ir_ctx_free(own);
+    base_ctx_free(own);
 }
 END_TEST
 
@@ -273,9 +274,9 @@ START_TEST(bad_indices_are_noticed)
         op_batch b;
         op_open(&b);
         const char *index =
-            ir_format(b.arena, "%%i %s[3,1] %s", bad_indices[_i].type, bad_indices[_i].bounds);
+            base_format(b.arena, "%%i %s[3,1] %s", bad_indices[_i].type, bad_indices[_i].bounds);
         op_case made = {.op = k % 2 ? IR_OP_scatter : IR_OP_gather, .fill = FILL_SMALL};
-        made.operands = ir_format(
+        made.operands = base_format(
             b.arena, k % 2 ? "%%x f32[7,9], %%u f32[3,9], %s" : "%%x f32[7,9], %s", index);
         made.body = k % 2 ? "%y = scatter %x, %i, %u combine=sum dims=[0] batch=0 : f32[7,9]"
                           : "%y = gather %x, %i dims=[0] batch=0 : f32[3,9]";

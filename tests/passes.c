@@ -7,7 +7,7 @@
  * `widen` widens. What layout, fuse and plan decide is printed as comments; the rows that set what
  * a pass needs run before it. `build/tests/test_passes --update` writes what the passes now give
  * into the files: read the difference before committing. */
-#include "ir/path.h"
+#include "base/path.h"
 #include "passes/passes.h"
 #include "tests/context.h"
 
@@ -25,7 +25,7 @@ static char *printed(const ir_module *m)
     FILE *f = open_memstream(&text, &size);
     ir_print(f, m, NULL);
     fclose(f);
-    char *copy = ir_strdup(arena, text);
+    char *copy = base_strdup(arena, text);
     free(text);
     return copy;
 }
@@ -71,7 +71,7 @@ static void same_meaning(const char *where, const ir_module *a, const ir_module 
         ir_eval(arena, f, args, x, NULL);
         ir_eval(arena, g, args, y, NULL);
         for (int k = 0; k < f->results.count; k++)
-            same_numbers(ir_format(arena, "%s: @%s result %d", where, f->name, k), x[k], y[k]);
+            same_numbers(base_format(arena, "%s: @%s result %d", where, f->name, k), x[k], y[k]);
     }
 }
 
@@ -96,7 +96,7 @@ static void same_as_joint(const char *where, const ir_module *before, const ir_m
                   *half[] = {ir_func_by_name(after, "forward_train"),
                              ir_func_by_name(after, "backward")};
     ir_literal *args[64], *due[64], *part[64], *got[64],
-        **state = ir_array(arena, ir_literal *, after->states.count);
+        **state = base_array(arena, ir_literal *, after->states.count);
     for (int k = 0; k < joint->params.count; k++)
         args[k] = sample(&joint->params.items[k].value->type, k);
     ir_eval(arena, joint, args, due, NULL);
@@ -114,7 +114,7 @@ static void same_as_joint(const char *where, const ir_module *before, const ir_m
                 /* What backward then sees of a statistic is the new one. */
                 state[p->state->index] = got[k];
             if (!p->state || p->state->kind != IR_SAVED)
-                same_numbers(ir_format(arena, "%s: result %d", where, done), due[done], got[k]),
+                same_numbers(base_format(arena, "%s: result %d", where, done), due[done], got[k]),
                     done++;
         }
     }
@@ -137,7 +137,7 @@ static void run(ir_module *m, const char *name)
 /* The text without comments, and without lines that are nothing else. */
 static const char *bare(const char *text)
 {
-    char *out = ir_alloc(arena, strlen(text) + 1), *to = out;
+    char *out = base_alloc(arena, strlen(text) + 1), *to = out;
     for (const char *line = text; *line;) {
         const char *end = strchr(line, '\n') + 1, *cut = strstr(line, "//");
         size_t n = (size_t)(end - line);
@@ -158,9 +158,9 @@ static const char *bare(const char *text)
 
 static void check_file(const char *pass, const char *path)
 {
-    ir_data data;
-    ck_assert_msg(ir_read_whole_file(arena, path, 1 << 20, &data), "%s cannot be read", path);
-    const char *text = ir_strndup(arena, (const char *)data.bytes, data.size),
+    base_data data;
+    ck_assert_msg(base_read_whole_file(arena, path, 1 << 20, &data), "%s cannot be read", path);
+    const char *text = base_strndup(arena, (const char *)data.bytes, data.size),
                *cut = strstr(text, "\n---\n");
     size_t size = cut ? (size_t)(cut + 1 - text) : strlen(text);
     ir_module *before = ir_parse(ctx, arena, text, size, path, NULL),
@@ -187,13 +187,13 @@ static void check_file(const char *pass, const char *path)
 
 static void check_folder(const char *pass)
 {
-    const char *folder = ir_format(arena, "tests/passes/%s", pass);
+    const char *folder = base_format(arena, "tests/passes/%s", pass);
     DIR *d = opendir(folder);
     ck_assert_msg(d != NULL, "%s: no such folder", folder);
     int n = 0;
     for (struct dirent *e; (e = readdir(d));)
         if (strstr(e->d_name, ".gir")) {
-            check_file(pass, ir_format(arena, "%s/%s", folder, e->d_name));
+            check_file(pass, base_format(arena, "%s/%s", folder, e->d_name));
             n++;
         }
     closedir(d);

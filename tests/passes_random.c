@@ -12,9 +12,9 @@
 enum { SEEDS = 400, MOST = 256 };
 
 /* The function of a seed; the same one each time. */
-static ir_func *random_function(ir_ctx *ctx, uint64_t seed, bool phases)
+static ir_func *random_function(base_ctx *ctx, uint64_t seed, bool phases)
 {
-    ir_arena *arena = ir_arena_new(ctx);
+    base_arena *arena = base_arena_new(ctx);
     ir_module *m = ir_module_new(ctx, arena, "random");
     ir_func *f = ir_func_new(m, phases ? "joint" : "f");
     f->entry = true;
@@ -35,7 +35,7 @@ static ir_func *random_function(ir_ctx *ctx, uint64_t seed, bool phases)
     for (int i = 0; i < 6; i++) {
         ir_value *v = g.pool[g.n - 1 - (g.n > 15 ? i * 3 : i % g.n)];
         bool backward = phases && (i < 3 || (v->def && v->def->phase == IR_BACKWARD));
-        ir_add_output(f, ir_format(arena, "y%d", i), v);
+        ir_add_output(f, base_format(arena, "y%d", i), v);
         f->results.items[i].role = backward ? IR_GRADIENT : IR_DATA;
     }
     pass_drop_functions(m);
@@ -45,8 +45,8 @@ static ir_func *random_function(ir_ctx *ctx, uint64_t seed, bool phases)
 START_TEST(passes_keep_the_meaning)
 {
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-        ir_arena *arena = ir_arena_new(ctx);
+        base_ctx *ctx = base_ctx_new(NULL, NULL);
+        base_arena *arena = base_arena_new(ctx);
         ir_func *f = random_function(ctx, seed, false), *g = random_function(ctx, seed, false);
         static const char *const order[] = {"simplify", "fold", "cse", "simplify", "dce"};
         for (int i = 0; i < 5; i++)
@@ -56,7 +56,7 @@ START_TEST(passes_keep_the_meaning)
         ir_eval(arena, g, args, after, NULL);
         for (int i = 0; i < f->results.count; i++)
             exact_equal(seed, f->results.items[i].name, before[i], after[i]);
-        ir_ctx_free(ctx);
+        base_ctx_free(ctx);
     }
 }
 END_TEST
@@ -70,14 +70,14 @@ static int number(const char *name)
 START_TEST(halves_give_what_the_whole_gave)
 {
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-        ir_arena *arena = ir_arena_new(ctx);
+        base_ctx *ctx = base_ctx_new(NULL, NULL);
+        base_arena *arena = base_arena_new(ctx);
         ir_func *f = random_function(ctx, seed, true), *g = random_function(ctx, seed, true);
         ir_module *m = g->module;
         train_partition(m, g, "forward_train", "backward");
         ir_verify(m);
         ir_literal **args = exact_inputs(arena, f), *due[8], *got[MOST], *part[MOST],
-                   **state = ir_array(arena, ir_literal *, m->states.count + 1);
+                   **state = base_array(arena, ir_literal *, m->states.count + 1);
         ir_eval(arena, f, args, due, NULL);
         for (int h = 0; h < 2; h++) {
             const ir_func *half = ir_func_by_name(m, h ? "backward" : "forward_train");
@@ -95,7 +95,7 @@ START_TEST(halves_give_what_the_whole_gave)
                     exact_equal(seed, p->name, due[number(p->name)], got[i]);
             }
         }
-        ir_ctx_free(ctx);
+        base_ctx_free(ctx);
     }
 }
 END_TEST

@@ -45,7 +45,7 @@ static ir_func *random_entry(uint64_t seed)
     for (int i = 0; i < EXACT_STEPS; i++)
         gen_make(&g);
     for (int i = 0; i < 6; i++)
-        ir_add_output(f, ir_format(arena, "y%d", i), g.pool[g.n - 1 - i]);
+        ir_add_output(f, base_format(arena, "y%d", i), g.pool[g.n - 1 - i]);
     /* New values of states: something of the type, or another state as it was. */
     for (int i = 0; i < STATES; i++) {
         ir_value *v = gen_operand(&g, &types[i]), *old = f->params.items[2 * i].value;
@@ -110,7 +110,7 @@ START_TEST(compiled_random_functions_give_what_the_evaluator_gives)
         run_passes(g->module);
         run_compiled(g->module, args, got, seed % 2 ? 1 : 3);
         for (int i = 0; i < f->results.count; i++)
-            exact_equal(seed, ir_format(arena, "result %d", i), due[i], got[i]);
+            exact_equal(seed, base_format(arena, "result %d", i), due[i], got[i]);
         context_teardown();
     }
 }
@@ -124,7 +124,7 @@ START_TEST(no_result_needs_what_it_does_not_read)
         context_setup();
         ir_func *f = random_entry(seed);
         run_passes(f->module);
-        uint64_t *wanted = ir_array(arena, uint64_t, ir_number(f) + 1);
+        uint64_t *wanted = base_array(arena, uint64_t, ir_number(f) + 1);
         match_wanted(f, wanted);
         for (int i = 0; i < f->schedule->kernels.count; i++) {
             const ir_kernel *k = f->schedule->kernels.items[i];
@@ -144,7 +144,7 @@ END_TEST
 
 static const ir_func *planned(const char *params, const char *body)
 {
-    const char *text = ir_format(
+    const char *text = base_format(
         arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n  %s\n  return (output \"y\" %%y)\n}\n",
         params, body);
     return ir_func_by_name(tiny_planned(ctx, arena, text), "forward");
@@ -198,7 +198,7 @@ START_TEST(a_state_is_written_after_checks_in_bodies)
         "%n, %g = while_loop %w, %i, %z test=@test body=@step consts=1 limit=3 : i64[3,1], f32[3]",
         "%g, %n = cond %c, %w, %i then_body=@inner else_body=@leave : f32[3], i64[3,1]",
     };
-    const char *text = ir_format(
+    const char *text = base_format(
         arena,
         "gir 1\nmodule \"m\"\nparam \"w\" : f32[8]\nstat \"mean\" : f32[8]\n"
         "func @take(%%w : f32[8], %%i : i64[3,1]) {\n  %%g = gather %%w, %%i dims=[0] batch=0 : "

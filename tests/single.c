@@ -101,7 +101,7 @@ typedef gradc_rt_status entry2(gradc_rt_ctx *, const void *, const void *);
 /* The text is parsed twice: the passes change a module. */
 static void run(int c, uint32_t threads)
 {
-    const char *text = ir_format(
+    const char *text = base_format(
         arena, "gir 1\nmodule \"m\"\nentry @forward(%s) {\n  %s\n  return (output \"y\" %%y)\n}\n",
         cases[c].params, cases[c].body);
     ir_module *plain = ir_parse(ctx, arena, text, strlen(text), "test.gir", NULL);
@@ -131,7 +131,7 @@ static void run(int c, uint32_t threads)
     void *memory = aligned_alloc(64, (size_t)o->sizes.arena);
     ck_assert_int_eq(init(&rt, memory, (size_t)o->sizes.arena, &options), GRADC_RT_OK);
     size_t size = (size_t)ir_bytes(&want[0]->type);
-    char *y = ir_alloc(arena, size + 64);
+    char *y = base_alloc(arena, size + 64);
     void *out[] = {y};
     gradc_rt_status status = forward(rt, in, out);
     ck_assert_msg(status == (bad ? GRADC_RT_E_INDEX : GRADC_RT_OK), "case %d: status %d", c,

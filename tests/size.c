@@ -130,9 +130,9 @@ static gradc_rt_ctx *opened(const cg_object *o, uint32_t threads, const char *na
     *(void **)entry = cg_jit_symbol(jit, name);
     const gradc_rt_options options = {o->id, sizeof options, threads, 1, NULL, 10, 0};
     gradc_rt_ctx *rt;
-    ck_assert_int_eq(
-        init(&rt, ir_alloc(arena, (size_t)o->sizes.arena + 1024), (size_t)o->sizes.arena, &options),
-        GRADC_RT_OK);
+    ck_assert_int_eq(init(&rt, base_alloc(arena, (size_t)o->sizes.arena + 1024),
+                          (size_t)o->sizes.arena, &options),
+                     GRADC_RT_OK);
     return rt;
 }
 
@@ -199,7 +199,7 @@ enum { MANY = 2000 };
 static void many_pieces(ir_builder *b)
 {
     ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 2, {64, 4}}),
-             **piece = ir_array(arena, ir_value *, MANY);
+             **piece = base_array(arena, ir_value *, MANY);
     for (int i = 0; i < MANY; i++)
         piece[i] = ir_slice_axis(b, x, 0, i % 13, i % 13 + 1 + i * 7 % 50);
     ir_add_output(b->func, "y", ir_concat(b, piece, MANY, 0));
@@ -209,7 +209,7 @@ static void many_pieces(ir_builder *b)
 static void computed_pieces(ir_builder *b)
 {
     ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {2 * MANY}}),
-             **piece = ir_array(arena, ir_value *, MANY);
+             **piece = base_array(arena, ir_value *, MANY);
     for (int i = 0; i < MANY; i++)
         piece[i] = ir_exp(b, ir_slice_axis(b, x, 0, 2 * i, 2 * i + 2));
     for (int i = 0; i < MANY / 2; i++) {
@@ -234,7 +234,7 @@ static void long_chain(ir_builder *b)
 static void wide_sum(ir_builder *b)
 {
     ir_value *x = ir_add_input(b->func, "x", &(ir_type){IR_F32, 1, {2 * MANY}}),
-             **term = ir_array(arena, ir_value *, MANY);
+             **term = base_array(arena, ir_value *, MANY);
     for (int i = 0; i < MANY; i++)
         term[i] = ir_tanh(b, ir_slice_axis(b, x, 0, 2 * i, 2 * i + 2));
     for (int n = MANY; n > 1; n = (n + 1) / 2)

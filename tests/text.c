@@ -4,7 +4,9 @@
  * The text form: what is printed is read back, the same to the byte; what is wrong is reported with
  * its place. */
 #include "ir/lex.h"
-#include "ir/path.h"
+#include "base/path.h"
+#include "files/gir.h"
+#include "files/safetensors.h"
 #include "ir/text.h"
 #include "tests/suite.h"
 
@@ -19,13 +21,16 @@ typedef struct report {
     int line, column;
     char text[300], source[100];
 } report;
-static struct { report items[IR_MAX_DIAGNOSTICS]; int count; } seen;
+static struct {
+    report items[BASE_MAX_DIAGNOSTICS];
+    int count;
+} seen;
 
-static void sink(void *user, const ir_diagnostic *d)
+static void sink(void *user, const base_diagnostic *d)
 {
     (void)user;
     report *r = &seen.items[seen.count++];
-    ck_assert_int_eq(d->severity, IR_ERROR);
+    ck_assert_int_eq(d->severity, BASE_ERROR);
     memset(r, 0, sizeof *r);
     r->line = d->loc ? d->loc->line : 0;
     r->column = d->loc ? d->loc->column : 0;
@@ -33,19 +38,19 @@ static void sink(void *user, const ir_diagnostic *d)
     snprintf(r->source, sizeof r->source, "%s", d->loc && d->loc->source ? d->loc->source : "");
 }
 
-static ir_ctx *ctx;
-static ir_arena *arena;
+static base_ctx *ctx;
+static base_arena *arena;
 
 static void setup(void)
 {
     seen.count = 0;
-    ctx = ir_ctx_new(sink, NULL);
-    arena = ir_arena_new(ctx);
+    ctx = base_ctx_new(sink, NULL);
+    arena = base_arena_new(ctx);
 }
 
 static void teardown(void)
 {
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 
 static char *printed(const ir_module *m)
@@ -55,7 +60,7 @@ static char *printed(const ir_module *m)
     FILE *f = open_memstream(&text, &size);
     ir_print(f, m, NULL);
     fclose(f);
-    char *copy = ir_strdup(arena, text);
+    char *copy = base_strdup(arena, text);
     free(text);
     return copy;
 }
@@ -78,8 +83,8 @@ static void same_lines(const char *a, const char *b)
 
 static char *file_text(const char *path)
 {
-    ir_data data;
-    ck_assert(ir_read_whole_file(arena, path, 1 << 20, &data));
+    base_data data;
+    ck_assert(base_read_whole_file(arena, path, 1 << 20, &data));
     return (char *)data.bytes;
 }
 
@@ -106,7 +111,7 @@ END_TEST
 START_TEST(the_page_shows_what_is_printed)
 {
     char *page = strstr(file_text("docs/text-form.md"), "    gir 1\n"),
-         *text = ir_alloc(arena, 10000), *to = text;
+         *text = base_alloc(arena, 10000), *to = text;
     ck_assert_ptr_nonnull(page);
     for (const char *line = page; strncmp(line, "## ", 3); line += strcspn(line, "\n") + 1) {
         const char *large = strstr(line, "large("); /* the page has no file beside it */
@@ -415,7 +420,7 @@ static const char *chain(int n, bool ring, bool backwards)
         fputs("return %0\n}\n", f);
     }
     fclose(f);
-    const char *copy = ir_strdup(arena, text);
+    const char *copy = base_strdup(arena, text);
     free(text);
     return copy;
 }
@@ -446,14 +451,14 @@ static void survives(const char *head, const char *middle, int n, const char *ta
         fputs(middle, f);
     fputs(tail, f);
     fclose(f);
-    ir_ctx *c = ir_ctx_new(NULL, NULL);
-    ir_try frame;
-    if (!setjmp(ir_try_push(c, &frame))) {
-        ir_module *m = ir_parse(c, ir_arena_new(c), text, size, "t", NULL);
-        ck_assert(m || ir_error_count(c));
-        ir_try_pop(c, &frame);
+    base_ctx *c = base_ctx_new(NULL, NULL);
+    base_try frame;
+    if (!setjmp(base_try_push(c, &frame))) {
+        ir_module *m = ir_parse(c, base_arena_new(c), text, size, "t", NULL);
+        ck_assert(m || base_error_count(c));
+        base_try_pop(c, &frame);
     }
-    ir_ctx_free(c);
+    base_ctx_free(c);
     free(text);
 }
 
@@ -498,11 +503,11 @@ static const char small[] =
 START_TEST(damaged_text)
 {
     for (size_t n = 0; n < sizeof small; n++) {
-        char *text = ir_strndup(arena, small, sizeof small);
+        char *text = base_strndup(arena, small, sizeof small);
         text[n] = 0;
         survives(text, "", 0, "");
         for (const char *c = "\"%@([{\n0"; *c; c++) {
-            text = ir_strndup(arena, small, sizeof small);
+            text = base_strndup(arena, small, sizeof small);
             text[n] = *c;
             survives(text, "", 0, "");
         }
@@ -521,21 +526,21 @@ START_TEST(each_failed_allocation_comes_back)
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/x.gir", folder);
     for (int n = 1;; n++) {
-        ir_ctx *c = ir_ctx_new(NULL, NULL);
-        ir_fail_allocation(c, n, n % 2);
-        ir_try frame;
+        base_ctx *c = base_ctx_new(NULL, NULL);
+        base_fail_allocation(c, n, n % 2);
+        base_try frame;
         volatile bool done = false;
-        if (!setjmp(ir_try_push(c, &frame))) {
-            ir_module *m = ir_parse(c, ir_arena_new(c), small, strlen(small), "t", NULL);
+        if (!setjmp(base_try_push(c, &frame))) {
+            ir_module *m = ir_parse(c, base_arena_new(c), small, strlen(small), "t", NULL);
             ck_assert_ptr_nonnull(m);
-            ck_assert(ir_write_file(m, path));
-            ir_try_pop(c, &frame);
+            ck_assert(gir_write_file(m, path));
+            base_try_pop(c, &frame);
             done = true;
         } else {
-            ck_assert(ir_ctx_out_of_memory(c));
+            ck_assert(base_ctx_out_of_memory(c));
             ck_assert_int_ne(access(path, F_OK), 0);
         }
-        ir_ctx_free(c);
+        base_ctx_free(c);
         if (done) {
             ck_assert_int_gt(n, 100);
             break;
@@ -561,8 +566,8 @@ START_TEST(large_tensors_lie_beside)
 {
     char folder[] = "/tmp/gradc-text-XXXXXX", command[200];
     ck_assert_ptr_nonnull(mkdtemp(folder));
-    const char *path = ir_format(arena, "%s/x.gir", folder),
-               *side = ir_format(arena, "%s.safetensors", path);
+    const char *path = base_format(arena, "%s/x.gir", folder),
+               *side = base_format(arena, "%s.safetensors", path);
     ir_module *m = ir_module_new(ctx, arena, "m");
     ir_literal *big = counted(65), *fits = counted(64);
     const char *const names[] = {"a", "\xff odd \"\n", "shared"};
@@ -573,8 +578,8 @@ START_TEST(large_tensors_lie_beside)
     ir_add_output(f, "y", ir_constant(&b, big));
     ir_add_output(f, "z", ir_constant(&b, counted(66)));
     ir_add_output(f, "u", ir_constant(&b, fits));
-    ck_assert(ir_write_file(m, path));
-    ir_module *again = ir_read_file(ctx, arena, path);
+    ck_assert(gir_write_file(m, path));
+    ir_module *again = gir_read_file(ctx, arena, path);
     ck_assert_ptr_nonnull(again);
     same_lines(printed(again), printed(m));
     for (int i = 0; i < 3; i++) {
@@ -582,22 +587,22 @@ START_TEST(large_tensors_lie_beside)
         ck_assert(!memcmp(again->states.items[i]->init->data, big->data, 65 * 4));
     }
     ir_tensors t;
-    ck_assert(ir_safetensors_read_file(arena, side, &t));
+    ck_assert(safetensors_read_file(arena, side, &t));
     ck_assert_int_eq(t.count, 4); /* what is shared is stored once */
     ck_assert_ptr_null(ir_parse(ctx, arena, printed(m), strlen(printed(m)), "x.gir", NULL));
     snprintf(command, sizeof command, "mv %s %s/else && ln -s else %s", side, folder, side);
     ck_assert_int_eq(system(command), 0);
     seen.count = 0;
-    ck_assert_ptr_null(ir_read_file(ctx, arena, path));
+    ck_assert_ptr_null(gir_read_file(ctx, arena, path));
     ck_assert_int_eq(seen.count, 1); /* although four tensors are missing */
     ck_assert_ptr_nonnull(strstr(seen.items[0].text, "symbolic link"));
     t.items[0].value = counted(70);
     snprintf(command, sizeof command, "rm %s", side);
     ck_assert_int_eq(system(command), 0);
     t.count = 3;
-    ck_assert(ir_safetensors_write_file(ctx, side, &t));
+    ck_assert(safetensors_write_file(ctx, side, &t));
     seen.count = 0;
-    ck_assert_ptr_null(ir_read_file(ctx, arena, path));
+    ck_assert_ptr_null(gir_read_file(ctx, arena, path));
     ck_assert_int_eq(seen.count, 2);
     ck_assert_ptr_nonnull(strstr(seen.items[0].text, "f32[65] is due"));
     ck_assert_ptr_nonnull(strstr(seen.items[1].text, "no tensor of this name"));

@@ -3,7 +3,7 @@
  *
  * Tracing: autograd's rules, errors, compiling. */
 #include "api/trace.h"
-#include "ir/safetensors.h"
+#include "files/safetensors.h"
 #include "tests/suite.h"
 
 #include <math.h>
@@ -692,8 +692,8 @@ START_TEST(a_module_of_inputs)
 {
     gradc_output outputs[2];
     make_net(outputs);
-    ir_ctx *c = ir_ctx_new(NULL, NULL);
-    ir_module *m = trace_model(g, "test", c, ir_arena_new(c), "net", outputs, 2);
+    base_ctx *c = base_ctx_new(NULL, NULL);
+    ir_module *m = trace_model(g, "test", c, base_arena_new(c), "net", outputs, 2);
     check_no_error("model");
     ir_verify(m);
     const ir_func *forward = ir_func_by_name(m, "forward"), *train = ir_func_by_name(m, "train");
@@ -704,7 +704,7 @@ START_TEST(a_module_of_inputs)
     ck_assert_str_eq(forward->params.items[1].name, "x");
     IR_FOR (inst, forward)
         ck_assert(inst->op != IR_OP_random_bits);
-    ir_ctx_free(c);
+    base_ctx_free(c);
 }
 END_TEST
 

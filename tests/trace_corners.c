@@ -4,7 +4,7 @@
  * First and second derivatives at corners against torch's in f64:
  * tests/fixtures/corners.safetensors, which make_corners.py writes. */
 #include "api/trace.h"
-#include "ir/safetensors.h"
+#include "files/safetensors.h"
 #include "tests/suite.h"
 
 #include <math.h>
@@ -31,29 +31,29 @@ static const corner corners[] = {
 };
 enum { CASES = sizeof corners / sizeof *corners, OPERANDS = 2 };
 
-static ir_ctx *ctx;
-static ir_arena *arena;
+static base_ctx *ctx;
+static base_arena *arena;
 static ir_tensors saved;
 
 static void load(void)
 {
-    ctx = ir_ctx_new(NULL, NULL);
-    arena = ir_arena_new(ctx);
-    ck_assert_msg(ir_safetensors_read_file(arena, "tests/fixtures/corners.safetensors", &saved),
-                  "%s", ir_ctx_why(ctx));
+    ctx = base_ctx_new(NULL, NULL);
+    arena = base_arena_new(ctx);
+    ck_assert_msg(safetensors_read_file(arena, "tests/fixtures/corners.safetensors", &saved), "%s",
+                  base_ctx_why(ctx));
     g = gradc_new();
 }
 
 static void unload(void)
 {
     gradc_free(g);
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 
 static const ir_literal *find(const corner *c, const char *what, int i)
 {
-    return ir_tensor_by_name(&saved, i < 0 ? ir_format(arena, "%s/%s", c->name, what)
-                                           : ir_format(arena, "%s/%s%d", c->name, what, i));
+    return ir_tensor_by_name(&saved, i < 0 ? base_format(arena, "%s/%s", c->name, what)
+                                           : base_format(arena, "%s/%s%d", c->name, what, i));
 }
 
 static gradc_tensor *tensor(const ir_literal *l)

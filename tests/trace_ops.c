@@ -3,7 +3,7 @@
  *
  * Tracing: every operation against torch, and printing. */
 #include "api/trace.h"
-#include "ir/safetensors.h"
+#include "files/safetensors.h"
 #include "tests/suite.h"
 
 #include <math.h>
@@ -53,29 +53,29 @@ static const op_case cases[] = {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-static ir_ctx *ctx;
-static ir_arena *arena;
+static base_ctx *ctx;
+static base_arena *arena;
 static ir_tensors saved;
 
 static ir_literal *saved_tensor(const char *name, const char *what, int i)
 {
-    return ir_tensor_by_name(&saved, i < 0 ? ir_format(arena, "%s/%s", name, what)
-                                           : ir_format(arena, "%s/%s%d", name, what, i));
+    return ir_tensor_by_name(&saved, i < 0 ? base_format(arena, "%s/%s", name, what)
+                                           : base_format(arena, "%s/%s%d", name, what, i));
 }
 
 static void load(void)
 {
-    ctx = ir_ctx_new(NULL, NULL);
-    arena = ir_arena_new(ctx);
-    ck_assert_msg(ir_safetensors_read_file(arena, "tests/fixtures/trace.safetensors", &saved), "%s",
-                  ir_ctx_why(ctx));
+    ctx = base_ctx_new(NULL, NULL);
+    arena = base_arena_new(ctx);
+    ck_assert_msg(safetensors_read_file(arena, "tests/fixtures/trace.safetensors", &saved), "%s",
+                  base_ctx_why(ctx));
     setup();
 }
 
 static void unload(void)
 {
     teardown();
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
 }
 
 /* The value of x is that of the literal, as torch's double arithmetic rounds it. */
@@ -120,7 +120,7 @@ static void check_grads(const op_case *c, gradc_tensor *y, gradc_tensor **x)
                 ck_assert_msg(ir_literal_get(due, k) == 0, "%s: operand %d has no gradient",
                               c->name, i);
         } else if (due) {
-            check_value(c->name, ir_format(arena, "the gradient of operand %d", i), grad, due);
+            check_value(c->name, base_format(arena, "the gradient of operand %d", i), grad, due);
         }
     }
 }
@@ -141,7 +141,7 @@ START_TEST(operations_are_torchs)
     gradc_tensor *y = c->call(x, &also);
     check_no_error(c->name);
     const ir_literal *fn = saved_tensor(c->name, "fn", -1);
-    const char *name = ir_strndup(arena, fn->data, (size_t)ir_count(&fn->type));
+    const char *name = base_strndup(arena, fn->data, (size_t)ir_count(&fn->type));
     ck_assert_msg(!strcmp(gradc_grad_fn(y), name), "%s: %s, torch says %s", c->name,
                   gradc_grad_fn(y), name);
     check_grads(c, y, x); /* which makes the result known too */
@@ -228,7 +228,7 @@ START_TEST(short_floats_round_once)
         check_rounded(c->name, "the result", y[0], y[1]);
         check_rounded(c->name, "the second result", also[0], also[1]);
         for (int i = 0; i < c->operands; i++)
-            check_rounded(c->name, ir_format(arena, "the gradient of operand %d", i),
+            check_rounded(c->name, base_format(arena, "the gradient of operand %d", i),
                           gradc_grad(g, x[0][i]), gradc_grad(g, x[1][i]));
     }
 }
@@ -249,7 +249,7 @@ START_TEST(all_operations_are_tested)
     }
     for (int t = 0; t < saved.count; t++) {
         const char *name =
-            ir_strndup(arena, saved.items[t].name, strcspn(saved.items[t].name, "/"));
+            base_strndup(arena, saved.items[t].name, strcspn(saved.items[t].name, "/"));
         bool found = !strcmp(name, "print");
         for (int i = 0; i < CASES; i++)
             found |= !strcmp(cases[i].name, name);
@@ -270,7 +270,7 @@ START_TEST(prints_as_torch)
                                      gradc_shape_from(in->type.rank, in->type.dim), in->data);
         ck_assert_int_eq(gradc_print(g, f, x), 0);
         fclose(f);
-        const char *torch = ir_strndup(arena, due->data, (size_t)ir_count(&due->type));
+        const char *torch = base_strndup(arena, due->data, (size_t)ir_count(&due->type));
         ck_assert_msg(!strcmp(text, torch), "%s\ntorch:\n%s", text, torch);
         free(text);
     }

@@ -34,7 +34,7 @@ typedef struct machine {
 
 static machine start(ir_module *m)
 {
-    machine x = {.m = m, .state = ir_array(arena, ir_literal *, m->states.count)};
+    machine x = {.m = m, .state = base_array(arena, ir_literal *, m->states.count)};
     for (int i = 0; i < m->states.count; i++) {
         const ir_state *s = m->states.items[i];
         x.state[i] = ir_literal_new(arena, &s->type);
@@ -47,7 +47,7 @@ static machine start(ir_module *m)
 static const char *port_name(const ir_port *p)
 {
     return p->role == IR_DATA ? p->name
-                              : ir_format(arena, "%s %s", ir_role_names[p->role], p->name);
+                              : base_format(arena, "%s %s", ir_role_names[p->role], p->name);
 }
 
 static ir_literal *find(const port *p, int n, const char *name)
@@ -84,8 +84,8 @@ static ir_func *entry(const machine *x, const char *name)
 static void run(machine *x, const char *name)
 {
     const ir_func *f = entry(x, name);
-    ir_literal **args = ir_array(arena, ir_literal *, f->params.count),
-               **results = ir_array(arena, ir_literal *, f->results.count);
+    ir_literal **args = base_array(arena, ir_literal *, f->params.count),
+               **results = base_array(arena, ir_literal *, f->results.count);
     for (int i = 0; i < f->params.count; i++) {
         const ir_port *p = &f->params.items[i];
         args[i] =
@@ -134,8 +134,8 @@ static void same_states(const char *where, const machine *a, const machine *b, d
     for (int i = 0; i < a->m->states.count; i++) {
         ir_state_kind kind = a->m->states.items[i]->kind;
         if (kind != IR_GRAD && kind != IR_SAVED)
-            near_values(ir_format(arena, "%s: %s", where, a->m->states.items[i]->name), a->state[i],
-                        b->state[i], limit);
+            near_values(base_format(arena, "%s: %s", where, a->m->states.items[i]->name),
+                        a->state[i], b->state[i], limit);
     }
 }
 
@@ -211,7 +211,7 @@ static void check_case(FILE *f)
         double h;
         ck_assert_int_eq(fscanf(f, "%lf", &h), 1);
         for (int k = 0; k < 2; k++)
-            set_number(both[k], ir_format(arena, "hyper %s", train_hyper_name(o, i)), h);
+            set_number(both[k], base_format(arena, "hyper %s", train_hyper_name(o, i)), h);
     }
     set_number(&parts, "gradient loss", 1);
     for (int step = 0; step < 6; step++) {
@@ -224,7 +224,7 @@ static void check_case(FILE *f)
         run(&parts, "forward_train");
         run(&parts, "backward");
         run(&parts, "update");
-        const char *where = ir_format(arena, "%s, step %d", name, step);
+        const char *where = base_format(arena, "%s, step %d", name, step);
         same_states(where, &parts, &whole, 1e-6);
         for (int i = 0; i < 7; i++) {
             double due, got = ir_literal_get(state(&whole, i < 3 ? "a" : "b"), i < 3 ? i : i - 3);
@@ -354,7 +354,7 @@ static void set_batch(machine *x, int salt)
 static void set_presets(machine *x, const train_optimizer *o)
 {
     for (int i = 0; i < train_hyper_count(o); i++)
-        set_number(x, ir_format(arena, "hyper %s", train_hyper_name(o, i)),
+        set_number(x, base_format(arena, "hyper %s", train_hyper_name(o, i)),
                    train_hyper_default(o, i));
     set_number(x, "hyper lr", 0.1);
 }
@@ -386,7 +386,7 @@ START_TEST(step_is_forward_backward_update)
         ck_assert_int_eq(parts.nout, 1);
         ck_assert_str_eq(parts.out[0].name, "gradient x");
         run(&parts, "update");
-        same_states(ir_format(arena, "step %d", i), &parts, &whole, 1e-4);
+        same_states(base_format(arena, "step %d", i), &parts, &whole, 1e-4);
     }
     ck_assert(ir_literal_get_int(state(&whole, "calls"), 0) == 20 &&
               ir_literal_get_int(state(&whole, "step"), 0) == 20);
@@ -427,7 +427,7 @@ static double slope(machine x, const char *name, int at)
     const ir_state *s = ir_state_by_name(x.m, name);
     ir_literal **states = x.state;
     for (int k = 0; k < 2; k++) {
-        x.state = ir_memdup(arena, states, (size_t)x.m->states.count * sizeof *states);
+        x.state = base_memdup(arena, states, (size_t)x.m->states.count * sizeof *states);
         x.state[s->index] = ir_literal_new(arena, &s->type);
         memcpy(x.state[s->index]->data, states[s->index]->data, (size_t)ir_bytes(&s->type));
         ir_literal_set(x.state[s->index], at,
@@ -455,7 +455,7 @@ START_TEST(backward_is_the_derivative_in_double)
     ir_type t = ir_scalar_type(IR_F64);
     ir_literal_set(set(&x, "gradient loss", ir_literal_new(arena, &t)), 0, 1);
     machine y = x;
-    y.state = ir_memdup(arena, x.state, (size_t)m->states.count * sizeof *x.state);
+    y.state = base_memdup(arena, x.state, (size_t)m->states.count * sizeof *x.state);
     run(&y, "forward_train");
     run(&y, "backward");
     for (int i = 0; i < 24; i++) {
@@ -502,7 +502,7 @@ START_TEST(gradients_add_up)
     ir_literal *sum[2] = {NULL, NULL};
     for (int i = 0; i < 2; i++) { /* each batch alone, from the same state but for the counters */
         machine y = start(m);
-        y.state = ir_memdup(arena, x.state, (size_t)m->states.count * sizeof *x.state);
+        y.state = base_memdup(arena, x.state, (size_t)m->states.count * sizeof *x.state);
         memcpy(y.in, x.in, sizeof x.in);
         y.nin = x.nin;
         machine *both[] = {&x, &y};

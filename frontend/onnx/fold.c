@@ -43,13 +43,13 @@ static ir_literal *of_param(onnx_reader *r, ir_value *v, const char **why)
         *why = v->name ? v->name : "a value of the loop";
         return NULL;
     }
-    *why = ir_format(r->scratch, "the input '%s', which can be baked", name);
+    *why = base_format(r->scratch, "the input '%s', which can be baked", name);
     for (int i = 0; i < r->options->noffered; i++)
         if (!strcmp(r->options->offered[i].name, name)) {
             ir_literal *l = r->options->offered[i].value;
             if (!ir_type_eq(&l->type, &v->type))
                 return NULL;
-            ir_map_put_text(&r->used_offers, name, l);
+            base_map_put_text(&r->used_offers, name, l);
             r->changed = true;
             return l;
         }
@@ -58,7 +58,7 @@ static ir_literal *of_param(onnx_reader *r, ir_value *v, const char **why)
 
 static bool evaluate(onnx_reader *r, const ir_inst *inst)
 {
-    ir_literal *result[8], **operand = ir_array(r->scratch, ir_literal *, inst->noperands + 1);
+    ir_literal *result[8], **operand = base_array(r->scratch, ir_literal *, inst->noperands + 1);
     int64_t bytes = 0;
     if (inst->nresults > 8)
         return false;
@@ -67,7 +67,7 @@ static bool evaluate(onnx_reader *r, const ir_inst *inst)
                      ? IR_MAX_FOLD_BYTES + 1
                      : ir_bytes(&inst->result[i]->type);
     for (int i = 0; i < inst->noperands; i++) {
-        operand[i] = ir_map_get_ptr(&r->known, inst->operand[i]);
+        operand[i] = base_map_get_ptr(&r->known, inst->operand[i]);
         bytes += ir_bytes(&operand[i]->type);
     }
     if (bytes > r->fold_left)
@@ -75,23 +75,23 @@ static bool evaluate(onnx_reader *r, const ir_inst *inst)
     r->fold_left -= bytes;
     ir_eval_inst(r->arena, inst, operand, result);
     for (int i = 0; i < inst->nresults; i++)
-        ir_map_put_ptr(&r->known, inst->result[i], result[i]);
+        base_map_put_ptr(&r->known, inst->result[i], result[i]);
     return true;
 }
 
 static ir_literal *fold(onnx_reader *r, ir_value *asked, bool demand, const char **why)
 {
-    ir_arena *temporary = ir_arena_new(r->ctx);
-    IR_LIST(ir_value *) stack = {0};
+    base_arena *temporary = base_arena_new(r->ctx);
+    BASE_LIST(ir_value *) stack = {0};
     ir_literal *answer = NULL;
-    IR_PUSH(temporary, &stack, asked);
+    BASE_PUSH(temporary, &stack, asked);
     while (stack.count) {
-        ir_value *v = stack.items[stack.count - 1], *outer = ir_map_get_ptr(&r->outer_of, v);
-        ir_literal *l = ir_map_get_ptr(&r->known, v);
+        ir_value *v = stack.items[stack.count - 1], *outer = base_map_get_ptr(&r->outer_of, v);
+        ir_literal *l = base_map_get_ptr(&r->known, v);
         if (!l && outer) {
-            l = ir_map_get_ptr(&r->known, outer);
+            l = base_map_get_ptr(&r->known, outer);
             if (!l) {
-                IR_PUSH(temporary, &stack, outer);
+                BASE_PUSH(temporary, &stack, outer);
                 continue;
             }
         } else if (!l && !v->def) {
@@ -106,21 +106,21 @@ static ir_literal *fold(onnx_reader *r, ir_value *asked, bool demand, const char
             if (!cheap(v->def))
                 break;
             for (int i = 0; i < v->def->noperands; i++)
-                if (!ir_map_get_ptr(&r->known, v->def->operand[i]))
-                    IR_PUSH(temporary, &stack, v->def->operand[i]);
+                if (!base_map_get_ptr(&r->known, v->def->operand[i]))
+                    BASE_PUSH(temporary, &stack, v->def->operand[i]);
             if (stack.count > due)
                 continue;
             *why = "a computation that is too large";
             if (!evaluate(r, v->def))
                 break;
-            l = ir_map_get_ptr(&r->known, v);
+            l = base_map_get_ptr(&r->known, v);
         }
-        ir_map_put_ptr(&r->known, v, l);
+        base_map_put_ptr(&r->known, v, l);
         stack.count--;
         if (!stack.count)
             answer = l;
     }
-    ir_arena_free(temporary);
+    base_arena_free(temporary);
     return answer;
 }
 

@@ -11,21 +11,21 @@ void onnx_scope_init(onnx_scope *s, onnx_reader *r, onnx_scope *outer, onnx_body
     *s = (onnx_scope){.r = r,
                       .outer = outer,
                       .body = body,
-                      .names = ir_map_new(r->scratch),
-                      .makers = ir_map_new(r->scratch),
+                      .names = base_map_new(r->scratch),
+                      .makers = base_map_new(r->scratch),
                       .depth = depth};
 }
 
 ir_func *onnx_func_new(onnx_reader *r, const char *name)
 {
-    return ir_func_new(r->m, ir_format(r->scratch, "%s_%d", name, r->bodies++));
+    return ir_func_new(r->m, base_format(r->scratch, "%s_%d", name, r->bodies++));
 }
 
-onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, const ir_loc *loc)
+onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, const base_loc *loc)
 {
     onnx_body body = {.b = ir_builder_new(onnx_func_new(r, name)),
                       .outer = outer,
-                      .inside = ir_map_new(r->scratch)};
+                      .inside = base_map_new(r->scratch)};
     body.b.loc = loc;
     body.loop = outer && outer->loop;
     return body;
@@ -35,11 +35,11 @@ onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, cons
 
 onnx_init *onnx_init_of(onnx_reader *r, ir_value *v)
 {
-    for (ir_value *outer; v && (outer = ir_map_get_ptr(&r->outer_of, v)); v = outer)
+    for (ir_value *outer; v && (outer = base_map_get_ptr(&r->outer_of, v)); v = outer)
         ;
     if (!v || v->def || v->func != r->main || r->main->params.items[v->index].bind != IR_STATE)
         return NULL;
-    return ir_map_get_ptr(&r->states, r->main->params.items[v->index].state);
+    return base_map_get_ptr(&r->states, r->main->params.items[v->index].state);
 }
 
 ir_value *onnx_capture(onnx_reader *r, onnx_body *body, ir_value *v)
@@ -47,25 +47,25 @@ ir_value *onnx_capture(onnx_reader *r, onnx_body *body, ir_value *v)
     if (!v || v->func == body->b.func)
         return v;
     BUG_UNLESS(body->outer);
-    ir_value *outer = onnx_capture(r, body->outer, v), *p = ir_map_get_ptr(&body->inside, outer);
+    ir_value *outer = onnx_capture(r, body->outer, v), *p = base_map_get_ptr(&body->inside, outer);
     if (p)
         return p;
     if (outer->def && outer->def->op == IR_OP_constant && ir_count(&outer->type) <= 64) {
         p = ir_constant(&body->b, IR_ATTR(outer->def, constant)->value);
     } else {
         p = ir_add_input(body->b.func, NULL, &outer->type);
-        IR_PUSH(r->scratch, &body->captured, outer);
-        IR_PUSH(r->scratch, &body->params, p);
-        ir_map_put_ptr(&r->outer_of, p, outer);
+        BASE_PUSH(r->scratch, &body->captured, outer);
+        BASE_PUSH(r->scratch, &body->params, p);
+        base_map_put_ptr(&r->outer_of, p, outer);
     }
-    ir_map_put_ptr(&body->inside, outer, p);
+    base_map_put_ptr(&body->inside, outer, p);
     return p;
 }
 
 onnx_entry *onnx_find(onnx_scope *s, const char *name)
 {
     for (; s; s = s->outer) {
-        onnx_entry *e = ir_map_get_text(&s->names, name);
+        onnx_entry *e = base_map_get_text(&s->names, name);
         if (e)
             return e;
     }
@@ -87,14 +87,14 @@ static ir_value *make_init(onnx_scope *s, onnx_entry *e)
     if (!init->state) {
         if ((!strcmp(init->name, "seed") || !strcmp(init->name, "calls")) &&
             ir_state_by_name(r->m, init->name)) {
-            ir_report(r->ctx, IR_ERROR, s->body->b.loc,
-                      "a weight is called '%s', which is the name of a counter of random numbers",
-                      init->name);
+            base_report(r->ctx, BASE_ERROR, s->body->b.loc,
+                        "a weight is called '%s', which is the name of a counter of random numbers",
+                        init->name);
             return NULL;
         }
         init->state = ir_state_new(r->m, init->name, IR_PARAM, &init->value->type);
         init->state->init = init->value;
-        ir_map_put_ptr(&r->states, init->state, init);
+        base_map_put_ptr(&r->states, init->state, init);
     }
     return e->value = ir_add_state(r->main, init->state);
 }
@@ -109,13 +109,13 @@ ir_value *onnx_value_of(onnx_scope *s, onnx_entry *e)
 
 static void bind_entry(onnx_scope *s, const char *name, onnx_entry e)
 {
-    ir_map_put_text(&s->names, name, ir_memdup(s->r->scratch, &e, sizeof e));
+    base_map_put_text(&s->names, name, base_memdup(s->r->scratch, &e, sizeof e));
 }
 
-bool onnx_bind(onnx_scope *s, const ir_loc *loc, const char *name, ir_value *v)
+bool onnx_bind(onnx_scope *s, const base_loc *loc, const char *name, ir_value *v)
 {
-    if (ir_map_get_text(&s->names, name)) {
-        ir_report(s->r->ctx, IR_ERROR, loc, "the name '%s' is given twice in one graph", name);
+    if (base_map_get_text(&s->names, name)) {
+        base_report(s->r->ctx, BASE_ERROR, loc, "the name '%s' is given twice in one graph", name);
         return false;
     }
     bind_entry(s, name, (onnx_entry){.value = v});
@@ -167,28 +167,28 @@ int onnx_opset(const onnx_scope *s, const char *domain)
     return 0;
 }
 
-const ir_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index)
+const base_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index)
 {
-    ir_loc *loc = ir_new(s->r->arena, ir_loc);
-    *loc = (ir_loc){.file = s->r->file,
-                    .node = index,
-                    .name = p->name && *p->name ? ir_strdup(s->r->arena, p->name) : NULL};
-    loc->op = ir_strdup(s->r->arena, p->op_type ? p->op_type : "");
+    base_loc *loc = base_new(s->r->arena, base_loc);
+    *loc = (base_loc){.file = s->r->file,
+                      .node = index,
+                      .name = p->name && *p->name ? base_strdup(s->r->arena, p->name) : NULL};
+    loc->op = base_strdup(s->r->arena, p->op_type ? p->op_type : "");
     if (s->depth) {
         /* The node that is built; its op may be "outermost > inner". */
-        const ir_loc *outer = s->body->b.loc;
+        const base_loc *outer = s->body->b.loc;
         loc->op =
-            ir_format(s->r->arena, "%.*s > %s", (int)strcspn(outer->op, " "), outer->op, loc->op);
+            base_format(s->r->arena, "%.*s > %s", (int)strcspn(outer->op, " "), outer->op, loc->op);
         loc->node = outer->node;
         if (!loc->name && p->n_output && *p->output[0])
-            loc->name = ir_strdup(s->r->arena, p->output[0]);
+            loc->name = base_strdup(s->r->arena, p->output[0]);
     }
     return loc;
 }
 
 static const onnx_op *find_op(onnx_node *n, const char *domain, const char *name)
 {
-    const onnx_op *first = ir_map_get(&n->r->ops, name, strlen(name)), *any = NULL;
+    const onnx_op *first = base_map_get(&n->r->ops, name, strlen(name)), *any = NULL;
     for (const onnx_op *op = first; op && op->name && !strcmp(op->name, name); op++) {
         if (strcmp(op->domain, domain))
             continue;
@@ -242,7 +242,7 @@ static bool inputs_ok(onnx_node *n, int most)
             continue;
         onnx_entry *e = onnx_find(n->scope, name);
         if (!e) {
-            int maker = (int)(intptr_t)ir_map_get_text(&n->scope->makers, name) - 1;
+            int maker = (int)(intptr_t)base_map_get_text(&n->scope->makers, name) - 1;
             if (maker >= 0)
                 onnx_error(n,
                            "input '%s' is made only by node %d: the nodes form a cycle or are out "
@@ -298,7 +298,7 @@ static void bind_outputs(onnx_node *n)
         const char *name = n->proto->output[i];
         if (!*name)
             continue;
-        onnx_entry *old = ir_map_get_text(&n->scope->names, name);
+        onnx_entry *old = base_map_get_text(&n->scope->names, name);
         onnx_entry e = n->failed                  ? poison
                        : n->out_entry[i].sequence ? n->out_entry[i]
                                                   : (onnx_entry){.value = n->out[i]};
@@ -311,7 +311,7 @@ static void bind_outputs(onnx_node *n)
             e = poison;
         }
         if (e.value && !e.value->name)
-            e.value->name = ir_strdup(n->r->arena, name);
+            e.value->name = base_strdup(n->r->arena, name);
         bind_entry(n->scope, name, e);
     }
 }
@@ -351,9 +351,9 @@ static void build_node(onnx_node *n)
         domain = "";
     const Onnx__FunctionProto *f = NULL;
     if (n->r->model->n_functions) {
-        const char *key = ir_format(n->r->scratch, "%s:%s:%s", domain, name,
-                                    n->proto->overload ? n->proto->overload : "");
-        f = ir_map_get_text(&n->r->functions, key);
+        const char *key = base_format(n->r->scratch, "%s:%s:%s", domain, name,
+                                      n->proto->overload ? n->proto->overload : "");
+        f = base_map_get_text(&n->r->functions, key);
     }
     n->opset = onnx_opset(n->scope, domain);
     if (!n->opset && !f) {
@@ -393,8 +393,8 @@ static bool one_node(onnx_scope *s, const Onnx__NodeProto *p, int index)
 {
     onnx_reader *r = s->r;
     if (++r->nodes > IR_MAX_NODES) {
-        ir_report(r->ctx, IR_ERROR, onnx_loc(s, p, index),
-                  "functions and loops expand to more than %d nodes", IR_MAX_NODES);
+        base_report(r->ctx, BASE_ERROR, onnx_loc(s, p, index),
+                    "functions and loops expand to more than %d nodes", IR_MAX_NODES);
         return false;
     }
     onnx_node n = {.r = r,
@@ -404,39 +404,39 @@ static bool one_node(onnx_scope *s, const Onnx__NodeProto *p, int index)
                    .b = &s->body->b,
                    .nin = (int)p->n_input,
                    .nout = (int)p->n_output};
-    n.in = ir_array(r->scratch, ir_value *, n.nin + 16);
-    n.given = ir_array(r->scratch, ir_value *, n.nin + 16);
-    n.entry = ir_array(r->scratch, onnx_entry *, n.nin + 16);
-    n.out = ir_array(r->scratch, ir_value *, n.nout + 16);
-    n.out_entry = ir_array(r->scratch, onnx_entry, n.nout + 16);
-    const ir_loc *before = n.b->loc;
+    n.in = base_array(r->scratch, ir_value *, n.nin + 16);
+    n.given = base_array(r->scratch, ir_value *, n.nin + 16);
+    n.entry = base_array(r->scratch, onnx_entry *, n.nin + 16);
+    n.out = base_array(r->scratch, ir_value *, n.nout + 16);
+    n.out_entry = base_array(r->scratch, onnx_entry, n.nout + 16);
+    const base_loc *before = n.b->loc;
     n.b->loc = n.loc;
     build_node(&n);
     bind_outputs(&n);
     if (!s->depth && !r->training) {
-        const char *domain = ir_strdup(r->arena, p->domain ? p->domain : ""),
+        const char *domain = base_strdup(r->arena, p->domain ? p->domain : ""),
                    *gradient = n.op       ? n.op->gradient
                                : n.failed ? "no"
                                           : "yes";
         onnx_node_info info = {
             index, n.loc->name ? n.loc->name : "", n.loc->op, domain, !n.failed, gradient};
-        IR_PUSH(r->arena, &r->facts->nodes, info);
+        BASE_PUSH(r->arena, &r->facts->nodes, info);
     }
     n.b->loc = before;
     n.b->failed = false;
-    return ir_error_count(r->ctx) < IR_MAX_DIAGNOSTICS;
+    return base_error_count(r->ctx) < BASE_MAX_DIAGNOSTICS;
 }
 
 static bool run_nodes(onnx_scope *s, Onnx__NodeProto *const *node, size_t count)
 {
     if (count > IR_MAX_NODES) {
-        ir_report(s->r->ctx, IR_ERROR, &(ir_loc){.file = s->r->file, .node = -1},
-                  "a graph has %zu nodes, the limit is %d", count, IR_MAX_NODES);
+        base_report(s->r->ctx, BASE_ERROR, &(base_loc){.file = s->r->file, .node = -1},
+                    "a graph has %zu nodes, the limit is %d", count, IR_MAX_NODES);
         return false;
     }
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < node[i]->n_output; k++)
-            ir_map_put_text(&s->makers, node[i]->output[k], (void *)(intptr_t)(i + 1));
+            base_map_put_text(&s->makers, node[i]->output[k], (void *)(intptr_t)(i + 1));
     for (size_t i = 0; i < count; i++)
         if (!one_node(s, node[i], (int)i))
             return false;
@@ -466,18 +466,18 @@ static void call_function(onnx_node *n, const Onnx__FunctionProto *f)
     for (size_t i = 0; i < f->n_input; i++)
         if ((int)i < n->nin && n->entry[i])
             bind_entry(&inner, f->input[i], *n->entry[i]);
-    int errors = ir_error_count(n->r->ctx);
+    int errors = base_error_count(n->r->ctx);
     run_nodes(&inner, f->node, f->n_node);
     for (int i = 0; i < n->nout; i++) {
-        onnx_entry *e = ir_map_get_text(&inner.names, f->output[i]);
-        if (!e && ir_error_count(n->r->ctx) == errors)
+        onnx_entry *e = base_map_get_text(&inner.names, f->output[i]);
+        if (!e && base_error_count(n->r->ctx) == errors)
             onnx_error(n, "function %s does not make its output '%s'", f->name, f->output[i]);
         if (e && e->sequence)
             n->out_entry[i] = *e;
         else
             n->out[i] = e ? onnx_value_of(&inner, e) : NULL;
     }
-    n->failed |= ir_error_count(n->r->ctx) > errors;
+    n->failed |= base_error_count(n->r->ctx) > errors;
 }
 
 /* Initializers of a subgraph are constants; those of the main graph were bound before. */
@@ -493,13 +493,13 @@ static void bind_constants(onnx_scope *s, const Onnx__GraphProto *g)
 bool onnx_run_graph(onnx_scope *s, const Onnx__GraphProto *g)
 {
     if (s->depth > IR_MAX_NESTING) {
-        ir_report(s->r->ctx, IR_ERROR, s->body->b.loc, "subgraphs are nested more than %d deep",
-                  IR_MAX_NESTING);
+        base_report(s->r->ctx, BASE_ERROR, s->body->b.loc, "subgraphs are nested more than %d deep",
+                    IR_MAX_NESTING);
         return false;
     }
-    int errors = ir_error_count(s->r->ctx);
+    int errors = base_error_count(s->r->ctx);
     if (s->depth)
         bind_constants(s, g);
     run_nodes(s, g->node, g->n_node);
-    return ir_error_count(s->r->ctx) == errors;
+    return base_error_count(s->r->ctx) == errors;
 }

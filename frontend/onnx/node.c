@@ -10,7 +10,7 @@ void onnx_error(onnx_node *n, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    ir_vreport(n->r->ctx, IR_ERROR, n->loc, format, args);
+    base_vreport(n->r->ctx, BASE_ERROR, n->loc, format, args);
     va_end(args);
     n->failed = true;
 }
@@ -105,7 +105,7 @@ double onnx_float(onnx_node *n, const char *name, double otherwise)
 const char *onnx_text(onnx_node *n, const char *name, const char *otherwise)
 {
     const Onnx__AttributeProto *a = onnx_attr(n, name, A_STRING);
-    return a ? ir_strndup(n->r->arena, a->s.data ? (char *)a->s.data : "", a->s.len) : otherwise;
+    return a ? base_strndup(n->r->arena, a->s.data ? (char *)a->s.data : "", a->s.len) : otherwise;
 }
 
 bool onnx_ints(onnx_node *n, const char *name, ir_ints *out)
@@ -167,8 +167,8 @@ bool onnx_const_ints(onnx_node *n, int input, const char *what, ir_ints *out)
                    ir_type_text(n->r->scratch, &l->type));
         return false;
     }
-    *out =
-        (ir_ints){(int)ir_count(&l->type), ir_array(n->r->arena, int64_t, ir_count(&l->type) + 1)};
+    *out = (ir_ints){(int)ir_count(&l->type),
+                     base_array(n->r->arena, int64_t, ir_count(&l->type) + 1)};
     for (int i = 0; i < out->n; i++)
         out->v[i] = ir_literal_get_int(l, i);
     return true;
@@ -252,7 +252,7 @@ bool onnx_shape_ok(onnx_node *n, ir_dtype t, int rank, const int64_t *dim)
     return !n->failed;
 }
 
-ir_literal *onnx_ints_literal(ir_arena *arena, ir_dtype t, int rank, const int64_t *dim,
+ir_literal *onnx_ints_literal(base_arena *arena, ir_dtype t, int rank, const int64_t *dim,
                               const int64_t *v)
 {
     ir_type type = ir_type_of(t, rank, dim);

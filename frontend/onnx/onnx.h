@@ -45,7 +45,7 @@ typedef struct onnx_constant_info {
 /* A BatchNormalization or Dropout, wherever it is in the file, and whether the file has it in
  * training mode. */
 typedef struct onnx_layer_info {
-    const ir_loc *loc;
+    const base_loc *loc;
     bool batch_norm, training;
 } onnx_layer_info;
 
@@ -53,24 +53,24 @@ typedef struct onnx_layer_info {
  * statistic; the scopes, or the names that the exporter gave it there, each in quotes. */
 typedef struct onnx_shared_info {
     const char *name;
-    IR_LIST(const char *) users;
+    BASE_LIST(const char *) users;
     bool more; /* there are others */
 } onnx_shared_info;
 
 /* What reading found out beside the module; lists live in the arena. */
 typedef struct onnx_facts {
     /* Parameters that the exporter lists, found nowhere in the file. */
-    IR_LIST(const char *) merged_params;
-    IR_LIST(const char *) folded_means;  /* running means that it lists, the same */
-    IR_LIST(const char *) dim_names;     /* symbolic dimensions of the inputs, each once */
+    BASE_LIST(const char *) merged_params;
+    BASE_LIST(const char *) folded_means; /* running means that it lists, the same */
+    BASE_LIST(const char *) dim_names; /* symbolic dimensions of the inputs, each once */
     /* Inputs that are initializers too, whose values the options give. */
-    IR_LIST(const char *) overridden;
+    BASE_LIST(const char *) overridden;
     /* What the options name, as input or dimension, and the file has not: reported. */
-    IR_LIST(const char *) unknown;
-    IR_LIST(onnx_constant_info) constants;
-    IR_LIST(onnx_node_info) nodes;       /* in the file's order */
-    IR_LIST(onnx_layer_info) layers;
-    IR_LIST(onnx_shared_info) shared;
+    BASE_LIST(const char *) unknown;
+    BASE_LIST(onnx_constant_info) constants;
+    BASE_LIST(onnx_node_info) nodes; /* in the file's order */
+    BASE_LIST(onnx_layer_info) layers;
+    BASE_LIST(onnx_shared_info) shared;
     /* The file lists its parameters (torch's newer exporter). */
     bool torch_list;
     /* a Dropout, or a BatchNormalization that trains, is left in it */
@@ -106,11 +106,11 @@ typedef struct onnx_options {
  * whose results are the same outputs, then updates of statistics and of the counter `calls`.
  * Weights are states. NULL, with all that is wrong reported, if the file cannot be taken; external
  * data is looked for in the file's folder and nowhere else. options may be NULL. */
-ir_module *onnx_read_file(ir_ctx *ctx, ir_arena *arena, const char *path,
+ir_module *onnx_read_file(base_ctx *ctx, base_arena *arena, const char *path,
                           const onnx_options *options);
 /* The same for bytes; `file` names them in messages, `folder` (may be NULL: none) holds external
  * data. */
-ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, size_t size,
+ir_module *onnx_read_memory(base_ctx *ctx, base_arena *arena, const void *bytes, size_t size,
                             const char *file, const char *folder, const onnx_options *options);
 
 /* A row of the operator table, for lists. */

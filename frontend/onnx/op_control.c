@@ -31,7 +31,7 @@ static ir_value *output(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, 
     const char *name = i < g->n_output && g->output[i]->name ? g->output[i]->name : "";
     onnx_entry *e = onnx_find(s, name);
     ir_value *v = e && !e->sequence ? onnx_value_of(s, e) : NULL;
-    if (!v && !n->failed && (!e || ir_error_count(n->r->ctx) == n->r->errors))
+    if (!v && !n->failed && (!e || base_error_count(n->r->ctx) == n->r->errors))
         onnx_error(n, "output '%s' of a subgraph is not made", name);
     n->failed |= !v;
     return v;
@@ -68,17 +68,17 @@ static void branch_in_place(onnx_node *n, const Onnx__GraphProto *g)
 static int join_captures(onnx_node *n, onnx_body *body, ir_value ***operands)
 {
     onnx_reader *r = n->r;
-    ir_map seen = ir_map_new(r->scratch);
-    IR_LIST(ir_value *) all = {0};
+    base_map seen = base_map_new(r->scratch);
+    BASE_LIST(ir_value *) all = {0};
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < body[k].captured.count; i++) {
             ir_value *v = body[k].captured.items[i];
-            if (!ir_map_get_ptr(&seen, v))
-                IR_PUSH(r->scratch, &all, v);
-            ir_map_put_ptr(&seen, v, v);
+            if (!base_map_get_ptr(&seen, v))
+                BASE_PUSH(r->scratch, &all, v);
+            base_map_put_ptr(&seen, v, v);
         }
     for (int k = 0; k < 2; k++) {
-        ir_value **order = ir_array(r->scratch, ir_value *, all.count + 1);
+        ir_value **order = base_array(r->scratch, ir_value *, all.count + 1);
         for (int i = 0; i < all.count; i++) {
             for (int j = 0; j < body[k].captured.count; j++)
                 if (body[k].captured.items[j] == all.items[i])
@@ -120,8 +120,8 @@ static const char *branches_as_functions(onnx_node *n, onnx_body *body,
     for (int k = 0; k < 2; k++)
         if (!branch_as_function(n, &body[k], names[k], g[k]))
             fault = fault ? "neither branch can be made of these shapes"
-                          : ir_format(n->r->scratch, "the %s branch cannot be made of these shapes",
-                                      names[k]);
+                          : base_format(n->r->scratch,
+                                        "the %s branch cannot be made of these shapes", names[k]);
     for (int i = 0; i < n->nout && !fault; i++)
         if (!ir_type_eq(&body[0].b.func->results.items[i].value->type,
                         &body[1].b.func->results.items[i].value->type))
@@ -146,10 +146,10 @@ BUILD(if)
         return;
     }
     onnx_body body[2];
-    ir_held *held = ir_hold(r->ctx, r->scratch);
+    base_held *held = base_hold(r->ctx, r->scratch);
     const char *fault = branches_as_functions(n, body, g), *why = "";
     known = fault ? onnx_demand(r, n->in[0], &why) : NULL;
-    ir_release(r->ctx, held, !known);
+    base_release(r->ctx, held, !known);
     if (known) {
         branch_in_place(n, g[ir_literal_get_int(known, 0) ? 0 : 1]);
         return;
@@ -160,7 +160,7 @@ BUILD(if)
     }
     ir_value **captured, **operand;
     int count = join_captures(n, body, &captured);
-    operand = ir_array(r->scratch, ir_value *, count + 1);
+    operand = base_array(r->scratch, ir_value *, count + 1);
     operand[0] = ir_reshape(n->b, n->in[0], 0, NULL);
     for (int i = 0; i < count; i++)
         operand[i + 1] = captured[i];
@@ -177,8 +177,8 @@ static ir_inst *build_scan(onnx_node *n, onnx_body *body, ir_value *const *own,
                            ir_value *go)
 {
     int consts = body->captured.count, m = consts + nown;
-    ir_value **order = ir_array(n->r->scratch, ir_value *, m + 1),
-             **operand = ir_array(n->r->scratch, ir_value *, m + 2);
+    ir_value **order = base_array(n->r->scratch, ir_value *, m + 1),
+             **operand = base_array(n->r->scratch, ir_value *, m + 2);
     for (int i = 0; i < m; i++) {
         order[i] = i < consts ? body->params.items[i] : own_param[i - consts];
         operand[i] = i < consts ? body->captured.items[i] : own[i - consts];
@@ -264,8 +264,8 @@ static ir_inst *build_while(onnx_loop *l)
     ir_type flag = ir_scalar_type(IR_BOOL);
     int consts = l->body.captured.count, fixed = consts + (l->most != NULL),
         m = fixed + 2 + l->carries;
-    ir_value **order = ir_array(n->r->scratch, ir_value *, m),
-             **operand = ir_array(n->r->scratch, ir_value *, m);
+    ir_value **order = base_array(n->r->scratch, ir_value *, m),
+             **operand = base_array(n->r->scratch, ir_value *, m);
     for (int i = 0; i < consts; i++) {
         order[i] = l->body.params.items[i];
         operand[i] = l->body.captured.items[i];

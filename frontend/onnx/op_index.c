@@ -199,7 +199,7 @@ BUILD(compress)
     }
     if (!x || (!flat && !onnx_axis(n, onnx_int(n, "axis", 0), X->type.rank, &axis)))
         return;
-    int64_t *kept = ir_array(n->r->scratch, int64_t, ir_count(&l->type) + 1), count = 0;
+    int64_t *kept = base_array(n->r->scratch, int64_t, ir_count(&l->type) + 1), count = 0;
     for (int64_t i = 0; i < ir_count(&l->type); i++)
         if (ir_literal_get_int(l, i)) {
             if (i >= x->type.dim[axis]) {

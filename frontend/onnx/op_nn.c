@@ -179,7 +179,7 @@ static bool transposed_pads(onnx_node *n, window *w, int i, int64_t extra, const
 {
     int64_t extent = X->type.dim[2 + i], span = span_of(w, i), full;
     if (extent < 1 || extra < 0 || extra > MAX_WINDOW ||
-        !ir_size_mul(w->stride[i], extent - 1, &full) || full > IR_MAX_TENSOR_BYTES) {
+        !base_size_mul(w->stride[i], extent - 1, &full) || full > IR_MAX_TENSOR_BYTES) {
         onnx_error(n,
                    "a stride of %lld and an output_padding of %lld for spatial dimension %d of %s",
                    (long long)w->stride[i], (long long)extra, i, onnx_type_text(n, X));
@@ -219,7 +219,7 @@ BUILD(conv_transpose)
     if (shaped && !onnx_ints_n(n, "output_shape", s, 0, want))
         return;
     if (Y->type.dim[0] % g || Y->type.dim[0] != X->type.dim[1] ||
-        !ir_size_mul(Y->type.dim[1], g, &shape[0]) || rank == IR_MAX_RANK) {
+        !base_size_mul(Y->type.dim[1], g, &shape[0]) || rank == IR_MAX_RANK) {
         onnx_error(n, "%lld groups do not fit %s and weights %s", (long long)g,
                    onnx_type_text(n, X), onnx_type_text(n, Y));
         return;

@@ -51,7 +51,7 @@ static void note_layer(onnx_node *n, bool batch_norm, bool training)
     if (r->training) /* it was noted in `forward` */
         return;
     onnx_layer_info info = {n->loc, batch_norm, training};
-    IR_PUSH(r->arena, &r->facts->layers, info);
+    BASE_PUSH(r->arena, &r->facts->layers, info);
     r->facts->has_training_ops |= training || !batch_norm;
 }
 
@@ -81,7 +81,7 @@ static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, do
 {
     onnx_reader *r = n->r;
     onnx_init *init = onnx_init_of(r, old);
-    ir_value *now = init && init->state ? ir_map_get_ptr(&r->updated, init->state) : NULL;
+    ir_value *now = init && init->state ? base_map_get_ptr(&r->updated, init->state) : NULL;
     if (now)
         old = now; /* a layer that runs twice moves its statistics twice */
     ir_dtype own = old->type.dtype,
@@ -99,7 +99,7 @@ static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, do
             onnx_error(n, "training inside a subgraph is not supported");
             return NULL;
         }
-        ir_map_put_ptr(&r->updated, init->state, v);
+        base_map_put_ptr(&r->updated, init->state, v);
     }
     return v;
 }

@@ -54,7 +54,7 @@ static ir_value *to_integer(onnx_node *n, ir_value *v, ir_dtype to, quantised q)
     ir_value *low = onnx_like(n, v, is_signed ? -ldexp(1, bits) : 0),
              *high = onnx_like(n, v, ldexp(1, bits) - 1);
     q.inside = ir_and(b, ir_compare(b, IR_GE, v, low), ir_compare(b, IR_LE, v, high));
-    ir_map_put_ptr(&n->r->quantised, r, ir_memdup(n->r->scratch, &q, sizeof q));
+    base_map_put_ptr(&n->r->quantised, r, base_memdup(n->r->scratch, &q, sizeof q));
     return r;
 }
 
@@ -110,12 +110,12 @@ static ir_value *straight_through(onnx_node *n, ir_value *x, ir_value *inside, i
 {
     onnx_reader *r = n->r;
     const char *key = ir_type_text(r->scratch, &y->type);
-    ir_attrs *attrs = ir_map_get_text(&r->straight, key);
+    ir_attrs *attrs = base_map_get_text(&r->straight, key);
     if (!attrs) {
-        attrs = ir_new(r->scratch, ir_attrs);
+        attrs = base_new(r->scratch, ir_attrs);
         attrs->call.callee = straight_value(r->m, &y->type, &inside->type);
         attrs->call.vjp = straight_vjp(r->m, &y->type, &inside->type);
-        ir_map_put_text(&r->straight, key, attrs);
+        base_map_put_text(&r->straight, key, attrs);
     }
     return ir_build1(n->b, IR_OP_call, (ir_value *[]){x, inside, ir_stop_gradient(n->b, y)}, 3,
                      attrs);
@@ -132,7 +132,7 @@ BUILD(dequantize)
     if (zero)
         x = ir_sub(b, x, ir_convert(b, zero, IR_I64));
     ir_value *y = ir_mul(b, ir_convert(b, x, scale->type.dtype), scale);
-    const quantised *q = ir_map_get_ptr(&n->r->quantised, X);
+    const quantised *q = base_map_get_ptr(&n->r->quantised, X);
     if (!q || !y) {
         n->out[0] = y;
         return;

@@ -70,7 +70,7 @@ static void weights(const resize *z, double x, int64_t d, double *row)
 static ir_value *nearest_axis(onnx_node *n, const resize *z, ir_value *x, int64_t axis, int64_t m,
                               float scale)
 {
-    int64_t d = x->type.dim[axis], *index = ir_array(n->r->scratch, int64_t, m + 1);
+    int64_t d = x->type.dim[axis], *index = base_array(n->r->scratch, int64_t, m + 1);
     for (int64_t i = 0; i < m; i++) {
         double p = (double)position(z, i, d, m, scale), low = floor(p);
         bool half = p - low == 0.5;

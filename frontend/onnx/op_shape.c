@@ -25,7 +25,7 @@ BUILD(reshape)
         shape[i] = want.v[i] == 0 && !zero && i < RANK ? DIM[i] : want.v[i];
         if (shape[i] == -1 && infer < 0)
             infer = i;
-        else if (shape[i] < 0 || !ir_size_mul(known, shape[i], &known)) {
+        else if (shape[i] < 0 || !base_size_mul(known, shape[i], &known)) {
             onnx_error(n, "dimension %d of the new shape is %lld", i, (long long)want.v[i]);
             return;
         }
@@ -137,7 +137,7 @@ static bool parts(onnx_node *n, int64_t extent, int count, int64_t *size)
         int64_t sum = 0;
         for (int i = 0; i < given.n && i < count; i++) {
             size[i] = given.v[i];
-            if (!ir_size_add(sum, size[i], &sum))
+            if (!base_size_add(sum, size[i], &sum))
                 sum = -1;
         }
         if (given.n != count || sum != extent)
@@ -162,7 +162,7 @@ BUILD(split)
     int64_t axis, at = 0;
     if (!onnx_axis(n, onnx_int(n, "axis", 0), RANK, &axis))
         return;
-    int64_t *size = ir_array(n->r->scratch, int64_t, n->nout + 1);
+    int64_t *size = base_array(n->r->scratch, int64_t, n->nout + 1);
     if (n->nout < 1 || !parts(n, DIM[axis], n->nout, size))
         return;
     for (int i = 0; i < n->nout; i++) {
@@ -273,7 +273,7 @@ static ir_value *repeat(onnx_node *n, ir_value *x, int axis, int64_t times)
         return x;
     ir_type t = x->type;
     int64_t wide[IR_MAX_RANK + 1], dims[IR_MAX_RANK];
-    if (times < 0 || !ir_size_mul(t.dim[axis], times, &t.dim[axis]) ||
+    if (times < 0 || !base_size_mul(t.dim[axis], times, &t.dim[axis]) ||
         !onnx_shape_ok(n, t.dtype, t.rank, t.dim) || t.rank == IR_MAX_RANK) {
         onnx_error(n, "dimension %d cannot repeat %lld times", axis, (long long)times);
         return NULL;
@@ -595,7 +595,7 @@ BUILD(split_to_sequence)
     }
     onnx_entry e = {.sequence = true,
                     .nitems = (int)count,
-                    .items = ir_array(n->r->scratch, ir_value *, count + 1)};
+                    .items = base_array(n->r->scratch, ir_value *, count + 1)};
     ir_type t = X->type;
     for (int d = (int)axis; d < t.rank - 1; d++)
         t.dim[d] = t.dim[d + 1];
@@ -619,7 +619,7 @@ BUILD(sequence_construct)
 {
     onnx_entry e = {.sequence = true,
                     .nitems = n->nin,
-                    .items = ir_memdup(n->r->scratch, n->in, (size_t)n->nin * sizeof *n->in)};
+                    .items = base_memdup(n->r->scratch, n->in, (size_t)n->nin * sizeof *n->in)};
     n->out_entry[0] = e;
 }
 
@@ -656,7 +656,7 @@ BUILD(concat_from_sequence)
         return;
     }
     int count = n->entry[0]->nitems, fresh = onnx_int(n, "new_axis", 0) != 0;
-    ir_value **items = ir_array(n->r->scratch, ir_value *, count);
+    ir_value **items = base_array(n->r->scratch, ir_value *, count);
     int64_t axis;
     for (int i = 0; i < count; i++)
         items[i] = onnx_capture(n->r, n->scope->body, n->entry[0]->items[i]);

@@ -22,47 +22,47 @@ static const char *symbol_of(const Onnx__DimensionProto *d)
 
 static void read_lists(onnx_reader *r)
 {
-    r->ops = r->functions = r->inits = ir_map_new(r->scratch);
+    r->ops = r->functions = r->inits = base_map_new(r->scratch);
     for (int i = 0; onnx_ops[i].name; i++)
-        if (!ir_map_get_text(&r->ops, onnx_ops[i].name))
-            ir_map_put_text(&r->ops, onnx_ops[i].name, (void *)&onnx_ops[i]);
+        if (!base_map_get_text(&r->ops, onnx_ops[i].name))
+            base_map_put_text(&r->ops, onnx_ops[i].name, (void *)&onnx_ops[i]);
     for (size_t i = 0; i < r->model->n_functions; i++) {
         const Onnx__FunctionProto *f = r->model->functions[i];
         const char *domain = f->domain && strcmp(f->domain, "ai.onnx") ? f->domain : "";
-        const char *key = ir_format(r->scratch, "%s:%s:%s", domain, f->name ? f->name : "",
-                                    f->overload ? f->overload : "");
-        if (ir_map_get_text(&r->functions, key))
-            ir_report(r->ctx, IR_ERROR, &(ir_loc){.file = r->file, .node = -1},
-                      "two functions are called %s", key);
-        ir_map_put_text(&r->functions, key, (void *)f);
+        const char *key = base_format(r->scratch, "%s:%s:%s", domain, f->name ? f->name : "",
+                                      f->overload ? f->overload : "");
+        if (base_map_get_text(&r->functions, key))
+            base_report(r->ctx, BASE_ERROR, &(base_loc){.file = r->file, .node = -1},
+                        "two functions are called %s", key);
+        base_map_put_text(&r->functions, key, (void *)f);
     }
 }
 
 static void read_initializers(onnx_reader *r)
 {
     const Onnx__GraphProto *g = r->model->graph;
-    ir_loc loc = {.file = r->file, .node = -1};
+    base_loc loc = {.file = r->file, .node = -1};
     if (g->n_initializer + g->n_sparse_initializer > IR_MAX_NODES)
-        ir_throw(r->ctx, &loc, "the model has more than a million initializers");
+        base_throw(r->ctx, &loc, "the model has more than a million initializers");
     for (size_t i = 0; i < g->n_initializer + g->n_sparse_initializer; i++) {
         const Onnx__SparseTensorProto *sparse =
             i < g->n_initializer ? NULL : g->sparse_initializer[i - g->n_initializer];
         const Onnx__TensorProto *t = sparse ? sparse->values : g->initializer[i];
         const char *name = t && t->name ? t->name : "";
-        if (!*name || ir_map_get_text(&r->inits, name)) {
-            ir_report(r->ctx, IR_ERROR, &loc,
-                      *name ? "two initializers are called '%s'"
-                            : "initializer %.0s%zu has no name",
-                      name, i);
+        if (!*name || base_map_get_text(&r->inits, name)) {
+            base_report(r->ctx, BASE_ERROR, &loc,
+                        *name ? "two initializers are called '%s'"
+                              : "initializer %.0s%zu has no name",
+                        name, i);
             continue;
         }
-        onnx_init *init = ir_new(r->scratch, onnx_init);
+        onnx_init *init = base_new(r->scratch, onnx_init);
         init->proto = t;
         init->name = name;
         init->value = sparse ? onnx_dense_literal(r, &loc, sparse) : onnx_literal(r, &loc, t);
         init->broken = !init->value;
-        IR_PUSH(r->scratch, &r->all_inits, init);
-        ir_map_put_text(&r->inits, name, init);
+        BASE_PUSH(r->scratch, &r->all_inits, init);
+        base_map_put_text(&r->inits, name, init);
     }
     r->unpacked_first = r->unpacked;
 }
@@ -70,13 +70,13 @@ static void read_initializers(onnx_reader *r)
 /* The target NAME of the next line `…: KIND target='NAME'` from *at on; NULL: there is none. */
 static const char *next_target(onnx_reader *r, const char **at, const char *kind)
 {
-    const char *mark = ir_format(r->scratch, ": %s target='", kind), *found = strstr(*at, mark);
+    const char *mark = base_format(r->scratch, ": %s target='", kind), *found = strstr(*at, mark);
     if (!found)
         return NULL;
     found += strlen(mark);
     size_t n = strcspn(found, "'\n");
     *at = found + n;
-    return ir_strndup(r->arena, found, n);
+    return base_strndup(r->arena, found, n);
 }
 
 /* Statistics of a BatchNormalization that is left are initializers. */
@@ -85,8 +85,8 @@ static void read_buffers(onnx_reader *r, const char *list)
     const char *name, *end = "running_mean";
     for (const char *at = list; (name = next_target(r, &at, "BUFFER"));) {
         size_t n = strlen(name), k = strlen(end);
-        if (n >= k && !strcmp(name + n - k, end) && !ir_map_get_text(&r->inits, name))
-            IR_PUSH(r->arena, &r->facts->folded_means, name);
+        if (n >= k && !strcmp(name + n - k, end) && !base_map_get_text(&r->inits, name))
+            BASE_PUSH(r->arena, &r->facts->folded_means, name);
     }
 }
 
@@ -105,22 +105,22 @@ static void read_signature(onnx_reader *r)
         return;
     r->facts->torch_list = true;
     read_buffers(r, list);
-    ir_map targets = ir_map_new(r->scratch), found = targets;
-    IR_LIST(const char *) names = {0};
+    base_map targets = base_map_new(r->scratch), found = targets;
+    BASE_LIST(const char *) names = {0};
     const char *name;
     for (const char *at = list; (name = next_target(r, &at, "PARAMETER"));) {
-        IR_PUSH(r->scratch, &names, name);
-        ir_map_put_text(&targets, name, (void *)name);
+        BASE_PUSH(r->scratch, &names, name);
+        base_map_put_text(&targets, name, (void *)name);
     }
-    found = ir_map_new(r->scratch);
+    found = base_map_new(r->scratch);
     for (int i = 0; i < r->all_inits.count; i++)
-        if (ir_map_get_text(&targets, r->all_inits.items[i]->name)) {
+        if (base_map_get_text(&targets, r->all_inits.items[i]->name)) {
             r->all_inits.items[i]->listed = true;
-            ir_map_put_text(&found, r->all_inits.items[i]->name, r);
+            base_map_put_text(&found, r->all_inits.items[i]->name, r);
         }
     for (size_t i = 0; i < g->n_value_info; i++) {
         onnx_init *init =
-            g->value_info[i]->name ? ir_map_get_text(&r->inits, g->value_info[i]->name) : NULL;
+            g->value_info[i]->name ? base_map_get_text(&r->inits, g->value_info[i]->name) : NULL;
         for (size_t k = 0; init && k < g->value_info[i]->n_metadata_props; k++) {
             const Onnx__StringStringEntryProto *p = g->value_info[i]->metadata_props[k];
             const char *tail = p->key ? strstr(p->key, "InputSpec.kind") : NULL;
@@ -131,23 +131,23 @@ static void read_signature(onnx_reader *r)
             for (int j = 0; p->key && !strcmp(p->key, "pkg.onnxscript.optimizer.folded_from") &&
                             j < names.count;
                  j++)
-                if (strstr(p->value, ir_format(r->scratch, "'%s'", names.items[j])) ||
+                if (strstr(p->value, base_format(r->scratch, "'%s'", names.items[j])) ||
                     !strcmp(p->value, names.items[j])) {
                     init->listed = true;
-                    ir_map_put_text(&found, names.items[j], r);
+                    base_map_put_text(&found, names.items[j], r);
                 }
         }
     }
     for (int i = 0; i < names.count; i++)
-        if (!ir_map_get_text(&found, names.items[i]))
-            IR_PUSH(r->arena, &r->facts->merged_params, names.items[i]);
+        if (!base_map_get_text(&found, names.items[i]))
+            BASE_PUSH(r->arena, &r->facts->merged_params, names.items[i]);
 }
 
 static void bind_dims(onnx_reader *r)
 {
     for (int i = 0; i < r->options->ndims; i++)
-        ir_map_put_text(&r->dims, r->options->dims[i].name,
-                        (void *)(intptr_t)(r->options->dims[i].extent + 1));
+        base_map_put_text(&r->dims, r->options->dims[i].name,
+                          (void *)(intptr_t)(r->options->dims[i].extent + 1));
     const Onnx__GraphProto *g = r->model->graph;
     for (int k = 0; k < r->options->nshapes; k++) {
         const onnx_shape *s = &r->options->shapes[k];
@@ -159,8 +159,8 @@ static void bind_dims(onnx_reader *r)
                 continue;
             for (int d = 0; d < s->rank; d++) {
                 const char *name = symbol_of(t->shape->dim[d]);
-                if (name && !ir_map_get_text(&r->dims, name))
-                    ir_map_put_text(&r->dims, name, (void *)(intptr_t)(s->dim[d] + 1));
+                if (name && !base_map_get_text(&r->dims, name))
+                    base_map_put_text(&r->dims, name, (void *)(intptr_t)(s->dim[d] + 1));
             }
         }
     }
@@ -180,15 +180,15 @@ static const Onnx__ValueInfoProto *input_named(const onnx_reader *r, const char 
 static void list_dims(onnx_reader *r)
 {
     const Onnx__GraphProto *g = r->model->graph;
-    ir_map seen = ir_map_new(r->scratch);
+    base_map seen = base_map_new(r->scratch);
     for (size_t i = 0; i < g->n_input; i++) {
         const Onnx__TensorTypeProto *t = g->input[i]->type ? g->input[i]->type->tensor_type : NULL;
         for (size_t d = 0; t && t->shape && d < t->shape->n_dim && d < IR_MAX_RANK; d++) {
             const char *name = symbol_of(t->shape->dim[d]);
-            if (!name || ir_map_get_text(&seen, name))
+            if (!name || base_map_get_text(&seen, name))
                 continue;
-            ir_map_put_text(&seen, name, t->shape->dim[d]);
-            IR_PUSH(r->arena, &r->facts->dim_names, ir_strdup(r->arena, name));
+            base_map_put_text(&seen, name, t->shape->dim[d]);
+            BASE_PUSH(r->arena, &r->facts->dim_names, base_strdup(r->arena, name));
         }
     }
 }
@@ -204,11 +204,11 @@ static bool is_listed(const char *const *names, int n, const char *name)
 /* `what` is the sentence with the name in it. */
 static void unknown(onnx_reader *r, const char *name, const char *what)
 {
-    const ir_loc loc = {.file = r->file, .node = -1};
+    const base_loc loc = {.file = r->file, .node = -1};
     if (is_listed(r->facts->unknown.items, r->facts->unknown.count, name))
         return;
-    IR_PUSH(r->arena, &r->facts->unknown, name);
-    ir_report(r->ctx, IR_ERROR, &loc, "%s", what);
+    BASE_PUSH(r->arena, &r->facts->unknown, name);
+    base_report(r->ctx, BASE_ERROR, &loc, "%s", what);
 }
 
 /* What options name is there. */
@@ -218,21 +218,22 @@ static void check_options(onnx_reader *r)
     for (int i = 0; i < o->noffered; i++)
         if (!input_named(r, o->offered[i].name))
             unknown(r, o->offered[i].name,
-                    ir_format(r->scratch, "there is no input '%s'", o->offered[i].name));
+                    base_format(r->scratch, "there is no input '%s'", o->offered[i].name));
     for (int i = 0; i < o->nshapes; i++)
         if (!input_named(r, o->shapes[i].input))
             unknown(r, o->shapes[i].input,
-                    ir_format(r->scratch, "there is no input '%s' whose shape could be given",
-                              o->shapes[i].input));
+                    base_format(r->scratch, "there is no input '%s' whose shape could be given",
+                                o->shapes[i].input));
     for (int i = 0; i < o->nbaked; i++)
         if (!input_named(r, o->baked[i].name))
             unknown(r, o->baked[i].name,
-                    ir_format(r->scratch, "there is no input '%s' that could be baked",
-                              o->baked[i].name));
+                    base_format(r->scratch, "there is no input '%s' that could be baked",
+                                o->baked[i].name));
     for (int i = 0; i < o->ndims; i++)
         if (!is_listed(r->facts->dim_names.items, r->facts->dim_names.count, o->dims[i].name))
-            unknown(r, o->dims[i].name,
-                    ir_format(r->scratch, "--dim: no input has a dimension '%s'", o->dims[i].name));
+            unknown(
+                r, o->dims[i].name,
+                base_format(r->scratch, "--dim: no input has a dimension '%s'", o->dims[i].name));
 }
 
 static const onnx_shape *shape_option(const onnx_reader *r, const char *name)
@@ -248,7 +249,7 @@ static ir_literal *baked(const onnx_reader *r, const char *name)
     for (int i = 0; i < r->options->nbaked; i++)
         if (!strcmp(r->options->baked[i].name, name))
             return r->options->baked[i].value;
-    return ir_map_get_text(&r->used_offers, name);
+    return base_map_get_text(&r->used_offers, name);
 }
 
 /* Who says what shape an input has, for messages. */
@@ -263,34 +264,34 @@ static const char *source(const onnx_reader *r, const char *name)
 }
 
 /* One dimension; false and reported if nothing says how large it is. */
-static bool input_dim(onnx_reader *r, const ir_loc *loc, const char *name,
+static bool input_dim(onnx_reader *r, const base_loc *loc, const char *name,
                       const Onnx__DimensionProto *d, int i, const onnx_shape *s,
                       const ir_literal *known, int64_t *out)
 {
     const char *symbol = symbol_of(d);
-    intptr_t bound = symbol ? (intptr_t)ir_map_get_text(&r->dims, symbol) : 0;
+    intptr_t bound = symbol ? (intptr_t)base_map_get_text(&r->dims, symbol) : 0;
     int64_t fixed = d && d->has_dim_value ? d->dim_value : bound ? (int64_t)bound - 1 : -1;
     int64_t given = s ? s->dim[i] : known ? known->type.dim[i] : -1;
     *out = given >= 0 ? given : fixed;
     if (*out < 0 && d && d->has_dim_value)
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has the dimension %lld", name,
-                  (long long)d->dim_value);
+        base_report(r->ctx, BASE_ERROR, loc, "input '%s' has the dimension %lld", name,
+                    (long long)d->dim_value);
     else if (*out < 0 && symbol)
-        ir_report(r->ctx, IR_ERROR, loc,
-                  "dimension '%s' of input '%s' has no value; give --dim %s=N, or --shape %s=…",
-                  symbol, name, symbol, name);
+        base_report(r->ctx, BASE_ERROR, loc,
+                    "dimension '%s' of input '%s' has no value; give --dim %s=N, or --shape %s=…",
+                    symbol, name, symbol, name);
     else if (*out < 0)
-        ir_report(r->ctx, IR_ERROR, loc,
-                  "dimension %d of input '%s' has no value; give --shape %s=…", i, name, name);
+        base_report(r->ctx, BASE_ERROR, loc,
+                    "dimension %d of input '%s' has no value; give --shape %s=…", i, name, name);
     else if (given >= 0 && fixed >= 0 && given != fixed)
-        ir_report(r->ctx, IR_ERROR, loc, "dimension %d of input '%s' is %lld, in %s it is %lld", i,
-                  name, (long long)fixed, source(r, name), (long long)given);
+        base_report(r->ctx, BASE_ERROR, loc, "dimension %d of input '%s' is %lld, in %s it is %lld",
+                    i, name, (long long)fixed, source(r, name), (long long)given);
     else
         return true;
     return false;
 }
 
-static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoProto *in,
+static bool input_type(onnx_reader *r, const base_loc *loc, const Onnx__ValueInfoProto *in,
                        ir_type *out)
 {
     const Onnx__TensorTypeProto *t = in->type ? in->type->tensor_type : NULL;
@@ -298,7 +299,7 @@ static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoP
     const ir_literal *known = baked(r, in->name);
     ir_dtype dtype;
     if (!t) {
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is not a tensor", in->name);
+        base_report(r->ctx, BASE_ERROR, loc, "input '%s' is not a tensor", in->name);
         return false;
     }
     if (!onnx_dtype(r, loc, t->elem_type, &dtype))
@@ -306,14 +307,14 @@ static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoP
     int given = s ? s->rank : known ? known->type.rank : -1;
     size_t rank = t->shape ? t->shape->n_dim : given < 0 ? 0 : (size_t)given;
     if (!t->shape && given < 0)
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has no shape; give --shape %s=…", in->name,
-                  in->name);
+        base_report(r->ctx, BASE_ERROR, loc, "input '%s' has no shape; give --shape %s=…", in->name,
+                    in->name);
     else if (rank > IR_MAX_RANK)
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has rank %zu; %d is the limit", in->name, rank,
-                  IR_MAX_RANK);
+        base_report(r->ctx, BASE_ERROR, loc, "input '%s' has rank %zu; %d is the limit", in->name,
+                    rank, IR_MAX_RANK);
     else if (given >= 0 && given != (int)rank)
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' has rank %zu, in %s it has rank %d", in->name,
-                  rank, source(r, in->name), given);
+        base_report(r->ctx, BASE_ERROR, loc, "input '%s' has rank %zu, in %s it has rank %d",
+                    in->name, rank, source(r, in->name), given);
     if (rank > IR_MAX_RANK || (given < 0 ? !t->shape : given != (int)rank))
         return false;
     *out = (ir_type){.dtype = dtype, .rank = (int)rank};
@@ -322,13 +323,13 @@ static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoP
         ok &= input_dim(r, loc, in->name, t->shape ? t->shape->dim[i] : NULL, i, s, known,
                         &out->dim[i]);
     if (ok && !ir_type_ok(out)) {
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is too large: %s", in->name,
-                  ir_type_text(r->scratch, out));
+        base_report(r->ctx, BASE_ERROR, loc, "input '%s' is too large: %s", in->name,
+                    ir_type_text(r->scratch, out));
         return false;
     }
     if (ok && known && known->type.dtype != dtype) {
-        ir_report(r->ctx, IR_ERROR, loc, "input '%s' is %s, in %s it is %s", in->name,
-                  ir_dtypes[dtype].name, source(r, in->name), ir_dtypes[known->type.dtype].name);
+        base_report(r->ctx, BASE_ERROR, loc, "input '%s' is %s, in %s it is %s", in->name,
+                    ir_dtypes[dtype].name, source(r, in->name), ir_dtypes[known->type.dtype].name);
         return false;
     }
     return ok;
@@ -338,22 +339,22 @@ static bool input_type(onnx_reader *r, const ir_loc *loc, const Onnx__ValueInfoP
  * place. */
 static void override(onnx_reader *r, const onnx_input *given, bool constant)
 {
-    const ir_loc loc = {.file = r->file, .node = -1};
+    const base_loc loc = {.file = r->file, .node = -1};
     const Onnx__ValueInfoProto *in = input_named(r, given->name);
-    onnx_init *init = ir_map_get_text(&r->inits, given->name);
+    onnx_init *init = base_map_get_text(&r->inits, given->name);
     ir_type type;
     if (!in || !init || !input_type(r, &loc, in, &type))
         return;
     if (!ir_type_eq(&type, &given->value->type)) {
-        ir_report(r->ctx, IR_ERROR, &loc, "input '%s' is %s, in %s it is %s", given->name,
-                  ir_type_text(r->scratch, &type), source(r, given->name),
-                  ir_type_text(r->scratch, &given->value->type));
+        base_report(r->ctx, BASE_ERROR, &loc, "input '%s' is %s, in %s it is %s", given->name,
+                    ir_type_text(r->scratch, &type), source(r, given->name),
+                    ir_type_text(r->scratch, &given->value->type));
         return;
     }
     init->value = given->value;
     init->constant |= constant;
     init->why = constant ? "its value is baked" : init->why;
-    IR_PUSH(r->arena, &r->facts->overridden, given->name);
+    BASE_PUSH(r->arena, &r->facts->overridden, given->name);
 }
 
 static void override_initializers(onnx_reader *r)
@@ -368,21 +369,21 @@ static void add_inputs(onnx_scope *s)
 {
     onnx_reader *r = s->r;
     const Onnx__GraphProto *g = r->model->graph;
-    ir_loc *loc = ir_new(r->arena, ir_loc);
-    *loc = (ir_loc){.file = r->file, .node = -1};
+    base_loc *loc = base_new(r->arena, base_loc);
+    *loc = (base_loc){.file = r->file, .node = -1};
     for (int i = 0; i < r->all_inits.count; i++) {
-        onnx_entry *e = ir_new(r->scratch, onnx_entry);
+        onnx_entry *e = base_new(r->scratch, onnx_entry);
         e->init = r->all_inits.items[i];
-        ir_map_put_text(&s->names, e->init->name, e);
+        base_map_put_text(&s->names, e->init->name, e);
     }
     for (size_t i = 0; i < g->n_input; i++) {
         const Onnx__ValueInfoProto *in = g->input[i];
         ir_type type;
         if (!in->name || !*in->name) {
-            ir_report(r->ctx, IR_ERROR, loc, "input %zu has no name", i);
+            base_report(r->ctx, BASE_ERROR, loc, "input %zu has no name", i);
             continue;
         }
-        if (ir_map_get_text(&r->inits, in->name))
+        if (base_map_get_text(&r->inits, in->name))
             continue; /* it has a value: override_initializers() */
         if (!input_type(r, loc, in, &type)) {
             onnx_bind(s, loc, in->name, NULL);
@@ -394,11 +395,11 @@ static void add_inputs(onnx_scope *s)
         onnx_bind(s, loc, in->name, v);
         if (known)
             continue;
-        const char **names = ir_array(r->arena, const char *, type.rank + 1);
+        const char **names = base_array(r->arena, const char *, type.rank + 1);
         const Onnx__TensorShapeProto *shape = in->type->tensor_type->shape;
         for (int d = 0; shape && d < type.rank; d++)
             if (symbol_of(shape->dim[d]))
-                names[d] = ir_strdup(r->arena, symbol_of(shape->dim[d]));
+                names[d] = base_strdup(r->arena, symbol_of(shape->dim[d]));
         r->main->params.items[v->index].dim_names = names;
     }
 }
@@ -407,28 +408,28 @@ static void add_outputs(onnx_scope *s)
 {
     onnx_reader *r = s->r;
     const Onnx__GraphProto *g = r->model->graph;
-    ir_loc *loc = ir_new(r->arena, ir_loc);
-    *loc = (ir_loc){.file = r->file, .node = -1};
-    ir_map once = ir_map_new(r->scratch);
+    base_loc *loc = base_new(r->arena, base_loc);
+    *loc = (base_loc){.file = r->file, .node = -1};
+    base_map once = base_map_new(r->scratch);
     int scalars = 0, which = -1;
     if (!g->n_output)
-        ir_report(r->ctx, IR_ERROR, loc, "the model has no outputs");
+        base_report(r->ctx, BASE_ERROR, loc, "the model has no outputs");
     for (size_t i = 0; i < g->n_output; i++) {
         const char *name = g->output[i]->name ? g->output[i]->name : "";
         onnx_entry *e = onnx_find(s, name);
-        if (!e || ir_map_get_text(&once, name)) {
-            ir_report(r->ctx, IR_ERROR, loc,
-                      e ? "two outputs are called '%s'" : "output '%s' is made by no node", name);
+        if (!e || base_map_get_text(&once, name)) {
+            base_report(r->ctx, BASE_ERROR, loc,
+                        e ? "two outputs are called '%s'" : "output '%s' is made by no node", name);
             continue;
         }
-        ir_map_put_text(&once, name, e);
+        base_map_put_text(&once, name, e);
         ir_value *v = e->sequence ? NULL : onnx_value_of(s, e);
         if (!v) {
             if (e->sequence)
-                ir_report(r->ctx, IR_ERROR, loc,
-                          "output '%s' is a sequence, which is not supported", name);
-            else if (ir_error_count(r->ctx) == r->errors) /* else it follows from one of those */
-                ir_report(r->ctx, IR_ERROR, loc, "output '%s' was not made", name);
+                base_report(r->ctx, BASE_ERROR, loc,
+                            "output '%s' is a sequence, which is not supported", name);
+            else if (base_error_count(r->ctx) == r->errors) /* else it follows from one of those */
+                base_report(r->ctx, BASE_ERROR, loc, "output '%s' was not made", name);
             continue;
         }
         if (ir_is_float(v->type.dtype) && ir_count(&v->type) == 1 && v->type.rank <= 1) {
@@ -444,15 +445,15 @@ static void add_outputs(onnx_scope *s)
 /* "f32[batch,10]", with "?" for what the file leaves open. */
 static const char *declared_text(onnx_reader *r, const Onnx__TensorTypeProto *t, const char *dtype)
 {
-    const char *text = ir_format(r->scratch, "%s%s", dtype, t->shape ? "[" : "");
+    const char *text = base_format(r->scratch, "%s%s", dtype, t->shape ? "[" : "");
     for (size_t d = 0; t->shape && d < t->shape->n_dim; d++) {
         const Onnx__DimensionProto *dim = t->shape->dim[d];
         const char *symbol = symbol_of(dim) ? symbol_of(dim) : "?", *comma = d ? "," : "";
         text = dim->has_dim_value
-                   ? ir_format(r->scratch, "%s%s%lld", text, comma, (long long)dim->dim_value)
-                   : ir_format(r->scratch, "%s%s%s", text, comma, symbol);
+                   ? base_format(r->scratch, "%s%s%lld", text, comma, (long long)dim->dim_value)
+                   : base_format(r->scratch, "%s%s%s", text, comma, symbol);
     }
-    return t->shape ? ir_format(r->scratch, "%s]", text) : text;
+    return t->shape ? base_format(r->scratch, "%s]", text) : text;
 }
 
 /* Another extent than the file declares, or another rank; what it leaves open fits. */
@@ -472,7 +473,7 @@ static void check_outputs(onnx_reader *r)
 {
     const Onnx__GraphProto *g = r->model->graph;
     const ir_func *f = ir_entry_by_name(r->m, "forward");
-    const ir_loc loc = {.file = r->file, .node = -1};
+    const base_loc loc = {.file = r->file, .node = -1};
     for (int i = 0; i < f->results.count; i++) { /* one for each output, in their order */
         const ir_type *is = &f->results.items[i].value->type;
         const Onnx__TensorTypeProto *t =
@@ -482,13 +483,13 @@ static void check_outputs(onnx_reader *r)
         bool wrong = t && t->elem_type && dtype != (int)is->dtype;
         if (!wrong && (!t || !shape_differs(t->shape, is)))
             continue;
-        const char *what = ir_format(
+        const char *what = base_format(
             r->scratch, "output '%s' is declared as %s, the graph makes %s",
             f->results.items[i].name, declared_text(r, t, name), ir_type_text(r->scratch, is));
         if (wrong)
-            ir_report(r->ctx, IR_ERROR, &loc, "%s", what);
+            base_report(r->ctx, BASE_ERROR, &loc, "%s", what);
         else
-            ir_warn(r->ctx, IR_W_declared_shape, &loc, "%s", what);
+            base_warn(r->ctx, BASE_W_declared_shape, &loc, "%s", what);
     }
 }
 
@@ -497,14 +498,14 @@ static void check_outputs(onnx_reader *r)
 static void build_main(onnx_reader *r, const char *name)
 {
     onnx_scope s;
-    ir_loc *loc = ir_new(r->arena, ir_loc);
-    *loc = (ir_loc){.file = r->file, .node = -1};
+    base_loc *loc = base_new(r->arena, base_loc);
+    *loc = (base_loc){.file = r->file, .node = -1};
     onnx_body body = {.b = ir_builder_new(ir_func_new(r->m, name)),
-                      .inside = ir_map_new(r->scratch)};
+                      .inside = base_map_new(r->scratch)};
     body.b.loc = loc;
-    int errors = ir_error_count(r->ctx);
+    int errors = base_error_count(r->ctx);
     r->main = body.b.func;
-    r->known = r->outer_of = r->updated = r->quantised = r->straight = ir_map_new(r->scratch);
+    r->known = r->outer_of = r->updated = r->quantised = r->straight = base_map_new(r->scratch);
     r->fold_left = (int64_t)1 << 30;
     r->unpacked = r->unpacked_first;
     r->nodes = 0;
@@ -514,11 +515,11 @@ static void build_main(onnx_reader *r, const char *name)
     add_inputs(&s);
     onnx_run_graph(&s, r->model->graph);
     add_outputs(&s);
-    if (ir_error_count(r->ctx) > errors)
+    if (base_error_count(r->ctx) > errors)
         return;
     if (r->training)
         for (int i = 0; i < r->m->states.count; i++) {
-            ir_value *v = ir_map_get_ptr(&r->updated, r->m->states.items[i]);
+            ir_value *v = base_map_get_ptr(&r->updated, r->m->states.items[i]);
             if (v)
                 ir_add_update(r->main, r->m->states.items[i], v);
         }
@@ -550,11 +551,11 @@ static void name_trainables(onnx_reader *r)
         ir_state *s = init->state;
         if (!s) {
             bool is_float = init->value && ir_is_float(init->value->type.dtype);
-            onnx_constant_info info = {ir_strdup(r->arena, init->name), init->why ? init->why
-                                                                        : is_float
-                                                                            ? "nothing uses it"
-                                                                            : "it is not a float"};
-            IR_PUSH(r->arena, &r->facts->constants, info);
+            onnx_constant_info info = {base_strdup(r->arena, init->name),
+                                       init->why  ? init->why
+                                       : is_float ? "nothing uses it"
+                                                  : "it is not a float"};
+            BASE_PUSH(r->arena, &r->facts->constants, info);
             continue;
         }
         if (init->stat && !init->data) {
@@ -573,7 +574,7 @@ static void name_trainables(onnx_reader *r)
     }
 }
 
-static bool opsets_ok(onnx_reader *r, const ir_loc *loc)
+static bool opsets_ok(onnx_reader *r, const base_loc *loc)
 {
     bool ok = true;
     for (size_t i = 0; i < r->model->n_opset_import; i++) {
@@ -582,13 +583,13 @@ static bool opsets_ok(onnx_reader *r, const ir_loc *loc)
         if (d && *d && strcmp(d, "ai.onnx"))
             continue;
         if (v < OLDEST_OPSET || v > NEWEST_OPSET) {
-            ir_report(r->ctx, IR_ERROR, loc, "opset %lld is not supported; %d to %d are", v,
-                      OLDEST_OPSET, NEWEST_OPSET);
+            base_report(r->ctx, BASE_ERROR, loc, "opset %lld is not supported; %d to %d are", v,
+                        OLDEST_OPSET, NEWEST_OPSET);
             ok = false;
         }
     }
     if (!r->model->n_opset_import && !r->model->n_functions) {
-        ir_report(r->ctx, IR_ERROR, loc, "the model does not say which opset it uses");
+        base_report(r->ctx, BASE_ERROR, loc, "the model does not say which opset it uses");
         ok = false;
     }
     return ok;
@@ -597,13 +598,13 @@ static bool opsets_ok(onnx_reader *r, const ir_loc *loc)
 /* Rounds until nothing changes: at most one an initializer and one an offered input. */
 static ir_module *rounds(onnx_reader *r)
 {
-    int errors = ir_error_count(r->ctx), most = r->all_inits.count + r->options->noffered + 2;
+    int errors = base_error_count(r->ctx), most = r->all_inits.count + r->options->noffered + 2;
     do {
-        const char *base = ir_base_name(r->file), *end = strstr(base, ".onnx");
+        const char *base = base_file_name(r->file), *end = strstr(base, ".onnx");
         r->m = ir_module_new(r->ctx, r->arena,
-                             end && !end[5] ? ir_strndup(r->scratch, base, (size_t)(end - base))
+                             end && !end[5] ? base_strndup(r->scratch, base, (size_t)(end - base))
                                             : base);
-        r->states = ir_map_new(r->scratch);
+        r->states = base_map_new(r->scratch);
         r->bodies = 1;
         for (int i = 0; i < r->all_inits.count; i++) {
             onnx_init *init = r->all_inits.items[i];
@@ -617,13 +618,13 @@ static ir_module *rounds(onnx_reader *r)
         r->training = false;
         r->inference = r->options->training;
         build_main(r, "forward");
-        if (ir_error_count(r->ctx) > errors)
+        if (base_error_count(r->ctx) > errors)
             return NULL;
         if (r->options->training && !r->changed) {
             r->training = true;
             r->inference = false;
             build_main(r, "train");
-            if (ir_error_count(r->ctx) > errors)
+            if (base_error_count(r->ctx) > errors)
                 return NULL;
         }
         find_constants(r);
@@ -631,33 +632,33 @@ static ir_module *rounds(onnx_reader *r)
     return r->m;
 }
 
-ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, size_t size,
+ir_module *onnx_read_memory(base_ctx *ctx, base_arena *arena, const void *bytes, size_t size,
                             const char *file, const char *folder, const onnx_options *options)
 {
     static const onnx_options none;
     onnx_facts unused = {0};
-    ir_loc *loc = ir_new(arena, ir_loc);
-    *loc = (ir_loc){.file = file, .node = -1};
+    base_loc *loc = base_new(arena, base_loc);
+    *loc = (base_loc){.file = file, .node = -1};
     onnx_reader r = {.ctx = ctx,
                      .arena = arena,
-                     .scratch = ir_arena_new(ctx),
+                     .scratch = base_arena_new(ctx),
                      .options = options ? options : &none,
                      .file = file,
                      .folder = folder};
     r.facts = r.options->facts ? r.options->facts : &unused;
-    r.errors = ir_error_count(ctx);
+    r.errors = base_error_count(ctx);
     r.model = onnx_unpack(arena, loc, bytes, size);
     if (!r.model)
         return NULL;
     if (!r.model->graph) {
-        ir_report(ctx, IR_ERROR, loc, "not an ONNX model: it has no graph");
+        base_report(ctx, BASE_ERROR, loc, "not an ONNX model: it has no graph");
         return NULL;
     }
-    r.used_offers = r.dims = r.unopened = ir_map_new(r.scratch);
+    r.used_offers = r.dims = r.unopened = base_map_new(r.scratch);
     if (!opsets_ok(&r, loc))
         return NULL;
     if (r.model->n_training_info)
-        ir_warn(ctx, IR_W_training_info, loc, "the training graphs in the file are not used");
+        base_warn(ctx, BASE_W_training_info, loc, "the training graphs in the file are not used");
     read_lists(&r);
     read_initializers(&r);
     read_signature(&r);
@@ -671,16 +672,16 @@ ir_module *onnx_read_memory(ir_ctx *ctx, ir_arena *arena, const void *bytes, siz
         name_trainables(&r);
         onnx_list_shared(&r);
     }
-    ir_arena_free(r.scratch);
-    return ir_error_count(ctx) > r.errors ? NULL : m;
+    base_arena_free(r.scratch);
+    return base_error_count(ctx) > r.errors ? NULL : m;
 }
 
-ir_module *onnx_read_file(ir_ctx *ctx, ir_arena *arena, const char *path,
+ir_module *onnx_read_file(base_ctx *ctx, base_arena *arena, const char *path,
                           const onnx_options *options)
 {
-    ir_data data;
-    if (!ir_read_whole_file(arena, path, (int64_t)INT32_MAX + 1, &data))
+    base_data data;
+    if (!base_read_whole_file(arena, path, (int64_t)INT32_MAX + 1, &data))
         return NULL;
-    return onnx_read_memory(ctx, arena, data.bytes, data.size, ir_strdup(arena, path),
-                            strcmp(path, "-") ? ir_folder_of(arena, path) : NULL, options);
+    return onnx_read_memory(ctx, arena, data.bytes, data.size, base_strdup(arena, path),
+                            strcmp(path, "-") ? base_folder_of(arena, path) : NULL, options);
 }

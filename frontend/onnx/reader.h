@@ -10,9 +10,9 @@
 #ifndef GRADC_ONNX_READER_H
 #define GRADC_ONNX_READER_H
 
+#include "base/map.h"
+#include "base/path.h"
 #include "frontend/onnx/onnx.h"
-#include "ir/map.h"
-#include "ir/path.h"
 #include "onnx.pb-c.h"
 
 typedef struct onnx_reader onnx_reader;
@@ -33,7 +33,7 @@ typedef struct onnx_init {
     bool constant;          /* found to be no weight */
     bool data, config, stat; /* its uses in this round */
     bool listed;            /* by the exporter, as a parameter */
-    IR_LIST(onnx_use) uses; /* in this round: of different keys, the first few */
+    BASE_LIST(onnx_use) uses; /* in this round: of different keys, the first few */
     bool more_uses;
     const char *why;        /* it is constant */
     ir_state *state;        /* in this round */
@@ -53,9 +53,9 @@ typedef struct onnx_entry {
 typedef struct onnx_body {
     ir_builder b;
     struct onnx_body *outer;
-    IR_LIST(ir_value *) captured; /* of outer, in the order of the captured parameters */
-    IR_LIST(ir_value *) params;   /* those parameters */
-    ir_map inside;                /* outer value -> parameter */
+    BASE_LIST(ir_value *) captured; /* of outer, in the order of the captured parameters */
+    BASE_LIST(ir_value *) params; /* those parameters */
+    base_map inside; /* outer value -> parameter */
     bool loop;                    /* runs many times */
 } onnx_body;
 
@@ -64,8 +64,8 @@ struct onnx_scope {
     onnx_reader *r;
     onnx_scope *outer;  /* whose names are seen too; NULL in the main graph and in functions */
     onnx_body *body;
-    ir_map names;       /* -> onnx_entry */
-    ir_map makers;      /* name -> node index + 1, of all nodes of the graph */
+    base_map names; /* -> onnx_entry */
+    base_map makers; /* name -> node index + 1, of all nodes of the graph */
     onnx_node *caller;  /* of a function: the node that calls it */
     const Onnx__FunctionProto *function;
     int depth;
@@ -90,7 +90,7 @@ struct onnx_node {
     const Onnx__NodeProto *proto;
     const onnx_op *op;
     int opset;
-    const ir_loc *loc;
+    const base_loc *loc;
     ir_builder *b;
     int nin, nout;
     ir_value **in;       /* at least op->in_max and nin of them; NULL: left out */
@@ -106,9 +106,9 @@ struct onnx_node {
 };
 
 struct onnx_reader {
-    ir_ctx *ctx;
-    ir_arena *arena;   /* of the module */
-    ir_arena *scratch; /* of the reading */
+    base_ctx *ctx;
+    base_arena *arena; /* of the module */
+    base_arena *scratch; /* of the reading */
     const onnx_options *options;
     onnx_facts *facts;
     const Onnx__ModelProto *model;
@@ -119,17 +119,17 @@ struct onnx_reader {
     bool training;        /* building `train` */
     bool inference;       /* `forward` of a training compilation */
     bool changed;         /* another round is due */
-    ir_map ops, functions, inits, states;
-    IR_LIST(onnx_init *) all_inits;
-    ir_map known;         /* value -> its literal */
-    ir_map outer_of;      /* captured parameter -> the value outside */
-    ir_map used_offers;   /* input name -> its literal, baked because it decides a shape */
-    ir_map dims;          /* symbolic dimension -> extent + 1 */
-    ir_map unopened;      /* names of files of external data that were told not to open */
-    ir_map updated;       /* state -> its new value in `train` */
-    ir_map quantised;     /* integer value -> what it was made of (op_quantize.c) */
+    base_map ops, functions, inits, states;
+    BASE_LIST(onnx_init *) all_inits;
+    base_map known; /* value -> its literal */
+    base_map outer_of; /* captured parameter -> the value outside */
+    base_map used_offers; /* input name -> its literal, baked because it decides a shape */
+    base_map dims; /* symbolic dimension -> extent + 1 */
+    base_map unopened; /* names of files of external data that were told not to open */
+    base_map updated; /* state -> its new value in `train` */
+    base_map quantised; /* integer value -> what it was made of (op_quantize.c) */
     /* Type -> attributes of the call that passes gradients straight through. */
-    ir_map straight;
+    base_map straight;
     int64_t fold_left, nodes;
     /* Bytes of what the file tells in fewer: so far, and of that the initializers. */
     int64_t unpacked, unpacked_first;
@@ -138,16 +138,18 @@ struct onnx_reader {
 };
 
 /* wire.c: NULL and reported if the bytes are no model. */
-Onnx__ModelProto *onnx_unpack(ir_arena *arena, const ir_loc *loc, const void *bytes, size_t size);
+Onnx__ModelProto *onnx_unpack(base_arena *arena, const base_loc *loc, const void *bytes,
+                              size_t size);
 
 /* tensor.c: NULL and reported if the tensor is not valid or of a type that is not supported. */
-ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t);
-ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__SparseTensorProto *t);
+ir_literal *onnx_literal(onnx_reader *r, const base_loc *loc, const Onnx__TensorProto *t);
+ir_literal *onnx_dense_literal(onnx_reader *r, const base_loc *loc,
+                               const Onnx__SparseTensorProto *t);
 /* The file tells a tensor of so many bytes in fewer; false and reported when all such tensors are
  * too much. */
-bool onnx_unpacks(onnx_reader *r, const ir_loc *loc, int64_t bytes);
+bool onnx_unpacks(onnx_reader *r, const base_loc *loc, int64_t bytes);
 /* An ONNX element type; false and reported if we have none. */
-bool onnx_dtype(onnx_reader *r, const ir_loc *loc, int32_t data_type, ir_dtype *out);
+bool onnx_dtype(onnx_reader *r, const base_loc *loc, int32_t data_type, ir_dtype *out);
 /* The type in words, ours where we have it; *known as onnx_dtype gives it, or -1. */
 const char *onnx_dtype_name(int32_t data_type, int *known);
 
@@ -161,15 +163,15 @@ ir_literal *onnx_demand(onnx_reader *r, ir_value *v, const char **why);
 bool onnx_run_graph(onnx_scope *s, const Onnx__GraphProto *g);
 onnx_entry *onnx_find(onnx_scope *s, const char *name);
 ir_value *onnx_value_of(onnx_scope *s, onnx_entry *e);
-bool onnx_bind(onnx_scope *s, const ir_loc *loc, const char *name, ir_value *v);
+bool onnx_bind(onnx_scope *s, const base_loc *loc, const char *name, ir_value *v);
 /* v as seen from inside body: a parameter of it where v lies outside. */
 ir_value *onnx_capture(onnx_reader *r, onnx_body *body, ir_value *v);
 /* A function whose name is made unique by a count. */
 ir_func *onnx_func_new(onnx_reader *r, const char *name);
-onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, const ir_loc *loc);
+onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, const base_loc *loc);
 void onnx_scope_init(onnx_scope *s, onnx_reader *r, onnx_scope *outer, onnx_body *body, int depth);
 /* The operator or function in words for messages, and its location. */
-const ir_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index);
+const base_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index);
 /* The file's value that v is, or NULL. */
 onnx_init *onnx_init_of(onnx_reader *r, ir_value *v);
 /* The opset version of a domain in this scope, 0 if it is not imported. */
@@ -210,7 +212,7 @@ bool onnx_axes_from(onnx_node *n, const char *attr, int input, ir_ints *out, boo
 /* Shapes out of range are reported. */
 bool onnx_shape_ok(onnx_node *n, ir_dtype t, int rank, const int64_t *dim);
 ir_value *onnx_i64s(onnx_node *n, int count, const int64_t *v);
-ir_literal *onnx_ints_literal(ir_arena *arena, ir_dtype t, int rank, const int64_t *dim,
+ir_literal *onnx_ints_literal(base_arena *arena, ir_dtype t, int rank, const int64_t *dim,
                               const int64_t *v);
 /* A number in v's type and shape. */
 ir_value *onnx_like(onnx_node *n, ir_value *v, double x);

@@ -20,7 +20,7 @@ static const char *scope_of_name(onnx_reader *r, const char *name)
     const char *last = strrchr(name, '/');
     if (*name != '/')
         return NULL;
-    char *scope = ir_alloc(r->scratch, strlen(name) + 1), *to = scope;
+    char *scope = base_alloc(r->scratch, strlen(name) + 1), *to = scope;
     for (const char *at = name + 1, *end; at < last; at = end + 1) {
         end = at + strcspn(at, "/");
         size_t n = (size_t)(end - at), digits = 0;
@@ -55,7 +55,8 @@ static const char *scope_of_list(onnx_reader *r, const Onnx__NodeProto *p)
                 break;
         }
     }
-    return item[0] && length[0] <= IR_MAX_NAME ? ir_strndup(r->scratch, item[0], length[0]) : NULL;
+    return item[0] && length[0] <= IR_MAX_NAME ? base_strndup(r->scratch, item[0], length[0])
+                                               : NULL;
 }
 
 /* Of a node, found once however many initializers it reads; "": it has none. */
@@ -80,33 +81,34 @@ void onnx_note_use(onnx_node *n, onnx_init *init, int i, bool stat)
     /* An Identity gave it this name. */
     if (!n->entry[i]->init && producer && !strcmp(producer, "pytorch")) {
         const char *dot = strrchr(name, '.');
-        scope = dot ? ir_strndup(r->scratch, name, (size_t)(dot - name)) : name;
-        shown = ir_format(r->arena, "'%s'", name);
+        scope = dot ? base_strndup(r->scratch, name, (size_t)(dot - name)) : name;
+        shown = base_format(r->arena, "'%s'", name);
     } else {
         scope = scope_of(n);
         shown = *scope ? scope : n->loc->name;
-        shown = shown ? ir_format(r->arena, stat ? "'%s' (statistics)" : "'%s'", shown)
-                      : ir_format(r->arena, "node %d", n->loc->node);
+        shown = shown ? base_format(r->arena, stat ? "'%s' (statistics)" : "'%s'", shown)
+                      : base_format(r->arena, "node %d", n->loc->node);
     }
-    onnx_use use = {ir_format(r->scratch, "%c%s", stat ? 's' : 'd', scope), shown};
+    onnx_use use = {base_format(r->scratch, "%c%s", stat ? 's' : 'd', scope), shown};
     for (int k = 0; k < init->uses.count; k++)
         if (!strcmp(init->uses.items[k].key, use.key))
             return;
     if (init->uses.count == MOST_USES)
         init->more_uses = true;
     else
-        IR_PUSH(r->scratch, &init->uses, use);
+        BASE_PUSH(r->scratch, &init->uses, use);
 }
 
 void onnx_list_shared(onnx_reader *r)
 {
     for (int i = 0; i < r->all_inits.count; i++) {
         const onnx_init *init = r->all_inits.items[i];
-        onnx_shared_info info = {.name = ir_strdup(r->arena, init->name), .more = init->more_uses};
+        onnx_shared_info info = {.name = base_strdup(r->arena, init->name),
+                                 .more = init->more_uses};
         if (!init->state || init->uses.count < 2)
             continue;
         for (int k = 0; k < init->uses.count; k++)
-            IR_PUSH(r->arena, &info.users, init->uses.items[k].shown);
-        IR_PUSH(r->arena, &r->facts->shared, info);
+            BASE_PUSH(r->arena, &info.users, init->uses.items[k].shown);
+        BASE_PUSH(r->arena, &r->facts->shared, info);
     }
 }

@@ -20,14 +20,15 @@ static const struct { const char *name; int dtype;
 };
 enum { TYPES = sizeof types / sizeof *types };
 
-bool onnx_dtype(onnx_reader *r, const ir_loc *loc, int32_t data_type, ir_dtype *out)
+bool onnx_dtype(onnx_reader *r, const base_loc *loc, int32_t data_type, ir_dtype *out)
 {
     if (data_type < 1 || data_type >= TYPES) {
-        ir_report(r->ctx, IR_ERROR, loc, "element type %d is not one of ONNX's", data_type);
+        base_report(r->ctx, BASE_ERROR, loc, "element type %d is not one of ONNX's", data_type);
         return false;
     }
     if (types[data_type].dtype < 0) {
-        ir_report(r->ctx, IR_ERROR, loc, "element type %s is not supported", types[data_type].name);
+        base_report(r->ctx, BASE_ERROR, loc, "element type %s is not supported",
+                    types[data_type].name);
         return false;
     }
     *out = (ir_dtype)types[data_type].dtype;
@@ -41,44 +42,45 @@ const char *onnx_dtype_name(int32_t data_type, int *known)
     return *known >= 0 ? ir_dtypes[*known].name : ours ? types[data_type].name : "?";
 }
 
-static bool tensor_type(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t, ir_type *out)
+static bool tensor_type(onnx_reader *r, const base_loc *loc, const Onnx__TensorProto *t,
+                        ir_type *out)
 {
     ir_dtype dtype;
     if (!onnx_dtype(r, loc, t->data_type, &dtype))
         return false;
     if (t->n_dims > IR_MAX_RANK) {
-        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' has rank %zu, the limit is %d",
-                  t->name ? t->name : "", t->n_dims, IR_MAX_RANK);
+        base_report(r->ctx, BASE_ERROR, loc, "tensor '%s' has rank %zu, the limit is %d",
+                    t->name ? t->name : "", t->n_dims, IR_MAX_RANK);
         return false;
     }
     *out = ir_type_of(dtype, (int)t->n_dims, t->dims);
     if (ir_type_ok(out))
         return true;
-    ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' has a negative dimension or is too large",
-              t->name ? t->name : "");
+    base_report(r->ctx, BASE_ERROR, loc, "tensor '%s' has a negative dimension or is too large",
+                t->name ? t->name : "");
     return false;
 }
 
 /* Bytes of a file beside the model. One that cannot be opened is told of once, however many tensors
  * lie in it. */
-static bool read_beside(onnx_reader *r, const ir_loc *loc, const char *name, int64_t offset,
-                        int64_t bytes, ir_data *out)
+static bool read_beside(onnx_reader *r, const base_loc *loc, const char *name, int64_t offset,
+                        int64_t bytes, base_data *out)
 {
-    if (ir_map_get_text(&r->unopened, name))
+    if (base_map_get_text(&r->unopened, name))
         return false;
-    if (ir_read_beneath(r->arena, loc, r->folder, name, offset, bytes, out))
+    if (base_read_beneath(r->arena, loc, r->folder, name, offset, bytes, out))
         return true;
-    int fd = ir_open_beneath(r->folder, name, false);
+    int fd = base_open_beneath(r->folder, name, false);
     if (fd < 0)
-        ir_map_put_text(&r->unopened, name, r);
+        base_map_put_text(&r->unopened, name, r);
     else
         close(fd);
     return false;
 }
 
 /* Keys of external data: location, offset, length, checksum; each once. */
-static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t, int64_t bytes,
-                     ir_data *out)
+static bool external(onnx_reader *r, const base_loc *loc, const Onnx__TensorProto *t, int64_t bytes,
+                     base_data *out)
 {
     const char *keys[] = {"location", "offset", "length", "checksum"}, *value[4] = {NULL};
     int64_t number[4] = {0, 0, bytes, 0};
@@ -88,8 +90,8 @@ static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto 
         while (k < 4 && strcmp(keys[k], key))
             k++;
         if (k == 4 || value[k] || !t->external_data[i]->value) {
-            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': external data key '%s' is %s", t->name,
-                      key, k == 4 ? "not known" : "given twice or empty");
+            base_report(r->ctx, BASE_ERROR, loc, "tensor '%s': external data key '%s' is %s",
+                        t->name, key, k == 4 ? "not known" : "given twice or empty");
             return false;
         }
         value[k] = t->external_data[i]->value;
@@ -98,26 +100,27 @@ static bool external(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto 
             int64_t v = 0;
             bool ok = *s != 0;
             for (; *s >= '0' && *s <= '9'; s++)
-                ok = ok && ir_size_mul(v, 10, &v) && ir_size_add(v, *s - '0', &v);
+                ok = ok && base_size_mul(v, 10, &v) && base_size_add(v, *s - '0', &v);
             if (!ok || *s) {
-                ir_report(r->ctx, IR_ERROR, loc,
-                          "tensor '%s': external data %s '%.40s' is not a number", t->name, key,
-                          value[k]);
+                base_report(r->ctx, BASE_ERROR, loc,
+                            "tensor '%s': external data %s '%.40s' is not a number", t->name, key,
+                            value[k]);
                 return false;
             }
             number[k] = v;
         }
     }
     if (!value[0] || number[2] != bytes) {
-        ir_report(r->ctx, IR_ERROR, loc,
-                  value[0] ? "tensor '%s': external data of %lld bytes, %lld are due"
-                           : "tensor '%s': external data without a location",
-                  t->name, (long long)number[2], (long long)bytes);
+        base_report(r->ctx, BASE_ERROR, loc,
+                    value[0] ? "tensor '%s': external data of %lld bytes, %lld are due"
+                             : "tensor '%s': external data without a location",
+                    t->name, (long long)number[2], (long long)bytes);
         return false;
     }
     if (!r->folder) {
-        ir_report(r->ctx, IR_ERROR, loc,
-                  "tensor '%s' lies in a file beside the model, which has no folder here", t->name);
+        base_report(r->ctx, BASE_ERROR, loc,
+                    "tensor '%s' lies in a file beside the model, which has no folder here",
+                    t->name);
         return false;
     }
     return read_beside(r, loc, value[0], number[1], bytes, out);
@@ -130,7 +133,7 @@ static void from_bytes(onnx_reader *r, ir_literal *l, void *bytes)
     if (bytes && (uintptr_t)bytes % 16 == 0) {
         l->data = bytes;
     } else {
-        l->data = ir_alloc(r->arena, (size_t)n);
+        l->data = base_alloc(r->arena, (size_t)n);
         if (n)
             memcpy(l->data, bytes, (size_t)n);
     }
@@ -179,7 +182,7 @@ static void copy_fields(const Onnx__TensorProto *t, ir_literal *l)
         }
 }
 
-ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorProto *t)
+ir_literal *onnx_literal(onnx_reader *r, const base_loc *loc, const Onnx__TensorProto *t)
 {
     ir_literal l = {0};
     if (!tensor_type(r, loc, t, &l.type))
@@ -187,52 +190,56 @@ ir_literal *onnx_literal(onnx_reader *r, const ir_loc *loc, const Onnx__TensorPr
     int64_t bytes = ir_bytes(&l.type);
     const char *name = t->name ? t->name : "";
     if (t->has_raw_data + (elements_in_fields(t) > 0) + (t->data_location == 1) > 1) {
-        ir_report(r->ctx, IR_ERROR, loc,
-                  "tensor '%s' has its elements in two places: one of raw bytes, a field of a type "
-                  "and another file is due",
-                  name);
+        base_report(
+            r->ctx, BASE_ERROR, loc,
+            "tensor '%s' has its elements in two places: one of raw bytes, a field of a type "
+            "and another file is due",
+            name);
         return NULL;
     }
     if (t->data_location == 1) {
-        ir_data data;
+        base_data data;
         if (!external(r, loc, t, bytes, &data))
             return NULL;
         from_bytes(r, &l, data.bytes);
     } else if (t->data_location) {
-        ir_report(r->ctx, IR_ERROR, loc, "tensor '%s': data location %d is not known", name,
-                  t->data_location);
+        base_report(r->ctx, BASE_ERROR, loc, "tensor '%s': data location %d is not known", name,
+                    t->data_location);
         return NULL;
     } else if (t->has_raw_data) {
         if (t->raw_data.len != (size_t)bytes) {
-            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' holds %zu raw bytes, %s needs %lld", name,
-                      t->raw_data.len, ir_type_text(r->scratch, &l.type), (long long)bytes);
+            base_report(r->ctx, BASE_ERROR, loc, "tensor '%s' holds %zu raw bytes, %s needs %lld",
+                        name, t->raw_data.len, ir_type_text(r->scratch, &l.type), (long long)bytes);
             return NULL;
         }
         from_bytes(r, &l, t->raw_data.data);
     } else {
         if (!from_fields(t, &l)) {
-            ir_report(r->ctx, IR_ERROR, loc, "tensor '%s' does not hold the %lld elements of %s",
-                      name, (long long)ir_count(&l.type), ir_type_text(r->scratch, &l.type));
+            base_report(r->ctx, BASE_ERROR, loc,
+                        "tensor '%s' does not hold the %lld elements of %s", name,
+                        (long long)ir_count(&l.type), ir_type_text(r->scratch, &l.type));
             return NULL;
         }
-        l.data = ir_alloc(r->arena, (size_t)bytes);
+        l.data = base_alloc(r->arena, (size_t)bytes);
         copy_fields(t, &l);
     }
-    return ir_memdup(r->arena, &l, sizeof l);
+    return base_memdup(r->arena, &l, sizeof l);
 }
 
-bool onnx_unpacks(onnx_reader *r, const ir_loc *loc, int64_t bytes)
+bool onnx_unpacks(onnx_reader *r, const base_loc *loc, int64_t bytes)
 {
-    if (ir_size_within(&r->unpacked, bytes, IR_MAX_UNPACKED_BYTES))
+    if (base_size_within(&r->unpacked, bytes, IR_MAX_UNPACKED_BYTES))
         return true;
-    ir_report(r->ctx, IR_ERROR, loc,
-              "sparse tensors and tables made for operators are more than %lld bytes in all, which "
-              "is the limit",
-              (long long)IR_MAX_UNPACKED_BYTES);
+    base_report(
+        r->ctx, BASE_ERROR, loc,
+        "sparse tensors and tables made for operators are more than %lld bytes in all, which "
+        "is the limit",
+        (long long)IR_MAX_UNPACKED_BYTES);
     return false;
 }
 
-ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__SparseTensorProto *t)
+ir_literal *onnx_dense_literal(onnx_reader *r, const base_loc *loc,
+                               const Onnx__SparseTensorProto *t)
 {
     ir_literal *values = t->values ? onnx_literal(r, loc, t->values) : NULL,
                *at = t->indices ? onnx_literal(r, loc, t->indices) : NULL;
@@ -265,6 +272,6 @@ ir_literal *onnx_dense_literal(onnx_reader *r, const ir_loc *loc, const Onnx__Sp
             memcpy((char *)l->data + flat * size, (char *)values->data + i * size, (size_t)size);
     }
     if (!ok)
-        ir_report(r->ctx, IR_ERROR, loc, "a sparse tensor's indices or sizes are not valid");
+        base_report(r->ctx, BASE_ERROR, loc, "a sparse tensor's indices or sizes are not valid");
     return ok ? l : NULL;
 }

@@ -28,16 +28,16 @@ typedef struct level { /* a message that is being walked */
 } level;
 
 typedef struct walker {
-    ir_ctx *ctx;
-    const ir_loc *loc;
+    base_ctx *ctx;
+    const base_loc *loc;
     const unsigned char *start;
     int64_t messages, unknown, strings, repeats;
 } walker;
 
 static bool fail(const walker *w, const unsigned char *at, const char *what)
 {
-    ir_report(w->ctx, IR_ERROR, w->loc, "not a valid ONNX file: %s, at byte %lld", what,
-              (long long)(at - w->start));
+    base_report(w->ctx, BASE_ERROR, w->loc, "not a valid ONNX file: %s, at byte %lld", what,
+                (long long)(at - w->start));
     return false;
 }
 
@@ -194,7 +194,7 @@ static bool walk(walker *w, const unsigned char *bytes, size_t size)
 }
 
 typedef struct budget {
-    ir_arena *arena;
+    base_arena *arena;
     int64_t left;
 } budget;
 
@@ -204,7 +204,7 @@ static void *take(void *data, size_t n)
     if ((uint64_t)b->left < n)
         return NULL;
     b->left -= (int64_t)n;
-    return ir_alloc(b->arena, n);
+    return base_alloc(b->arena, n);
 }
 
 static void give_back(void *data, void *p)
@@ -212,14 +212,16 @@ static void give_back(void *data, void *p)
     (void)data, (void)p;
 }
 
-Onnx__ModelProto *onnx_unpack(ir_arena *arena, const ir_loc *loc, const void *bytes, size_t size)
+Onnx__ModelProto *onnx_unpack(base_arena *arena, const base_loc *loc, const void *bytes,
+                              size_t size)
 {
-    ir_ctx *ctx = ir_arena_ctx(arena);
+    base_ctx *ctx = base_arena_ctx(arena);
     walker w = {.ctx = ctx, .loc = loc, .start = bytes};
     if (size > INT32_MAX) {
-        ir_report(ctx, IR_ERROR, loc,
-                  "the file is larger than 2 GiB, which the format does not allow; weights may lie "
-                  "in external data");
+        base_report(
+            ctx, BASE_ERROR, loc,
+            "the file is larger than 2 GiB, which the format does not allow; weights may lie "
+            "in external data");
         return NULL;
     }
     if (!walk(&w, bytes, size))
@@ -229,6 +231,7 @@ Onnx__ModelProto *onnx_unpack(ir_arena *arena, const ir_loc *loc, const void *by
     ProtobufCAllocator allocator = {take, give_back, &b};
     Onnx__ModelProto *model = onnx__model_proto__unpack(&allocator, size, bytes);
     if (!model)
-        ir_report(ctx, IR_ERROR, loc, "the file needs more memory to read than its size allows");
+        base_report(ctx, BASE_ERROR, loc,
+                    "the file needs more memory to read than its size allows");
     return model;
 }

@@ -133,10 +133,10 @@ static ir_value *own(trace_call *c, ir_value *v, bool cut_off)
 
 static trace_node *node_new(trace_call *c, int nin)
 {
-    ir_arena *arena = trace_top(c->g)->arena;
-    trace_node *node = ir_new(arena, trace_node);
+    base_arena *arena = trace_top(c->g)->arena;
+    trace_node *node = base_new(arena, trace_node);
     node->grad_fn = c->grad_fn;
-    node->in = ir_array(arena, gradc_tensor *, nin);
+    node->in = base_array(arena, gradc_tensor *, nin);
     for (int i = 0; i < nin; i++)
         if (c->in[i] && c->in[i]->requires_grad)
             node->in[node->nin++] = c->in[i];
@@ -176,18 +176,18 @@ static void wrap(trace_call *c, int nin)
 static void record(gradc *g, void *user)
 {
     trace_call *c = user;
-    ir_arena *arena = trace_top(g)->arena;
+    base_arena *arena = trace_top(g)->arena;
     ir_builder b = ir_builder_new(trace_top(g)->func);
-    ir_loc *loc = ir_new(arena, ir_loc);
+    base_loc *loc = base_new(arena, base_loc);
     int nin = c->nin;
-    *loc = (ir_loc){.op = c->row->name, .node = -1};
+    *loc = (base_loc){.op = c->row->name, .node = -1};
     b.loc = loc;
     c->b = &b;
     c->grad_fn = c->row->grad_fn;
-    c->v = ir_array(arena, ir_value *, nin + 1);
+    c->v = base_array(arena, ir_value *, nin + 1);
     for (int i = 0; i < nin; i++)
         c->v[i] = c->in[i] ? trace_value(c->in[i]) : NULL;
-    c->given = ir_array(arena, ir_value *, nin + 1);
+    c->given = base_array(arena, ir_value *, nin + 1);
     ir_dtype rounded;
     if (!prepare(c, &rounded))
         return;
@@ -234,7 +234,7 @@ void trace_wrong(trace_call *c, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    ir_vreport(c->g->ctx, IR_ERROR, c->b->loc, format, args);
+    base_vreport(c->g->ctx, BASE_ERROR, c->b->loc, format, args);
     va_end(args);
     c->b->failed = true;
 }

@@ -271,7 +271,7 @@ static void make_input(gradc *g, void *user)
 {
     filling *f = user;
     f->made = trace_leaf_new(g, trace_top(g), &f->type, NULL);
-    f->made->name = ir_strdup(f->made->home->arena, f->from);
+    f->made->name = base_strdup(f->made->home->arena, f->from);
     f->made->role = TRACE_INPUT;
     f->made->symbolic = true;
 }

@@ -42,9 +42,9 @@ static ir_value *add_input(trace_cut *cut, const ir_type *t, gradc_tensor *tenso
                            ir_value *recorded, trace_data *data)
 {
     ir_value *v =
-        ir_add_input(cut->f, ir_format(cut->f->module->arena, "i%d", cut->inputs.count), t);
+        ir_add_input(cut->f, base_format(cut->f->module->arena, "i%d", cut->inputs.count), t);
     trace_input in = {v, tensor, recorded, data};
-    IR_PUSH(cut->scratch, &cut->inputs, in);
+    BASE_PUSH(cut->scratch, &cut->inputs, in);
     return v;
 }
 
@@ -84,18 +84,18 @@ static void keep_results(trace_cut *cut, const ir_inst *inst, const ir_inst *cop
         gradc_tensor *x = inst->result[i]->aux;
         if (x && x->requires_grad && wants_gradient(cut, x))
             v = ir_add(&cut->b, v, add_input(cut, &v->type, x, NULL, NULL));
-        ir_map_put_ptr(&cut->made, inst->result[i], v);
+        base_map_put_ptr(&cut->made, inst->result[i], v);
     }
 }
 
 static ir_value *copied(trace_cut *cut, ir_value *v)
 {
-    return ir_map_get_ptr(&cut->made, resolve(cut, v));
+    return base_map_get_ptr(&cut->made, resolve(cut, v));
 }
 
 static void copy_inst(trace_cut *cut, ir_inst *inst)
 {
-    ir_value **operand = ir_array(cut->scratch, ir_value *, inst->noperands);
+    ir_value **operand = base_array(cut->scratch, ir_value *, inst->noperands);
     ir_attrs attrs = *inst->attrs;
     for (int i = 0; i < inst->noperands; i++)
         operand[i] = copied(cut, inst->operand[i]);
@@ -104,7 +104,7 @@ static void copy_inst(trace_cut *cut, ir_inst *inst)
         attrs.random_bits.stream = cut->drawings++;
     if ((inst->op == IR_OP_gather || inst->op == IR_OP_scatter) && operand[1]->def &&
         !operand[1]->name && inst->loc)
-        operand[1]->name = ir_format(cut->f->module->arena, "the index of %s", inst->loc->op);
+        operand[1]->name = base_format(cut->f->module->arena, "the index of %s", inst->loc->op);
     cut->b.loc = inst->loc;
     ir_inst *copy = ir_build(&cut->b, inst->op, operand, inst->noperands, &attrs);
     ir_adopt_called(cut->f->module, copy, &cut->adopted);
@@ -118,62 +118,62 @@ typedef struct step {
 
 ir_value *trace_cut_value(trace_cut *cut, gradc_tensor *x)
 {
-    IR_LIST(step) stack = {0};
+    BASE_LIST(step) stack = {0};
     if (!cut->made.arena) {
-        cut->made = ir_map_new(cut->scratch);
-        cut->adopted = ir_map_new(cut->scratch);
+        cut->made = base_map_new(cut->scratch);
+        cut->adopted = base_map_new(cut->scratch);
         cut->b = ir_builder_new(cut->f);
     }
     ir_value *goal = resolve(cut, trace_value(x)), *v = goal;
     for (;;) {
-        if (!ir_map_get_ptr(&cut->made, v)) {
+        if (!base_map_get_ptr(&cut->made, v)) {
             if (!v->def) {
-                ir_map_put_ptr(&cut->made, v, add_leaf(cut, v));
+                base_map_put_ptr(&cut->made, v, add_leaf(cut, v));
             } else if (known(cut, v)) {
-                ir_map_put_ptr(&cut->made, v,
-                               add_input(cut, &v->type, NULL, v, known(cut, v)->data));
+                base_map_put_ptr(&cut->made, v,
+                                 add_input(cut, &v->type, NULL, v, known(cut, v)->data));
             } else {
                 step s = {v->def, 0};
-                IR_PUSH(cut->scratch, &stack, s);
+                BASE_PUSH(cut->scratch, &stack, s);
             }
         }
         step *top = stack.count ? &stack.items[stack.count - 1] : NULL;
         while (top && top->next == top->inst->noperands) {
-            if (!ir_map_get_ptr(&cut->made, top->inst->result[0]))
+            if (!base_map_get_ptr(&cut->made, top->inst->result[0]))
                 copy_inst(cut, top->inst);
             top = --stack.count ? top - 1 : NULL;
         }
         if (!top)
-            return ir_map_get_ptr(&cut->made, goal);
+            return base_map_get_ptr(&cut->made, goal);
         v = resolve(cut, top->inst->operand[top->next++]);
     }
 }
 
 /* ---- Keys ---- */
 
-static void add_bytes(ir_arena *arena, trace_bytes *out, const void *p, size_t n)
+static void add_bytes(base_arena *arena, trace_bytes *out, const void *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         unsigned char byte = ((const unsigned char *)p)[i];
-        IR_PUSH(arena, out, byte);
+        BASE_PUSH(arena, out, byte);
     }
 }
 
-static void add_int(ir_arena *arena, trace_bytes *out, int64_t v)
+static void add_int(base_arena *arena, trace_bytes *out, int64_t v)
 {
     add_bytes(arena, out, &v, sizeof v);
 }
 
-static void add_type(ir_arena *arena, trace_bytes *out, const ir_type *t)
+static void add_type(base_arena *arena, trace_bytes *out, const ir_type *t)
 {
     add_int(arena, out, t->dtype);
     add_int(arena, out, t->rank);
     add_bytes(arena, out, t->dim, (size_t)t->rank * sizeof *t->dim);
 }
 
-static void add_func(ir_arena *arena, trace_bytes *out, ir_func *f);
+static void add_func(base_arena *arena, trace_bytes *out, ir_func *f);
 
-static void add_attr(ir_arena *arena, trace_bytes *out, ir_attr_kind kind, const void *field)
+static void add_attr(base_arena *arena, trace_bytes *out, ir_attr_kind kind, const void *field)
 {
     switch (kind) {
     case IR_ATTR_int: add_int(arena, out, *(const ir_attr_int *)field); break;
@@ -196,7 +196,7 @@ static void add_attr(ir_arena *arena, trace_bytes *out, ir_attr_kind kind, const
     }
 }
 
-static void add_insts(ir_arena *arena, trace_bytes *out, ir_func *f)
+static void add_insts(base_arena *arena, trace_bytes *out, ir_func *f)
 {
     ir_number(f);
     IR_FOR (inst, f) {
@@ -216,7 +216,7 @@ static void add_insts(ir_arena *arena, trace_bytes *out, ir_func *f)
 }
 
 /* A body; NULL where an attribute names none. */
-static void add_func(ir_arena *arena, trace_bytes *out, ir_func *f)
+static void add_func(base_arena *arena, trace_bytes *out, ir_func *f)
 {
     add_int(arena, out, f ? f->params.count : -1);
     for (int i = 0; f && i < f->params.count; i++)
@@ -225,7 +225,7 @@ static void add_func(ir_arena *arena, trace_bytes *out, ir_func *f)
         add_insts(arena, out, f);
 }
 
-void trace_key(ir_arena *arena, const trace_cut *cut, trace_bytes *out)
+void trace_key(base_arena *arena, const trace_cut *cut, trace_bytes *out)
 {
     for (int i = 0; i < cut->inputs.count; i++) {
         add_type(arena, out, &cut->inputs.items[i].value->type);

@@ -10,16 +10,16 @@
 typedef struct model {
     gradc *g;
     const char *function;
-    ir_arena *arena;
+    base_arena *arena;
     ir_module *m;
     ir_func *f;
-    ir_map met; /* input tensors that some output depends on */
+    base_map met; /* input tensors that some output depends on */
     bool failed;
 } model;
 
 static ir_literal *literal_of(model *w, const ir_type *t, trace_data *d)
 {
-    ir_literal *l = ir_new(w->arena, ir_literal);
+    ir_literal *l = base_new(w->arena, ir_literal);
     *l = (ir_literal){*t, d->bytes};
     return l;
 }
@@ -67,7 +67,7 @@ static ir_value *place(trace_cut *cut, ir_value *v, trace_leaf *leaf)
     if (leaf->kind == TRACE_SEED || leaf->kind == TRACE_CALL)
         return counter(w, leaf->kind == TRACE_SEED ? "seed" : "calls");
     if (x && x->role == TRACE_INPUT) {
-        ir_map_put_ptr(&w->met, x, x);
+        base_map_put_ptr(&w->met, x, x);
         return input(w, x);
     }
     if (x && x->role != TRACE_PLAIN)
@@ -94,7 +94,7 @@ static trace_cut build(model *w, const char *name, const gradc_output *outputs, 
     for (int s = 0; s < w->g->segments.count; s++) {
         const trace_segment *seg = w->g->segments.items[s];
         for (int i = 0; i < seg->tensors.count; i++)
-            if (ir_map_get_ptr(&w->met, seg->tensors.items[i]))
+            if (base_map_get_ptr(&w->met, seg->tensors.items[i]))
                 input(w, seg->tensors.items[i]);
     }
     for (int i = 0; i < n; i++)
@@ -132,14 +132,14 @@ static bool outputs_ok(gradc *g, const char *function, const gradc_output *outpu
     return !g->failed;
 }
 
-ir_module *trace_model(gradc *g, const char *function, ir_ctx *ctx, ir_arena *arena,
+ir_module *trace_model(gradc *g, const char *function, base_ctx *ctx, base_arena *arena,
                        const char *name, const gradc_output *outputs, int n)
 {
     model w = {.g = g,
                .function = function,
                .arena = arena,
                .m = ir_module_new(ctx, arena, name),
-               .met = ir_map_new(arena)};
+               .met = base_map_new(arena)};
     if (!outputs_ok(g, function, outputs, n))
         return NULL;
     ir_module *m = w.m;

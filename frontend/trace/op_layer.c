@@ -227,7 +227,7 @@ TRACE_BUILD(conv_transpose)
             return;
         }
         int64_t extent = x->type.dim[2 + i], full;
-        if (extent < 1 || !ir_size_mul(w.stride[i], extent - 1, &full) ||
+        if (extent < 1 || !base_size_mul(w.stride[i], extent - 1, &full) ||
             full > IR_MAX_TENSOR_BYTES || full + span_of(&w, i) + extra[i] - 2 * w.low[i] < 1) {
             trace_wrong(c,
                         "a stride of %lld and a padding of %lld leave nothing of %s, or too much",

@@ -38,7 +38,7 @@ TRACE_BUILD(reshape)
         if (s.dim[i] == -1 && open < 0)
             open = i;
         else
-            fits &= s.dim[i] >= 0 && ir_size_mul(known, s.dim[i], &known);
+            fits &= s.dim[i] >= 0 && base_size_mul(known, s.dim[i], &known);
     }
     if (open >= 0 && fits && known && count % known == 0)
         known *= s.dim[open] = count / known;
@@ -272,7 +272,7 @@ TRACE_BUILD(repeat)
             parts[i < d ? 0 : 2] *= x->type.dim[i];
         ir_value *piece = ir_reshape(c->b, x, 2, (int64_t[]){parts[0], parts[2]});
         ir_type joined = x->type;
-        if (!ir_size_mul(joined.dim[d], n, &joined.dim[d])) {
+        if (!base_size_mul(joined.dim[d], n, &joined.dim[d])) {
             trace_wrong(c, "%lld times %s is too large", (long long)n, trace_text(c, x));
             return;
         }

@@ -14,10 +14,10 @@ _Static_assert((int)IR_MAX_RANK == (int)GRADC_MAX_RANK, "the rank of gradc.h");
 
 /* ---- Errors ---- */
 
-void trace_sink(void *user, const ir_diagnostic *d)
+void trace_sink(void *user, const base_diagnostic *d)
 {
     gradc *g = user;
-    if (d->severity != IR_ERROR || g->failed)
+    if (d->severity != BASE_ERROR || g->failed)
         return;
     const char *function = d->loc && d->loc->op ? d->loc->op : g->asking;
     snprintf(g->error, sizeof g->error, "%s%s%s", function ? function : "", function ? ": " : "",
@@ -32,18 +32,18 @@ void trace_error(gradc *g, const char *function, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    trace_sink(g, &(ir_diagnostic){.severity = IR_ERROR,
-                                   .loc = &(ir_loc){.op = function, .node = -1},
-                                   .text = text});
+    trace_sink(g, &(base_diagnostic){.severity = BASE_ERROR,
+                                     .loc = &(base_loc){.op = function, .node = -1},
+                                     .text = text});
 }
 
 bool trace_try(gradc *g, void (*body)(gradc *g, void *user), void *user)
 {
-    ir_try frame;
-    if (setjmp(ir_try_push(g->ctx, &frame)))
+    base_try frame;
+    if (setjmp(base_try_push(g->ctx, &frame)))
         return false;
     body(g, user);
-    ir_try_pop(g->ctx, &frame);
+    base_try_pop(g->ctx, &frame);
     return true;
 }
 
@@ -57,7 +57,7 @@ void gradc_clear_error(gradc *g)
     if (!g)
         return;
     g->failed = false;
-    ir_forget_errors(g->ctx);
+    base_forget_errors(g->ctx);
 }
 
 int gradc_set_grad_enabled(gradc *g, int on)
@@ -83,7 +83,8 @@ trace_data *trace_data_try(const ir_type *t)
 {
     int64_t bytes;
     trace_data *d = NULL;
-    if (ir_size_add(ir_bytes(t), (int64_t)sizeof *d, &bytes) && ir_size_align(bytes, 64, &bytes))
+    if (base_size_add(ir_bytes(t), (int64_t)sizeof *d, &bytes) &&
+        base_size_align(bytes, 64, &bytes))
         d = aligned_alloc(64, (size_t)bytes);
     if (d)
         d->holders = 1;
@@ -94,7 +95,7 @@ trace_data *trace_data_new(gradc *g, const ir_type *t)
 {
     trace_data *d = trace_data_try(t);
     if (!d)
-        ir_throw(g->ctx, NULL, "out of memory");
+        base_throw(g->ctx, NULL, "out of memory");
     return d;
 }
 
@@ -120,12 +121,12 @@ trace_segment *trace_top(gradc *g)
 
 trace_segment *trace_push_segment(gradc *g)
 {
-    ir_arena *arena = ir_arena_new(g->ctx);
-    trace_segment *s = ir_new(arena, trace_segment);
+    base_arena *arena = base_arena_new(g->ctx);
+    trace_segment *s = base_new(arena, trace_segment);
     s->arena = arena;
     s->id = ++g->next_segment;
     s->func = ir_func_new(ir_module_new(g->ctx, arena, "record"), "record");
-    IR_PUSH(g->arena, &g->segments, s);
+    BASE_PUSH(g->arena, &g->segments, s);
     return s;
 }
 
@@ -136,7 +137,7 @@ void trace_pop_segment(gradc *g)
         trace_drop(s->tensors.items[i]->data);
     for (int i = 0; i < s->leaves.count; i++)
         trace_drop(s->leaves.items[i]->data);
-    ir_arena_free(s->arena);
+    base_arena_free(s->arena);
     g->segments.count--;
 }
 
@@ -144,7 +145,7 @@ void trace_pop_segment(gradc *g)
 
 static gradc_tensor *tensor_new(gradc *g, trace_segment *home, const ir_type *t)
 {
-    gradc_tensor *x = ir_new(home->arena, gradc_tensor);
+    gradc_tensor *x = base_new(home->arena, gradc_tensor);
     x->g = g;
     x->home = home;
     x->type = *t;
@@ -154,7 +155,7 @@ static gradc_tensor *tensor_new(gradc *g, trace_segment *home, const ir_type *t)
 gradc_tensor *trace_leaf_new(gradc *g, trace_segment *home, const ir_type *t, trace_data *data)
 {
     gradc_tensor *x = tensor_new(g, home, t);
-    IR_PUSH(home->arena, &home->tensors, x);
+    BASE_PUSH(home->arena, &home->tensors, x);
     x->data = data;
     return x;
 }
@@ -163,7 +164,7 @@ gradc_tensor *trace_result_new(gradc *g, ir_value *v)
 {
     trace_segment *home = trace_top(g);
     gradc_tensor *x = tensor_new(g, home, &v->type);
-    IR_PUSH(home->arena, &home->tensors, x);
+    BASE_PUSH(home->arena, &home->tensors, x);
     x->value = v;
     v->aux = x;
     return x;
@@ -174,11 +175,11 @@ static ir_value *leaf_value(gradc *g, trace_kind kind, gradc_tensor *x, const ir
                             trace_data *data)
 {
     trace_segment *s = trace_top(g);
-    trace_leaf *leaf = ir_new(s->arena, trace_leaf);
+    trace_leaf *leaf = base_new(s->arena, trace_leaf);
     *leaf = (trace_leaf){.kind = kind, .tensor = x, .requires_grad = x && x->requires_grad};
     ir_value *v = ir_add_input(s->func, NULL, t);
     v->aux = leaf;
-    IR_PUSH(s->arena, &s->leaves, leaf);
+    BASE_PUSH(s->arena, &s->leaves, leaf);
     leaf->data = trace_hold(data);
     return v;
 }
@@ -194,7 +195,7 @@ ir_value *trace_value(gradc_tensor *x)
         return x->leaf_value;
     ir_value *v = leaf_value(g, TRACE_DATA, x, &x->type, x->update ? NULL : x->data);
     if (x->update)
-        IR_PUSH(g->arena, &g->waiting, (trace_leaf *)v->aux);
+        BASE_PUSH(g->arena, &g->waiting, (trace_leaf *)v->aux);
     x->leaf_segment = trace_top(g)->id;
     return x->leaf_value = v;
 }
@@ -218,7 +219,7 @@ void trace_set_update(gradc_tensor *x, gradc_tensor *to)
 {
     gradc *g = x->g;
     if (!x->update)
-        IR_PUSH(g->arena, &g->updates, x);
+        BASE_PUSH(g->arena, &g->updates, x);
     x->update = to;
     x->leaf_value = NULL;
 }

@@ -13,9 +13,9 @@
 #ifndef GRADC_TRACE_TRACE_H
 #define GRADC_TRACE_TRACE_H
 
+#include "base/map.h"
 #include "include/gradc.h"
 #include "ir/ir.h"
-#include "ir/map.h"
 
 /* Elements of a tensor; held by tensors and by leaves in segments. */
 typedef struct trace_data {
@@ -33,10 +33,10 @@ typedef struct trace_node {
 
 typedef struct trace_segment {
     size_t id; /* never used again */
-    ir_arena *arena;
+    base_arena *arena;
     ir_func *func;
-    IR_LIST(gradc_tensor *) tensors;
-    IR_LIST(struct trace_leaf *) leaves;
+    BASE_LIST(gradc_tensor *) tensors;
+    BASE_LIST(struct trace_leaf *) leaves;
 } trace_segment;
 
 /* What a parameter of the record stands for. */
@@ -73,12 +73,12 @@ struct gradc_tensor {
 };
 
 struct gradc {
-    ir_ctx *ctx;
-    ir_arena *arena; /* lives as long */
-    IR_LIST(trace_segment *) segments; /* the last one records */
+    base_ctx *ctx;
+    base_arena *arena; /* lives as long */
+    BASE_LIST(trace_segment *) segments; /* the last one records */
     size_t next_segment;
-    IR_LIST(gradc_tensor *) updates;   /* leaves with a value to come */
-    IR_LIST(trace_leaf *) waiting;     /* leaves of the record that stand for such a value */
+    BASE_LIST(gradc_tensor *) updates; /* leaves with a value to come */
+    BASE_LIST(trace_leaf *) waiting; /* leaves of the record that stand for such a value */
     bool no_grad, failed;
     const char *asking; /* the function of gradc.h that runs, whose name errors without one get */
     uint64_t seed, calls;
@@ -93,7 +93,7 @@ bool trace_try(gradc *g, void (*body)(gradc *g, void *user), void *user);
 /* An error of a function, by its name in C. */
 void trace_error(gradc *g, const char *function, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void trace_sink(void *g, const ir_diagnostic *d);
+void trace_sink(void *g, const base_diagnostic *d);
 trace_segment *trace_push_segment(gradc *g);
 /* Frees the youngest segment. No older tensor has an update that depends on it. */
 void trace_pop_segment(gradc *g);
@@ -221,14 +221,14 @@ struct trace_cut {
     ir_value *(*leaf)(trace_cut *cut, ir_value *v, trace_leaf *leaf);
     void *user;
     /* What came out. */
-    IR_LIST(trace_input) inputs;
+    BASE_LIST(trace_input) inputs;
     gradc_tensor *without; /* an input that has no value, and was met */
     bool chose;            /* a trace_choose was met */
     int drawings;          /* random_bits met */
     /* Inside. */
-    ir_arena *scratch;
+    base_arena *scratch;
     ir_builder b;
-    ir_map made, adopted; /* values and functions of the record: what they are in f's module */
+    base_map made, adopted; /* values and functions of the record: what they are in f's module */
 };
 /* Adds to f (empty) what x depends on and what is not known; returns its value there. Set f,
  * scratch and the wishes first. */
@@ -238,14 +238,14 @@ typedef struct trace_bytes {
     unsigned char *items;
     int count, capacity;
 } trace_bytes;
-void trace_key(ir_arena *arena, const trace_cut *cut, trace_bytes *out);
+void trace_key(base_arena *arena, const trace_cut *cut, trace_bytes *out);
 
 /* ---- model.c ---- */
 
 /* The graph from inputs to outputs as a module that a file could be: `forward`, and if training is
  * another, `train`. Its values of parameters point to the tensors'. NULL and reported (by the
  * function's name) if it cannot be one. No tensor that counts has an update without inputs. */
-ir_module *trace_model(gradc *g, const char *function, ir_ctx *ctx, ir_arena *arena,
+ir_module *trace_model(gradc *g, const char *function, base_ctx *ctx, base_arena *arena,
                        const char *name, const gradc_output *outputs, int n);
 
 #endif

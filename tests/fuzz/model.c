@@ -7,6 +7,7 @@
  * whatever its entries are called. */
 #define _GNU_SOURCE
 #include "api/session.h"
+#include "files/gir.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <fcntl.h>
@@ -48,7 +49,7 @@ static bool is_within(const ir_module *m, int64_t most_insts, int64_t most_bytes
         {
             insts++;
             for (int k = 0; k < inst->nresults; k++)
-                if (!ir_size_add(bytes, ir_bytes(&inst->result[k]->type), &bytes))
+                if (!base_size_add(bytes, ir_bytes(&inst->result[k]->type), &bytes))
                     return false;
         }
     return insts <= most_insts && bytes <= most_bytes;
@@ -89,7 +90,7 @@ static const char *printed(api_session *s, const ir_module *m)
         abort();
     ir_print(f, m, NULL);
     fclose(f);
-    const char *copy = ir_strdup(s->arena, text);
+    const char *copy = base_strdup(s->arena, text);
     free(text);
     return copy;
 }
@@ -98,7 +99,7 @@ static const char *printed(api_session *s, const ir_module *m)
  * large constants lie beside it. */
 static void rewrite(api_session *s, void *user)
 {
-    ir_module *m = ir_read_file(s->ctx, s->arena, path);
+    ir_module *m = gir_read_file(s->ctx, s->arena, path);
     ((way *)user)->read = m != NULL;
     if (!m || !is_within(m, MOST_INSTS, MOST_BYTES))
         return;
@@ -117,7 +118,7 @@ static bool run(void f(api_session *, void *), const char *train, const char *lo
     if (!s)
         return false;
     int status = api_run(s, f, &w);
-    BUG_UNLESS(f == check || status == 0 || ir_error_count(s->ctx) || *ir_ctx_why(s->ctx));
+    BUG_UNLESS(f == check || status == 0 || base_error_count(s->ctx) || *base_ctx_why(s->ctx));
     api_close(s);
     return w.read;
 }

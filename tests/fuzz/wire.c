@@ -22,11 +22,11 @@ struct field {
     /* Of bytes; of a message once it is measured. */
     size_t size;
     unsigned id, wire;
-    IR_LIST(field *) inner;
+    BASE_LIST(field *) inner;
 };
 
 typedef struct reader {
-    ir_arena *arena;
+    base_arena *arena;
     const uint8_t *at, *end;
 } reader;
 
@@ -43,12 +43,12 @@ static bool varint(reader *r, uint64_t *out)
 }
 
 /* The fields of a message up to the first that is none. */
-static void read_fields(ir_arena *arena, field *m, const uint8_t *bytes, size_t size, int depth)
+static void read_fields(base_arena *arena, field *m, const uint8_t *bytes, size_t size, int depth)
 {
     reader r = {arena, bytes, bytes + size};
     uint64_t tag, n;
     while (r.at < r.end && varint(&r, &tag)) {
-        field *f = ir_new(arena, field);
+        field *f = base_new(arena, field);
         const ProtobufCFieldDescriptor *d =
             protobuf_c_message_descriptor_get_field(m->type, (unsigned)(tag >> 3));
         *f = (field){.parent = m->type, .id = (unsigned)(tag >> 3), .wire = tag & 7};
@@ -68,13 +68,13 @@ static void read_fields(ir_arena *arena, field *m, const uint8_t *bytes, size_t 
                 read_fields(arena, f, f->bytes, f->size, depth + 1);
             }
         }
-        IR_PUSH(arena, &m->inner, f);
+        BASE_PUSH(arena, &m->inner, f);
     }
 }
 
-static field *read_model(ir_arena *arena, const uint8_t *bytes, size_t size)
+static field *read_model(base_arena *arena, const uint8_t *bytes, size_t size)
 {
-    field *m = ir_new(arena, field);
+    field *m = base_new(arena, field);
     m->type = &onnx__model_proto__descriptor;
     read_fields(arena, m, bytes, size, 0);
     return m;
@@ -169,27 +169,27 @@ static field *one_of(uint64_t *state, field *tree, chooser c)
 
 /* ---- Changes ---- */
 
-static void insert(ir_arena *arena, field *m, int at, field *f)
+static void insert(base_arena *arena, field *m, int at, field *f)
 {
-    IR_PUSH(arena, &m->inner, f);
+    BASE_PUSH(arena, &m->inner, f);
     for (int i = m->inner.count - 1; i > at; i--)
         m->inner.items[i] = m->inner.items[i - 1];
     m->inner.items[at] = f;
 }
 
 /* Copies, so that a field which stands twice can be changed once, and no message holds itself. */
-static field *copy(ir_arena *arena, const field *f)
+static field *copy(base_arena *arena, const field *f)
 {
-    field *c = ir_memdup(arena, f, sizeof *f);
+    field *c = base_memdup(arena, f, sizeof *f);
     c->inner.items = NULL;
     c->inner.count = c->inner.capacity = 0;
     for (int i = 0; i < f->inner.count; i++)
-        IR_PUSH(arena, &c->inner, copy(arena, f->inner.items[i]));
+        BASE_PUSH(arena, &c->inner, copy(arena, f->inner.items[i]));
     return c;
 }
 
 /* The fields of a message change place, number or kin. */
-static void change_fields(ir_arena *arena, uint64_t *state, field *tree, field *from)
+static void change_fields(base_arena *arena, uint64_t *state, field *tree, field *from)
 {
     field *m = one_of(state, tree, (chooser){.messages = true});
     if (!m)
@@ -233,7 +233,7 @@ static uint64_t other_number(uint64_t *state, uint64_t v)
 }
 
 /* A value: another name of the file, another operator, another number, other bytes. */
-static void change_value(ir_arena *arena, uint64_t *state, field *tree, field *from)
+static void change_value(base_arena *arena, uint64_t *state, field *tree, field *from)
 {
     field *x = one_of(state, tree, (chooser){.any_string = fuzz_draw(state, 3) == 0}),
           *other = NULL;
@@ -262,7 +262,7 @@ static void change_value(ir_arena *arena, uint64_t *state, field *tree, field *f
         return;
     }
     size_t room = x->wire == BYTES ? x->size + 16 : x->size;
-    uint8_t *bytes = ir_alloc(arena, room + 1);
+    uint8_t *bytes = base_alloc(arena, room + 1);
     if (x->size)
         memcpy(bytes, x->bytes, x->size);
     size_t n = LLVMFuzzerMutate(bytes, x->size, room);
@@ -274,11 +274,11 @@ static void change_value(ir_arena *arena, uint64_t *state, field *tree, field *f
 static size_t mutate(const uint8_t *one, size_t n1, const uint8_t *two, size_t n2, uint8_t *out,
                      size_t room, unsigned seed)
 {
-    ir_ctx *ctx = ir_ctx_new(NULL, NULL);
-    ir_try frame;
+    base_ctx *ctx = base_ctx_new(NULL, NULL);
+    base_try frame;
     volatile size_t n = 0;
-    if (!setjmp(ir_try_push(ctx, &frame))) {
-        ir_arena *arena = ir_arena_new(ctx);
+    if (!setjmp(base_try_push(ctx, &frame))) {
+        base_arena *arena = base_arena_new(ctx);
         uint64_t state = seed;
         field *tree = read_model(arena, one, n1), *from = read_model(arena, two, n2);
         for (uint32_t times = 1 + fuzz_draw(&state, 3); times; times--)
@@ -286,9 +286,9 @@ static size_t mutate(const uint8_t *one, size_t n1, const uint8_t *two, size_t n
         size_t size = measure(tree);
         if (size <= room)
             n = (size_t)(write_fields(out, tree) - out);
-        ir_try_pop(ctx, &frame);
+        base_try_pop(ctx, &frame);
     }
-    ir_ctx_free(ctx);
+    base_ctx_free(ctx);
     return n;
 }
 

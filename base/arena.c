@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors */
-#include "ir/arena.h"
+#include "base/arena.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,10 +30,10 @@ typedef struct block {
     _Alignas(64) unsigned char data[];
 } block;
 
-struct ir_arena {
-    ir_ctx *ctx;
+struct base_arena {
+    base_ctx *ctx;
     block *blocks;
-    struct ir_arena *next, *previous;
+    struct base_arena *next, *previous;
 };
 
 typedef struct deferred {
@@ -43,22 +43,22 @@ typedef struct deferred {
 } deferred;
 
 /* Where the context's diagnostics went and what it had counted before. */
-struct ir_held {
-    ir_arena *arena;
-    ir_held *outer;
-    ir_sink *sink;
+struct base_held {
+    base_arena *arena;
+    base_held *outer;
+    base_sink *sink;
     void *user;
     int errors, passed_on[2];
     char first[512];
-    IR_LIST(ir_diagnostic) kept;
+    BASE_LIST(base_diagnostic) kept;
 };
 
-struct ir_ctx {
-    ir_sink *sink;
+struct base_ctx {
+    base_sink *sink;
     void *user;
-    ir_try *frame;
-    ir_held *held;
-    ir_arena *arenas;
+    base_try *frame;
+    base_held *held;
+    base_arena *arenas;
     deferred *deferred;
     size_t bytes, limit;
     int64_t fail_at; /* allocations until one fails; 0: never */
@@ -69,21 +69,21 @@ struct ir_ctx {
     struct {
         bool off;
         enum { AS_THE_OTHERS, AN_ERROR, NO_ERROR } error;
-    } warning[IR_WARNINGS];
+    } warning[BASE_WARNINGS];
 };
 
-_Thread_local const char *ir_current_pass;
+_Thread_local const char *base_current_pass;
 
-ir_ctx *ir_ctx_new(ir_sink *sink, void *user)
+base_ctx *base_ctx_new(base_sink *sink, void *user)
 {
-    ir_ctx *ctx = calloc(1, sizeof *ctx);
+    base_ctx *ctx = calloc(1, sizeof *ctx);
     if (!ctx)
         return NULL;
     ctx->sink = sink;
     ctx->user = user;
     const char *limit = getenv("GRADC_LIMIT_BYTES"), *fail = getenv("GRADC_FAIL_ALLOCATION");
     unsigned long long lower = limit ? strtoull(limit, NULL, 10) : 0;
-    ctx->limit = lower && lower < IR_MAX_ARENA_BYTES ? lower : IR_MAX_ARENA_BYTES;
+    ctx->limit = lower && lower < BASE_MAX_ARENA_BYTES ? lower : BASE_MAX_ARENA_BYTES;
     if (fail) {
         char *end;
         ctx->fail_at = strtoll(fail, &end, 10);
@@ -92,7 +92,7 @@ ir_ctx *ir_ctx_new(ir_sink *sink, void *user)
     return ctx;
 }
 
-void ir_ctx_free(ir_ctx *ctx)
+void base_ctx_free(base_ctx *ctx)
 {
     if (!ctx)
         return;
@@ -103,11 +103,11 @@ void ir_ctx_free(ir_ctx *ctx)
         free(d);
     }
     while (ctx->arenas)
-        ir_arena_free(ctx->arenas);
+        base_arena_free(ctx->arenas);
     free(ctx);
 }
 
-jmp_buf *ir_try_push_(ir_ctx *ctx, ir_try *frame)
+jmp_buf *base_try_push_(base_ctx *ctx, base_try *frame)
 {
     frame->outer = ctx->frame;
     frame->held = ctx->held;
@@ -115,32 +115,32 @@ jmp_buf *ir_try_push_(ir_ctx *ctx, ir_try *frame)
     return &frame->jump;
 }
 
-void ir_try_pop(ir_ctx *ctx, ir_try *frame)
+void base_try_pop(base_ctx *ctx, base_try *frame)
 {
     BUG_UNLESS(ctx->frame == frame);
     ctx->frame = frame->outer;
 }
 
-_Noreturn void ir_throw(ir_ctx *ctx, const ir_loc *loc, const char *message)
+_Noreturn void base_throw(base_ctx *ctx, const base_loc *loc, const char *message)
 {
-    ir_try *frame = ctx->frame;
+    base_try *frame = ctx->frame;
     while (frame && ctx->held != frame->held)
-        ir_release(ctx, ctx->held, false);
+        base_release(ctx, ctx->held, false);
     if (message)
-        ir_report(ctx, IR_ERROR, loc, "%s", message);
+        base_report(ctx, BASE_ERROR, loc, "%s", message);
     if (!frame)
         BUG("%s, and nothing to return to", message ? message : "error");
     ctx->frame = frame->outer;
     longjmp(frame->jump, 1);
 }
 
-static _Noreturn void out_of_memory(ir_ctx *ctx)
+static _Noreturn void out_of_memory(base_ctx *ctx)
 {
     ctx->out_of_memory = true;
-    ir_throw(ctx, NULL, "out of memory");
+    base_throw(ctx, NULL, "out of memory");
 }
 
-static _Noreturn void beyond_limit(ir_ctx *ctx)
+static _Noreturn void beyond_limit(base_ctx *ctx)
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB"};
     char text[96];
@@ -150,11 +150,11 @@ static _Noreturn void beyond_limit(ir_ctx *ctx)
         n /= 1024;
     snprintf(text, sizeof text, "the model needs more memory to compile than the limit of %zu %s",
              n, units[unit]);
-    ir_throw(ctx, NULL, text);
+    base_throw(ctx, NULL, text);
 }
 
 /* Counts an allocation of the compiler; throws where the test hook or the limit says so. */
-static void *allocate(ir_ctx *ctx, size_t bytes)
+static void *allocate(base_ctx *ctx, size_t bytes)
 {
     if (ctx->fail_at && --ctx->fail_at == 0) {
         ctx->fail_at = ctx->fail_stays ? 1 : 0;
@@ -169,7 +169,7 @@ static void *allocate(ir_ctx *ctx, size_t bytes)
     return p;
 }
 
-void ir_defer(ir_ctx *ctx, void (*f)(void *), void *data)
+void base_defer(base_ctx *ctx, void (*f)(void *), void *data)
 {
     deferred *d = malloc(sizeof *d);
     if (!d || (ctx->fail_at && --ctx->fail_at == 0)) {
@@ -181,17 +181,17 @@ void ir_defer(ir_ctx *ctx, void (*f)(void *), void *data)
     ctx->deferred = d;
 }
 
-ir_arena *ir_arena_new(ir_ctx *ctx)
+base_arena *base_arena_new(base_ctx *ctx)
 {
-    ir_arena *arena = allocate(ctx, sizeof *arena);
-    *arena = (ir_arena){.ctx = ctx, .next = ctx->arenas};
+    base_arena *arena = allocate(ctx, sizeof *arena);
+    *arena = (base_arena){.ctx = ctx, .next = ctx->arenas};
     if (arena->next)
         arena->next->previous = arena;
     ctx->arenas = arena;
     return arena;
 }
 
-void ir_arena_free(ir_arena *arena)
+void base_arena_free(base_arena *arena)
 {
     if (!arena)
         return;
@@ -210,12 +210,12 @@ void ir_arena_free(ir_arena *arena)
     free(arena);
 }
 
-ir_ctx *ir_arena_ctx(const ir_arena *arena)
+base_ctx *base_arena_ctx(const base_arena *arena)
 {
     return arena->ctx;
 }
 
-void *ir_alloc(ir_arena *arena, size_t bytes)
+void *base_alloc(base_arena *arena, size_t bytes)
 {
     enum { BLOCK = 64 << 10 };
     size_t align = bytes >= 1024 ? 64 : 16;
@@ -247,131 +247,132 @@ void *ir_alloc(ir_arena *arena, size_t bytes)
     return memset(b->data + at, 0, bytes);
 }
 
-void *ir_alloc_array(ir_arena *arena, size_t count, size_t size)
+void *base_alloc_array(base_arena *arena, size_t count, size_t size)
 {
     if (size && count > SIZE_MAX / 2 / size)
         out_of_memory(arena->ctx);
-    return ir_alloc(arena, count * size);
+    return base_alloc(arena, count * size);
 }
 
-void *ir_memdup(ir_arena *arena, const void *p, size_t bytes)
+void *base_memdup(base_arena *arena, const void *p, size_t bytes)
 {
-    void *copy = ir_alloc(arena, bytes);
+    void *copy = base_alloc(arena, bytes);
     if (bytes)
         memcpy(copy, p, bytes);
     return copy;
 }
 
-char *ir_strndup(ir_arena *arena, const char *s, size_t n)
+char *base_strndup(base_arena *arena, const char *s, size_t n)
 {
-    char *copy = ir_alloc(arena, n + 1);
+    char *copy = base_alloc(arena, n + 1);
     memcpy(copy, s, n);
     return copy;
 }
 
-char *ir_strdup(ir_arena *arena, const char *s)
+char *base_strdup(base_arena *arena, const char *s)
 {
-    return ir_strndup(arena, s, strlen(s));
+    return base_strndup(arena, s, strlen(s));
 }
 
-char *ir_vformat(ir_arena *arena, const char *format, va_list args)
+char *base_vformat(base_arena *arena, const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
     BUG_UNLESS(n >= 0);
-    char *s = ir_alloc(arena, (size_t)n + 1);
+    char *s = base_alloc(arena, (size_t)n + 1);
     vsnprintf(s, (size_t)n + 1, format, again);
     va_end(again);
     return s;
 }
 
-char *ir_format(ir_arena *arena, const char *format, ...)
+char *base_format(base_arena *arena, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    char *s = ir_vformat(arena, format, args);
+    char *s = base_vformat(arena, format, args);
     va_end(args);
     return s;
 }
 
-void *ir_grow_(ir_arena *arena, void *items, int count, int *capacity, size_t size)
+void *base_grow_(base_arena *arena, void *items, int count, int *capacity, size_t size)
 {
     if (*capacity > INT32_MAX / 2)
         out_of_memory(arena->ctx);
     *capacity = *capacity ? *capacity * 2 : 8;
-    void *grown = ir_alloc_array(arena, (size_t)*capacity, size);
+    void *grown = base_alloc_array(arena, (size_t)*capacity, size);
     if (count)
         memcpy(grown, items, (size_t)count * size);
     return grown;
 }
 
-void ir_fail_allocation(ir_ctx *ctx, int64_t n, bool stay)
+void base_fail_allocation(base_ctx *ctx, int64_t n, bool stay)
 {
     ctx->fail_at = n;
     ctx->fail_stays = stay;
 }
 
-bool ir_size_mul(int64_t a, int64_t b, int64_t *out)
+bool base_size_mul(int64_t a, int64_t b, int64_t *out)
 {
     return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, out);
 }
 
-bool ir_size_add(int64_t a, int64_t b, int64_t *out)
+bool base_size_add(int64_t a, int64_t b, int64_t *out)
 {
     return a >= 0 && b >= 0 && !__builtin_add_overflow(a, b, out);
 }
 
-bool ir_size_within(int64_t *sum, int64_t bytes, int64_t limit)
+bool base_size_within(int64_t *sum, int64_t bytes, int64_t limit)
 {
-    return ir_size_add(*sum, bytes, sum) && *sum <= limit;
+    return base_size_add(*sum, bytes, sum) && *sum <= limit;
 }
 
-bool ir_size_align(int64_t n, int64_t align, int64_t *out)
+bool base_size_align(int64_t n, int64_t align, int64_t *out)
 {
     int64_t sum;
-    if (!ir_size_add(n, align - 1, &sum))
+    if (!base_size_add(n, align - 1, &sum))
         return false;
     *out = sum & ~(align - 1);
     return true;
 }
 
-static void report(ir_ctx *ctx, ir_severity severity, const ir_warning_info *warning,
-                   const ir_loc *loc, const char *format, va_list args)
+static void report(base_ctx *ctx, base_severity severity, const base_warning_info *warning,
+                   const base_loc *loc, const char *format, va_list args)
 {
     char text[4096];
-    int *passed_on = &ctx->passed_on[severity == IR_ERROR];
+    int *passed_on = &ctx->passed_on[severity == BASE_ERROR];
     vsnprintf(text, sizeof text, format, args);
-    if (severity == IR_ERROR && ctx->errors++ == 0)
+    if (severity == BASE_ERROR && ctx->errors++ == 0)
         snprintf(ctx->first, sizeof ctx->first, "%.500s", text);
-    if (ctx->sink && *passed_on < IR_MAX_DIAGNOSTICS) {
+    if (ctx->sink && *passed_on < BASE_MAX_DIAGNOSTICS) {
         ++*passed_on;
-        ctx->sink(ctx->user, &(ir_diagnostic){severity, warning, loc, text});
+        ctx->sink(ctx->user, &(base_diagnostic){severity, warning, loc, text});
     }
 }
 
-void ir_vreport(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char *format,
-                va_list args)
+void base_vreport(base_ctx *ctx, base_severity severity, const base_loc *loc, const char *format,
+                  va_list args)
 {
     report(ctx, severity, NULL, loc, format, args);
 }
 
-void ir_report(ir_ctx *ctx, ir_severity severity, const ir_loc *loc, const char *format, ...)
+void base_report(base_ctx *ctx, base_severity severity, const base_loc *loc, const char *format,
+                 ...)
 {
     va_list args;
     va_start(args, format);
-    ir_vreport(ctx, severity, loc, format, args);
+    base_vreport(ctx, severity, loc, format, args);
     va_end(args);
 }
 
 /* ---- Warnings ---- */
 
-const ir_warning_info ir_warnings[IR_WARNINGS] = {
+const base_warning_info base_warnings[BASE_WARNINGS] = {
 #define WARNING(identifier, name, doc) {name, doc},
-#include "ir/warnings.def"
+#include "base/warnings.def"
 };
 
-void ir_warn(ir_ctx *ctx, ir_warning which, const ir_loc *loc, const char *format, ...)
+void base_warn(base_ctx *ctx, base_warning which, const base_loc *loc, const char *format, ...)
 {
     va_list args;
     if (ctx->warning[which].off)
@@ -379,7 +380,7 @@ void ir_warn(ir_ctx *ctx, ir_warning which, const ir_loc *loc, const char *forma
     bool error = ctx->warning[which].error ? ctx->warning[which].error == AN_ERROR
                                            : ctx->warnings_are_errors;
     va_start(args, format);
-    report(ctx, error ? IR_ERROR : IR_WARNING, &ir_warnings[which], loc, format, args);
+    report(ctx, error ? BASE_ERROR : BASE_WARNING, &base_warnings[which], loc, format, args);
     va_end(args);
 }
 
@@ -390,7 +391,7 @@ static const char *behind(const char *text, const char *prefix)
     return strncmp(text, prefix, n) ? NULL : text + n;
 }
 
-bool ir_set_warning(ir_ctx *ctx, const char *option)
+bool base_set_warning(base_ctx *ctx, const char *option)
 {
     const char *rest = behind(option, "no-"), *name = rest ? rest : option,
                *error = behind(name, "error=");
@@ -399,8 +400,8 @@ bool ir_set_warning(ir_ctx *ctx, const char *option)
         ctx->warnings_are_errors = !off;
         return true;
     }
-    for (int i = 0; i < IR_WARNINGS; i++) {
-        if (strcmp(error ? error : name, ir_warnings[i].name) &&
+    for (int i = 0; i < BASE_WARNINGS; i++) {
+        if (strcmp(error ? error : name, base_warnings[i].name) &&
             (error || strcmp(name, "everything")))
             continue;
         found = true;
@@ -412,22 +413,22 @@ bool ir_set_warning(ir_ctx *ctx, const char *option)
     return found;
 }
 
-int ir_error_count(const ir_ctx *ctx)
+int base_error_count(const base_ctx *ctx)
 {
     return ctx->errors;
 }
 
-const char *ir_ctx_why(const ir_ctx *ctx)
+const char *base_ctx_why(const base_ctx *ctx)
 {
     return ctx->out_of_memory ? "out of memory" : ctx->first;
 }
 
-bool ir_ctx_out_of_memory(const ir_ctx *ctx)
+bool base_ctx_out_of_memory(const base_ctx *ctx)
 {
     return ctx->out_of_memory;
 }
 
-void ir_forget_errors(ir_ctx *ctx)
+void base_forget_errors(base_ctx *ctx)
 {
     ctx->out_of_memory = false;
     ctx->errors = ctx->passed_on[0] = ctx->passed_on[1] = 0;
@@ -436,20 +437,20 @@ void ir_forget_errors(ir_ctx *ctx)
 
 /* ---- Held back ---- */
 
-static void keep(void *user, const ir_diagnostic *d)
+static void keep(void *user, const base_diagnostic *d)
 {
-    ir_held *held = user;
-    ir_diagnostic copy = *d;
-    copy.text = ir_strdup(held->arena, d->text);
-    IR_PUSH(held->arena, &held->kept, copy);
+    base_held *held = user;
+    base_diagnostic copy = *d;
+    copy.text = base_strdup(held->arena, d->text);
+    BASE_PUSH(held->arena, &held->kept, copy);
 }
 
-ir_held *ir_hold(ir_ctx *ctx, ir_arena *arena)
+base_held *base_hold(base_ctx *ctx, base_arena *arena)
 {
-    ir_held *held = ir_new(arena, ir_held);
-    *held = (ir_held){arena,     ctx->held,   ctx->sink,
-                      ctx->user, ctx->errors, {ctx->passed_on[0], ctx->passed_on[1]},
-                      "",        {0}};
+    base_held *held = base_new(arena, base_held);
+    *held = (base_held){arena,     ctx->held,   ctx->sink,
+                        ctx->user, ctx->errors, {ctx->passed_on[0], ctx->passed_on[1]},
+                        "",        {0}};
     memcpy(held->first, ctx->first, sizeof held->first);
     ctx->held = held;
     ctx->sink = keep;
@@ -457,7 +458,7 @@ ir_held *ir_hold(ir_ctx *ctx, ir_arena *arena)
     return held;
 }
 
-void ir_release(ir_ctx *ctx, ir_held *held, bool pass_on)
+void base_release(base_ctx *ctx, base_held *held, bool pass_on)
 {
     BUG_UNLESS(ctx->held == held);
     ctx->held = held->outer;
@@ -473,13 +474,12 @@ void ir_release(ir_ctx *ctx, ir_held *held, bool pass_on)
         ctx->sink(ctx->user, &held->kept.items[i]);
 }
 
-_Noreturn void ir_bug(const char *file, int line, const char *format, ...)
+_Noreturn void base_bug(const char *file, int line, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fprintf(stderr,
-            "gradc: internal error in %s (%s:%d): ", ir_current_pass ? ir_current_pass : "no pass",
-            file, line);
+    fprintf(stderr, "gradc: internal error in %s (%s:%d): ",
+            base_current_pass ? base_current_pass : "no pass", file, line);
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);

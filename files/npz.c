@@ -3,8 +3,8 @@
  *
  * .npz: zip files (PKWARE's APPNOTE.TXT) of .npy members. Only the central directory is believed;
  * the local headers are looked at for the length of what precedes the data. */
-#include "ir/map.h"
-#include "ir/npy.h"
+#include "base/map.h"
+#include "files/npy.h"
 
 #include <string.h>
 #include <zlib.h>
@@ -33,13 +33,13 @@ static uint64_t number(const unsigned char *p, int bytes)
     return v;
 }
 
-static bool refuse(ir_arena *arena, const ir_loc *loc, const char *format, ...)
+static bool refuse(base_arena *arena, const base_loc *loc, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-static bool refuse(ir_arena *arena, const ir_loc *loc, const char *format, ...)
+static bool refuse(base_arena *arena, const base_loc *loc, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    ir_vreport(ir_arena_ctx(arena), IR_ERROR, loc, format, args);
+    base_vreport(base_arena_ctx(arena), BASE_ERROR, loc, format, args);
     va_end(args);
     return false;
 }
@@ -58,7 +58,7 @@ typedef struct directory {
 } directory;
 
 /* The record that ends a zip file: the last 22 bytes, or further ahead of a comment. */
-static const unsigned char *find_end(ir_data d)
+static const unsigned char *find_end(base_data d)
 {
     if (d.size < END_SIZE)
         return NULL;
@@ -71,7 +71,7 @@ static const unsigned char *find_end(ir_data d)
     return NULL;
 }
 
-static bool find_directory(ir_data d, directory *out)
+static bool find_directory(base_data d, directory *out)
 {
     const unsigned char *end = find_end(d);
     if (!end)
@@ -122,7 +122,7 @@ static bool widen(const unsigned char *extra, size_t n, member *m)
 }
 
 /* The entry at p of the directory's remaining n bytes; returns its length, or 0. */
-static size_t read_entry(ir_arena *arena, const unsigned char *p, size_t n, member *m)
+static size_t read_entry(base_arena *arena, const unsigned char *p, size_t n, member *m)
 {
     if (n < CENTRAL_SIZE || number(p, 4) != CENTRAL)
         return 0;
@@ -130,7 +130,7 @@ static size_t read_entry(ir_arena *arena, const unsigned char *p, size_t n, memb
            all = CENTRAL_SIZE + name + extra + comment;
     if (all > n || name > IR_MAX_NAME || memchr(p + CENTRAL_SIZE, 0, name))
         return 0;
-    *m = (member){.name = ir_strndup(arena, (const char *)p + CENTRAL_SIZE, name),
+    *m = (member){.name = base_strndup(arena, (const char *)p + CENTRAL_SIZE, name),
                   .packed = number(p + 20, 4),
                   .size = number(p + 24, 4),
                   .at = number(p + 42, 4),
@@ -146,8 +146,8 @@ static bool checksum_ok(const unsigned char *p, size_t n, uint32_t crc)
 }
 
 /* The member's content; it must lie before the directory. */
-static bool extract(ir_arena *arena, const ir_loc *loc, ir_data d, uint64_t limit, const member *m,
-                    ir_data *out)
+static bool extract(base_arena *arena, const base_loc *loc, base_data d, uint64_t limit,
+                    const member *m, base_data *out)
 {
     if (m->flags & 1)
         return refuse(arena, loc, "member '%s' is encrypted", m->name);
@@ -158,12 +158,12 @@ static bool extract(ir_arena *arena, const ir_loc *loc, ir_data d, uint64_t limi
     if (at > limit || m->packed > limit - at)
         return refuse(arena, loc, "member '%s' lies outside the file", m->name);
     if (m->method == 0 && m->packed == m->size) {
-        *out = (ir_data){d.bytes + at, (size_t)m->size};
+        *out = (base_data){d.bytes + at, (size_t)m->size};
     } else if (m->method == 8 && m->size <= IR_MAX_TENSOR_BYTES) {
         size_t used;
-        *out = (ir_data){ir_inflate(arena, d.bytes + at, (size_t)m->packed, -MAX_WBITS,
-                                    (int64_t)m->size, true, &used),
-                         (size_t)m->size};
+        *out = (base_data){npz_inflate(arena, d.bytes + at, (size_t)m->packed, -MAX_WBITS,
+                                       (int64_t)m->size, true, &used),
+                           (size_t)m->size};
         if (!out->bytes)
             return refuse(
                 arena, loc,
@@ -176,31 +176,31 @@ static bool extract(ir_arena *arena, const ir_loc *loc, ir_data d, uint64_t limi
            refuse(arena, loc, "member '%s' is broken: its checksum differs", m->name);
 }
 
-static bool read_member(ir_arena *arena, const ir_loc *loc, ir_data d, uint64_t limit,
-                        const member *m, ir_map *names, ir_tensors *out)
+static bool read_member(base_arena *arena, const base_loc *loc, base_data d, uint64_t limit,
+                        const member *m, base_map *names, ir_tensors *out)
 {
     size_t n = strlen(m->name);
-    ir_data content;
+    base_data content;
     if (n < 4 || strcmp(m->name + n - 4, ".npy"))
         return true;
-    ir_tensor t = {.name = ir_strndup(arena, m->name, n - 4)};
-    if (ir_map_get_text(names, t.name))
+    ir_tensor t = {.name = base_strndup(arena, m->name, n - 4)};
+    if (base_map_get_text(names, t.name))
         return refuse(arena, loc, "two members are called '%s'", m->name);
     if (!extract(arena, loc, d, limit, m, &content))
         return false;
-    ir_loc at = {.file = loc ? loc->file : NULL, .name = m->name, .node = -1};
-    t.value = ir_npy_read(arena, &at, content);
+    base_loc at = {.file = loc ? loc->file : NULL, .name = m->name, .node = -1};
+    t.value = npy_read(arena, &at, content);
     if (!t.value)
         return false;
-    ir_map_put_text(names, t.name, t.value);
-    IR_PUSH(arena, out, t);
+    base_map_put_text(names, t.name, t.value);
+    BASE_PUSH(arena, out, t);
     return true;
 }
 
-bool ir_npz_read(ir_arena *arena, const ir_loc *loc, ir_data data, ir_tensors *out)
+bool npz_read(base_arena *arena, const base_loc *loc, base_data data, ir_tensors *out)
 {
     directory dir;
-    ir_map names = ir_map_new(arena);
+    base_map names = base_map_new(arena);
     uint64_t packed = 0;
     *out = (ir_tensors){0};
     if (!find_directory(data, &dir) || dir.count > IR_MAX_NODES)
@@ -224,18 +224,18 @@ bool ir_npz_read(ir_arena *arena, const ir_loc *loc, ir_data data, ir_tensors *o
     return ok;
 }
 
-bool ir_npz_read_file(ir_arena *arena, const char *path, ir_tensors *out)
+bool npz_read_file(base_arena *arena, const char *path, ir_tensors *out)
 {
-    ir_data data;
-    return ir_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data) &&
-           ir_npz_read(arena, &(ir_loc){.file = path, .node = -1}, data, out);
+    base_data data;
+    return base_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data) &&
+           npz_read(arena, &(base_loc){.file = path, .node = -1}, data, out);
 }
 
 /* ---- Writing ---- */
 
 typedef struct zip {
     FILE *f;
-    ir_arena *arena;
+    base_arena *arena;
     bool deflate, wide;
     uint64_t at; /* bytes written */
     bool ok;
@@ -270,7 +270,7 @@ static bool is_wide(const zip *z, const member *m)
 
 static void *deflate_alloc(void *arena, unsigned n, unsigned size)
 {
-    return ir_alloc_array(arena, n, size);
+    return base_alloc_array(arena, n, size);
 }
 
 static void deflate_free(void *arena, void *p)
@@ -279,7 +279,7 @@ static void deflate_free(void *arena, void *p)
 }
 
 /* Head and elements of an array as one deflate stream into the arena. */
-static ir_data pack(ir_arena *arena, const ir_data *pieces, int n)
+static base_data pack(base_arena *arena, const base_data *pieces, int n)
 {
     size_t size = 0, done = 0;
     z_stream z = {.zalloc = deflate_alloc, .zfree = deflate_free, .opaque = arena};
@@ -288,7 +288,7 @@ static ir_data pack(ir_arena *arena, const ir_data *pieces, int n)
     for (int i = 0; i < n; i++)
         size += pieces[i].size;
     size += size / 1000 + 4096; /* above what deflateBound gives, for sizes beyond its type too */
-    unsigned char *out = ir_alloc(arena, size);
+    unsigned char *out = base_alloc(arena, size);
     for (int i = 0; i < n; i++) {
         enum { PIECE = 1 << 30 };
         size_t in = 0;
@@ -307,17 +307,17 @@ static ir_data pack(ir_arena *arena, const ir_data *pieces, int n)
             done += room - z.avail_out;
         }
     }
-    return (ir_data){out, done};
+    return (base_data){out, done};
 }
 
 static void put_member(zip *z, const ir_tensor *t, member *m)
 {
-    ir_data pieces[2] = {ir_npy_header(z->arena, &t->value->type),
-                         {t->value->data, (size_t)ir_bytes(&t->value->type)}};
+    base_data pieces[2] = {npy_header(z->arena, &t->value->type),
+                           {t->value->data, (size_t)ir_bytes(&t->value->type)}};
     uint32_t crc = (uint32_t)crc32_z(0, pieces[0].bytes, pieces[0].size);
     crc = pieces[1].size ? (uint32_t)crc32_z(crc, pieces[1].bytes, pieces[1].size) : crc;
-    ir_arena *scratch = ir_arena_new(ir_arena_ctx(z->arena));
-    *m = (member){.name = ir_format(z->arena, "%s.npy", t->name),
+    base_arena *scratch = base_arena_new(base_arena_ctx(z->arena));
+    *m = (member){.name = base_format(z->arena, "%s.npy", t->name),
                   .crc = crc,
                   .at = z->at,
                   .method = z->deflate ? 8 : 0};
@@ -340,7 +340,7 @@ static void put_member(zip *z, const ir_tensor *t, member *m)
         put_numbers(z, "2288", (uint64_t[]){ZIP64_EXTRA, 16, m->size, m->packed});
     for (int i = 0; i < n; i++)
         put(z, pieces[i].bytes, pieces[i].size);
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
 }
 
 static void put_entry(zip *z, const member *m)
@@ -356,15 +356,15 @@ static void put_entry(zip *z, const member *m)
         put_numbers(z, "22888", (uint64_t[]){ZIP64_EXTRA, 24, m->size, m->packed, m->at});
 }
 
-bool ir_npz_write(FILE *f, ir_arena *arena, const ir_tensors *tensors, int mode)
+bool npz_write(FILE *f, base_arena *arena, const ir_tensors *tensors, int mode)
 {
     zip z = {.f = f,
              .arena = arena,
-             .deflate = mode & IR_NPZ_DEFLATED,
-             .wide = mode & IR_NPZ_ZIP64,
+             .deflate = mode & NPZ_DEFLATED,
+             .wide = mode & NPZ_ZIP64,
              .ok = true};
     uint64_t n = (uint64_t)tensors->count;
-    member *m = ir_array(arena, member, n);
+    member *m = base_array(arena, member, n);
     for (int i = 0; i < tensors->count; i++)
         put_member(&z, &tensors->items[i], &m[i]);
     uint64_t at = z.at;
@@ -384,7 +384,7 @@ bool ir_npz_write(FILE *f, ir_arena *arena, const ir_tensors *tensors, int mode)
 }
 
 typedef struct writing {
-    ir_ctx *ctx;
+    base_ctx *ctx;
     const ir_tensors *tensors;
     int mode;
 } writing;
@@ -392,14 +392,14 @@ typedef struct writing {
 static bool write_all(FILE *f, void *user)
 {
     const writing *w = user;
-    ir_arena *scratch = ir_arena_new(w->ctx);
-    bool ok = ir_npz_write(f, scratch, w->tensors, w->mode);
-    ir_arena_free(scratch);
+    base_arena *scratch = base_arena_new(w->ctx);
+    bool ok = npz_write(f, scratch, w->tensors, w->mode);
+    base_arena_free(scratch);
     return ok;
 }
 
-bool ir_npz_write_file(ir_ctx *ctx, const char *path, const ir_tensors *tensors, int mode)
+bool npz_write_file(base_ctx *ctx, const char *path, const ir_tensors *tensors, int mode)
 {
-    return ir_write_atomically(ctx, &(ir_output){path, write_all, &(writing){ctx, tensors, mode}},
-                               1);
+    return base_write_atomically(
+        ctx, &(base_output){path, write_all, &(writing){ctx, tensors, mode}}, 1);
 }

@@ -2,16 +2,16 @@
  * Copyright (c) The gradc authors
  *
  * Threads of the compiler's own. */
-#include "ir/arena.h"
+#include "base/arena.h"
 
-int ir_thread_start(pthread_t *thread, void *(*f)(void *), void *data)
+int base_thread_start(pthread_t *thread, void *(*f)(void *), void *data)
 {
     enum { GUARD = 1 << 20 }; /* wider than any frame: what runs over the end stops there */
     pthread_attr_t attr;
     int error = pthread_attr_init(&attr);
     if (error)
         return error;
-    error = pthread_attr_setstacksize(&attr, IR_STACK_BYTES);
+    error = pthread_attr_setstacksize(&attr, BASE_STACK_BYTES);
     if (!error)
         error = pthread_attr_setguardsize(&attr, GUARD);
     if (!error)
@@ -21,7 +21,7 @@ int ir_thread_start(pthread_t *thread, void *(*f)(void *), void *data)
 }
 
 typedef struct call {
-    ir_ctx *ctx;
+    base_ctx *ctx;
     void (*f)(void *);
     void *data;
     const char *pass; /* for BUG */
@@ -31,24 +31,24 @@ typedef struct call {
 static void *run(void *user)
 {
     call *c = user;
-    ir_try frame;
-    ir_current_pass = c->pass;
-    if (setjmp(ir_try_push(c->ctx, &frame))) {
+    base_try frame;
+    base_current_pass = c->pass;
+    if (setjmp(base_try_push(c->ctx, &frame))) {
         c->threw = true;
         return NULL;
     }
     c->f(c->data);
-    ir_try_pop(c->ctx, &frame);
+    base_try_pop(c->ctx, &frame);
     return NULL;
 }
 
-void ir_on_stack(ir_ctx *ctx, void (*f)(void *), void *data)
+void base_on_stack(base_ctx *ctx, void (*f)(void *), void *data)
 {
-    call c = {ctx, f, data, ir_current_pass, false};
+    call c = {ctx, f, data, base_current_pass, false};
     pthread_t thread;
-    if (ir_thread_start(&thread, run, &c))
-        ir_throw(ctx, NULL, "there is no memory for a thread to compile on");
+    if (base_thread_start(&thread, run, &c))
+        base_throw(ctx, NULL, "there is no memory for a thread to compile on");
     pthread_join(thread, NULL);
     if (c.threw)
-        ir_throw(ctx, NULL, NULL);
+        base_throw(ctx, NULL, NULL);
 }

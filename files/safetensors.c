@@ -1,29 +1,21 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors */
-#include "ir/safetensors.h"
-#include "ir/map.h"
+#include "files/safetensors.h"
+#include "base/map.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct reader {
-    ir_arena *arena;
-    ir_ctx *ctx;
-    const ir_loc *loc;
+    base_arena *arena;
+    base_ctx *ctx;
+    const base_loc *loc;
     const unsigned char *data; /* behind the header */
     int64_t size;
     ir_tensors *out;
     int64_t (*range)[2]; /* where each tensor lies */
 } reader;
-
-ir_literal *ir_tensor_by_name(const ir_tensors *tensors, const char *name)
-{
-    for (int i = 0; i < tensors->count; i++)
-        if (!strcmp(tensors->items[i].name, name))
-            return tensors->items[i].value;
-    return NULL;
-}
 
 /* ---- Reading ---- */
 
@@ -32,7 +24,7 @@ static bool refuse(const reader *r, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    ir_vreport(r->ctx, IR_ERROR, r->loc, format, args);
+    base_vreport(r->ctx, BASE_ERROR, r->loc, format, args);
     va_end(args);
     return false;
 }
@@ -91,16 +83,16 @@ static bool read_tensor(reader *r, const char *name, const json_t *entry)
         return refuse(r, "tensor '%s' has %lld bytes of data; its type takes %lld", name,
                       (long long)(end - begin), (long long)ir_bytes(&type));
     const unsigned char *at = r->data + begin;
-    ir_literal *l = ir_new(r->arena, ir_literal);
+    ir_literal *l = base_new(r->arena, ir_literal);
     *l = (ir_literal){type, (void *)(uintptr_t)at};
     if (type.dtype == IR_BOOL || (uintptr_t)at % (size_t)ir_dtypes[type.dtype].bytes)
-        l->data = ir_memdup(r->arena, at, (size_t)(end - begin));
+        l->data = base_memdup(r->arena, at, (size_t)(end - begin));
     if (type.dtype == IR_BOOL)
         normalise_bools(l);
-    ir_tensor t = {ir_strdup(r->arena, name), l};
+    ir_tensor t = {base_strdup(r->arena, name), l};
     r->range[r->out->count][0] = begin;
     r->range[r->out->count][1] = end;
-    IR_PUSH(r->arena, r->out, t);
+    BASE_PUSH(r->arena, r->out, t);
     return true;
 }
 
@@ -110,14 +102,14 @@ static bool read_metadata(reader *r, json_t *entry)
     json_t *value;
     if (!json_is_object(entry))
         return refuse(r, "__metadata__ is not an object of strings");
-    r->out->metadata = ir_array(r->arena, const char *, json_object_size(entry) * 2);
+    r->out->metadata = base_array(r->arena, const char *, json_object_size(entry) * 2);
     json_object_foreach(entry, key, value)
     {
         if (!json_is_string(value))
             return refuse(r, "__metadata__ is not an object of strings");
-        r->out->metadata[2 * r->out->nmetadata] = ir_strdup(r->arena, key);
+        r->out->metadata[2 * r->out->nmetadata] = base_strdup(r->arena, key);
         r->out->metadata[2 * r->out->nmetadata++ + 1] =
-            ir_strdup(r->arena, json_string_value(value));
+            base_strdup(r->arena, json_string_value(value));
     }
     return true;
 }
@@ -152,22 +144,22 @@ static bool read_entries(reader *r, json_t *root)
         return refuse(r, "the header is not an object");
     if (json_object_size(root) > IR_MAX_NODES)
         return refuse(r, "more tensors than the limit of %d", IR_MAX_NODES);
-    r->range = ir_alloc_array(r->arena, json_object_size(root), sizeof *r->range);
+    r->range = base_alloc_array(r->arena, json_object_size(root), sizeof *r->range);
     bool ok = true; /* all that is wrong in one run */
     json_object_foreach(root, name, entry) ok &=
         !strcmp(name, "__metadata__") ? read_metadata(r, entry) : read_tensor(r, name, entry);
     return ok && check_ranges(r);
 }
 
-bool ir_safetensors_read(ir_arena *arena, const ir_loc *loc, ir_data data, ir_tensors *out)
+bool safetensors_read(base_arena *arena, const base_loc *loc, base_data data, ir_tensors *out)
 {
     *out = (ir_tensors){0};
-    reader r = {.arena = arena, .ctx = ir_arena_ctx(arena), .loc = loc, .out = out};
+    reader r = {.arena = arena, .ctx = base_arena_ctx(arena), .loc = loc, .out = out};
     uint64_t n = 0;
     if (data.size < 8)
         return refuse(&r, "%zu bytes are no safetensors file", data.size);
     memcpy(&n, data.bytes, 8);
-    if (n > IR_MAX_SAFETENSORS_HEADER || n > data.size - 8)
+    if (n > SAFETENSORS_MAX_HEADER || n > data.size - 8)
         return refuse(&r, "no safetensors file: a header of %llu bytes in a file of %zu",
                       (unsigned long long)n, data.size);
     r.data = data.bytes + 8 + n;
@@ -179,22 +171,22 @@ bool ir_safetensors_read(ir_arena *arena, const ir_loc *loc, ir_data data, ir_te
     if (!root)
         return refuse(&r, "the header is not JSON: %s",
                       n && data.bytes[8] == '{' ? why.text : "it does not start with `{`");
-    ir_try frame;
-    if (setjmp(ir_try_push(r.ctx, &frame))) {
+    base_try frame;
+    if (setjmp(base_try_push(r.ctx, &frame))) {
         json_decref(root);
-        ir_throw(r.ctx, NULL, NULL);
+        base_throw(r.ctx, NULL, NULL);
     }
     bool ok = read_entries(&r, root);
-    ir_try_pop(r.ctx, &frame);
+    base_try_pop(r.ctx, &frame);
     json_decref(root);
     return ok;
 }
 
-bool ir_safetensors_read_file(ir_arena *arena, const char *path, ir_tensors *out)
+bool safetensors_read_file(base_arena *arena, const char *path, ir_tensors *out)
 {
-    ir_data data;
-    return ir_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data) &&
-           ir_safetensors_read(arena, &(ir_loc){.file = path, .node = -1}, data, out);
+    base_data data;
+    return base_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data) &&
+           safetensors_read(arena, &(base_loc){.file = path, .node = -1}, data, out);
 }
 
 /* ---- Writing ---- */
@@ -245,10 +237,10 @@ static void put_header(FILE *f, const ir_tensors *t)
 
 /* Widest elements first, as the format asks, so that every tensor is aligned; otherwise in the
  * given order. */
-static ir_tensors ordered(ir_arena *scratch, const ir_tensors *tensors)
+static ir_tensors ordered(base_arena *scratch, const ir_tensors *tensors)
 {
     ir_tensors t = *tensors;
-    t.items = ir_array(scratch, ir_tensor, t.count);
+    t.items = base_array(scratch, ir_tensor, t.count);
     int n = 0;
     for (int bytes = 8; bytes; bytes /= 2)
         for (int i = 0; i < t.count; i++)
@@ -258,7 +250,7 @@ static ir_tensors ordered(ir_arena *scratch, const ir_tensors *tensors)
     return t;
 }
 
-bool ir_safetensors_write(FILE *f, ir_arena *scratch, const ir_tensors *tensors)
+bool safetensors_write(FILE *f, base_arena *scratch, const ir_tensors *tensors)
 {
     const ir_tensors t = ordered(scratch, tensors);
     char *header = NULL;
@@ -270,7 +262,7 @@ bool ir_safetensors_write(FILE *f, ir_arena *scratch, const ir_tensors *tensors)
     bool ok = !ferror(memory);
     ok &= fclose(memory) == 0;
     uint64_t padded = (n + 7) / 8 * 8;
-    ok = ok && padded <= IR_MAX_SAFETENSORS_HEADER && fwrite(&padded, 8, 1, f) == 1 &&
+    ok = ok && padded <= SAFETENSORS_MAX_HEADER && fwrite(&padded, 8, 1, f) == 1 &&
          fwrite(header, 1, n, f) == n &&
          fprintf(f, "%*s", (int)(padded - n), "") == (int)(padded - n);
     free(header);
@@ -282,21 +274,21 @@ bool ir_safetensors_write(FILE *f, ir_arena *scratch, const ir_tensors *tensors)
 }
 
 typedef struct writing {
-    ir_ctx *ctx;
+    base_ctx *ctx;
     const ir_tensors *tensors;
 } writing;
 
 static bool write_all(FILE *f, void *user)
 {
     writing *w = user;
-    ir_arena *scratch = ir_arena_new(w->ctx);
-    bool ok = ir_safetensors_write(f, scratch, w->tensors);
-    ir_arena_free(scratch);
+    base_arena *scratch = base_arena_new(w->ctx);
+    bool ok = safetensors_write(f, scratch, w->tensors);
+    base_arena_free(scratch);
     return ok;
 }
 
-bool ir_safetensors_write_file(ir_ctx *ctx, const char *path, const ir_tensors *tensors)
+bool safetensors_write_file(base_ctx *ctx, const char *path, const ir_tensors *tensors)
 {
     writing w = {ctx, tensors};
-    return ir_write_atomically(ctx, &(ir_output){path, write_all, &w}, 1);
+    return base_write_atomically(ctx, &(base_output){path, write_all, &w}, 1);
 }

@@ -5,49 +5,49 @@
  *
  * Nothing is mapped: a file that shrinks while it is read is an error and not a fault. No
  * descriptor leaks when an allocation throws. */
-#ifndef GRADC_IR_PATH_H
-#define GRADC_IR_PATH_H
+#ifndef GRADC_BASE_PATH_H
+#define GRADC_BASE_PATH_H
 
-#include "ir/arena.h"
+#include "base/arena.h"
 
 #include <stdio.h>
 
-typedef struct ir_data {
+typedef struct base_data {
     unsigned char *bytes; /* followed by one NUL that size does not count */
     size_t size;
-} ir_data;
+} base_data;
 
 /* The file that the user named (pipes and devices too), at most `limit` bytes; "-" is standard
  * input. False and reported when it cannot be read or is larger. */
-bool ir_read_whole_file(ir_arena *arena, const char *path, int64_t limit, ir_data *out);
+bool base_read_whole_file(base_arena *arena, const char *path, int64_t limit, base_data *out);
 
 /* A piece of the file `name`, a relative path that a model or weight file gave, inside `folder`
  * (NULL or "": the current one). Never leaves the folder: absolute names, `..`, symbolic links in
  * any component, and anything but a regular file are refused. `length` -1: to the end. The piece
  * must lie in the file. False and reported at loc (may be NULL). */
-bool ir_read_beneath(ir_arena *arena, const ir_loc *loc, const char *folder, const char *name,
-                     int64_t offset, int64_t length, ir_data *out);
+bool base_read_beneath(base_arena *arena, const base_loc *loc, const char *folder, const char *name,
+                       int64_t offset, int64_t length, base_data *out);
 /* The descriptor alone (still to be checked by fstat), or -1 and errno; by_component: the way
  * without openat2. */
-int ir_open_beneath(const char *folder, const char *name, bool by_component);
+int base_open_beneath(const char *folder, const char *name, bool by_component);
 
 /* The part of path up to its last slash, "." if there is none, and the part after it. */
-const char *ir_folder_of(ir_arena *arena, const char *path);
-const char *ir_base_name(const char *path);
+const char *base_folder_of(base_arena *arena, const char *path);
+const char *base_file_name(const char *path);
 
 /* Writes the content; false if it failed (a write error on f is noticed anyway). May throw. */
-typedef bool ir_write(FILE *f, void *user);
-typedef struct ir_output {
+typedef bool base_write(FILE *f, void *user);
+typedef struct base_output {
     const char *path;
-    ir_write *write;
+    base_write *write;
     void *user;
-} ir_output;
+} base_output;
 /* All files or none: each is written in full to a temporary file in the same folder and synced,
  * then all are renamed. What stood there before stays until then. A path that leads to a pipe or
  * device is written directly. False and reported on failure; the temporary files are gone then,
  * also after a throw. */
-bool ir_write_atomically(ir_ctx *ctx, const ir_output *outputs, int n);
+bool base_write_atomically(base_ctx *ctx, const base_output *outputs, int n);
 /* The same for one file of given bytes. */
-bool ir_write_bytes(ir_ctx *ctx, const char *path, const void *bytes, size_t size);
+bool base_write_bytes(base_ctx *ctx, const char *path, const void *bytes, size_t size);
 
 #endif

@@ -2,16 +2,16 @@
  * Copyright (c) The gradc authors
  *
  * .npy and IDX. */
-#include "ir/npy.h"
+#include "files/npy.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
-static ir_literal *refuse(ir_arena *arena, const ir_loc *loc, const char *what)
+static ir_literal *refuse(base_arena *arena, const base_loc *loc, const char *what)
 {
-    ir_report(ir_arena_ctx(arena), IR_ERROR, loc, "%s", what);
+    base_report(base_arena_ctx(arena), BASE_ERROR, loc, "%s", what);
     return NULL;
 }
 
@@ -69,7 +69,7 @@ static bool count(header *h, int64_t *out)
     *out = 0;
     const char *start = h->at;
     for (; h->at < h->end && isdigit((unsigned char)*h->at); h->at++)
-        if (!ir_size_mul(*out, 10, out) || !ir_size_add(*out, *h->at - '0', out))
+        if (!base_size_mul(*out, 10, out) || !base_size_add(*out, *h->at - '0', out))
             return false;
     return h->at > start;
 }
@@ -171,16 +171,16 @@ static void from_fortran(const unsigned char *from, unsigned char *to, const ir_
     }
 }
 
-static ir_literal *elements(ir_arena *arena, const header *h, const unsigned char *at, bool swap)
+static ir_literal *elements(base_arena *arena, const header *h, const unsigned char *at, bool swap)
 {
     const ir_type *t = &h->type;
     int size = ir_dtypes[t->dtype].bytes;
     bool copy = swap || h->fortran || t->dtype == IR_BOOL || (uintptr_t)at % (size_t)size;
-    ir_literal *l = ir_new(arena, ir_literal);
+    ir_literal *l = base_new(arena, ir_literal);
     *l = (ir_literal){*t, (void *)(uintptr_t)at};
     if (!copy)
         return l;
-    l->data = ir_alloc(arena, (size_t)ir_bytes(t));
+    l->data = base_alloc(arena, (size_t)ir_bytes(t));
     if (h->fortran)
         from_fortran(at, l->data, t);
     else if (ir_bytes(t))
@@ -192,7 +192,7 @@ static ir_literal *elements(ir_arena *arena, const header *h, const unsigned cha
     return l;
 }
 
-ir_literal *ir_npy_read(ir_arena *arena, const ir_loc *loc, ir_data data)
+ir_literal *npy_read(base_arena *arena, const base_loc *loc, base_data data)
 {
     if (data.size < 10 || memcmp(data.bytes, "\x93NUMPY", 6))
         return refuse(arena, loc, "not a .npy file");
@@ -212,25 +212,25 @@ ir_literal *ir_npy_read(ir_arena *arena, const ir_loc *loc, ir_data data)
         return refuse(arena, loc, wrong);
     if (!dtype_of(h.descr, &h.type.dtype, &swap))
         return refuse(arena, loc,
-                      ir_format(arena, "the array's type '%s' is not supported", h.descr));
+                      base_format(arena, "the array's type '%s' is not supported", h.descr));
     if (!ir_type_ok(&h.type))
         return refuse(arena, loc, "the array is above the limit of 2^40 bytes");
     if ((int64_t)(data.size - fixed - n) != ir_bytes(&h.type))
         return refuse(arena, loc,
-                      ir_format(arena, "%zu bytes of data; %s takes %lld", data.size - fixed - n,
-                                ir_type_text(arena, &h.type), (long long)ir_bytes(&h.type)));
+                      base_format(arena, "%zu bytes of data; %s takes %lld", data.size - fixed - n,
+                                  ir_type_text(arena, &h.type), (long long)ir_bytes(&h.type)));
     return elements(arena, &h, data.bytes + fixed + n, swap);
 }
 
-ir_literal *ir_npy_read_file(ir_arena *arena, const char *path)
+ir_literal *npy_read_file(base_arena *arena, const char *path)
 {
-    ir_data data;
-    return ir_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data)
-               ? ir_npy_read(arena, &(ir_loc){.file = path, .node = -1}, data)
+    base_data data;
+    return base_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data)
+               ? npy_read(arena, &(base_loc){.file = path, .node = -1}, data)
                : NULL;
 }
 
-ir_data ir_npy_header(ir_arena *arena, const ir_type *t)
+base_data npy_header(base_arena *arena, const ir_type *t)
 {
     char text[64 + 21 * IR_MAX_RANK];
     int n = sprintf(text, "{'descr': '%s', 'fortran_order': False, 'shape': (",
@@ -240,34 +240,34 @@ ir_data ir_npy_header(ir_arena *arena, const ir_type *t)
     n += sprintf(text + n, t->rank == 1 ? ",), }" : "), }");
     /* Elements start at a multiple of 64, as the format asks. */
     size_t size = ((size_t)n + 1 + 10 + 63) / 64 * 64;
-    unsigned char *bytes = ir_alloc(arena, size + 1);
+    unsigned char *bytes = base_alloc(arena, size + 1);
     memset(bytes, ' ', size);
     memcpy(bytes, "\x93NUMPY\x01\x00", 8);
     bytes[8] = (unsigned char)(size - 10);
     bytes[9] = (unsigned char)((size - 10) >> 8);
     memcpy(bytes + 10, text, (size_t)n);
     bytes[size - 1] = '\n';
-    return (ir_data){bytes, size};
+    return (base_data){bytes, size};
 }
 
 typedef struct writing {
-    ir_ctx *ctx;
+    base_ctx *ctx;
     const ir_literal *literal;
 } writing;
 
 static bool write_npy(FILE *f, void *user)
 {
     const writing *w = user;
-    ir_arena *scratch = ir_arena_new(w->ctx);
-    ir_data head = ir_npy_header(scratch, &w->literal->type);
+    base_arena *scratch = base_arena_new(w->ctx);
+    base_data head = npy_header(scratch, &w->literal->type);
     size_t bytes = (size_t)ir_bytes(&w->literal->type);
     bool ok = fwrite(head.bytes, 1, head.size, f) == head.size &&
               fwrite(w->literal->data, 1, bytes, f) == bytes;
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return ok;
 }
 
-bool ir_npy_write(FILE *f, ir_ctx *ctx, const ir_literal *l)
+bool npy_write(FILE *f, base_ctx *ctx, const ir_literal *l)
 {
     return write_npy(f, &(writing){ctx, l});
 }
@@ -276,7 +276,7 @@ bool ir_npy_write(FILE *f, ir_ctx *ctx, const ir_literal *l)
 
 static void *inflate_alloc(void *arena, unsigned n, unsigned size)
 {
-    return ir_alloc_array(arena, n, size);
+    return base_alloc_array(arena, n, size);
 }
 
 static void inflate_free(void *arena, void *p)
@@ -306,20 +306,20 @@ static int inflate_some(z_stream *z, const unsigned char *from, size_t n, unsign
     return status;
 }
 
-unsigned char *ir_inflate(ir_arena *arena, const unsigned char *from, size_t n, int window,
-                          int64_t size, bool whole, size_t *used)
+unsigned char *npz_inflate(base_arena *arena, const unsigned char *from, size_t n, int window,
+                           int64_t size, bool whole, size_t *used)
 {
     if ((uint64_t)size / 1032 > n + 1) /* deflate never does better than 1032 to 1 */
         return NULL;
     /* One more than is due, to see that no more comes. */
-    unsigned char *to = ir_alloc(arena, (size_t)size + 1);
-    ir_arena *scratch = ir_arena_new(ir_arena_ctx(arena));
+    unsigned char *to = base_alloc(arena, (size_t)size + 1);
+    base_arena *scratch = base_arena_new(base_arena_ctx(arena));
     z_stream z = {.zalloc = inflate_alloc, .zfree = inflate_free, .opaque = scratch};
     size_t out = 0;
     int status = inflateInit2(&z, window);
     if (status == Z_OK)
         status = inflate_some(&z, from, n, to, (size_t)size + whole, used, &out);
-    ir_arena_free(scratch);
+    base_arena_free(scratch);
     return out == (size_t)size && (!whole || status == Z_STREAM_END) ? to : NULL;
 }
 
@@ -357,29 +357,30 @@ static const char *idx_type(const unsigned char *p, size_t n, ir_type *t)
 }
 
 /* The gunzipped bytes; their number follows from the array's header, which is inflated first. */
-static const char *gunzip(ir_arena *arena, ir_data *data)
+static const char *gunzip(base_arena *arena, base_data *data)
 {
     ir_type t;
     int64_t size;
     size_t used;
-    unsigned char *head = ir_inflate(arena, data->bytes, data->size, 31, 4, false, &used);
+    unsigned char *head = npz_inflate(arena, data->bytes, data->size, 31, 4, false, &used);
     int rank = head ? head[3] <= IR_MAX_RANK ? head[3] : IR_MAX_RANK : 0;
-    head = head ? ir_inflate(arena, data->bytes, data->size, 31, 4 + 4 * rank, false, &used) : NULL;
+    head =
+        head ? npz_inflate(arena, data->bytes, data->size, 31, 4 + 4 * rank, false, &used) : NULL;
     if (!head)
         return "a broken gzip file";
     const char *wrong = idx_type(head, 4 + 4 * (size_t)rank, &t);
     if (wrong)
         return wrong;
-    if (!ir_size_add(ir_bytes(&t), 4 + 4 * rank, &size))
+    if (!base_size_add(ir_bytes(&t), 4 + 4 * rank, &size))
         return "too large";
-    unsigned char *bytes = ir_inflate(arena, data->bytes, data->size, 31, size, true, &used);
+    unsigned char *bytes = npz_inflate(arena, data->bytes, data->size, 31, size, true, &used);
     if (!bytes || used != data->size)
         return "a broken gzip file, or one of another size than the array inside";
-    *data = (ir_data){bytes, (size_t)size};
+    *data = (base_data){bytes, (size_t)size};
     return NULL;
 }
 
-ir_literal *ir_idx_read(ir_arena *arena, const ir_loc *loc, ir_data data)
+ir_literal *idx_read(base_arena *arena, const base_loc *loc, base_data data)
 {
     ir_type t;
     const char *wrong = data.size > 2 && data.bytes[0] == 0x1f && data.bytes[1] == 0x8b
@@ -392,16 +393,16 @@ ir_literal *ir_idx_read(ir_arena *arena, const ir_loc *loc, ir_data data)
     size_t head = 4 + 4 * (size_t)t.rank;
     if ((int64_t)(data.size - head) != ir_bytes(&t))
         return refuse(arena, loc,
-                      ir_format(arena, "%zu bytes of data; %s takes %lld", data.size - head,
-                                ir_type_text(arena, &t), (long long)ir_bytes(&t)));
+                      base_format(arena, "%zu bytes of data; %s takes %lld", data.size - head,
+                                  ir_type_text(arena, &t), (long long)ir_bytes(&t)));
     header h = {.type = t};
     return elements(arena, &h, data.bytes + head, ir_dtypes[t.dtype].bytes > 1);
 }
 
-ir_literal *ir_idx_read_file(ir_arena *arena, const char *path)
+ir_literal *idx_read_file(base_arena *arena, const char *path)
 {
-    ir_data data;
-    return ir_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data)
-               ? ir_idx_read(arena, &(ir_loc){.file = path, .node = -1}, data)
+    base_data data;
+    return base_read_whole_file(arena, path, IR_MAX_TENSOR_BYTES, &data)
+               ? idx_read(arena, &(base_loc){.file = path, .node = -1}, data)
                : NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors */
-#include "ir/map.h"
+#include "base/map.h"
 
 static uint64_t scramble(uint64_t x)
 {
@@ -12,7 +12,7 @@ static uint64_t scramble(uint64_t x)
 }
 
 /* The arena's address is the seed: it is random where the system randomises addresses. */
-static uint64_t hash(const ir_map *map, const void *key, size_t n)
+static uint64_t hash(const base_map *map, const void *key, size_t n)
 {
     uint64_t seed = scramble((uintptr_t)map->arena);
     if (n == SIZE_MAX)
@@ -29,34 +29,34 @@ static uint64_t hash(const ir_map *map, const void *key, size_t n)
     return scramble(h ^ rest ^ seed << 1);
 }
 
-static ir_map_slot *find(const ir_map *map, const void *key, size_t n)
+static base_map_slot *find(const base_map *map, const void *key, size_t n)
 {
     for (size_t i = hash(map, key, n) & (map->capacity - 1);; i = (i + 1) & (map->capacity - 1)) {
-        ir_map_slot *s = &map->slot[i];
+        base_map_slot *s = &map->slot[i];
         if (!s->used ||
             (s->n == n && (s->key == key || (n != SIZE_MAX && !memcmp(s->key, key, n)))))
             return s;
     }
 }
 
-void *ir_map_get(const ir_map *map, const void *key, size_t n)
+void *base_map_get(const base_map *map, const void *key, size_t n)
 {
     return map->capacity ? find(map, key, n)->value : NULL;
 }
 
-void ir_map_put(ir_map *map, const void *key, size_t n, void *value)
+void base_map_put(base_map *map, const void *key, size_t n, void *value)
 {
     if (map->count * 4 >= map->capacity * 3) {
-        ir_map grown = {.arena = map->arena,
-                        .count = map->count,
-                        .capacity = map->capacity ? map->capacity * 2 : 16};
-        grown.slot = ir_array(map->arena, ir_map_slot, grown.capacity);
+        base_map grown = {.arena = map->arena,
+                          .count = map->count,
+                          .capacity = map->capacity ? map->capacity * 2 : 16};
+        grown.slot = base_array(map->arena, base_map_slot, grown.capacity);
         for (size_t i = 0; i < map->capacity; i++)
             if (map->slot[i].used)
                 *find(&grown, map->slot[i].key, map->slot[i].n) = map->slot[i];
         *map = grown;
     }
-    ir_map_slot *s = find(map, key, n);
+    base_map_slot *s = find(map, key, n);
     map->count += !s->used;
-    *s = (ir_map_slot){key, n, value, true};
+    *s = (base_map_slot){key, n, value, true};
 }

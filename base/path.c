@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors */
 #define _GNU_SOURCE
-#include "ir/path.h"
+#include "base/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,27 +34,27 @@ static ssize_t read_full(int fd, void *to, size_t n)
 }
 
 /* Allocates while a descriptor is open: closes it when the allocation throws. */
-static void *alloc_or_close(ir_arena *arena, size_t bytes, int fd)
+static void *alloc_or_close(base_arena *arena, size_t bytes, int fd)
 {
-    ir_ctx *ctx = ir_arena_ctx(arena);
-    ir_try frame;
-    if (setjmp(ir_try_push(ctx, &frame))) {
+    base_ctx *ctx = base_arena_ctx(arena);
+    base_try frame;
+    if (setjmp(base_try_push(ctx, &frame))) {
         close(fd);
-        ir_throw(ctx, NULL, NULL);
+        base_throw(ctx, NULL, NULL);
     }
-    void *p = ir_alloc(arena, bytes);
-    ir_try_pop(ctx, &frame);
+    void *p = base_alloc(arena, bytes);
+    base_try_pop(ctx, &frame);
     return p;
 }
 
-static bool fail(ir_ctx *ctx, const char *path, const char *what)
+static bool fail(base_ctx *ctx, const char *path, const char *what)
 {
-    ir_report(ctx, IR_ERROR, &(ir_loc){.file = path, .node = -1}, "%s", what);
+    base_report(ctx, BASE_ERROR, &(base_loc){.file = path, .node = -1}, "%s", what);
     return false;
 }
 
 /* From a pipe, a terminal or a device: until the end, in doubling pieces. */
-static bool read_stream(ir_arena *arena, int fd, const char *path, int64_t limit, ir_data *out)
+static bool read_stream(base_arena *arena, int fd, const char *path, int64_t limit, base_data *out)
 {
     size_t capacity = 0, size = 0;
     unsigned char *bytes = NULL;
@@ -68,21 +68,22 @@ static bool read_stream(ir_arena *arena, int fd, const char *path, int64_t limit
         }
         ssize_t r = read_full(fd, bytes + size, capacity - size);
         if (r < 0)
-            return fail(ir_arena_ctx(arena), path, strerror(errno));
+            return fail(base_arena_ctx(arena), path, strerror(errno));
         size += (size_t)r;
         if ((int64_t)size > limit)
-            return fail(ir_arena_ctx(arena), path,
-                        ir_format(arena, "larger than the limit of %lld bytes", (long long)limit));
+            return fail(
+                base_arena_ctx(arena), path,
+                base_format(arena, "larger than the limit of %lld bytes", (long long)limit));
         if (size < capacity)
             break;
     }
-    *out = (ir_data){bytes, size};
+    *out = (base_data){bytes, size};
     return true;
 }
 
-static bool read_open(ir_arena *arena, int fd, const char *path, int64_t limit, ir_data *out)
+static bool read_open(base_arena *arena, int fd, const char *path, int64_t limit, base_data *out)
 {
-    ir_ctx *ctx = ir_arena_ctx(arena);
+    base_ctx *ctx = base_arena_ctx(arena);
     struct stat st;
     if (fstat(fd, &st))
         return fail(ctx, path, strerror(errno));
@@ -91,25 +92,25 @@ static bool read_open(ir_arena *arena, int fd, const char *path, int64_t limit, 
     if (!S_ISREG(st.st_mode))
         return read_stream(arena, fd, path, limit, out);
     if (st.st_size > limit) {
-        ir_report(ctx, IR_ERROR, &(ir_loc){.file = path, .node = -1},
-                  "%lld bytes; the limit is %lld", (long long)st.st_size, (long long)limit);
+        base_report(ctx, BASE_ERROR, &(base_loc){.file = path, .node = -1},
+                    "%lld bytes; the limit is %lld", (long long)st.st_size, (long long)limit);
         return false;
     }
     off_t at = lseek(fd, 0, SEEK_CUR); /* standard input may have been read from */
     size_t size = (size_t)(at > 0 && at < st.st_size ? st.st_size - at : at > 0 ? 0 : st.st_size);
-    *out = (ir_data){alloc_or_close(arena, size + 1, fd), size};
+    *out = (base_data){alloc_or_close(arena, size + 1, fd), size};
     ssize_t r = read_full(fd, out->bytes, size);
     if (r < 0)
         return fail(ctx, path, strerror(errno));
     return (size_t)r == size || fail(ctx, path, "became shorter while it was read");
 }
 
-bool ir_read_whole_file(ir_arena *arena, const char *path, int64_t limit, ir_data *out)
+bool base_read_whole_file(base_arena *arena, const char *path, int64_t limit, base_data *out)
 {
     bool standard = !strcmp(path, "-");
     int fd = standard ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
-        return fail(ir_arena_ctx(arena), path, strerror(errno));
+        return fail(base_arena_ctx(arena), path, strerror(errno));
     bool ok = read_open(arena, fd, standard ? "<stdin>" : path, limit, out);
     close(fd);
     return ok;
@@ -162,7 +163,7 @@ static int open_by_component(int folder, const char *name)
     return -1;
 }
 
-int ir_open_beneath(const char *folder, const char *name, bool by_component)
+int base_open_beneath(const char *folder, const char *name, bool by_component)
 {
     const char *wrong = check_name(name);
     if (wrong) {
@@ -194,16 +195,16 @@ static const char *why_not_opened(int error)
     }
 }
 
-static bool refuse(ir_ctx *ctx, const ir_loc *loc, const char *name, const char *what)
+static bool refuse(base_ctx *ctx, const base_loc *loc, const char *name, const char *what)
 {
-    ir_report(ctx, IR_ERROR, loc, "file '%.300s': %s", name, what);
+    base_report(ctx, BASE_ERROR, loc, "file '%.300s': %s", name, what);
     return false;
 }
 
-static bool read_piece(ir_arena *arena, int fd, const ir_loc *loc, const char *name, int64_t offset,
-                       int64_t length, ir_data *out)
+static bool read_piece(base_arena *arena, int fd, const base_loc *loc, const char *name,
+                       int64_t offset, int64_t length, base_data *out)
 {
-    ir_ctx *ctx = ir_arena_ctx(arena);
+    base_ctx *ctx = base_arena_ctx(arena);
     struct stat st;
     int64_t end;
     if (fstat(fd, &st))
@@ -212,13 +213,13 @@ static bool read_piece(ir_arena *arena, int fd, const ir_loc *loc, const char *n
         return refuse(ctx, loc, name, "is not a regular file");
     if (length == -1 && offset >= 0)
         length = st.st_size - offset;
-    if (!ir_size_add(offset, length, &end) || end > st.st_size) {
-        ir_report(ctx, IR_ERROR, loc,
-                  "file '%.300s': %lld bytes from %lld on are outside its %lld bytes", name,
-                  (long long)length, (long long)offset, (long long)st.st_size);
+    if (!base_size_add(offset, length, &end) || end > st.st_size) {
+        base_report(ctx, BASE_ERROR, loc,
+                    "file '%.300s': %lld bytes from %lld on are outside its %lld bytes", name,
+                    (long long)length, (long long)offset, (long long)st.st_size);
         return false;
     }
-    *out = (ir_data){alloc_or_close(arena, (size_t)length + 1, fd), (size_t)length};
+    *out = (base_data){alloc_or_close(arena, (size_t)length + 1, fd), (size_t)length};
     if (lseek(fd, offset, SEEK_SET) != offset)
         return refuse(ctx, loc, name, strerror(errno));
     ssize_t r = read_full(fd, out->bytes, out->size);
@@ -227,30 +228,30 @@ static bool read_piece(ir_arena *arena, int fd, const ir_loc *loc, const char *n
     return (size_t)r == out->size || refuse(ctx, loc, name, "became shorter while it was read");
 }
 
-bool ir_read_beneath(ir_arena *arena, const ir_loc *loc, const char *folder, const char *name,
-                     int64_t offset, int64_t length, ir_data *out)
+bool base_read_beneath(base_arena *arena, const base_loc *loc, const char *folder, const char *name,
+                       int64_t offset, int64_t length, base_data *out)
 {
     const char *wrong = check_name(name);
     if (wrong)
-        return refuse(ir_arena_ctx(arena), loc, name, wrong);
-    int fd = ir_open_beneath(folder, name, false);
+        return refuse(base_arena_ctx(arena), loc, name, wrong);
+    int fd = base_open_beneath(folder, name, false);
     if (fd < 0)
-        return refuse(ir_arena_ctx(arena), loc, name, why_not_opened(errno));
+        return refuse(base_arena_ctx(arena), loc, name, why_not_opened(errno));
     bool ok = read_piece(arena, fd, loc, name, offset, length, out);
     close(fd);
     return ok;
 }
 
-const char *ir_base_name(const char *path)
+const char *base_file_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-const char *ir_folder_of(ir_arena *arena, const char *path)
+const char *base_folder_of(base_arena *arena, const char *path)
 {
     const char *slash = strrchr(path, '/');
-    return !slash ? "." : slash == path ? "/" : ir_strndup(arena, path, (size_t)(slash - path));
+    return !slash ? "." : slash == path ? "/" : base_strndup(arena, path, (size_t)(slash - path));
 }
 
 /* ---- Writing ---- */
@@ -262,10 +263,10 @@ typedef struct temporary {
     char *name;       /* the temporary file, or NULL once it is gone */
 } temporary;
 
-static bool cannot_write(ir_ctx *ctx, const char *path, int error)
+static bool cannot_write(base_ctx *ctx, const char *path, int error)
 {
-    ir_report(ctx, IR_ERROR, &(ir_loc){.file = path, .node = -1}, "cannot be written: %s",
-              strerror(error));
+    base_report(ctx, BASE_ERROR, &(base_loc){.file = path, .node = -1}, "cannot be written: %s",
+                strerror(error));
     return false;
 }
 
@@ -281,7 +282,7 @@ static void drop(temporary *t)
 
 /* Where links at path lead, to what is there or, as a plain open would, to what is not there yet;
  * NULL: in a circle. */
-static const char *follow(ir_arena *scratch, const char *path)
+static const char *follow(base_arena *scratch, const char *path)
 {
     enum { MOST = 40 }; /* as Linux */
     char target[PATH_MAX];
@@ -289,14 +290,14 @@ static const char *follow(ir_arena *scratch, const char *path)
         ssize_t n = readlink(path, target, sizeof target);
         if (n < 0)
             return path; /* no link */
-        int folder = *target == '/' ? 0 : (int)(ir_base_name(path) - path);
-        path = ir_format(scratch, "%.*s%.*s", folder, path, (int)n, target);
+        int folder = *target == '/' ? 0 : (int)(base_file_name(path) - path);
+        path = base_format(scratch, "%.*s%.*s", folder, path, (int)n, target);
     }
     return NULL;
 }
 
 /* Opens the file that will be renamed to path, following a link at path. */
-static bool open_temporary(ir_ctx *ctx, ir_arena *scratch, const char *path, temporary *t)
+static bool open_temporary(base_ctx *ctx, base_arena *scratch, const char *path, temporary *t)
 {
     struct stat st;
     if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
@@ -309,9 +310,9 @@ static bool open_temporary(ir_ctx *ctx, ir_arena *scratch, const char *path, tem
     if (!t->path)
         return cannot_write(ctx, path, ELOOP);
     path = t->path;
-    t->folder = ir_folder_of(scratch, path);
+    t->folder = base_folder_of(scratch, path);
     for (int i = 0; i < 1000; i++) {
-        char *name = ir_format(scratch, "%s/.gradc-%ld-%d.tmp", t->folder, (long)getpid(), i);
+        char *name = base_format(scratch, "%s/.gradc-%ld-%d.tmp", t->folder, (long)getpid(), i);
         int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
         if (fd < 0 && errno == EEXIST)
             continue;
@@ -329,15 +330,15 @@ static bool open_temporary(ir_ctx *ctx, ir_arena *scratch, const char *path, tem
     return cannot_write(ctx, path, errno);
 }
 
-static bool write_one(ir_ctx *ctx, ir_arena *scratch, const ir_output *o, temporary *t)
+static bool write_one(base_ctx *ctx, base_arena *scratch, const base_output *o, temporary *t)
 {
     if (!open_temporary(ctx, scratch, o->path, t))
         return false;
-    int errors = ir_error_count(ctx);
+    int errors = base_error_count(ctx);
     errno = 0;
     if (!o->write(t->f, o->user))
-        return ir_error_count(ctx) > errors ? false
-                                            : cannot_write(ctx, o->path, errno ? errno : EIO);
+        return base_error_count(ctx) > errors ? false
+                                              : cannot_write(ctx, o->path, errno ? errno : EIO);
     bool failed = fflush(t->f) || ferror(t->f) || (t->name && fsync(fileno(t->f)));
     int error = errno;
     failed |= fclose(t->f) != 0;
@@ -346,7 +347,7 @@ static bool write_one(ir_ctx *ctx, ir_arena *scratch, const ir_output *o, tempor
 }
 
 /* Allocates nothing: between two renames nothing may throw. */
-static bool rename_all(ir_ctx *ctx, temporary *t, int n)
+static bool rename_all(base_ctx *ctx, temporary *t, int n)
 {
     for (int i = 0; i < n; i++) {
         if (!t[i].name)
@@ -363,16 +364,16 @@ static bool rename_all(ir_ctx *ctx, temporary *t, int n)
     return true;
 }
 
-bool ir_write_atomically(ir_ctx *ctx, const ir_output *outputs, int n)
+bool base_write_atomically(base_ctx *ctx, const base_output *outputs, int n)
 {
-    ir_arena *scratch = ir_arena_new(ctx);
-    temporary *t = ir_array(scratch, temporary, n);
-    ir_try frame;
-    if (setjmp(ir_try_push(ctx, &frame))) {
+    base_arena *scratch = base_arena_new(ctx);
+    temporary *t = base_array(scratch, temporary, n);
+    base_try frame;
+    if (setjmp(base_try_push(ctx, &frame))) {
         for (int i = 0; i < n; i++)
             drop(&t[i]);
-        ir_arena_free(scratch);
-        ir_throw(ctx, NULL, NULL);
+        base_arena_free(scratch);
+        base_throw(ctx, NULL, NULL);
     }
     bool ok = true;
     for (int i = 0; ok && i < n; i++)
@@ -380,19 +381,19 @@ bool ir_write_atomically(ir_ctx *ctx, const ir_output *outputs, int n)
     ok = ok && rename_all(ctx, t, n);
     for (int i = 0; i < n; i++)
         drop(&t[i]);
-    ir_try_pop(ctx, &frame);
-    ir_arena_free(scratch);
+    base_try_pop(ctx, &frame);
+    base_arena_free(scratch);
     return ok;
 }
 
 static bool write_data(FILE *f, void *user)
 {
-    const ir_data *d = user;
+    const base_data *d = user;
     return fwrite(d->bytes, 1, d->size, f) == d->size;
 }
 
-bool ir_write_bytes(ir_ctx *ctx, const char *path, const void *bytes, size_t size)
+bool base_write_bytes(base_ctx *ctx, const char *path, const void *bytes, size_t size)
 {
-    ir_data d = {(unsigned char *)(uintptr_t)bytes, size};
-    return ir_write_atomically(ctx, &(ir_output){path, write_data, &d}, 1);
+    base_data d = {(unsigned char *)(uintptr_t)bytes, size};
+    return base_write_atomically(ctx, &(base_output){path, write_data, &d}, 1);
 }
