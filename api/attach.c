@@ -7,6 +7,7 @@
  * How to add a kind: its rule, and a row in `kinds`. */
 #include "api/session.h"
 #include "files/npy.h"
+#include "ir/nn.h"
 #include "ir/text.h"
 
 #include <string.h>
@@ -67,7 +68,7 @@ static ir_value *of_classes(attachment *a, bool logarithms)
                     .reduction = a->reduction};
     if (a->weight && !(k.weight = weights(a, 1, &x->type.dim[last])))
         return NULL;
-    k.logs = logarithms ? x : ir_softmax(&a->b, x, last, true);
+    k.logs = logarithms ? x : ir_log_softmax(&a->b, x, last);
     return ir_nll(&a->b, &k, add_label(a, &t));
 }
 
@@ -118,13 +119,9 @@ static ir_value *kl_div(attachment *a)
     return ir_reduced(&a->b, ir_kl_div(&a->b, a->x, label_of_floats(a)), a->reduction);
 }
 
-/* max(0, margin - x y), y 1 or -1; no gradient at the margin itself. */
 static ir_value *hinge(attachment *a)
 {
-    ir_builder *b = &a->b;
-    ir_value *room = ir_sub(b, ir_like(b, a->x, a->margin), ir_mul(b, a->x, label_of_floats(a))),
-             *zero = ir_like(b, room, 0);
-    return ir_reduced(b, ir_select(b, ir_compare(b, IR_GT, room, zero), room, zero), a->reduction);
+    return ir_reduced(&a->b, ir_hinge(&a->b, a->x, label_of_floats(a), a->margin), a->reduction);
 }
 
 static const struct kind {

@@ -320,3 +320,45 @@ ir_value *ir_add_or(ir_builder *b, ir_value *x, ir_value *y)
 {
     return !x ? y : !y ? x : ir_add(b, x, y);
 }
+
+ir_value *ir_like(ir_builder *b, const ir_value *x, double v)
+{
+    return x ? ir_splat(b, &x->type, v) : NULL;
+}
+
+ir_value *ir_like_int(ir_builder *b, const ir_value *x, int64_t v)
+{
+    if (!x)
+        return NULL;
+    ir_type type = ir_scalar_type(x->type.dtype);
+    ir_literal *one = ir_literal_new(b->func->module->arena, &type);
+    ir_literal_set_int(one, 0, v);
+    return ir_broadcast(b, ir_constant(b, one), x->type.rank, x->type.dim, NULL);
+}
+
+ir_value *ir_times(ir_builder *b, ir_value *x, double v)
+{
+    return v == 1 ? x : ir_mul(b, x, ir_like(b, x, v));
+}
+
+ir_value *ir_plus(ir_builder *b, ir_value *x, double v)
+{
+    return v == 0 ? x : ir_add(b, x, ir_like(b, x, v));
+}
+
+ir_value *ir_broadcast_like(ir_builder *b, ir_value *x, const ir_value *to)
+{
+    return x && to ? ir_broadcast_to(b, x, to->type.rank, to->type.dim) : NULL;
+}
+
+ir_value *ir_move_axis(ir_builder *b, ir_value *x, int from, int to)
+{
+    int64_t perm[IR_MAX_RANK];
+    if (!x)
+        return NULL;
+    for (int i = 0, k = 0; i < x->type.rank; i++) {
+        k += k == from;
+        perm[i] = i == to ? from : k++;
+    }
+    return ir_transpose(b, x, perm);
+}

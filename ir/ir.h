@@ -500,47 +500,16 @@ ir_value *ir_einsum(ir_builder *b, const char *equation, ir_value *const *x, int
 /* x + y, either may be NULL (a symbolic zero). */
 ir_value *ir_add_or(ir_builder *b, ir_value *x, ir_value *y);
 
-/* ---- Composites: compose.c; the front ends build the same where they mean the same ---- */
-
-/* v in x's type and shape. */
+/* v in x's type and shape; ir_like_int: v need not be exact as a double. */
 ir_value *ir_like(ir_builder *b, const ir_value *x, double v);
-/* Over axes; keep: they stay as 1. */
-ir_value *ir_mean(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool keep);
-/* softmax along an axis that is not empty, or its logarithm. */
-ir_value *ir_softmax(ir_builder *b, ir_value *x, int64_t axis, bool logarithm);
+ir_value *ir_like_int(ir_builder *b, const ir_value *x, int64_t v);
+/* x times v and x plus v; x itself if v is 1, or 0. */
+ir_value *ir_times(ir_builder *b, ir_value *x, double v);
+ir_value *ir_plus(ir_builder *b, ir_value *x, double v);
+/* ir_broadcast_to the shape of `to`. */
+ir_value *ir_broadcast_like(ir_builder *b, ir_value *x, const ir_value *to);
 /* Dimension `from` becomes dimension `to`; the others keep their order. */
 ir_value *ir_move_axis(ir_builder *b, ir_value *x, int from, int to);
-/* log(1 + e^x), without overflow. */
-ir_value *ir_softplus(ir_builder *b, ir_value *x);
-/* log(1 + e^x) - y, exact also where y is near x or 0 and little is left. */
-ir_value *ir_softplus_less(ir_builder *b, ir_value *x, ir_value *y);
-/* x^(1/p) of a sum x >= 0 of which a norm or deviation is made: its derivative at 0 is 0. */
-ir_value *ir_root(ir_builder *b, ir_value *x, double p);
-/* |x|^p, p not 0, whose derivative at 0 is 0 also for p < 1. */
-ir_value *ir_size_pow(ir_builder *b, ir_value *x, double p);
-
-/* Losses: loss.c. Elementwise: d^2 / 2 for |d| below delta, delta (|d| - delta / 2) from there
- * on. */
-ir_value *ir_huber(ir_builder *b, ir_value *d, double delta);
-/* y log(1 + e^-x) + (1 - y) log(1 + e^x), without overflow. */
-ir_value *ir_bce_with_logits(ir_builder *b, ir_value *x, ir_value *y);
-/* y (log y - x), zero where y is: x are logarithms. */
-ir_value *ir_kl_div(ir_builder *b, ir_value *x, ir_value *y);
-typedef enum ir_reduction { IR_REDUCE_NONE, IR_REDUCE_MEAN, IR_REDUCE_SUM } ir_reduction;
-/* Over all elements. */
-ir_value *ir_reduced(ir_builder *b, ir_value *loss, ir_reduction how);
-/* Of classes: minus the logarithm of the label's probability. */
-typedef struct ir_classes {
-    ir_value *logs;   /* logarithms of probabilities */
-    int axis;         /* of the classes */
-    ir_value *weight; /* [classes], or NULL; the mean is then one of as much weight */
-    bool ignores;     /* a label `ignore` does not count, neither in a mean */
-    int64_t ignore;
-    double smoothing; /* how much of a label is spread over all classes */
-    ir_reduction reduction;
-} ir_classes;
-/* labels: integers of the shape of logs without axis. */
-ir_value *ir_nll(ir_builder *b, const ir_classes *k, ir_value *labels);
 
 /* ---- Whole modules ---- */
 

@@ -267,11 +267,6 @@ ir_value *onnx_i64s(onnx_node *n, int count, const int64_t *v)
     return ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 1, (int64_t[]){count}, v));
 }
 
-ir_value *onnx_like(onnx_node *n, ir_value *v, double x)
-{
-    return v ? ir_splat(n->b, &v->type, x) : NULL;
-}
-
 const char *onnx_type_text(onnx_node *n, const ir_value *v)
 {
     return v ? ir_type_text(n->r->scratch, &v->type) : "nothing";

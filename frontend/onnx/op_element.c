@@ -3,6 +3,7 @@
  *
  * Elementwise operators. */
 #include "frontend/onnx/reader.h"
+#include "ir/nn.h"
 
 #include <math.h>
 
@@ -25,13 +26,13 @@ BUILD(identity)
 
 BUILD(reciprocal)
 {
-    n->out[0] = ir_div(n->b, onnx_like(n, X, 1), X);
+    n->out[0] = ir_div(n->b, ir_like(n->b, X, 1), X);
 }
 
 BUILD(is_inf)
 {
-    ir_value *up = ir_compare(n->b, IR_EQ, X, onnx_like(n, X, INFINITY)),
-             *down = ir_compare(n->b, IR_EQ, X, onnx_like(n, X, -INFINITY));
+    ir_value *up = ir_compare(n->b, IR_EQ, X, ir_like(n->b, X, INFINITY)),
+             *down = ir_compare(n->b, IR_EQ, X, ir_like(n->b, X, -INFINITY));
     bool want_up = onnx_int(n, "detect_positive", 1) != 0,
          want_down = onnx_int(n, "detect_negative", 1) != 0;
     n->out[0] = want_up && want_down ? ir_or(n->b, up, down)
@@ -40,138 +41,118 @@ BUILD(is_inf)
                                      : ir_xor(n->b, up, up);
 }
 
-/* x below zero or above, each with a formula; at 0 the formula for what is not above is used, as
- * torch's derivatives do. */
-static ir_value *pick(onnx_node *n, ir_value *x, ir_value *below, ir_value *above)
+/* ---- Activations ---- */
+
+BUILD(relu)
 {
-    return ir_select(n->b, ir_compare(n->b, IR_LE, x, onnx_like(n, x, 0)), below, above);
+    n->out[0] = ir_relu(n->b, X);
 }
 
-static ir_value *times(onnx_node *n, ir_value *x, double a)
+BUILD(leaky_relu)
 {
-    return a == 1 ? x : ir_mul(n->b, x, onnx_like(n, x, a));
+    n->out[0] = ir_leaky_relu(n->b, X, onnx_float(n, "alpha", 0.01));
 }
 
-static ir_value *plus(onnx_node *n, ir_value *x, double a)
+BUILD(elu)
 {
-    return ir_add(n->b, x, onnx_like(n, x, a));
+    n->out[0] = ir_elu(n->b, X, onnx_float(n, "alpha", 1));
 }
 
-/* At a bound the derivative is that of the bound, zero, as torch has it of ReLU6 and the like. */
-static ir_value *clamp(onnx_node *n, ir_value *x, ir_value *low, ir_value *high)
+BUILD(selu)
 {
-    ir_builder *b = n->b;
-    if (low)
-        x = ir_select(b, ir_compare(b, IR_LE, x, low), low, x);
-    if (high)
-        x = ir_select(b, ir_compare(b, IR_GE, x, high), high, x);
-    return x;
+    n->out[0] = ir_selu(n->b, X, onnx_float(n, "alpha", 1.67326319217681884765625),
+                        onnx_float(n, "gamma", 1.05070102214813232421875));
 }
 
-static ir_value *gelu(onnx_node *n, ir_value *x)
+BUILD(celu)
+{
+    n->out[0] = ir_celu(n->b, X, onnx_float(n, "alpha", 1));
+}
+
+BUILD(thresholded_relu)
+{
+    ir_value *above = ir_compare(n->b, IR_GT, X, ir_like(n->b, X, onnx_float(n, "alpha", 1)));
+    n->out[0] = ir_select(n->b, above, X, ir_like(n->b, X, 0));
+}
+
+BUILD(hard_sigmoid)
+{
+    n->out[0] = ir_hard_sigmoid(n->b, X, onnx_float(n, "alpha", 0.2), onnx_float(n, "beta", 0.5));
+}
+
+BUILD(hard_swish)
+{
+    n->out[0] = ir_hard_swish(n->b, X);
+}
+
+BUILD(softplus)
+{
+    n->out[0] = ir_softplus(n->b, X);
+}
+
+BUILD(softsign)
+{
+    n->out[0] = ir_softsign(n->b, X);
+}
+
+BUILD(mish)
+{
+    n->out[0] = ir_mish(n->b, X);
+}
+
+BUILD(gelu)
 {
     static const char *const ways[] = {"none", "tanh", NULL};
-    ir_builder *b = n->b;
-    int way = onnx_choice(n, "approximate", "none", ways);
-    ir_value *inner;
-    if (way == 1) {
-        ir_value *cube = ir_mul(b, x, ir_mul(b, x, x));
-        inner = ir_tanh(b, times(n, ir_add(b, x, times(n, cube, 0.044715)), 0.7978845608028654));
-    } else {
-        inner = ir_erf(b, times(n, x, 0.7071067811865476));
-    }
-    return ir_mul(b, times(n, x, 0.5), plus(n, inner, 1));
+    bool by_tanh = onnx_choice(n, "approximate", "none", ways) == 1;
+    n->out[0] = by_tanh ? ir_gelu_tanh(n->b, X) : ir_gelu(n->b, X);
 }
 
-static ir_value *elu(onnx_node *n, ir_value *x, double alpha, double scale, double inside)
+BUILD(swish)
 {
-    /* No overflow in the branch not taken. */
-    ir_value *zero = onnx_like(n, x, 0),
-             *low = ir_select(n->b, ir_compare(n->b, IR_GT, x, zero), zero, x);
-    return pick(n, x, times(n, ir_expm1(n->b, times(n, low, inside)), alpha), times(n, x, scale));
+    n->out[0] = ir_swish(n->b, X, onnx_float(n, "alpha", 1));
 }
 
 /* Bounds and bias are fractions for integers too. */
-static ir_value *shrink(onnx_node *n, ir_value *x)
+BUILD(shrink)
 {
-    ir_builder *b = n->b;
-    ir_dtype t = x->type.dtype;
-    double bias = onnx_float(n, "bias", 0), lambda = onnx_float(n, "lambd", 0.5);
-    x = ir_is_float(t) ? x : ir_convert(b, x, IR_F64);
-    ir_value *above = ir_compare(b, IR_GT, x, onnx_like(n, x, lambda)),
-             *below = ir_compare(b, IR_LT, x, onnx_like(n, x, -lambda));
-    return ir_convert(b,
-                      ir_select(b, below, plus(n, x, bias),
-                                ir_select(b, above, plus(n, x, -bias), onnx_like(n, x, 0))),
-                      t);
-}
-
-BUILD(activation)
-{
-    ir_builder *b = n->b;
-    ir_value *zero = onnx_like(n, X, 0), *y = NULL;
-    double alpha;
-    switch (n->op->extra) {
-    case 0: y = pick(n, X, zero, X); break;
-    case 1: y = pick(n, X, times(n, X, onnx_float(n, "alpha", 0.01)), X); break;
-    case 2: y = elu(n, X, onnx_float(n, "alpha", 1), 1, 1); break;
-    case 3:
-        alpha = onnx_float(n, "gamma", 1.05070102214813232421875);
-        y = elu(n, X, alpha * onnx_float(n, "alpha", 1.67326319217681884765625), alpha, 1);
-        break;
-    case 4:
-        alpha = onnx_float(n, "alpha", 1);
-        y = elu(n, X, alpha, 1, 1 / alpha);
-        break;
-    case 5:
-        y = ir_select(b, ir_compare(b, IR_GT, X, onnx_like(n, X, onnx_float(n, "alpha", 1))), X,
-                      zero);
-        break;
-    case 6:
-        y = clamp(n, plus(n, times(n, X, onnx_float(n, "alpha", 0.2)), onnx_float(n, "beta", 0.5)),
-                  zero, onnx_like(n, X, 1));
-        break;
-    case 7:
-        y = ir_mul(b, X, clamp(n, plus(n, times(n, X, 1.0 / 6), 0.5), zero, onnx_like(n, X, 1)));
-        break;
-    case 8: y = ir_softplus(b, X); break;
-    case 9: y = ir_div(b, X, plus(n, ir_abs(b, X), 1)); break;
-    case 10: y = ir_mul(b, X, ir_tanh(b, ir_softplus(b, X))); break;
-    case 11: y = gelu(n, X); break;
-    case 12: y = ir_mul(b, X, ir_logistic(b, times(n, X, onnx_float(n, "alpha", 1)))); break;
-    default: y = shrink(n, X); break;
-    }
-    n->out[0] = y;
+    ir_dtype t = X->type.dtype;
+    ir_value *x = ir_is_float(t) ? X : ir_convert(n->b, X, IR_F64);
+    x = ir_shrink(n->b, x, onnx_float(n, "lambd", 0.5), onnx_float(n, "bias", 0),
+                  ir_like(n->b, x, 0));
+    n->out[0] = ir_convert(n->b, x, t);
 }
 
 BUILD(prelu)
 {
-    ir_value *slope =
-        ir_broadcast_to(n->b, ir_convert(n->b, Y, X->type.dtype), X->type.rank, X->type.dim);
-    /* The slope's derivative is 0 above zero, at infinity too. */
-    ir_value *low = pick(n, X, X, onnx_like(n, X, 0));
-    n->out[0] = pick(n, X, ir_mul(n->b, low, slope), X);
+    n->out[0] = ir_prelu(n->b, X, ir_broadcast_like(n->b, ir_convert(n->b, Y, X->type.dtype), X));
+}
+
+/* Before opset 11 the bounds are attributes. */
+BUILD(clip_6)
+{
+    ir_value *low = onnx_has(n, "min") ? ir_like(n->b, X, onnx_float(n, "min", 0)) : NULL,
+             *high = onnx_has(n, "max") ? ir_like(n->b, X, onnx_float(n, "max", 0)) : NULL;
+    n->out[0] = ir_hardtanh(n->b, X, low, high);
 }
 
 BUILD(clip)
 {
     ir_value *bound[2] = {NULL, NULL};
     for (int i = 0; i < 2; i++) {
-        const char *name = i ? "max" : "min";
-        if (!n->op->extra && onnx_has(n, name))
-            bound[i] = onnx_like(n, X, onnx_float(n, name, 0));
-        else if (n->op->extra && i + 1 < n->nin && n->in[i + 1]) {
-            if (ir_count(&n->in[i + 1]->type) != 1 || n->in[i + 1]->type.dtype != X->type.dtype) {
-                onnx_error(n, "the bound '%s' is %s, one %s is due", name,
-                           onnx_type_text(n, n->in[i + 1]), ir_dtypes[X->type.dtype].name);
-                return;
-            }
-            bound[i] = ir_broadcast_to(n->b, ir_reshape(n->b, n->in[i + 1], 0, NULL), X->type.rank,
-                                       X->type.dim);
+        ir_value *v = i + 1 < n->nin ? n->in[i + 1] : NULL;
+        if (!v)
+            continue;
+        if (ir_count(&v->type) != 1 || v->type.dtype != X->type.dtype) {
+            onnx_error(n, "the bound '%s' is %s, one %s is due", i ? "max" : "min",
+                       onnx_type_text(n, v), ir_dtypes[X->type.dtype].name);
+            return;
         }
+        bound[i] = ir_broadcast_like(n->b, ir_reshape(n->b, v, 0, NULL), X);
     }
-    n->out[0] = clamp(n, X, bound[0], bound[1]);
+    n->out[0] = ir_hardtanh(n->b, X, bound[0], bound[1]);
 }
+
+/* ---- Two operands and more ---- */
 
 static bool both(onnx_node *n, ir_value **x, ir_value **y)
 {
@@ -220,30 +201,31 @@ BUILD(pow)
 BUILD(mod)
 {
     ir_value *x, *y;
-    ir_builder *b = n->b;
-    bool fmod = onnx_int(n, "fmod", 0) != 0;
-    if (!both(n, &x, &y))
-        return;
-    ir_value *r = ir_rem(b, x, y);
-    if (!fmod && r && ir_is_signed(r->type.dtype)) {
-        ir_value *zero = onnx_like(n, r, 0);
-        ir_value *differ = ir_xor(b, ir_compare(b, IR_LT, r, zero), ir_compare(b, IR_LT, y, zero));
-        r = ir_select(b, ir_and(b, differ, ir_compare(b, IR_NE, r, zero)), ir_add(b, r, y), r);
+    if (both(n, &x, &y))
+        n->out[0] = onnx_int(n, "fmod", 0) ? ir_rem(n->b, x, y) : ir_modulo(n->b, x, y);
+}
+
+static ir_value *fold_operands(onnx_node *n, ir_op op)
+{
+    ir_value *all = X;
+    for (int i = 1; i < n->nin; i++) {
+        ir_value *y = n->in[i];
+        if (!y || !ir_broadcast_both(n->b, &all, &y))
+            return NULL;
+        all = ir_binary(n->b, op, all, y);
     }
-    n->out[0] = r;
+    return all;
 }
 
 BUILD(variadic)
 {
-    ir_value *sum = X;
-    ir_op op = n->op->extra < 0 ? IR_OP_add : (ir_op)n->op->extra;
-    for (int i = 1; i < n->nin; i++) {
-        ir_value *y = n->in[i];
-        if (!y || !ir_broadcast_both(n->b, &sum, &y))
-            return;
-        sum = ir_binary(n->b, op, sum, y);
-    }
-    n->out[0] = n->op->extra < 0 && sum ? ir_div(n->b, sum, onnx_like(n, sum, n->nin)) : sum;
+    n->out[0] = fold_operands(n, (ir_op)n->op->extra);
+}
+
+BUILD(mean)
+{
+    ir_value *sum = fold_operands(n, IR_OP_add);
+    n->out[0] = sum ? ir_div(n->b, sum, ir_like(n->b, sum, n->nin)) : NULL;
 }
 
 BUILD(where)
@@ -255,18 +237,28 @@ BUILD(where)
     n->out[0] = ir_select(n->b, c, x, y);
 }
 
+/* To the same type it is the value, with its derivative. */
 BUILD(cast)
 {
     ir_dtype to;
-    if (n->op->extra == 1)
-        to = Y->type.dtype;
-    else if (!onnx_dtype(n->r, n->loc, (int32_t)onnx_int(n, "to", 0), &to)) {
-        n->failed = true;
-        return;
-    }
-    /* To the same type it is the value, with its derivative. */
-    if (n->op->extra == 2 && to != X->type.dtype)
-        n->out[0] = ir_build1(n->b, IR_OP_bitcast, &X, 1, &(ir_attrs){.bitcast.to = to});
-    else
+    if (onnx_dtype(n->r, n->loc, (int32_t)onnx_int(n, "to", 0), &to))
         n->out[0] = ir_convert(n->b, X, to);
+    else
+        n->failed = true;
+}
+
+BUILD(cast_like)
+{
+    n->out[0] = ir_convert(n->b, X, Y->type.dtype);
+}
+
+BUILD(bit_cast)
+{
+    ir_dtype to;
+    if (!onnx_dtype(n->r, n->loc, (int32_t)onnx_int(n, "to", 0), &to))
+        n->failed = true;
+    else if (to == X->type.dtype)
+        n->out[0] = X;
+    else
+        n->out[0] = ir_build1(n->b, IR_OP_bitcast, &X, 1, &(ir_attrs){.bitcast.to = to});
 }

@@ -31,8 +31,8 @@ static ir_value *wrap(onnx_node *n, ir_value *index, int count, const int64_t *e
     ir_value *size =
         ir_constant(b, onnx_ints_literal(n->r->arena, t, 1, (int64_t[]){count}, extent));
     size = ir_broadcast_to(b, size, index->type.rank, index->type.dim);
-    return ir_select(b, ir_compare(b, IR_LT, index, onnx_like(n, index, 0)), ir_add(b, index, size),
-                     index);
+    return ir_select(b, ir_compare(b, IR_LT, index, ir_like(n->b, index, 0)),
+                     ir_add(b, index, size), index);
 }
 
 /* x with a unit dimension at the end. */
@@ -173,8 +173,8 @@ BUILD(one_hot)
     if (!onnx_shape_ok(n, values->type.dtype, rank, shape))
         return;
     ir_value *index = ir_convert(b, X, IR_I64);
-    index = ir_select(b, ir_compare(b, IR_LT, index, onnx_like(n, index, 0)),
-                      ir_add(b, index, onnx_like(n, index, depth)), index);
+    index = ir_select(b, ir_compare(b, IR_LT, index, ir_like(n->b, index, 0)),
+                      ir_add(b, index, ir_like(n->b, index, depth)), index);
     ir_value *hit = ir_compare(b, IR_EQ, ir_broadcast(b, index, rank, shape, dims),
                                ir_iota(b, IR_I64, rank, shape, (int)axis));
     ir_value *off = ir_reshape(b, ir_slice_axis(b, values, 0, 0, 1), 0, NULL),
@@ -230,7 +230,7 @@ BUILD(reverse_sequence)
         return;
     ir_value *at = ir_iota(b, IR_I64, 2, x->type.dim, 1),
              *length = ir_broadcast(b, ir_convert(b, Y, IR_I64), 2, x->type.dim, (int64_t[]){0});
-    ir_value *back = ir_sub(b, ir_sub(b, length, at), onnx_like(n, at, 1));
+    ir_value *back = ir_sub(b, ir_sub(b, length, at), ir_like(n->b, at, 1));
     ir_value *index = columns(n, ir_select(b, ir_compare(b, IR_LT, at, length), back, at));
     x = ir_gather(b, x, index, 1, &one, 1);
     n->out[0] = t == 0 ? ir_move_axis(b, x, 1, 0) : x;

@@ -3,6 +3,7 @@
  *
  * Contractions, convolutions, pools. */
 #include "frontend/onnx/reader.h"
+#include "ir/nn.h"
 
 #include <math.h>
 
@@ -15,12 +16,6 @@ BUILD(matmul)
     n->out[0] = ir_matmul(n->b, X, Y);
 }
 
-static ir_value *scaled(onnx_node *n, ir_value *x, const char *attr)
-{
-    double a = onnx_float(n, attr, 1);
-    return a == 1 || !x ? x : ir_mul(n->b, x, onnx_like(n, x, a));
-}
-
 BUILD(gemm)
 {
     int64_t xc = onnx_int(n, "transA", 0) ? 0 : 1, yc = onnx_int(n, "transB", 0) ? 1 : 0;
@@ -29,10 +24,12 @@ BUILD(gemm)
                    onnx_type_text(n, Y));
         return;
     }
-    ir_value *y = scaled(n, ir_dot_general(n->b, X, Y, 0, NULL, NULL, 1, &xc, &yc), "alpha"),
+    ir_value *y = ir_times(n->b, ir_dot_general(n->b, X, Y, 0, NULL, NULL, 1, &xc, &yc),
+                           onnx_float(n, "alpha", 1)),
              *c = n->nin > 2 ? n->in[2] : NULL;
     if (y && c)
-        y = ir_add(n->b, y, ir_broadcast_to(n->b, scaled(n, c, "beta"), 2, y->type.dim));
+        y = ir_add(n->b, y,
+                   ir_broadcast_like(n->b, ir_times(n->b, c, onnx_float(n, "beta", 1)), y));
     n->out[0] = y;
 }
 
@@ -313,19 +310,19 @@ static ir_value *flat_positions(onnx_node *n, ir_value *inside, const window *w,
         weight *= X->type.dim[2 + i];
     }
     for (int i = 0; i < w->spatial; i++) {
-        ir_value *k = ir_rem(b, ir_div(b, at, onnx_like(n, at, (double)tap[i])),
-                             onnx_like(n, at, (double)w->size[i]));
+        ir_value *k = ir_rem(b, ir_div(b, at, ir_like(n->b, at, (double)tap[i])),
+                             ir_like(n->b, at, (double)w->size[i]));
         ir_value *start = ir_mul(b, ir_iota(b, IR_I64, t->rank, t->dim, 2 + i),
-                                 onnx_like(n, at, (double)w->stride[i]));
-        ir_value *c = ir_add(b, ir_add(b, start, onnx_like(n, at, (double)-w->low[i])),
-                             ir_mul(b, k, onnx_like(n, at, (double)w->dilation[i])));
-        c = ir_mul(b, c, onnx_like(n, at, (double)place[i]));
+                                 ir_like(n->b, at, (double)w->stride[i]));
+        ir_value *c = ir_add(b, ir_add(b, start, ir_like(n->b, at, (double)-w->low[i])),
+                             ir_mul(b, k, ir_like(n->b, at, (double)w->dilation[i])));
+        c = ir_mul(b, c, ir_like(n->b, at, (double)place[i]));
         sum = sum ? ir_add(b, sum, c) : c;
     }
-    ir_value *image =
-        ir_mul(b, ir_iota(b, IR_I64, t->rank, t->dim, 0), onnx_like(n, at, (double)X->type.dim[1]));
+    ir_value *image = ir_mul(b, ir_iota(b, IR_I64, t->rank, t->dim, 0),
+                             ir_like(n->b, at, (double)X->type.dim[1]));
     image = ir_add(b, image, ir_iota(b, IR_I64, t->rank, t->dim, 1));
-    return ir_add(b, sum, ir_mul(b, image, onnx_like(n, at, (double)spatial)));
+    return ir_add(b, sum, ir_mul(b, image, ir_like(n->b, at, (double)spatial)));
 }
 
 BUILD(max_pool)
@@ -400,47 +397,71 @@ static ir_value *window_counts(onnx_node *n, const window *w, const int64_t *pad
     return ir_broadcast(n->b, ir_convert(n->b, v, y->dtype), y->rank, y->dim, dims);
 }
 
+/* The sum of each window of x; *w and *pads, low and then high, as the node has them. */
+static ir_value *pooled_sum(onnx_node *n, ir_value *x, window *w, int64_t *pads)
+{
+    int64_t out[IR_MAX_RANK], from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK];
+    if (!pool_window(n, w, out) || !onnx_ints_n(n, "pads", 2 * w->spatial, 0, pads))
+        return NULL;
+    ir_value *y = window_sum(n, x, w);
+    if (!y)
+        return NULL;
+    memcpy(to, y->type.dim, sizeof to);
+    memcpy(to + 2, out, (size_t)w->spatial * sizeof *out);
+    return ir_slice(n->b, y, from, to, NULL);
+}
+
 BUILD(average_pool)
 {
     window w;
-    int64_t out[IR_MAX_RANK], pads[2 * IR_MAX_RANK], from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK];
-    if (!pool_window(n, &w, out) || !onnx_ints_n(n, "pads", 2 * w.spatial, 0, pads))
-        return;
-    double p = (double)onnx_int(n, "p", 2);
-    ir_value *x = X;
-    if (n->op->extra)
-        x = ir_size_pow(n->b, x, p);
-    ir_value *y = window_sum(n, x, &w);
-    if (!y)
-        return;
-    memcpy(to, y->type.dim, sizeof to);
-    memcpy(to + 2, out, (size_t)w.spatial * sizeof *out);
-    y = ir_slice(n->b, y, from, to, NULL);
-    if (n->op->extra)
-        n->out[0] = ir_root(n->b, y, p);
-    else
-        n->out[0] = y ? ir_div(n->b, y,
-                               window_counts(n, &w, w.way == NOTSET ? pads + w.spatial : w.high,
-                                             &y->type, onnx_int(n, "count_include_pad", 0) != 0))
-                      : NULL;
+    int64_t pads[2 * IR_MAX_RANK];
+    ir_value *y = pooled_sum(n, X, &w, pads);
+    if (y)
+        n->out[0] = ir_div(n->b, y,
+                           window_counts(n, &w, w.way == NOTSET ? pads + w.spatial : w.high,
+                                         &y->type, onnx_int(n, "count_include_pad", 0) != 0));
 }
 
-BUILD(global_pool)
+BUILD(lp_pool)
 {
-    int64_t axes[IR_MAX_RANK];
+    window w;
+    int64_t pads[2 * IR_MAX_RANK];
+    double p = (double)onnx_int(n, "p", 2);
+    ir_value *y = pooled_sum(n, ir_abs_pow(n->b, X, p), &w, pads);
+    n->out[0] = y ? ir_root(n->b, y, p) : NULL;
+}
+
+/* The spatial dimensions; 0 and reported if there are none. */
+static int spatial_axes(onnx_node *n, int64_t *axes)
+{
     int k = X->type.rank - 2;
-    if (k < 1) {
-        onnx_error(n, "a tensor of rank 3 or more is due, found %s", onnx_type_text(n, X));
-        return;
-    }
     for (int i = 0; i < k; i++)
         axes[i] = 2 + i;
-    double p = (double)onnx_int(n, "p", 2);
-    if (n->op->extra == 0)
+    if (k < 1)
+        onnx_error(n, "a tensor of rank 3 or more is due, found %s", onnx_type_text(n, X));
+    return k < 1 ? 0 : k;
+}
+
+BUILD(global_average_pool)
+{
+    int64_t axes[IR_MAX_RANK];
+    int k = spatial_axes(n, axes);
+    if (k)
         n->out[0] = ir_mean(n->b, X, k, axes, true);
-    else if (n->op->extra == 1)
+}
+
+BUILD(global_max_pool)
+{
+    int64_t axes[IR_MAX_RANK];
+    int k = spatial_axes(n, axes);
+    if (k)
         n->out[0] = ir_reduce_keep(n->b, IR_MAX, X, k, axes);
-    else
-        n->out[0] =
-            ir_root(n->b, ir_reduce_keep(n->b, IR_SUM, ir_size_pow(n->b, X, p), k, axes), p);
+}
+
+BUILD(global_lp_pool)
+{
+    int64_t axes[IR_MAX_RANK];
+    int k = spatial_axes(n, axes);
+    if (k)
+        n->out[0] = ir_vector_norm(n->b, X, (double)onnx_int(n, "p", 2), k, axes, true);
 }

@@ -3,33 +3,11 @@
  *
  * Normalisation and dropout. */
 #include "frontend/onnx/reader.h"
+#include "ir/nn.h"
 
 #define BUILD(name) void onnx_build_##name(onnx_node *n)
 #define X n->in[0]
 #define RANK X->type.rank
-
-static ir_value *spread(onnx_node *n, ir_value *v)
-{
-    return v ? ir_broadcast_to(n->b, v, RANK, X->type.dim) : NULL;
-}
-
-/* (x - mean) / sqrt(variance + epsilon) over axes; the mean and 1/deviation kept if asked for. */
-static ir_value *normalise(onnx_node *n, ir_value *x, int k, const int64_t *axes, double epsilon,
-                           ir_value **mean_out, ir_value **scale_out)
-{
-    ir_builder *b = n->b;
-    ir_value *mean = ir_mean(b, x, k, axes, true);
-    if (!mean)
-        return NULL;
-    ir_value *d = ir_sub(b, x, ir_broadcast_to(b, mean, x->type.rank, x->type.dim)),
-             *variance = ir_mean(b, ir_mul(b, d, d), k, axes, true);
-    ir_value *scale = ir_rsqrt(b, ir_add(b, variance, onnx_like(n, variance, epsilon)));
-    if (mean_out)
-        *mean_out = mean;
-    if (scale_out)
-        *scale_out = scale;
-    return ir_mul(b, d, ir_broadcast_to(b, scale, x->type.rank, x->type.dim));
-}
 
 static bool channels(onnx_node *n, int i)
 {
@@ -84,16 +62,7 @@ static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, do
     ir_value *now = init && init->state ? base_map_get_ptr(&r->updated, init->state) : NULL;
     if (now)
         old = now; /* a layer that runs twice moves its statistics twice */
-    ir_dtype own = old->type.dtype,
-             t = batch && ir_dtypes[own].bytes < ir_dtypes[batch->type.dtype].bytes
-                     ? batch->type.dtype
-                     : own;
-    old = ir_convert(n->b, old, t);
-    batch = ir_convert(n->b, batch, t);
-    ir_value *added =
-        batch ? ir_mul(n->b, batch, onnx_like(n, batch, (1 - momentum) * factor)) : NULL;
-    ir_value *v =
-        ir_convert(n->b, ir_add(n->b, ir_mul(n->b, old, onnx_like(n, old, momentum)), added), own);
+    ir_value *v = ir_moving_average(n->b, old, batch, momentum, (1 - momentum) * factor);
     if (init && init->state && v && r->training) {
         if (n->scope->body->outer) {
             onnx_error(n, "training inside a subgraph is not supported");
@@ -121,37 +90,36 @@ BUILD(batch_norm)
     training = !n->r->inference && (mode == ONNX_MODE_FILE ? training : mode == ONNX_MODE_TRAIN);
     if (training && n->r->training && (!can_move(n, 3) || !can_move(n, 4)))
         return;
-    ir_value *x = X, *mean = ir_convert(b, n->in[3], x->type.dtype),
-             *variance = ir_convert(b, n->in[4], x->type.dtype), *d;
+    ir_value *d, *variance;
+    int64_t axes[IR_MAX_RANK];
+    int k = 0;
+    for (int i = 0; i < RANK; i++)
+        if (i != 1)
+            axes[k++] = i;
     n->typed = 6; /* statistics keep theirs */
     if (training) {
-        int64_t axes[IR_MAX_RANK];
-        int k = 0;
-        for (int i = 0; i < RANK; i++)
-            if (i != 1)
-                axes[k++] = i;
-        mean = ir_mean(b, x, k, axes, false);
-        d = ir_sub(b, x, by_channel(n, mean));
-        variance = ir_mean(b, ir_mul(b, d, d), k, axes, false);
+        ir_moments m = ir_moments_of(b, X, k, axes);
+        d = m.centered;
+        variance = m.variance;
         double count = (double)(X->type.dim[1] ? ir_count(&X->type) / X->type.dim[1] : 0);
         if (n->r->options->unbiased_variance && count == 1) {
             onnx_error(n, "one value a channel has no unbiased variance");
             return;
         }
-        n->out[1] = move_statistic(n, n->given[3], ir_stop_gradient(b, mean), momentum, 1);
+        n->out[1] = move_statistic(n, n->given[3], ir_stop_gradient(b, m.mean), momentum, 1);
         n->out[2] =
             move_statistic(n, n->given[4], ir_stop_gradient(b, variance), momentum,
                            n->r->options->unbiased_variance && count > 1 ? count / (count - 1) : 1);
-        n->out[3] = mean;
+        n->out[3] = m.mean;
         n->out[4] = variance;
     } else {
-        d = ir_sub(b, x, by_channel(n, mean));
+        d = ir_sub(b, X, by_channel(n, n->in[3]));
+        variance = ir_convert(b, n->in[4], X->type.dtype);
         for (int i = 1; i < 5; i++)
             n->out[i] = n->given[3 + (i - 1) % 2];
     }
-    ir_value *scale =
-        variance ? ir_rsqrt(b, ir_add(b, variance, onnx_like(n, variance, epsilon))) : NULL;
-    ir_value *y = ir_mul(b, ir_mul(b, d, by_channel(n, scale)), by_channel(n, n->in[1]));
+    ir_value *weight = by_channel(n, n->in[1]),
+             *y = ir_mul(b, ir_standardize(b, d, variance, epsilon, k, axes), weight);
     n->out[0] = ir_add(b, y, by_channel(n, n->in[2]));
 }
 
@@ -164,7 +132,7 @@ BUILD(instance_norm)
     }
     for (int i = 2; i < RANK; i++)
         axes[i - 2] = i;
-    ir_value *y = normalise(n, X, RANK - 2, axes, onnx_float(n, "epsilon", 1e-5), NULL, NULL);
+    ir_value *y = ir_normalize(n->b, X, onnx_float(n, "epsilon", 1e-5), RANK - 2, axes, NULL, NULL);
     n->out[0] = ir_add(n->b, ir_mul(n->b, y, by_channel(n, n->in[1])), by_channel(n, n->in[2]));
 }
 
@@ -172,19 +140,13 @@ BUILD(instance_norm)
 BUILD(group_norm)
 {
     ir_builder *b = n->b;
-    int64_t g = onnx_int(n, "num_groups", 0), shape[3], axis = 2;
+    int64_t g = onnx_int(n, "num_groups", 0);
     if (RANK < 2 || g < 1 || X->type.dim[1] % g) {
         onnx_error(n, "%lld groups of %s", (long long)g, onnx_type_text(n, X));
         return;
     }
     int64_t c = X->type.dim[1];
-    shape[0] = X->type.dim[0];
-    shape[1] = g;
-    shape[2] = shape[0] && c ? ir_count(&X->type) / shape[0] / g : 0;
-    ir_value *y = normalise(n, ir_reshape(b, X, 3, shape), 1, &axis, onnx_float(n, "epsilon", 1e-5),
-                            NULL, NULL),
-             *factor[2];
-    y = y ? ir_reshape(b, y, RANK, X->type.dim) : NULL;
+    ir_value *y = ir_group_normalize(b, X, g, onnx_float(n, "epsilon", 1e-5)), *factor[2];
     for (int i = 0; i < 2; i++) {
         ir_value *v = n->in[1 + i];
         if (n->opset < 21) {
@@ -202,48 +164,57 @@ BUILD(group_norm)
     n->out[0] = ir_add(b, ir_mul(b, y, factor[0]), factor[1]);
 }
 
-/* extra 1: RMSNormalization, by the root of the mean square. */
+/* The axes from `axis` on; false and reported if there are none such. */
+static bool axes_from(onnx_node *n, int64_t *axes, int *k)
+{
+    int64_t axis;
+    if (!onnx_axis(n, onnx_int(n, "axis", -1), RANK, &axis))
+        return false;
+    for (int i = (int)axis; i < RANK; i++)
+        axes[i - axis] = i;
+    *k = RANK - (int)axis;
+    return true;
+}
+
 BUILD(layer_norm)
 {
     ir_builder *b = n->b;
-    int64_t axis, axes[IR_MAX_RANK];
-    ir_value *x = X, *y;
-    double epsilon = onnx_float(n, "epsilon", 1e-5);
-    if (!onnx_axis(n, onnx_int(n, "axis", -1), RANK, &axis))
+    int64_t axes[IR_MAX_RANK];
+    int k;
+    if (!axes_from(n, axes, &k))
         return;
-    for (int i = (int)axis; i < RANK; i++)
-        axes[i - axis] = i;
-    int k = RANK - (int)axis;
     if (onnx_int(n, "stash_type", 1) == 1)
         n->typed = 6; /* mean and deviation */
-    if (n->op->extra) {
-        ir_value *square = ir_mean(b, ir_mul(b, x, x), k, axes, true);
-        y = square
-                ? ir_mul(b, x,
-                         spread(n, ir_rsqrt(b, ir_add(b, square, onnx_like(n, square, epsilon)))))
-                : NULL;
-    } else {
-        y = normalise(n, x, k, axes, epsilon, &n->out[1], &n->out[2]);
-    }
-    y = ir_mul(b, y, spread(n, n->in[1]));
-    n->out[0] = n->nin > 2 && n->in[2] ? ir_add(b, y, spread(n, n->in[2])) : y;
+    ir_value *y =
+        ir_normalize(b, X, onnx_float(n, "epsilon", 1e-5), k, axes, &n->out[1], &n->out[2]);
+    y = ir_mul(b, y, ir_broadcast_like(b, n->in[1], X));
+    n->out[0] = n->nin > 2 && n->in[2] ? ir_add(b, y, ir_broadcast_like(b, n->in[2], X)) : y;
 }
 
+BUILD(rms_norm)
+{
+    int64_t axes[IR_MAX_RANK];
+    int k;
+    if (!axes_from(n, axes, &k))
+        return;
+    ir_value *y = ir_rms_normalize(n->b, X, onnx_float(n, "epsilon", 1e-5), k, axes);
+    n->out[0] = ir_mul(n->b, y, ir_broadcast_like(n->b, n->in[1], X));
+}
+
+/* The deviation plus a constant, not the root of a sum. */
 BUILD(mean_variance_norm)
 {
+    ir_builder *b = n->b;
     ir_ints raw;
     int64_t axes[IR_MAX_RANK], usual[] = {0, 2, 3};
     int k;
     if (!onnx_ints(n, "axes", &raw))
         raw = (ir_ints){3, usual};
-    if (!n->failed && onnx_axes(n, raw, RANK, axes, &k)) {
-        ir_value *mean = ir_mean(n->b, X, k, axes, true), *d = ir_sub(n->b, X, spread(n, mean));
-        ir_value *variance = ir_mean(n->b, ir_mul(n->b, d, d), k, axes, true);
-        n->out[0] = variance ? ir_div(n->b, d,
-                                      spread(n, ir_add(n->b, ir_root(n->b, variance, 2),
-                                                       onnx_like(n, variance, 1e-9))))
-                             : NULL;
-    }
+    if (n->failed || !onnx_axes(n, raw, RANK, axes, &k))
+        return;
+    ir_moments m = ir_moments_of(b, X, k, axes);
+    ir_value *deviation = ir_plus(b, ir_root(b, m.variance, 2), 1e-9);
+    n->out[0] = ir_div(b, m.centered, ir_unreduce(b, deviation, X, k, axes));
 }
 
 BUILD(lp_norm)
@@ -258,10 +229,10 @@ BUILD(lp_norm)
     if (!s)
         return;
     /* Zeros stay zeros. */
-    ir_value *zero = onnx_like(n, s, 0), *one = onnx_like(n, s, 1),
+    ir_value *zero = ir_like(n->b, s, 0), *one = ir_like(n->b, s, 1),
              *empty = ir_compare(n->b, IR_EQ, s, zero);
     s = ir_select(n->b, empty, one, s);
-    n->out[0] = ir_div(n->b, X, spread(n, p == 1 ? s : ir_sqrt(n->b, s)));
+    n->out[0] = ir_div(n->b, X, ir_broadcast_like(n->b, p == 1 ? s : ir_sqrt(n->b, s), X));
 }
 
 BUILD(lrn)
@@ -290,19 +261,18 @@ BUILD(lrn)
                                                 .window_dilation = ir_ints_of(b, RANK, ones)}});
     if (!s)
         return;
-    s = ir_add(b, ir_mul(b, s, onnx_like(n, s, onnx_float(n, "alpha", 1e-4) / (double)size)),
-               onnx_like(n, s, onnx_float(n, "bias", 1)));
-    n->out[0] = ir_div(b, X, ir_pow(b, s, onnx_like(n, s, onnx_float(n, "beta", 0.75))));
+    s = ir_add(b, ir_mul(b, s, ir_like(n->b, s, onnx_float(n, "alpha", 1e-4) / (double)size)),
+               ir_like(n->b, s, onnx_float(n, "bias", 1)));
+    n->out[0] = ir_div(b, X, ir_pow(b, s, ir_like(n->b, s, onnx_float(n, "beta", 0.75))));
 }
 
-/* An element stays if its 32 random bits are at least ratio * 2^32, and is scaled by 1 / (1 -
- * ratio). */
+/* Before opset 12 the ratio is an attribute, and nothing says whether it is training. */
 BUILD(dropout)
 {
     ir_builder *b = n->b;
-    double ratio = n->op->extra ? 0.5 : onnx_float(n, "ratio", 0.5);
-    bool training = false;
-    if (n->op->extra && n->nin > 2 && n->in[2]) {
+    bool operands = n->opset >= 12, training = false;
+    double ratio = operands ? 0.5 : onnx_float(n, "ratio", 0.5);
+    if (operands && n->nin > 2 && n->in[2]) {
         const char *why = "";
         ir_literal *l = onnx_demand(n->r, n->in[2], &why);
         if (!l || l->type.dtype != IR_BOOL || ir_count(&l->type) != 1) {
@@ -313,7 +283,7 @@ BUILD(dropout)
     }
     note_layer(n, false, training);
     training &= !n->r->inference;
-    if (n->op->extra && n->nin > 1 && n->in[1] && !onnx_const_float(n, 1, "ratio", &ratio))
+    if (operands && n->nin > 1 && n->in[1] && !onnx_const_float(n, 1, "ratio", &ratio))
         return;
     if (!(ratio >= 0 && ratio < 1)) {
         onnx_error(n, "the ratio is %g, from 0 to below 1 is due", ratio);
@@ -332,10 +302,5 @@ BUILD(dropout)
     ir_value *bits = ir_build1(
         b, IR_OP_random_bits, (ir_value *[]){seed, calls}, 2,
         &(ir_attrs){.random_bits = {.shape = ir_ints_of(b, t.rank, t.dim), .stream = stream}});
-    ir_value *keep = bits ? ir_compare(b, IR_GE, bits,
-                                       onnx_like(n, bits, (double)(uint32_t)(ratio * 4294967296.0)))
-                          : NULL;
-    n->out[0] =
-        ir_select(b, keep, ir_mul(b, X, onnx_like(n, X, 1 / (1 - ratio))), onnx_like(n, X, 0));
-    n->out[1] = keep;
+    n->out[0] = ir_dropout(b, X, bits, ratio, &n->out[1]);
 }

@@ -51,8 +51,8 @@ static ir_value *to_integer(onnx_node *n, ir_value *v, ir_dtype to, quantised q)
         return r;
     bool is_signed = ir_is_signed(to);
     int bits = 8 * (int)ir_dtypes[to].bytes - is_signed;
-    ir_value *low = onnx_like(n, v, is_signed ? -ldexp(1, bits) : 0),
-             *high = onnx_like(n, v, ldexp(1, bits) - 1);
+    ir_value *low = ir_like(n->b, v, is_signed ? -ldexp(1, bits) : 0),
+             *high = ir_like(n->b, v, ldexp(1, bits) - 1);
     q.inside = ir_and(b, ir_compare(b, IR_GE, v, low), ir_compare(b, IR_LE, v, high));
     base_map_put_ptr(&n->r->quantised, r, base_memdup(n->r->scratch, &q, sizeof q));
     return r;
@@ -155,7 +155,7 @@ BUILD(dynamic_quantize)
     ir_value *low = ir_min(b, ir_reduce(b, IR_MIN, X, X->type.rank, axes), zero);
     ir_value *high = ir_max(b, ir_reduce(b, IR_MAX, X, X->type.rank, axes), zero);
     ir_value *scale = ir_sub(b, high, low);
-    scale = ir_div(b, scale, onnx_like(n, scale, 255));
+    scale = ir_div(b, scale, ir_like(n->b, scale, 255));
     /* All zeros: any scale says so, but 0. */
     scale = ir_select(b, ir_compare(b, IR_EQ, scale, zero), ir_scalar(b, X->type.dtype, 1), scale);
     /* saturates */

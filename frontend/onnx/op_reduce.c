@@ -3,28 +3,19 @@
  *
  * Reductions, softmax, running sums, order. */
 #include "frontend/onnx/reader.h"
+#include "ir/nn.h"
 
 #include <math.h>
 
 #define BUILD(name) void onnx_build_##name(onnx_node *n)
 #define X n->in[0]
 
-static ir_value *log_sum_exp(onnx_node *n, ir_value *x, int k, const int64_t *axes)
-{
-    ir_builder *b = n->b;
-    ir_value *m = ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, x, k, axes));
-    if (!m)
-        return NULL;
-    ir_value *zero = onnx_like(n, m, 0),
-             *finite = ir_compare(b, IR_LT, ir_abs(b, m), onnx_like(n, m, INFINITY));
-    m = ir_select(b, finite, m, zero);
-    ir_value *d = ir_sub(b, x, ir_broadcast_to(b, m, x->type.rank, x->type.dim));
-    return ir_add(b, ir_log(b, ir_reduce_keep(b, IR_SUM, ir_exp(b, d), k, axes)), m);
-}
+/* What a reduction does to x over k axes, which stay as 1. */
+typedef ir_value *reduction(ir_builder *b, ir_value *x, int k, const int64_t *axes);
 
-BUILD(reduce)
+/* Over the axes of the node, attribute or operand: all, or none, if it has none. */
+static void reduce(onnx_node *n, reduction *rule)
 {
-    ir_builder *b = n->b;
     ir_ints raw;
     bool given;
     int64_t axes[IR_MAX_RANK];
@@ -37,32 +28,31 @@ BUILD(reduce)
         for (int i = 0; i < k; i++)
             axes[i] = i;
     }
-    ir_value *x = X, *y = NULL;
-    switch (n->op->extra) {
-    case 0: y = ir_reduce_keep(b, IR_SUM, x, k, axes); break;
-    case 1: y = ir_mean(b, x, k, axes, true); break;
-    case 2: y = ir_reduce_keep(b, IR_PROD, x, k, axes); break;
-    case 3: y = ir_reduce_keep(b, x->type.dtype == IR_BOOL ? IR_OR : IR_MAX, x, k, axes); break;
-    case 4: y = ir_reduce_keep(b, x->type.dtype == IR_BOOL ? IR_AND : IR_MIN, x, k, axes); break;
-    case 5: y = ir_reduce_keep(b, IR_SUM, ir_abs(b, x), k, axes); break;
-    case 6: y = ir_root(b, ir_reduce_keep(b, IR_SUM, ir_mul(b, x, x), k, axes), 2); break;
-    case 7: y = ir_reduce_keep(b, IR_SUM, ir_mul(b, x, x), k, axes); break;
-    case 8: y = ir_log(b, ir_reduce_keep(b, IR_SUM, x, k, axes)); break;
-    default: y = log_sum_exp(n, x, k, axes);
-    }
-    if (!y || keep) {
-        n->out[0] = y;
-        return;
-    }
-    int64_t shape[IR_MAX_RANK];
-    int rank = 0;
-    for (int i = 0, j = 0; i < x->type.rank; i++)
-        if (j < k && axes[j] == i)
-            j++;
-        else
-            shape[rank++] = x->type.dim[i];
-    n->out[0] = ir_reshape(b, y, rank, shape);
+    ir_value *y = rule(n->b, X, k, axes);
+    n->out[0] = keep ? y : ir_squeeze(n->b, y, k, axes);
 }
+
+/* BUILD(reduce_NAME) of an expression in b, x, k and axes. */
+#define REDUCTION(name, expression)                                               \
+    static ir_value *name(ir_builder *b, ir_value *x, int k, const int64_t *axes) \
+    {                                                                             \
+        return expression;                                                        \
+    }                                                                             \
+    BUILD(reduce_##name)                                                          \
+    {                                                                             \
+        reduce(n, name);                                                          \
+    }
+#define COMBINED(combine, x) ir_reduce_keep(b, combine, x, k, axes)
+REDUCTION(sum, COMBINED(IR_SUM, x))
+REDUCTION(mean, ir_mean(b, x, k, axes, true))
+REDUCTION(prod, COMBINED(IR_PROD, x))
+REDUCTION(max, COMBINED(x->type.dtype == IR_BOOL ? IR_OR : IR_MAX, x))
+REDUCTION(min, COMBINED(x->type.dtype == IR_BOOL ? IR_AND : IR_MIN, x))
+REDUCTION(l1, ir_vector_norm(b, x, 1, k, axes, true))
+REDUCTION(l2, ir_vector_norm(b, x, 2, k, axes, true))
+REDUCTION(sum_square, COMBINED(IR_SUM, ir_mul(b, x, x)))
+REDUCTION(log_sum, ir_log(b, COMBINED(IR_SUM, x)))
+REDUCTION(log_sum_exp, ir_logsumexp(b, x, k, axes, true))
 
 BUILD(arg_reduce)
 {
@@ -82,9 +72,9 @@ BUILD(arg_reduce)
     n->out[0] = keep ? ir_reshape(n->b, inst->result[1], t.rank, t.dim) : inst->result[1];
 }
 
-static ir_value *hardmax(onnx_node *n, ir_value *x, int64_t axis)
+/* 1 at the first maximum, 0 elsewhere. */
+static ir_value *hardmax(ir_builder *b, ir_value *x, int64_t axis)
 {
-    ir_builder *b = n->b;
     ir_inst *inst = ir_build(b, IR_OP_arg_reduce, &x, 1,
                              &(ir_attrs){.arg_reduce = {.combine = IR_MAX, .axis = axis}});
     if (!inst)
@@ -98,12 +88,10 @@ static ir_value *hardmax(onnx_node *n, ir_value *x, int64_t axis)
         x->type.dtype);
 }
 
-/* extra: 0 softmax, 1 log, 2 hard; +4: before opset 13, where all dimensions from the axis on are
- * one. */
-BUILD(softmax)
+/* The rule along the axis; before opset 13 all dimensions from it on are one. */
+static void along_axis(onnx_node *n, ir_value *rule(ir_builder *b, ir_value *x, int64_t axis))
 {
-    bool flat = n->op->extra & 4;
-    int way = n->op->extra & 3;
+    bool flat = n->opset < 13;
     int64_t axis = onnx_int(n, "axis", flat ? 1 : -1);
     ir_value *x = X;
     if (!(flat && axis == x->type.rank) && !onnx_axis(n, axis, x->type.rank, &axis))
@@ -115,8 +103,23 @@ BUILD(softmax)
         x = ir_reshape(n->b, x, 2, (int64_t[]){rows, columns});
         axis = 1;
     }
-    x = !x ? NULL : way == 2 ? hardmax(n, x, axis) : ir_softmax(n->b, x, axis, way == 1);
+    x = x ? rule(n->b, x, axis) : NULL;
     n->out[0] = x ? ir_reshape(n->b, x, X->type.rank, X->type.dim) : NULL;
+}
+
+BUILD(softmax)
+{
+    along_axis(n, ir_softmax);
+}
+
+BUILD(log_softmax)
+{
+    along_axis(n, ir_log_softmax);
+}
+
+BUILD(hardmax)
+{
+    along_axis(n, hardmax);
 }
 
 BUILD(cumulative)
@@ -132,23 +135,20 @@ BUILD(cumulative)
                                              .exclusive = onnx_int(n, "exclusive", 0) != 0}});
 }
 
+/* Before opset 10 k is an attribute. */
 BUILD(top_k)
 {
     int64_t axis, k = onnx_int(n, "k", 0);
     bool largest = onnx_int(n, "largest", 1) != 0;
     if (!onnx_axis(n, onnx_int(n, "axis", -1), X->type.rank, &axis) ||
-        (n->op->extra && !onnx_const_int(n, 1, "k", &k)))
+        (n->opset >= 10 && !onnx_const_int(n, 1, "k", &k)))
         return;
     if (k < 0 || k > X->type.dim[axis]) {
         onnx_error(n, "k is %lld for a dimension of %lld", (long long)k,
                    (long long)X->type.dim[axis]);
         return;
     }
-    ir_value *at = ir_iota(n->b, IR_I64, X->type.rank, X->type.dim, (int)axis);
-    ir_inst *inst = ir_build(n->b, IR_OP_sort, (ir_value *[]){X, at}, 2,
-                             &(ir_attrs){.sort = {.axis = axis, .descending = largest}});
-    if (!inst)
-        return;
-    n->out[0] = ir_slice_axis(n->b, inst->result[0], (int)axis, 0, k);
-    n->out[1] = ir_slice_axis(n->b, inst->result[1], (int)axis, 0, k);
+    ir_inst *sorted = ir_sort_positions(n->b, X, (int)axis, largest);
+    for (int i = 0; i < 2 && sorted; i++)
+        n->out[i] = ir_slice_axis(n->b, sorted->result[i], (int)axis, 0, k);
 }

@@ -109,22 +109,29 @@ static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64
     return y ? ir_move_axis(n->b, y, y->type.rank - 1, (int)axis) : NULL;
 }
 
+/* What says how large the result is. */
+typedef enum source {
+    BY_SIZES_OR_SCALES, /* operands 3 or 2: Resize since opset 11 */
+    BY_SCALES,          /* operand 1: Resize of opset 10, Upsample of 9 */
+    BY_ATTRIBUTE,       /* `scales`: older Upsample */
+} source;
+
 /* New extents and scales a listed axis; false and reported. */
-static bool targets(onnx_node *n, const int64_t *axis, int count, int64_t *size, float *scale)
+static bool targets(onnx_node *n, source from, const int64_t *axis, int count, int64_t *size,
+                    float *scale)
 {
     ir_value *x = n->in[0];
-    int way = n->op->extra, at = way == 1 ? 2 : 1;
     const char *why = "";
     ir_literal *l = NULL;
-    bool sized = way == 1 && n->nin > 3 && n->in[3];
-    if (way == 2) {
+    bool sized = from == BY_SIZES_OR_SCALES && n->nin > 3 && n->in[3];
+    if (from == BY_ATTRIBUTE) {
         const Onnx__AttributeProto *a = onnx_attr(n, "scales", 6);
         for (int i = 0; a && a->n_floats == (size_t)count && i < count; i++)
             scale[i] = a->floats[i];
         if (!a || a->n_floats != (size_t)count)
             onnx_error(n, "the scales do not fit %s", onnx_type_text(n, x));
     } else {
-        int i = sized ? 3 : at;
+        int i = sized ? 3 : from == BY_SCALES ? 1 : 2;
         l = i < n->nin && n->in[i] ? onnx_demand(n->r, n->in[i], &why) : NULL;
         if (!l || ir_count(&l->type) != count)
             onnx_error(n,
@@ -163,7 +170,7 @@ static void same_scale(int policy, const ir_value *x, const int64_t *axis, int c
     }
 }
 
-void onnx_build_resize(onnx_node *n)
+static void resample(onnx_node *n, source from)
 {
     static const char *const modes[] = {"nearest", "linear", "cubic", NULL};
     static const char *const nearests[] = {"round_prefer_floor", "round_prefer_ceil", "floor",
@@ -172,7 +179,7 @@ void onnx_build_resize(onnx_node *n)
                                          "align_corners",        "pytorch_half_pixel",
                                          "half_pixel_symmetric", NULL};
     static const char *const policies[] = {"stretch", "not_larger", "not_smaller", NULL};
-    bool old = n->op->extra != 1;
+    bool old = from != BY_SIZES_OR_SCALES;
     resize z = {
         .mode = onnx_choice(n, "mode", "nearest", modes),
         .place = old ? ASYMMETRIC
@@ -193,7 +200,7 @@ void onnx_build_resize(onnx_node *n)
                 return;
     if (onnx_int(n, "antialias", 0))
         onnx_error(n, "antialias is not supported");
-    if (n->failed || !targets(n, axis, count, size, scale))
+    if (n->failed || !targets(n, from, axis, count, size, scale))
         return;
     if (policy && n->nin > 3 && n->in[3])
         same_scale(policy, n->in[0], axis, count, size, scale);
@@ -217,4 +224,19 @@ void onnx_build_resize(onnx_node *n)
                               : weighted_axis(n, &z, x, axis[i], size[i], scale[i]);
     }
     n->out[0] = x;
+}
+
+void onnx_build_resize(onnx_node *n)
+{
+    resample(n, BY_SIZES_OR_SCALES);
+}
+
+void onnx_build_upsample(onnx_node *n)
+{
+    resample(n, BY_SCALES);
+}
+
+void onnx_build_upsample_7(onnx_node *n)
+{
+    resample(n, BY_ATTRIBUTE);
 }

@@ -5,46 +5,49 @@
  * is one contraction over all steps before the scan; only the product with R is inside. Where
  * operands entered as f32, the state is rounded once a step. */
 #include "frontend/onnx/reader.h"
+#include "ir/nn.h"
 
 enum { RNN = 1, GRU = 3, LSTM = 4 }; /* gates */
+
+typedef struct activation {
+    const char *name;
+    ir_value *(*build)(ir_builder *b, ir_value *x);
+} activation;
 
 typedef struct cell {
     onnx_node *n;
     ir_builder b;      /* of the step */
     int gates;
     bool linear_before_reset, input_forget;
-    int activation[3]; /* in `activations` below */
+    const activation *activation[3];
     double clip;
     int64_t steps, batch, hidden;
     ir_value *r, *rb, *p, *h, *c, *x, *valid; /* parameters of the step */
 } cell;
 
-static const char *const activations[] = {"Sigmoid",  "Tanh",        "Relu", "Softsign",
-                                          "Softplus", "HardSigmoid", NULL};
-
-static ir_value *like(cell *k, ir_value *x, double v)
+static ir_value *hard_sigmoid(ir_builder *b, ir_value *x)
 {
-    return x ? ir_splat(&k->b, &x->type, v) : NULL;
+    return ir_hard_sigmoid(b, x, 0.2, 0.5);
 }
+
+/* With the default of their parameters. */
+static const activation activations[] = {
+    {"Sigmoid", ir_logistic},
+    {"Tanh", ir_tanh},
+    {"Relu", ir_relu},
+    {"Softsign", ir_softsign},
+    {"Softplus", ir_softplus},
+    {"HardSigmoid", hard_sigmoid},
+    {NULL, NULL},
+};
+static const activation *const sigmoid = &activations[0], *const tangent = &activations[1];
 
 static ir_value *activate(cell *k, int which, ir_value *x)
 {
     ir_builder *b = &k->b;
-    if (!x)
-        return NULL;
     if (k->clip > 0)
-        x = ir_min(b, ir_max(b, x, like(k, x, -k->clip)), like(k, x, k->clip));
-    switch (k->activation[which]) {
-    case 0: return ir_logistic(b, x);
-    case 1: return ir_tanh(b, x);
-    case 2: return ir_select(b, ir_compare(b, IR_LE, x, like(k, x, 0)), like(k, x, 0), x);
-    case 3: return ir_div(b, x, ir_add(b, ir_abs(b, x), like(k, x, 1)));
-    case 4: return ir_log1p(b, ir_exp(b, x));
-    default:
-        return ir_min(
-            b, ir_max(b, ir_add(b, ir_mul(b, x, like(k, x, 0.2)), like(k, x, 0.5)), like(k, x, 0)),
-            like(k, x, 1));
-    }
+        x = ir_hardtanh(b, x, ir_like(b, x, -k->clip), ir_like(b, x, k->clip));
+    return k->activation[which]->build(b, x);
 }
 
 /* Columns of gate g of [N, gates * H]. */
@@ -86,7 +89,8 @@ static ir_value *step_gru(cell *k)
         g = recur(k, ir_mul(b, r, k->h), 2, 3);
     }
     g = activate(k, 1, ir_add(b, gate(k, k->x, 2), g));
-    return z && g ? ir_add(b, ir_mul(b, ir_sub(b, like(k, z, 1), z), g), ir_mul(b, z, k->h)) : NULL;
+    return z && g ? ir_add(b, ir_mul(b, ir_sub(b, ir_like(&k->b, z, 1), z), g), ir_mul(b, z, k->h))
+                  : NULL;
 }
 
 static ir_value *step_lstm(cell *k, ir_value **c)
@@ -99,7 +103,7 @@ static ir_value *step_lstm(cell *k, ir_value **c)
         f = ir_add(b, f, ir_mul(b, vector(k, k->p, 2), k->c));
     }
     i = activate(k, 0, i);
-    f = k->input_forget && i ? ir_sub(b, like(k, i, 1), i) : activate(k, 0, f);
+    f = k->input_forget && i ? ir_sub(b, ir_like(&k->b, i, 1), i) : activate(k, 0, f);
     *c = ir_add(b, ir_mul(b, f, k->c), ir_mul(b, i, activate(k, 1, g)));
     if (k->p)
         o = ir_add(b, o, ir_mul(b, vector(k, k->p, 1), *c));
@@ -157,7 +161,7 @@ static bool finish_step(cell *k, ir_func *f)
              *y = h;
     if (k->valid && h) { /* beyond a sequence's end the state stays and the output is zero */
         ir_value *live = ir_broadcast(&k->b, k->valid, 2, h->type.dim, (int64_t[]){0});
-        y = ir_select(&k->b, live, h, like(k, h, 0));
+        y = ir_select(&k->b, live, h, ir_like(&k->b, h, 0));
         h = ir_select(&k->b, live, h, k->h);
         c = c ? ir_select(&k->b, live, c, k->c) : NULL;
     }
@@ -238,9 +242,17 @@ static bool direction(cell *k, ir_value *x, ir_value *valid, int d, bool reverse
     return true;
 }
 
+static const activation *find_activation(const ProtobufCBinaryData *name)
+{
+    for (const activation *a = activations; a->name; a++)
+        if (name->len == strlen(a->name) && !memcmp(name->data, a->name, name->len))
+            return a;
+    return NULL;
+}
+
 static bool read_activations(onnx_node *n, int directions, cell *k)
 {
-    const int usual[3] = {k->gates == RNN ? 1 : 0, 1, 1};
+    const activation *const usual[3] = {k->gates == RNN ? tangent : sigmoid, tangent, tangent};
     const Onnx__AttributeProto *a = onnx_attr(n, "activations", 8);
     int per = k->gates == LSTM ? 3 : k->gates == GRU ? 2 : 1;
     memcpy(k->activation, usual, sizeof usual);
@@ -249,18 +261,16 @@ static bool read_activations(onnx_node *n, int directions, cell *k)
     if (a && a->n_strings != (size_t)(per * directions))
         onnx_error(n, "%zu activations, %d are due", a->n_strings, per * directions);
     for (size_t i = 0; !n->failed && a && i < a->n_strings; i++) {
-        int found = -1;
-        for (int w = 0; activations[w]; w++)
-            if (a->strings[i].len == strlen(activations[w]) &&
-                !memcmp(a->strings[i].data, activations[w], a->strings[i].len))
-                found = w;
-        if (found < 0 || (i >= (size_t)per && found != k->activation[i % (size_t)per]))
+        const activation *found = find_activation(&a->strings[i]),
+                         **used = &k->activation[i % (size_t)per];
+        if (!found || (i >= (size_t)per && found != *used))
             onnx_error(
                 n,
-                found < 0 ? "activation %zu is not supported"
-                          : "activation %zu differs between the directions, which is not supported",
+                !found ? "activation %zu is not supported"
+                       : "activation %zu differs between the directions, which is not supported",
                 i);
-        k->activation[i % (size_t)per] = found < 0 ? 0 : found;
+        else
+            *used = found;
     }
     return !n->failed;
 }
@@ -289,14 +299,14 @@ static ir_value *stack_states(onnx_node *n, ir_value *const *v, int count, bool 
     return batch_first ? ir_transpose(n->b, all, (int64_t[]){1, 0, 2}) : all;
 }
 
-void onnx_build_rnn(onnx_node *n)
+static void recurrent(onnx_node *n, int gates)
 {
     static const char *const ways[] = {"forward", "reverse", "bidirectional", NULL};
     ir_builder *b = n->b;
     int way = onnx_choice(n, "direction", "forward", ways), D = way == 2 ? 2 : 1;
     bool batch_first = onnx_int(n, "layout", 0) != 0;
     cell k = {.n = n,
-              .gates = n->op->extra,
+              .gates = gates,
               .linear_before_reset = onnx_int(n, "linear_before_reset", 0) != 0,
               .clip = onnx_float(n, "clip", 0),
               .input_forget = onnx_int(n, "input_forget", 0) != 0};
@@ -342,4 +352,19 @@ void onnx_build_rnn(onnx_node *n)
     n->out[1] = stack_states(n, h, D, batch_first);
     if (k.gates == LSTM)
         n->out[2] = stack_states(n, c, D, batch_first);
+}
+
+void onnx_build_rnn(onnx_node *n)
+{
+    recurrent(n, RNN);
+}
+
+void onnx_build_gru(onnx_node *n)
+{
+    recurrent(n, GRU);
+}
+
+void onnx_build_lstm(onnx_node *n)
+{
+    recurrent(n, LSTM);
 }

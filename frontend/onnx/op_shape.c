@@ -3,6 +3,7 @@
  *
  * Operators that move elements, make constants, or hold sequences. */
 #include "frontend/onnx/reader.h"
+#include "ir/nn.h"
 
 #define BUILD(name) void onnx_build_##name(onnx_node *n)
 #define X n->in[0]
@@ -184,18 +185,20 @@ static void slice_range(int64_t extent, int64_t *start, int64_t *end, int64_t st
     }
 }
 
+/* Before opset 10 what to slice is said by attributes. */
 BUILD(slice)
 {
     ir_ints start, end, axes = {0}, step = {0};
     int64_t from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK], stride[IR_MAX_RANK], flip[IR_MAX_RANK];
     int flips = 0;
     uint32_t seen = 0;
-    bool ok = n->op->extra
+    bool operands = n->opset >= 10;
+    bool ok = operands
                   ? onnx_const_ints(n, 1, "starts", &start) && onnx_const_ints(n, 2, "ends", &end)
                   : onnx_ints(n, "starts", &start) && onnx_ints(n, "ends", &end);
-    bool has_axes = n->op->extra ? n->nin > 3 && n->in[3] : onnx_ints(n, "axes", &axes),
-         has_step = n->op->extra && n->nin > 4 && n->in[4];
-    if (!ok || (n->op->extra && has_axes && !onnx_const_ints(n, 3, "axes", &axes)) ||
+    bool has_axes = operands ? n->nin > 3 && n->in[3] : onnx_ints(n, "axes", &axes),
+         has_step = operands && n->nin > 4 && n->in[4];
+    if (!ok || (operands && has_axes && !onnx_const_ints(n, 3, "axes", &axes)) ||
         (has_step && !onnx_const_ints(n, 4, "steps", &step))) {
         if (!n->failed)
             onnx_error(n, "starts or ends are missing");
@@ -335,13 +338,14 @@ static ir_value *border(onnx_node *n, ir_value *x, int axis, int64_t count, bool
     return mode == PAD_REFLECT ? ir_reverse(n->b, piece, 1, &a) : piece;
 }
 
+/* Before opset 11 pads and value are attributes. */
 static bool pads_of(onnx_node *n, int64_t *low, int64_t *high)
 {
     ir_ints pads, axes = {0};
-    bool listed = n->op->extra && n->nin > 3 && n->in[3];
-    if (n->op->extra ? !onnx_const_ints(n, 1, "pads", &pads) ||
-                           (listed && !onnx_const_ints(n, 3, "axes", &axes))
-                     : !onnx_ints(n, "pads", &pads)) {
+    bool operands = n->opset >= 11, listed = operands && n->nin > 3 && n->in[3];
+    if (operands ? !onnx_const_ints(n, 1, "pads", &pads) ||
+                       (listed && !onnx_const_ints(n, 3, "axes", &axes))
+                 : !onnx_ints(n, "pads", &pads)) {
         if (!n->failed)
             onnx_error(n, "no pads are given");
         return false;
@@ -385,9 +389,9 @@ BUILD(pad)
         return;
     if (mode == PAD_CONSTANT) {
         ir_value *v =
-            n->op->extra && n->nin > 2 && n->in[2]
+            n->opset >= 11 && n->nin > 2 && n->in[2]
                 ? n->in[2]
-                : ir_scalar(n->b, X->type.dtype, n->op->extra ? 0 : onnx_float(n, "value", 0));
+                : ir_scalar(n->b, X->type.dtype, n->opset >= 11 ? 0 : onnx_float(n, "value", 0));
         n->out[0] = v && ir_count(&v->type) == 1
                         ? ir_pad(n->b, X, ir_reshape(n->b, v, 0, NULL), low, high, NULL)
                         : NULL;
@@ -410,13 +414,14 @@ BUILD(pad)
     n->out[0] = x;
 }
 
+BUILD(size)
+{
+    int64_t count = ir_count(&X->type);
+    n->out[0] = ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 0, NULL, &count));
+}
+
 BUILD(shape)
 {
-    if (n->op->extra) {
-        int64_t count = ir_count(&X->type);
-        n->out[0] = ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 0, NULL, &count));
-        return;
-    }
     int64_t start = onnx_int(n, "start", 0), end = onnx_int(n, "end", RANK);
     slice_range(RANK, &start, &end, 1);
     n->out[0] = onnx_i64s(n, end > start ? (int)(end - start) : 0, DIM + start);
@@ -481,13 +486,6 @@ BUILD(constant_of_shape)
             shape.n, shape.v, NULL);
 }
 
-/* i - j of a matrix in the last two dimensions, as i64. */
-static ir_value *diagonal(onnx_node *n, int rank, const int64_t *dim)
-{
-    return ir_sub(n->b, ir_iota(n->b, IR_I64, rank, dim, rank - 1),
-                  ir_iota(n->b, IR_I64, rank, dim, rank - 2));
-}
-
 BUILD(eye_like)
 {
     ir_dtype t = X->type.dtype;
@@ -496,9 +494,9 @@ BUILD(eye_like)
         onnx_error(n, "a matrix is due, of a supported type");
         return;
     }
-    ir_value *d = diagonal(n, 2, DIM);
+    ir_value *d = ir_sub(n->b, ir_iota(n->b, IR_I64, 2, DIM, 1), ir_iota(n->b, IR_I64, 2, DIM, 0));
     n->out[0] = ir_convert(
-        n->b, ir_compare(n->b, IR_EQ, d, onnx_like(n, d, (double)onnx_int(n, "k", 0))), t);
+        n->b, ir_compare(n->b, IR_EQ, d, ir_like(n->b, d, (double)onnx_int(n, "k", 0))), t);
 }
 
 BUILD(trilu)
@@ -509,15 +507,7 @@ BUILD(trilu)
         onnx_error(n, "a matrix is due, and a constant k");
         return;
     }
-    ir_value *d = diagonal(n, RANK, DIM),
-             *limit = d ? ir_broadcast(n->b,
-                                       ir_constant(n->b, onnx_ints_literal(n->r->arena, IR_I64, 0,
-                                                                           NULL, &k)),
-                                       RANK, DIM, NULL)
-                        : NULL;
-    n->out[0] = d ? ir_select(n->b, ir_compare(n->b, upper ? IR_GE : IR_LE, d, limit), X,
-                              onnx_like(n, X, 0))
-                  : NULL;
+    n->out[0] = ir_triangle(n->b, X, k, upper);
 }
 
 BUILD(range)

@@ -214,8 +214,6 @@ bool onnx_shape_ok(onnx_node *n, ir_dtype t, int rank, const int64_t *dim);
 ir_value *onnx_i64s(onnx_node *n, int count, const int64_t *v);
 ir_literal *onnx_ints_literal(base_arena *arena, ir_dtype t, int rank, const int64_t *dim,
                               const int64_t *v);
-/* A number in v's type and shape. */
-ir_value *onnx_like(onnx_node *n, ir_value *v, double x);
 const char *onnx_type_text(onnx_node *n, const ir_value *v);
 /* Common pieces. */
 /* Rank 1 x along axis of shape. */

@@ -289,33 +289,13 @@ bool trace_numbers(trace_call *c, const char *what, gradc_shape from, int n, int
     return true;
 }
 
-ir_value *trace_like(trace_call *c, ir_value *v, double x)
-{
-    return v ? ir_splat(c->b, &v->type, x) : NULL;
-}
-
-ir_value *trace_times(trace_call *c, ir_value *v, double x)
-{
-    return x == 1 ? v : ir_mul(c->b, v, trace_like(c, v, x));
-}
-
-ir_value *trace_plus(trace_call *c, ir_value *v, double x)
-{
-    return x == 0 ? v : ir_add(c->b, v, trace_like(c, v, x));
-}
-
-ir_value *trace_spread(trace_call *c, ir_value *v, const ir_value *to)
-{
-    return v && to ? ir_broadcast_to(c->b, v, to->type.rank, to->type.dim) : NULL;
-}
-
 ir_value *trace_choose(trace_call *c, ir_value *yes, ir_value *no)
 {
     ir_type t = ir_scalar_type(IR_BOOL);
     if (!yes || !no)
         return NULL;
     ir_value *flag = trace_special(c->g, TRACE_TRAINING, &t, 1);
-    ir_value *v = ir_select(c->b, trace_spread(c, flag, yes), yes, no);
+    ir_value *v = ir_select(c->b, ir_broadcast_like(c->b, flag, yes), yes, no);
     /* Cutting passes over the select, so it must not be the value of a tensor itself. */
     return ir_build1(c->b, IR_OP_reshape, &v, 1,
                      &(ir_attrs){.reshape.shape = ir_ints_of(c->b, yes->type.rank, yes->type.dim)});

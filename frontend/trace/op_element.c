@@ -4,6 +4,7 @@
  * Elementwise operations. Where a function has a corner, its formulas are chosen so that the
  * derivative at the corner is torch's. */
 #include "frontend/trace/trace.h"
+#include "ir/nn.h"
 
 #include <math.h>
 
@@ -13,12 +14,12 @@
 
 static ir_value *compare(trace_call *c, ir_relation relation, ir_value *x, double number)
 {
-    return ir_compare(c->b, relation, x, trace_like(c, x, number));
+    return ir_compare(c->b, relation, x, ir_like(c->b, x, number));
 }
 
 static ir_value *zero(trace_call *c)
 {
-    return trace_like(c, X, 0);
+    return ir_like(c->b, X, 0);
 }
 
 /* ---- Arithmetic ---- */
@@ -28,46 +29,29 @@ TRACE_BUILD(unary)
     OUT = ir_unary(c->b, (ir_op)c->row->extra, X);
 }
 
-/* A negative number: operands the other way round. Sums and products of bool are OR and AND. */
+/* Sums and products of bool are OR and AND. */
 TRACE_BUILD(binary)
 {
-    int op = c->row->extra;
+    ir_op op = (ir_op)c->row->extra;
     if (X->type.dtype == IR_BOOL && (op == IR_OP_add || op == IR_OP_mul))
         op = op == IR_OP_add ? IR_OP_or : IR_OP_and;
-    OUT = op < 0 ? ir_binary(c->b, (ir_op)-op, Y, X) : ir_binary(c->b, (ir_op)op, X, Y);
+    OUT = ir_binary(c->b, op, X, Y);
 }
 
-/* True where r, a remainder of C's kind, must be moved by y to get y's sign. */
-static ir_value *other_sign(trace_call *c, ir_value *r)
+/* Y - X */
+TRACE_BUILD(rsub)
 {
-    ir_builder *b = c->b;
-    ir_value *differ = ir_xor(b, compare(c, IR_LT, r, 0), compare(c, IR_LT, Y, 0));
-    return ir_and(b, differ, compare(c, IR_NE, r, 0));
+    OUT = ir_sub(c->b, Y, X);
 }
 
 TRACE_BUILD(remainder)
 {
-    ir_builder *b = c->b;
-    ir_value *r = ir_rem(b, X, Y);
-    OUT = r && ir_is_signed(X->type.dtype) ? ir_select(b, other_sign(c, r), ir_add(b, r, Y), r) : r;
+    OUT = ir_modulo(c->b, X, Y);
 }
 
 TRACE_BUILD(floor_divide)
 {
-    ir_builder *b = c->b;
-    ir_value *r = ir_rem(b, X, Y);
-    if (!r)
-        return;
-    if (!ir_is_signed(X->type.dtype)) {
-        OUT = ir_div(b, X, Y);
-    } else if (ir_is_int(X->type.dtype)) {
-        ir_value *q = ir_div(b, X, Y);
-        OUT = ir_select(b, other_sign(c, r), trace_plus(c, q, -1), q);
-    } else { /* x - r is a multiple of y but for rounding */
-        ir_value *q = ir_round(b, ir_div(b, ir_sub(b, X, r), Y));
-        q = ir_select(b, other_sign(c, r), trace_plus(c, q, -1), q);
-        OUT = ir_select(b, compare(c, IR_EQ, Y, 0), ir_div(b, X, Y), q);
-    }
+    OUT = ir_floor_divide(c->b, X, Y);
 }
 
 TRACE_BUILD(pow_scalar)
@@ -88,38 +72,50 @@ TRACE_BUILD(square)
 
 TRACE_BUILD(reciprocal)
 {
-    OUT = ir_div(c->b, trace_like(c, X, 1), X);
+    OUT = ir_div(c->b, ir_like(c->b, X, 1), X);
 }
 
 TRACE_BUILD(exp2)
 {
-    OUT = ir_exp(c->b, trace_times(c, X, M_LN2));
+    OUT = ir_exp(c->b, ir_times(c->b, X, M_LN2));
 }
 
-TRACE_BUILD(log_base)
+TRACE_BUILD(log2)
 {
-    OUT = trace_times(c, ir_log(c->b, X), 1 / log(c->row->extra));
+    OUT = ir_times(c->b, ir_log(c->b, X), 1 / log(2));
+}
+
+TRACE_BUILD(log10)
+{
+    OUT = ir_times(c->b, ir_log(c->b, X), 1 / log(10));
 }
 
 TRACE_BUILD(erfc)
 {
-    OUT = ir_sub(c->b, trace_like(c, X, 1), ir_erf(c->b, X));
+    OUT = ir_sub(c->b, ir_like(c->b, X, 1), ir_erf(c->b, X));
 }
 
-/* extra: an op; -1: towards zero; -2: what that takes away. Integers stay. */
+/* Integers stay. */
 TRACE_BUILD(rounding)
 {
-    ir_builder *b = c->b;
-    OUT = X;
+    OUT = ir_is_float(X->type.dtype) ? ir_unary(c->b, (ir_op)c->row->extra, X) : X;
+}
+
+static ir_value *towards_zero(trace_call *c)
+{
     if (!ir_is_float(X->type.dtype))
-        return;
-    if (c->row->extra >= 0) {
-        OUT = ir_unary(b, (ir_op)c->row->extra, X);
-        return;
-    }
-    OUT = ir_select(b, compare(c, IR_LT, X, 0), ir_ceil(b, X), ir_floor(b, X));
-    if (c->row->extra == -2)
-        OUT = ir_sub(b, X, OUT);
+        return X;
+    return ir_select(c->b, compare(c, IR_LT, X, 0), ir_ceil(c->b, X), ir_floor(c->b, X));
+}
+
+TRACE_BUILD(trunc)
+{
+    OUT = towards_zero(c);
+}
+
+TRACE_BUILD(frac)
+{
+    OUT = ir_sub(c->b, X, towards_zero(c));
 }
 
 TRACE_BUILD(lerp)
@@ -128,7 +124,7 @@ TRACE_BUILD(lerp)
     double w = c->n[0];
     ir_value *d = ir_sub(b, Y, X);
     OUT =
-        fabs(w) < 0.5 ? ir_add(b, X, trace_times(c, d, w)) : ir_sub(b, Y, trace_times(c, d, 1 - w));
+        fabs(w) < 0.5 ? ir_add(b, X, ir_times(c->b, d, w)) : ir_sub(b, Y, ir_times(c->b, d, 1 - w));
 }
 
 /* ---- Truth ---- */
@@ -143,11 +139,14 @@ TRACE_BUILD(is_nan)
     OUT = ir_is_nan(c->b, X);
 }
 
-/* extra 1: finite. */
 TRACE_BUILD(is_inf)
 {
-    ir_value *size = ir_abs(c->b, X);
-    OUT = compare(c, c->row->extra ? IR_LT : IR_EQ, size, INFINITY);
+    OUT = compare(c, IR_EQ, ir_abs(c->b, X), INFINITY);
+}
+
+TRACE_BUILD(is_finite)
+{
+    OUT = compare(c, IR_LT, ir_abs(c->b, X), INFINITY);
 }
 
 TRACE_BUILD(logical)
@@ -178,7 +177,7 @@ TRACE_BUILD(where)
     x = ir_convert(b, x, t);
     y = ir_convert(b, y, t);
     if (ir_broadcast_both(b, &x, &y) && ir_broadcast_both(b, &which, &x))
-        OUT = ir_select(b, which, x, trace_spread(c, y, x));
+        OUT = ir_select(b, which, x, ir_broadcast_like(c->b, y, x));
 }
 
 TRACE_BUILD(masked_fill)
@@ -187,7 +186,7 @@ TRACE_BUILD(masked_fill)
     if (mask->type.dtype != IR_BOOL)
         trace_wrong(c, "the mask is %s, bool is due", trace_text(c, mask));
     else if (ir_broadcast_both(c->b, &x, &mask))
-        OUT = ir_select(c->b, mask, trace_like(c, x, c->n[0]), x);
+        OUT = ir_select(c->b, mask, ir_like(c->b, x, c->n[0]), x);
 }
 
 /* ---- Bounds ---- */
@@ -198,52 +197,39 @@ TRACE_BUILD(clamp)
     bool low = c->n[0] != -INFINITY, high = c->n[1] != INFINITY,
          whole = (!low || floor(c->n[0]) == c->n[0]) && (!high || floor(c->n[1]) == c->n[1]);
     ir_value *x = ir_is_float(X->type.dtype) || whole ? X : ir_convert(b, X, IR_F32);
-    if (low)
-        x = ir_select(b, compare(c, IR_LT, x, c->n[0]), trace_like(c, x, c->n[0]), x);
-    if (high)
-        x = ir_select(b, compare(c, IR_GT, x, c->n[1]), trace_like(c, x, c->n[1]), x);
-    OUT = x;
+    OUT = ir_clamp(b, x, low ? ir_like(b, x, c->n[0]) : NULL, high ? ir_like(b, x, c->n[1]) : NULL);
 }
 
-/* No gradient at the bounds themselves. */
-static ir_value *inside(trace_call *c, double low, double high, ir_value *below, ir_value *between,
-                        ir_value *above)
-{
-    return ir_select(c->b, compare(c, IR_LE, X, low), below,
-                     ir_select(c->b, compare(c, IR_GE, X, high), above, between));
-}
-
-/* extra 6: relu6. */
 TRACE_BUILD(hardtanh)
 {
-    double low = c->row->extra ? 0 : c->n[0], high = c->row->extra ? c->row->extra : c->n[1];
-    OUT = inside(c, low, high, trace_like(c, X, low), X, trace_like(c, X, high));
+    OUT = ir_hardtanh(c->b, X, ir_like(c->b, X, c->n[0]), ir_like(c->b, X, c->n[1]));
 }
 
-/* extra 1: times x. */
-TRACE_BUILD(hardsigmoid)
+TRACE_BUILD(relu6)
 {
-    ir_value *y = inside(c, -3, 3, zero(c), trace_plus(c, trace_times(c, X, 1.0 / 6), 0.5),
-                         trace_like(c, X, 1));
-    OUT = c->row->extra ? ir_mul(c->b, X, y) : y;
+    OUT = ir_hardtanh(c->b, X, zero(c), ir_like(c->b, X, 6));
+}
+
+TRACE_BUILD(hard_sigmoid)
+{
+    OUT = ir_hard_sigmoid(c->b, X, 1.0 / 6, 0.5);
+}
+
+TRACE_BUILD(hard_swish)
+{
+    OUT = ir_hard_swish(c->b, X);
 }
 
 /* ---- Activations ---- */
 
-/* Above zero, or else: zero itself counts as below, as in torch's derivatives. */
-static ir_value *above_zero(trace_call *c, ir_value *yes, ir_value *no)
-{
-    return ir_select(c->b, compare(c, IR_LE, X, 0), no, yes);
-}
-
 TRACE_BUILD(relu)
 {
-    OUT = above_zero(c, X, zero(c));
+    OUT = ir_relu(c->b, X);
 }
 
 TRACE_BUILD(leaky_relu)
 {
-    OUT = above_zero(c, X, trace_times(c, X, c->n[0]));
+    OUT = ir_leaky_relu(c->b, X, c->n[0]);
 }
 
 TRACE_BUILD(prelu)
@@ -251,59 +237,49 @@ TRACE_BUILD(prelu)
     ir_value *slope = Y;
     int64_t channels = X->type.rank > 1 ? X->type.dim[1] : 1, axis = 1;
     if (ir_count(&slope->type) == 1)
-        slope = trace_spread(c, ir_reshape(c->b, slope, 0, NULL), X);
+        slope = ir_broadcast_like(c->b, ir_reshape(c->b, slope, 0, NULL), X);
     else if (slope->type.rank == 1 && slope->type.dim[0] == channels)
         slope = ir_broadcast(c->b, slope, X->type.rank, X->type.dim, &axis);
     else
         trace_wrong(c, "slopes %s for %s", trace_text(c, slope), trace_text(c, X));
-    /* The slope's derivative is 0 above zero, at infinity too. */
-    ir_value *low = above_zero(c, zero(c), X);
-    OUT = above_zero(c, X, ir_mul(c->b, low, slope));
+    OUT = ir_prelu(c->b, X, slope);
 }
 
-/* Extra 0: elu; 1: celu; 2: selu. */
 TRACE_BUILD(elu)
 {
-    double alpha = c->n[0], scale = 1, inner = 1;
-    if (c->row->extra == 1)
-        inner = 1 / alpha;
-    if (c->row->extra == 2) {
-        scale = 1.0507009873554804934193349852946;
-        alpha = scale * 1.6732632423543772848170429916717;
-    }
-    ir_value *low = above_zero(c, zero(c), X); /* no overflow in the branch that is not taken */
-    OUT = above_zero(c, trace_times(c, X, scale),
-                     trace_times(c, ir_expm1(c->b, trace_times(c, low, inner)), alpha));
+    OUT = ir_elu(c->b, X, c->n[0]);
+}
+
+TRACE_BUILD(celu)
+{
+    OUT = ir_celu(c->b, X, c->n[0]);
+}
+
+TRACE_BUILD(selu)
+{
+    OUT = ir_selu(c->b, X, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946);
 }
 
 TRACE_BUILD(gelu)
 {
-    ir_builder *b = c->b;
-    ir_value *inner;
-    if (c->i[0])
-        inner = ir_tanh(
-            b, trace_times(c, ir_add(b, X, trace_times(c, ir_mul(b, X, ir_mul(b, X, X)), 0.044715)),
-                           0.79788456080286535588));
-    else
-        inner = ir_erf(b, trace_times(c, X, M_SQRT1_2));
-    OUT = ir_mul(b, trace_times(c, X, 0.5), trace_plus(c, inner, 1));
+    OUT = c->i[0] ? ir_gelu_tanh(c->b, X) : ir_gelu(c->b, X);
 }
 
 TRACE_BUILD(silu)
 {
-    OUT = ir_mul(c->b, X, ir_logistic(c->b, X));
+    OUT = ir_swish(c->b, X, 1);
 }
 
 TRACE_BUILD(softplus)
 {
     double beta = c->n[0], threshold = c->n[1];
-    ir_value *x = trace_times(c, X, beta), *y = trace_times(c, ir_softplus(c->b, x), 1 / beta);
+    ir_value *x = ir_times(c->b, X, beta), *y = ir_times(c->b, ir_softplus(c->b, x), 1 / beta);
     OUT = ir_select(c->b, compare(c, IR_GT, x, threshold), X, y);
 }
 
 TRACE_BUILD(mish)
 {
-    OUT = ir_mul(c->b, X, ir_tanh(c->b, ir_softplus(c->b, X)));
+    OUT = ir_mish(c->b, X);
 }
 
 TRACE_BUILD(logsigmoid)
@@ -311,16 +287,21 @@ TRACE_BUILD(logsigmoid)
     OUT = ir_neg(c->b, ir_softplus(c->b, ir_neg(c->b, X)));
 }
 
-/* extra 1: softshrink. */
-TRACE_BUILD(shrink)
+/* NaN stays. */
+static ir_value *shrink(trace_call *c, double lambda, double bias)
 {
-    ir_builder *b = c->b;
-    double l = c->n[0];
-    ir_value *high = c->row->extra ? trace_plus(c, X, -l) : X,
-             *low = c->row->extra ? trace_plus(c, X, l) : X;
-    ir_value *between = ir_select(b, ir_is_nan(b, X), X, zero(c));
-    OUT = ir_select(b, compare(c, IR_GT, X, l), high,
-                    ir_select(b, compare(c, IR_LT, X, -l), low, between));
+    ir_value *between = ir_select(c->b, ir_is_nan(c->b, X), X, zero(c));
+    return ir_shrink(c->b, X, lambda, bias, between);
+}
+
+TRACE_BUILD(hardshrink)
+{
+    OUT = shrink(c, c->n[0], 0);
+}
+
+TRACE_BUILD(softshrink)
+{
+    OUT = shrink(c, c->n[0], c->n[0]);
 }
 
 TRACE_BUILD(tanhshrink)
@@ -330,10 +311,10 @@ TRACE_BUILD(tanhshrink)
 
 TRACE_BUILD(softsign)
 {
-    OUT = ir_div(c->b, X, trace_plus(c, ir_abs(c->b, X), 1));
+    OUT = ir_softsign(c->b, X);
 }
 
 TRACE_BUILD(threshold)
 {
-    OUT = ir_select(c->b, compare(c, IR_LE, X, c->n[0]), trace_like(c, X, c->n[1]), X);
+    OUT = ir_select(c->b, compare(c, IR_LE, X, c->n[0]), ir_like(c->b, X, c->n[1]), X);
 }

@@ -60,7 +60,7 @@ TRACE_BUILD(one_hot)
     ir_type t = index->type;
     t.dim[t.rank - 1] = c->i[0];
     ir_value *at = ir_iota(c->b, t.dtype, t.rank, t.dim, t.rank - 1);
-    OUT = ir_convert(c->b, ir_compare(c->b, IR_EQ, at, trace_spread(c, index, at)), IR_I64);
+    OUT = ir_convert(c->b, ir_compare(c->b, IR_EQ, at, ir_broadcast_like(c->b, index, at)), IR_I64);
 }
 
 /* All dimensions but the last as one: [p, n]. */

@@ -3,6 +3,7 @@
  *
  * Contractions, convolutions, pools, attention. */
 #include "frontend/trace/trace.h"
+#include "ir/nn.h"
 
 #include <math.h>
 
@@ -352,7 +353,7 @@ static ir_value *divide_by_counts(trace_call *c, ir_value *y, const ir_value *x,
             counts = counts ? ir_mul(b, counts, count) : count;
         }
     }
-    return ir_div(b, y, counts ? trace_times(c, counts, same) : trace_like(c, y, same));
+    return ir_div(b, y, counts ? ir_times(c->b, counts, same) : ir_like(c->b, y, same));
 }
 
 TRACE_BUILD(avg_pool)
@@ -440,21 +441,21 @@ TRACE_BUILD(attention)
     int64_t perm[IR_MAX_RANK];
     for (int i = 0; i < r; i++)
         perm[i] = i < r - 2 ? i : i == r - 2 ? r - 1 : r - 2;
-    ir_value *s = ir_matmul(b, trace_times(c, q, 1 / sqrt((double)k->type.dim[r - 1])),
+    ir_value *s = ir_matmul(b, ir_times(c->b, q, 1 / sqrt((double)k->type.dim[r - 1])),
                             ir_transpose(b, k, perm));
     if (!s)
         return;
     int rank = s->type.rank;
-    ir_value *hidden = trace_like(c, s, -INFINITY);
+    ir_value *hidden = ir_like(c->b, s, -INFINITY);
     if (c->i[0]) {
         ir_value *row = ir_iota(b, IR_I64, rank, s->type.dim, rank - 2),
                  *column = ir_iota(b, IR_I64, rank, s->type.dim, rank - 1);
         s = ir_select(b, ir_compare(b, IR_LE, column, row), s, hidden);
     }
     if (mask) {
-        mask = trace_spread(c, mask, s);
+        mask = ir_broadcast_like(c->b, mask, s);
         s = mask && mask->type.dtype == IR_BOOL ? ir_select(b, mask, s, hidden)
                                                 : ir_add(b, s, mask);
     }
-    OUT = ir_matmul(b, ir_softmax(c->b, s, rank - 1, false), v);
+    OUT = ir_matmul(b, ir_softmax(c->b, s, rank - 1), v);
 }

@@ -3,6 +3,7 @@
  *
  * Losses. */
 #include "frontend/trace/trace.h"
+#include "ir/nn.h"
 
 #define X c->v[0]
 #define Y c->v[1]
@@ -26,81 +27,78 @@ static ir_value *reduced(trace_call *c, ir_value *loss)
     return ir_reduced(c->b, loss, (ir_reduction)c->i[0]);
 }
 
-/* log x, at least -100; no gradient where x is 0. */
-static ir_value *bounded_log(trace_call *c, ir_value *x)
-{
-    ir_builder *b = c->b;
-    ir_value *none = ir_compare(b, IR_LE, x, trace_like(c, x, 0));
-    ir_value *l = ir_log(b, ir_select(b, none, trace_like(c, x, 1), x)),
-             *least = trace_like(c, x, -100);
-    return ir_select(b, none, least, ir_max(b, l, least));
-}
-
-static ir_value *binary_cross_entropy(trace_call *c, ir_value *x, ir_value *y)
-{
-    ir_builder *b = c->b;
-    ir_value *one = trace_like(c, x, 1);
-    ir_value *yes = ir_mul(b, y, bounded_log(c, x)),
-             *no = ir_mul(b, ir_sub(b, one, y), bounded_log(c, ir_sub(b, one, x)));
-    return ir_neg(b, ir_add(b, yes, no));
-}
-
 /* The way torch is made of other operations shows in the name. */
 static const char *name_of(const trace_call *c, const char *none, const char *mean, const char *sum)
 {
     return c->i[0] == GRADC_NONE ? none : c->i[0] == GRADC_MEAN ? mean : sum;
 }
 
-/* Elementwise losses; extra says which. */
-TRACE_BUILD(loss)
+/* The operands in one shape; false and reported if they have none, or the reduction is wrong. */
+static bool prepare(trace_call *c)
 {
-    ir_builder *b = c->b;
-    int kind = c->row->extra;
-    double n = c->n[0];
+    return reduction_ok(c) && ir_broadcast_both(c->b, &X, &Y);
+}
+
+/* The same for losses that do not broadcast. */
+static bool prepare_equal(trace_call *c)
+{
     if (!reduction_ok(c))
+        return false;
+    if (ir_shape_eq(&X->type, &Y->type))
+        return true;
+    trace_wrong(c, "%s with target %s; one shape is due", trace_text(c, X), trace_text(c, Y));
+    return false;
+}
+
+TRACE_BUILD(mse_loss)
+{
+    if (!prepare(c))
         return;
-    if (kind >= 5 && !ir_shape_eq(&X->type, &Y->type)) {
-        trace_wrong(c, "%s with target %s; one shape is due", trace_text(c, X), trace_text(c, Y));
-        return;
-    }
-    if (!ir_broadcast_both(b, &X, &Y))
-        return;
-    ir_value *d = ir_sub(b, X, Y), *loss;
-    switch (kind) {
-    case 0: loss = ir_mul(b, d, d); break;
-    case 1:
-        c->grad_fn = name_of(c, "AbsBackward0", "MeanBackward0", "SumBackward0");
-        loss = ir_abs(b, d);
-        break;
-    case 2: loss = n ? trace_times(c, ir_huber(b, d, n), 1 / n) : ir_abs(b, d); break;
-    case 3: loss = ir_huber(b, d, n); break;
-    case 4:
-        c->grad_fn = name_of(c, "SubBackward0", "MeanBackward0", "SumBackward0");
-        loss = ir_kl_div(b, X, Y);
-        break;
-    case 5: loss = binary_cross_entropy(c, X, Y); break;
-    default: loss = ir_bce_with_logits(b, X, Y);
-    }
-    OUT = reduced(c, loss);
+    ir_value *d = ir_sub(c->b, X, Y);
+    OUT = reduced(c, ir_mul(c->b, d, d));
+}
+
+TRACE_BUILD(l1_loss)
+{
+    c->grad_fn = name_of(c, "AbsBackward0", "MeanBackward0", "SumBackward0");
+    if (prepare(c))
+        OUT = reduced(c, ir_abs(c->b, ir_sub(c->b, X, Y)));
+}
+
+TRACE_BUILD(smooth_l1_loss)
+{
+    if (prepare(c))
+        OUT = reduced(c, ir_smooth_l1(c->b, ir_sub(c->b, X, Y), c->n[0]));
+}
+
+TRACE_BUILD(huber_loss)
+{
+    if (prepare(c))
+        OUT = reduced(c, ir_huber(c->b, ir_sub(c->b, X, Y), c->n[0]));
+}
+
+TRACE_BUILD(kl_div)
+{
+    c->grad_fn = name_of(c, "SubBackward0", "MeanBackward0", "SumBackward0");
+    if (prepare(c))
+        OUT = reduced(c, ir_kl_div(c->b, X, Y));
+}
+
+TRACE_BUILD(bce)
+{
+    if (prepare_equal(c))
+        OUT = reduced(c, ir_bce(c->b, X, Y));
+}
+
+TRACE_BUILD(bce_with_logits)
+{
+    if (prepare_equal(c))
+        OUT = reduced(c, ir_bce_with_logits(c->b, X, Y));
 }
 
 /* ---- Classes ---- */
 
-/* Targets that are probabilities. */
-static ir_value *by_probability(trace_call *c, const ir_classes *k)
-{
-    ir_builder *b = c->b;
-    int64_t axis = k->axis;
-    ir_value *y = trace_times(c, Y, 1 - k->smoothing);
-    if (k->smoothing > 0)
-        y = trace_plus(c, y, k->smoothing / (double)X->type.dim[axis]);
-    ir_value *loss = ir_mul(b, k->logs, y);
-    if (k->weight)
-        loss = ir_mul(b, loss, ir_broadcast(b, k->weight, X->type.rank, X->type.dim, &axis));
-    return reduced(c, ir_neg(b, ir_reduce(b, IR_SUM, loss, 1, &axis)));
-}
-
-static bool target_ok(trace_call *c, bool probability, int axis)
+static bool target_ok(trace_call *c, bool logarithms, bool probability, int axis)
 {
     bool fits = probability ? ir_type_eq(&X->type, &Y->type)
                             : ir_is_int(Y->type.dtype) && Y->type.rank == X->type.rank - 1;
@@ -109,20 +107,17 @@ static bool target_ok(trace_call *c, bool probability, int axis)
     if (!fits)
         trace_wrong(c, "scores %s and target %s; [N, C, …] with classes [N, …]%s are due",
                     trace_text(c, X), trace_text(c, Y),
-                    c->row->extra == 1 ? "" : " or probabilities [N, C, …]");
+                    logarithms ? "" : " or probabilities [N, C, …]");
     return fits;
 }
 
-/* extra 1: the scores are logarithms already; 2: with weights. */
-TRACE_BUILD(cross_entropy)
+/* The loss of scores X, or of logarithms of probabilities, for Y; k says the weight and what is
+ * ignored and smoothed. */
+static void class_loss(trace_call *c, bool logarithms, ir_classes k)
 {
-    bool probability = c->row->extra != 1 && ir_is_float(Y->type.dtype);
-    ir_classes k = {.axis = X->type.rank > 1, .ignores = true, .ignore = -100};
-    if (c->row->extra == 2) {
-        k.weight = c->v[2];
-        k.ignore = c->i[1];
-        k.smoothing = c->n[0];
-    }
+    bool probability = !logarithms && ir_is_float(Y->type.dtype);
+    k.axis = X->type.rank > 1;
+    k.ignores = true;
     if (!reduction_ok(c))
         return;
     k.reduction = (ir_reduction)c->i[0];
@@ -130,7 +125,7 @@ TRACE_BUILD(cross_entropy)
         trace_wrong(c, "scores %s, a float tensor [N, C, …] is due", trace_text(c, X));
         return;
     }
-    if (!target_ok(c, probability, k.axis))
+    if (!target_ok(c, logarithms, probability, k.axis))
         return;
     if (k.weight && (k.weight->type.dtype != X->type.dtype || k.weight->type.rank != 1 ||
                      k.weight->type.dim[0] != X->type.dim[k.axis])) {
@@ -141,7 +136,7 @@ TRACE_BUILD(cross_entropy)
         trace_wrong(c, "a label smoothing of %g", k.smoothing);
         return;
     }
-    k.logs = c->row->extra == 1 ? X : ir_softmax(c->b, X, k.axis, true);
+    k.logs = logarithms ? X : ir_log_softmax(c->b, X, k.axis);
     if (!k.logs)
         return;
     if (probability || k.smoothing > 0)
@@ -149,5 +144,20 @@ TRACE_BUILD(cross_entropy)
                                  : "AddBackward0";
     else if (X->type.rank > 2)
         c->grad_fn = "NllLoss2DBackward0";
-    OUT = probability ? by_probability(c, &k) : ir_nll(c->b, &k, Y);
+    OUT = probability ? ir_cross_entropy(c->b, &k, Y) : ir_nll(c->b, &k, Y);
+}
+
+TRACE_BUILD(cross_entropy)
+{
+    class_loss(c, false, (ir_classes){.ignore = -100});
+}
+
+TRACE_BUILD(cross_entropy_weighted)
+{
+    class_loss(c, false, (ir_classes){.weight = c->v[2], .ignore = c->i[1], .smoothing = c->n[0]});
+}
+
+TRACE_BUILD(nll_loss)
+{
+    class_loss(c, true, (ir_classes){.ignore = -100});
 }

@@ -3,6 +3,7 @@
  *
  * Operations on shapes. */
 #include "frontend/trace/trace.h"
+#include "ir/nn.h"
 
 #define X c->v[0]
 #define RANK c->v[0]->type.rank
@@ -281,21 +282,22 @@ TRACE_BUILD(repeat)
     OUT = x;
 }
 
-/* extra: the relation of row + diagonal to column that keeps an element, seen from the column. */
-TRACE_BUILD(triangle)
+static ir_value *triangle(trace_call *c, bool upper)
 {
-    ir_builder *b = c->b;
-    if (RANK < 2) {
-        trace_wrong(c, "%s has less than two dimensions", trace_text(c, X));
-        return;
-    }
-    const int64_t far = IR_MAX_TENSOR_BYTES; /* beyond any row */
-    int64_t diagonal = c->i[0] < -far ? -far : c->i[0] > far ? far : c->i[0];
-    ir_value *row = ir_iota(b, IR_I64, RANK, DIM, RANK - 2),
-             *column = ir_iota(b, IR_I64, RANK, DIM, RANK - 1);
-    ir_value *on =
-        ir_compare(b, (ir_relation)c->row->extra, column, trace_plus(c, row, (double)diagonal));
-    OUT = ir_select(b, on, X, trace_like(c, X, 0));
+    if (RANK >= 2)
+        return ir_triangle(c->b, X, c->i[0], upper);
+    trace_wrong(c, "%s has less than two dimensions", trace_text(c, X));
+    return NULL;
+}
+
+TRACE_BUILD(tril)
+{
+    OUT = triangle(c, false);
+}
+
+TRACE_BUILD(triu)
+{
+    OUT = triangle(c, true);
 }
 
 TRACE_BUILD(pad)

@@ -3,23 +3,12 @@
  *
  * Normalisation and dropout. Operands: x, weight, bias, and for batch_norm mean and variance. */
 #include "frontend/trace/trace.h"
+#include "ir/nn.h"
 
 #define X c->v[0]
 #define RANK c->v[0]->type.rank
 #define DIM c->v[0]->type.dim
 #define OUT c->out[0]
-
-/* x / sqrt(mean of x^2 + epsilon) over axes, after x has lost its mean (unless `plain`). */
-static ir_value *normalise(trace_call *c, ir_value *x, int n, const int64_t *axes, double epsilon,
-                           bool plain)
-{
-    ir_builder *b = c->b;
-    if (!plain)
-        x = ir_sub(b, x, trace_spread(c, ir_mean(c->b, x, n, axes, true), x));
-    ir_value *scale =
-        ir_rsqrt(b, trace_plus(c, ir_mean(c->b, ir_mul(b, x, x), n, axes, true), epsilon));
-    return ir_mul(b, x, trace_spread(c, scale, x));
-}
 
 /* One number a channel, along dimension 1; true too where there is none. */
 static bool by_channel(trace_call *c, int i)
@@ -46,41 +35,39 @@ static ir_value *affine(trace_call *c, ir_value *y)
     return y;
 }
 
-/* x gets (1 - momentum) x + momentum v. */
-static void move(trace_call *c, int i, ir_value *old, ir_value *v, double momentum)
+/* x gets (1 - momentum) x + gain v. */
+static void move(trace_call *c, int i, ir_value *old, ir_value *v, double momentum, double gain)
 {
-    ir_builder *b = c->b;
-    ir_dtype own = old->type.dtype,
-             t = v && ir_dtypes[own].bytes < ir_dtypes[v->type.dtype].bytes ? v->type.dtype : own;
-    v = ir_add(b, trace_times(c, ir_convert(b, old, t), 1 - momentum),
-               trace_times(c, ir_convert(b, v, t), momentum));
-    v = ir_convert(b, v, own);
+    if (!old)
+        return;
+    v = ir_moving_average(c->b, old, v, 1 - momentum, gain);
     if (v)
         trace_update(c, c->in[i], old, v);
+}
+
+/* The dimensions without that of channels. */
+static int batch_axes(trace_call *c, int64_t *axes)
+{
+    int n = 0;
+    for (int i = 0; i < RANK; i++)
+        if (i != 1)
+            axes[n++] = i;
+    return n;
 }
 
 /* Statistics of the batch; the buffers move. */
 static ir_value *batch_normalise(trace_call *c, ir_value *const *old, double epsilon,
                                  double momentum)
 {
-    ir_builder *b = c->b;
-    int64_t axes[IR_MAX_RANK], axis = 1;
-    int n = 0;
-    for (int i = 0; i < RANK; i++)
-        if (i != 1)
-            axes[n++] = i;
+    int64_t axes[IR_MAX_RANK];
+    int n = batch_axes(c, axes);
     double count = DIM[1] ? (double)(ir_count(&X->type) / DIM[1]) : 0;
-    ir_value *mean = ir_mean(c->b, X, n, axes, false);
-    ir_value *d = mean ? ir_sub(b, X, ir_broadcast(b, mean, RANK, DIM, &axis)) : NULL;
-    ir_value *variance = ir_mean(c->b, ir_mul(b, d, d), n, axes, false);
-    ir_value *scale = ir_rsqrt(b, trace_plus(c, variance, epsilon));
-    if (!scale)
+    ir_moments m = ir_moments_of(c->b, X, n, axes);
+    if (!m.variance)
         return NULL;
-    if (old[0])
-        move(c, 3, old[0], mean, momentum);
-    if (old[1])
-        move(c, 4, old[1], trace_times(c, variance, count > 1 ? count / (count - 1) : 0), momentum);
-    return ir_mul(b, d, ir_broadcast(b, scale, RANK, DIM, &axis));
+    move(c, 3, old[0], m.mean, momentum, momentum);
+    move(c, 4, old[1], m.variance, momentum, count > 1 ? momentum * (count / (count - 1)) : 0);
+    return ir_standardize(c->b, m.centered, m.variance, epsilon, n, axes);
 }
 
 static bool statistics_ok(trace_call *c, bool training)
@@ -105,51 +92,55 @@ TRACE_BUILD(batch_norm)
     bool training = c->i[0] != 0;
     if (!statistics_ok(c, training))
         return;
-    ir_value *old[] = {c->given[3], c->given[4]};
+    int64_t axes[IR_MAX_RANK];
+    ir_value *old[] = {c->given[3], c->given[4]},
+             *variance = old[1] ? ir_convert(b, c->v[4], X->type.dtype) : NULL;
     for (int i = 1; i < 5; i++)
         if (!by_channel(c, i))
             return;
     ir_value *y = NULL, *z = training ? batch_normalise(c, old, epsilon, momentum) : NULL;
     if (old[0] && old[1])
-        y = ir_mul(b, ir_sub(b, X, c->v[3]), ir_rsqrt(b, trace_plus(c, c->v[4], epsilon)));
+        y = ir_standardize(b, ir_sub(b, X, c->v[3]), variance, epsilon, batch_axes(c, axes), axes);
     if (training)
         y = y ? trace_choose(c, z, y) : z;
     OUT = affine(c, y);
 }
 
-/* extra 1: rms_norm, which takes no mean away and has no bias. */
-TRACE_BUILD(layer_norm)
+/* The last dimensions, which are those of s[0] and of weight and bias; 0 and reported if not. */
+static int layer_axes(trace_call *c, int64_t *axes)
 {
-    int64_t axes[IR_MAX_RANK];
     int n = c->s[0].rank, first = RANK - n;
     bool fits = n >= 1 && first >= 0 && !memcmp(c->s[0].dim, DIM + first, (size_t)n * sizeof *DIM);
     for (int i = 1; fits && i < c->nin; i++)
         fits = !c->v[i] || (c->v[i]->type.rank == n &&
                             !memcmp(c->v[i]->type.dim, c->s[0].dim, (size_t)n * sizeof *DIM));
-    if (!fits) {
+    if (!fits)
         trace_wrong(c, "%s does not end in the shape given, or weight or bias has another",
                     trace_text(c, X));
-        return;
-    }
-    for (int i = 0; i < n; i++)
+    for (int i = 0; fits && i < n; i++)
         axes[i] = first + i;
-    ir_value *y = normalise(c, X, n, axes, c->n[0], c->row->extra != 0);
-    for (int i = 1; i < c->nin; i++)
-        if (c->v[i] && y)
-            y = i == 1 ? ir_mul(c->b, y, trace_spread(c, c->v[1], X))
-                       : ir_add(c->b, y, trace_spread(c, c->v[2], X));
-    OUT = y;
+    return fits ? n : 0;
 }
 
-/* Normalises [N, groups, …]. */
-static ir_value *by_group(trace_call *c, int64_t groups)
+TRACE_BUILD(layer_norm)
 {
-    int64_t shape[3] = {DIM[0], groups, 1}, axis = 2;
-    shape[2] = DIM[1] / groups;
-    for (int i = 2; i < RANK; i++)
-        shape[2] *= DIM[i];
-    ir_value *y = normalise(c, ir_reshape(c->b, X, 3, shape), 1, &axis, c->n[0], false);
-    return y ? ir_reshape(c->b, y, RANK, DIM) : NULL;
+    int64_t axes[IR_MAX_RANK];
+    int n = layer_axes(c, axes);
+    if (!n)
+        return;
+    for (int i = 1; i < 3; i++)
+        c->v[i] = ir_broadcast_like(c->b, c->v[i], X);
+    OUT = affine(c, ir_normalize(c->b, X, c->n[0], n, axes, NULL, NULL));
+}
+
+TRACE_BUILD(rms_norm)
+{
+    int64_t axes[IR_MAX_RANK];
+    int n = layer_axes(c, axes);
+    if (!n)
+        return;
+    ir_value *y = ir_rms_normalize(c->b, X, c->n[0], n, axes);
+    OUT = c->v[1] ? ir_mul(c->b, y, ir_broadcast_like(c->b, c->v[1], X)) : y;
 }
 
 TRACE_BUILD(group_norm)
@@ -158,7 +149,7 @@ TRACE_BUILD(group_norm)
     if (RANK < 2 || groups < 1 || DIM[1] % groups)
         trace_wrong(c, "%lld groups of %s", (long long)groups, trace_text(c, X));
     else if (by_channel(c, 1) && by_channel(c, 2))
-        OUT = affine(c, by_group(c, groups));
+        OUT = affine(c, ir_group_normalize(c->b, X, groups, c->n[0]));
 }
 
 TRACE_BUILD(instance_norm)
@@ -166,27 +157,18 @@ TRACE_BUILD(instance_norm)
     if (RANK < 3 || !DIM[1])
         trace_wrong(c, "%s, [N, C, …] is due", trace_text(c, X));
     else if (by_channel(c, 1) && by_channel(c, 2))
-        OUT = affine(c, by_group(c, DIM[1]));
+        OUT = affine(c, ir_group_normalize(c->b, X, DIM[1], c->n[0]));
 }
 
-/* An element stays if its 32 random bits are at least p * 2^32. */
 TRACE_BUILD(dropout)
 {
-    ir_builder *b = c->b;
     double p = c->n[0];
     OUT = X;
-    if (!(p >= 0 && p <= 1)) {
+    if (!(p >= 0 && p <= 1))
         trace_wrong(c, "a probability of %g", p);
-        return;
-    }
-    if (!c->i[0] || p == 0)
-        return;
-    ir_value *dropped = trace_like(c, X, 0);
-    if (p < 1) {
-        ir_value *bits = trace_random_bits(c, &X->type);
-        ir_value *keep =
-            ir_compare(b, IR_GE, bits, trace_like(c, bits, (double)(uint32_t)(p * 4294967296.0)));
-        dropped = ir_select(b, keep, trace_times(c, X, 1 / (1 - p)), dropped);
-    }
-    OUT = trace_choose(c, dropped, X);
+    else if (c->i[0] && p > 0)
+        OUT = trace_choose(c,
+                           p < 1 ? ir_dropout(c->b, X, trace_random_bits(c, &X->type), p, NULL)
+                                 : ir_like(c->b, X, 0),
+                           X);
 }

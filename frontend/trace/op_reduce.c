@@ -3,6 +3,7 @@
  *
  * Reductions, running sums, order. */
 #include "frontend/trace/trace.h"
+#include "ir/nn.h"
 
 #include <math.h>
 
@@ -30,22 +31,6 @@ static ir_value *reduce(trace_call *c, ir_combine combine, ir_value *x, const ov
                    : ir_reduce(c->b, combine, x, o->n, o->axes);
 }
 
-
-/* x without its dimensions of extent 1 that were reduced, unless they are to stay. */
-static ir_value *drop(trace_call *c, ir_value *kept, const over *o)
-{
-    ir_type t = {0};
-    if (!kept || o->keep)
-        return kept;
-    for (int i = 0, k = 0; i < kept->type.rank; i++) {
-        if (k < o->n && o->axes[k] == i)
-            k++;
-        else
-            t.dim[t.rank++] = kept->type.dim[i];
-    }
-    return ir_reshape(c->b, kept, t.rank, t.dim);
-}
-
 /* A dimension of x; a tensor of rank 0 counts as one of extent 1: then *x has rank 1. */
 static bool read_axis(trace_call *c, ir_value **x, int *axis)
 {
@@ -60,16 +45,23 @@ static ir_value *as_before(trace_call *c, ir_value *v)
     return v && RANK == 0 ? ir_reshape(c->b, v, 0, NULL) : v;
 }
 
-TRACE_BUILD(softmax)
+static void along_axis(trace_call *c, ir_value *rule(ir_builder *b, ir_value *x, int64_t axis))
 {
     ir_value *x;
     int axis;
     if (!read_axis(c, &x, &axis))
         return;
-    if (!x->type.dim[axis])
-        OUT = x;
-    else
-        OUT = as_before(c, ir_softmax(c->b, x, axis, c->row->extra != 0));
+    OUT = x->type.dim[axis] ? as_before(c, rule(c->b, x, axis)) : x;
+}
+
+TRACE_BUILD(softmax)
+{
+    along_axis(c, ir_softmax);
+}
+
+TRACE_BUILD(log_softmax)
+{
+    along_axis(c, ir_log_softmax);
 }
 
 TRACE_BUILD(reduce)
@@ -120,53 +112,29 @@ TRACE_BUILD(any)
 
 TRACE_BUILD(logsumexp)
 {
-    ir_builder *b = c->b;
     over o;
-    if (!read_over(c, &o) || !not_empty(c, &o))
-        return;
-    ir_value *m = ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, X, o.n, o.axes)),
-             *wide = m ? ir_abs(b, m) : NULL;
-    /* Inf - inf is no number. */
-    m = ir_select(b, ir_compare(b, IR_EQ, wide, trace_like(c, wide, INFINITY)), trace_like(c, m, 0),
-                  m);
-    ir_value *e = ir_exp(b, ir_sub(b, X, trace_spread(c, m, X)));
-    OUT = drop(c, ir_add(b, ir_log(b, ir_reduce_keep(b, IR_SUM, e, o.n, o.axes)), m), &o);
+    if (read_over(c, &o) && not_empty(c, &o))
+        OUT = ir_logsumexp(c->b, X, o.n, o.axes, o.keep);
 }
 
-/* extra 1: its root. */
 TRACE_BUILD(var)
 {
-    ir_builder *b = c->b;
     over o;
-    double count = 1, divisor;
-    if (!read_over(c, &o))
-        return;
-    for (int i = 0; i < o.n; i++)
-        count *= (double)X->type.dim[o.axes[i]];
-    divisor = count > (double)c->i[1] ? count - (double)c->i[1] : 0;
-    ir_value *d = ir_sub(b, X, trace_spread(c, ir_mean(c->b, X, o.n, o.axes, true), X));
-    ir_value *sum = reduce(c, IR_SUM, ir_mul(b, d, d), &o);
-    ir_value *v = ir_div(b, sum, trace_like(c, sum, divisor));
-    OUT = c->row->extra ? ir_root(b, v, 2) : v;
+    if (read_over(c, &o))
+        OUT = ir_variance(c->b, X, (double)c->i[1], o.n, o.axes, o.keep);
+}
+
+TRACE_BUILD(std)
+{
+    trace_build_var(c);
+    OUT = OUT ? ir_root(c->b, OUT, 2) : NULL;
 }
 
 TRACE_BUILD(norm)
 {
-    ir_builder *b = c->b;
-    double p = c->n[0];
     over o;
-    if (!read_over(c, &o))
-        return;
-    if (p == INFINITY || p == -INFINITY) {
-        if (not_empty(c, &o))
-            OUT = reduce(c, p > 0 ? IR_MAX : IR_MIN, ir_abs(b, X), &o);
-    } else if (p == 0) {
-        OUT =
-            reduce(c, IR_SUM,
-                   ir_convert(b, ir_compare(b, IR_NE, X, trace_like(c, X, 0)), X->type.dtype), &o);
-    } else {
-        OUT = ir_root(b, reduce(c, IR_SUM, ir_size_pow(b, X, p), &o), p);
-    }
+    if (read_over(c, &o) && (!isinf(c->n[0]) || not_empty(c, &o)))
+        OUT = ir_vector_norm(c->b, X, c->n[0], o.n, o.axes, o.keep);
 }
 
 /* ---- Positions ---- */
@@ -222,19 +190,11 @@ TRACE_BUILD(cumulative)
                                                             .axis = axis}}));
 }
 
-/* x and its positions in order. */
-static ir_inst *in_order(trace_call *c, ir_value *x, int axis, bool descending)
-{
-    ir_value *both[] = {x, ir_iota(c->b, IR_I64, x->type.rank, x->type.dim, axis)};
-    return ir_build(c->b, IR_OP_sort, both, 2,
-                    &(ir_attrs){.sort = {.axis = axis, .descending = descending}});
-}
-
 TRACE_BUILD(sort)
 {
     ir_value *x;
     int axis;
-    ir_inst *inst = read_axis(c, &x, &axis) ? in_order(c, x, axis, c->i[1] != 0) : NULL;
+    ir_inst *inst = read_axis(c, &x, &axis) ? ir_sort_positions(c->b, x, axis, c->i[1] != 0) : NULL;
     if (inst) {
         OUT = as_before(c, inst->result[0]);
         c->out[1] = as_before(c, inst->result[1]);
@@ -245,7 +205,7 @@ TRACE_BUILD(argsort)
 {
     ir_value *x;
     int axis;
-    ir_inst *inst = read_axis(c, &x, &axis) ? in_order(c, x, axis, c->i[1] != 0) : NULL;
+    ir_inst *inst = read_axis(c, &x, &axis) ? ir_sort_positions(c->b, x, axis, c->i[1] != 0) : NULL;
     if (inst)
         OUT = as_before(c, inst->result[1]);
 }
@@ -261,7 +221,7 @@ TRACE_BUILD(topk)
         trace_wrong(c, "%lld of dimension %d of %s", (long long)k, axis, trace_text(c, x));
         return;
     }
-    ir_inst *inst = in_order(c, x, axis, c->i[1] != 0);
+    ir_inst *inst = ir_sort_positions(c->b, x, axis, c->i[1] != 0);
     if (inst) {
         OUT = as_before(c, ir_slice_axis(c->b, inst->result[0], axis, 0, k));
         c->out[1] = as_before(c, ir_slice_axis(c->b, inst->result[1], axis, 0, k));

@@ -184,12 +184,6 @@ bool trace_dims(trace_call *c, gradc_shape dims, int rank, int64_t *out, int *n)
 /* As many numbers as `n` from a list of none (otherwise), one or n. */
 bool trace_numbers(trace_call *c, const char *what, gradc_shape from, int n, int64_t otherwise,
                    int64_t *out);
-/* A number in v's type and shape. */
-ir_value *trace_like(trace_call *c, ir_value *v, double x);
-ir_value *trace_times(trace_call *c, ir_value *v, double x);
-ir_value *trace_plus(trace_call *c, ir_value *v, double x);
-/* Broadcast to the shape of `to`. */
-ir_value *trace_spread(trace_call *c, ir_value *v, const ir_value *to);
 /* in training ? yes : no; they have one type. */
 ir_value *trace_choose(trace_call *c, ir_value *yes, ir_value *no);
 /* Random bits, u32 of this shape. */
