@@ -15,6 +15,8 @@
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
 
+typedef struct cg_backend cg_backend; /* backend.h */
+
 /* A processor that code is generated for: a row of cpus.def, or the host. */
 typedef struct cg_target {
     const char *triple, *cpu, *features; /* as LLVM takes them */
@@ -25,6 +27,7 @@ typedef struct cg_target {
     bool fma;
     bool rounds;                         /* has an instruction for floor, ceil and round */
     uint64_t cpu_bits;                   /* GRADC_RT_CPU_* that the code needs */
+    const cg_backend *backend;
 } cg_target;
 
 /* What is asked whether OpenBLAS is here, and gives its functions to the JIT. */
@@ -104,7 +107,5 @@ LLVMValueRef cg_splat(cg_unit *u, LLVMValueRef scalar, int lanes);
 LLVMValueRef cg_intrinsic(cg_unit *u, const char *name, LLVMTypeRef *overload, int noverload,
                           LLVMValueRef *args, int nargs);
 LLVMValueRef cg_gep(cg_unit *u, LLVMValueRef base, LLVMValueRef byte_offset);
-enum { CG_WORKER_ID, CG_WORKER_THREADS }; /* words of gradc_rt_worker */
-LLVMValueRef cg_worker_word(cg_unit *u, LLVMValueRef worker, int word); /* as i64 */
 
 #endif

@@ -3,6 +3,7 @@
  *
  * The way from planned modules to an object file: one LLVM module for all levels, specialisations
  * and entries, and for a model of many kernels more modules, which hold the kernels. */
+#include "codegen/backend.h"
 #include "codegen/model.h"
 #include "codegen/target.h"
 
@@ -170,7 +171,8 @@ cg_object *cg_compile(base_ctx *ctx, base_arena *arena, const cg_request *r)
         cg_debug_close(u->part[i]);
     m->o->uses_blas = u->uses_blas;
     m->o->built = built;
-    m->o->bytes = cg_emit_parts(u, u->target, built->machine, r->level, &m->o->size);
+    m->o->bytes =
+        u->target->backend->emit_object(u, u->target, built->machine, r->level, &m->o->size);
     m->o->header = cg_header(m);
     return m->o;
 }

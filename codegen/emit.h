@@ -178,6 +178,8 @@ LLVMValueRef cg_local(cg_emitter *e, LLVMTypeRef type);
 void cg_forget(cg_emitter *e, int mark);
 
 /* ---- Kernels ---- */
+/* What every function of kernels is marked with. */
+void cg_kernel_attributes(cg_unit *u, LLVMValueRef f);
 /* Emits the kernel's code between lo and hi; returns the number of tasks. */
 typedef int64_t cg_kernel_emitter(cg_emitter *e);
 cg_kernel_emitter cg_map_kernel, cg_check_kernel, cg_contraction_kernel, cg_single_kernel;

@@ -6,7 +6,7 @@
  * meet. Loops and branches stand in it as such, around the kernels of the functions that they name.
  * A long list of kernels is cut into parts, functions of their own: LLVM's time grows faster than a
  * function. */
-#include "codegen/emit.h"
+#include "codegen/backend.h"
 #include "base/map.h"
 
 #include <string.h>
@@ -39,15 +39,12 @@ typedef struct frame {
 typedef struct program {
     cg_unit *u;
     LLVMValueRef function, worker, slot, wanted, id;
-    LLVMTypeRef meet_type, failed_type;
-    LLVMValueRef meet, failed;
     LLVMBasicBlockRef leave;
 } program;
 
-static LLVMValueRef external(cg_unit *u, const char *name, LLVMTypeRef type)
+static const cg_backend *backend(const program *p)
 {
-    LLVMValueRef f = LLVMGetNamedFunction(u->module, name);
-    return f ? f : LLVMAddFunction(u->module, name, type);
+    return p->u->target->backend;
 }
 
 static LLVMBasicBlockRef block(program *p)
@@ -172,8 +169,7 @@ static void call_kernel(program *p, const frame *f, const ir_kernel *k)
     if (call.extent)
         arg[call.nargs + 1] = cg_i64(u, call.extent);
     LLVMValueRef begin = u->profile ? cg_profile_begin(u) : NULL;
-    LLVMBuildCall2(u->b, call.type, call.function, arg,
-                   (unsigned)call.nargs + (call.scratch || call.extent ? 2 : 1), "");
+    backend(p)->launch(u, &call, arg, call.nargs + (call.scratch || call.extent ? 2 : 1));
     if (begin)
         cg_profile_end(u, begin, cg_profile_place(u, k), is_first(p));
 }
@@ -182,7 +178,7 @@ static void barrier(program *p)
 {
     cg_unit *u = p->u;
     LLVMValueRef begin = u->profile ? cg_profile_begin(u) : NULL;
-    LLVMBuildCall2(u->b, p->meet_type, p->meet, &p->worker, 1, "");
+    backend(p)->barrier(u, p->worker);
     if (begin)
         cg_profile_end(u, begin, cg_profile_place(u, NULL), is_first(p));
 }
@@ -190,10 +186,9 @@ static void barrier(program *p)
 static void leave_if_failed(program *p)
 {
     cg_unit *u = p->u;
-    LLVMValueRef bad = LLVMBuildCall2(u->b, p->failed_type, p->failed, &p->worker, 1, "");
+    LLVMValueRef failed = backend(p)->failed(u, p->worker);
     LLVMBasicBlockRef next = block(p);
-    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntNE, bad, LLVMConstNull(u->i32), ""), p->leave,
-                    next);
+    LLVMBuildCondBr(u->b, failed, p->leave, next);
     LLVMPositionBuilderAtEnd(u->b, next);
 }
 
@@ -578,7 +573,7 @@ static LLVMValueRef part_function(const program *outer, const frame *f, bridge *
     LLVMPositionBuilderAtEnd(u->b, p.leave);
     LLVMBuildRet(u->b, LLVMConstInt(u->i32, 1, 0));
     LLVMPositionBuilderAtEnd(u->b, first);
-    p.id = cg_worker_word(u, p.worker, CG_WORKER_ID);
+    p.id = backend(&p)->worker_id(u, p.worker);
     x->end = LLVMBuildBr(u->b, body);
     LLVMPositionBuilderAtEnd(u->b, body);
     run_some(&p, &inner, from, to, all);
@@ -626,15 +621,6 @@ static void run(program *p, const frame *f)
         run_some(p, f, 0, s->kernels.count, all);
 }
 
-static void find_runtime(program *p)
-{
-    cg_unit *u = p->u;
-    p->meet_type = LLVMFunctionType(u->nothing, &u->ptr, 1, 0);
-    p->failed_type = LLVMFunctionType(u->i32, &u->ptr, 1, 0);
-    p->meet = external(u, "gradc_rt_barrier", p->meet_type);
-    p->failed = external(u, "gradc_rt_failed", p->failed_type);
-}
-
 /* Kernels that all results need are not guarded one by one. */
 static void leave_if_unwanted(program *p, const ir_func *f)
 {
@@ -659,7 +645,7 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
     LLVMSetLinkage(p->function, LLVMInternalLinkage);
     add_plain_attributes(u, p->function);
     cg_debug_function(u, p->function, f->name, f->first ? f->first->loc : NULL);
-    find_runtime(p);
+    backend(p)->begin_entry(u);
     LLVMBasicBlockRef first = block(p);
     p->leave = block(p);
     LLVMPositionBuilderAtEnd(u->b, p->leave);
@@ -668,7 +654,7 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
     p->worker = LLVMGetParam(p->function, 0);
     p->slot = LLVMGetParam(p->function, 1);
     p->wanted = LLVMGetParam(p->function, 2);
-    p->id = cg_worker_word(u, p->worker, CG_WORKER_ID);
+    p->id = backend(p)->worker_id(u, p->worker);
     u->checks.count = 0;
     frame top = {.f = f, .guarded = true, .checks = add_checks(p, f)};
     top.param = base_array(u->arena, storage, f->params.count + 1);

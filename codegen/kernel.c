@@ -3,7 +3,7 @@
  *
  * Kernel functions: their storage arguments, their signature (identical kernels are emitted once),
  * and the kernels that check indices. */
-#include "codegen/emit.h"
+#include "codegen/backend.h"
 #include "base/map.h"
 
 #include <string.h>
@@ -184,7 +184,7 @@ struct cg_kernels {
     base_map call; /* a cg_call by signature */
 };
 
-static void add_attributes(cg_unit *u, LLVMValueRef f)
+void cg_kernel_attributes(cg_unit *u, LLVMValueRef f)
 {
     const struct { const char *name, *value; } texts[] = {
         {"target-cpu", u->target->cpu},
@@ -200,37 +200,6 @@ static void add_attributes(cg_unit *u, LLVMValueRef f)
     LLVMAddAttributeAtIndex(
         f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
         LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
-}
-
-/* The object's function (worker, tasks) -> {lo, hi}: a worker's share of a kernel's tasks. A single
- * task is the first worker's. */
-static LLVMValueRef share_function(cg_unit *u)
-{
-    const char *symbol = base_format(u->arena, "%s_share%s", u->prefix, u->suffix);
-    LLVMValueRef f = LLVMGetNamedFunction(u->module, symbol), bound[2];
-    if (f)
-        return f;
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
-    LLVMMetadataRef place = cg_debug_enter(u, NULL);
-    LLVMTypeRef param[] = {u->ptr, u->i64}, pair[] = {u->i64, u->i64};
-    f = LLVMAddFunction(u->module, symbol,
-                        LLVMFunctionType(LLVMStructTypeInContext(u->ll, pair, 2, 0), param, 2, 0));
-    LLVMSetLinkage(f, LLVMInternalLinkage);
-    add_attributes(u, f);
-    LLVMPositionBuilderAtEnd(u->b, LLVMAppendBasicBlockInContext(u->ll, f, ""));
-    LLVMValueRef id = cg_worker_word(u, LLVMGetParam(f, 0), CG_WORKER_ID),
-                 threads = cg_worker_word(u, LLVMGetParam(f, 0), CG_WORKER_THREADS);
-    LLVMValueRef up = LLVMBuildSub(u->b, threads, cg_i64(u, 1), "");
-    for (int i = 0; i < 2; i++) {
-        LLVMValueRef number = LLVMBuildAdd(u->b, id, cg_i64(u, i), "");
-        bound[i] = LLVMBuildUDiv(
-            u->b, LLVMBuildAdd(u->b, LLVMBuildMul(u->b, LLVMGetParam(f, 1), number, ""), up, ""),
-            threads, "");
-    }
-    LLVMBuildAggregateRet(u->b, bound, 2);
-    LLVMPositionBuilderAtEnd(u->b, before);
-    cg_debug_leave(u, place);
-    return f;
 }
 
 static LLVMTypeRef type_of(const cg_unit *u, const cg_call *call)
@@ -262,7 +231,7 @@ static void new_function(cg_emitter *e, cg_call *call, const char *symbol)
     call->type = type_of(u, call);
     call->function = e->function = LLVMAddFunction(u->module, symbol, call->type);
     LLVMSetLinkage(e->function, LLVMInternalLinkage);
-    add_attributes(u, e->function);
+    cg_kernel_attributes(u, e->function);
     for (int i = 1; i <= call->nargs; i++)
         LLVMAddAttributeAtIndex(
             e->function, (unsigned)i + 1,
@@ -270,26 +239,6 @@ static void new_function(cg_emitter *e, cg_call *call, const char *symbol)
     e->worker = LLVMGetParam(e->function, 0);
     e->scratch = call->scratch ? LLVMGetParam(e->function, (unsigned)call->nargs + 1) : NULL;
     e->extent = call->extent ? LLVMGetParam(e->function, (unsigned)call->nargs + 1) : NULL;
-}
-
-/* Finds the worker's tasks, in the function's first block: code goes on where there are some.
- * Returns the call, whose second operand is the number of tasks: still open, unless it follows from
- * the extent. */
-static LLVMValueRef ask_for_tasks(cg_emitter *e)
-{
-    cg_unit *u = e->u;
-    LLVMValueRef f = share_function(u),
-                 args[] = {e->worker, e->extent ? cg_map_tasks(e) : cg_i64(u, 0)};
-    LLVMValueRef share = LLVMBuildCall2(u->b, LLVMGlobalGetValueType(f), f, args, 2, "");
-    e->lo = LLVMBuildExtractValue(u->b, share, 0, "");
-    e->hi = LLVMBuildExtractValue(u->b, share, 1, "");
-    LLVMBasicBlockRef some = LLVMAppendBasicBlockInContext(u->ll, e->function, ""),
-                      none = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
-    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, e->lo, e->hi, ""), some, none);
-    LLVMPositionBuilderAtEnd(u->b, none);
-    LLVMBuildRetVoid(u->b);
-    LLVMPositionBuilderAtEnd(u->b, some);
-    return share;
 }
 
 /* Leaves that share storage share an argument, so all others can be promised not to overlap. */
@@ -332,10 +281,10 @@ static void emit(cg_emitter *e, cg_call *call, const char *symbol)
                       body = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
     LLVMPositionBuilderAtEnd(u->b, body);
     e->lanes = 1;
-    LLVMValueRef share = ask_for_tasks(e);
+    LLVMValueRef begun = u->target->backend->begin_tasks(e, e->extent ? cg_map_tasks(e) : NULL);
     call->tasks = emitters[e->kernel->kind](e);
     if (!e->extent)
-        LLVMSetOperand(share, 1, cg_i64(u, call->tasks));
+        u->target->backend->end_tasks(e, begun, call->tasks);
     LLVMBuildRetVoid(u->b);
     LLVMPositionBuilderAtEnd(u->b, first);
     LLVMBuildBr(u->b, body);
@@ -443,11 +392,6 @@ int64_t cg_check_kernel(cg_emitter *e)
     bool known = false; /* the source is among what the kernel's expression reads */
     for (int i = 0; source && i < e->leaf.count; i++)
         known |= e->leaf.items[i] == source;
-    LLVMTypeRef param[] = {u->ptr, u->i32, u->i64, u->i64, u->i64},
-                type = LLVMFunctionType(u->nothing, param, 5, 0);
-    LLVMValueRef report = LLVMGetNamedFunction(u->module, "gradc_rt_bad_index");
-    if (!report)
-        report = LLVMAddFunction(u->module, "gradc_rt_bad_index", type);
     cg_loop loop;
     cg_loop_begin(e, &loop, e->lo, e->hi, 1, true);
     cg_index vector = cg_of_var(cg_var_new(e, loop.i, vectors - 1));
@@ -471,10 +415,8 @@ int64_t cg_check_kernel(cg_emitter *e)
             v = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, v, cg_i64(u, 0), ""), given,
                                 v, "");
         }
-        LLVMValueRef args[] = {e->worker,
-                               LLVMConstInt(u->i32, (unsigned long long)e->kernel->check, 0), where,
-                               v, cg_i64(u, limit)};
-        LLVMBuildCall2(u->b, type, report, args, 5, "");
+        LLVMValueRef check = LLVMConstInt(u->i32, (unsigned long long)e->kernel->check, 0);
+        u->target->backend->bad_index(u, e->worker, check, where, v, cg_i64(u, limit));
         cg_endif(e, &branch);
     }
     cg_loop_end(e, &loop);

@@ -4,6 +4,7 @@
  * Processors by name. LLVM's C API cannot be asked what a processor has, and warns or aborts at a
  * name that it does not know: so the names are ours. */
 #include "codegen/target.h"
+#include "codegen/backend.h"
 #include "include/gradc_rt.h"
 
 #include <llvm-c/Target.h>
@@ -63,7 +64,8 @@ static const cg_target *target_of(base_arena *arena, const char *triple, const c
                      row->registers,
                      row->fma,
                      strcmp(row->architecture, "x86_64") || (row->bits & GRADC_RT_CPU_SSE41),
-                     row->bits};
+                     row->bits,
+                     &cg_threaded};
     return t;
 }
 

@@ -57,12 +57,6 @@ LLVMValueRef cg_gep(cg_unit *u, LLVMValueRef base, LLVMValueRef byte_offset)
     return LLVMBuildInBoundsGEP2(u->b, u->i8, base, &byte_offset, 1, "");
 }
 
-LLVMValueRef cg_worker_word(cg_unit *u, LLVMValueRef worker, int word)
-{
-    return LLVMBuildZExt(
-        u->b, LLVMBuildLoad2(u->b, u->i32, cg_gep(u, worker, cg_i64(u, 4 * word)), ""), u->i64, "");
-}
-
 struct cg_data {
     struct cg_data *next;
     size_t size;

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Workers in one address space: every worker runs the whole body of an entry, and of each kernel
+ * the tasks that fall to it by its number; the runtime's barrier is between kernels. */
+#include "codegen/backend.h"
+#include "codegen/target.h"
+
+static LLVMValueRef external(cg_unit *u, const char *name, LLVMTypeRef type)
+{
+    LLVMValueRef f = LLVMGetNamedFunction(u->module, name);
+    return f ? f : LLVMAddFunction(u->module, name, type);
+}
+
+static LLVMValueRef call(cg_unit *u, LLVMValueRef f, LLVMValueRef *arg, unsigned n)
+{
+    return LLVMBuildCall2(u->b, LLVMGlobalGetValueType(f), f, arg, n, "");
+}
+
+/* ---- Entries ---- */
+
+enum { WORKER_ID, WORKER_THREADS }; /* words of gradc_rt_worker */
+
+static LLVMValueRef worker_word(cg_unit *u, LLVMValueRef worker, int word)
+{
+    return LLVMBuildZExt(
+        u->b, LLVMBuildLoad2(u->b, u->i32, cg_gep(u, worker, cg_i64(u, 4 * word)), ""), u->i64, "");
+}
+
+static LLVMValueRef worker_id(cg_unit *u, LLVMValueRef worker)
+{
+    return worker_word(u, worker, WORKER_ID);
+}
+
+static LLVMValueRef barrier_function(cg_unit *u)
+{
+    return external(u, "gradc_rt_barrier", LLVMFunctionType(u->nothing, &u->ptr, 1, 0));
+}
+
+static LLVMValueRef failed_function(cg_unit *u)
+{
+    return external(u, "gradc_rt_failed", LLVMFunctionType(u->i32, &u->ptr, 1, 0));
+}
+
+static void begin_entry(cg_unit *u)
+{
+    barrier_function(u);
+    failed_function(u);
+}
+
+static void launch(cg_unit *u, const cg_call *c, LLVMValueRef *arg, int nargs)
+{
+    LLVMBuildCall2(u->b, c->type, c->function, arg, (unsigned)nargs, "");
+}
+
+static void barrier(cg_unit *u, LLVMValueRef worker)
+{
+    call(u, barrier_function(u), &worker, 1);
+}
+
+static LLVMValueRef failed(cg_unit *u, LLVMValueRef worker)
+{
+    LLVMValueRef bad = call(u, failed_function(u), &worker, 1);
+    return LLVMBuildICmp(u->b, LLVMIntNE, bad, LLVMConstNull(u->i32), "");
+}
+
+/* ---- Kernels ---- */
+
+/* The object's function (worker, tasks) -> {lo, hi}: a worker's share of a kernel's tasks. A single
+ * task is the first worker's. */
+static LLVMValueRef share_function(cg_unit *u)
+{
+    const char *symbol = base_format(u->arena, "%s_share%s", u->prefix, u->suffix);
+    LLVMValueRef f = LLVMGetNamedFunction(u->module, symbol), bound[2];
+    if (f)
+        return f;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
+    LLVMMetadataRef place = cg_debug_enter(u, NULL);
+    LLVMTypeRef param[] = {u->ptr, u->i64}, pair[] = {u->i64, u->i64};
+    f = LLVMAddFunction(u->module, symbol,
+                        LLVMFunctionType(LLVMStructTypeInContext(u->ll, pair, 2, 0), param, 2, 0));
+    LLVMSetLinkage(f, LLVMInternalLinkage);
+    cg_kernel_attributes(u, f);
+    LLVMPositionBuilderAtEnd(u->b, LLVMAppendBasicBlockInContext(u->ll, f, ""));
+    LLVMValueRef id = worker_word(u, LLVMGetParam(f, 0), WORKER_ID),
+                 threads = worker_word(u, LLVMGetParam(f, 0), WORKER_THREADS);
+    LLVMValueRef up = LLVMBuildSub(u->b, threads, cg_i64(u, 1), "");
+    for (int i = 0; i < 2; i++) {
+        LLVMValueRef number = LLVMBuildAdd(u->b, id, cg_i64(u, i), "");
+        bound[i] = LLVMBuildUDiv(
+            u->b, LLVMBuildAdd(u->b, LLVMBuildMul(u->b, LLVMGetParam(f, 1), number, ""), up, ""),
+            threads, "");
+    }
+    LLVMBuildAggregateRet(u->b, bound, 2);
+    LLVMPositionBuilderAtEnd(u->b, before);
+    cg_debug_leave(u, place);
+    return f;
+}
+
+/* What is handed on is the call, whose second operand is the number of tasks. */
+static LLVMValueRef begin_tasks(cg_emitter *e, LLVMValueRef tasks)
+{
+    cg_unit *u = e->u;
+    LLVMValueRef args[] = {e->worker, tasks ? tasks : cg_i64(u, 0)},
+                 share = call(u, share_function(u), args, 2);
+    e->lo = LLVMBuildExtractValue(u->b, share, 0, "");
+    e->hi = LLVMBuildExtractValue(u->b, share, 1, "");
+    LLVMBasicBlockRef some = LLVMAppendBasicBlockInContext(u->ll, e->function, ""),
+                      none = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
+    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, e->lo, e->hi, ""), some, none);
+    LLVMPositionBuilderAtEnd(u->b, none);
+    LLVMBuildRetVoid(u->b);
+    LLVMPositionBuilderAtEnd(u->b, some);
+    return share;
+}
+
+static void end_tasks(cg_emitter *e, LLVMValueRef share, int64_t tasks)
+{
+    LLVMSetOperand(share, 1, cg_i64(e->u, tasks));
+}
+
+static void bad_index(cg_unit *u, LLVMValueRef worker, LLVMValueRef check, LLVMValueRef at,
+                      LLVMValueRef value, LLVMValueRef limit)
+{
+    LLVMTypeRef param[] = {u->ptr, u->i32, u->i64, u->i64, u->i64};
+    LLVMValueRef args[] = {worker, check, at, value, limit},
+                 f = external(u, "gradc_rt_bad_index", LLVMFunctionType(u->nothing, param, 5, 0));
+    call(u, f, args, 5);
+}
+
+const cg_backend cg_threaded = {
+    .worker_id = worker_id,
+    .begin_entry = begin_entry,
+    .launch = launch,
+    .barrier = barrier,
+    .failed = failed,
+    .begin_tasks = begin_tasks,
+    .end_tasks = end_tasks,
+    .bad_index = bad_index,
+    .emit_object = cg_emit_parts,
+};
