@@ -11,6 +11,9 @@
 #include "codegen/emit.h"
 
 struct cg_backend {
+    /* Code has threads and files: entries may be given to several workers, the header has save and
+     * load. */
+    bool hosted;
     /* ---- In the body of an entry, (worker, slots, wanted) -> nothing; worker: gradc_rt_worker */
     /* Before the first of the others, in a function whose worker is given: the worker's number, an
      * i64 that is valid wherever that function goes on. */
@@ -43,5 +46,7 @@ struct cg_backend {
 
 /* Workers that meet at barriers in one address space (codegen/cpu/threaded.c). */
 extern const cg_backend cg_threaded;
+/* One thread without an operating system (codegen/cpu/freestanding.c). */
+extern const cg_backend cg_freestanding;
 
 #endif

@@ -17,6 +17,15 @@
 
 typedef struct cg_backend cg_backend; /* backend.h */
 
+/* A row of targets.def. */
+typedef struct cg_system {
+    const char *architecture, *name, *environments, *llvm, *abi, *features;
+    int word_bytes;        /* of a pointer and of size_t: 4 or 8 */
+    bool has_f32, has_f64; /* computed by instructions */
+    bool position_independent;
+    const cg_backend *backend;
+} cg_system;
+
 /* A processor that code is generated for: a row of cpus.def, or the host. */
 typedef struct cg_target {
     const char *triple, *cpu, *features; /* as LLVM takes them */
@@ -27,7 +36,7 @@ typedef struct cg_target {
     bool fma;
     bool rounds;                         /* has an instruction for floor, ceil and round */
     uint64_t cpu_bits;                   /* GRADC_RT_CPU_* that the code needs */
-    const cg_backend *backend;
+    const cg_system *system;
 } cg_target;
 
 /* What is asked whether OpenBLAS is here, and gives its functions to the JIT. */
@@ -48,6 +57,7 @@ typedef struct cg_unit {
     bool debug;
     bool uses_blas;           /* set when a call was emitted */
     LLVMTypeRef ptr, i1, i8, i16, i32, i64, f32, f64, nothing;
+    LLVMTypeRef word; /* size_t of the target */
     /* Where the kernels of a large model go, so that several threads can work on them; they have no
      * parts. */
     struct cg_unit **part;
@@ -101,8 +111,13 @@ void cg_debug_close(cg_unit *u);
 /* ---- small helpers (unit.c) ---- */
 /* In memory: bool is i8, f16 and bf16 are i16. */
 LLVMTypeRef cg_dtype(const cg_unit *u, ir_dtype t);
+/* Floats of this type are computed by instructions, not by functions of a support library. */
+bool cg_has_instructions(const cg_unit *u, LLVMTypeRef f);
 LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes);           /* element itself if lanes is 1 */
 LLVMValueRef cg_i64(const cg_unit *u, int64_t v);
+LLVMValueRef cg_word(const cg_unit *u, int64_t v); /* as size_t of the target */
+/* Where pointer `number` of an array of them lies. */
+LLVMValueRef cg_pointer_at(cg_unit *u, LLVMValueRef array, int64_t number);
 LLVMValueRef cg_splat(cg_unit *u, LLVMValueRef scalar, int lanes);
 LLVMValueRef cg_intrinsic(cg_unit *u, const char *name, LLVMTypeRef *overload, int noverload,
                           LLVMValueRef *args, int nargs);

@@ -116,6 +116,7 @@ typedef struct cg_object {
     size_t size;
     const char *header;           /* text of PREFIX.h */
     bool uses_blas;
+    bool hosted; /* has threads, save and load */
     /* If cg_request.profile: what the counters at PREFIX_profile count, in their order. */
     cg_profile profile;
     struct cg_built *built;       /* for cg_text_of */

@@ -81,6 +81,7 @@ static void open_unit(cg_unit *u, const cg_model *m, LLVMTargetMachineRef machin
     LLVMSetTarget(u->module, triple);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
     LLVMSetModuleDataLayout(u->module, layout);
+    u->word = LLVMIntPtrTypeInContext(u->ll, layout);
     LLVMDisposeTargetData(layout);
     u->ptr = LLVMPointerTypeInContext(u->ll, 0);
     u->i1 = LLVMInt1TypeInContext(u->ll);
@@ -98,6 +99,8 @@ static void open_parts(cg_unit *u, const cg_model *m, int nlevels, LLVMTargetMac
                        const char *triple)
 {
     int kernels = 0;
+    if (m->target->system->word_bytes != 8)
+        return; /* objects are joined as ELF of 64 bits */
     for (int i = 0; i < m->r->nspecs * CG_ENTRIES; i++)
         kernels += m->entry[i].f && m->entry[i].f->schedule
                        ? m->entry[i].f->schedule->kernels.count * nlevels
@@ -141,7 +144,9 @@ static void emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LL
 
 cg_object *cg_measure(base_ctx *ctx, base_arena *arena, const cg_request *r)
 {
-    cg_model *m = cg_model_of(ctx, arena, r);
+    int nlevels;
+    const cg_target **level = levels_of(ctx, arena, r, &nlevels);
+    cg_model *m = level ? cg_model_of(ctx, arena, r, level[nlevels - 1]) : NULL;
     return m ? m->o : NULL;
 }
 
@@ -149,7 +154,7 @@ cg_object *cg_compile(base_ctx *ctx, base_arena *arena, const cg_request *r)
 {
     int nlevels;
     const cg_target **level = levels_of(ctx, arena, r, &nlevels);
-    cg_model *m = level ? cg_model_of(ctx, arena, r) : NULL;
+    cg_model *m = level ? cg_model_of(ctx, arena, r, level[nlevels - 1]) : NULL;
     if (!m)
         return NULL;
     struct cg_built *built = base_new(arena, struct cg_built);
@@ -171,8 +176,8 @@ cg_object *cg_compile(base_ctx *ctx, base_arena *arena, const cg_request *r)
         cg_debug_close(u->part[i]);
     m->o->uses_blas = u->uses_blas;
     m->o->built = built;
-    m->o->bytes =
-        u->target->backend->emit_object(u, u->target, built->machine, r->level, &m->o->size);
+    m->o->bytes = u->target->system->backend->emit_object(u, u->target, built->machine, r->level,
+                                                          &m->o->size);
     m->o->header = cg_header(m);
     return m->o;
 }

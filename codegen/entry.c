@@ -44,7 +44,7 @@ typedef struct program {
 
 static const cg_backend *backend(const program *p)
 {
-    return p->u->target->backend;
+    return p->u->target->system->backend;
 }
 
 static LLVMBasicBlockRef block(program *p)
@@ -84,8 +84,7 @@ static storage here(program *p, const frame *f, storage s)
     if (!x->loaded[number]) {
         LLVMBasicBlockRef now = LLVMGetInsertBlock(u->b);
         LLVMPositionBuilderBefore(u->b, x->end);
-        x->loaded[number] =
-            LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, x->array, cg_i64(u, 8 * number)), "");
+        x->loaded[number] = LLVMBuildLoad2(u->b, u->ptr, cg_pointer_at(u, x->array, number), "");
         LLVMPositionBuilderAtEnd(u->b, now);
     }
     return (storage){x->loaded[number], s.offset};
@@ -332,7 +331,7 @@ static void settle_carries(program *p, const frame *f, loop *l)
         const ir_value *r = l->k->core->result[i];
         LLVMValueRef to = pointer(p, storage_of(p, f, r));
         LLVMBasicBlockRef next = begin_alone(p, LLVMBuildICmp(u->b, LLVMIntNE, l->now[i], to, ""));
-        LLVMBuildMemCpy(u->b, to, 1, l->now[i], 1, cg_i64(u, ir_bytes(&r->type)));
+        LLVMBuildMemCpy(u->b, to, 1, l->now[i], 1, cg_word(u, ir_bytes(&r->type)));
         end_alone(p, next);
     }
 }
@@ -397,7 +396,10 @@ static void run_scan(program *p, const frame *f, const ir_kernel *k)
         LLVMValueRef left = LLVMBuildSub(u->b, cg_i64(u, a->length), l.t, ""),
                      from = a->reverse ? cg_i64(u, 0) : l.t;
         LLVMBuildMemSet(u->b, pointer(p, slice(p, storage_of(p, f, scan->result[i]), from, size)),
-                        LLVMConstNull(u->i8), LLVMBuildMul(u->b, left, cg_i64(u, size), ""), 1);
+                        LLVMConstNull(u->i8),
+                        LLVMBuildIntCast2(u->b, LLVMBuildMul(u->b, left, cg_i64(u, size), ""),
+                                          u->word, false, ""),
+                        1);
     }
     end_alone(p, next);
 }
@@ -541,7 +543,7 @@ static LLVMValueRef build_bridge(program *p, const frame *f, bridge *x)
     LLVMValueRef array = LLVMBuildArrayAlloca(u->b, u->ptr, cg_i64(u, n + 1), "");
     LLVMPositionBuilderAtEnd(u->b, now);
     for (int i = 0; i < n; i++)
-        LLVMBuildStore(u->b, all[i], cg_gep(u, array, cg_i64(u, (int64_t)i * 8)));
+        LLVMBuildStore(u->b, all[i], cg_pointer_at(u, array, i));
     return array;
 }
 
@@ -661,18 +663,17 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol)
     top.result = base_array(u->arena, storage, f->results.count + 1);
     LLVMValueRef slots[2];
     for (int i = 0; i < 2; i++)
-        slots[i] = LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, p->slot, cg_i64(u, i * 8)), "");
+        slots[i] = LLVMBuildLoad2(u->b, u->ptr, cg_pointer_at(u, p->slot, i), "");
     top.scratch.base = slots[0];
     int port = 2;
     for (int i = 0; i < f->params.count + f->results.count; i++) {
         const ir_port *at =
             i < f->params.count ? &f->params.items[i] : &f->results.items[i - f->params.count];
         storage *s = i < f->params.count ? &top.param[i] : &top.result[i - f->params.count];
-        *s = at->bind == IR_STATE
-                 ? (storage){slots[1], at->state->at}
-                 : (storage){
-                       LLVMBuildLoad2(u->b, u->ptr, cg_gep(u, p->slot, cg_i64(u, 8 * port++)), ""),
-                       0};
+        *s =
+            at->bind == IR_STATE
+                ? (storage){slots[1], at->state->at}
+                : (storage){LLVMBuildLoad2(u->b, u->ptr, cg_pointer_at(u, p->slot, port++), ""), 0};
     }
     leave_if_unwanted(p, f);
     run(p, &top);

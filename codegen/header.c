@@ -157,6 +157,7 @@ static void print_upper(cg_text *t, const char *s)
 static void print_macros(cg_text *t, const cg_model *m)
 {
     const cg_sizes *z = &m->o->sizes;
+    bool hosted = m->o->hosted;
     cg_print(t,
              "/* Bytes of the arena: context %lld, parameters %lld, statistics %lld, optimizer "
              "%lld, counters %lld, gradients %lld,\n"
@@ -171,9 +172,9 @@ static void print_macros(cg_text *t, const cg_model *m)
     print_upper(t, m->o->prefix);
     cg_print(t,
              "_OPTIONS {UINT64_C(0x%016llx), (uint32_t)sizeof(gradc_rt_options), %u, "
-             "UINT64_C(%llu), NULL, 50, 0}\n",
-             (unsigned long long)m->o->id, m->r->threads ? m->r->threads : 1,
-             (unsigned long long)m->r->seed);
+             "UINT64_C(%llu), NULL, %d, 0}\n",
+             (unsigned long long)m->o->id, hosted && m->r->threads ? m->r->threads : 1,
+             (unsigned long long)m->r->seed, hosted ? 50 : 0);
     const cg_part *hyper = &m->o->part[CG_HYPER];
     if (!hyper->count || !is_used(m, CG_HYPER))
         return;
@@ -185,23 +186,37 @@ static void print_macros(cg_text *t, const cg_model *m)
     cg_print(t, "}\n");
 }
 
+/* Functions that are no entry's: all models have them, code with threads and files, code without,
+ * and models with gradients. */
+enum { ALWAYS = -1, HOSTED = -2, FREESTANDING = -3, GRADS = -4 };
 /* Each function of the header; $ is the prefix, ~ what forward does to states. */
 static const struct { int entry; const char *text;
 } functions[] = {
-    {-1, "/* Functions that give a status leave parameters, statistics, gradients and optimizer "
-         "state as they were when it is not GRADC_RT_OK;\n"
-         "   $_error then says more. Pointers are aligned to their element, and the memory behind "
-         "them is the caller's. One thread at a time uses\n"
-         "   a context. */\n\n"
-         "/* Lays a context into a 64-aligned arena of at least $_ARENA_BYTES, with the initial "
-         "parameters, and starts options->threads - 1\n"
-         "   workers. The arena belongs to the context until $_fini. GRADC_RT_E_ARENA, "
-         "GRADC_RT_E_MODEL (options that are not $_OPTIONS),\n"
-         "   GRADC_RT_E_CPU, GRADC_RT_E_THREADS. */\n"
-         "gradc_rt_status $_init($_ctx **ctx, void *arena, size_t bytes, const gradc_rt_options "
-         "*options);\n"
-         "/* Joins the workers; the arena is the caller's again. NULL is allowed. */\n"
-         "void $_fini($_ctx *ctx);\n"},
+    {ALWAYS,
+     "/* Functions that give a status leave parameters, statistics, gradients and optimizer "
+     "state as they were when it is not GRADC_RT_OK;\n"
+     "   $_error then says more. Pointers are aligned to their element, and the memory behind "
+     "them is the caller's. One thread at a time uses\n"
+     "   a context. */\n\n"},
+    {HOSTED,
+     "/* Lays a context into a 64-aligned arena of at least $_ARENA_BYTES, with the initial "
+     "parameters, and starts options->threads - 1\n"
+     "   workers. The arena belongs to the context until $_fini. GRADC_RT_E_ARENA, "
+     "GRADC_RT_E_MODEL (options that are not $_OPTIONS),\n"
+     "   GRADC_RT_E_CPU, GRADC_RT_E_THREADS. */\n"
+     "gradc_rt_status $_init($_ctx **ctx, void *arena, size_t bytes, const gradc_rt_options "
+     "*options);\n"
+     "/* Joins the workers; the arena is the caller's again. NULL is allowed. */\n"
+     "void $_fini($_ctx *ctx);\n"},
+    {FREESTANDING,
+     "/* Lays a context into a 64-aligned arena of at least $_ARENA_BYTES, with the initial "
+     "parameters. The arena belongs to the context until\n"
+     "   $_fini. GRADC_RT_E_ARENA, GRADC_RT_E_MODEL (options that are not $_OPTIONS), "
+     "GRADC_RT_E_CPU. */\n"
+     "gradc_rt_status $_init($_ctx **ctx, void *arena, size_t bytes, const gradc_rt_options "
+     "*options);\n"
+     "/* The arena is the caller's again. NULL is allowed. */\n"
+     "void $_fini($_ctx *ctx);\n"},
     {GRADC_RT_FORWARD,
      "/* Outputs from inputs; ~. GRADC_RT_E_ARGUMENT (an input that a wanted output needs is\n"
      "   NULL), GRADC_RT_E_INDEX (a number in an input of integers is out of range). */\n"
@@ -226,31 +241,33 @@ static const struct { int entry; const char *text;
      "   hyper NULL: the defaults; outputs NULL: none wanted. Errors as of forward_train. */\n"
      "gradc_rt_status $_step($_ctx *ctx, const $_inputs *inputs, const $_hyper *hyper, const "
      "$_outputs *outputs);\n"},
-    {-2, "/* Sets the gradient block to zero. */\n"
-         "gradc_rt_status $_zero_grad($_ctx *ctx);\n"
-         "/* The gradients, in the arena: row-major, those of parameter i from its grad_at on; "
-         "*count elements in all. */\n"
-         "float *$_grad_block($_ctx *ctx, size_t *count);\n"},
-    {-1, "/* What the last call that failed found; never NULL, lives as long as the context. */\n"
-         "const gradc_rt_error *$_error(const $_ctx *ctx);\n"
-         "/* How many parameters and statistics there are. */\n"
-         "size_t $_param_count(void);\n"
-         "/* Name, type and size of number i, constant data; NULL from $_param_count() on. */\n"
-         "const gradc_rt_tensor *$_param(size_t i);\n"
-         "/* Copies number i to dst, row-major, $_param(i)->bytes of them. GRADC_RT_E_ARGUMENT "
-         "when there is no number i. */\n"
-         "gradc_rt_status $_param_get($_ctx *ctx, size_t i, void *dst);\n"
-         "/* The same from src. Ends the readiness for backward. */\n"
-         "gradc_rt_status $_param_set($_ctx *ctx, size_t i, const void *src);\n"
-         "/* Writes parameters and statistics as a safetensors file, with_state: optimizer state "
-         "and counters too; a file of that name is replaced\n"
-         "   whole or not at all. GRADC_RT_E_FILE, GRADC_RT_E_MEMORY. */\n"
-         "gradc_rt_status $_save($_ctx *ctx, const char *path, int with_state);\n"
-         "/* Reads such a file, or another one with all parameters, by name, type and shape; all "
-         "or nothing. GRADC_RT_E_FILE, GRADC_RT_E_FORMAT,\n"
-         "   GRADC_RT_E_MODEL (state of another model), GRADC_RT_E_MEMORY; $_error() has the "
-         "tensor that is not there or differs, and how. */\n"
-         "gradc_rt_status $_load($_ctx *ctx, const char *path);\n"},
+    {GRADS, "/* Sets the gradient block to zero. */\n"
+            "gradc_rt_status $_zero_grad($_ctx *ctx);\n"
+            "/* The gradients, in the arena: row-major, those of parameter i from its grad_at on; "
+            "*count elements in all. */\n"
+            "float *$_grad_block($_ctx *ctx, size_t *count);\n"},
+    {ALWAYS,
+     "/* What the last call that failed found; never NULL, lives as long as the context. */\n"
+     "const gradc_rt_error *$_error(const $_ctx *ctx);\n"
+     "/* How many parameters and statistics there are. */\n"
+     "size_t $_param_count(void);\n"
+     "/* Name, type and size of number i, constant data; NULL from $_param_count() on. */\n"
+     "const gradc_rt_tensor *$_param(size_t i);\n"
+     "/* Copies number i to dst, row-major, $_param(i)->bytes of them. GRADC_RT_E_ARGUMENT "
+     "when there is no number i. */\n"
+     "gradc_rt_status $_param_get($_ctx *ctx, size_t i, void *dst);\n"
+     "/* The same from src. Ends the readiness for backward. */\n"
+     "gradc_rt_status $_param_set($_ctx *ctx, size_t i, const void *src);\n"},
+    {HOSTED,
+     "/* Writes parameters and statistics as a safetensors file, with_state: optimizer state "
+     "and counters too; a file of that name is replaced\n"
+     "   whole or not at all. GRADC_RT_E_FILE, GRADC_RT_E_MEMORY. */\n"
+     "gradc_rt_status $_save($_ctx *ctx, const char *path, int with_state);\n"
+     "/* Reads such a file, or another one with all parameters, by name, type and shape; all "
+     "or nothing. GRADC_RT_E_FILE, GRADC_RT_E_FORMAT,\n"
+     "   GRADC_RT_E_MODEL (state of another model), GRADC_RT_E_MEMORY; $_error() has the "
+     "tensor that is not there or differs, and how. */\n"
+     "gradc_rt_status $_load($_ctx *ctx, const char *path);\n"},
 };
 
 /* Those of one specialisation are those of all. */
@@ -263,11 +280,21 @@ static bool forward_updates(const cg_model *m)
     return updates;
 }
 
+static bool is_declared(const cg_model *m, int entry)
+{
+    switch (entry) {
+    case ALWAYS: return true;
+    case HOSTED: return m->o->hosted;
+    case FREESTANDING: return !m->o->hosted;
+    case GRADS: return m->grad_count != 0;
+    default: return m->o->has[entry];
+    }
+}
+
 static void print_functions(cg_text *t, const cg_model *m)
 {
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-        int e = functions[i].entry;
-        if (e == -2 ? !m->grad_count : e >= 0 && !m->o->has[e])
+        if (!is_declared(m, functions[i].entry))
             continue;
         for (const char *at = functions[i].text; *at; at++) {
             if (*at == '~')
@@ -290,16 +317,18 @@ const char *cg_header(const cg_model *m)
     cg_print(&t, "/* Generated by gradc from \"%s\". Link with the object and libgradc_rt",
              cg_quoted(m->arena, name));
     cg_print(&t, "%s. */\n",
-             m->o->uses_blas ? ", and with OpenBLAS (-lopenblas), which the object calls" : "");
+             !m->o->hosted     ? " as built for the same machine without a system"
+             : m->o->uses_blas ? ", and with OpenBLAS (-lopenblas), which the object calls"
+                               : "");
     cg_print(&t,
              "#ifndef GRADC_MODEL_%s_H\n#define GRADC_MODEL_%s_H\n\n#include \"gradc_rt.h\"\n\n",
              prefix, prefix);
     print_macros(&t, m);
     cg_print(&t,
              "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
-             "/* A model in an arena: parameters, optimizer state, workers. */\ntypedef struct "
+             "/* A model in an arena: parameters, optimizer state%s. */\ntypedef struct "
              "%s_ctx %s_ctx;\n\n",
-             prefix, prefix);
+             m->o->hosted ? ", workers" : "", prefix, prefix);
     for (int part = 0; part < CG_PARTS; part++)
         print_struct(&t, m, part);
     cg_print(&t, "\n");

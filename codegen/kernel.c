@@ -281,10 +281,11 @@ static void emit(cg_emitter *e, cg_call *call, const char *symbol)
                       body = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
     LLVMPositionBuilderAtEnd(u->b, body);
     e->lanes = 1;
-    LLVMValueRef begun = u->target->backend->begin_tasks(e, e->extent ? cg_map_tasks(e) : NULL);
+    LLVMValueRef begun =
+        u->target->system->backend->begin_tasks(e, e->extent ? cg_map_tasks(e) : NULL);
     call->tasks = emitters[e->kernel->kind](e);
     if (!e->extent)
-        u->target->backend->end_tasks(e, begun, call->tasks);
+        u->target->system->backend->end_tasks(e, begun, call->tasks);
     LLVMBuildRetVoid(u->b);
     LLVMPositionBuilderAtEnd(u->b, first);
     LLVMBuildBr(u->b, body);
@@ -358,7 +359,8 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k,
 
 int cg_width(const cg_unit *u, int size)
 {
-    return u->target->vector_bytes / (size < 4 ? 4 : size);
+    int lanes = u->target->vector_bytes / (size < 4 ? 4 : size);
+    return lanes ? lanes : 1;
 }
 
 /* ---- Index checks ---- */
@@ -416,7 +418,7 @@ int64_t cg_check_kernel(cg_emitter *e)
                                 v, "");
         }
         LLVMValueRef check = LLVMConstInt(u->i32, (unsigned long long)e->kernel->check, 0);
-        u->target->backend->bad_index(u, e->worker, check, where, v, cg_i64(u, limit));
+        u->target->system->backend->bad_index(u, e->worker, check, where, v, cg_i64(u, limit));
         cg_endif(e, &branch);
     }
     cg_loop_end(e, &loop);

@@ -54,16 +54,18 @@ static LLVMValueRef numbers(cg_unit *u, const int64_t *v, int n)
     return array(u, items, n);
 }
 
-static LLVMValueRef record(cg_unit *u, LLVMValueRef *field, int n, size_t size)
+/* size: on a machine of 64 bits, and of 32. */
+static LLVMValueRef record(cg_unit *u, LLVMValueRef *field, int n, size_t size, size_t size_32)
 {
+    size = u->target->system->word_bytes == 4 ? size_32 : size;
     LLVMValueRef r = LLVMConstStructInContext(u->ll, field, (unsigned)n, 0);
     if (LLVMABISizeOfType(LLVMGetModuleDataLayout(u->module), LLVMTypeOf(r)) != size)
         BUG("a record of %d fields is not what the runtime has", n);
     return r;
 }
-#define RECORD(u, type, ...)                   \
+#define RECORD(u, type, size_32, ...)          \
     record((u), (LLVMValueRef[]){__VA_ARGS__}, \
-           sizeof((LLVMValueRef[]){__VA_ARGS__}) / sizeof(LLVMValueRef), sizeof(type))
+           sizeof((LLVMValueRef[]){__VA_ARGS__}) / sizeof(LLVMValueRef), sizeof(type), (size_32))
 
 /* ---- States ---- */
 
@@ -81,11 +83,12 @@ static LLVMValueRef state_record(cg_unit *u, const cg_model *m, int i)
     if (s->order.n && s->kind == IR_GRAD)
         BUG("the gradient %s is not row-major", s->name);
     LLVMValueRef tensor =
-        RECORD(u, gradc_rt_tensor, text(u, s->name), numbers(u, s->type.dim, s->type.rank),
-               i32(u, (uint32_t)s->type.rank), i32(u, (uint32_t)s->type.dtype),
-               i32(u, s->kind == IR_PARAM && s->trainable), u64(u, (uint64_t)ir_bytes(&s->type)),
-               u64(u, (uint64_t)m->grad_of[i]));
-    return RECORD(u, gradc_rt_state, tensor, i32(u, (uint32_t)s->kind), i32(u, 0), cg_i64(u, s->at),
+        RECORD(u, gradc_rt_tensor, GRADC_RT_TENSOR_32, text(u, s->name),
+               numbers(u, s->type.dim, s->type.rank), i32(u, (uint32_t)s->type.rank),
+               i32(u, (uint32_t)s->type.dtype), i32(u, s->kind == IR_PARAM && s->trainable),
+               cg_word(u, ir_bytes(&s->type)), cg_word(u, m->grad_of[i]));
+    return RECORD(u, gradc_rt_state, GRADC_RT_STATE_32, tensor, i32(u, (uint32_t)s->kind),
+                  i32(u, 0), cg_word(u, s->at),
                   keeps ? cg_data_of(u, s->init->data, (size_t)ir_bytes(&s->type)) : null(u),
                   numbers(u, s->order.v, s->order.n));
 }
@@ -98,10 +101,10 @@ _Static_assert(SIZE_MAX == UINT64_MAX && (uint64_t)-1 == SIZE_MAX, "-1 is no pla
 
 static LLVMValueRef port_record(cg_unit *u, const cg_port *p)
 {
-    return RECORD(u, gradc_rt_port, text(u, p->name), i32(u, (uint32_t)p->part),
+    return RECORD(u, gradc_rt_port, GRADC_RT_PORT_32, text(u, p->name), i32(u, (uint32_t)p->part),
                   i32(u, (uint32_t)p->member), i32(u, (uint32_t)p->type->dtype),
                   i32(u, (uint32_t)p->type->rank), numbers(u, p->type->dim, p->type->rank),
-                  u64(u, (uint64_t)ir_bytes(p->type)), u64(u, p->needed_by), cg_i64(u, p->fallback),
+                  cg_word(u, ir_bytes(p->type)), u64(u, p->needed_by), cg_word(u, p->fallback),
                   i32(u, p->one), i32(u, 0));
 }
 
@@ -140,11 +143,13 @@ static LLVMValueRef levels(cg_unit *u, const cg_model *m, const cg_target *const
     for (int l = 0; l < nlevels; l++) {
         for (int i = 0; i < n; i++) {
             const cg_entry *e = &m->entry[i];
-            entries[i] = RECORD(u, gradc_rt_entry, e->f ? body[l * n + i] : null(u), parts[i].ports,
-                                i32(u, (uint32_t)e->nports), i32(u, e->parallel), u64(u, e->always),
-                                parts[i].checks, u64(u, (uint64_t)parts[i].nchecks));
+            entries[i] =
+                RECORD(u, gradc_rt_entry, GRADC_RT_ENTRY_32, e->f ? body[l * n + i] : null(u),
+                       parts[i].ports, i32(u, (uint32_t)e->nports), i32(u, e->parallel),
+                       u64(u, e->always), parts[i].checks, u64(u, (uint64_t)parts[i].nchecks));
         }
-        rows[l] = RECORD(u, gradc_rt_level, u64(u, level[l]->cpu_bits), array(u, entries, n));
+        rows[l] = RECORD(u, gradc_rt_level, GRADC_RT_LEVEL_32, u64(u, level[l]->cpu_bits),
+                         array(u, entries, n));
     }
     return array(u, rows, nlevels);
 }
@@ -187,15 +192,18 @@ static LLVMValueRef descriptor(cg_unit *u, const cg_model *m, LLVMValueRef table
     *states = array(u, state, m->states.count);
     const cg_object *o = m->o;
     return global(
-        u, RECORD(u, gradc_rt_model, i32(u, GRADC_RT_ABI), i32(u, sizeof(gradc_rt_model)),
-                  u64(u, o->id), text(u, m->r->name ? m->r->name : m->r->spec[0].module->name),
-                  *states, i32(u, (uint32_t)m->states.count), i32(u, (uint32_t)m->nparams),
-                  cg_i64(u, m->state_bytes), cg_i64(u, m->scratch_bytes), cg_i64(u, m->grad_at),
-                  cg_i64(u, m->grad_count), cg_i64(u, o->sizes.arena), tables,
-                  i32(u, (uint32_t)LLVMGetArrayLength2(LLVMGlobalGetValueType(tables))),
-                  i32(u, (uint32_t)m->r->nspecs), i32(u, (uint32_t)o->part[CG_INPUTS].count),
-                  i32(u, (uint32_t)m->r->ndims), dims(u, m), dim_names(u, m), defaults(u, m),
-                  i32(u, (uint32_t)o->part[CG_HYPER].count), i32(u, (uint32_t)m->seed_state)));
+        u,
+        RECORD(
+            u, gradc_rt_model, GRADC_RT_MODEL_32, i32(u, GRADC_RT_ABI),
+            i32(u, u->target->system->word_bytes == 4 ? GRADC_RT_MODEL_32 : sizeof(gradc_rt_model)),
+            u64(u, o->id), text(u, m->r->name ? m->r->name : m->r->spec[0].module->name), *states,
+            i32(u, (uint32_t)m->states.count), i32(u, (uint32_t)m->nparams),
+            cg_word(u, m->state_bytes), cg_word(u, m->scratch_bytes), cg_word(u, m->grad_at),
+            cg_word(u, m->grad_count), cg_word(u, o->sizes.context), cg_word(u, o->sizes.arena),
+            tables, i32(u, (uint32_t)LLVMGetArrayLength2(LLVMGlobalGetValueType(tables))),
+            i32(u, (uint32_t)m->r->nspecs), i32(u, (uint32_t)o->part[CG_INPUTS].count),
+            i32(u, (uint32_t)m->r->ndims), dims(u, m), dim_names(u, m), defaults(u, m),
+            i32(u, (uint32_t)o->part[CG_HYPER].count), i32(u, (uint32_t)m->seed_state)));
 }
 
 /* ---- Functions ---- */
@@ -203,8 +211,11 @@ static LLVMValueRef descriptor(cg_unit *u, const cg_model *m, LLVMValueRef table
 static LLVMValueRef begin(cg_unit *u, const cg_model *m, const char *name, LLVMTypeRef result,
                           LLVMTypeRef *param, int n)
 {
-    LLVMValueRef f = LLVMAddFunction(u->module, base_format(u->arena, "%s_%s", m->o->prefix, name),
-                                     LLVMFunctionType(result, param, (unsigned)n, 0));
+    const char *symbol = base_format(u->arena, "%s_%s", m->o->prefix, name);
+    LLVMValueRef f =
+        LLVMAddFunction(u->module, symbol, LLVMFunctionType(result, param, (unsigned)n, 0));
+    /* A section of its own, so that what an app does not call is not linked. */
+    LLVMSetSection(f, base_format(u->arena, ".text.%s", symbol));
     LLVMAddAttributeAtIndex(
         f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
         LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
@@ -238,7 +249,7 @@ static void forward_to(cg_unit *u, const cg_model *m, const char *name, const ch
     int n = (int)strlen(types);
     for (int i = 0; i < n; i++)
         type[i] = types[i] == 'p'   ? u->ptr
-                  : types[i] == 's' ? u->i64
+                  : types[i] == 's' ? u->word
                   : types[i] == 'i' ? u->i32
                                     : u->nothing;
     LLVMValueRef f = begin(u, m, name, type[0], type + 1, n - 1), arg[8];
@@ -272,13 +283,14 @@ static void emit_calls(cg_unit *u, const cg_model *m)
 
 static void emit_queries(cg_unit *u, const cg_model *m, LLVMValueRef states)
 {
-    begin(u, m, "param_count", u->i64, NULL, 0);
-    LLVMBuildRet(u->b, cg_i64(u, m->nparams));
-    LLVMValueRef f = begin(u, m, "param", u->ptr, &u->i64, 1), i = LLVMGetParam(f, 0);
-    LLVMValueRef at = LLVMBuildMul(u->b, i, cg_i64(u, sizeof(gradc_rt_state)), "");
+    begin(u, m, "param_count", u->word, NULL, 0);
+    LLVMBuildRet(u->b, cg_word(u, m->nparams));
+    LLVMValueRef f = begin(u, m, "param", u->ptr, &u->word, 1), i = LLVMGetParam(f, 0);
+    int64_t size = u->target->system->word_bytes == 4 ? GRADC_RT_STATE_32 : sizeof(gradc_rt_state);
+    LLVMValueRef at = LLVMBuildMul(u->b, i, cg_word(u, size), "");
     LLVMValueRef tensor = LLVMBuildGEP2(u->b, u->i8, states, &at, 1, "");
     LLVMBuildRet(
-        u->b, LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntULT, i, cg_i64(u, m->nparams), ""),
+        u->b, LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntULT, i, cg_word(u, m->nparams), ""),
                               tensor, null(u), ""));
 }
 
@@ -286,12 +298,18 @@ void cg_emit_model(cg_unit *u, const cg_model *m, const cg_target *const *level,
                    const LLVMValueRef *body)
 {
     LLVMValueRef states, model = descriptor(u, m, levels(u, m, level, nlevels, body), &states);
-    LLVMTypeRef param[4] = {u->ptr, u->ptr, u->i64, u->ptr};
+    LLVMTypeRef param[4] = {u->ptr, u->ptr, u->word, u->ptr};
     LLVMValueRef f = begin(u, m, "init", u->i32, param, 4);
     LLVMValueRef arg[5] = {LLVMGetParam(f, 0), model, LLVMGetParam(f, 1), LLVMGetParam(f, 2),
                            LLVMGetParam(f, 3)};
-    end(u, u->i32, "gradc_rt_init", arg, 5);
-    forward_to(u, m, "fini", "gradc_rt_fini", "vp");
+    bool hosted = m->o->hosted;
+    end(u, u->i32, hosted ? "gradc_rt_init" : "gradc_rt_init_freestanding", arg, 5);
+    if (hosted) {
+        forward_to(u, m, "fini", "gradc_rt_fini", "vp");
+    } else {
+        begin(u, m, "fini", u->nothing, &u->ptr, 1);
+        LLVMBuildRetVoid(u->b);
+    }
     emit_calls(u, m);
     if (m->grad_count) {
         forward_to(u, m, "zero_grad", "gradc_rt_zero_grad", "ip");
@@ -301,6 +319,8 @@ void cg_emit_model(cg_unit *u, const cg_model *m, const cg_target *const *level,
     emit_queries(u, m, states);
     forward_to(u, m, "param_get", "gradc_rt_param_get", "ipsp");
     forward_to(u, m, "param_set", "gradc_rt_param_set", "ipsp");
-    forward_to(u, m, "save", "gradc_rt_save", "ippi");
-    forward_to(u, m, "load", "gradc_rt_load", "ipp");
+    if (hosted) {
+        forward_to(u, m, "save", "gradc_rt_save", "ippi");
+        forward_to(u, m, "load", "gradc_rt_load", "ipp");
+    }
 }

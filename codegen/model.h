@@ -34,6 +34,7 @@ typedef struct cg_model {
     base_ctx *ctx;
     base_arena *arena;
     const cg_request *r;
+    const cg_target *target;        /* the least of the object's levels */
     base_loc place;                 /* the file, for messages */
     cg_object *o;
     cg_entry *entry;              /* [nspecs][CG_ENTRIES] */
@@ -47,7 +48,8 @@ typedef struct cg_model {
 } cg_model;
 
 /* tables.c: NULL and reported if it cannot be. */
-cg_model *cg_model_of(base_ctx *ctx, base_arena *arena, const cg_request *r);
+cg_model *cg_model_of(base_ctx *ctx, base_arena *arena, const cg_request *r,
+                      const cg_target *target);
 
 /* model.c: gradc_rt_model and the functions of the header. body: [nlevels][nspecs][CG_ENTRIES],
  * NULL where there is none; levels best first. */

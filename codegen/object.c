@@ -4,6 +4,7 @@
  * From an LLVM module to bytes: a short pipeline of passes, since the code comes with its vectors,
  * then LLVM's code generator. */
 #include "codegen/target.h"
+#include "codegen/backend.h"
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Error.h>
@@ -60,6 +61,10 @@ void cg_mark_functions(cg_unit *u)
         set_attribute(u, f, "tune-cpu", u->target->tune);
         set_attribute(u, f, "target-cpu", u->target->cpu);
         set_attribute(u, f, "target-features", u->target->features);
+        if (!u->target->system->backend->hosted) /* no tables for unwinding */
+            LLVMAddAttributeAtIndex(
+                f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
     }
 }
 

@@ -8,6 +8,7 @@
  * that every specialisation has its own, at the same place. States that no entry of the object uses
  * are left out, parameters aside. */
 #include "codegen/model.h"
+#include "codegen/backend.h"
 #include "include/gradc_rt.h"
 
 #include <string.h>
@@ -354,7 +355,8 @@ static void lay_out_entry(cg_model *m, cg_entry *e)
     for (int i = 0; i < f->schedule->kernels.count; i++)
         e->always |= f->schedule->kernels.items[i]->wanted & result_bit(REST);
     /* A round of all workers costs about as much as ten thousand operations of one. */
-    e->parallel = f->schedule->work > 1e5 + 1e4 * f->schedule->phases;
+    e->parallel =
+        m->target->system->backend->hosted && f->schedule->work > 1e5 + 1e4 * f->schedule->phases;
     m->scratch_bytes = scratch > m->scratch_bytes ? scratch : m->scratch_bytes;
 }
 
@@ -432,14 +434,47 @@ static uint64_t hash(const cg_model *m)
     return h;
 }
 
-cg_model *cg_model_of(base_ctx *ctx, base_arena *arena, const cg_request *r)
+/* Of the entry that has most. */
+static int most_ports(const cg_model *m)
+{
+    int most = 0;
+    for (int i = 0; i < m->r->nspecs * CG_ENTRIES; i++)
+        most = m->entry[i].nports > most ? m->entry[i].nports : most;
+    return most;
+}
+
+static bool lay_out_arena(cg_model *m)
+{
+    cg_sizes *sizes = &m->o->sizes;
+    sizes->context =
+        GRADC_RT_CTX_BYTES(m->target->system->word_bytes, most_ports(m),
+                           m->o->part[CG_INPUTS].count, m->target->system->backend->hosted);
+    sizes->scratch = m->scratch_bytes;
+    int64_t total = sizes->context;
+    place(m, &total, m->state_bytes);
+    place(m, &total, m->scratch_bytes);
+    sizes->arena = total;
+    uint64_t limit =
+        m->target->system->word_bytes == 4 ? (uint64_t)INT32_MAX : BASE_MAX_ARENA_BYTES;
+    if ((uint64_t)total <= limit)
+        return true;
+    base_report(m->ctx, BASE_ERROR, &m->place,
+                "the model needs %lld bytes of memory; %lld are the limit", (long long)total,
+                (long long)limit);
+    return false;
+}
+
+cg_model *cg_model_of(base_ctx *ctx, base_arena *arena, const cg_request *r,
+                      const cg_target *target)
 {
     cg_model *m = base_new(arena, cg_model);
     m->ctx = ctx;
     m->arena = arena;
     m->r = r;
+    m->target = target;
     m->place = (base_loc){.file = r->file, .node = -1};
     m->o = base_new(arena, cg_object);
+    m->o->hosted = target->system->backend->hosted;
     m->o->prefix = cg_clean_prefix(arena, r->prefix ? r->prefix : r->spec[0].module->name);
     if (!gather_entries(m) || !gather_members(m))
         return NULL;
@@ -457,19 +492,8 @@ cg_model *cg_model_of(base_ctx *ctx, base_arena *arena, const cg_request *r)
             return NULL;
         }
     }
-    cg_sizes *sizes = &m->o->sizes;
-    sizes->context = GRADC_RT_CTX_BYTES;
-    sizes->scratch = m->scratch_bytes;
-    int64_t total = sizes->context;
-    place(m, &total, m->state_bytes);
-    place(m, &total, m->scratch_bytes);
-    sizes->arena = total;
-    if ((uint64_t)total > BASE_MAX_ARENA_BYTES) {
-        base_report(ctx, BASE_ERROR, &m->place,
-                    "the model needs %lld bytes of memory; %lld are the limit", (long long)total,
-                    (long long)BASE_MAX_ARENA_BYTES);
+    if (!lay_out_arena(m))
         return NULL;
-    }
     m->o->id = hash(m);
     return m;
 }

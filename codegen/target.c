@@ -13,16 +13,24 @@
 typedef struct cpu_row {
     const char *name, *architecture, *llvm;
     int vector_bytes, registers;
-    bool fma;
+    bool fma, rounds;
     uint64_t bits;
 } cpu_row;
 
 static const cpu_row cpus[] = {
-#define CPU(name, architecture, llvm, bytes, registers, fma, bits) \
-    {name, architecture, llvm, bytes, registers, fma, bits},
+#define CPU(name, architecture, llvm, bytes, registers, fma, rounds, bits) \
+    {name, architecture, llvm, bytes, registers, fma, rounds, bits},
 #include "codegen/cpus.def"
 };
 enum { CPUS = sizeof cpus / sizeof *cpus };
+
+static const cg_system systems[] = {
+#define TARGET(architecture, system, environments, llvm, abi, features, bytes, f32, f64, pic, \
+               backend)                                                                       \
+    {architecture, system, environments, llvm, abi, features, bytes, f32, f64, pic, &backend},
+#include "codegen/targets.def"
+};
+enum { SYSTEMS = sizeof systems / sizeof *systems };
 
 static void dispose_message(void *message)
 {
@@ -47,30 +55,33 @@ static bool has(const char *features, const char *name)
 /* What the code may use is one of the common levels, and its bits are what the runtime asks of a
  * processor before it runs the code; the processor's own name only chooses among instructions that
  * the level has. So no code runs where it cannot. */
-static const cg_target *target_of(base_arena *arena, const char *triple, const cpu_row *row,
-                                  const char *tune)
+static const cg_target *target_of(base_arena *arena, const char *triple, const cg_system *system,
+                                  const cpu_row *row, const char *tune)
 {
     const cpu_row *level = row;
     for (int i = CPUS; i-- > 0;)
         if (!strcmp(cpus[i].architecture, row->architecture) && cpus[i].bits == row->bits)
             level = &cpus[i]; /* the first row of that level */
     cg_target *t = base_new(arena, cg_target);
-    *t = (cg_target){triple,
+    *t = (cg_target){system->llvm ? base_format(arena, "%s-unknown-%s-%s", system->architecture,
+                                                system->name, system->llvm)
+                                  : triple,
                      level->llvm,
-                     "",
+                     system->features,
                      tune,
                      row->name,
                      row->vector_bytes,
                      row->registers,
                      row->fma,
-                     strcmp(row->architecture, "x86_64") || (row->bits & GRADC_RT_CPU_SSE41),
+                     level->rounds,
                      row->bits,
-                     &cg_threaded};
+                     system};
     return t;
 }
 
 /* The best level that the host has. */
-static const cg_target *host(base_ctx *ctx, base_arena *arena, const char *triple)
+static const cg_target *host(base_ctx *ctx, base_arena *arena, const char *triple,
+                             const cg_system *system)
 {
     static const struct { const char *feature; uint64_t bit;
     } names[] = {
@@ -90,22 +101,30 @@ static const cg_target *host(base_ctx *ctx, base_arena *arena, const char *tripl
         if (!strncmp(triple, cpus[i].architecture, strlen(cpus[i].architecture)) &&
             !(cpus[i].bits & ~bits) && (!best || cpus[i].bits > best->bits))
             best = &cpus[i];
-    return best ? target_of(arena, triple, best, cg_message(ctx, LLVMGetHostCPUName())) : NULL;
+    return best ? target_of(arena, triple, system, best, cg_message(ctx, LLVMGetHostCPUName()))
+                : NULL;
 }
 
-/* ARCHITECTURE[-VENDOR]-linux[-LIBRARY], all of which make ELF objects with one calling convention
- * an architecture. */
-static bool is_linux(const char *triple)
+/* Its row of targets.def; NULL: there is none. */
+static const cg_system *system_of(const char *triple)
 {
-    static const char *const libraries[] = {"", "-gnu", "-musl", "-android"};
-    const char *os = strstr(triple, "-linux");
-    const char *vendor = strchr(triple, '-');
-    if (!os || (vendor != os && strchr(vendor + 1, '-') != os))
-        return false;
-    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++)
-        if (!strcmp(os + strlen("-linux"), libraries[i]))
-            return true;
-    return false;
+    for (int i = 0; i < SYSTEMS; i++) {
+        const cg_system *s = &systems[i];
+        size_t n = strlen(s->architecture), k = strlen(s->name);
+        if (strncmp(triple, s->architecture, n) || triple[n] != '-')
+            continue;
+        const char *at = triple + n + 1;
+        if (strncmp(at, s->name, k) || (at[k] && at[k] != '-')) /* a vendor is between */
+            at += strcspn(at, "-") + 1;
+        if (at > triple + strlen(triple) || strncmp(at, s->name, k) || (at[k] && at[k] != '-'))
+            continue;
+        const char *environment = at[k] ? at + k + 1 : "";
+        size_t length = strlen(environment);
+        for (const char *known = s->environments; (known = strchr(known, ' ')); known++)
+            if (!strncmp(known + 1, environment, length) && known[1 + length] == ' ')
+                return s;
+    }
+    return NULL;
 }
 
 static bool is_of(const char *triple, const char *architecture)
@@ -120,16 +139,31 @@ static bool same_architecture(const char *x, const char *y)
     return n == strcspn(y, "-") && !strncmp(x, y, n);
 }
 
-/* Why there is no such target or processor; `list`: the processors of the architecture. */
-static void refuse(base_ctx *ctx, const char *triple, const char *cpu, const char *list,
-                   bool native)
+/* "x86_64-linux[-gnu|-musl|-android], …": what there is. */
+static const char *system_list(base_arena *arena)
 {
-    if (!*list || !is_linux(triple))
+    const char *list = "";
+    for (int i = 0; i < SYSTEMS; i++) {
+        const cg_system *s = &systems[i];
+        list = base_format(arena, "%s%s%s-%s", list, i ? ", " : "", s->architecture, s->name);
+        bool optional = s->environments[1] == ' ';
+        const char *at = s->environments + (optional ? 2 : 1), *open = optional ? "[-" : "-";
+        for (size_t n; (n = strcspn(at, " ")); at += n + 1, open = "|-")
+            list = base_format(arena, "%s%s%.*s", list, open, (int)n, at);
+        list = base_format(arena, "%s%s", list, optional ? "]" : "");
+    }
+    return list;
+}
+
+/* Why there is no such target or processor; `list`: the processors of the architecture. */
+static void refuse(base_ctx *ctx, base_arena *arena, const char *triple, const char *cpu,
+                   const char *list, bool native)
+{
+    if (!*list || !system_of(triple))
         base_report(
             ctx, BASE_ERROR, NULL,
-            "no code is generated for the target %s; x86_64-linux-gnu and aarch64-linux-gnu "
-            "(or -musl, -android) are supported",
-            triple);
+            "no code is generated for the target %s; there are %s, with a vendor or without",
+            triple, system_list(arena));
     else if (native)
         base_report(
             ctx, BASE_ERROR, NULL,
@@ -140,22 +174,32 @@ static void refuse(base_ctx *ctx, const char *triple, const char *cpu, const cha
                     triple, list);
 }
 
-const cg_target *cg_target_named(base_ctx *ctx, base_arena *arena, const char *triple,
-                                 const char *cpu)
+static void initialize(void)
 {
     LLVMInitializeX86TargetInfo(), LLVMInitializeX86Target(), LLVMInitializeX86TargetMC(),
         LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86AsmParser();
     LLVMInitializeAArch64TargetInfo(), LLVMInitializeAArch64Target(),
         LLVMInitializeAArch64TargetMC(), LLVMInitializeAArch64AsmPrinter();
+    LLVMInitializeRISCVTargetInfo(), LLVMInitializeRISCVTarget(), LLVMInitializeRISCVTargetMC(),
+        LLVMInitializeRISCVAsmPrinter();
+    LLVMInitializeARMTargetInfo(), LLVMInitializeARMTarget(), LLVMInitializeARMTargetMC(),
+        LLVMInitializeARMAsmPrinter();
+}
+
+const cg_target *cg_target_named(base_ctx *ctx, base_arena *arena, const char *triple,
+                                 const char *cpu)
+{
+    initialize();
     const char *own = cg_message(ctx, LLVMGetDefaultTargetTriple()),
                *name = triple ? base_strdup(arena, triple) : own;
+    const cg_system *system = system_of(name);
     bool native = cpu ? !strcmp(cpu, "native") : !triple;
     char *list = base_strdup(arena, native || !same_architecture(name, own) ? "" : "native");
-    if (native && is_linux(name) && same_architecture(name, own)) {
-        const cg_target *t = host(ctx, arena, name);
+    if (native && system && system->backend->hosted && same_architecture(name, own)) {
+        const cg_target *t = host(ctx, arena, name, system);
         if (!t)
-            refuse(ctx, own, NULL, "", true);
+            refuse(ctx, arena, own, NULL, "", true);
         return t;
     }
     for (int i = 0; i < CPUS; i++) {
@@ -163,10 +207,10 @@ const cg_target *cg_target_named(base_ctx *ctx, base_arena *arena, const char *t
         if (!is_of(name, c->architecture))
             continue;
         list = base_format(arena, "%s%s%s", list, *list ? ", " : "", c->name);
-        if (is_linux(name) && (!cpu || !strcmp(cpu, c->name)))
-            return target_of(arena, name, c, c->llvm);
+        if (system && (!cpu || !strcmp(cpu, c->name)))
+            return target_of(arena, name, system, c, c->llvm);
     }
-    refuse(ctx, name, cpu, list, native);
+    refuse(ctx, arena, name, cpu, list, native);
     return NULL;
 }
 
@@ -202,8 +246,16 @@ LLVMTargetMachineRef cg_machine(base_ctx *ctx, const cg_target *t, int level)
     static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess,
                                                  LLVMCodeGenLevelDefault,
                                                  LLVMCodeGenLevelAggressive};
-    LLVMTargetMachineRef m = LLVMCreateTargetMachine(
-        target, t->triple, t->cpu, t->features, levels[level], LLVMRelocPIC, LLVMCodeModelDefault);
+    LLVMTargetMachineOptionsRef options = LLVMCreateTargetMachineOptions();
+    LLVMTargetMachineOptionsSetCPU(options, t->cpu);
+    LLVMTargetMachineOptionsSetFeatures(options, t->features);
+    if (t->system->abi)
+        LLVMTargetMachineOptionsSetABI(options, t->system->abi);
+    LLVMTargetMachineOptionsSetCodeGenOptLevel(options, levels[level]);
+    LLVMTargetMachineOptionsSetRelocMode(
+        options, t->system->position_independent ? LLVMRelocPIC : LLVMRelocStatic);
+    LLVMTargetMachineRef m = LLVMCreateTargetMachineWithOptions(target, t->triple, options);
+    LLVMDisposeTargetMachineOptions(options);
     base_defer(ctx, dispose_machine, m);
     return m;
 }

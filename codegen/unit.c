@@ -21,6 +21,11 @@ LLVMTypeRef cg_dtype(const cg_unit *u, ir_dtype t)
     }
 }
 
+bool cg_has_instructions(const cg_unit *u, LLVMTypeRef f)
+{
+    return f == u->f64 ? u->target->system->has_f64 : u->target->system->has_f32;
+}
+
 LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes)
 {
     return lanes == 1 ? element : LLVMVectorType(element, (unsigned)lanes);
@@ -29,6 +34,16 @@ LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes)
 LLVMValueRef cg_i64(const cg_unit *u, int64_t v)
 {
     return LLVMConstInt(u->i64, (unsigned long long)v, 1);
+}
+
+LLVMValueRef cg_word(const cg_unit *u, int64_t v)
+{
+    return LLVMConstInt(u->word, (unsigned long long)v, 1);
+}
+
+LLVMValueRef cg_pointer_at(cg_unit *u, LLVMValueRef array, int64_t number)
+{
+    return cg_gep(u, array, cg_i64(u, number * u->target->system->word_bytes));
 }
 
 LLVMValueRef cg_splat(cg_unit *u, LLVMValueRef scalar, int lanes)

@@ -95,10 +95,17 @@ typedef struct gradc_rt_tensor {
 
 /* ==== Between generated code and the runtime ==== */
 
-#define GRADC_RT_ABI 1u
-#define GRADC_RT_CTX_BYTES 16384u /* of the arena, for the context (and its own pool) */
+#define GRADC_RT_ABI 2u
 #define GRADC_RT_MAX_PORTS 512u   /* ports of an entry, and inputs of a model, at most */
 #define GRADC_RT_MAX_THREADS 64u  /* of a context's own pool; a shared pool may have more */
+/* Bytes of the arena for the context: its fixed part, a pointer of so many bytes for scratch, the
+ * state block, each port of the entry that has most, and each input; and of code with threads and
+ * files, which says so by 1, room for its own pool and for texts of errors. */
+#define GRADC_RT_CTX_FIXED 192u
+#define GRADC_RT_HOSTED_BYTES 4800u
+#define GRADC_RT_CTX_BYTES(pointer, ports, inputs, hosted)                            \
+    ((GRADC_RT_CTX_FIXED + (pointer) * (2u + (ports) + (inputs)) + 63u) / 64u * 64u + \
+     ((hosted) ? GRADC_RT_HOSTED_BYTES : 0u))
 
 typedef struct gradc_rt_ctx gradc_rt_ctx;
 
@@ -123,12 +130,17 @@ void gradc_rt_bad_index(gradc_rt_worker *worker, uint32_t check, int64_t at, int
  * answer. */
 int gradc_rt_failed(gradc_rt_worker *worker);
 
+/* The square root of a float by its bits, rounded to nearest: for processors that have no
+ * instruction for it. */
+uint32_t gradc_rt_sqrt_f32(uint32_t x);
+uint64_t gradc_rt_sqrt_f64(uint64_t x);
+
 enum { /* what a port is a member of */
     GRADC_RT_INPUT, GRADC_RT_COTANGENT, GRADC_RT_HYPER, GRADC_RT_OUTPUT, GRADC_RT_INPUT_GRAD
 };
 typedef struct gradc_rt_port {
     const char *name;
-    /* Which struct, and which member of it (8 bytes each; GRADC_RT_HYPER: 4). */
+    /* Which struct, and which member of it (a pointer each; GRADC_RT_HYPER: a float). */
     uint32_t source, index;
     uint32_t dtype, rank;
     const int64_t *shape;
@@ -196,8 +208,8 @@ typedef struct gradc_rt_model {
     size_t state_bytes, scratch_bytes;
     /* The gradient block: offset in the state block, elements (f32, or f64 if all of them are). */
     size_t grad_at, grad_count;
-    /* GRADC_RT_CTX_BYTES + state_bytes + scratch_bytes, each 64-aligned. */
-    size_t arena_bytes;
+    /* GRADC_RT_CTX_BYTES; that + state_bytes + scratch_bytes, each 64-aligned. */
+    size_t ctx_bytes, arena_bytes;
     const gradc_rt_level *level; /* best first */
     uint32_t nlevels, nspecs;
     uint32_t ninputs;            /* members of PREFIX_inputs before the dimensions */
@@ -211,13 +223,26 @@ typedef struct gradc_rt_model {
     uint32_t seed_state;
 } gradc_rt_model;
 
+enum { /* bytes of these on a machine of 32 bits */
+       GRADC_RT_TENSOR_32 = 28,
+       GRADC_RT_PORT_32 = 56,
+       GRADC_RT_ENTRY_32 = 40,
+       GRADC_RT_STATE_32 = 48,
+       GRADC_RT_LEVEL_32 = 16,
+       GRADC_RT_MODEL_32 = 96
+};
+
 /* Lays a context into arena and starts its pool. The arena must be 64-aligned and have
  * model->arena_bytes. Parameters get their initial values, all other states zero. */
 gradc_rt_status gradc_rt_init(gradc_rt_ctx **ctx, const gradc_rt_model *model, void *arena,
                               size_t bytes, const gradc_rt_options *options);
+/* The same of freestanding code, which has no threads: options->threads must be 1. */
+gradc_rt_status gradc_rt_init_freestanding(gradc_rt_ctx **ctx, const gradc_rt_model *model,
+                                           void *arena, size_t bytes,
+                                           const gradc_rt_options *options);
 /* Joins the workers of the context's own pool; the arena is the caller's again. NULL is allowed. */
 void gradc_rt_fini(gradc_rt_ctx *ctx);
-/* Runs an entry; the structs are those of the generated header (arrays of 8-byte members; hyper of
+/* Runs an entry; the structs are those of the generated header (arrays of pointers; hyper of
  * floats) or NULL. */
 gradc_rt_status gradc_rt_call(gradc_rt_ctx *ctx, uint32_t kind, const void *inputs,
                               const void *cotangents, const void *hyper, const void *outputs,

@@ -108,9 +108,14 @@ static gradc_rt_status set_slots(call *c)
 /* The row of the first n dimensions, or nspecs. */
 static uint32_t find_spec(const gradc_rt_model *model, const int64_t *dims, uint32_t n)
 {
-    for (uint32_t s = 0; s < model->nspecs; s++)
-        if (!memcmp(&model->dims[(size_t)s * model->ndims], dims, n * sizeof *dims))
+    for (uint32_t s = 0; s < model->nspecs; s++) {
+        const int64_t *row = &model->dims[(size_t)s * model->ndims];
+        uint32_t d = 0;
+        while (d < n && row[d] == dims[d])
+            d++;
+        if (d == n)
             return s;
+    }
     return model->nspecs;
 }
 
@@ -122,7 +127,9 @@ static gradc_rt_status choose_spec(gradc_rt_ctx *ctx, const void *inputs, uint32
         return GRADC_RT_OK;
     if (!inputs)
         return rt_fail(ctx, GRADC_RT_E_ARGUMENT, model->dim_name[0], 0, 0, 0);
-    const int64_t *dims = (const int64_t *)inputs + model->ninputs;
+    /* The dimensions follow the pointers, as aligned as an int64_t is in a struct. */
+    size_t at = (model->ninputs * sizeof(void *) + sizeof(int64_t) - 1) & ~(sizeof(int64_t) - 1);
+    const int64_t *dims = (const int64_t *)(const void *)((const char *)inputs + at);
     *spec = find_spec(model, dims, model->ndims);
     if (*spec < model->nspecs)
         return GRADC_RT_OK;
@@ -136,9 +143,8 @@ static gradc_rt_status run(call *c)
 {
     gradc_rt_ctx *ctx = c->ctx;
     memset(&ctx->run, 0, sizeof ctx->run);
-    if (c->entry->parallel && ctx->threads > 1) {
-        gradc_rt_status status =
-            rt_pool_run(ctx->pool, ctx->threads, c->entry->body, ctx->slot, c->wanted, &ctx->run);
+    if (c->entry->parallel && ctx->launch) {
+        gradc_rt_status status = ctx->launch(ctx, c->entry->body, c->wanted);
         if (status)
             return rt_fail(ctx, status, NULL, 0, 0, 0);
     } else {

@@ -1,35 +1,57 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contexts. The arena holds, each 64-aligned: the context with its own pool (GRADC_RT_CTX_BYTES),
- * the state block, scratch. */
+ * Contexts. The arena holds, each 64-aligned: the context, with the pointers that a call needs
+ * behind it and then, where there are threads and files, what runtime/hosted/ needs; the state
+ * block; scratch. */
 #include "runtime/rt.h"
 
 #include <string.h>
 
-#define POOL_AT ((sizeof(gradc_rt_ctx) + RT_LINE - 1) / RT_LINE * RT_LINE)
-/* The context and a pool of the promised size fit their part of the arena. */
-typedef char context_fits[POOL_AT + sizeof(gradc_rt_pool) + GRADC_RT_MAX_THREADS * sizeof(rt_box) <=
-                                  GRADC_RT_CTX_BYTES
-                              ? 1
-                              : -1];
+/* The context fits its part of the arena. */
+typedef char context_fits[sizeof(gradc_rt_ctx) <= GRADC_RT_CTX_FIXED ? 1 : -1];
+#if UINTPTR_MAX == UINT32_MAX
+/* A compiler on a machine of 64 bits takes the records for that large. */
+typedef char records_fit[sizeof(gradc_rt_tensor) == GRADC_RT_TENSOR_32 &&
+                                 sizeof(gradc_rt_port) == GRADC_RT_PORT_32 &&
+                                 sizeof(gradc_rt_entry) == GRADC_RT_ENTRY_32 &&
+                                 sizeof(gradc_rt_state) == GRADC_RT_STATE_32 &&
+                                 sizeof(gradc_rt_level) == GRADC_RT_LEVEL_32 &&
+                                 sizeof(gradc_rt_model) == GRADC_RT_MODEL_32
+                             ? 1
+                             : -1];
+#endif
 
 static size_t align(size_t bytes)
 {
     return (bytes + RT_LINE - 1) / RT_LINE * RT_LINE;
 }
 
+/* Ports of the entry that has most. */
+static size_t most_ports(const gradc_rt_model *model)
+{
+    size_t most = 0;
+    for (uint32_t l = 0; l < model->nlevels; l++)
+        for (size_t e = 0; e < (size_t)model->nspecs * GRADC_RT_KINDS; e++)
+            if (model->level[l].entry[e].nports > most)
+                most = model->level[l].entry[e].nports;
+    return most;
+}
+
+static size_t context_bytes(const gradc_rt_model *model, size_t ports)
+{
+    return GRADC_RT_CTX_BYTES(sizeof(void *), ports, model->ninputs, 0);
+}
+
 /* The runtime's limits, which the compiler keeps as well. */
-static bool within_limits(const gradc_rt_model *model)
+static bool within_limits(const gradc_rt_model *model, size_t more)
 {
     if (model->abi != GRADC_RT_ABI || model->size != sizeof *model ||
         model->ninputs > GRADC_RT_MAX_PORTS || !model->nspecs)
         return false;
-    for (uint32_t l = 0; l < model->nlevels; l++)
-        for (size_t e = 0; e < (size_t)model->nspecs * GRADC_RT_KINDS; e++)
-            if (model->level[l].entry[e].nports > GRADC_RT_MAX_PORTS)
-                return false;
-    return true;
+    size_t ports = most_ports(model);
+    return ports <= GRADC_RT_MAX_PORTS && model->ctx_bytes % RT_LINE == 0 &&
+           model->ctx_bytes >= context_bytes(model, ports) + more;
 }
 
 static const gradc_rt_level *best_level(const gradc_rt_model *model)
@@ -57,53 +79,58 @@ static void set_initial_state(gradc_rt_ctx *ctx, uint64_t seed)
     }
 }
 
-gradc_rt_status gradc_rt_init(gradc_rt_ctx **out, const gradc_rt_model *model, void *arena,
-                              size_t bytes, const gradc_rt_options *options)
+const gradc_rt_level *rt_check(const gradc_rt_model *model, const void *arena, size_t bytes,
+                               const gradc_rt_options *options, size_t more,
+                               gradc_rt_status *status)
 {
-    if (!out)
-        return GRADC_RT_E_ARGUMENT;
-    *out = NULL;
+    *status = GRADC_RT_OK;
     if (!model || !arena || !options)
-        return GRADC_RT_E_ARGUMENT;
-    if (!within_limits(model) || options->size != sizeof *options || options->model != model->id)
-        return GRADC_RT_E_MODEL;
-    if (options->flags || !options->threads)
-        return GRADC_RT_E_ARGUMENT;
-    if ((uintptr_t)arena % RT_LINE || bytes < model->arena_bytes)
-        return GRADC_RT_E_ARENA;
-    const gradc_rt_level *level = best_level(model);
-    if (!level)
-        return GRADC_RT_E_CPU;
-    if (options->threads > (options->pool ? options->pool->threads : GRADC_RT_MAX_THREADS))
-        return GRADC_RT_E_THREADS;
-
-    gradc_rt_ctx *ctx = arena;
-    memset(ctx, 0, sizeof *ctx);
-    ctx->model = model;
-    ctx->level = level;
-    ctx->state = (char *)arena + GRADC_RT_CTX_BYTES;
-    ctx->scratch = ctx->state + align(model->state_bytes);
-    ctx->threads = options->threads;
-    set_initial_state(ctx, options->seed);
-    if (ctx->threads > 1) {
-        ctx->pool = options->pool;
-        ctx->own_pool = !options->pool;
-    }
-    if (ctx->own_pool) {
-        gradc_rt_status status =
-            gradc_rt_pool_init(&ctx->pool, (char *)arena + POOL_AT, GRADC_RT_CTX_BYTES - POOL_AT,
-                               ctx->threads, options->spin_us);
-        if (status)
-            return status;
-    }
-    *out = ctx;
-    return GRADC_RT_OK;
+        *status = GRADC_RT_E_ARGUMENT;
+    else if (!within_limits(model, more) || options->size != sizeof *options ||
+             options->model != model->id)
+        *status = GRADC_RT_E_MODEL;
+    else if (options->flags || !options->threads)
+        *status = GRADC_RT_E_ARGUMENT;
+    else if ((uintptr_t)arena % RT_LINE || bytes < model->arena_bytes)
+        *status = GRADC_RT_E_ARENA;
+    const gradc_rt_level *level = *status ? NULL : best_level(model);
+    if (!*status && !level)
+        *status = GRADC_RT_E_CPU;
+    return level;
 }
 
-void gradc_rt_fini(gradc_rt_ctx *ctx)
+gradc_rt_ctx *rt_lay_out(const gradc_rt_model *model, const gradc_rt_level *level, void *arena,
+                         uint64_t seed)
 {
-    if (ctx && ctx->own_pool)
-        gradc_rt_pool_fini(ctx->pool);
+    gradc_rt_ctx *ctx = arena;
+    size_t ports = most_ports(model);
+    memset(ctx, 0, context_bytes(model, ports));
+    ctx->model = model;
+    ctx->level = level;
+    ctx->state = (char *)arena + model->ctx_bytes;
+    ctx->scratch = ctx->state + align(model->state_bytes);
+    ctx->slot = (void **)(void *)((char *)arena + GRADC_RT_CTX_FIXED);
+    ctx->kept = ctx->slot + 2 + ports;
+    ctx->more = (char *)arena + context_bytes(model, ports);
+    ctx->threads = 1;
+    set_initial_state(ctx, seed);
+    return ctx;
+}
+
+gradc_rt_status gradc_rt_init_freestanding(gradc_rt_ctx **out, const gradc_rt_model *model,
+                                           void *arena, size_t bytes,
+                                           const gradc_rt_options *options)
+{
+    gradc_rt_status status = GRADC_RT_E_ARGUMENT;
+    if (!out)
+        return status;
+    *out = NULL;
+    const gradc_rt_level *level = rt_check(model, arena, bytes, options, 0, &status);
+    if (level && (options->threads > 1 || options->pool))
+        status = GRADC_RT_E_THREADS;
+    if (!status)
+        *out = rt_lay_out(model, level, arena, options->seed);
+    return status;
 }
 
 gradc_rt_status gradc_rt_param_get(gradc_rt_ctx *ctx, size_t i, void *dst)
@@ -156,11 +183,18 @@ float *gradc_rt_grad_block(gradc_rt_ctx *ctx, size_t *count)
     return there ? (float *)(void *)(ctx->state + ctx->model->grad_at) : NULL;
 }
 
+static bool same_text(const char *x, const char *y)
+{
+    while (*x && *x == *y)
+        x++, y++;
+    return *x == *y;
+}
+
 void *gradc_rt_state_data(gradc_rt_ctx *ctx, const char *name, size_t *bytes)
 {
     for (uint32_t i = 0; ctx && name && i < ctx->model->nstates; i++) {
         const gradc_rt_state *s = &ctx->model->state[i];
-        if (strcmp(s->tensor.name, name))
+        if (!same_text(s->tensor.name, name))
             continue;
         if (bytes)
             *bytes = s->tensor.bytes;

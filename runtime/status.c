@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Status texts, error reports, element types. */
+ * Status texts, error reports, sizes of element types. */
 #include "runtime/rt.h"
-
-#include <string.h>
 
 const char *gradc_rt_status_text(gradc_rt_status status)
 {
@@ -28,77 +26,22 @@ const char *gradc_rt_status_text(gradc_rt_status status)
     return text[status];
 }
 
-static const struct {
-    const char *name;
-    size_t bytes;
-} dtypes[] = {
-    [GRADC_RT_BOOL] = {"BOOL", 1}, [GRADC_RT_I8] = {"I8", 1},     [GRADC_RT_I16] = {"I16", 2},
-    [GRADC_RT_I32] = {"I32", 4},   [GRADC_RT_I64] = {"I64", 8},   [GRADC_RT_U8] = {"U8", 1},
-    [GRADC_RT_U16] = {"U16", 2},   [GRADC_RT_U32] = {"U32", 4},   [GRADC_RT_U64] = {"U64", 8},
-    [GRADC_RT_F16] = {"F16", 2},   [GRADC_RT_BF16] = {"BF16", 2}, [GRADC_RT_F32] = {"F32", 4},
-    [GRADC_RT_F64] = {"F64", 8},
+static const uint8_t dtype_bytes[] = {
+    [GRADC_RT_BOOL] = 1, [GRADC_RT_I8] = 1,  [GRADC_RT_I16] = 2,  [GRADC_RT_I32] = 4,
+    [GRADC_RT_I64] = 8,  [GRADC_RT_U8] = 1,  [GRADC_RT_U16] = 2,  [GRADC_RT_U32] = 4,
+    [GRADC_RT_U64] = 8,  [GRADC_RT_F16] = 2, [GRADC_RT_BF16] = 2, [GRADC_RT_F32] = 4,
+    [GRADC_RT_F64] = 8,
 };
 
 size_t rt_dtype_bytes(uint32_t dtype)
 {
-    return dtype < sizeof dtypes / sizeof *dtypes ? dtypes[dtype].bytes : 0;
-}
-
-const char *rt_dtype_name(uint32_t dtype)
-{
-    return dtype < sizeof dtypes / sizeof *dtypes ? dtypes[dtype].name : "";
+    return dtype < sizeof dtype_bytes ? dtype_bytes[dtype] : 0;
 }
 
 gradc_rt_status rt_fail(gradc_rt_ctx *ctx, gradc_rt_status status, const char *tensor, int64_t at,
                         int64_t value, int64_t limit)
 {
     ctx->error = (gradc_rt_error){status, tensor, at, value, limit, NULL, NULL};
-    return status;
-}
-
-size_t rt_digits(char to[RT_DIGITS], uint64_t value)
-{
-    char reversed[RT_DIGITS];
-    size_t n = 0;
-    do
-        reversed[n++] = (char)('0' + value % 10);
-    while (value /= 10);
-    for (size_t i = 0; i < n; i++)
-        to[i] = reversed[n - 1 - i];
-    return n;
-}
-
-void rt_type_text(char text[RT_TYPE_TEXT], const char *dtype, int rank, const int64_t *shape)
-{
-    size_t n = 0;
-    for (; dtype[n] && n < 8; n++)
-        text[n] = (char)(dtype[n] >= 'A' && dtype[n] <= 'Z' ? dtype[n] - 'A' + 'a' : dtype[n]);
-    text[n++] = '[';
-    for (int d = 0; d < rank; d++) {
-        if (n + RT_DIGITS + sizeof ",,...]" > RT_TYPE_TEXT) {
-            memcpy(text + n, ",...", 4);
-            n += 4;
-            break;
-        }
-        if (d)
-            text[n++] = ',';
-        size_t length = rt_digits(text + n, (uint64_t)shape[d]);
-        n += length;
-    }
-    memcpy(text + n, "]", 2);
-}
-
-gradc_rt_status rt_fail_tensor(gradc_rt_ctx *ctx, gradc_rt_status status, const gradc_rt_tensor *t,
-                               int64_t at, const char *found)
-{
-    rt_fail(ctx, status, t->name, at, 0, 0);
-    rt_type_text(ctx->due, rt_dtype_name((uint32_t)t->dtype), t->rank, t->shape);
-    size_t n = strlen(found);
-    n = n < sizeof ctx->found ? n : sizeof ctx->found - 1;
-    memcpy(ctx->found, found, n);
-    ctx->found[n] = 0;
-    ctx->error.due = ctx->due;
-    ctx->error.found = ctx->found;
     return status;
 }
 

@@ -573,7 +573,8 @@ static void weights_of(int64_t elements)
 
 START_TEST(bytes_of_a_model)
 {
-    int64_t most = ((int64_t)BASE_MAX_ARENA_BYTES - 16384) / 4; /* beside the context */
+    int64_t context = GRADC_RT_CTX_BYTES(sizeof(void *), 2, 1, 1),
+            most = ((int64_t)BASE_MAX_ARENA_BYTES - context) / 4;
     weights_of(most);
     is_within("info", "limit.gir");
     weights_of(most + 16);

@@ -35,7 +35,8 @@ static int symbols_of(base_arena *arena, const cg_object *o, const char **out)
     static const char *const fixed[] = {"init",      "fini",      "error", "param_count", "param",
                                         "param_get", "param_set", "save",  "load"};
     int n = 0;
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+    /* The last two are for files. */
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed - (o->hosted ? 0 : 2); i++)
         out[n++] = base_format(arena, "%s_%s", o->prefix, fixed[i]);
     for (int e = 0; e < CG_ENTRIES; e++)
         if (o->has[e])

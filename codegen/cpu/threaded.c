@@ -3,14 +3,8 @@
  *
  * Workers in one address space: every worker runs the whole body of an entry, and of each kernel
  * the tasks that fall to it by its number; the runtime's barrier is between kernels. */
-#include "codegen/backend.h"
+#include "codegen/cpu/cpu.h"
 #include "codegen/target.h"
-
-static LLVMValueRef external(cg_unit *u, const char *name, LLVMTypeRef type)
-{
-    LLVMValueRef f = LLVMGetNamedFunction(u->module, name);
-    return f ? f : LLVMAddFunction(u->module, name, type);
-}
 
 static LLVMValueRef call(cg_unit *u, LLVMValueRef f, LLVMValueRef *arg, unsigned n)
 {
@@ -34,34 +28,18 @@ static LLVMValueRef worker_id(cg_unit *u, LLVMValueRef worker)
 
 static LLVMValueRef barrier_function(cg_unit *u)
 {
-    return external(u, "gradc_rt_barrier", LLVMFunctionType(u->nothing, &u->ptr, 1, 0));
-}
-
-static LLVMValueRef failed_function(cg_unit *u)
-{
-    return external(u, "gradc_rt_failed", LLVMFunctionType(u->i32, &u->ptr, 1, 0));
+    return cg_cpu_external(u, "gradc_rt_barrier", LLVMFunctionType(u->nothing, &u->ptr, 1, 0));
 }
 
 static void begin_entry(cg_unit *u)
 {
     barrier_function(u);
-    failed_function(u);
-}
-
-static void launch(cg_unit *u, const cg_call *c, LLVMValueRef *arg, int nargs)
-{
-    LLVMBuildCall2(u->b, c->type, c->function, arg, (unsigned)nargs, "");
+    cg_cpu_failed_function(u);
 }
 
 static void barrier(cg_unit *u, LLVMValueRef worker)
 {
     call(u, barrier_function(u), &worker, 1);
-}
-
-static LLVMValueRef failed(cg_unit *u, LLVMValueRef worker)
-{
-    LLVMValueRef bad = call(u, failed_function(u), &worker, 1);
-    return LLVMBuildICmp(u->b, LLVMIntNE, bad, LLVMConstNull(u->i32), "");
 }
 
 /* ---- Kernels ---- */
@@ -105,12 +83,7 @@ static LLVMValueRef begin_tasks(cg_emitter *e, LLVMValueRef tasks)
                  share = call(u, share_function(u), args, 2);
     e->lo = LLVMBuildExtractValue(u->b, share, 0, "");
     e->hi = LLVMBuildExtractValue(u->b, share, 1, "");
-    LLVMBasicBlockRef some = LLVMAppendBasicBlockInContext(u->ll, e->function, ""),
-                      none = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
-    LLVMBuildCondBr(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, e->lo, e->hi, ""), some, none);
-    LLVMPositionBuilderAtEnd(u->b, none);
-    LLVMBuildRetVoid(u->b);
-    LLVMPositionBuilderAtEnd(u->b, some);
+    cg_cpu_leave_without_tasks(e);
     return share;
 }
 
@@ -119,23 +92,15 @@ static void end_tasks(cg_emitter *e, LLVMValueRef share, int64_t tasks)
     LLVMSetOperand(share, 1, cg_i64(e->u, tasks));
 }
 
-static void bad_index(cg_unit *u, LLVMValueRef worker, LLVMValueRef check, LLVMValueRef at,
-                      LLVMValueRef value, LLVMValueRef limit)
-{
-    LLVMTypeRef param[] = {u->ptr, u->i32, u->i64, u->i64, u->i64};
-    LLVMValueRef args[] = {worker, check, at, value, limit},
-                 f = external(u, "gradc_rt_bad_index", LLVMFunctionType(u->nothing, param, 5, 0));
-    call(u, f, args, 5);
-}
-
 const cg_backend cg_threaded = {
+    .hosted = true,
     .worker_id = worker_id,
     .begin_entry = begin_entry,
-    .launch = launch,
+    .launch = cg_cpu_launch,
     .barrier = barrier,
-    .failed = failed,
+    .failed = cg_cpu_failed,
     .begin_tasks = begin_tasks,
     .end_tasks = end_tasks,
-    .bad_index = bad_index,
+    .bad_index = cg_cpu_bad_index,
     .emit_object = cg_emit_parts,
 };

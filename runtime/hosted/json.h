@@ -4,8 +4,8 @@
  * A strict reader for the headers of safetensors files: objects, arrays, strings and unsigned
  * integers, taken token by token by code that knows the grammar, so there is no recursion. Every
  * function refuses by setting `bad`, and does nothing after that. */
-#ifndef RUNTIME_JSON_H
-#define RUNTIME_JSON_H
+#ifndef RUNTIME_HOSTED_JSON_H
+#define RUNTIME_HOSTED_JSON_H
 
 #include <stdbool.h>
 #include <stddef.h>

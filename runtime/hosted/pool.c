@@ -9,7 +9,7 @@
  * After fork the child has none of the workers: calls that need them fail there, and fini does not
  * wait for them. */
 #define _GNU_SOURCE
-#include "runtime/rt.h"
+#include "runtime/hosted/hosted.h"
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -44,15 +44,6 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#else
-    __asm__ volatile("yield");
-#endif
-}
-
 /* Waits until the word is no longer `old` (whose bit 0 is clear) and returns what it is then,
  * without bit 0. */
 static uint32_t wait_while(uint32_t *word, uint32_t old, uint64_t spin_ns)
@@ -66,7 +57,7 @@ static uint32_t wait_while(uint32_t *word, uint32_t old, uint64_t spin_ns)
         if (yields)
             sched_yield();
         else
-            relax();
+            rt_relax();
         if (!yields && i % 64 != 63) /* the clock is read once in 64 turns */
             continue;
         uint64_t time = now_ns();
@@ -110,29 +101,6 @@ void gradc_rt_barrier(gradc_rt_worker *worker)
     move_on(&pool->phase);
 }
 
-void gradc_rt_bad_index(gradc_rt_worker *worker, uint32_t check, int64_t at, int64_t value,
-                        int64_t limit)
-{
-    rt_run *run = worker->run;
-    while (__atomic_exchange_n(&run->lock, 1, __ATOMIC_ACQUIRE))
-        relax();
-    bool first = !__atomic_load_n(&run->noted, __ATOMIC_RELAXED);
-    if (first || check < run->check || (check == run->check && at < run->at)) {
-        run->check = check;
-        run->at = at;
-        run->value = value;
-        run->limit = limit;
-    }
-    __atomic_store_n(&run->noted, 1, __ATOMIC_RELAXED);
-    __atomic_store_n(&run->lock, 0, __ATOMIC_RELEASE);
-}
-
-int gradc_rt_failed(gradc_rt_worker *worker)
-{
-    rt_run *run = worker->run;
-    return worker->threads == 1 ? (int)run->noted : (int)run->agreed;
-}
-
 static void *work(void *argument)
 {
     rt_box *box = argument;
@@ -149,25 +117,26 @@ static void *work(void *argument)
     }
 }
 
-gradc_rt_status rt_pool_run(gradc_rt_pool *pool, uint32_t threads, gradc_rt_body *body,
-                            void *const *slot, uint64_t wanted, rt_run *run)
+static gradc_rt_status launch(gradc_rt_ctx *ctx, gradc_rt_body *body, uint64_t wanted)
 {
+    gradc_rt_pool *pool = ctx->pool;
+    uint32_t threads = ctx->threads;
     if (pool->owner != getpid())
         return GRADC_RT_E_THREADS;
     pthread_mutex_lock(&pool->turn);
     pool->body = body;
-    pool->slot = slot;
+    pool->slot = ctx->slot;
     pool->wanted = wanted;
-    pool->run = run;
+    pool->run = &ctx->run;
     pool->active = threads;
-    run->pool = pool;
+    ctx->run.pool = pool;
     __atomic_store_n(&pool->left, threads - 1, __ATOMIC_RELAXED);
     uint32_t done = __atomic_load_n(&pool->done, __ATOMIC_RELAXED) & ~1u;
     for (uint32_t i = 1; i < threads; i++)
         move_on(&pool->box[i].go);
-    gradc_rt_worker worker = {0, threads, run};
+    gradc_rt_worker worker = {0, threads, &ctx->run};
     uint64_t mode = rt_fp_enter();
-    body(&worker, slot, wanted);
+    body(&worker, ctx->slot, wanted);
     rt_fp_leave(mode);
     wait_while(&pool->done, done, barrier_spin_ns);
     pthread_mutex_unlock(&pool->turn);
@@ -238,4 +207,50 @@ void gradc_rt_pool_fini(gradc_rt_pool *pool)
         return;
     stop(pool, pool->threads - 1);
     pthread_mutex_destroy(&pool->turn);
+}
+
+/* ---- Contexts with threads and files ---- */
+
+#define POOL_AT ((sizeof(rt_texts) + RT_LINE - 1) / RT_LINE * RT_LINE)
+/* Texts and a pool of the promised size fit. */
+typedef char hosted_fits[POOL_AT + sizeof(gradc_rt_pool) + GRADC_RT_MAX_THREADS * sizeof(rt_box) <=
+                                 GRADC_RT_HOSTED_BYTES
+                             ? 1
+                             : -1];
+
+gradc_rt_status gradc_rt_init(gradc_rt_ctx **out, const gradc_rt_model *model, void *arena,
+                              size_t bytes, const gradc_rt_options *options)
+{
+    gradc_rt_status status = GRADC_RT_E_ARGUMENT;
+    if (!out)
+        return status;
+    *out = NULL;
+    const gradc_rt_level *level =
+        rt_check(model, arena, bytes, options, GRADC_RT_HOSTED_BYTES, &status);
+    if (!level)
+        return status;
+    if (options->threads > (options->pool ? options->pool->threads : GRADC_RT_MAX_THREADS))
+        return GRADC_RT_E_THREADS;
+    gradc_rt_ctx *ctx = rt_lay_out(model, level, arena, options->seed);
+    ctx->threads = options->threads;
+    if (ctx->threads > 1) {
+        ctx->launch = launch;
+        ctx->pool = options->pool;
+        ctx->own_pool = !options->pool;
+    }
+    if (ctx->own_pool) {
+        status =
+            gradc_rt_pool_init(&ctx->pool, (char *)ctx->more + POOL_AT,
+                               GRADC_RT_HOSTED_BYTES - POOL_AT, ctx->threads, options->spin_us);
+        if (status)
+            return status;
+    }
+    *out = ctx;
+    return GRADC_RT_OK;
+}
+
+void gradc_rt_fini(gradc_rt_ctx *ctx)
+{
+    if (ctx && ctx->own_pool)
+        gradc_rt_pool_fini(ctx->pool);
 }

@@ -8,8 +8,8 @@
  * of their own, and only when all are there does any state change. That memory is mapped from the
  * system and given back before the return. */
 #define _GNU_SOURCE
-#include "runtime/json.h"
-#include "runtime/rt.h"
+#include "runtime/hosted/json.h"
+#include "runtime/hosted/hosted.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,15 +43,18 @@ typedef struct loader {
     int fd;
     uint64_t header, data; /* bytes */
     char *text;
-    pair *names;     /* [nstates] hash of the name, index of the state; sorted */
-    pair *ranges;    /* begin and end of each tensor in the file */
+    pair *names; /* [nstates] hash of the name, index of the state; sorted */
+    pair *ranges; /* begin and end of each tensor in the file */
     size_t nranges, most_ranges;
     uint64_t *found; /* [nstates] where in the file's data, or NOT_FOUND, or MISMATCH */
-    bool foreign;    /* the file says that it is of another model */
+    bool foreign; /* the file says that it is of another model */
     bool with_state; /* the file says that it has the state */
-    bool twice;      /* a tensor of ours stands in the file twice */
+    bool twice; /* a tensor of ours stands in the file twice */
     /* The first state that the file has otherwise: of parameters, of the others. */
-    struct { uint32_t state; entry entry; } unlike[2];
+    struct {
+        uint32_t state;
+        entry entry;
+    } unlike[2];
 } loader;
 
 #define NOT_FOUND UINT64_MAX

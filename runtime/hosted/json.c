@@ -3,7 +3,7 @@
  *
  * See json.h. Bounds: `at` never passes `end`, and a decoded string is never longer than what it
  * came from. */
-#include "runtime/json.h"
+#include "runtime/hosted/json.h"
 
 #include <string.h>
 

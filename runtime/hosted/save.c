@@ -7,7 +7,7 @@
  * file, `.gradc-PID-N.tmp`; nothing reads it. Links are followed; a device or pipe is written
  * to. */
 #define _GNU_SOURCE
-#include "runtime/rt.h"
+#include "runtime/hosted/hosted.h"
 
 #include <errno.h>
 #include <fcntl.h>
