@@ -4,8 +4,9 @@
  * What the files of codegen/ share. The way through: cg_compile (codegen.h) makes a unit; for each
  * CPU level, specialisation and entry, cg_emit_body turns a planned function into an LLVM function
  * (entry.c), launching kernels (kernel.c, contraction.c, single.c), whose expressions are emitted
- * at an index (emit.c, index.c, math.c); model.c adds the model's descriptor and the functions of
- * the header; object.c makes an object file of it. */
+ * at an index (emit.c, index.c, math.c); who runs what, and what a barrier is, the target's backend
+ * says (backend.h, cpu/); model.c adds the model's descriptor and the functions of the header;
+ * object.c makes an object file of it. */
 #ifndef GRADC_CODEGEN_CG_H
 #define GRADC_CODEGEN_CG_H
 

@@ -149,6 +149,20 @@ static bool is_plain(cg_emitter *e, LLVMValueRef y, bool larger)
            (LLVMIsNull(LLVMBuildFCmp(B, LLVMRealOEQ, y, zero, "")) || (larger && LLVMIsNull(y)));
 }
 
+/* The same by comparisons, which LLVM has functions for. Of equal ones the sign decides. */
+static LLVMValueRef compared_pick(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool larger)
+{
+    LLVMTypeRef type = LLVMTypeOf(x);
+    LLVMTypeRef bits = cg_vector(element(x) == e->u->f64 ? e->u->i64 : e->u->i32, cg_lanes_of(x));
+    LLVMValueRef a = LLVMBuildBitCast(B, x, bits, ""), b = LLVMBuildBitCast(B, y, bits, ""),
+                 tie = larger ? LLVMBuildAnd(B, a, b, "") : LLVMBuildOr(B, a, b, ""),
+                 nan = LLVMBuildSelect(B, LLVMBuildFCmp(B, LLVMRealUNO, x, x, ""), x, y, "");
+    LLVMValueRef other = LLVMBuildSelect(B, LLVMBuildFCmp(B, LLVMRealOEQ, x, y, ""),
+                                         LLVMBuildBitCast(B, tie, type, ""), nan, "");
+    return LLVMBuildSelect(B, LLVMBuildFCmp(B, larger ? LLVMRealOGT : LLVMRealOLT, x, y, ""), x,
+                           other, "");
+}
+
 /* NaN if either is; 0 is above -0: so the order of a reduction does not show. */
 static LLVMValueRef float_pick(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool larger)
 {
@@ -158,7 +172,9 @@ static LLVMValueRef float_pick(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bo
         y = swap;
     }
     if (!is_plain(e, y, larger))
-        return call2(e, larger ? "llvm.maximum" : "llvm.minimum", y, x);
+        return cg_has_instructions(e->u, element(x))
+                   ? call2(e, larger ? "llvm.maximum" : "llvm.minimum", y, x)
+                   : compared_pick(e, x, y, larger);
     /* x when unordered */
     return LLVMBuildSelect(B, LLVMBuildFCmp(B, larger ? LLVMRealUGT : LLVMRealULT, x, y, ""), x, y,
                            "");
@@ -243,6 +259,28 @@ INT(shr, shift(e, x, y, false, is_signed)) BITS(shr)
                            call2(e, "llvm.copysign", r, x), x, "");
 }
 
+/* Without an instruction for it LLVM would call libm; the runtime has one, on bits. */
+static LLVMValueRef root(cg_emitter *e, LLVMValueRef x)
+{
+    cg_unit *u = e->u;
+    bool wide = element(x) == u->f64;
+    if (cg_has_instructions(u, element(x)))
+        return call1(e, "llvm.sqrt", x);
+    int lanes = cg_lanes_of(x);
+    LLVMTypeRef bits = wide ? u->i64 : u->i32, type = LLVMFunctionType(bits, &bits, 1, 0);
+    const char *name = wide ? "gradc_rt_sqrt_f64" : "gradc_rt_sqrt_f32";
+    LLVMValueRef f = LLVMGetNamedFunction(u->module, name), all = LLVMGetPoison(LLVMTypeOf(x));
+    f = f ? f : LLVMAddFunction(u->module, name, type);
+    for (int i = 0; i < lanes; i++) {
+        LLVMValueRef at = LLVMConstInt(u->i32, (unsigned long long)i, 0),
+                     one = lanes == 1 ? x : LLVMBuildExtractElement(B, x, at, "");
+        one = LLVMBuildBitCast(B, one, bits, "");
+        one = LLVMBuildBitCast(B, LLVMBuildCall2(B, type, f, &one, 1, ""), element(x), "");
+        all = lanes == 1 ? one : LLVMBuildInsertElement(B, all, one, at, "");
+    }
+    return all;
+}
+
 #define UNARY(name, expression)                                       \
     RULE(name)                                                        \
     {                                                                 \
@@ -254,8 +292,8 @@ INT(shr, shift(e, x, y, false, is_signed)) BITS(shr)
 UNARY(floor, integral(e, "llvm.floor", x, LLVMRealOGT, -1))
 UNARY(ceil, integral(e, "llvm.ceil", x, LLVMRealOLT, 1))
 UNARY(round, integral(e, "llvm.roundeven", x, LLVMRealPredicateFalse, 0))
-UNARY(sqrt, call1(e, "llvm.sqrt", x))
-UNARY(rsqrt, LLVMBuildFDiv(B, real(e, x, 1), call1(e, "llvm.sqrt", x), ""))
+UNARY(sqrt, root(e, x))
+UNARY(rsqrt, LLVMBuildFDiv(B, real(e, x, 1), root(e, x), ""))
 /* clang-format off */
 MATH(exp) MATH(expm1) MATH(log) MATH(log1p) MATH(sin) MATH(cos) MATH(tan) MATH(asin) MATH(acos) MATH(atan) MATH(sinh) MATH(cosh)
 MATH(asinh) MATH(acosh) MATH(atanh) MATH(tanh) MATH(erf) MATH(logistic)

@@ -518,7 +518,7 @@ LLVMValueRef cg_math(cg_unit *u, ir_op op, LLVMValueRef x, LLVMValueRef y)
     cg_m m = math_like(u, x);
     if (rows[op].in_place)
         return rows[op].emit(&m, x, y);
-    int piece = 2 * u->target->vector_bytes / 8;
+    int piece = u->target->vector_bytes > 8 ? 2 * u->target->vector_bytes / 8 : 2;
     return m.lanes > piece
                ? call_in_pieces(u, op, x, ir_ops[op].operands == 2 ? y : NULL, m.lanes, piece)
                : call_function(u, op, x, y);

@@ -78,6 +78,64 @@ void rt_fp_leave(uint64_t mode)
     __asm__ volatile("msr fpcr, %0" ::"r"(mode));
 }
 
+#elif defined(__riscv)
+
+uint64_t rt_cpu(void)
+{
+    return 0;
+}
+
+/* There is no flushing to zero. */
+uint64_t rt_fp_enter(void)
+{
+#ifdef __riscv_flen
+    unsigned long mode;
+    __asm__ volatile("frcsr %0" : "=r"(mode));
+    __asm__ volatile("fscsr zero"); /* rounding 0; there are no traps */
+    return mode;
+#else
+    return 0;
+#endif
+}
+
+void rt_fp_leave(uint64_t mode)
+{
+#ifdef __riscv_flen
+    __asm__ volatile("fscsr %0" ::"r"((unsigned long)mode));
+#else
+    (void)mode;
+#endif
+}
+
+#elif defined(__arm__)
+
+uint64_t rt_cpu(void)
+{
+    return 0;
+}
+
+/* Without instructions for floats there is no mode. */
+uint64_t rt_fp_enter(void)
+{
+#ifdef __ARM_FP
+    uint32_t mode;
+    __asm__ volatile("vmrs %0, fpscr" : "=r"(mode));
+    __asm__ volatile("vmsr fpscr, %0" ::"r"((uint32_t)1 << 24)); /* FZ; rounding and traps 0 */
+    return mode;
+#else
+    return 0;
+#endif
+}
+
+void rt_fp_leave(uint64_t mode)
+{
+#ifdef __ARM_FP
+    __asm__ volatile("vmsr fpscr, %0" ::"r"((uint32_t)mode));
+#else
+    (void)mode;
+#endif
+}
+
 #else
 #error "no floating-point mode is known for this processor"
 #endif

@@ -69,6 +69,11 @@ START_TEST(objects_are_of_the_target_asked_for)
         {"x86_64-linux-gnu", NULL, 62},
         {"aarch64-linux-gnu", NULL, 183},
         {"aarch64-linux-gnu", "neoverse-n1", 183},
+        {"riscv64-linux", NULL, 243},
+        {"riscv64-unknown-linux-musl", "sifive-u74", 243},
+        {"aarch64-none-elf", NULL, 183},
+        {"thumbv7em-none-eabi", NULL, 40},
+        {"thumbv7em-none-eabihf", "cortex-m7", 40},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         cg_spec spec = {tiny_module(ctx, arena, 8), NULL};
