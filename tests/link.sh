@@ -24,3 +24,12 @@ sed 's/0\.0[1-9]/0.00/; s/0\.9[1-9]/1.00/' is | diff - due
 sed '1,/\*\/$/d' app.c >shown
 awk 'FNR == NR { due[n++] = $0; next } $0 == due[at] { at++; next } at < n { at = $0 == due[0] } END { exit at < n }' shown "$here/README.md" ||
   { echo "README.md does not show examples/link/main.c"; exit 1; }
+# What the program does not call is left out where the linker is told so.
+sh -c "$(sed -n 's/^link: //p' said) -Wl,--gc-sections"
+./a.out | diff - is
+nm a.out >symbols
+grep -q ' T gate_step$' symbols
+if grep -E ' (gate|gradc_rt)_(save|load)$' symbols; then
+  echo "what the program does not call is linked"
+  exit 1
+fi
