@@ -6,8 +6,6 @@
  * body's to notice before it writes any state. */
 #include "runtime/rt.h"
 
-#include <string.h>
-
 /* The caller's structs, as arrays of their members. */
 typedef struct call {
     gradc_rt_ctx *ctx;

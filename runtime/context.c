@@ -6,8 +6,6 @@
  * block; scratch. */
 #include "runtime/rt.h"
 
-#include <string.h>
-
 /* The context fits its part of the arena. */
 typedef char context_fits[sizeof(gradc_rt_ctx) <= GRADC_RT_CTX_FIXED ? 1 : -1];
 #if UINTPTR_MAX == UINT32_MAX

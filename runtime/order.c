@@ -4,8 +4,6 @@
  * Tensors whose storage is not row-major: what callers and files see is. */
 #include "runtime/rt.h"
 
-#include <string.h>
-
 enum { MOST_RANK = 16 }; /* as the compiler has it */
 
 /* Where a row-major position is in storage, kept up while positions ascend. */

@@ -662,6 +662,15 @@ START_TEST(the_freestanding_runtime_calls_what_is_listed)
 }
 END_TEST
 
+START_TEST(the_freestanding_runtime_includes_what_compilers_bring)
+{
+    bool other = shell("cd " ROOT
+                       " && cat runtime/*.c runtime/rt.h include/gradc_rt.h | grep '#include <' | "
+                       "grep -vE '<(cpuid|stdbool|stddef|stdint)[.]h>'");
+    ck_assert_msg(!other && said.status == 1, "exit %d: %s%s", said.status, said.out, said.err);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("freestanding");
@@ -675,6 +684,7 @@ int main(void)
     tcase_add_test(c, square_roots_are_rounded_to_nearest);
     tcase_add_loop_test(c, freestanding_objects_call_what_is_listed, 0, MACHINES);
     tcase_add_loop_test(c, the_freestanding_runtime_calls_what_is_listed, 0, MACHINES);
+    tcase_add_test(c, the_freestanding_runtime_includes_what_compilers_bring);
     suite_add_tcase(s, c);
     return suite_run(s);
 }
