@@ -3,47 +3,11 @@
  *
  * What is known about a model: `info`, `check`, lists. */
 #include "api/session.h"
+#include "ir/cost.h"
 
 #include <string.h>
 
 /* ---- info ---- */
-
-/* Multiply-accumulates of one instruction: of a contraction, its result's elements times the
- * contracted extents. */
-static double inst_macs(const ir_inst *inst)
-{
-    double n = inst->nresults ? (double)ir_count(&inst->result[0]->type) : 0;
-    if (inst->op == IR_OP_dot_general) {
-        const ir_ints c = IR_ATTR(inst, dot_general)->lhs_contract;
-        for (int i = 0; i < c.n; i++)
-            n *= (double)inst->operand[0]->type.dim[c.v[i]];
-        return n;
-    }
-    if (inst->op == IR_OP_convolution) {
-        const ir_ints rhs = IR_ATTR(inst, convolution)->rhs;
-        for (int i = 1; i < rhs.n; i++) /* in features of a group, and the window */
-            n *= (double)inst->operand[1]->type.dim[rhs.v[i]];
-        return n / (double)IR_ATTR(inst, convolution)->batch_groups;
-    }
-    return 0;
-}
-
-static double func_macs(const ir_func *f)
-{
-    double total = 0;
-    IR_FOR (inst, f) {
-        ir_func *called[2];
-        double inside = 0;
-        int n = ir_called(inst, called, 2);
-        for (int i = 0; i < n; i++) {
-            double one = func_macs(called[i]);
-            inside = one > inside ? one : inside;
-        }
-        total += inst_macs(inst) +
-                 inside * (inst->op == IR_OP_scan ? (double)IR_ATTR(inst, scan)->length : 1);
-    }
-    return total;
-}
 
 static void add_tensor(api_session *s, api_tensors *list, const char *name, const ir_type *type,
                        bool trainable, const char *why)
@@ -73,7 +37,7 @@ static api_variant variant_of(api_session *s, int spec)
     const ir_module *m = s->module[spec];
     const ir_func *forward = ir_entry_by_name(m, "forward");
     api_variant v = {.extent = s->spec[spec].dim,
-                     .macs = forward ? (int64_t)func_macs(forward) : 0};
+                     .macs = forward ? (int64_t)ir_cost_of_func(forward).macs : 0};
     for (int e = 0; e < CG_ENTRIES; e++) {
         const ir_func *f = ir_entry_by_name(m, cg_entry_names[cg_member_order[e]]);
         if (f)

@@ -13,17 +13,20 @@
  * back so that it is whole: some rows are then computed twice, which costs less than code of its
  * own. */
 #include "codegen/contraction.h"
+#include "ir/tuning.h"
 
 #include <stdlib.h>
 
 enum {
-    GROUP = 192,  /* rows of a task, about */
     STEPS = 256,  /* products of a sum in a block, at most */
     UNROLL = 4,
     /* Rows of a tile; those whose places are no multiples of one stride. */
-    MOST_WIDE = 3, MOST_ROWS = 12, MOST_POINTERS = 8,
+    MOST_WIDE = 3,
+    MOST_ROWS = 12,
+    MOST_POINTERS = 8,
     PACK_ROWS = 32,
-    FEW_TASKS = 16, SMALL = 1 << 21, /* tasks wanted for more multiplications than that */
+    FEW_TASKS = 16,
+    SMALL = 1 << 21, /* tasks wanted for more multiplications than that */
 };
 
 typedef struct blocks {
@@ -60,7 +63,7 @@ static int64_t product(const cg_contraction *c, bool contracted)
 bool cg_contract_wants_blocks(const cg_contraction *c)
 {
     return c->lane >= 0 && c->nk && c->axis[c->lane].move[!c->vector] == 0 &&
-           ir_contracts_in_blocks(product(c, false), product(c, true), c->axis[c->lane].extent);
+           ir_gemm_packs(&(ir_gemm){product(c, false), c->axis[c->lane].extent, product(c, true)});
 }
 
 /* Registers of a tile's row: as few lanes as can be stay empty, and rather two registers than one
@@ -98,7 +101,7 @@ static void choose_group(blocks *b)
 {
     cg_contraction *c = b->c;
     int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1,
-            tasks = cg_ceil_div(b->lane->extent, b->lanes), group = GROUP;
+            tasks = cg_ceil_div(b->lane->extent, b->lanes), group = IR_TUNING_MC;
     for (int i = 0; i < c->n; i++)
         tasks *= i == c->lane || c->axis[i].move[b->vector] == 0 ? 1 : c->axis[i].extent;
     b->all_rows = product(c, false);

@@ -507,7 +507,7 @@ static void run_window(cg_emitter *e, window_run *r)
         r->dim[d] = ir_taps_of(r->inst, d);
         first_place(e, r, d);
     }
-    for_places(e, r, 0, ir_window_reads(r->inst), x, &zero, r->aligned);
+    for_places(e, r, 0, ir_cost_reads(r->inst, 0), x, &zero, r->aligned);
 }
 
 /* What r->each accumulates over a window. */

@@ -49,16 +49,11 @@ static void study(shape_of_work *s, const ir_value *root, const ir_value *v, dou
     if (inst->op == IR_OP_reduce) {
         int fastest = cg_nearest(inst->operand[0]);
         bool inner = false;
-        for (int i = 0; i < IR_ATTR(inst, reduce)->axes.n; i++) {
+        for (int i = 0; i < IR_ATTR(inst, reduce)->axes.n; i++)
             inner |= IR_ATTR(inst, reduce)->axes.v[i] == fastest;
-            times *= (double)inst->operand[0]->type.dim[IR_ATTR(inst, reduce)->axes.v[i]];
-        }
         *(inner ? &s->row : &s->column) = true;
     }
-    if (inst->op == IR_OP_dot_general && inst->operand[0]->type.rank)
-        times *= (double)inst->operand[0]->type.dim[inst->operand[0]->type.rank - 1];
-    if (inst->op == IR_OP_convolution)
-        times *= (double)ir_count(&inst->operand[1]->type);
+    times *= ir_cost_reads(inst, 0);
     s->work += times;
     for (int i = 0; i < inst->noperands; i++)
         study(s, root, inst->operand[i], times);

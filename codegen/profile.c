@@ -75,22 +75,6 @@ static const char *origin(const ir_inst *inst)
     return loc && loc->name ? loc->name : "";
 }
 
-/* Of a contraction: multiplications and additions. */
-static double flops(const ir_kernel *k)
-{
-    double n = 2;
-    if (k->kind != IR_KERNEL_CONTRACTION)
-        return 0;
-    if (k->core->op == IR_OP_convolution)
-        n *= (double)ir_count(&k->core->operand[1]->type) /
-             (double)k->core->operand[1]->type.dim[IR_ATTR(k->core, convolution)->rhs.v[0]];
-    else
-        for (int i = 0; i < IR_ATTR(k->core, dot_general)->lhs_contract.n; i++)
-            n *= (double)k->core->operand[0]
-                     ->type.dim[IR_ATTR(k->core, dot_general)->lhs_contract.v[i]];
-    return n * (double)ir_count(&k->core->result[0]->type);
-}
-
 int cg_profile_place(cg_unit *u, const ir_kernel *k)
 {
     const ir_inst *inst = !k ? NULL : k->core ? k->core : k->roots.items[0]->def;
@@ -107,7 +91,7 @@ int cg_profile_place(cg_unit *u, const ir_kernel *k)
         place.what = describe(u->arena, k);
         place.origin = origin(inst);
         place.phase = ir_phase_names[inst->phase];
-        place.flops = flops(k);
+        place.flops = k->kind == IR_KERNEL_CONTRACTION ? 2 * ir_cost_macs(k->core) : 0;
     }
     BASE_PUSH(u->arena, u->profile, place);
     BUG_UNLESS(u->profile->count <= CG_PLACES);

@@ -10,6 +10,7 @@
 #include "codegen/model.h"
 #include "codegen/backend.h"
 #include "include/gradc_rt.h"
+#include "ir/tuning.h"
 
 #include <string.h>
 
@@ -354,9 +355,8 @@ static void lay_out_entry(cg_model *m, cg_entry *e)
     }
     for (int i = 0; i < f->schedule->kernels.count; i++)
         e->always |= f->schedule->kernels.items[i]->wanted & result_bit(REST);
-    /* A round of all workers costs about as much as ten thousand operations of one. */
-    e->parallel =
-        m->target->system->backend->hosted && f->schedule->work > 1e5 + 1e4 * f->schedule->phases;
+    double least = IR_TUNING_PARALLEL_CALL + (double)IR_TUNING_PARALLEL_PHASE * f->schedule->phases;
+    e->parallel = m->target->system->backend->hosted && ir_cost_work(&f->schedule->cost) > least;
     m->scratch_bytes = scratch > m->scratch_bytes ? scratch : m->scratch_bytes;
 }
 

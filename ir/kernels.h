@@ -16,7 +16,7 @@
 #ifndef GRADC_IR_KERNELS_H
 #define GRADC_IR_KERNELS_H
 
-#include "ir/ir.h"
+#include "ir/cost.h"
 
 typedef enum ir_kernel_kind {
     /* Roots of one shape and order (below: ir_space), each emitted at every index; reductions among
@@ -63,8 +63,7 @@ typedef struct ir_schedule {
     BASE_LIST(const char *) checks; /* name of the index tensor of each check */
     /* No state is written in a phase up to this one; -1: nothing is checked. */
     int checked_phase;
-    /* Estimated floating-point operations plus bytes moved, to judge whether threads gain. */
-    double work;
+    ir_cost cost; /* of all kernels, set by plan */
 } ir_schedule;
 
 /* Called functions. The body of a loop or branch has a schedule of its own, its IR_SCRATCH offsets
@@ -112,16 +111,7 @@ typedef struct ir_taps {
     bool elements;
 } ir_taps;
 ir_taps ir_taps_of(const ir_inst *inst, int d);
-/* The product of the counts. */
-double ir_window_reads(const ir_inst *inst);
-
-/* A contraction of so many rows (result elements for one place in the operand that the lanes move
- * along), products of a sum, and lanes is done in blocks: the operand that the lanes move along is
- * packed, so it may lie anyhow. */
-static inline bool ir_contracts_in_blocks(int64_t rows, int64_t steps, int64_t lanes)
-{
-    return rows >= 12 && steps >= 48 && lanes >= 8;
-}
+int64_t ir_gcd(int64_t x, int64_t y);
 /* A SINGLE kernel whose emitter needs memory of its own cuts its work into this many tasks, and
  * needs so many bytes in all. */
 int64_t ir_single_tasks(const ir_inst *core);

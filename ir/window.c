@@ -7,7 +7,7 @@
 /* Of products, so that sums of them do not overflow. */
 static const int64_t MOST = (int64_t)1 << 60;
 
-static int64_t gcd(int64_t x, int64_t y)
+int64_t ir_gcd(int64_t x, int64_t y)
 {
     while (y) {
         int64_t rest = x % y;
@@ -71,7 +71,7 @@ ir_taps ir_taps_of(const ir_inst *inst, int d)
                                     : 1,
                  .window = n.window.v[d],
                  .extent = inst->operand[0]->type.dim[d]};
-    t.common = gcd(t.base, t.dilation);
+    t.common = ir_gcd(t.base, t.dilation);
     t.skip = t.base / t.common;
     t.inverse = inverse(t.dilation / t.common, t.skip);
     t.count = (t.window + t.skip - 1) / t.skip;
@@ -80,12 +80,4 @@ ir_taps ir_taps_of(const ir_inst *inst, int d)
     if (t.elements)
         t.count = t.extent;
     return t;
-}
-
-double ir_window_reads(const ir_inst *inst)
-{
-    double reads = 1;
-    for (int d = 0; d < inst->operand[0]->type.rank; d++)
-        reads *= (double)ir_taps_of(inst, d).count;
-    return reads;
 }

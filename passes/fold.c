@@ -31,12 +31,12 @@ static int64_t work_of(const ir_inst *inst)
     for (int i = 0; i < inst->noperands; i++)
         n += ir_count(&inst->operand[i]->type);
     if (inst->op == IR_OP_dot_general) {
-        const ir_ints c = IR_ATTR(inst, dot_general)->lhs_contract;
-        for (int i = 0; i < c.n && n < WORK; i++)
-            n *= inst->operand[0]->type.dim[c.v[i]] + 1;
-    } else if (!ir_has_trait(inst, IR_ELEMENTWISE | IR_MOVES) && inst->op != IR_OP_reduce &&
-               inst->op != IR_OP_arg_reduce && inst->op != IR_OP_scatter &&
-               inst->op != IR_OP_cumulative && inst->op != IR_OP_sort) {
+        double macs = ir_cost_macs(inst);
+        return macs < (double)WORK ? n + (int64_t)macs : -1;
+    }
+    if (!ir_has_trait(inst, IR_ELEMENTWISE | IR_MOVES) && inst->op != IR_OP_reduce &&
+        inst->op != IR_OP_arg_reduce && inst->op != IR_OP_scatter && inst->op != IR_OP_cumulative &&
+        inst->op != IR_OP_sort) {
         return n > 4096 ? -1 : n * 4096; /* windows and convolutions: only small ones */
     }
     return n;

@@ -74,30 +74,6 @@ static bool is_single(const ir_inst *inst)
     return inst->op == IR_OP_scatter || inst->op == IR_OP_sort || inst->op == IR_OP_cumulative;
 }
 
-/* Elements of operand 0 that one result element reads, of ops that loop. */
-static double reads_each(const ir_inst *inst)
-{
-    double n = 1;
-    switch (inst->op) {
-    case IR_OP_reduce:
-    case IR_OP_arg_reduce: {
-        double out = count(inst->result[0]);
-        return out > 0 ? count(inst->operand[0]) / out : 1;
-    }
-    case IR_OP_reduce_window:
-    case IR_OP_arg_window:
-    case IR_OP_window_put: return ir_window_reads(inst);
-    case IR_OP_dot_general:
-        for (int i = 0; i < IR_ATTR(inst, dot_general)->lhs_contract.n; i++)
-            n *= (double)inst->operand[0]->type.dim[IR_ATTR(inst, dot_general)->lhs_contract.v[i]];
-        return n;
-    case IR_OP_convolution:
-        return count(inst->operand[1]) /
-               (double)inst->operand[1]->type.dim[IR_ATTR(inst, convolution)->rhs.v[0]];
-    default: return n;
-    }
-}
-
 static bool loops(const ir_inst *inst)
 {
     switch (inst->op) {
@@ -117,13 +93,9 @@ static bool loops(const ir_inst *inst)
 /* How often operand i is evaluated for one evaluation of the result. */
 static double operand_share(const fusing *u, const ir_inst *inst, int i)
 {
-    if (loops(inst))
-        return reads_each(inst);
     if (inst->op == IR_OP_concat && of(u, inst->result[0])->memory && ir_in_pieces(inst->result[0]))
         return 1.0 / inst->noperands;
-    if (inst->op == IR_OP_broadcast || inst->op == IR_OP_pad)
-        return i == 1 ? 0 : 1;
-    return 1;
+    return ir_cost_reads(inst, i);
 }
 
 /* ---- Which values are in memory ---- */
@@ -325,7 +297,7 @@ static void costs(fusing *u)
     IR_FOR (inst, u->f)
         for (int r = 0; r < inst->nresults; r++) {
             fact *v = of(u, inst->result[r]);
-            v->cost = ir_ops[inst->op].cost * (loops(inst) ? reads_each(inst) : 1);
+            v->cost = ir_ops[inst->op].cost * ir_cost_reads(inst, 0);
             v->reduces = loops(inst);
             for (int i = 0; i < inst->noperands; i++) {
                 fact *o = of(u, inst->operand[i]);

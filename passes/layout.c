@@ -22,8 +22,7 @@ enum {
     COPY = 3,
     REORDER = 4,
     SMALL = 1024,
-    ROUNDS = 16 /* that a loop runs */,
-    GROUP = 192
+    ROUNDS = 16 /* that a loop runs */
 };
 
 typedef BASE_LIST(ir_inst *) inst_list;
@@ -270,9 +269,9 @@ static void bring(layout *l, ir_inst *inst, int s, int d)
 
 typedef struct choice {
     layout_lane lane;
-    double cost;
+    double cost, moves; /* moves: what of it is no arithmetic */
     bool wish;  /* the order wished for has this dimension innermost */
-    bool packs; /* the operand may stay as it is */
+    bool stays; /* the operand may lie as it does */
 } choice;
 
 static int innermost(const ir_type *t, const ir_ints *order)
@@ -281,18 +280,6 @@ static int innermost(const ir_type *t, const ir_ints *order)
         if (t->dim[order->n ? order->v[i] : i] != 1)
             return (int)(order->n ? order->v[i] : i);
     return -1;
-}
-
-static double work(const ir_inst *inst)
-{
-    double out = (double)ir_count(&inst->result[0]->type), n = 2 * out;
-    if (inst->op == IR_OP_dot_general)
-        for (int i = 0; i < IR_ATTR(inst, dot_general)->lhs_contract.n; i++)
-            n *= (double)inst->operand[0]->type.dim[IR_ATTR(inst, dot_general)->lhs_contract.v[i]];
-    else
-        n *= (double)ir_count(&inst->operand[1]->type) /
-             (double)(inst->operand[1]->type.dim[IR_ATTR(inst, convolution)->rhs.v[0]] + 1);
-    return n / LANES;
 }
 
 /* Is operand s of inst a view with stride 1 along its dimension d? */
@@ -309,21 +296,22 @@ static choice judge(const ir_inst *inst, const layout_lane *lane, const ir_ints 
            full = extent / (double)((int64_t)(extent + LANES - 1) / LANES * LANES);
     if (extent < LANES)
         full = (extent < LANES / 2 ? extent : LANES / 2) / LANES;
-    choice c = {
-        .lane = *lane, .cost = work(inst) / full, .wish = wish && innermost(t, wish) == lane->out};
+    choice c = {.lane = *lane,
+                .cost = 2 * ir_cost_macs(inst) / LANES / full,
+                .wish = wish && innermost(t, wish) == lane->out};
     for (int s = 0; s < 2; s++)
         if (lane->dim[s] >= 0 && !side_by_side(inst, s, lane->dim[s])) {
             ir_view view;
             double n = (double)ir_count(&inst->operand[s]->type);
+            ir_gemm gemm = ir_gemm_of(inst, lane->out, s);
             bool free = !match_view(inst->operand[s], &view) || movable(inst->operand[s]);
             bool once = of(match_under_views(inst->operand[s]))->open;
-            c.packs = !free && !once && layout_packs(inst, lane);
-            c.cost += once      ? n / ROUNDS
-                      : c.packs ? n * (1 + (double)ir_count(t) / n / GROUP)
-                                : (free ? 1 : COPY) * n;
+            c.stays = !free && !once && lane->dim[!s] < 0 && ir_gemm_packs(&gemm);
+            c.moves += once ? n / ROUNDS : c.stays ? n : (free ? 1 : COPY) * n;
         }
     if (wish && !c.wish)
-        c.cost += REORDER * (double)ir_count(t);
+        c.moves += REORDER * (double)ir_count(t);
+    c.cost += c.moves;
     return c;
 }
 
@@ -336,11 +324,13 @@ static void contraction(layout *l, ir_inst *inst)
     choice best = {.cost = -1};
     for (int i = layout_lanes(inst, lane) - 1; i >= 0; i--) {
         choice c = judge(inst, &lane[i], wishes ? &wish : NULL);
-        if (out->type.dim[lane[i].out] > 1 && (best.cost < 0 || c.cost < best.cost))
+        /* Of equals the one that moves less: half empty vectors are the surer cost. */
+        bool better = c.cost < best.cost || (c.cost == best.cost && c.moves < best.moves);
+        if (out->type.dim[lane[i].out] > 1 && (best.cost < 0 || better))
             best = c;
     }
     of(out)->settled = true;
-    for (int s = 0; s < 2 && best.cost >= 0 && !best.packs; s++)
+    for (int s = 0; s < 2 && best.cost >= 0 && !best.stays; s++)
         if (best.lane.dim[s] >= 0 && !side_by_side(inst, s, best.lane.dim[s]))
             bring(l, inst, s, best.lane.dim[s]);
     if (best.cost < 0)

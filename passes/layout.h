@@ -15,9 +15,6 @@ typedef struct layout_lane {
 /* All of them into lane (room for 2 * IR_MAX_RANK); how many. */
 int layout_lanes(const ir_inst *contraction, layout_lane *lane);
 
-/* With such lanes the kernel packs the operand that moves along them. */
-bool layout_packs(const ir_inst *contraction, const layout_lane *lane);
-
 /* Convolutions do not pad their operand: a `pad` before them does. Spread it they do, where their
  * windows move by one. */
 void layout_pad_convolutions(ir_func *f);

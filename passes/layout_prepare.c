@@ -44,30 +44,6 @@ int layout_lanes(const ir_inst *inst, layout_lane *lane)
     return n;
 }
 
-bool layout_packs(const ir_inst *inst, const layout_lane *lane)
-{
-    const ir_type *out = &inst->result[0]->type;
-    int64_t lanes = out->dim[lane->out], rows = ir_count(out), steps = 1;
-    int vector = lane->dim[1] >= 0;
-    if (lane->dim[0] >= 0 && lane->dim[1] >= 0)
-        return false;
-    if (inst->op == IR_OP_convolution) {
-        const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
-        int64_t features = out->dim[at->out.v[1]];
-        if (at->feature_groups > 1 || at->batch_groups > 1 || !rows)
-            return false;
-        return ir_contracts_in_blocks(vector ? rows / features : features,
-                                      ir_count(&inst->operand[1]->type) / features, lanes);
-    }
-    layout_lane all[2 * IR_MAX_RANK];
-    for (int i = 0, n = layout_lanes(inst, all); i < n && rows; i++)
-        if (all[i].dim[vector] >= 0)
-            rows /= out->dim[all[i].out];
-    for (int i = 0; i < IR_ATTR(inst, dot_general)->lhs_contract.n; i++)
-        steps *= inst->operand[0]->type.dim[IR_ATTR(inst, dot_general)->lhs_contract.v[i]];
-    return ir_contracts_in_blocks(rows, steps, lanes);
-}
-
 /* ---- Padding ---- */
 
 typedef BASE_LIST(ir_inst *) inst_list;

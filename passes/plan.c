@@ -521,34 +521,6 @@ static void assign(planning *p)
     }
 }
 
-static double work_of(const ir_kernel *k)
-{
-    double w = 0;
-    for (int i = 0; i < k->roots.count; i++)
-        w += 4 * (double)ir_count(&k->roots.items[i]->type);
-    for (int i = 0; i < k->reads.count; i++)
-        w += (double)ir_count(&k->reads.items[i]->type);
-    if (k->kind == IR_KERNEL_CONTRACTION) {
-        double each = 1;
-        if (k->core->op == IR_OP_dot_general)
-            for (int i = 0; i < IR_ATTR(k->core, dot_general)->lhs_contract.n; i++)
-                each *= (double)k->core->operand[0]
-                            ->type.dim[IR_ATTR(k->core, dot_general)->lhs_contract.v[i]];
-        else
-            each = (double)ir_count(&k->core->operand[1]->type) /
-                   (double)(k->core->operand[1]->type.dim[IR_ATTR(k->core, convolution)->rhs.v[0]] +
-                            1);
-        w += 2 * each * (double)ir_count(&k->core->result[0]->type);
-    }
-    if (k->kind == IR_KERNEL_LOOP) {
-        ir_func *called[2];
-        double times = k->core->op == IR_OP_scan ? (double)IR_ATTR(k->core, scan)->length : 16;
-        for (int c = 0, n = ir_called(k->core, called, 2); c < n; c++)
-            w += times * called[c]->schedule->work;
-    }
-    return w;
-}
-
 void pass_plan(ir_func *f)
 {
     planning p = {.f = f,
@@ -572,7 +544,7 @@ void pass_plan(ir_func *f)
     kernel_scratch(&p);
     assign(&p);
     for (int i = 0; i < p.s->kernels.count; i++)
-        p.s->work += work_of(p.s->kernels.items[i]);
+        p.s->cost = ir_cost_plus(p.s->cost, ir_cost_of_kernel(p.scratch, p.s->kernels.items[i]), 1);
     base_arena_free(p.scratch);
     plan_verify(f);
 }

@@ -386,7 +386,7 @@ static double reads_of(const ir_func *f, ir_phase phase)
     IR_FOR (inst, f)
     if (inst->phase == phase && (inst->op == IR_OP_reduce_window || inst->op == IR_OP_arg_window ||
                                  inst->op == IR_OP_window_put))
-        reads += (double)ir_count(&inst->result[0]->type) * ir_window_reads(inst);
+        reads += (double)ir_count(&inst->result[0]->type) * ir_cost_reads(inst, 0);
     return reads;
 }
 

@@ -207,7 +207,7 @@ static inline bool graph_compile(graph_check *k, ir_module *m, const graph_confi
             pass_run_one(m, p, true);
     for (int i = 0; i < m->funcs.count; i++)
         if (m->funcs.items[i]->schedule)
-            m->funcs.items[i]->schedule->work = 1e12; /* worth all threads */
+            m->funcs.items[i]->schedule->cost.flops = 1e12; /* worth all threads */
     const cg_spec spec = {m, NULL};
     code->o = cg_compile(k->ctx, k->arena,
                          &(cg_request){.prefix = "t",
