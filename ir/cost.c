@@ -321,3 +321,8 @@ bool ir_gemm_packs(const ir_gemm *g)
 {
     return g->m >= IR_TUNING_PACK_M && g->k >= IR_TUNING_PACK_K && g->n >= IR_TUNING_PACK_N;
 }
+
+bool ir_gemm_copies(const ir_gemm *g)
+{
+    return g->m >= IR_TUNING_PACK_M && !ir_gemm_packs(g);
+}

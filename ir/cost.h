@@ -55,5 +55,8 @@ ir_gemm ir_gemm_of(const ir_inst *inst, int lane, int side);
 /* Is B read so often that it pays to copy it first to where it lies without gaps, a panel at a
  * time? Then it may lie in memory anyhow. */
 bool ir_gemm_packs(const ir_gemm *g);
+/* Does it pay to copy B into another order in memory? Not where it is packed anyway, nor where each
+ * element serves so few results that it is read once. */
+bool ir_gemm_copies(const ir_gemm *g);
 
 #endif

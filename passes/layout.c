@@ -306,7 +306,7 @@ static choice judge(const ir_inst *inst, const layout_lane *lane, const ir_ints 
             ir_gemm gemm = ir_gemm_of(inst, lane->out, s);
             bool free = !match_view(inst->operand[s], &view) || movable(inst->operand[s]);
             bool once = of(match_under_views(inst->operand[s]))->open;
-            c.stays = !free && !once && lane->dim[!s] < 0 && ir_gemm_packs(&gemm);
+            c.stays = !free && !once && lane->dim[!s] < 0 && !ir_gemm_copies(&gemm);
             c.moves += once ? n / ROUNDS : c.stays ? n : (free ? 1 : COPY) * n;
         }
     if (wish && !c.wish)

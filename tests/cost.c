@@ -303,6 +303,22 @@ START_TEST(contractions_are_matrix_products)
 }
 END_TEST
 
+/* Packed if it is used often, copied if it is used often and not packed, else read as it lies. */
+START_TEST(an_operand_is_packed_copied_or_read_as_it_lies)
+{
+    static const struct {
+        ir_gemm g;
+        bool packs, copies;
+    } cases[] = {{{1, 1000, 1000}, false, false}, {{11, 1000, 1000}, false, false},
+                 {{12, 1000, 1000}, true, false}, {{1000, 1000, 9}, false, true},
+                 {{1000, 4, 1000}, false, true},  {{0, 10, 10}, false, false}};
+    for (int i = 0; i < COUNT(cases); i++) {
+        ck_assert(ir_gemm_packs(&cases[i].g) == cases[i].packs);
+        ck_assert(ir_gemm_copies(&cases[i].g) == cases[i].copies);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("cost");
@@ -313,6 +329,7 @@ int main(void)
     tcase_add_loop_test(c, kernels_cost_what_is_counted_by_hand, 0, COUNT(kernels));
     tcase_add_test(c, a_loop_s_kernel_runs_its_body_s);
     tcase_add_loop_test(c, contractions_are_matrix_products, 0, COUNT(gemms));
+    tcase_add_test(c, an_operand_is_packed_copied_or_read_as_it_lies);
     suite_add_tcase(s, c);
     return suite_run(s);
 }
