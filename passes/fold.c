@@ -8,10 +8,10 @@
  * large as the real constants that it comes from, or SMALL elements; and work of a function and
  * bytes of a module have a budget. So iota, broadcast and pad never become big constants: they cost
  * less computed than loaded. */
+#include "ir/tuning.h"
 #include "passes/local.h"
 
-enum { SMALL = 64 };
-#define WORK ((int64_t)1 << 27) /* element operations, a function */
+enum { SMALL = IR_TUNING_FOLD_SMALL, WORK = IR_TUNING_FOLD_WORK };
 
 typedef struct fold {
     ir_func *f;
@@ -37,7 +37,9 @@ static int64_t work_of(const ir_inst *inst)
     if (!ir_has_trait(inst, IR_ELEMENTWISE | IR_MOVES) && inst->op != IR_OP_reduce &&
         inst->op != IR_OP_arg_reduce && inst->op != IR_OP_scatter && inst->op != IR_OP_cumulative &&
         inst->op != IR_OP_sort) {
-        return n > 4096 ? -1 : n * 4096; /* windows and convolutions: only small ones */
+        return n > IR_TUNING_FOLD_WINDOWS
+                   ? -1
+                   : n * IR_TUNING_FOLD_WINDOWS; /* windows and convolutions: only small ones */
     }
     return n;
 }

@@ -9,21 +9,21 @@
  *
  * Needs: calls inlined. Sets kernel of values, and the schedule's kernels in program order; plan
  * does the rest. */
+#include "ir/tuning.h"
 #include "passes/local.h"
 
 #include <string.h>
 
-/* Costs an element, in additions. */
 enum {
-    LOAD = 1,
-    STORE = 2,
-    MOST_ROOTS = 12,
-    MOST_READS = 24,
-    NEAR = 12,
-    DEEP = 250,
-    MOST_LOOPS = 8,
-    LARGE = 4096,
-    BRANCH = 16
+    LOAD = IR_TUNING_FUSE_LOAD, /* costs an element, in additions */
+    STORE = IR_TUNING_FUSE_STORE,
+    BRANCH = IR_TUNING_FUSE_BRANCH,
+    MOST_ROOTS = IR_TUNING_FUSE_ROOTS,
+    MOST_READS = IR_TUNING_FUSE_READS,
+    NEAR = IR_TUNING_FUSE_NEAR,
+    MOST_LOOPS = IR_TUNING_FUSE_LOOPS,
+    LARGE = IR_TUNING_FUSE_LARGE,
+    DEEP = 250 /* instructions on top of each other, for those who walk them */
 };
 
 typedef struct fact { /* about a value, by its id */
@@ -320,7 +320,8 @@ static void choose(fusing *u)
             double written = n * (v->cost + STORE) + v->evaluations * LOAD;
             bool moves = ir_is_view(inst) || inst->op == IR_OP_constant || inst->op == IR_OP_iota;
             if (!v->memory && !moves && v->users &&
-                (inside > 1.25 * written || (v->reduces && v->evaluations > 1.5 * n)))
+                (inside > IR_TUNING_FUSE_WRITE / 100.0 * written ||
+                 (v->reduces && v->evaluations > IR_TUNING_FUSE_REDUCE / 100.0 * n)))
                 v->memory = true;
             times = v->memory                ? (n > times ? n : times)
                     : v->evaluations > times ? v->evaluations

@@ -13,16 +13,16 @@
  *
  * Needs: calls inlined. Breaks fuse and plan. States are decided for the whole module before. */
 #include "passes/layout.h"
+#include "ir/tuning.h"
 
 #include <stdlib.h>
 
 enum {
-    NEAR = 12,
-    LANES = 16,
-    COPY = 3,
-    REORDER = 4,
-    SMALL = 1024,
-    ROUNDS = 16 /* that a loop runs */
+    NEAR = IR_TUNING_LAYOUT_NEAR,
+    LANES = IR_TUNING_LAYOUT_LANES,
+    COPY = IR_TUNING_LAYOUT_COPY,
+    REORDER = IR_TUNING_LAYOUT_REORDER,
+    SMALL = IR_TUNING_LAYOUT_SMALL
 };
 
 typedef BASE_LIST(ir_inst *) inst_list;
@@ -307,7 +307,7 @@ static choice judge(const ir_inst *inst, const layout_lane *lane, const ir_ints 
             bool free = !match_view(inst->operand[s], &view) || movable(inst->operand[s]);
             bool once = of(match_under_views(inst->operand[s]))->open;
             c.stays = !free && !once && lane->dim[!s] < 0 && !ir_gemm_copies(&gemm);
-            c.moves += once ? n / ROUNDS : c.stays ? n : (free ? 1 : COPY) * n;
+            c.moves += once ? n / IR_TUNING_TRIPS : c.stays ? n : (free ? 1 : COPY) * n;
         }
     if (wish && !c.wish)
         c.moves += REORDER * (double)ir_count(t);

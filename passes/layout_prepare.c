@@ -4,8 +4,16 @@
  * Before values get their orders: what the kernels cannot do or do badly is written as other
  * instructions, and the module's states get theirs. */
 #include "passes/layout.h"
+#include "ir/tuning.h"
 
-enum { PIECES = 64, LONG = 32768, FEW = 1024, PARTS = 16, ROWS = 16, MOST_PHASES = 16 };
+enum {
+    PIECES = IR_TUNING_CONCAT_PIECES,
+    LONG = IR_TUNING_SPLIT_LONG,
+    FEW = IR_TUNING_SPLIT_FEW,
+    PARTS = IR_TUNING_SPLIT_PARTS,
+    ROWS = IR_TUNING_SPLIT_ROWS,
+    MOST_PHASES = IR_TUNING_DILATION_PHASES
+};
 
 int layout_lanes(const ir_inst *inst, layout_lane *lane)
 {

@@ -20,6 +20,7 @@
  * The decision is first made real in the joint function: what is computed again gets copies of
  * phase backward, so that afterwards backward reads exactly the saved values. `step` uses that form
  * whole; train_partition then splits it. */
+#include "ir/tuning.h"
 #include "passes/flow.h"
 #include "passes/local.h"
 
@@ -226,7 +227,9 @@ static void decide(cut *c)
         }
         if (!wanted[i] || is_free(c, v))
             continue;
-        flow_edge(g, 2 * i, 2 * i + 1, ir_bytes(&v->type) * (c->written[i] ? 1 : 2) + 64);
+        flow_edge(g, 2 * i, 2 * i + 1,
+                  ir_bytes(&v->type) * (c->written[i] ? 1 : IR_TUNING_SAVE_UNWRITTEN) +
+                      IR_TUNING_SAVE_VALUE);
         if (!may_repeat(c, v)) {
             flow_edge(g, source, 2 * i, FLOW_NEVER);
             continue;

@@ -4,10 +4,12 @@
  * Rewrites of instructions that name functions. A body may have several users, so it is never
  * changed: a rewrite makes a new one. */
 #include "passes/rewrite.h"
+#include "ir/tuning.h"
 
 #include <string.h>
 
-enum { INLINE = 256 }; /* instructions of a body that is copied into its caller */
+/* Instructions of a body that is copied into its caller. */
+enum { INLINE = IR_TUNING_INLINE_CALL };
 
 static int size_of(const ir_func *f)
 {
@@ -143,7 +145,7 @@ RULE(rw_cond)
 
 /* ---- Known operands ---- */
 
-enum { SMALL = 64 };
+enum { SMALL = IR_TUNING_KNOWN_SMALL };
 
 /* A number repeated, or a small constant: known inside a body too. */
 static bool is_known(const ir_value *v)
@@ -240,7 +242,7 @@ RULE(rw_scan_short)
 {
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
     int first_x = (int)(a->consts + a->carries), ys = inst->nresults - 1;
-    if (a->length > 1 || a->live || (a->length == 1 && size_of(a->body) > 16 * INLINE))
+    if (a->length > 1 || a->live || (a->length == 1 && size_of(a->body) > IR_TUNING_INLINE_TRIP))
         return false;
     out[ys] = ir_scalar(b, IR_I64, (double)a->length);
     if (a->length == 0) {

@@ -3,6 +3,7 @@
  *
  * Rewrites of reductions and contractions. */
 #include "passes/rewrite.h"
+#include "ir/tuning.h"
 
 #include <string.h>
 
@@ -298,7 +299,8 @@ RULE(rw_window_separate)
         size *= growth[order[i]];
         cost += size * (double)(ir_taps_of(inst, order[i]).count + (i + 1 < n));
     }
-    if (n < 2 || 2 * cost > ir_cost_reads(inst, 0) * (double)ir_count(R))
+    if (n < 2 ||
+        IR_TUNING_WINDOW_SEPARATE / 100.0 * cost > ir_cost_reads(inst, 0) * (double)ir_count(R))
         return false;
     ir_value *x = X;
     for (int i = 0; i < n; i++)

@@ -7,6 +7,7 @@
  * large products around a small one that one would write by hand. Where x is taken from a tensor by
  * the number of the iteration, that becomes one gather before. */
 #include "passes/rewrite.h"
+#include "ir/tuning.h"
 #include "passes/sequence.h"
 
 #include <string.h>
@@ -49,7 +50,7 @@ static bool fits(const work *w, const ir_value *v)
     return ir_type_ok(&t);
 }
 
-enum { WIDER = 32 };
+enum { WIDER = IR_TUNING_HOIST_WIDER };
 
 /* Of a contraction with a constant that is worth doing for all iterations: the operand that varies.
  * Else NULL. */
@@ -163,7 +164,7 @@ static void find_inside(const work *w)
                 k->operand[i]->def->id = 1;
 }
 
-enum { DEEP = 4 };
+enum { DEEP = IR_TUNING_HOIST_DEEP };
 
 /* Is v a contraction with a constant, or a short expression of one? What else it reads is stacked
  * then: all must fit. */
