@@ -48,7 +48,7 @@ ir_value *window_along(ir_builder *b, const ir_inst *inst, ir_value *x, int d);
 
 /* ---- The parts of a pipeline that train_build runs itself ---- */
 
-pass_run pass_inline, pass_fold, pass_simplify, pass_cse, pass_dce;
+pass_run pass_inline, pass_fold, pass_simplify, pass_factor, pass_cse, pass_dce;
 /* cse that also merges a backward instruction into an identical forward one: only before a
  * partition. */
 void cse_across(ir_func *f);

@@ -47,10 +47,11 @@ static bool is_forward(const ir_value *v)
 void partition_clean(ir_func *f)
 {
     pass_fold(f);
-    for (int i = 0; i < 2; i++) {
-        cse_across(f);
-        pass_simplify(f);
-    }
+    cse_across(f);
+    pass_simplify(f);
+    pass_factor(f);
+    cse_across(f);
+    pass_simplify(f);
     pass_dce(f);
 }
 

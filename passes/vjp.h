@@ -55,9 +55,7 @@ ir_value *ad_unless(ir_builder *b, ir_value *which, ir_value *x);
  * operand x; zeros where that was cropped, NULL where it was cropped away. */
 ir_value *ad_unpad(ir_builder *b, ir_value *g, const ir_type *x, const int64_t *low,
                    const int64_t *high, const int64_t *interior);
-/* The sum of a cotangent along axes, ascending (vjp_sum.c). */
-ir_value *ad_sum(ir_builder *b, ir_value *g, int n, const int64_t *axes);
-/* The reverse: r in the shape of t, repeated along the axes, which r does not have. */
+/* r in the shape of t, repeated along the axes, which r does not have (vjp_reduce.c). */
 ir_value *ad_repeat(ir_builder *b, ir_value *r, const ir_type *t, ir_ints axes);
 /* Zeros in the shape of g, and g's elements added in at `position` (integers in range) along axis
  * (vjp_index.c). */

@@ -30,7 +30,7 @@ AD_RULE(broadcast)
             axes[n++] = d;
         i += from;
     }
-    out[0] = ir_reshape(b, ad_sum(b, G, n, axes), SHAPE(X));
+    out[0] = ir_reshape(b, ir_reduce(b, IR_SUM, G, n, axes), SHAPE(X));
 }
 
 AD_RULE(transpose)

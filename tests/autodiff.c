@@ -492,6 +492,7 @@ START_TEST(batch_normalisation_sums_thrice)
     pass_fold(j);
     cse_across(j);
     pass_simplify(j);
+    pass_factor(j);
     cse_across(j);
     pass_dce(j);
     ck_assert_int_eq(count(j, IR_BACKWARD, IR_OP_reduce), 3);

@@ -163,7 +163,8 @@ static void agrees(const char *what, reference *r, const ir_func *f)
 
 START_TEST(derivatives_are_those_of_the_unrolled_loop)
 {
-    static const char *const rewriting[] = {"inline", "simplify", "cse", "fold", "simplify", "dce"};
+    static const char *const rewriting[] = {"inline", "simplify", "factor", "cse",
+                                            "fold",   "simplify", "dce"};
     for (uint64_t seed = 0; seed < SEEDS; seed++)
         for (int order = 0; order < 3; order++) {
             context_setup();

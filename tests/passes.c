@@ -200,7 +200,7 @@ static void check_folder(const char *pass)
     ck_assert_int_gt(n, 0);
 }
 
-static const char *const folders[] = {"inline", "fold", "simplify", "cse",       "dce",
+static const char *const folders[] = {"inline", "fold", "simplify", "factor",    "cse",  "dce",
                                       "layout", "fuse", "plan",     "partition", "widen"};
 
 START_TEST(text_before_and_after)

@@ -48,7 +48,7 @@ START_TEST(passes_keep_the_meaning)
         base_ctx *ctx = base_ctx_new(NULL, NULL);
         base_arena *arena = base_arena_new(ctx);
         ir_func *f = random_function(ctx, seed, false), *g = random_function(ctx, seed, false);
-        static const char *const order[] = {"simplify", "fold", "cse", "simplify", "dce"};
+        static const char *const order[] = {"simplify", "fold", "factor", "cse", "simplify", "dce"};
         for (int i = 0; i < 5; i++)
             pass_run_one(g->module, pass_by_name(order[i]), true);
         ir_literal **args = exact_inputs(arena, f), *before[8], *after[8];
