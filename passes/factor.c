@@ -28,7 +28,8 @@
 enum {
     TERMS = 8,
     LEAVES = 16,
-    DEPTH = 16, /* instructions on top of each other that are looked through */
+    DEPTH = 16, /* instructions on top of each other that are looked through, … */
+    DEEP = 8,   /* … products: each may be walked once a path to it */
     LOAD = IR_TUNING_FUSE_LOAD,
     STORE = IR_TUNING_FUSE_STORE
 };
@@ -124,7 +125,7 @@ static void add_product(term *t, const ir_inst *in, ir_value *v, bool divides, u
     ir_inst *inst = v->def;
     ir_literal *splat;
     term before = *t;
-    bool room = t->nfactors + t->nrest + depth < LEAVES;
+    bool room = depth < DEEP && t->nfactors + t->nrest + depth < LEAVES;
     if (is_factor(v, axes) && (in->phase != IR_FORWARD || !match_splat(v, &splat))) {
         t->factor[t->nfactors++] = (leaf){v, divides};
         return;
