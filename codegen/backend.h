@@ -28,11 +28,9 @@ struct cg_backend {
     LLVMValueRef (*failed)(cg_unit *u, LLVMValueRef worker);
 
     /* ---- In a kernel's function */
-    /* Sets e->lo and e->hi to the tasks that this run of the function does, and leaves the function
-     * where there are none. Code goes on behind it. tasks: their number, i64, or NULL when only
-     * end_tasks knows it. Returns what end_tasks is given. */
-    LLVMValueRef (*begin_tasks)(cg_emitter *e, LLVMValueRef tasks);
-    void (*end_tasks)(cg_emitter *e, LLVMValueRef begun, int64_t tasks);
+    /* Sets e->lo and e->hi to the tasks, of so many (i64), that this run of the function does, and
+     * leaves the function where there are none. Code goes on behind it. */
+    void (*begin_tasks)(cg_emitter *e, LLVMValueRef tasks);
     /* Notes a bad index: check (i32), then element, value and limit (i64). */
     void (*bad_index)(cg_unit *u, LLVMValueRef worker, LLVMValueRef check, LLVMValueRef at,
                       LLVMValueRef value, LLVMValueRef limit);

@@ -12,6 +12,7 @@
 
 #include "ir/ir.h"
 #include "ir/kernels.h"
+#include "schedule/schedule.h"
 
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
@@ -75,6 +76,10 @@ typedef struct cg_unit {
     /* Names of the index tensors of the last body's checks, those of called functions included. */
     BASE_LIST(const char *) checks;
 } cg_unit;
+
+/* ---- contract_blas.c ---- */
+/* What the schedule is to know of a level. */
+sched_level cg_schedule_level(cg_unit *u, const cg_target *level);
 
 /* ---- entry.c ---- */
 /* The function of type gradc_rt_body (see gradc_rt.h) for a planned entry, internal linkage. Ports

@@ -64,6 +64,7 @@ typedef struct cg_request {
     uint64_t seed;
     const cg_rename *rename;
     int nrenames;
+    const struct sched_wishes *schedule; /* how kernels shall run; NULL: no wishes */
     const cg_taken *range;        /* of inputs, as far as they are known */
     int nranges;
 } cg_request;
@@ -95,6 +96,7 @@ typedef struct cg_place {
     const char *entry, *kind, *what; /* "step", "contraction" (or "wait"), the kernel in words */
     /* Name of the node that it comes from, "" if unknown; "backward". */
     const char *origin, *phase;
+    const char *how; /* its schedule, "" for a wait */
     /* Of a contraction: floating-point operations of all workers. */
     double flops;
 } cg_place;
@@ -138,6 +140,8 @@ void cg_on_out_of_memory(void (*f)(void));
 cg_object *cg_compile(base_ctx *ctx, base_arena *arena, const cg_request *request);
 /* Lays out memory and interface only: bytes, size and header stay NULL. */
 cg_object *cg_measure(base_ctx *ctx, base_arena *arena, const cg_request *request);
+/* The schedules of all levels, as `--schedule` reads them; false and reported. */
+bool cg_print_schedule(base_ctx *ctx, base_arena *arena, const cg_request *request, FILE *out);
 /* The text of the same code: assembly, or LLVM's IR. */
 const char *cg_text_of(cg_object *o, bool assembly, size_t *size);
 

@@ -122,9 +122,21 @@ static void mark_functions(cg_unit *u)
     }
 }
 
-static void emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LLVMValueRef *body)
+/* Decides how the kernels of all modules run on the level. */
+static bool schedule_level(cg_unit *u, const cg_model *m, const cg_target *level)
+{
+    sched_level l = cg_schedule_level(u, level);
+    bool ok = true;
+    for (int i = 0; i < m->r->nspecs; i++)
+        ok &= sched_module(m->r->spec[i].module, u->arena, &l, m->r->schedule, i);
+    return ok & sched_all_used(u->ctx, m->r->schedule, l.name);
+}
+
+static bool emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LLVMValueRef *body)
 {
     u->target = level;
+    if (!schedule_level(u, m, level))
+        return false;
     u->suffix = base_format(u->arena, "_%s", cg_clean(u->arena, level->name, "cpu_"));
     for (int i = 0; i < m->r->nspecs * CG_ENTRIES; i++) {
         cg_entry *e = &m->entry[i];
@@ -140,6 +152,27 @@ static void emit_level(cg_unit *u, const cg_model *m, const cg_target *level, LL
             base_memdup(u->arena, u->checks.items, (size_t)u->checks.count * sizeof *e->check);
     }
     mark_functions(u);
+    return true;
+}
+
+bool cg_print_schedule(base_ctx *ctx, base_arena *arena, const cg_request *r, FILE *out)
+{
+    int nlevels;
+    const cg_target **level = levels_of(ctx, arena, r, &nlevels);
+    cg_unit u = {.ctx = ctx, .arena = arena, .blas = r->blas && !r->triple};
+    cg_model m = {.r = r};
+    if (!level)
+        return false;
+    fputs("schedule 1\n", out);
+    for (int l = 0; l < nlevels; l++) {
+        const sched_level how = cg_schedule_level(&u, level[l]);
+        if (!schedule_level(&u, &m, level[l]))
+            return false;
+        fputc('\n', out);
+        for (int i = 0; i < r->nspecs; i++)
+            sched_print(out, r->spec[i].module, &how, i);
+    }
+    return true;
 }
 
 cg_object *cg_measure(base_ctx *ctx, base_arena *arena, const cg_request *r)
@@ -167,7 +200,8 @@ cg_object *cg_compile(base_ctx *ctx, base_arena *arena, const cg_request *r)
     int n = r->nspecs * CG_ENTRIES;
     LLVMValueRef *body = base_array(arena, LLVMValueRef, nlevels * n);
     for (int l = 0; l < nlevels; l++)
-        emit_level(u, m, level[l], body + l * n);
+        if (!emit_level(u, m, level[l], body + l * n))
+            return NULL;
     cg_emit_model(u, m, level, nlevels, body);
     u->target = level[nlevels - 1];
     mark_functions(u);

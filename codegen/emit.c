@@ -206,9 +206,7 @@ void cg_store(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef
 
 bool cg_is_leaf(const cg_emitter *e, const ir_value *v)
 {
-    if (!v->def || (v->kernel && v->kernel != e->kernel))
-        return true;
-    return v->def->op == IR_OP_constant && !ir_is_immediate(v);
+    return ir_is_read(e->kernel, v);
 }
 
 void cg_forget(cg_emitter *e, int mark)

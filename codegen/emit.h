@@ -14,6 +14,7 @@
 #define GRADC_CODEGEN_EMIT_H
 
 #include "codegen/cg.h"
+#include "schedule/schedule.h"
 
 /* ---- Symbolic indices (index.c) ---- */
 
@@ -48,10 +49,7 @@ typedef struct cg_emitter {
     const ir_kernel *kernel;
     /* scratch: NULL unless ir_single_scratch asks for some */
     LLVMValueRef function, worker, lo, hi, scratch;
-    /* Not 0: a flat map whose code serves all numbers of elements that are a multiple of these
-     * lanes, … */
-    int any_extent;
-    LLVMValueRef extent;      /* … and this one, the last argument, i64 */
+    LLVMValueRef extent;      /* of a shape-polymorphic map: the last argument, i64; else NULL */
     int lanes;
     int vars;                 /* made so far */
     BASE_LIST(cg_memo) memo;
@@ -180,18 +178,13 @@ void cg_forget(cg_emitter *e, int mark);
 /* ---- Kernels ---- */
 /* What every function of kernels is marked with. */
 void cg_kernel_attributes(cg_unit *u, LLVMValueRef f);
-/* Emits the kernel's code between lo and hi; returns the number of tasks. */
-typedef int64_t cg_kernel_emitter(cg_emitter *e);
-cg_kernel_emitter cg_map_kernel, cg_check_kernel, cg_contraction_kernel, cg_single_kernel;
-/* map.c: whether the kernel is a map whose code need not know its number of elements, only that it
- * is a multiple of so many lanes (0: it is not); then how many tasks e->extent makes. */
-int cg_map_serves_any_extent(cg_emitter *e);
+/* The column `emit` of schedule/strategies.def: the kernel's code between lo and hi, as its
+ * schedule says; part: of a contraction, else NULL. */
+typedef void cg_strategy(cg_emitter *e, const sched_contraction *part);
+#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) cg_strategy cg_emit_##emit;
+#include "schedule/strategies.def"
+/* How many tasks e->extent makes, of a map whose code serves any number of elements. */
 LLVMValueRef cg_map_tasks(cg_emitter *e);
-/* The dimension of v that is innermost in storage (extents of 1 aside); -1 if there is none. */
-int cg_fastest(const ir_value *v);
-/* The dimension of v along which what it stands on lies side by side: through views, also of what
- * is not in memory; -1: none. */
-int cg_nearest(ir_value *v);
 /* Vector lanes for elements of this many bytes. */
 int cg_width(const cg_unit *u, int bytes);
 

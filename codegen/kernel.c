@@ -5,6 +5,7 @@
  * and the kernels that check indices. */
 #include "codegen/backend.h"
 #include "base/map.h"
+#include "schedule/schedule.h"
 
 #include <string.h>
 
@@ -17,6 +18,7 @@ typedef struct bytes {
 
 typedef struct signature {
     cg_emitter *e;
+    bool polymorphic; /* where the extent is an argument, it only matters whether a value has it */
     bytes text;
     BASE_LIST(const ir_inst *) seen;
 } signature;
@@ -38,11 +40,10 @@ static void put_ints(signature *s, int n, const int64_t *v)
     put(s, v, (size_t)n * sizeof *v);
 }
 
-/* Where the extent is an argument, it only matters whether a value has it. */
 static void put_type(signature *s, const ir_value *v)
 {
     put_int(s, v->type.dtype);
-    if (s->e->any_extent) {
+    if (s->polymorphic) {
         put_int(s, v->type.rank > 0);
         return;
     }
@@ -99,7 +100,7 @@ static void walk(signature *s, const ir_value *v)
         }
     BASE_PUSH(e->arena, &s->seen, v->def);
     put_int(s, v->def->op);
-    if (!e->any_extent || v->def->op != IR_OP_broadcast)
+    if (!s->polymorphic || v->def->op != IR_OP_broadcast)
         put_attrs(s, v->def);
     put_type(s, v);
     for (int i = 0; i < v->def->noperands; i++)
@@ -157,7 +158,9 @@ static void write_signature(signature *s)
 {
     const ir_kernel *k = s->e->kernel;
     put_int(s, k->kind);
-    put_int(s, s->e->any_extent);
+    put_int(s, s->polymorphic);
+    const char *how = sched_text(s->e->arena, k->schedule);
+    put(s, how, strlen(how) + 1);
     put_int(s, k->roots.count);
     for (int i = 0; i < k->roots.count; i++) {
         leaf_number(s->e, k->roots.items[i]);
@@ -260,13 +263,28 @@ static int number_arguments(cg_emitter *e, int *leaf_of_arg,
     return n;
 }
 
+void cg_emit_none(cg_emitter *e, const sched_contraction *part)
+{
+    (void)part;
+    BUG("a %s has no kernel function", ir_kernel_kind_names[e->kernel->kind]);
+}
+
+/* As the schedule says. */
+static void run_strategy(cg_emitter *e)
+{
+    static cg_strategy *const strategies[SCHED_STRATEGIES] = {
+#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) cg_emit_##emit,
+#include "schedule/strategies.def"
+    };
+    const sched_kernel *s = e->kernel->schedule;
+    if (e->kernel->kind != IR_KERNEL_CONTRACTION && (s->tasks || s->map.polymorphic))
+        strategies[s->strategy](e, NULL);
+    for (int p = 0; p < s->nparts; p++)
+        strategies[s->part[p].strategy](e, &s->part[p]);
+}
+
 static void emit(cg_emitter *e, cg_call *call, const char *symbol)
 {
-    static cg_kernel_emitter *const emitters[] = {cg_map_kernel, cg_contraction_kernel,
-                                                  cg_single_kernel, cg_check_kernel};
-    _Static_assert(IR_KERNEL_MAP == 0 && IR_KERNEL_CONTRACTION == 1 && IR_KERNEL_SINGLE == 2 &&
-                       IR_KERNEL_CHECK == 3,
-                   "order of kernel kinds");
     cg_unit *u = e->u;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
     LLVMMetadataRef place = cg_debug_enter(u, NULL);
@@ -281,11 +299,9 @@ static void emit(cg_emitter *e, cg_call *call, const char *symbol)
                       body = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
     LLVMPositionBuilderAtEnd(u->b, body);
     e->lanes = 1;
-    LLVMValueRef begun =
-        u->target->system->backend->begin_tasks(e, e->extent ? cg_map_tasks(e) : NULL);
-    call->tasks = emitters[e->kernel->kind](e);
-    if (!e->extent)
-        u->target->system->backend->end_tasks(e, begun, call->tasks);
+    const cg_backend *backend = u->target->system->backend;
+    backend->begin_tasks(e, e->extent ? cg_map_tasks(e) : cg_i64(u, call->tasks));
+    run_strategy(e);
     LLVMBuildRetVoid(u->b);
     LLVMPositionBuilderAtEnd(u->b, first);
     LLVMBuildBr(u->b, body);
@@ -320,14 +336,16 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k,
 {
     cg_emitter *e = base_new(u->arena, cg_emitter);
     *e = (cg_emitter){.u = u, .arena = u->arena, .kernel = k};
-    e->any_extent = cg_map_serves_any_extent(e);
+    const sched_kernel *how = k->schedule;
     signature *s = base_new(u->arena, signature);
     s->e = e;
+    s->polymorphic = how->map.polymorphic;
     write_signature(s);
     int *leaf_of_arg = base_array(u->arena, int, e->leaf.count + 1);
     cg_call call = {.nargs = number_arguments(e, leaf_of_arg, same_storage, user),
                     .scratch = k->kind == IR_KERNEL_SINGLE && ir_single_scratch(k->core),
-                    .extent = e->any_extent ? ir_count(&k->roots.items[0]->type) : 0};
+                    .extent = s->polymorphic ? ir_count(&k->roots.items[0]->type) : 0,
+                    .tasks = s->polymorphic ? 1 : how->tasks};
     for (int i = 0; i < e->leaf.count; i++)
         put_int(s, e->argument.items[i]);
     put(s, u->suffix, strlen(u->suffix));
@@ -342,7 +360,6 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k,
     if (known) {
         call.function = known->function;
         call.type = known->type;
-        call.tasks = known->tasks;
         return call;
     }
     const char *symbol =
@@ -380,16 +397,15 @@ static const ir_value *source_of(const ir_value *v, int64_t count, int depth)
     return NULL;
 }
 
-int64_t cg_check_kernel(cg_emitter *e)
+void cg_emit_check(cg_emitter *e, const sched_contraction *part)
 {
+    (void)part;
     cg_unit *u = e->u;
     const ir_inst *core = e->kernel->core;
     const ir_value *index = core->operand[1];
     const ir_ints dims = selected_dims(core);
     uint32_t back = counted_back(core);
     int64_t count = ir_count(&index->type), vectors = dims.n ? count / dims.n : 0;
-    if (!vectors)
-        return 0;
     const ir_value *source = dims.n == 1 ? source_of(index, count, 8) : NULL;
     bool known = false; /* the source is among what the kernel's expression reads */
     for (int i = 0; source && i < e->leaf.count; i++)
@@ -422,5 +438,4 @@ int64_t cg_check_kernel(cg_emitter *e)
         cg_endif(e, &branch);
     }
     cg_loop_end(e, &loop);
-    return vectors;
 }

@@ -10,34 +10,12 @@
 #define RULE(name) \
     LLVMValueRef cg_lower_##name(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at)
 
-/* Several accumulators of f32 width hide the latency of addition. */
-enum { ACCUMULATORS = 4, UNROLLED_TAPS = 32, MOST_SUMS = 8 };
+enum { UNROLLED_TAPS = 32, MOST_SUMS = 8 };
 
 static void remember(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef emitted)
 {
     cg_memo m = {v, base_memdup(e->arena, at, (size_t)v->type.rank * sizeof *at), emitted};
     BASE_PUSH(e->arena, &e->memo, m);
-}
-
-int cg_fastest(const ir_value *v)
-{
-    for (int i = v->type.rank - 1; i >= 0; i--) {
-        int d = v->order.n ? (int)v->order.v[i] : i;
-        if (v->type.dim[d] != 1)
-            return d;
-    }
-    return -1;
-}
-
-int cg_nearest(ir_value *v)
-{
-    ir_view view;
-    if (!ir_view_over(v, &view))
-        return cg_fastest(v);
-    for (int d = v->type.rank - 1; d >= 0; d--)
-        if (v->type.dim[d] != 1 && (view.stride[d] == 1 || view.stride[d] == -1))
-            return d;
-    return -1;
 }
 
 /* ---- reduce ---- */
@@ -198,7 +176,7 @@ static void sum_row(cg_emitter *e, sums *s)
     int64_t extent = t->dim[s->row];
     int width = cg_width(e->u, ir_dtypes[accumulator_type(t->dtype)].bytes), lanes = width,
         mark = e->memo.count;
-    while (lanes * s->n < ACCUMULATORS * width && lanes * 2 <= extent)
+    while (lanes * s->n < e->kernel->schedule->accumulators * width && lanes * 2 <= extent)
         lanes *= 2;
     int64_t whole = extent / lanes * lanes;
     const struct {
@@ -225,7 +203,7 @@ static void sum_row(cg_emitter *e, sums *s)
 /* The reduced dimension along which inst's operand lies side by side; -1: none. */
 static int row_of(const ir_inst *inst)
 {
-    int nearest = cg_nearest(inst->operand[0]);
+    int nearest = ir_nearest(inst->operand[0]);
     for (int i = 0; i < IR_ATTR(inst, reduce)->axes.n; i++)
         if (IR_ATTR(inst, reduce)->axes.v[i] == nearest)
             return nearest;

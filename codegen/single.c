@@ -6,53 +6,19 @@
  * in storage where that is such a one. */
 #include "codegen/emit.h"
 
-enum {
-    TASKS = 32,    /* wanted, where there is work for them */
-    SMALL = 16384, /* elements that one thread does alone */
-    CHUNK = 256,   /* elements of the lanes' dimension that a task takes at least */
-};
-
 /* The loops of a kernel: tasks, then free dimensions and one of lanes. */
 typedef struct parts {
     const ir_value *root;
-    bool free[IR_MAX_RANK]; /* dimensions that may be cut */
-    bool cut[IR_MAX_RANK];  /* those that tasks count */
-    int lane;               /* dimension; -1: none */
-    int lanes;
-    int64_t chunk, chunks;  /* of the lanes' dimension */
-    int64_t tasks;
+    const sched_cut *cut;
+    int lane, lanes; /* those of the cut, but for copies */
     /* Of the lanes' loop in this task: whole vectors; last: i1, this task does the rest too. */
     LLVMValueRef start, end, last;
 } parts;
 
-static int lanes_for(cg_emitter *e, ir_dtype t, int64_t extent)
+static parts parts_of(const cg_emitter *e, const ir_value *root)
 {
-    int lanes = cg_width(e->u, ir_dtypes[t].bytes);
-    return extent < lanes ? (int)extent : lanes;
-}
-
-static void plan_parts(cg_emitter *e, parts *p, int64_t work)
-{
-    const ir_type *t = &p->root->type;
-    int fastest = cg_fastest(p->root);
-    p->lane = fastest >= 0 && p->free[fastest] ? fastest : -1;
-    p->lanes = p->lane < 0 ? 1 : lanes_for(e, t->dtype, t->dim[p->lane]);
-    p->tasks = p->chunks = 1;
-    if (work <= SMALL)
-        return;
-    for (int d = 0; d < t->rank && p->tasks < TASKS; d++)
-        if (p->free[d] && d != p->lane && t->dim[d] != 1) {
-            p->cut[d] = true;
-            p->tasks *= t->dim[d];
-        }
-    if (p->lane < 0 || p->tasks >= TASKS)
-        return;
-    int64_t wanted = (TASKS + p->tasks - 1) / p->tasks, extent = t->dim[p->lane];
-    int64_t each = (extent + wanted - 1) / wanted;
-    each = each < CHUNK ? CHUNK : each;
-    p->chunk = (each + p->lanes - 1) / p->lanes * p->lanes;
-    p->chunks = (extent + p->chunk - 1) / p->chunk;
-    p->tasks *= p->chunks;
+    const sched_cut *cut = &e->kernel->schedule->cut;
+    return (parts){.root = root, .cut = cut, .lane = cut->lane, .lanes = cut->lanes};
 }
 
 /* The task's indices in the cut dimensions, and its piece of the lanes' dimension. */
@@ -60,11 +26,12 @@ static void open_task(cg_emitter *e, parts *p, cg_loop *loop, cg_index *at)
 {
     cg_unit *u = e->u;
     cg_loop_begin(e, loop, e->lo, e->hi, 1, true);
-    cg_index task = cg_of_var(cg_var_new(e, loop->i, p->tasks - 1)), chunk = cg_of(0);
-    if (p->chunks > 1)
-        cg_divide(e, &task, p->chunks, &task, &chunk);
+    cg_index task = cg_of_var(cg_var_new(e, loop->i, e->kernel->schedule->tasks - 1)),
+             chunk = cg_of(0);
+    if (p->cut->chunks > 1)
+        cg_divide(e, &task, p->cut->chunks, &task, &chunk);
     for (int d = p->root->type.rank - 1; d >= 0; d--)
-        if (p->cut[d])
+        if (p->cut->parallel[d])
             cg_divide(e, &task, p->root->type.dim[d], &task, &at[d]);
     if (p->lane < 0)
         return;
@@ -72,11 +39,11 @@ static void open_task(cg_emitter *e, parts *p, cg_loop *loop, cg_index *at)
     p->start = cg_i64(u, 0);
     p->end = cg_i64(u, whole);
     p->last = NULL;
-    if (p->chunks > 1) {
+    if (p->cut->chunks > 1) {
         LLVMValueRef number = cg_scalar_part(e, &chunk);
-        p->start = LLVMBuildMul(u->b, number, cg_i64(u, p->chunk), "");
-        p->end = cg_min(e, LLVMBuildAdd(u->b, p->start, cg_i64(u, p->chunk), ""), p->end);
-        p->last = LLVMBuildICmp(u->b, LLVMIntEQ, number, cg_i64(u, p->chunks - 1), "");
+        p->start = LLVMBuildMul(u->b, number, cg_i64(u, p->cut->chunk), "");
+        p->end = cg_min(e, LLVMBuildAdd(u->b, p->start, cg_i64(u, p->cut->chunk), ""), p->end);
+        p->last = LLVMBuildICmp(u->b, LLVMIntEQ, number, cg_i64(u, p->cut->chunks - 1), "");
     }
 }
 
@@ -92,7 +59,7 @@ static void for_lanes(cg_emitter *e, const parts *p, cg_index *at, body *f, void
     int64_t extent = p->root->type.dim[p->lane], whole = extent / p->lanes * p->lanes;
     cg_loop loop;
     e->lanes = p->lanes;
-    cg_loop_begin(e, &loop, p->start, p->end, p->lanes, p->chunks == 1);
+    cg_loop_begin(e, &loop, p->start, p->end, p->lanes, p->cut->chunks == 1);
     cg_var *v = cg_var_new(e, loop.i, extent - 1);
     v->lane = e->lanes > 1;
     at[p->lane] = cg_of_var(v);
@@ -195,7 +162,7 @@ static void update_slice(cg_emitter *e, scattering *s, cg_index *at)
         at[d] = cg_opaque(e, v, root->type.dim[d] - 1);
     }
     for (int d = 0; d < root->type.rank; d++)
-        skip[d] = s->selected[d] || d < s->a->batch || s->p->cut[d];
+        skip[d] = s->selected[d] || d < s->a->batch || s->p->cut->parallel[d];
     cg_branch branch;
     if (inside)
         cg_if(e, &branch, inside);
@@ -212,7 +179,7 @@ static void for_vectors(cg_emitter *e, scattering *s, int d, cg_index *at)
         update_slice(e, s, at);
         return;
     }
-    if (d < s->a->batch && s->p->cut[d]) {
+    if (d < s->a->batch && s->p->cut->parallel[d]) {
         s->update[d] = at[d];
         for_vectors(e, s, d + 1, at);
         return;
@@ -237,47 +204,40 @@ static bool same_argument(const cg_emitter *e, const ir_value *x, const ir_value
     return argument[0] == argument[1];
 }
 
-static int64_t scatter_kernel(cg_emitter *e, const ir_inst *inst)
+void cg_emit_scatter(cg_emitter *e, const sched_contraction *part)
 {
-    parts p = {.root = inst->result[0]};
+    (void)part;
+    const ir_inst *inst = e->kernel->core;
+    parts p = parts_of(e, inst->result[0]);
     scattering s = {.p = &p,
                     .inst = inst,
                     .a = IR_ATTR(inst, scatter),
                     .leading = inst->operand[1]->type.rank - 1};
     cg_index at[IR_MAX_RANK];
     const ir_type *t = &p.root->type;
-    if (ir_count(t) == 0)
-        return 0;
     for (int j = 0; j < s.a->dims.n; j++)
         s.selected[s.a->dims.v[j]] = true;
-    for (int d = 0, next = s.leading; d < t->rank; d++) {
-        p.free[d] = !s.selected[d];
+    for (int d = 0, next = s.leading; d < t->rank; d++)
         if (!s.selected[d])
             s.update_dim[d] = d < s.a->batch ? d : next++;
-    }
-    /* Lanes run along a dimension of the slices: one of the batch would need an index a lane. */
-    int fastest = cg_fastest(p.root);
-    if (fastest >= 0 && fastest < s.a->batch)
-        p.free[fastest] = false;
-    plan_parts(e, &p, ir_count(t) + ir_count(&inst->operand[2]->type));
     clear(at);
     clear(s.update);
     cg_loop task;
     open_task(e, &p, &task, at);
     if (!same_argument(e, inst->operand[0], p.root)) {
         parts copy = p;
+        int fastest = ir_fastest(p.root);
         if (p.lane < 0 && fastest >= 0) { /* copies have lanes in any case */
             copy.lane = fastest;
-            copy.lanes = lanes_for(e, t->dtype, t->dim[fastest]);
+            copy.lanes = p.cut->copy_lanes;
             copy.start = cg_i64(e->u, 0);
             copy.end = cg_i64(e->u, t->dim[fastest] / copy.lanes * copy.lanes);
         }
-        for_dims(e, &copy, t, p.cut, 0, at, copy_element, &s);
+        for_dims(e, &copy, t, p.cut->parallel, 0, at, copy_element, &s);
     }
     if (ir_count(&inst->operand[2]->type))
         for_vectors(e, &s, 0, at);
     cg_loop_end(e, &task);
-    return p.tasks;
 }
 
 /* ---- Cumulative ---- */
@@ -312,25 +272,21 @@ static void accumulate(cg_emitter *e, void *user, cg_index *at)
     cg_loop_end(e, &loop);
 }
 
-static int64_t cumulative_kernel(cg_emitter *e, const ir_inst *inst)
+void cg_emit_cumulative(cg_emitter *e, const sched_contraction *part)
 {
-    parts p = {.root = inst->result[0]};
+    (void)part;
+    const ir_inst *inst = e->kernel->core;
+    parts p = parts_of(e, inst->result[0]);
     accumulation s = {inst, IR_ATTR(inst, cumulative), p.root};
     cg_index at[IR_MAX_RANK];
     bool skip[IR_MAX_RANK];
-    if (ir_count(&p.root->type) == 0)
-        return 0;
     for (int d = 0; d < p.root->type.rank; d++)
-        p.free[d] = d != s.a->axis;
-    plan_parts(e, &p, ir_count(&p.root->type));
-    for (int d = 0; d < p.root->type.rank; d++)
-        skip[d] = p.cut[d] || d == s.a->axis;
+        skip[d] = p.cut->parallel[d] || d == s.a->axis;
     clear(at);
     cg_loop task;
     open_task(e, &p, &task, at);
     for_dims(e, &p, &p.root->type, skip, 0, at, accumulate, &s);
     cg_loop_end(e, &task);
-    return p.tasks;
 }
 
 /* ---- Sort ---- Each row's keys are first written where its sorted ones will be, then a merge sort
@@ -449,18 +405,18 @@ static void sort_row(cg_emitter *e, void *user, cg_index *at)
     cg_loop_end(e, &loop);
 }
 
-static int64_t sort_kernel(cg_emitter *e, const ir_inst *inst)
+void cg_emit_sort(cg_emitter *e, const sched_contraction *part)
 {
+    (void)part;
     cg_unit *u = e->u;
+    const ir_inst *inst = e->kernel->core;
     const ir_type *t = &inst->result[0]->type;
     sorting s = {.inst = inst,
                  .keys = inst->result[0],
                  .axis = IR_ATTR(inst, sort)->axis,
                  .descending = IR_ATTR(inst, sort)->descending != 0};
     s.extent = t->dim[s.axis];
-    int64_t tasks = ir_single_tasks(inst);
-    if (tasks == 0)
-        return 0;
+    int64_t tasks = e->kernel->schedule->tasks;
     ir_type rows = *t; /* one element a row */
     rows.dim[s.axis] = 1;
     int64_t count = ir_count(&rows);
@@ -477,16 +433,4 @@ static int64_t sort_kernel(cg_emitter *e, const ir_inst *inst)
     sort_row(e, &s, at);
     cg_loop_end(e, &row);
     cg_loop_end(e, &task);
-    return tasks;
-}
-
-int64_t cg_single_kernel(cg_emitter *e)
-{
-    const ir_inst *core = e->kernel->core;
-    switch (core->op) {
-    case IR_OP_scatter: return scatter_kernel(e, core);
-    case IR_OP_cumulative: return cumulative_kernel(e, core);
-    case IR_OP_sort: return sort_kernel(e, core);
-    default: BUG("%s has no kernel", ir_ops[core->op].name);
-    }
 }

@@ -54,6 +54,7 @@ typedef struct ir_kernel {
     int64_t scratch_at;
     /* loops: for each carried value, a second buffer in scratch; then two flags */
     int64_t *spare;
+    struct sched_kernel *schedule; /* how it runs on the CPU level that code is made for */
 } ir_kernel;
 
 typedef struct ir_schedule {
@@ -121,6 +122,15 @@ int64_t ir_single_scratch(const ir_inst *core);
 bool ir_in_pieces(const ir_value *v);
 /* The value at whose indices a map emits its root: the root itself, or the first of its pieces. */
 const ir_value *ir_space(const ir_value *root);
+/* v lies in storage for kernel k: no expression of its own. */
+bool ir_is_read(const ir_kernel *k, const ir_value *v);
+/* The dimension of v that is innermost in storage (extents of 1 aside); -1 if there is none. */
+int ir_fastest(const ir_value *v);
+/* The dimension of v along which what it stands on lies side by side: through views, also of what
+ * is not in memory; -1: none. */
+int ir_nearest(ir_value *v);
+/* Do two values of a planned function begin at the same place? */
+bool ir_share_place(const ir_value *x, const ir_value *y);
 /* True for a value that codegen emits as an immediate: a constant whose elements are all the
  * same. */
 bool ir_is_immediate(const ir_value *v);

@@ -217,3 +217,61 @@ bool ir_same_storage(const ir_value *x, const ir_value *y)
             return false;
     return true;
 }
+
+bool ir_is_read(const ir_kernel *k, const ir_value *v)
+{
+    if (!v->def || (v->kernel && v->kernel != k))
+        return true;
+    return v->def->op == IR_OP_constant && !ir_is_immediate(v);
+}
+
+int ir_fastest(const ir_value *v)
+{
+    for (int i = v->type.rank - 1; i >= 0; i--) {
+        int d = v->order.n ? (int)v->order.v[i] : i;
+        if (v->type.dim[d] != 1)
+            return d;
+    }
+    return -1;
+}
+
+int ir_nearest(ir_value *v)
+{
+    ir_view view;
+    if (!ir_view_over(v, &view))
+        return ir_fastest(v);
+    for (int d = v->type.rank - 1; d >= 0; d--)
+        if (v->type.dim[d] != 1 && (view.stride[d] == 1 || view.stride[d] == -1))
+            return d;
+    return -1;
+}
+
+/* What a value's storage begins in, and how many bytes from there. */
+typedef struct place {
+    const void *base;
+    int64_t offset;
+} place;
+
+static place place_of(const ir_value *v)
+{
+    const ir_func *f = v->func;
+    const ir_port *port = NULL;
+    if (!v->def)
+        port = &f->params.items[v->index];
+    else if (v->place == IR_AT_PARAM)
+        port = &f->params.items[v->offset];
+    else if (v->place == IR_AT_RESULT)
+        port = &f->results.items[v->offset];
+    if (port)
+        return (place){port->bind == IR_STATE ? (const void *)port->state : port,
+                       v->def ? v->shift : 0};
+    if (v->place == IR_SCRATCH)
+        return (place){f, v->offset + v->shift};
+    return (place){v, 0};
+}
+
+bool ir_share_place(const ir_value *x, const ir_value *y)
+{
+    place a = place_of(x), b = place_of(y);
+    return a.base == b.base && a.offset == b.offset;
+}

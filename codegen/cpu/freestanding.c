@@ -22,20 +22,11 @@ static void barrier(cg_unit *u, LLVMValueRef worker)
     (void)u, (void)worker;
 }
 
-/* What is handed on stands for the number of tasks until it is known. */
-static LLVMValueRef begin_tasks(cg_emitter *e, LLVMValueRef tasks)
+static void begin_tasks(cg_emitter *e, LLVMValueRef tasks)
 {
-    cg_unit *u = e->u;
-    e->lo = cg_i64(u, 0);
-    e->hi = tasks ? tasks : LLVMBuildFreeze(u->b, LLVMGetPoison(u->i64), "");
+    e->lo = cg_i64(e->u, 0);
+    e->hi = tasks;
     cg_cpu_leave_without_tasks(e);
-    return e->hi;
-}
-
-static void end_tasks(cg_emitter *e, LLVMValueRef number, int64_t tasks)
-{
-    LLVMReplaceAllUsesWith(number, cg_i64(e->u, tasks));
-    LLVMInstructionEraseFromParent(number);
 }
 
 const cg_backend cg_freestanding = {
@@ -46,7 +37,6 @@ const cg_backend cg_freestanding = {
     .barrier = barrier,
     .failed = cg_cpu_failed,
     .begin_tasks = begin_tasks,
-    .end_tasks = end_tasks,
     .bad_index = cg_cpu_bad_index,
     .emit_object = cg_emit_parts,
 };

@@ -75,21 +75,13 @@ static LLVMValueRef share_function(cg_unit *u)
     return f;
 }
 
-/* What is handed on is the call, whose second operand is the number of tasks. */
-static LLVMValueRef begin_tasks(cg_emitter *e, LLVMValueRef tasks)
+static void begin_tasks(cg_emitter *e, LLVMValueRef tasks)
 {
     cg_unit *u = e->u;
-    LLVMValueRef args[] = {e->worker, tasks ? tasks : cg_i64(u, 0)},
-                 share = call(u, share_function(u), args, 2);
+    LLVMValueRef args[] = {e->worker, tasks}, share = call(u, share_function(u), args, 2);
     e->lo = LLVMBuildExtractValue(u->b, share, 0, "");
     e->hi = LLVMBuildExtractValue(u->b, share, 1, "");
     cg_cpu_leave_without_tasks(e);
-    return share;
-}
-
-static void end_tasks(cg_emitter *e, LLVMValueRef share, int64_t tasks)
-{
-    LLVMSetOperand(share, 1, cg_i64(e->u, tasks));
 }
 
 const cg_backend cg_threaded = {
@@ -100,7 +92,6 @@ const cg_backend cg_threaded = {
     .barrier = barrier,
     .failed = cg_cpu_failed,
     .begin_tasks = begin_tasks,
-    .end_tasks = end_tasks,
     .bad_index = cg_cpu_bad_index,
     .emit_object = cg_emit_parts,
 };

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * BLAS: a task is one call of OpenBLAS for MC rows and NC lanes of the result, where that was
+ * measured to be faster than blocks (docs/kernels.md has the figures). The sums go into the storage
+ * of the first output; if there is an epilogue, a loop over the piece reads them back. */
+#include "schedule/internal.h"
+
+enum {
+    LEAST_ROWS = 128,
+    LEAST_PRODUCTS = 768,
+    LEAST_LANES = 512,
+    LEAST_RESULTS = 1 << 19, /* what is smaller is as fast in blocks */
+    MC_ABOUT = 256,
+    NC_ABOUT = 1024, /* less lanes where there are few tasks */
+    NC_LEAST = 128,
+    FEW_TASKS = 8,
+    MEASURED_VECTOR_BYTES = 32, /* the level on which it was */
+};
+
+/* The axes, innermost first, lie as one: then its extent and strides. */
+static bool as_one(const sched_axis *const *axis, int n, int64_t *extent, int64_t stride[3])
+{
+    *extent = 1;
+    for (int i = 0; i < n; i++) {
+        const int64_t here[3] = {axis[i]->stride[0], axis[i]->stride[1], axis[i]->out_stride};
+        for (int s = 0; s < 3; s++) {
+            if (i == 0)
+                stride[s] = here[s];
+            else if (here[s] != stride[s] * *extent)
+                return false;
+        }
+        *extent *= axis[i]->extent;
+    }
+    return n > 0;
+}
+
+bool sched_product_of(const sched_contraction *c, const int64_t *order, sched_product *p)
+{
+    const sched_axis *row[SCHED_AXES], *k[SCHED_AXES];
+    int64_t stride[3];
+    int scalar = !c->vector;
+    if (c->lane < 0 || c->axis[c->lane].stride[scalar])
+        return false;
+    for (int i = 0; i < c->nrows; i++)
+        row[i] = &c->axis[c->row[i]];
+    for (int i = 0; i < c->nk; i++)
+        k[i] = &c->k[order ? order[c->nk - 1 - i] : c->nk - 1 - i];
+    if (!as_one(row, c->nrows, &p->rows, stride))
+        return false;
+    p->row = stride[scalar];
+    p->row_out = stride[2];
+    if (!as_one(k, c->nk, &p->products, stride))
+        return false;
+    p->step[0] = stride[0];
+    p->step[1] = stride[1];
+    p->lanes = c->axis[c->lane].extent;
+    p->lane = c->axis[c->lane].stride[c->vector];
+    return true;
+}
+
+/* One of a matrix' strides is 1, and the other leaves room for its rows. */
+static bool is_matrix(int64_t x, int64_t y, int64_t nx, int64_t ny)
+{
+    return (y == 1 && x >= ny && x <= INT32_MAX) || (x == 1 && y >= nx && y <= INT32_MAX);
+}
+
+/* The first output's storage can hold the sums: nothing that the kernel reads lies there. */
+static bool is_free(const ir_kernel *k)
+{
+    const ir_value *root = k->roots.items[0];
+    for (int i = 0; i < k->roots.count; i++)
+        if (k->roots.items[i] != root && ir_share_place(k->roots.items[i], root))
+            return false;
+    for (int i = 0; i < k->reads.count; i++)
+        if (ir_share_place(k->reads.items[i], root))
+            return false;
+    return true;
+}
+
+static bool is_possible(const sched_job *j, const sched_contraction *c, const int64_t *order)
+{
+    const ir_kernel *k = j->kernel;
+    sched_product p;
+    if (j->out->nparts > 1 || (c->dtype != IR_F32 && c->dtype != IR_F64) ||
+        k->roots.items[0]->type.dtype != c->dtype || !sched_product_of(c, order, &p))
+        return false;
+    return p.lanes <= INT32_MAX && p.products <= INT32_MAX && p.row_out >= p.lanes &&
+           p.row_out <= INT32_MAX && is_free(k) &&
+           is_matrix(p.row, p.step[!c->vector], p.rows, p.products) &&
+           is_matrix(p.step[c->vector], p.lane, p.products, p.lanes);
+}
+
+bool sched_applies_blas(const sched_job *j, const sched_contraction *c)
+{
+    sched_product p;
+    return j->level->has_blas && j->level->vector_bytes == MEASURED_VECTOR_BYTES &&
+           sched_product_of(c, c->order, &p) && p.rows >= LEAST_ROWS &&
+           p.products >= LEAST_PRODUCTS && p.lanes >= LEAST_LANES &&
+           p.rows * p.lanes >= LEAST_RESULTS && is_possible(j, c, c->order) &&
+           j->level->has_blas(j->level->user);
+}
+
+static int64_t piece(int64_t extent, int64_t about, int64_t unit)
+{
+    int64_t each = sched_ceil_div(extent, sched_ceil_div(extent, about));
+    return sched_ceil_div(each, unit) * unit;
+}
+
+void sched_choose_blas(const sched_job *j, sched_contraction *c)
+{
+    (void)j;
+    int64_t about = NC_ABOUT, lanes = c->axis[c->lane].extent;
+    while (about > NC_LEAST &&
+           sched_ceil_div(c->rows, MC_ABOUT) * sched_ceil_div(lanes, about) < FEW_TASKS)
+        about /= 2;
+    c->MC = piece(c->rows, MC_ABOUT, 1);
+    c->NC = piece(lanes, about, 2 * c->width);
+}
+
+const char *sched_complete_blas(const sched_job *j, sched_contraction *c)
+{
+    if (!j->level->has_blas || !j->level->has_blas(j->level->user))
+        return "OpenBLAS is not here, or not to be called";
+    if (!is_possible(j, c, c->order))
+        return "blas is for products of matrices of f32 or f64";
+    if (c->MC < 1 || c->NC < 1 || c->NC % (2 * c->width))
+        return "NC is no multiple of two registers of lanes";
+    sched_order_k(c);
+    sched_axis *lane = &c->axis[c->lane];
+    lane->tile = c->NC;
+    lane->tiles = sched_ceil_div(lane->extent, c->NC);
+    c->tasks = lane->tiles * sched_ceil_div(c->rows, c->MC) * sched_batch(c);
+    return NULL;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * BLOCK: a task is MC rows times the NR lanes of a few registers, and goes through the products KC
+ * at a time, so that what it reads of the vector operand stays in the nearest cache while all rows
+ * pass by; mostly that panel is packed first. */
+#include "schedule/internal.h"
+#include "ir/tuning.h"
+
+#include <stdlib.h>
+
+enum {
+    KC_MOST = 256,
+    UNROLL = 4,
+    MC_MOST = 4096,
+    KC_LIMIT = 4096,
+    UNROLL_MOST = 16, /* of what a file may wish: stack, code */
+    MOST_VECTORS = 3,
+    MOST_ROWS = 12,
+    MOST_POINTERS = 8, /* of a tile; rows that are looked up */
+    PACK_ROWS = 32, /* rows from which packing pays where lanes lie in line */
+    FEW_TASKS = 16,
+    SMALL = 1 << 21, /* tasks wanted for more multiplications than that */
+};
+
+static int64_t products(const sched_contraction *c)
+{
+    int64_t n = 1;
+    for (int i = 0; i < c->nk; i++)
+        n *= c->k[i].extent;
+    return n;
+}
+
+bool sched_applies_block(const sched_job *j, const sched_contraction *c)
+{
+    (void)j;
+    return c->lane >= 0 && c->nk && c->axis[c->lane].stride[!c->vector] == 0 &&
+           ir_gemm_packs(&(ir_gemm){c->rows, c->axis[c->lane].extent, products(c)});
+}
+
+/* Registers of a tile's row: as few lanes as can be stay empty, and rather two registers than one
+ * or three. */
+static int choose_vectors(const sched_contraction *c)
+{
+    int64_t vectors = sched_ceil_div(c->axis[c->lane].extent, c->width), best = 0;
+    int wide = 1;
+    for (int w = 1; w <= MOST_VECTORS; w++) {
+        int64_t cost = sched_ceil_div(vectors, w) * w * (w == 1 ? 115 : w == 2 ? 100 : 101);
+        if (w == 1 || cost < best) {
+            best = cost;
+            wide = w;
+        }
+    }
+    return wide;
+}
+
+/* Are all rows of the broadcast operand one stride apart? */
+static bool rows_are_affine(const sched_contraction *c)
+{
+    int s = !c->vector;
+    for (int i = 1; i < c->nrows; i++) {
+        const sched_axis *x = &c->axis[c->row[i]], *inner = &c->axis[c->row[i - 1]];
+        if (x->stride[s] != inner->stride[s] * inner->extent)
+            return false;
+    }
+    return true;
+}
+
+/* Rows of a task: whole runs of the innermost row axis where it is short. */
+static int64_t choose_MC(const sched_contraction *c)
+{
+    int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1, MC = IR_TUNING_MC;
+    int64_t tasks = sched_ceil_div(c->axis[c->lane].extent, c->NR) * sched_batch(c);
+    double work = (double)c->rows * (double)products(c) * (double)(tasks * c->NR);
+    while (work > SMALL && MC > 4 * c->MR && tasks * sched_ceil_div(c->rows, MC) < FEW_TASKS)
+        MC /= 2;
+    MC = sched_ceil_div(c->rows, sched_ceil_div(c->rows, MC));
+    int64_t unit = inner <= MC ? inner : 1;
+    unit = unit == 1 ? c->MR : unit;
+    return sched_ceil_div(MC, unit) * unit;
+}
+
+/* Packed, only the broadcast operand's strides matter: the nearest is innermost. */
+static void choose_order(sched_contraction *c)
+{
+    int s = !c->vector;
+    for (int i = 1; i < c->nk && c->packs; i++)
+        for (int j = i;
+             j > 0 && llabs(c->k[c->order[j]].stride[s]) > llabs(c->k[c->order[j - 1]].stride[s]);
+             j--) {
+            int64_t swap = c->order[j];
+            c->order[j] = c->order[j - 1];
+            c->order[j - 1] = swap;
+        }
+}
+
+/* Axes that follow each other in both operands are one. */
+static void join_axes(sched_contraction *c)
+{
+    int n = 0;
+    for (int i = 1; i < c->nk; i++) {
+        sched_axis *x = &c->k[n], *y = &c->k[i];
+        if (x->stride[0] == y->stride[0] * y->extent && x->stride[1] == y->stride[1] * y->extent) {
+            y->extent *= x->extent;
+            *x = *y;
+        } else {
+            c->k[++n] = *y;
+        }
+    }
+    c->nk = n + 1;
+}
+
+/* How many axes from the fast end on fit into KC whole; *inner: their products. */
+static int split_at(const sched_contraction *c, int64_t KC, int64_t *inner)
+{
+    int split = c->nk - 1;
+    *inner = 1;
+    while (split > 0 && *inner * c->k[split].extent <= KC)
+        *inner *= c->k[split--].extent;
+    return split;
+}
+
+void sched_choose_block(const sched_job *j, sched_contraction *c)
+{
+    int vectors = choose_vectors(c), most = rows_are_affine(c) ? MOST_ROWS : MOST_POINTERS;
+    c->NR = vectors * c->width;
+    c->MR = (j->level->registers - vectors - 1) / vectors;
+    c->MR = c->MR > most ? most : c->MR;
+    c->MC = choose_MC(c);
+    const sched_axis *lane = &c->axis[c->lane];
+    c->packs = lane->stride[c->vector] != 1 || lane->extent % c->NR || c->MC >= PACK_ROWS;
+    choose_order(c);
+    sched_contraction joined = *c;
+    sched_order_k(&joined);
+    join_axes(&joined);
+    int64_t inner, extent = joined.k[split_at(&joined, KC_MOST, &inner)].extent,
+                   pieces = sched_ceil_div(extent * inner, KC_MOST);
+    pieces = pieces > extent ? extent : pieces;
+    c->KC = sched_ceil_div(extent, pieces) * inner;
+    c->unroll = UNROLL;
+}
+
+const char *sched_complete_block(const sched_job *j, sched_contraction *c)
+{
+    int64_t inner;
+    if (!sched_applies_block(j, c))
+        return "block is for contractions of many rows, products and lanes";
+    c->affine = rows_are_affine(c);
+    c->row_stride = c->axis[c->row[0]].stride[!c->vector];
+    if (c->NR % c->width || c->NR > 8 * c->width || c->NR < 1)
+        return "NR is not one to eight registers of lanes";
+    if (c->MR < 1 || c->MR > (c->affine ? MOST_ROWS : MOST_POINTERS) || c->MR > c->rows)
+        return "a tile has at most 12 rows, 8 where they are not one stride apart, and not more "
+               "than there are";
+    if (c->MC < c->MR || c->MC > MC_MOST)
+        return "MC is not MR to 4096 rows";
+    if (c->KC < 1 || c->KC > KC_LIMIT)
+        return "KC is not 1 to 4096 products";
+    if (c->unroll < 1 || c->unroll > UNROLL_MOST)
+        return "1 to 16 products are unrolled";
+    sched_axis *lane = &c->axis[c->lane];
+    lane->tile = c->NR;
+    lane->tiles = sched_ceil_div(lane->extent, c->NR);
+    if (!c->packs && (lane->stride[c->vector] != 1 || lane->extent % c->NR))
+        return "the vector operand must be packed: its lanes are apart, or do not fill registers";
+    sched_order_k(c);
+    join_axes(c);
+    c->split = split_at(c, c->KC, &inner);
+    c->chunk = c->KC / inner;
+    if (c->KC % inner || c->chunk > c->k[c->split].extent)
+        return "KC is no number of whole inner products";
+    c->one_block = c->split == 0 && c->chunk == c->k[c->split].extent;
+    c->tasks = lane->tiles * sched_ceil_div(c->rows, c->MC) * sched_batch(c);
+    return NULL;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * What all strategies of contractions share: the order of the summed axes, and the epilogue. */
+#include "schedule/internal.h"
+
+#include <stdlib.h>
+
+enum {
+    SHORT = 4,        /* an extent that pays no loop: a longer axis is rather innermost */
+    LONG_EPILOGUE = 12, /* instructions; an elementary function counts as so many */
+};
+
+int64_t sched_batch(const sched_contraction *c)
+{
+    int64_t n = 1;
+    for (int i = 0; i < c->naxes; i++)
+        n *= i == c->lane || c->axis[i].stride[c->vector] == 0 ? 1 : c->axis[i].extent;
+    return n;
+}
+
+/* The summed axes from slow to fast: the longest of those along which an operand lies side by side
+ * is innermost. */
+static void choose_order(sched_contraction *c)
+{
+    c->norder = c->nk;
+    for (int i = 0; i < c->nk; i++)
+        c->order[i] = i;
+    for (int i = 0; i + 1 < c->nk; i++) {
+        const sched_axis *x = &c->k[c->order[i]], *y = &c->k[c->order[c->nk - 1]];
+        bool nearer =
+            llabs(x->stride[0]) + llabs(x->stride[1]) < llabs(y->stride[0]) + llabs(y->stride[1]);
+        if (y->extent < SHORT ? x->extent > y->extent : nearer && x->extent >= SHORT) {
+            int64_t swap = c->order[i];
+            c->order[i] = c->order[c->nk - 1];
+            c->order[c->nk - 1] = swap;
+        }
+    }
+}
+
+void sched_order_k(sched_contraction *c)
+{
+    sched_axis k[SCHED_AXES];
+    for (int i = 0; i < c->nk; i++)
+        k[i] = c->k[c->order[i]];
+    for (int i = 0; i < c->nk; i++)
+        c->k[i] = k[i];
+}
+
+/* Instructions between the anchor's result and v; at most a little above LONG_EPILOGUE. */
+static int epilogue_work(const ir_kernel *k, const ir_value *v)
+{
+    const ir_inst *inst = v->def;
+    if (!inst || inst == k->core || (v->kernel && v->kernel != k) || inst->op == IR_OP_constant)
+        return 0;
+    bool function = ir_has_trait(inst, IR_ELEMENTWISE) && ir_ops[inst->op].cost >= LONG_EPILOGUE;
+    int work = function ? LONG_EPILOGUE : !(ir_ops[inst->op].traits & IR_MOVES);
+    for (int i = 0; i < inst->noperands && work <= LONG_EPILOGUE; i++)
+        work += epilogue_work(k, inst->operand[i]);
+    return work;
+}
+
+void sched_contraction_defaults(const sched_job *j, sched_contraction *c)
+{
+    c->epilogue_loop = false;
+    for (int i = 0; i < j->kernel->roots.count; i++)
+        c->epilogue_loop |= epilogue_work(j->kernel, j->kernel->roots.items[i]) >= LONG_EPILOGUE;
+    choose_order(c);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * SCATTER, CUMULATIVE, SORT and CHECK: kernels of ops that are no expression at an index. They are
+ * cut into tasks along dimensions in which their parts do not touch; lanes run along the innermost
+ * dimension in storage where that is such a one. */
+#include "schedule/internal.h"
+
+enum {
+    TASKS = 32,    /* wanted, where there is work for them */
+    SMALL = 16384, /* elements that one thread does alone */
+    CHUNK = 256,   /* elements of the lanes' dimension that a task takes at least */
+};
+
+static int lanes_for(const sched_job *j, ir_dtype t, int64_t extent)
+{
+    int lanes = sched_width(j->level, ir_dtypes[t].bytes);
+    return extent < lanes ? (int)(extent ? extent : 1) : lanes;
+}
+
+/* Which dimensions may be cut; returns the elements that are moved. */
+static int64_t find_free(const ir_inst *core, sched_cut *c)
+{
+    const ir_type *t = &core->result[0]->type;
+    bool touched[IR_MAX_RANK] = {false};
+    int64_t work = ir_count(t);
+    if (core->op == IR_OP_scatter) {
+        const struct ir_attrs_scatter *a = IR_ATTR(core, scatter);
+        for (int i = 0; i < a->dims.n; i++)
+            touched[a->dims.v[i]] = true;
+        /* Lanes run along a dimension of the slices: one of the batch would need an index a
+         * lane. */
+        int fastest = ir_fastest(core->result[0]);
+        if (fastest >= 0 && fastest < a->batch)
+            touched[fastest] = true;
+        work += ir_count(&core->operand[2]->type);
+    } else {
+        touched[IR_ATTR(core, cumulative)->axis] = true;
+    }
+    for (int d = 0; d < t->rank; d++)
+        c->free[d] = !touched[d];
+    return work;
+}
+
+bool sched_applies_scatter(const sched_job *j, const sched_contraction *c)
+{
+    (void)c;
+    return j->kernel->core->op == IR_OP_scatter;
+}
+
+bool sched_applies_cumulative(const sched_job *j, const sched_contraction *c)
+{
+    (void)c;
+    return j->kernel->core->op == IR_OP_cumulative;
+}
+
+void sched_choose_cut(const sched_job *j, sched_contraction *unused)
+{
+    (void)unused;
+    sched_cut *c = &j->out->cut;
+    const ir_inst *core = j->kernel->core;
+    const ir_value *root = core->result[0];
+    const ir_type *t = &root->type;
+    int64_t work = find_free(core, c), tasks = 1;
+    int fastest = ir_fastest(root);
+    c->lane = fastest >= 0 && c->free[fastest] ? fastest : -1;
+    c->lanes = c->lane < 0 ? 1 : lanes_for(j, t->dtype, t->dim[c->lane]);
+    if (core->op == IR_OP_scatter && c->lane < 0 && fastest >= 0)
+        c->copy_lanes = lanes_for(j, t->dtype, t->dim[fastest]);
+    if (work <= SMALL)
+        return;
+    for (int d = 0; d < t->rank && tasks < TASKS; d++)
+        if (c->free[d] && d != c->lane && t->dim[d] != 1) {
+            c->parallel[d] = true;
+            tasks *= t->dim[d];
+        }
+    if (c->lane < 0 || tasks >= TASKS)
+        return;
+    int64_t each = sched_ceil_div(t->dim[c->lane], sched_ceil_div(TASKS, tasks));
+    each = each < CHUNK ? CHUNK : each;
+    c->chunk = sched_ceil_div(each, c->lanes) * c->lanes;
+}
+
+const char *sched_complete_cut(const sched_job *j, sched_contraction *unused)
+{
+    (void)unused;
+    sched_kernel *s = j->out;
+    sched_cut *c = &s->cut;
+    const ir_inst *core = j->kernel->core;
+    const ir_value *root = core->result[0];
+    const ir_type *t = &root->type;
+    find_free(core, c);
+    if (c->lane >= 0 && (c->lane != ir_fastest(root) || !c->free[c->lane]))
+        return "lanes run along the innermost dimension in storage, where parts do not touch in it";
+    if (c->lanes < 1 || c->lanes > 64 ||
+        (c->lane < 0 ? c->lanes != 1 : ir_count(t) && c->lanes > t->dim[c->lane]))
+        return "lanes are 1 to 64, and no more than there are neighbours";
+    if (core->op == IR_OP_scatter && c->lane < 0 && ir_fastest(root) >= 0 && ir_count(t) &&
+        (c->copy_lanes < 1 || c->copy_lanes > 64 || c->copy_lanes > t->dim[ir_fastest(root)]))
+        return "copy_lanes are 1 to 64, and no more than there are neighbours";
+    s->tasks = ir_count(t) ? 1 : 0;
+    for (int d = 0; d < t->rank; d++) {
+        if (c->parallel[d] && (!c->free[d] || d == c->lane))
+            return "parts touch in a dimension that is shared";
+        s->tasks *= c->parallel[d] ? t->dim[d] : 1;
+    }
+    if (c->chunk < 0 || (c->chunk && (c->lane < 0 || c->chunk % c->lanes)))
+        return "a chunk is a number of whole lanes";
+    c->chunks = c->chunk ? sched_ceil_div(t->dim[c->lane], c->chunk) : 1;
+    s->tasks *= c->chunks;
+    return NULL;
+}
+
+/* ---- Ops whose tasks follow from the op ---- */
+
+bool sched_applies_sort(const sched_job *j, const sched_contraction *c)
+{
+    (void)c;
+    return j->kernel->core->op == IR_OP_sort;
+}
+
+const char *sched_complete_sort(const sched_job *j, sched_contraction *c)
+{
+    (void)c;
+    j->out->tasks = ir_single_tasks(j->kernel->core);
+    return NULL;
+}
+
+bool sched_applies_check(const sched_job *j, const sched_contraction *c)
+{
+    (void)j, (void)c;
+    return true;
+}
+
+const char *sched_complete_check(const sched_job *j, sched_contraction *c)
+{
+    (void)c;
+    const ir_inst *core = j->kernel->core;
+    const ir_ints *dims =
+        core->op == IR_OP_gather ? &IR_ATTR(core, gather)->dims : &IR_ATTR(core, scatter)->dims;
+    j->out->tasks = dims->n ? ir_count(&core->operand[1]->type) / dims->n : 0;
+    return NULL;
+}
+
+bool sched_applies_loop(const sched_job *j, const sched_contraction *c)
+{
+    (void)j, (void)c;
+    return true;
+}
+
+bool sched_applies_branch(const sched_job *j, const sched_contraction *c)
+{
+    (void)j, (void)c;
+    return true;
+}
+
+void sched_choose_none(const sched_job *j, sched_contraction *c)
+{
+    (void)j, (void)c;
+}
+
+const char *sched_complete_none(const sched_job *j, sched_contraction *c)
+{
+    (void)j, (void)c;
+    return NULL;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * A kernel in words. */
+#include "schedule/schedule.h"
+
+enum { WORDS = 5, SEEN = 200 };
+
+/* Instructions that say something about a kernel, each name once. */
+typedef struct words {
+    base_arena *arena;
+    const ir_kernel *k;
+    const ir_inst **seen;
+    int count, found;
+    ir_op op[WORDS];
+} words;
+
+static void gather(words *w, const ir_value *v, int depth)
+{
+    const ir_inst *inst = v->def;
+    if (!inst || (v->kernel && v->kernel != w->k) || depth > 40 || w->found == WORDS)
+        return;
+    for (int i = 0; i < w->count; i++)
+        if (w->seen[i] == inst)
+            return;
+    if (w->count == SEEN)
+        return;
+    w->seen[w->count++] = inst;
+    bool known = (ir_ops[inst->op].traits & IR_MOVES) && inst->op != IR_OP_gather &&
+                 inst->op != IR_OP_pad && inst->op != IR_OP_concat;
+    for (int i = 0; i < w->found; i++)
+        known |= w->op[i] == inst->op;
+    if (!known)
+        w->op[w->found++] = inst->op;
+    for (int i = 0; i < inst->noperands; i++)
+        gather(w, inst->operand[i], depth + 1);
+}
+
+/* "dot_general f32[64,784] f32[784,512] -> f32[64,512], max add" */
+const char *sched_describe(base_arena *arena, const ir_kernel *k)
+{
+    words w = {.arena = arena, .k = k, .seen = base_array(arena, const ir_inst *, SEEN)};
+    const char *text = "";
+    if (k->core) {
+        text = ir_ops[k->core->op].name;
+        for (int i = 0; i < k->core->noperands && i < 3; i++)
+            text =
+                base_format(arena, "%s %s", text, ir_type_text(arena, &k->core->operand[i]->type));
+    }
+    for (int i = 0; i < k->roots.count; i++) {
+        text = base_format(arena, "%s%s%s", text,
+                           i       ? " "
+                           : *text ? " -> "
+                                   : "",
+                           ir_type_text(arena, &k->roots.items[i]->type));
+        gather(&w, k->roots.items[i], 0);
+    }
+    for (int i = 0; i < w.found; i++)
+        if (!k->core || w.op[i] != k->core->op)
+            text = base_format(arena, "%s%s%s", text, i ? " " : ", ", ir_ops[w.op[i]].name);
+    return text;
+}

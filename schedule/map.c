@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * MAP and ROW: loops over the elements of the outputs around their expressions. The innermost loop
+ * takes as many neighbours at once as pays; tasks are what the loops outside of it give, or chunks
+ * of it. Where an expression sums along the dimension that lies in line, lanes run along that one
+ * instead (ROW). */
+#include "schedule/internal.h"
+
+enum {
+    TASKS = 32,       /* wanted at least, where there is work for them */
+    SMALL = 16384,    /* work (elements times instructions) that one thread does alone */
+    CHUNK = 4096,     /* elements of a task that is a part of the innermost loop */
+    WIDEST = 64,      /* lanes */
+    HEAVY = 16,       /* work of an element from which one register at once is enough */
+    COLUMN_REGISTERS = 4, /* at once where each lane sums for itself: to hide latency */
+};
+
+/* What a map's expressions are like. */
+typedef struct traits {
+    const sched_job *j;
+    BASE_LIST(const ir_value *) seen;
+    bool flat; /* only elementwise ops on values stored alike: one loop over all elements does */
+    bool plain; /* no other ops at all, for what is the same for all elements neither */
+    bool row; /* sums the innermost dimension of something */
+    bool column; /* sums other dimensions */
+    double work; /* of a result element */
+} traits;
+
+static void study_reduce(traits *t, const ir_inst *inst)
+{
+    const ir_ints *axes = &IR_ATTR(inst, reduce)->axes;
+    int fastest = ir_nearest(inst->operand[0]);
+    bool inner = false;
+    for (int i = 0; i < axes->n; i++)
+        inner |= axes->v[i] == fastest;
+    *(inner ? &t->row : &t->column) = true;
+}
+
+static void study(traits *t, const ir_value *root, const ir_value *v, double times)
+{
+    for (int i = 0; i < t->seen.count; i++)
+        if (t->seen.items[i] == v)
+            return;
+    BASE_PUSH(t->j->arena, &t->seen, v);
+    if (ir_is_read(t->j->kernel, v)) {
+        t->work += times;
+        t->flat = t->flat && (v->type.rank == 0 || ir_same_storage(v, root));
+        return;
+    }
+    const ir_inst *inst = v->def;
+    if (inst->op == IR_OP_constant)
+        return;
+    bool to_scalar = inst->op == IR_OP_broadcast && inst->operand[0]->type.rank == 0;
+    bool simple = to_scalar || ir_has_trait(inst, IR_ELEMENTWISE);
+    t->plain = t->plain && simple;
+    t->flat = t->flat && (simple || v->type.rank == 0);
+    if (inst->op == IR_OP_reduce)
+        study_reduce(t, inst);
+    times *= ir_cost_reads(inst, 0);
+    t->work += times;
+    for (int i = 0; i < inst->noperands; i++)
+        study(t, root, inst->operand[i], times);
+}
+
+/* The pieces of a concat lie one behind the other: no dimension outside its axis. */
+static bool pieces_in_row(const ir_value *root)
+{
+    for (int i = 0; i < root->type.rank; i++) {
+        int d = root->order.n ? (int)root->order.v[i] : i;
+        if (d == IR_ATTR(root->def, concat)->axis)
+            return true;
+        if (root->type.dim[d] != 1)
+            return false;
+    }
+    return false;
+}
+
+static void study_root(traits *t, const ir_value *space, const ir_value *root)
+{
+    if (!ir_in_pieces(root)) {
+        study(t, space, root, 1);
+        return;
+    }
+    t->plain = false;
+    t->flat = t->flat && pieces_in_row(root);
+    for (int i = 0; i < root->def->noperands; i++)
+        study(t, space, root->def->operand[i], 1);
+}
+
+static traits study_kernel(const sched_job *j, const ir_value *space)
+{
+    traits t = {.j = j, .flat = true, .plain = true, .work = 1};
+    for (int i = 0; i < j->kernel->roots.count; i++)
+        study_root(&t, space, j->kernel->roots.items[i]);
+    return t;
+}
+
+static int choose_lanes(const sched_job *j, const ir_value *root, const traits *t)
+{
+    int size = 4;
+    for (int i = 0; i < j->kernel->roots.count; i++) {
+        int here = ir_dtypes[j->kernel->roots.items[i]->type.dtype].bytes;
+        size = here > size ? here : size;
+    }
+    int fastest = ir_fastest(root), lanes = sched_width(j->level, size),
+        most = t->column         ? COLUMN_REGISTERS * lanes
+               : t->work < HEAVY ? 2 * lanes
+                                 : lanes;
+    int64_t extent = t->flat ? ir_count(&root->type) : fastest < 0 ? 1 : root->type.dim[fastest];
+    if (t->row)
+        return 1;
+    while (lanes < most && lanes < WIDEST && lanes * 2 <= extent)
+        lanes *= 2;
+    return extent < lanes ? (int)(extent < 1 ? 1 : extent) : lanes;
+}
+
+/* The loops that there are, outermost first. */
+static void find_loops(sched_map *m, const ir_value *root)
+{
+    m->nloops = 0;
+    if (m->flat) {
+        m->nloops = 1;
+        m->dim[0] = -1;
+        m->extent[0] = ir_count(&root->type);
+    }
+    for (int i = 0; !m->flat && i < root->type.rank; i++) {
+        int d = root->order.n ? (int)root->order.v[i] : i;
+        if (root->type.dim[d] != 1) {
+            m->dim[m->nloops] = d;
+            m->extent[m->nloops++] = root->type.dim[d];
+        }
+    }
+    if (m->nloops == 0) { /* one element */
+        m->nloops = 1;
+        m->dim[0] = -1;
+        m->extent[0] = 1;
+    }
+}
+
+static void choose_tasks(sched_map *m, double work)
+{
+    int64_t outer = 1, last = m->extent[m->nloops - 1];
+    int loops = m->lanes > 1 ? m->nloops - 1 : m->nloops;
+    if (work <= SMALL)
+        return;
+    while (m->parallel < loops && outer < TASKS)
+        outer *= m->extent[m->parallel++];
+    if (m->lanes > 1 && outer < TASKS && last > CHUNK)
+        m->chunk = CHUNK;
+}
+
+bool sched_applies_row(const sched_job *j, const sched_contraction *c)
+{
+    (void)c;
+    return study_kernel(j, ir_space(j->kernel->roots.items[0])).row;
+}
+
+bool sched_applies_map(const sched_job *j, const sched_contraction *c)
+{
+    return !sched_applies_row(j, c);
+}
+
+void sched_choose_map(const sched_job *j, sched_contraction *c)
+{
+    (void)c;
+    sched_map *m = &j->out->map;
+    const ir_value *root = j->kernel->roots.items[0], *space = ir_space(root);
+    traits t = study_kernel(j, space);
+    m->flat = t.flat;
+    m->lanes = choose_lanes(j, space, &t);
+    /* The code of a map of plain expressions need not know how many elements there are, if there is
+     * no remainder: an optimizer's update then is one kernel for many parameters. */
+    m->polymorphic = t.flat && t.plain && m->lanes > 1 && ir_count(&root->type) % m->lanes == 0;
+    find_loops(m, space);
+    if (m->polymorphic)
+        m->chunk = CHUNK;
+    else
+        choose_tasks(m, t.work * (double)ir_count(&space->type));
+}
+
+const char *sched_complete_map(const sched_job *j, sched_contraction *c)
+{
+    (void)c;
+    sched_map *m = &j->out->map;
+    const ir_value *root = j->kernel->roots.items[0], *space = ir_space(root);
+    traits t = study_kernel(j, space);
+    int64_t count = ir_count(&space->type);
+    if (m->flat && !t.flat)
+        return "its elements are not one loop: flat is not possible";
+    find_loops(m, space);
+    if (m->lanes < 1 || m->lanes > WIDEST || (t.row && m->lanes != 1) ||
+        (m->lanes > 1 && m->lanes > m->extent[m->nloops - 1]))
+        return "lanes are 1 to 64, no more than there are neighbours, and 1 in a row kernel";
+    if (j->out->accumulators < 1 || j->out->accumulators > WIDEST)
+        return "accumulators are 1 to 64";
+    if (m->polymorphic &&
+        (!t.flat || !t.plain || m->lanes < 2 || count % m->lanes || !m->flat || m->parallel ||
+         m->chunk < 1 || (m->chunk % m->lanes && count != m->lanes)))
+        return "polymorphic is for flat maps of elementwise instructions, in chunks of whole lanes";
+    int loops = m->lanes > 1 ? m->nloops - 1 : m->nloops;
+    if (m->parallel < 0 || m->parallel > loops)
+        return "there are not so many loops to share";
+    if (m->chunk < 0 || (m->chunk && !m->polymorphic && (m->lanes < 2 || m->chunk % m->lanes)))
+        return "a chunk is a number of whole lanes";
+    m->chunks =
+        m->chunk && !m->polymorphic ? sched_ceil_div(m->extent[m->nloops - 1], m->chunk) : 1;
+    j->out->tasks = count ? m->chunks : 0;
+    for (int i = 0; i < m->parallel; i++)
+        j->out->tasks *= m->extent[i];
+    return NULL;
+}

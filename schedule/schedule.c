@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * The stage: for each kernel the first strategy that applies, or what a file wishes. */
+#include "schedule/internal.h"
+
+#include <string.h>
+
+/* Registers at once in a sum in line, to hide the latency of addition. */
+enum { ACCUMULATORS = 4 };
+
+const char *const sched_strategy_names[SCHED_STRATEGIES] = {
+#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) text,
+#include "schedule/strategies.def"
+};
+
+static const struct strategy {
+    ir_kernel_kind kind;
+    sched_applies *applies;
+    sched_choose *choose;
+    sched_complete *complete;
+} strategies[SCHED_STRATEGIES] = {
+#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) \
+    {IR_KERNEL_##kind, sched_applies_##applies, sched_choose_##choose, sched_complete_##complete},
+#include "schedule/strategies.def"
+};
+
+int64_t sched_ceil_div(int64_t x, int64_t y)
+{
+    return (x + y - 1) / y;
+}
+
+int sched_width(const sched_level *level, int bytes)
+{
+    int lanes = level->vector_bytes / (bytes < 4 ? 4 : bytes);
+    return lanes ? lanes : 1; /* a machine without vectors */
+}
+
+static void choose(sched_job *j, sched_contraction *c, sched_strategy *out)
+{
+    int s = 0;
+    while (s < SCHED_STRATEGIES &&
+           (strategies[s].kind != j->kernel->kind || !strategies[s].applies(j, c)))
+        s++;
+    if (s == SCHED_STRATEGIES)
+        BUG("no strategy for a kernel of the kind %s", ir_kernel_kind_names[j->kernel->kind]);
+    *out = (sched_strategy)s;
+    strategies[s].choose(j, c);
+}
+
+const char *sched_key(base_arena *arena, const char *level, int spec, const char *func, int kernel,
+                      int part)
+{
+    return base_format(arena, "%s %d %d %d %s", level, spec, kernel, part, func);
+}
+
+/* What the file says of a part of the kernel, which is one of @func; NULL: nothing. */
+static sched_wish *wish_for(const sched_job *j, const struct sched_wishes *wishes, const ir_func *f,
+                            int part, int spec)
+{
+    return wishes ? base_map_get_text(&wishes->by_key, sched_key(j->arena, j->level->name, spec,
+                                                                 f->name, j->kernel->index, part))
+                  : NULL;
+}
+
+static const char *obey(sched_job *j, sched_contraction *c, sched_wish *w)
+{
+    sched_strategy *strategy = c ? &c->strategy : &j->out->strategy;
+    w->used = true;
+    if (strategies[w->strategy].kind != j->kernel->kind)
+        return base_format(j->arena, "the kernel is a %s, `%s` is for a %s",
+                           ir_kernel_kind_names[j->kernel->kind], sched_strategy_names[w->strategy],
+                           ir_kernel_kind_names[strategies[w->strategy].kind]);
+    if (!strategies[w->strategy].applies(j, c) && w->strategy != SCHED_BLAS)
+        return base_format(j->arena, "`%s` does not apply to it",
+                           sched_strategy_names[w->strategy]);
+    *strategy = w->strategy;
+    const char *why = sched_set(j->arena, j->out, c, w);
+    return why ? why : strategies[*strategy].complete(j, c);
+}
+
+/* Of a kernel, or of a part of a contraction. */
+static bool decide(sched_job *j, sched_contraction *c, sched_wish *w)
+{
+    sched_strategy *strategy = c ? &c->strategy : &j->out->strategy;
+    if (c)
+        sched_contraction_defaults(j, c);
+    if (w) {
+        const char *why = obey(j, c, w);
+        if (why)
+            base_report(j->ctx, BASE_ERROR, &w->loc, "kernel %d of @%s: %s", j->kernel->index,
+                        w->func, why);
+        return !why;
+    }
+    choose(j, c, strategy);
+    const char *why = strategies[*strategy].complete(j, c);
+    if (why)
+        BUG("the schedule chose what it cannot do: %s", why);
+    return true;
+}
+
+static bool schedule_kernel(sched_job *j, const ir_func *f, const struct sched_wishes *wishes,
+                            int spec)
+{
+    bool ok = true;
+    sched_kernel *s = j->out;
+    if (j->kernel->kind != IR_KERNEL_CONTRACTION)
+        return decide(j, NULL, wish_for(j, wishes, f, 0, spec));
+    if (ir_count(&j->kernel->roots.items[0]->type) == 0)
+        return true;
+    sched_nest(j);
+    for (int p = 0; p < s->nparts; p++) {
+        ok &= decide(j, &s->part[p], wish_for(j, wishes, f, p, spec));
+        s->part[p].tasks_before = s->tasks;
+        s->tasks += s->part[p].tasks;
+    }
+    s->strategy = s->part[0].strategy;
+    return ok;
+}
+
+bool sched_module(ir_module *m, base_arena *arena, const sched_level *level,
+                  const struct sched_wishes *wishes, int spec)
+{
+    bool ok = true;
+    for (int i = 0; i < m->funcs.count; i++) {
+        const ir_func *f = m->funcs.items[i];
+        for (int k = 0; f->schedule && k < f->schedule->kernels.count; k++) {
+            sched_job j = {m->ctx, arena, level, f->schedule->kernels.items[k],
+                           base_new(arena, sched_kernel)};
+            j.out->accumulators = ACCUMULATORS;
+            ok &= schedule_kernel(&j, f, wishes, spec);
+            j.kernel->schedule = j.out;
+        }
+    }
+    return ok;
+}
+
+bool sched_all_used(base_ctx *ctx, const struct sched_wishes *wishes, const char *level)
+{
+    bool ok = true;
+    for (int i = 0; wishes && i < wishes->lines.count; i++) {
+        const sched_wish *w = wishes->lines.items[i];
+        if (w->used || strcmp(w->level, level))
+            continue;
+        base_report(ctx, BASE_ERROR, &w->loc, "there is no kernel %d, part %d, of @%s, module %d",
+                    w->kernel, w->part, w->func, w->spec);
+        ok = false;
+    }
+    return ok;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * How each kernel runs on one CPU level: decided here, printed, read back, and obeyed by codegen,
+ * which decides nothing. The stage `schedule` runs once a level, after `plan` and before code is
+ * emitted; docs/schedule.md describes the text form.
+ *
+ * The words are those of BLIS. A contraction multiplies a matrix of M rows by one of N columns; K
+ * is summed. Lanes run along one axis of the result, N: the operand that moves along it is loaded
+ * as vectors, the other one is broadcast, an element at a time. Axes of the result along which the
+ * vector operand does not move are M: one vector serves all their rows. The axes that are left,
+ * batch axes, are loops. */
+#ifndef GRADC_SCHEDULE_SCHEDULE_H
+#define GRADC_SCHEDULE_SCHEDULE_H
+
+#include "ir/kernels.h"
+
+/* What is to be known of a CPU level. */
+typedef struct sched_level {
+    const char *name;  /* as --cpu takes it */
+    int vector_bytes;  /* of a register */
+    int registers;     /* of vectors */
+    /* Whether OpenBLAS may be called; asked only for what is large enough. NULL: no. */
+    bool (*has_blas)(void *user);
+    void *user;
+} sched_level;
+
+typedef enum sched_strategy {
+#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) SCHED_##NAME,
+#include "schedule/strategies.def"
+    SCHED_STRATEGIES
+} sched_strategy;
+extern const char *const sched_strategy_names[SCHED_STRATEGIES];
+
+/* ---- Contractions ---- */
+
+enum { SCHED_AXES = 2 * IR_MAX_RANK };
+
+/* A loop of a contraction. */
+typedef struct sched_axis {
+    int64_t extent, stride[2]; /* of the operands, in elements of storage */
+    int out;                   /* dimension of the result; -1: summed */
+    /* The result's index is times * this one's: features are groups times features a group. */
+    int64_t times;
+    int64_t out_stride;        /* in the result's storage */
+    /* Of result axes: elements of a tile, and how many tiles there are. */
+    int64_t tile, tiles;
+} sched_axis;
+
+/* A contraction, or one part of it: a convolution whose input is dilated has a part for each phase
+ * of its results, with taps of its own. */
+typedef struct sched_contraction {
+    /* What there is. Offsets of the views are those of the part. */
+    ir_view operand[2];
+    ir_dtype dtype;
+    int64_t first[IR_MAX_RANK]; /* index in the result at which the axes begin */
+    int naxes, nk;
+    sched_axis axis[SCHED_AXES]; /* of the result, by ascending stride in its storage */
+    sched_axis k[SCHED_AXES];    /* summed, from slow to fast */
+    int lane;                    /* the axis that is N, -1: none */
+    int vector;                  /* the operand that moves along it */
+    int row[SCHED_AXES], nrows;  /* the axes that are M, innermost first */
+    int width;                   /* lanes of a register */
+    /* What is decided. */
+    sched_strategy strategy;
+    int64_t order[SCHED_AXES];   /* of the summed axes: which one, as the op counts them */
+    int norder;
+    int NR, MR;                  /* lanes and rows of a register tile */
+    int64_t MC, NC, KC;          /* rows, lanes and products of a block; 0: all */
+    bool packs;                  /* BLOCK: the vector operand is copied to where it has no gaps */
+    int unroll;                  /* of the innermost summed axis */
+    /* Expressions after the sum are emitted once, in a loop over rows. */
+    bool epilogue_loop;
+    /* What follows. */
+    int ragged;                  /* TILE: the row axis whose last tile is smaller, -1: none */
+    int64_t rows;                /* of M, all axes counted as one */
+    /* BLOCK: row r of the broadcast operand begins row_stride * r away; else rows are looked up. */
+    bool affine;
+    int64_t row_stride;
+    /* BLOCK: summed axes before this one are loops around the blocks … */
+    int split;
+    int64_t chunk; /* … and this one is cut into pieces of so many; */
+    bool one_block; /* there is but one */
+    int64_t tasks, tasks_before; /* of this part, and of the parts before */
+} sched_contraction;
+
+/* A product of two matrices: M, N and K as one dimension each. */
+typedef struct sched_product {
+    int64_t rows, lanes, products;
+    int64_t row_out; /* stride of rows in the result, … */
+    int64_t row, step[2], lane; /* … and of all in the operands */
+} sched_product;
+/* False: some axes do not lie as one. order: of the summed axes, NULL: as they are. */
+bool sched_product_of(const sched_contraction *c, const int64_t *order, sched_product *p);
+
+/* ---- Maps ---- */
+
+typedef struct sched_map {
+    bool flat; /* all elements are one loop */
+    /* The code serves any number of elements that is a multiple of the lanes. */
+    bool polymorphic;
+    int lanes; /* neighbours at once; 1: lanes may run inside a reduction */
+    int accumulators; /* registers of a sum whose lanes run along the summed dimension */
+    int nloops; /* outermost first; the last is the lanes' unless lanes is 1 */
+    int dim[IR_MAX_RANK]; /* of the result; -1: all of them as one */
+    int64_t extent[IR_MAX_RANK];
+    int parallel; /* loops that tasks divide */
+    int64_t chunk, chunks; /* elements of the last loop in a task; 0, 1: all */
+} sched_map;
+
+/* ---- Kernels that are cut along the dimensions of their result ---- */
+
+typedef struct sched_cut {
+    bool free[IR_MAX_RANK]; /* dimensions in which parts of the result do not touch */
+    bool parallel[IR_MAX_RANK]; /* those that tasks count */
+    int lane; /* dimension along which lanes run; -1: none */
+    int lanes;
+    /* Of copies along the innermost dimension, where lanes cannot run. */
+    int copy_lanes;
+    int64_t chunk, chunks; /* elements of it in a task; 0, 1: all */
+} sched_cut;
+
+/* ---- Kernels ---- */
+
+typedef struct sched_kernel {
+    sched_strategy strategy; /* of a contraction: that of its first part */
+    /* 0: nothing is to be done; polymorphic: as many as the extent makes */
+    int64_t tasks;
+    int accumulators; /* registers of a sum whose lanes run along the summed dimension */
+    sched_contraction *part;
+    int nparts;
+    sched_map map;
+    sched_cut cut;
+} sched_kernel;
+
+/* Decides for all kernels of m (ir_kernel.schedule). wishes: NULL, or what was read from a file of
+ * schedules, of which `spec` is this module's number; false and reported, with its line, when one
+ * of them cannot be obeyed. */
+struct sched_wishes;
+bool sched_module(ir_module *m, base_arena *arena, const sched_level *level,
+                  const struct sched_wishes *wishes, int spec);
+/* After all modules of the level: false and reported when there is no kernel for a line. */
+bool sched_all_used(base_ctx *ctx, const struct sched_wishes *wishes, const char *level);
+
+/* ---- Text (text.c); docs/schedule.md ---- */
+
+/* The decisions, in one line without a newline; the same text, the same code. */
+const char *sched_text(base_arena *arena, const sched_kernel *s);
+/* All kernels of the functions of m, with what they compute as a comment. */
+void sched_print(FILE *out, const ir_module *m, const sched_level *level, int spec);
+/* Reads a file of schedules; NULL and reported. */
+struct sched_wishes *sched_read(base_ctx *ctx, base_arena *arena, const char *text, size_t size,
+                                const char *file);
+/* What a kernel computes: "dot_general f32[64,784] f32[784,512] -> f32[64,512], max add". */
+const char *sched_describe(base_arena *arena, const ir_kernel *k);
+
+int64_t sched_ceil_div(int64_t x, int64_t y);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * TILE: a task is one register tile, whose sums stay in registers from the first to the last
+ * product. */
+#include "schedule/internal.h"
+
+enum {
+    MOST_ROWS = 32,
+    MOST_VECTORS = 8, /* of a tile, and of a row of it */
+    FEW_ROWS = 6,                     /* fewer rows take more vectors each, to hide latency */
+    UNROLL = 4,
+    STRAIGHT = 16,
+    STRAIGHT_TILE = 128, /* short sums are unrolled whole */
+};
+
+bool sched_applies_tile(const sched_job *j, const sched_contraction *c)
+{
+    (void)j, (void)c;
+    return true;
+}
+
+static void cut(sched_axis *x, int64_t most)
+{
+    x->tiles = sched_ceil_div(x->extent, most);
+    x->tile = sched_ceil_div(x->extent, x->tiles); /* of one size, rather than a small rest */
+}
+
+void sched_choose_tile(const sched_job *j, sched_contraction *c)
+{
+    int registers = j->level->registers;
+    int64_t vectors = c->lane < 0 ? 1 : sched_ceil_div(c->axis[c->lane].extent, c->width);
+    int64_t wide = c->rows < FEW_ROWS ? (registers - 2) / (c->rows + 1) : 2;
+    wide = wide > MOST_VECTORS ? MOST_VECTORS : wide > vectors ? vectors : wide;
+    c->NR = 1;
+    if (c->lane >= 0) {
+        int64_t extent = c->axis[c->lane].extent;
+        wide = sched_ceil_div(vectors, sched_ceil_div(vectors, wide));
+        c->NR = (int)(extent < wide * c->width ? extent : wide * c->width);
+    }
+    int64_t budget = (registers - wide - 2) / wide;
+    budget = budget > MOST_ROWS ? MOST_ROWS : budget;
+    c->MR = 1;
+    for (int i = 0; i < c->nrows && budget > 1; i++) { /* innermost first */
+        sched_axis *x = &c->axis[c->row[i]];
+        cut(x, budget);
+        c->MR *= (int)x->tile;
+        budget = sched_ceil_div(x->extent, x->tile) == 1 ? budget / x->tile : 1;
+    }
+    int64_t inner = c->nk ? c->k[c->order[c->nk - 1]].extent : 1;
+    inner = inner ? inner : 1; /* a sum of nothing */
+    c->unroll = inner <= STRAIGHT && inner * c->MR <= STRAIGHT_TILE ? (int)inner : UNROLL;
+}
+
+const char *sched_complete_tile(const sched_job *j, sched_contraction *c)
+{
+    (void)j;
+    int64_t rows = 1;
+    bool whole = true; /* the row axes so far have one tile each */
+    c->ragged = -1;
+    if (c->NR < 1 || c->NR > MOST_VECTORS * c->width || (c->lane < 0 && c->NR != 1))
+        return "NR is 1 to 8 registers of lanes, and 1 where there are none";
+    if (c->lane >= 0 && c->NR > c->axis[c->lane].extent)
+        return "NR is more than there are lanes";
+    if (c->unroll < 1 || c->unroll > STRAIGHT)
+        return "1 to 16 products are unrolled";
+    if (c->lane >= 0) {
+        c->axis[c->lane].tile = c->NR;
+        c->axis[c->lane].tiles = sched_ceil_div(c->axis[c->lane].extent, c->NR);
+    }
+    for (int i = 0; i < c->nrows; i++) {
+        sched_axis *x = &c->axis[c->row[i]];
+        if (x->tile > 1 && !whole)
+            return "only the last of the row axes in a tile may be cut";
+        x->tiles = sched_ceil_div(x->extent, x->tile);
+        whole &= x->tiles == 1;
+        if (x->extent % x->tile)
+            c->ragged = c->row[i];
+        rows *= x->tile;
+    }
+    if (rows > MOST_ROWS)
+        return "a tile has at most 32 rows";
+    sched_order_k(c);
+    c->MR = (int)rows;
+    c->tasks = 1;
+    for (int i = 0; i < c->naxes; i++)
+        c->tasks *= c->axis[i].tiles;
+    return NULL;
+}
