@@ -72,6 +72,8 @@ void api_watch(api_session *s, api_stage *stage, void *user);
 /* The module as it stands, of the first specialisation, as text or for Graphviz; false on a write
  * error. */
 bool api_print(api_session *s, FILE *out, const char *format);
+/* After api_optimise: how its kernels run on each processor level, as --schedule reads it. */
+bool api_print_schedule(api_session *s, FILE *out);
 
 /* Machine code. */
 typedef struct api_code {
@@ -172,8 +174,8 @@ typedef struct api_timing {
 bool api_time(api_session *s, int e, double seconds, api_timing *out);
 /* Where the time of the entry timed last went, with --profile: the largest part first. */
 typedef struct api_part {
-    /* "contraction", its shapes in words, the node's name, "backward" */
-    const char *kind, *what, *origin, *phase;
+    /* "contraction", its shapes in words, the node's name, "backward", its schedule */
+    const char *kind, *what, *origin, *phase, *how;
     /* Of one call, of the whole; gflops of contractions, else 0. */
     double us, share, gflops;
 } api_part;

@@ -6,6 +6,7 @@
 #include "api/session.h"
 #include "base/path.h"
 #include "files/safetensors.h"
+#include "schedule/schedule.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -86,10 +87,33 @@ cg_request api_request(api_session *s)
     return r;
 }
 
+/* The file of --schedule; true if there is none. */
+static bool read_schedule(api_session *s, cg_request *r)
+{
+    enum { MOST = 64 << 20 }; /* bytes */
+    const char *path = s->options.schedule;
+    base_data data;
+    if (!path)
+        return true;
+    if (!base_read_whole_file(s->arena, path, MOST, &data))
+        return false;
+    r->schedule = sched_read(s->ctx, s->arena, (const char *)data.bytes, data.size, path);
+    return r->schedule != NULL;
+}
+
+bool api_print_schedule(api_session *s, FILE *out)
+{
+    cg_request *r = base_new(s->arena, cg_request);
+    *r = api_request(s);
+    return read_schedule(s, r) && cg_print_schedule(s->ctx, s->arena, r, out) && !ferror(out);
+}
+
 const api_code *api_compile(api_session *s)
 {
     cg_request *r = base_new(s->arena, cg_request); /* lives as long as the code */
     *r = api_request(s);
+    if (!read_schedule(s, r))
+        return NULL;
     s->object = cg_compile(s->ctx, s->arena, r);
     if (!s->object)
         return NULL;

@@ -365,8 +365,8 @@ void api_profile(api_session *s, int e, const api_timing *t, api_parts *out)
     for (int i = 0; i < p->count && total > 0; i++) {
         const cg_place *x = &p->items[i];
         double share = (double)counter[i] / total, us = share * t->median_us;
-        api_part part = {
-            x->kind, x->what, x->origin, x->phase, us, share, us > 0 ? x->flops / us / 1e3 : 0};
+        api_part part = {x->kind, x->what, x->origin, x->phase,
+                         x->how,  us,      share,     us > 0 ? x->flops / us / 1e3 : 0};
         if (!strcmp(x->entry, api_entry_name(e)))
             BASE_PUSH(s->arena, out, part);
     }

@@ -41,7 +41,7 @@ static void print_profile(api_session *s, int e, const api_timing *t)
     api_parts parts = {0};
     api_profile(s, e, t, &parts);
     printf("\n%s\n%10s %6s %8s %-11s %-9s %s\n", api_entry_name(e), "us", "share", "GFLOP/s",
-           "kernel", "phase", "what; from");
+           "kernel", "phase", "what; from; schedule");
     for (int i = 0; i < parts.count && i < SHOW; i++) {
         const api_part *p = &parts.items[i];
         printf("%10.2f %5.1f%% ", p->us, p->share * 100);
@@ -49,7 +49,8 @@ static void print_profile(api_session *s, int e, const api_timing *t)
             printf("%8.1f", p->gflops);
         else
             printf("%8s", "");
-        printf(" %-11s %-9s %s; %s\n", p->kind, p->phase, p->what, api_shown(s, p->origin));
+        printf(" %-11s %-9s %s; %s%s%s\n", p->kind, p->phase, p->what, api_shown(s, p->origin),
+               *p->how ? "; " : "", p->how);
     }
 }
 

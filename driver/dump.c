@@ -16,24 +16,25 @@ typedef struct dumping {
     bool found, failed; /* failed: a stage could not be written, the others are not tried */
 } dumping;
 
-static const char *graph_text(dumping *d, const char *format)
+/* The graph, or with format NULL the schedules. */
+static const char *stage_text(dumping *d, const char *format)
 {
     char *bytes = NULL;
     size_t size;
     FILE *f = open_memstream(&bytes, &size);
-    bool ok = f && api_print(d->s, f, format);
+    bool ok = f && (format ? api_print(d->s, f, format) : api_print_schedule(d->s, f));
     ok = f && !fclose(f) && ok;
     char *copy = ok ? api_format(d->s, "%s", bytes) : NULL;
     free(bytes);
     if (!ok)
-        api_error(d->s, "the graph cannot be printed");
+        api_error(d->s, "the stage cannot be printed");
     return copy;
 }
 
 static void write_stage(dumping *d, const char *name)
 {
-    const char *text = graph_text(d, "text"),
-               *shown = strcmp(d->format, "text") ? graph_text(d, d->format) : text;
+    const char *text = stage_text(d, "text"),
+               *shown = strcmp(d->format, "text") ? stage_text(d, d->format) : text;
     bool changed = !d->previous || !text || strcmp(text, d->previous);
     d->previous = text;
     d->failed = !text || !shown;
@@ -60,6 +61,16 @@ static void on_stage(void *user, const char *name)
     }
 }
 
+static void write_schedules(dumping *d)
+{
+    const char *text = stage_text(d, NULL);
+    if (!text)
+        return;
+    api_file file = {api_format(d->s, "%s/%02d-schedule.txt", d->o->folder, d->number), text,
+                     strlen(text)};
+    api_write(d->s, &file, 1);
+}
+
 /* The stage whose outcome a pass gets. */
 static const char *stage_before(const api_options *o, const char *name)
 {
@@ -75,7 +86,7 @@ static bool is_stage(const char *name, bool after)
     for (int i = 0; api_pass(i, &pass, &doc); i++)
         if (!strcmp(pass, name))
             return true;
-    return after && (!strcmp(name, "read") || !strcmp(name, "train"));
+    return after && (!strcmp(name, "read") || !strcmp(name, "train") || !strcmp(name, "schedule"));
 }
 
 static bool check_options(api_session *s, const api_options *o, const char *format)
@@ -89,6 +100,8 @@ static bool check_options(api_session *s, const api_options *o, const char *form
     else if ((o->after && !is_stage(o->after, true)) || (o->before && !is_stage(o->before, false)))
         api_usage(s, "there is no pass '%s'; gradc opt --list-passes shows them",
                   o->after && !is_stage(o->after, true) ? o->after : o->before);
+    else if (o->after && !strcmp(o->after, "schedule") && strcmp(format, "text"))
+        api_usage(s, "--format=%s: schedules are text", format);
     else if (o->after && !strcmp(o->after, "train") && !o->train)
         api_usage(s, "--after=train: there is that stage with --train");
     else if ((o->after != NULL) + (o->before != NULL) + o->after_all > 1)
@@ -116,7 +129,11 @@ void run_dump(api_session *s, const char *model)
     api_watch(s, on_stage, &d);
     if (!api_read(s, API_DUMP, model) || !api_optimise(s))
         return;
-    if (!strcmp(d.format, "llvm") || !strcmp(d.format, "asm")) {
+    if (o->after_all && !d.failed)
+        write_schedules(&d);
+    if (o->after && !strcmp(o->after, "schedule"))
+        api_print_schedule(s, stdout);
+    else if (!strcmp(d.format, "llvm") || !strcmp(d.format, "asm")) {
         size_t size;
         if (!api_compile(s))
             return;

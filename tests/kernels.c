@@ -6,6 +6,7 @@
  * compiled for each processor level that runs here, for one thread and for three, against the
  * evaluator. All numbers are small integers, so sums in any order are exact. */
 #include "gradc_rt.h"
+#include "schedule/schedule.h"
 #include "tests/levels.h"
 #include "tests/tiny_model.h"
 
@@ -251,8 +252,10 @@ static ir_func *random_function(uint64_t seed)
 
 typedef gradc_rt_status entry2(gradc_rt_ctx *, const void *, const void *);
 
-/* Runs it, results into out; returns whether it calls OpenBLAS. */
-static bool run(const ir_func *f, const char *cpu, bool blas, uint32_t threads, ir_literal **out)
+/* Runs it, results into out; returns whether it calls OpenBLAS. Where `wishes` are refused,
+ * *refused is set and nothing is run. */
+static bool run_as(const ir_func *f, const char *cpu, bool blas, uint32_t threads, ir_literal **out,
+                   const struct sched_wishes *wishes, bool *refused)
 {
     cg_spec spec = {f->module, NULL};
     cg_request r = {.prefix = "tiny",
@@ -262,9 +265,15 @@ static bool run(const ir_func *f, const char *cpu, bool blas, uint32_t threads, 
                     .embed = true,
                     .cpu = &cpu,
                     .ncpus = cpu != NULL,
+                    .schedule = wishes,
                     .blas = blas};
     cg_object *o = cg_compile(ctx, arena, &r);
-    ck_assert_msg(o != NULL, "%s", first_error);
+    ck_assert_msg(o != NULL || wishes, "%s", first_error);
+    if (!o) {
+        ck_assert_msg(*first_error, "refused without a reason");
+        *refused = true;
+        return false;
+    }
     cg_jit *jit = cg_jit_load(ctx, arena, o->bytes, o->size, NULL);
     ck_assert_msg(jit != NULL, "%s", first_error);
     gradc_rt_status (*init)(gradc_rt_ctx **, void *, size_t, const gradc_rt_options *);
@@ -283,6 +292,11 @@ static bool run(const ir_func *f, const char *cpu, bool blas, uint32_t threads, 
     gradc_rt_fini(rt);
     free(memory);
     return o->uses_blas;
+}
+
+static bool run(const ir_func *f, const char *cpu, bool blas, uint32_t threads, ir_literal **out)
+{
+    return run_as(f, cpu, blas, threads, out, NULL, NULL);
 }
 
 static void equal(uint64_t seed, const ir_func *f, const char *how, ir_literal *const *due,
@@ -322,6 +336,94 @@ START_TEST(random_contractions_give_what_the_evaluator_gives)
         check(seed, g, level_by_turn((unsigned)seed), 3 - 2 * (seed / 4 % 2), due);
         context_teardown();
     }
+}
+END_TEST
+
+/* ---- Schedules ---- */
+
+static char *schedule_of(const ir_func *f, const char *cpu)
+{
+    cg_spec spec = {f->module, NULL};
+    cg_request r = {.spec = &spec, .nspecs = 1, .cpu = &cpu, .ncpus = 1};
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    ck_assert(cg_print_schedule(ctx, arena, &r, out));
+    fclose(out);
+    char *copy = base_strdup(arena, text);
+    free(text);
+    return copy;
+}
+
+/* The text with another number, flag or strategy in a few places. */
+static const char *changed(const char *text)
+{
+    static const char *const numbers[] = {"0",  "1",   "2",   "3",   "4",   "6",  "7",
+                                          "8",  "12",  "16",  "17",  "24",  "32", "48",
+                                          "64", "100", "192", "256", "4096"},
+                             *const words[] = {"pack",  "flat",          "polymorphic",
+                                               "block", "tile",          "map",
+                                               "row",   "epilogue=loop", "epilogue=unrolled",
+                                               ""};
+    char *out = base_strdup(arena, "");
+    for (const char *at = text; *at;) {
+        size_t line = strcspn(at, "\n"), comment = 0;
+        while (comment + 1 < line && strncmp(at + comment, "//", 2))
+            comment++;
+        bool kernel = at[0] == ' ';
+        size_t n = kernel ? comment : line;
+        for (size_t i = 0; i < n;) {
+            size_t word = i + strcspn(at + i, " =,\n");
+            word = word > n ? n : word;
+            const char *put = base_strndup(arena, at + i, word - i);
+            bool number = i && strchr("=,", at[i - 1]) && word > i;
+            if (kernel && number && draw(8) == 0)
+                put = numbers[draw(sizeof numbers / sizeof *numbers)];
+            else if (kernel && !number && i > 4 && word > i && at[word] == ' ' && draw(24) == 0)
+                put = words[draw(sizeof words / sizeof *words)];
+            out = base_format(arena, "%s%s%.*s", out, put, word < n, at + word);
+            i = word + 1;
+        }
+        out = base_format(arena, "%s\n", out);
+        at += line + (at[line] != 0);
+    }
+    return out;
+}
+
+/* A schedule is obeyed, and the sums are what they were, or it is refused with a reason. */
+START_TEST(random_schedules_are_obeyed_or_refused)
+{
+    enum { CHANGES = 6 };
+    int obeyed = 0, refused = 0;
+    for (uint64_t seed = 1000 + (uint64_t)_i * SEEDS / PARTS;
+         seed < 1000 + (uint64_t)(_i + 1) * SEEDS / PARTS; seed++) {
+        context_setup();
+        const ir_func *f = random_function(seed), *g = random_function(seed);
+        const char *cpu = level_by_turn((unsigned)seed);
+        ir_literal *arg[8], *due[8], *got[8];
+        for (int i = 0; i < f->params.count; i++)
+            arg[i] = f->params.items[i].state->init;
+        ir_eval(arena, f, arg, due, NULL);
+        for (const pass_info *p = passes; p->name; p++)
+            pass_run_one(g->module, p, true);
+        const char *plain = schedule_of(g, cpu);
+        for (int k = 0; k < CHANGES; k++) {
+            const char *text = k ? changed(plain) : plain;
+            bool no = false;
+            *first_error = 0;
+            const struct sched_wishes *w = sched_read(ctx, arena, text, strlen(text), "s.txt");
+            ck_assert_msg(w || (k && *first_error), "%s\n%s", first_error, text);
+            if (w)
+                run_as(g, cpu, true, 1 + 2 * (k & 1), got, w, &no);
+            ck_assert_msg(k || !no, "its own schedule is refused: %s\n%s", first_error, text);
+            *(w && !no ? &obeyed : &refused) += 1;
+            if (w && !no)
+                equal(seed, f, base_format(arena, "%s, as\n%s", cpu, text), due, got);
+        }
+        context_teardown();
+    }
+    ck_assert_int_gt(obeyed, SEEDS / PARTS);
+    ck_assert_int_gt(refused, SEEDS / PARTS);
 }
 END_TEST
 
@@ -378,6 +480,7 @@ int main(void)
     TCase *c = tcase_create("contractions");
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, random_contractions_give_what_the_evaluator_gives, 0, PARTS);
+    tcase_add_loop_test(c, random_schedules_are_obeyed_or_refused, 0, PARTS);
 #ifdef __x86_64__
     tcase_add_test(c, large_products_are_left_to_openblas);
 #endif
