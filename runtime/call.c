@@ -4,6 +4,7 @@
  * Calls: which specialisation, what is wanted, a pointer for each port, the order of calls.
  * Everything that can be refused is refused before the body runs; a bad index inside it is the
  * body's to notice before it writes any state. */
+#include "runtime/memory.h"
 #include "runtime/rt.h"
 
 /* The caller's structs, as arrays of their members. */

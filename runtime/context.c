@@ -4,6 +4,7 @@
  * Contexts. The arena holds, each 64-aligned: the context, with the pointers that a call needs
  * behind it and then, where there are threads and files, what runtime/hosted/ needs; the state
  * block; scratch. */
+#include "runtime/memory.h"
 #include "runtime/rt.h"
 
 /* The context fits its part of the arena. */

@@ -2,6 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * Tensors whose storage is not row-major: what callers and files see is. */
+#include "runtime/memory.h"
 #include "runtime/rt.h"
 
 enum { MOST_RANK = 16 }; /* as the compiler has it */

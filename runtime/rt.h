@@ -11,10 +11,6 @@
 
 #include <stdbool.h>
 
-/* There may be no <string.h>; compilers want these two wherever they are used. */
-void *memcpy(void *restrict to, const void *restrict from, size_t n);
-void *memset(void *to, int value, size_t n);
-
 /* A turn of a loop that waits for another thread. */
 static inline void rt_relax(void)
 {
