@@ -91,9 +91,11 @@ const api_facts *api_facts_of(api_session *s)
 
 /* ---- check ---- */
 
-typedef struct gap { /* the first error at a node */
+typedef struct gap { /* an error at a node */
     const char *text;
     int node;
+    /* Of reading; NULL: only who asks for the node's derivative is refused. */
+    const base_loc *loc;
 } gap;
 typedef struct gaps {
     api_session *s;
@@ -119,7 +121,13 @@ static void note_gap(void *user, const base_diagnostic *d)
                     d->text);
         return;
     }
-    gap one = {base_strdup(g->s->arena, d->text), d->loc->node};
+    /* What it points to goes with the context of reading. */
+    base_loc *loc = base_memdup(g->s->arena, d->loc, sizeof *loc);
+    loc->file = g->s->path;
+    loc->name = d->loc->name ? base_strdup(g->s->arena, d->loc->name) : NULL;
+    loc->op = d->loc->op ? base_strdup(g->s->arena, d->loc->op) : NULL;
+    loc->source = NULL;
+    gap one = {base_strdup(g->s->arena, d->text), d->loc->node, loc};
     BASE_PUSH(g->s->arena, g, one);
 }
 
@@ -175,7 +183,7 @@ static void without_rule(gaps *g, const ir_module *m)
             if (!ad_is_zero(inst->op) && !ad_rules[inst->op] && inst->loc && inst->loc->node >= 0) {
                 gap one = {
                     base_format(g->s->arena, "no derivative rule for `%s`", ir_ops[inst->op].name),
-                    inst->loc->node};
+                    inst->loc->node, NULL};
                 BASE_PUSH(g->s->arena, g, one);
             }
 }
@@ -221,6 +229,19 @@ static void list_nodes(const gaps *g, api_nodes *out)
     }
 }
 
+/* What reading refused of a file whose nodes all have a forward: training as it is asked for. The
+ * table says of a node that it has no derivative, which others may not need; these errors are for
+ * all. */
+static void tell_refused(const gaps *g)
+{
+    for (int i = 0; i < g->s->facts.nodes.count; i++)
+        if (!g->s->facts.nodes.items[i].forward)
+            return;
+    for (int i = 0; i < g->count; i++)
+        if (g->items[i].loc)
+            base_report(g->s->ctx, BASE_ERROR, g->items[i].loc, "%s", g->items[i].text);
+}
+
 /* Those of reading; the session knows which are on. */
 static void tell_warnings(gaps *g)
 {
@@ -241,7 +262,9 @@ static bool read_nodes(gaps *g, base_ctx *ctx, const onnx_options *o)
     if (m && all_forward(g, &s->facts))
         return true;
     tell_warnings(g);
-    if (m && api_check_names(s, m))
+    if (!m)
+        tell_refused(g);
+    else if (api_check_names(s, m))
         api_warn(s, m);
     return false;
 }

@@ -771,6 +771,10 @@ START_TEST(info_and_check_know_the_model)
     ck_exit(0, "a loop on no path to what trains");
     gradc("check", "apart.gir", "--train", "--loss=loss");
     ck_exit(0, "the same");
+    gradc("check", ROOT "tests/fixtures/onnx/torch/tied_script.onnx", "--train",
+          "--attach-loss=mse", "--batchnorm=train");
+    ck_exit(1, "check of what training refuses of a node");
+    ck_says("(BatchNormalization): error: the running mean is");
     gradc("check", SHAPED);
     ck_exit(1, "check of a file with open shapes");
     ck_says("give --dim batch=N");
