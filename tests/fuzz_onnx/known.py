@@ -10,9 +10,17 @@ def attribute(node, name, default=None):
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
-def describe(node, arrays):
-    """An operator with what matters about its use."""
-    return node.op_type
+def nested(node):
+    """The operators of a node and of the bodies in it."""
+    yield node.op_type
+    for a in node.attribute:
+        for inner in a.g.node:
+            yield from nested(inner)
+
+
+def describe(node):
+    """What a node on which the oracles differ is to be blamed for: of a loop or branch, an operator of its body that is known."""
+    return next((op for op in nested(node) if op in ONNXRUNTIME), node.op_type)
 
 
 # what describe() says: why onnxruntime is wrong

@@ -246,7 +246,8 @@ def resize(g):
             return g.node("Upsample", [x, g.fixed(np.array(scales, np.float32))], mode=mode)
         return g.node("Upsample", [x], mode=mode, scales=scales)
     alone = x.rank < 3 or g.float != "float32"  # onnxruntime cannot
-    fractions = any(n * s != int(n * s) for n, s in zip(x.shape, scales))
+    exact = [n * float(np.float32(s)) for n, s in zip(x.shape, scales)]  # onnx.reference multiplies in double, gradc and onnxruntime in f32
+    fractions = any(e != int(e) for e in exact)
     if g.opset == 10:
         if alone and fractions:
             raise Reject
