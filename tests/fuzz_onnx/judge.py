@@ -338,7 +338,7 @@ class Judge:
         if not start:
             return ""
 
-        def along(h, only=None):
+        def along(h, only=None, direction=direction):
             moved = {n: a + h * direction[n] if only in (None, n) else a for n, a in start.items()}
             moved = {**feed, **moved}
             got = self.exact.values(moved) if independent else self.own_values(moved, wide)
@@ -356,12 +356,24 @@ class Judge:
                 d = (along(h, only) - along(-h, only)) / (2 * h)
                 if abs(d - slope) <= 1e-5 * max(scale, abs(d)) + 1e-14 * size / h:
                     return None
-            here, found = along(0, only), []
+            here, sides = along(0, only), []
             for h in (1e-6, 4e-6):  # at a step both sides may look alike, but grow as h shrinks
-                found += [(along(h, only) - here) / h, (here - along(-h, only)) / h]
-            mean, spread = sum(found) / 4, max(found) - min(found)
-            smooth = spread <= 1e-4 * max(scale, abs(found[0])) + 1e-9 * size and spread < abs(slope - mean)
-            return f"{slope} and not {mean}" if smooth else "kink"
+                sides += [(along(h, only) - here) / h, (here - along(-h, only)) / h]
+            mean, spread = sum(sides) / 4, max(sides) - min(sides)
+            smooth = spread <= 1e-4 * max(scale, abs(sides[0])) + 1e-9 * size and spread < abs(slope - mean)
+            return f"{slope} and not {mean}" if smooth and not bent(only) else "kink"
+
+        def bent(only):
+            """Whether both sides differ along another direction: of several kinks, those of one direction may cancel."""
+            for k in range(8):
+                other = {n: np.random.default_rng(k).standard_normal(a.shape) for n, a in start.items()}
+                slope = sum(float((found[n] * other[n]).sum()) for n in start if only in (None, n))
+                here, h = along(0, only), 1e-6
+                sides = [(along(h, only, other) - here) / h, (here - along(-h, only, other)) / h]
+                spread = abs(sides[0] - sides[1])
+                if spread > 1e-6 * scale + 1e-9 * size and spread >= abs(slope - sum(sides) / 2):
+                    return True
+            return False
 
         if not all(np.isfinite(g).all() for g in found.values()):
             finite = np.isfinite(along(1e-6) + along(-1e-6))
