@@ -26,6 +26,7 @@ def describe(node):
 # what describe() says: why onnxruntime is wrong
 ONNXRUNTIME = {
     "Sigmoid": "of -17 and less it is off by some 1e-8, which is a quarter of the value; the same inside recurrent layers",
+    "MeanVarianceNormalization": "of equal elements the variance is a difference of roundings, and where that is negative onnxruntime gives NaN",
     "InstanceNormalization": "of a channel of one element the deviation is 0; onnxruntime makes some roundings, which the small variance magnifies",
 }
 
