@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) The gradc authors
-"""Operators that onnx.reference lacks, refuses in general, or has wrong: Erf and Gelu are in single precision whatever they are given, LRN is
-of as many channels as there are batches, ConvTranspose mixes up groups, a Loop without a condition never runs, one that stacks matrices
-joins them, a Scan knows no axes, BatchNormalization before opset 14 mixes in the batch's statistics."""
+"""Operators that onnx.reference lacks, refuses in general, or has wrong: Erf, Gelu and DynamicQuantizeLinear are in single precision
+whatever they are given, LRN is of as many channels as there are batches, ConvTranspose mixes up groups, a Loop without a condition never
+runs, one that stacks matrices joins them, a Scan knows no axes, BatchNormalization before opset 14 mixes in the batch's statistics."""
 import math
 import numpy as np
 from onnx.reference.op_run import OpRun
@@ -24,6 +24,14 @@ class Gelu(OpRun):
         if approximate == "tanh":
             return (0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),)
         return (0.5 * x * (1 + erf(x / np.sqrt(np.asarray(2, x.dtype)))),)
+
+
+class DynamicQuantizeLinear(OpRun):
+    def _run(self, x):
+        high, low = max(x.max(), 0), min(x.min(), 0)
+        scale = np.asarray((high - low) / 255 if high != low else 1, x.dtype)
+        zero = np.rint(np.clip(-low / scale, 0, 255))
+        return np.clip(np.rint(x / scale) + zero, 0, 255).astype(np.uint8), scale, np.asarray(zero, np.uint8)
 
 
 class Mean(OpRun):
@@ -145,4 +153,5 @@ class Scan(OpRun):
         return tuple(states + [np.moveaxis(y, 0, entry(self.scan_output_axes, k)) for k, y in enumerate(stacked)])
 
 
-ALL = [*recurrent.ALL, BatchNormalization, ConvTranspose, Loop, Scan, LRN, Gelu, Erf, Mean, GlobalLpPool, GatherElements, ScatterElements, Scatter]
+ALL = [*recurrent.ALL, BatchNormalization, ConvTranspose, Loop, Scan, LRN, Gelu, Erf, Mean, GlobalLpPool, GatherElements, ScatterElements,
+       Scatter, DynamicQuantizeLinear]
