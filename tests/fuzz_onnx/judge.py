@@ -267,7 +267,7 @@ class Judge:
             if theirs is None and ours is None:
                 break
             if theirs and ours and any(distance(a, b) > 1e-5 for a, b in zip(theirs, ours) if not isinstance(a, list)):
-                return known.describe(node)
+                return known.describe(node, arrays)
             arrays.update(zip(names, oracle.of_types(theirs, feed.values()) if theirs else ours))
         return self.operators()
 

@@ -18,14 +18,17 @@ def nested(node):
             yield from nested(inner)
 
 
-def describe(node):
+def describe(node, arrays):
     """What a node on which the oracles differ is to be blamed for: of a loop or branch, an operator of its body that is known."""
+    if node.op_type == "ReduceMean" and arrays[node.input[0]].size == 0:
+        return "ReduceMean of nothing"
     return next((op for op in nested(node) if op in ONNXRUNTIME), node.op_type)
 
 
 # what describe() says: why onnxruntime is wrong
 ONNXRUNTIME = {
     "Sigmoid": "of -17 and less it is off by some 1e-8, which is a quarter of the value; the same inside recurrent layers",
+    "ReduceMean of nothing": "is 0 / 0; onnxruntime gives 0",
     "MeanVarianceNormalization": "of equal elements the variance is a difference of roundings, and where that is negative onnxruntime gives NaN",
     "InstanceNormalization": "of a channel of one element the deviation is 0; onnxruntime makes some roundings, which the small variance magnifies",
 }
