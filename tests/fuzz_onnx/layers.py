@@ -120,6 +120,8 @@ def pool(g):
     op = g.choose(["MaxPool", "MaxPool", "AveragePool", "AveragePool", "LpPool"])
     x = images(g)
     kernel, how = window(g, x, op=op)
+    if op == "MaxPool" and any(d > n for d, n in zip(how.get("dilations", []), x.shape[2:])) and any(how.get("pads", [])):
+        raise Reject  # a window of padding alone: see known.py
     if g.has(op, "ceil_mode") and not how.get("auto_pad"):
         how |= maybe(g, ceil_mode=g.choose([0, 1]))
     if op == "AveragePool":
