@@ -154,6 +154,7 @@ cg_index cg_clamp(cg_emitter *e, const cg_index *x, int64_t limit);
 typedef struct cg_loop {
     LLVMBasicBlockRef body, done;
     LLVMValueRef i; /* i64 */
+    LLVMValueRef narrow; /* i32: what is counted, where i is wider than registers; or NULL */
     LLVMValueRef end;
     int64_t step;
     int mark; /* of the memo */
