@@ -14,10 +14,8 @@ enum { DEEP = 32 };
 /* All elements of v are one number. */
 static bool is_number(const ir_value *v, int64_t *out)
 {
-    for (int i = 0; i < DEEP && v->def &&
-                    (v->def->op == IR_OP_broadcast || v->def->op == IR_OP_reshape ||
-                     v->def->op == IR_OP_convert);
-         i++)
+    for (int i = 0;
+         i < DEEP && v->def && (ir_has_trait(v->def, IR_VIEW) || v->def->op == IR_OP_convert); i++)
         v = v->def->operand[0];
     if (!v->def || v->def->op != IR_OP_constant || ir_count(&v->type) != 1 ||
         !ir_is_int(v->type.dtype))

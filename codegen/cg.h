@@ -103,7 +103,6 @@ void cg_profile_end(cg_unit *u, LLVMValueRef begin, int place, LLVMValueRef firs
  * cos, tan, asin, …, erf, logistic, tanh, pow, atan2, rem (fmod). Error bounds are published in
  * docs/numbers.md. */
 LLVMValueRef cg_math(cg_unit *u, ir_op op, LLVMValueRef x, LLVMValueRef y);
-bool cg_is_function(ir_op op);
 
 /* ---- debug.c: nothing happens without -g ---- */
 /* Describes a function about to be filled, and makes its place the current one. */

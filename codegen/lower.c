@@ -3,7 +3,7 @@
 #include "codegen/lower.h"
 
 cg_rule *const cg_rules[IR_OPS] = {
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
     cg_lower_##lower,
 #include "ir/ops.def"
 };

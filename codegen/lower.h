@@ -7,7 +7,7 @@
 
 #include "codegen/emit.h"
 
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
     cg_rule cg_lower_##lower;
 #include "ir/ops.def"
 

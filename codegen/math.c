@@ -506,11 +506,6 @@ static V call_in_pieces(cg_unit *u, ir_op op, V x, V y, int lanes, int piece)
     return all;
 }
 
-bool cg_is_function(ir_op op)
-{
-    return rows[op].emit != NULL;
-}
-
 LLVMValueRef cg_math(cg_unit *u, ir_op op, LLVMValueRef x, LLVMValueRef y)
 {
     if (!rows[op].emit)

@@ -79,7 +79,7 @@ double ir_cost_reads(const ir_inst *inst, int i)
 
 double ir_cost_macs(const ir_inst *inst)
 {
-    if (inst->op != IR_OP_dot_general && inst->op != IR_OP_convolution)
+    if (!ir_has_trait(inst, IR_CONTRACTION))
         return 0;
     return ir_cost_reads(inst, 0) * count(inst->result[0]);
 }
@@ -103,8 +103,7 @@ double ir_cost_work(const ir_cost *c)
 /* Takes operands as wholes, each element once, whatever the result. */
 static bool takes_wholes(const ir_inst *inst)
 {
-    return inst->op == IR_OP_scatter || inst->op == IR_OP_sort || inst->op == IR_OP_cumulative ||
-           (ir_ops[inst->op].traits & IR_STRUCTURED);
+    return ir_has_trait(inst, IR_OWN_EMITTER | IR_STRUCTURED);
 }
 
 /* How often operand i is read for `times` elements of the result. */

@@ -8,7 +8,8 @@
 #include <string.h>
 
 ir_eval_rule *const ir_eval_rules[IR_OPS] = {
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) ir_eval_##eval,
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
+    ir_eval_##eval,
 #include "ir/ops.def"
 };
 

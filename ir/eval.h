@@ -8,7 +8,7 @@
 
 #include "ir/ir.h"
 
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
     ir_eval_rule ir_eval_##eval;
 #include "ir/ops.def"
 

@@ -143,32 +143,43 @@ typedef ir_literal *ir_attr_literal;
 
 /* `struct ir_attrs_slice { ir_ints start, limit, stride; }` and so on, one an op; empty ones hold
  * one unused byte. */
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
-    struct ir_attrs_##name {                                                        \
-        attrs char end_;                                                            \
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
+    struct ir_attrs_##name {                                                               \
+        attrs char end_;                                                                   \
     };
 #define A(op, kind, field) ir_attr_##kind field;
 #include "ir/ops.def"
 typedef union ir_attrs {
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
     struct ir_attrs_##name name;
 #include "ir/ops.def"
 } ir_attrs;
 
 typedef enum ir_op {
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) IR_OP_##name,
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
+    IR_OP_##name,
 #include "ir/ops.def"
     IR_OPS
 } ir_op;
 
-enum { /* traits */
-       IR_ELEMENTWISE = 1,
-       IR_COMMUTATIVE = 2,
-       IR_MOVES = 4,
-       IR_STRUCTURED = 8,
-       IR_NULLARY = 16,
-       IR_CHECKED = 32
-};
+typedef enum ir_trait { /* of an op: the letters of ops.def */
+                        IR_ELEMENTWISE = 1,
+                        IR_COMMUTATIVE = 2,
+                        IR_MOVES = 4,
+                        IR_VIEW = 8,
+                        IR_NULLARY = 16,
+                        IR_GENERATED = 32,
+                        IR_OVER_AXES = 64,
+                        IR_OVER_WINDOW = 128,
+                        IR_CONTRACTION = 256,
+                        IR_FUNCTION = 512,
+                        IR_OWN_EMITTER = 1024,
+                        IR_CHECKED = 2048,
+                        IR_STRUCTURED = 4096,
+                        IR_RUNS = 8192,
+                        /* A result element is made by a loop over elements of the operands. */
+                        IR_LOOPS = IR_OVER_AXES | IR_OVER_WINDOW | IR_CONTRACTION,
+} ir_trait;
 
 typedef struct ir_attr_info {
     const char *name;
@@ -199,7 +210,9 @@ typedef void ir_eval_rule(ir_evaluation *e, const ir_inst *inst, ir_literal *con
 typedef struct ir_op_info {
     const char *name, *doc;
     int operands, results; /* -1: any */
-    int classes, traits, cost, nattrs;
+    int classes, traits, cost;
+    double ulps[2]; /* published error, of f32 and f64; 0: none */
+    int nattrs;
     const ir_attr_info *attr;
     ir_shape_rule *shape;
 } ir_op_info;
@@ -375,7 +388,7 @@ void ir_move(ir_inst *inst, ir_inst *at);
 /* Numbers values (parameters first) and instructions in order through `id`; returns how many
  * values. */
 int ir_number(ir_func *f);
-bool ir_has_trait(const ir_inst *inst, int traits);
+bool ir_has_trait(const ir_inst *inst, int traits); /* any of them */
 /* Structural hash and equality of op, attributes and operands (not results, loc, phase). */
 uint64_t ir_hash(const ir_inst *inst);
 bool ir_same(const ir_inst *a, const ir_inst *b);
@@ -447,7 +460,7 @@ ir_value *ir_binary(ir_builder *b, ir_op op, ir_value *x, ir_value *y);
 #define IR_SHAPE_same ,
 #define IR_THIRD(a, b, c, ...) c
 #define IR_CHOOSE(...) IR_THIRD(__VA_ARGS__)
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
     IR_CHOOSE(IR_SHAPE_##shape, IR_FORMED, IR_UNFORMED, )(in, name)
 #include "ir/ops.def"
 IR_FORM_1(is_nan)

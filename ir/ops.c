@@ -15,7 +15,7 @@ const char *const ir_state_kind_names[] = {"param", "stat",  "slot", "counter",
 const char *const ir_role_names[] = {"data", "gradient", "hyper", NULL};
 const char *const ir_phase_names[] = {"forward", "backward", "update", NULL};
 
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
     static const ir_attr_info attrs_of_##name[] = {attrs{NULL, IR_ATTR_int, 0}};
 #define A(op, kind, field) {#field, IR_ATTR_##kind, offsetof(struct ir_attrs_##op, field)},
 #include "ir/ops.def"
@@ -26,23 +26,33 @@ enum {
     E = IR_ELEMENTWISE,
     C = IR_COMMUTATIVE,
     M = IR_MOVES,
-    S = IR_STRUCTURED,
+    V = IR_VIEW,
     Z = IR_NULLARY,
-    K = IR_CHECKED
+    G = IR_GENERATED,
+    A = IR_OVER_AXES,
+    W = IR_OVER_WINDOW,
+    P = IR_CONTRACTION,
+    T = IR_FUNCTION,
+    X = IR_OWN_EMITTER,
+    K = IR_CHECKED,
+    S = IR_STRUCTURED,
+    R = IR_RUNS
 };
+#define ULPS(f32, f64) f32, f64
 
 const ir_op_info ir_ops[IR_OPS] = {
-#define OP(name_, in, out, types, attrs, traits_, cost_, shape_, eval, vjp, lower, doc_) \
-    [IR_OP_##name_] = {#name_,                                                           \
-                       doc_,                                                             \
-                       in,                                                               \
-                       out,                                                              \
-                       types,                                                            \
-                       traits_,                                                          \
-                       cost_,                                                            \
-                       (int)(sizeof attrs_of_##name_ / sizeof *attrs_of_##name_) - 1,    \
-                       attrs_of_##name_,                                                 \
-                       ir_shape_##shape_},
+#define OP(name_, in, out, types, attrs, traits_, cost_, error_, shape_, eval, vjp, lower, doc_) \
+    [IR_OP_##name_] = {.name = #name_,                                                           \
+                       .doc = doc_,                                                              \
+                       .operands = in,                                                           \
+                       .results = out,                                                           \
+                       .classes = types,                                                         \
+                       .traits = traits_,                                                        \
+                       .cost = cost_,                                                            \
+                       .ulps = {error_},                                                         \
+                       .nattrs = (int)(sizeof attrs_of_##name_ / sizeof *attrs_of_##name_) - 1,  \
+                       .attr = attrs_of_##name_,                                                 \
+                       .shape = ir_shape_##shape_},
 #include "ir/ops.def"
 };
 

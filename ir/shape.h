@@ -7,7 +7,7 @@
 
 #include "ir/ir.h"
 
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
     ir_shape_rule ir_shape_##shape;
 #include "ir/ops.def"
 

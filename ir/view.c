@@ -111,8 +111,7 @@ static bool view_step(const ir_inst *inst, ir_view *v)
 
 bool ir_is_view(const ir_inst *inst)
 {
-    return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_slice ||
-           inst->op == IR_OP_broadcast || inst->op == IR_OP_reverse;
+    return ir_has_trait(inst, IR_VIEW);
 }
 
 bool ir_inside(int64_t offset, int n, const int64_t *extent, const int64_t *stride, int64_t count)

@@ -12,7 +12,7 @@
 
 #define ad_vjp_missing NULL
 ad_rule *const ad_rules[IR_OPS] = {
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
     [IR_OP_##name] = ad_vjp_##vjp,
 #include "ir/ops.def"
 };

@@ -34,9 +34,7 @@ static int64_t work_of(const ir_inst *inst)
         double macs = ir_cost_macs(inst);
         return macs < (double)WORK ? n + (int64_t)macs : -1;
     }
-    if (!ir_has_trait(inst, IR_ELEMENTWISE | IR_MOVES) && inst->op != IR_OP_reduce &&
-        inst->op != IR_OP_arg_reduce && inst->op != IR_OP_scatter && inst->op != IR_OP_cumulative &&
-        inst->op != IR_OP_sort) {
+    if (!ir_has_trait(inst, IR_ELEMENTWISE | IR_MOVES | IR_OVER_AXES | IR_OWN_EMITTER)) {
         return n > IR_TUNING_FOLD_WINDOWS
                    ? -1
                    : n * IR_TUNING_FOLD_WINDOWS; /* windows and convolutions: only small ones */

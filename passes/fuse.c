@@ -67,29 +67,6 @@ static double count(const ir_value *v)
     return (double)ir_count(&v->type);
 }
 
-/* ---- What instructions are ---- */
-
-static bool is_single(const ir_inst *inst)
-{
-    return inst->op == IR_OP_scatter || inst->op == IR_OP_sort || inst->op == IR_OP_cumulative;
-}
-
-static bool loops(const ir_inst *inst)
-{
-    switch (inst->op) {
-    case IR_OP_reduce:
-    case IR_OP_arg_reduce:
-    case IR_OP_reduce_window:
-    case IR_OP_arg_window:
-    case IR_OP_window_put:
-    case IR_OP_dot_general:
-    case IR_OP_convolution:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* How often operand i is evaluated for one evaluation of the result. */
 static double operand_share(const fusing *u, const ir_inst *inst, int i)
 {
@@ -115,7 +92,7 @@ static void own_results(ir_func *f, base_arena *scratch)
     for (int i = 0; i < f->results.count; i++) {
         ir_port *r = &f->results.items[i];
         const ir_inst *def = r->value->def;
-        bool shared = !def || def->op == IR_OP_constant || match_structured(def) ||
+        bool shared = !def || def->op == IR_OP_constant || ir_has_trait(def, IR_RUNS) ||
                       taken[r->value->id] || (ir_is_view(def) && read[r->value->id]);
         taken[r->value->id] = true;
         if (!shared)
@@ -162,7 +139,7 @@ static void copy_operands(ir_func *f)
             for (int i = 0; i < 2; i++)
                 if (!match_view(inst->operand[i], &view))
                     copy_operand(inst, i);
-        } else if (match_structured(inst)) {
+        } else if (ir_has_trait(inst, IR_RUNS)) {
             for (int i = 0; i < inst->noperands; i++) {
                 const ir_inst *def = inst->operand[i]->def;
                 if ((inst->operand[i]->order.n && !lies_alike(inst, i)) ||
@@ -176,10 +153,10 @@ static void copy_operands(ir_func *f)
 static void require(fusing *u)
 {
     IR_FOR (inst, u->f) {
-        bool structured = match_structured(inst);
+        bool structured = ir_has_trait(inst, IR_RUNS);
         for (int i = 0; i < inst->nresults; i++)
             of(u, inst->result[i])->memory =
-                match_contraction(inst) || is_single(inst) || structured;
+                match_contraction(inst) || ir_has_trait(inst, IR_OWN_EMITTER | IR_RUNS);
         for (int i = 0; i < inst->noperands; i++) {
             fact *o = of(u, inst->operand[i]);
             o->only_user = o->users++ ? NULL : inst;
@@ -265,14 +242,15 @@ static int part_size(fusing *u, const ir_inst *inst)
 static void part_loops(fusing *u)
 {
     IR_FOR (inst, u->f) {
-        bool reduces = loops(inst);
+        bool reduces = ir_has_trait(inst, IR_LOOPS);
         int depth = 0, inside = reduces;
         ir_value *spread = inst->op == IR_OP_broadcast ? match_under_views(inst->operand[0]) : NULL;
         if (spread && count(inst->result[0]) > count(inst->operand[0]) && reaches_loop(u, spread))
             of(u, spread)->memory = true;
         for (int i = 0; i < inst->noperands; i++) {
-            ir_value *base = loops(inst) ? match_under_views(inst->operand[i]) : inst->operand[i];
-            if (loops(inst) && base->def && base->def->op != IR_OP_constant &&
+            ir_value *base = ir_has_trait(inst, IR_LOOPS) ? match_under_views(inst->operand[i])
+                                                          : inst->operand[i];
+            if (ir_has_trait(inst, IR_LOOPS) && base->def && base->def->op != IR_OP_constant &&
                 reaches_loop(u, base))
                 of(u, base)->memory = true;
             fact *o = of(u, inst->operand[i]);
@@ -298,7 +276,7 @@ static void costs(fusing *u)
         for (int r = 0; r < inst->nresults; r++) {
             fact *v = of(u, inst->result[r]);
             v->cost = ir_ops[inst->op].cost * ir_cost_reads(inst, 0);
-            v->reduces = loops(inst);
+            v->reduces = ir_has_trait(inst, IR_LOOPS);
             for (int i = 0; i < inst->noperands; i++) {
                 fact *o = of(u, inst->operand[i]);
                 bool stored = o->memory || !inst->operand[i]->def;
@@ -318,7 +296,7 @@ static void choose(fusing *u)
             fact *v = of(u, inst->result[r]);
             double n = count(inst->result[r]), inside = v->evaluations * v->cost;
             double written = n * (v->cost + STORE) + v->evaluations * LOAD;
-            bool moves = ir_is_view(inst) || inst->op == IR_OP_constant || inst->op == IR_OP_iota;
+            bool moves = ir_has_trait(inst, IR_VIEW | IR_NULLARY);
             if (!v->memory && !moves && v->users &&
                 (inside > IR_TUNING_FUSE_WRITE / 100.0 * written ||
                  (v->reduces && v->evaluations > IR_TUNING_FUSE_REDUCE / 100.0 * n)))
@@ -589,6 +567,11 @@ static bool bounds(const fusing *u, const ir_inst *inst, int r, fact *out)
     const fact *o[3] = {0};
     for (int i = 0; i < inst->noperands && i < 3; i++)
         o[i] = of(u, inst->operand[i]);
+    if (ir_is_view(inst) || inst->op == IR_OP_copy) {
+        out->low = o[0]->low;
+        out->high = o[0]->high;
+        return o[0]->bounded;
+    }
     switch (inst->op) {
     case IR_OP_constant:
         literal_bounds(IR_ATTR(inst, constant)->value, &out->low, &out->high);
@@ -599,11 +582,6 @@ static bool bounds(const fusing *u, const ir_inst *inst, int r, fact *out)
     case IR_OP_arg_reduce:
         out->high = inst->operand[0]->type.dim[IR_ATTR(inst, arg_reduce)->axis] - 1;
         return r == 1;
-    case IR_OP_reshape: case IR_OP_broadcast: case IR_OP_transpose: case IR_OP_slice:
-    case IR_OP_reverse: case IR_OP_copy:
-        out->low = o[0]->low;
-        out->high = o[0]->high;
-        return o[0]->bounded;
     case IR_OP_select:
         out->low = o[1]->low < o[2]->low ? o[1]->low : o[2]->low;
         out->high = o[1]->high > o[2]->high ? o[1]->high : o[2]->high;
@@ -716,8 +694,7 @@ static void make_kernels(fusing *u)
 {
     IR_FOR (inst, u->f) {
         ir_value *first = NULL;
-        bool structured = match_structured(inst);
-        if (inst->op == IR_OP_gather || inst->op == IR_OP_scatter)
+        if (ir_has_trait(inst, IR_CHECKED))
             add_check(u, inst);
         for (int i = 0; i < inst->nresults && !first; i++)
             if (of(u, inst->result[i])->memory)
@@ -728,11 +705,11 @@ static void make_kernels(fusing *u)
                 root = of(u, root)->only_user->result[0];
             add_root(u, new_kernel(u, IR_KERNEL_CONTRACTION, inst), root);
         } else if (first && !first->kernel) {
-            bool own = is_single(inst) || structured;
-            ir_kernel_kind kind = is_single(inst)          ? IR_KERNEL_SINGLE
-                                  : !structured            ? IR_KERNEL_MAP
-                                  : inst->op == IR_OP_cond ? IR_KERNEL_BRANCH
-                                                           : IR_KERNEL_LOOP;
+            bool own = ir_has_trait(inst, IR_OWN_EMITTER | IR_RUNS);
+            ir_kernel_kind kind = ir_has_trait(inst, IR_OWN_EMITTER) ? IR_KERNEL_SINGLE
+                                  : !own                             ? IR_KERNEL_MAP
+                                  : inst->op == IR_OP_cond           ? IR_KERNEL_BRANCH
+                                                                     : IR_KERNEL_LOOP;
             ir_kernel *k = new_kernel(u, kind, own ? inst : NULL);
             for (int i = 0; i < inst->nresults; i++)
                 if (own || of(u, inst->result[i])->memory)

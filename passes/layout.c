@@ -71,17 +71,10 @@ static void find_users(layout *l)
 static bool flexible(const ir_value *v)
 {
     const ir_inst *inst = v->def;
-    if (!inst || ir_is_view(inst) || match_contraction(inst) || match_structured(inst))
+    if (!inst || match_contraction(inst) ||
+        ir_has_trait(inst, IR_VIEW | IR_RUNS | IR_OWN_EMITTER | IR_GENERATED))
         return false;
-    switch (inst->op) {
-    case IR_OP_scatter: case IR_OP_sort: case IR_OP_cumulative: case IR_OP_iota:
-    case IR_OP_random_bits:
-        return false;
-    case IR_OP_constant:
-        return !ir_is_immediate(v);
-    default:
-        return true;
-    }
+    return inst->op != IR_OP_constant || !ir_is_immediate(v);
 }
 
 /* ---- Orders ---- */
@@ -456,34 +449,23 @@ static void structured(layout *l, ir_inst *inst)
 
 static void visit(layout *l, ir_inst *inst)
 {
-    if (match_contraction(inst)) {
+    if (match_contraction(inst))
         contraction(l, inst);
-        return;
-    }
-    if (match_structured(inst)) {
+    else if (ir_has_trait(inst, IR_RUNS))
         structured(l, inst);
-        return;
-    }
-    switch (inst->op) {
-    case IR_OP_reshape:
+    else if (inst->op == IR_OP_reshape)
         reshaped(l, inst);
+    else if (ir_has_trait(inst, IR_VIEW | IR_GENERATED))
         return;
-    case IR_OP_transpose: case IR_OP_slice: case IR_OP_broadcast: case IR_OP_reverse:
-    case IR_OP_iota: case IR_OP_random_bits:
-        return;
-    case IR_OP_constant:
+    else if (inst->op == IR_OP_constant)
         of(inst->result[0])->settled = !ir_is_immediate(inst->result[0]);
-        return;
-    case IR_OP_gather: case IR_OP_scatter: case IR_OP_sort: case IR_OP_cumulative:
+    else if (ir_has_trait(inst, IR_OWN_EMITTER | IR_CHECKED))
         for (int i = 0; i < inst->nresults; i++)
             of(inst->result[i])->settled = true;
-        return;
-    case IR_OP_reduce: case IR_OP_arg_reduce:
+    else if (ir_has_trait(inst, IR_OVER_AXES))
         reduced(l, inst);
-        return;
-    default:
+    else
         follow(l, inst);
-    }
 }
 
 /* Results in the order that is asked for; what forward saves for backward lies as it is. */

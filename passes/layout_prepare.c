@@ -345,9 +345,8 @@ static void keep_tables(ir_module *m)
     for (int i = 0; i < m->funcs.count; i++)
         IR_FOR (inst, m->funcs.items[i]) {
             int64_t dim[IR_MAX_RANK];
-            ir_state *s = inst->op == IR_OP_gather || inst->op == IR_OP_scatter
-                              ? state_under(inst->operand[0], dim)
-                              : NULL;
+            ir_state *s =
+                ir_has_trait(inst, IR_CHECKED) ? state_under(inst->operand[0], dim) : NULL;
             if (s)
                 s->ordered = true;
         }

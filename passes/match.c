@@ -7,22 +7,16 @@
 bool match_splat(const ir_value *v, ir_literal **literal)
 {
     for (int steps = 0; steps < 16 && v->def; steps++) {
-        switch (v->def->op) {
-        case IR_OP_constant: {
+        if (v->def->op == IR_OP_constant) {
             ir_literal *l = IR_ATTR(v->def, constant)->value;
             if (ir_count(&l->type) < 1 || !ir_literal_is_splat(l))
                 return false;
             *literal = l;
             return true;
         }
-        case IR_OP_broadcast:
-        case IR_OP_reshape:
-        case IR_OP_transpose:
-            v = v->def->operand[0];
-            break;
-        default:
+        if (!ir_is_view(v->def))
             return false;
-        }
+        v = v->def->operand[0];
     }
     return false;
 }
@@ -78,13 +72,7 @@ bool match_view(ir_value *v, ir_view *out)
 
 bool match_contraction(const ir_inst *inst)
 {
-    return (inst->op == IR_OP_dot_general || inst->op == IR_OP_convolution) &&
-           ir_is_float(inst->result[0]->type.dtype);
-}
-
-bool match_structured(const ir_inst *inst)
-{
-    return inst->op == IR_OP_scan || inst->op == IR_OP_cond || inst->op == IR_OP_while_loop;
+    return ir_has_trait(inst, IR_CONTRACTION) && ir_is_float(inst->result[0]->type.dtype);
 }
 
 /* A value's aux says that this walk has been there; the lowest bit, that it came along a path that

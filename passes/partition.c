@@ -63,16 +63,8 @@ static bool backward_result(const ir_port *p)
 
 static bool plain(const ir_inst *inst)
 {
-    switch (inst->op) {
-    case IR_OP_reshape:
-    case IR_OP_broadcast:
-    case IR_OP_transpose:
-    case IR_OP_slice:
-    case IR_OP_constant:
-    case IR_OP_iota: return true;
-    case IR_OP_copy: return false;
-    default: return ir_has_trait(inst, IR_ELEMENTWISE);
-    }
+    return inst->op != IR_OP_copy && inst->op != IR_OP_reverse &&
+           ir_has_trait(inst, IR_ELEMENTWISE | IR_VIEW | IR_NULLARY);
 }
 
 /* A reduction over the last dimensions shares a kernel with the elementwise instructions around
@@ -147,9 +139,7 @@ static void ask_results(ir_func *f)
 /* The value under views of it. */
 static ir_value *base(ir_value *v)
 {
-    while (v->def && v->def->phase == IR_FORWARD && v->def->noperands &&
-           (v->def->op == IR_OP_reshape || v->def->op == IR_OP_transpose ||
-            v->def->op == IR_OP_slice || v->def->op == IR_OP_broadcast))
+    while (v->def && v->def->phase == IR_FORWARD && ir_is_view(v->def))
         v = v->def->operand[0];
     return v;
 }

@@ -15,7 +15,7 @@
 
 #include "passes/local.h"
 
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
     ad_rule ad_vjp_##vjp;
 #include "ir/ops.def"
 

@@ -270,13 +270,13 @@ static void begin_after(loop *l)
 static bool is_linear(const ir_inst *k)
 {
     switch (k->op) {
-    case IR_OP_add: case IR_OP_sub: case IR_OP_neg: case IR_OP_reshape: case IR_OP_transpose:
-    case IR_OP_slice: case IR_OP_concat: case IR_OP_reverse:
-    case IR_OP_broadcast:
-        return true;
+    case IR_OP_add:
+    case IR_OP_sub:
+    case IR_OP_neg:
+    case IR_OP_concat: return true;
     case IR_OP_pad: return match_is(k->operand[1], 0);
     case IR_OP_convert: return ir_is_float(k->operand[0]->type.dtype);
-    default: return false;
+    default: return ir_is_view(k);
     }
 }
 

@@ -53,8 +53,7 @@ static int epilogue_work(const ir_kernel *k, const ir_value *v)
     const ir_inst *inst = v->def;
     if (!inst || inst == k->core || (v->kernel && v->kernel != k) || inst->op == IR_OP_constant)
         return 0;
-    bool function = ir_has_trait(inst, IR_ELEMENTWISE) && ir_ops[inst->op].cost >= LONG_EPILOGUE;
-    int work = function ? LONG_EPILOGUE : !(ir_ops[inst->op].traits & IR_MOVES);
+    int work = ir_has_trait(inst, IR_FUNCTION) ? LONG_EPILOGUE : !(ir_ops[inst->op].traits & IR_MOVES);
     for (int i = 0; i < inst->noperands && work <= LONG_EPILOGUE; i++)
         work += epilogue_work(k, inst->operand[i]);
     return work;

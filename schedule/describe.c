@@ -26,8 +26,7 @@ static void gather(words *w, const ir_value *v, int depth)
     if (w->count == SEEN)
         return;
     w->seen[w->count++] = inst;
-    bool known = (ir_ops[inst->op].traits & IR_MOVES) && inst->op != IR_OP_gather &&
-                 inst->op != IR_OP_pad && inst->op != IR_OP_concat;
+    bool known = ir_is_view(inst) || inst->op == IR_OP_constant;
     for (int i = 0; i < w->found; i++)
         known |= w->op[i] == inst->op;
     if (!known)

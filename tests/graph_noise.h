@@ -60,33 +60,12 @@ static inline double noise_unit(ir_dtype t, double x)
     return ldexp(1, (e < least ? least : e) - noise_precision(t) + 1);
 }
 
-/* Units in the last place of an elementary function, for f32 and f64; 0: none. */
-static inline double noise_ulps(ir_op op)
+/* Units in the last place that compiled code and the evaluator may be apart, for f32 and f64; 0: an
+ * op without an error of its own. */
+static inline double noise_ulps(ir_op op, ir_dtype t)
 {
-    switch (op) {
-    case IR_OP_rsqrt: return 2;
-    case IR_OP_exp:
-    case IR_OP_expm1:
-    case IR_OP_log:
-    case IR_OP_log1p:
-    case IR_OP_tanh:
-    case IR_OP_erf:
-    case IR_OP_logistic:
-    case IR_OP_sin:
-    case IR_OP_cos:
-    case IR_OP_tan:
-    case IR_OP_asin:
-    case IR_OP_acos:
-    case IR_OP_atan:
-    case IR_OP_sinh:
-    case IR_OP_cosh:
-    case IR_OP_asinh:
-    case IR_OP_acosh:
-    case IR_OP_atanh:
-    case IR_OP_atan2:
-    case IR_OP_pow: return 4;
-    default: return 0;
-    }
+    double bound = ir_ops[op].ulps[t == IR_F64];
+    return bound ? bound + 1 : 0;
 }
 
 /* Was r = x op y free of rounding, computed in double? */
@@ -214,7 +193,7 @@ static inline void noise_elements(noise *z, const ir_inst *inst, ir_literal *con
                                   ir_literal *r)
 {
     ir_dtype t = r->type.dtype;
-    double ulps = noise_ulps(inst->op);
+    double ulps = noise_ulps(inst->op, t);
     bool narrow = noise_precision(t) < 24;
     for (int64_t i = 0; i < ir_count(&r->type); i++) {
         double x = ir_literal_get(r, i), a = ir_literal_get(operand[0], i),
@@ -270,7 +249,7 @@ static inline void noise_watch(void *user, const ir_inst *inst, ir_literal *cons
         else if (z->size > 0 && c == IR_PROD)
             noise_product(z, inst, r);
         else if (z->size > 0 &&
-                 (noise_ulps(inst->op) || inst->op == IR_OP_add || inst->op == IR_OP_sub ||
+                 (ir_ops[inst->op].ulps[0] || inst->op == IR_OP_add || inst->op == IR_OP_sub ||
                   inst->op == IR_OP_mul || inst->op == IR_OP_div || inst->op == IR_OP_sqrt))
             noise_elements(z, inst, operand, r);
         if (z->flushes && !(ir_ops[inst->op].traits & (IR_STRUCTURED | IR_MOVES)))

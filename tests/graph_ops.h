@@ -885,7 +885,7 @@ static inline bool gen_make_call(gen *g, ir_op op)
 /* ---- Graphs ---- */
 
 static gen_maker *const gen_makers[IR_OPS] = {
-#define OP(name, in, out, types, attrs, traits, cost, shape, eval, vjp, lower, doc) \
+#define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
     [IR_OP_##name] = gen_make_##shape,
 #include "ir/ops.def"
 };

@@ -8,16 +8,7 @@
 /* Ops whose cost is that of their operands and results. */
 static bool cheap(const ir_inst *inst)
 {
-    switch (inst->op) {
-    case IR_OP_dot_general: case IR_OP_convolution: case IR_OP_reduce_window: case IR_OP_arg_window:
-    case IR_OP_window_put: case IR_OP_window_take:
-    case IR_OP_random_bits:
-    case IR_OP_scan:
-    case IR_OP_cond:
-    case IR_OP_while_loop:
-    case IR_OP_call: return false;
-    default: return true;
-    }
+    return !ir_has_trait(inst, IR_CONTRACTION | IR_OVER_WINDOW | IR_STRUCTURED);
 }
 
 static const char *input_name(const onnx_reader *r, const ir_value *v)

@@ -102,8 +102,7 @@ static void copy_inst(trace_cut *cut, ir_inst *inst)
     /* In a model all drawings share one call number. */
     if (inst->op == IR_OP_random_bits && cut->leaf)
         attrs.random_bits.stream = cut->drawings++;
-    if ((inst->op == IR_OP_gather || inst->op == IR_OP_scatter) && operand[1]->def &&
-        !operand[1]->name && inst->loc)
+    if (ir_has_trait(inst, IR_CHECKED) && operand[1]->def && !operand[1]->name && inst->loc)
         operand[1]->name = base_format(cut->f->module->arena, "the index of %s", inst->loc->op);
     cut->b.loc = inst->loc;
     ir_inst *copy = ir_build(&cut->b, inst->op, operand, inst->noperands, &attrs);
