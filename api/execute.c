@@ -213,17 +213,6 @@ static bool call(api_session *s, api_machine *m, api_results *r)
 
 /* ---- Results ---- */
 
-const char *api_file_name(base_arena *arena, const char *raw)
-{
-    char *out = base_alloc(arena, 3 * strlen(raw) + 1), *at = out;
-    for (const unsigned char *c = (const unsigned char *)raw; *c; c++)
-        if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", *c))
-            *at++ = (char)*c;
-        else
-            at += sprintf(at, "%%%02X", *c);
-    return out;
-}
-
 typedef struct array_file {
     base_ctx *ctx;
     const ir_literal *value;

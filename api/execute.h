@@ -19,9 +19,9 @@ typedef struct api_results {
 
 /* judge.c: compares with --expect, a line each to out; false when one is too far away. */
 bool api_judge(api_session *s, const api_results *r, FILE *out);
-/* A raw name in a file name: bytes outside [A-Za-z0-9._-] as %XX. */
+/* format.c: a raw name in a file name, bytes outside [A-Za-z0-9._-] as %XX. */
 const char *api_file_name(base_arena *arena, const char *raw);
-/* format.c: a tensor as people read it, without a newline at the end; so many columns stand before
+/* A tensor as people read it, without a newline at the end; so many columns stand before
  * it, and further lines begin with as many blanks. Returns the column behind it. */
 int api_print_tensor(FILE *out, const ir_literal *l, int indent);
 

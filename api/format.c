@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Tensors in the form in which torch prints them: four digits after the point, columns of one
- * width, scientific where the range is wide, lines of 80, and of more than 1000 elements only three
- * at each end of a dimension. */
+ * Names and tensors in print. Tensors have the form in which torch prints them: four digits after
+ * the point, columns of one width, scientific where the range is wide, lines of 80, and of more
+ * than 1000 elements only three at each end of a dimension. */
 #include "api/execute.h"
 
 #include <math.h>
@@ -176,4 +176,15 @@ int api_print_tensor(FILE *out, const ir_literal *l, int indent)
     int length = element(&p, &p.style, 0, text);
     fputs(text, out);
     return indent + length;
+}
+
+const char *api_file_name(base_arena *arena, const char *raw)
+{
+    char *out = base_alloc(arena, 3 * strlen(raw) + 1), *at = out;
+    for (const unsigned char *c = (const unsigned char *)raw; *c; c++)
+        if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", *c))
+            *at++ = (char)*c;
+        else
+            at += sprintf(at, "%%%02X", *c);
+    return out;
 }

@@ -50,6 +50,8 @@ struct api_session {
 };
 
 void api_options_reset(api_options *o);
+/* diagnose.c: a base_sink whose user is a session: prints to its `err`. */
+void api_report(void *session, const base_diagnostic *d);
 /* What the options say of warnings, once they are all known. */
 void api_set_warnings(api_session *s);
 /* Nothing since then was an error: a warning may be one. */

@@ -124,6 +124,7 @@ LLVMValueRef cg_word(const cg_unit *u, int64_t v); /* as size_t of the target */
 /* Where pointer `number` of an array of them lies. */
 LLVMValueRef cg_pointer_at(cg_unit *u, LLVMValueRef array, int64_t number);
 LLVMValueRef cg_splat(cg_unit *u, LLVMValueRef scalar, int lanes);
+int cg_lanes_of(LLVMValueRef x); /* 1 of a scalar */
 LLVMValueRef cg_intrinsic(cg_unit *u, const char *name, LLVMTypeRef *overload, int noverload,
                           LLVMValueRef *args, int nargs);
 LLVMValueRef cg_gep(cg_unit *u, LLVMValueRef base, LLVMValueRef byte_offset);

@@ -8,12 +8,6 @@
 
 /* ---- Registers ---- */
 
-int cg_lanes_of(LLVMValueRef x)
-{
-    LLVMTypeRef t = LLVMTypeOf(x);
-    return LLVMGetTypeKind(t) == LLVMVectorTypeKind ? (int)LLVMGetVectorSize(t) : 1;
-}
-
 LLVMTypeRef cg_type(cg_emitter *e, ir_dtype t, int lanes)
 {
     const cg_unit *u = e->u;

@@ -92,7 +92,6 @@ LLVMValueRef cg_to_memory(cg_emitter *e, ir_dtype t, LLVMValueRef value);
 void cg_level(cg_emitter *e, LLVMValueRef *x, LLVMValueRef *y);
 /* Splat to e->lanes if it is a scalar and lanes > 1. */
 LLVMValueRef cg_as_vector(cg_emitter *e, LLVMValueRef x);
-int cg_lanes_of(LLVMValueRef x);
 /* An integer value of the index, in all lanes (i64 scalar or vector). */
 LLVMValueRef cg_index_value(cg_emitter *e, const cg_index *x);
 /* The type of dtype in registers, as wide as `like` (NULL: scalar). */

@@ -31,6 +31,12 @@ LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes)
     return lanes == 1 ? element : LLVMVectorType(element, (unsigned)lanes);
 }
 
+int cg_lanes_of(LLVMValueRef x)
+{
+    LLVMTypeRef t = LLVMTypeOf(x);
+    return LLVMGetTypeKind(t) == LLVMVectorTypeKind ? (int)LLVMGetVectorSize(t) : 1;
+}
+
 LLVMValueRef cg_i64(const cg_unit *u, int64_t v)
 {
     return LLVMConstInt(u->i64, (unsigned long long)v, 1);

@@ -5,8 +5,17 @@
 #include "driver/driver.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+int driver_close_output(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fprintf(stderr, "gradc: error: standard output cannot be written: %s\n", strerror(errno));
+    return status ? status : 1;
+}
 
 const char driver_version[] = GRADC_VERSION;
 

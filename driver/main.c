@@ -4,7 +4,6 @@
  * The command `gradc`. */
 #include "driver/driver.h"
 
-#include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -50,14 +49,6 @@ static void run(api_session *s, void *user)
     const char *model = driver_arguments(s, c->verb, c->argc, c->argv);
     if (model || (c->verb->bit == API_OPT && api_options_of(s)->list_passes))
         c->verb->run(s, model);
-}
-
-int driver_close_output(int status)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return status;
-    fprintf(stderr, "gradc: error: standard output cannot be written: %s\n", strerror(errno));
-    return status ? status : 1;
 }
 
 int main(int argc, char **argv)

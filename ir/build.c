@@ -6,11 +6,6 @@
 
 #include <string.h>
 
-ir_builder ir_builder_new(ir_func *f)
-{
-    return (ir_builder){.func = f};
-}
-
 ir_builder ir_builder_before(ir_inst *inst)
 {
     return (ir_builder){.func = inst->func,
@@ -24,11 +19,6 @@ void ir_built(const ir_builder *b)
 {
     if (b->failed)
         BUG("an instruction was refused: %s", base_ctx_why(b->func->module->ctx));
-}
-
-ir_ints ir_ints_of(ir_builder *b, int n, const int64_t *v)
-{
-    return (ir_ints){n, base_memdup(b->func->module->arena, v, (size_t)n * sizeof *v)};
 }
 
 ir_ints ir_spatial_ints(ir_builder *b, int spatial, const int64_t *v, int64_t first)

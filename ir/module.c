@@ -295,6 +295,16 @@ const char *ir_infer(base_arena *arena, ir_op op, const ir_attrs *attrs, ir_valu
     return info->shape(arena, op, attrs, operand, noperands, *result, nresults);
 }
 
+ir_builder ir_builder_new(ir_func *f)
+{
+    return (ir_builder){.func = f};
+}
+
+ir_ints ir_ints_of(ir_builder *b, int n, const int64_t *v)
+{
+    return (ir_ints){n, base_memdup(b->func->module->arena, v, (size_t)n * sizeof *v)};
+}
+
 /* A stride beyond the extent takes one element, as one of the extent does: all that is computed
  * from strides then stays near. */
 static ir_attrs nearest_strides(ir_builder *b, const ir_attrs *attrs, const ir_type *x)

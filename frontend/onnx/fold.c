@@ -18,6 +18,15 @@ static const char *input_name(const onnx_reader *r, const ir_value *v)
                : NULL;
 }
 
+onnx_init *onnx_init_of(onnx_reader *r, ir_value *v)
+{
+    for (ir_value *outer; v && (outer = base_map_get_ptr(&r->outer_of, v)); v = outer)
+        ;
+    if (!v || v->def || v->func != r->main || r->main->params.items[v->index].bind != IR_STATE)
+        return NULL;
+    return base_map_get_ptr(&r->states, r->main->params.items[v->index].state);
+}
+
 /* A parameter's literal, where constants are due. */
 static ir_literal *of_param(onnx_reader *r, ir_value *v, const char **why)
 {

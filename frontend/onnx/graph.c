@@ -33,15 +33,6 @@ onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, cons
 
 /* ---- Values ---- */
 
-onnx_init *onnx_init_of(onnx_reader *r, ir_value *v)
-{
-    for (ir_value *outer; v && (outer = base_map_get_ptr(&r->outer_of, v)); v = outer)
-        ;
-    if (!v || v->def || v->func != r->main || r->main->params.items[v->index].bind != IR_STATE)
-        return NULL;
-    return base_map_get_ptr(&r->states, r->main->params.items[v->index].state);
-}
-
 ir_value *onnx_capture(onnx_reader *r, onnx_body *body, ir_value *v)
 {
     if (!v || v->func == body->b.func)

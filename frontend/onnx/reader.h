@@ -153,6 +153,8 @@ bool onnx_dtype(onnx_reader *r, const base_loc *loc, int32_t data_type, ir_dtype
 /* The type in words, ours where we have it; *known as onnx_dtype gives it, or -1. */
 const char *onnx_dtype_name(int32_t data_type, int *known);
 
+/* The file's value that v is, or NULL. */
+onnx_init *onnx_init_of(onnx_reader *r, ir_value *v);
 /* fold.c: the value as a literal, if constants alone make it; NULL if not. */
 ir_literal *onnx_peek(onnx_reader *r, ir_value *v);
 /* The same where a constant is due: initializers and offered inputs on the way become constants (in
@@ -172,8 +174,6 @@ onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, cons
 void onnx_scope_init(onnx_scope *s, onnx_reader *r, onnx_scope *outer, onnx_body *body, int depth);
 /* The operator or function in words for messages, and its location. */
 const base_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index);
-/* The file's value that v is, or NULL. */
-onnx_init *onnx_init_of(onnx_reader *r, ir_value *v);
 /* The opset version of a domain in this scope, 0 if it is not imported. */
 int onnx_opset(const onnx_scope *s, const char *domain);
 /* The running seed and call count, for random_bits; false and reported where randomness is not
