@@ -113,8 +113,8 @@ bool api_opt(api_session *s, const char *path, FILE *out)
         }
         if ((m->props & p->needs) != p->needs) {
             api_usage(s,
-                      "--passes: '%s' needs what an earlier pass does (layout, fuse, plan stand in "
-                      "this order)",
+                      "--passes: '%s' needs what an earlier pass does (pad_convolutions, layout, "
+                      "fuse, plan stand in this order)",
                       p->name);
             return false;
         }

@@ -495,9 +495,6 @@ static void lay_out(ir_func *f, bool inputs_ordered)
 {
     layout l = {.f = f, .scratch = base_arena_new(f->module->ctx)};
     f->schedule = NULL;
-    layout_pad_convolutions(f);
-    layout_split_reductions(f);
-    layout_cut_concats(f);
     find_users(&l);
     for (int i = 0; i < f->params.count; i++) {
         ir_port *p = &f->params.items[i];

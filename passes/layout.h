@@ -15,15 +15,6 @@ typedef struct layout_lane {
 /* All of them into lane (room for 2 * IR_MAX_RANK); how many. */
 int layout_lanes(const ir_inst *contraction, layout_lane *lane);
 
-/* Convolutions do not pad their operand: a `pad` before them does. Spread it they do, where their
- * windows move by one. */
-void layout_pad_convolutions(ir_func *f);
-/* Reductions of much to few are done in two steps, so that threads share them; the same steps for
- * any number of threads. */
-void layout_split_reductions(ir_func *f);
-/* A concat of many operands becomes one of concats, which fusion may part: code is written for each
- * operand. */
-void layout_cut_concats(ir_func *f);
 /* Decides the orders of parameters and of what follows them, once for a module. */
 void layout_states(ir_module *m);
 

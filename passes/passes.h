@@ -13,7 +13,7 @@
 typedef void pass_run(ir_func *f);
 
 /* Properties of a module's functions: ir_module.props. */
-enum { PASS_LAID_OUT = 1, PASS_FUSED = 2, PASS_PLANNED = 4 };
+enum { PASS_LAID_OUT = 1, PASS_FUSED = 2, PASS_PLANNED = 4, PASS_PADDED = 8 };
 
 typedef struct pass_info {
     const char *name, *doc;

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * A concat of many operands becomes one of concats, which fusion may part: code is written for each
+ * operand. */
+#include "passes/local.h"
+#include "ir/tuning.h"
+
+enum { PIECES = IR_TUNING_CONCAT_PIECES };
+
+void pass_split_concats(ir_func *f)
+{
+    IR_FOR (inst, f) {
+        if (inst->op != IR_OP_concat)
+            continue;
+        ir_builder b = ir_builder_before(inst);
+        while (inst->noperands > PIECES) {
+            int n = 0;
+            ir_value **part =
+                base_array(f->module->arena, ir_value *, (inst->noperands + PIECES - 1) / PIECES);
+            for (int i = 0; i < inst->noperands; i += PIECES)
+                part[n++] = ir_concat(&b, inst->operand + i,
+                                      inst->noperands - i < PIECES ? inst->noperands - i : PIECES,
+                                      (int)IR_ATTR(inst, concat)->axis);
+            inst->operand = part;
+            inst->noperands = n;
+        }
+        ir_built(&b);
+    }
+}
