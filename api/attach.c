@@ -197,7 +197,7 @@ static const struct kind *find_kind(attachment *a, const char *name)
         all[i] = kinds[i].name;
     }
     api_usage(a->s, "--attach-loss=%s: there is no loss '%s'; there is %s", a->text, name,
-              api_list(a->s->arena, all, KINDS));
+              base_and(a->s->arena, all, KINDS));
     return NULL;
 }
 
@@ -216,7 +216,7 @@ static bool has_option(attachment *a, const struct kind *kind, const char *name,
         return true;
     }
     api_usage(a->s, "--attach-loss=%s: %s has no '%s'; there is %s", a->text, kind->name, name,
-              api_list(a->s->arena, kind->options, n));
+              base_and(a->s->arena, kind->options, n));
     return false;
 }
 

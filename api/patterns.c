@@ -7,18 +7,6 @@
 #include <fnmatch.h>
 #include <string.h>
 
-const char *api_list(base_arena *arena, const char *const *name, int n)
-{
-    const char *text = "";
-    for (int i = 0; i < n; i++)
-        text = base_format(arena, "%s%s%s", text,
-                           i == 0       ? ""
-                           : i == n - 1 ? " and "
-                                        : ", ",
-                           name[i]);
-    return text;
-}
-
 static int mark(const char *pattern, bool glob, const char *const *name, int n, bool *chosen)
 {
     int found = 0;

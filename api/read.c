@@ -9,8 +9,6 @@
 #include "files/gir.h"
 #include "ir/text.h"
 
-#include <float.h>
-#include <math.h>
 #include <string.h>
 
 /* The input that --attach-loss adds: the file does not know it. */
@@ -445,76 +443,21 @@ bool api_take(api_session *s, unsigned verb, ir_module *m, const char *path)
     return check_words(s) && read_training(s) && api_complete(s);
 }
 
-/* ---- --train=OPT:NAME=VALUE,… ---- */
-
-static bool is_set(const api_session *s, const char *hyper)
-{
-    for (int k = 0; k < s->hyper.count; k++)
-        if (!strcmp(s->hyper.items[k].name, hyper))
-            return true;
-    return false;
-}
-
-static void no_such_hyper(api_session *s, const char *name)
-{
-    int n = train_hyper_count(s->optimizer);
-    const char **all = base_array(s->arena, const char *, n + 1);
-    for (int i = 0; i < n; i++)
-        all[i] = train_hyper_name(s->optimizer, i);
-    api_usage(s, "--train: there is no hyper-parameter '%s'; there is %s", name,
-              api_list(s->arena, all, n));
-}
-
-static bool read_hyper(api_session *s, const char *text)
-{
-    for (const char *at = text; *at;) {
-        size_t n = strcspn(at, ",");
-        const char *item = base_strndup(s->arena, at, n), *equals = strchr(item, '=');
-        double value;
-        const char *name = equals ? base_strndup(s->arena, item, (size_t)(equals - item)) : item;
-        int i = 0;
-        while (i < train_hyper_count(s->optimizer) &&
-               strcmp(train_hyper_name(s->optimizer, i), name))
-            i++;
-        if (i == train_hyper_count(s->optimizer)) {
-            no_such_hyper(s, name);
-            return false;
-        }
-        if (!equals || ir_read_element(IR_F64, equals + 1, strlen(equals + 1), &value) ||
-            !(fabs(value) <= FLT_MAX)) {
-            api_usage(s, "--train: '%s', NAME=VALUE with a number is due", item);
-            return false;
-        }
-        cg_default d = {name, value};
-        if (is_set(s, name)) {
-            api_usage(s, "--train: '%s' is given twice", name);
-            return false;
-        }
-        BASE_PUSH(s->arena, &s->hyper, d);
-        at += n + (at[n] == ',');
-    }
-    return true;
-}
-
 static bool read_training(api_session *s)
 {
-    const char *text = s->options.train;
+    train_choice c;
     s->hyper.count = 0;
-    if (!text)
+    if (!s->options.train)
         return true;
-    size_t n = strcspn(text, ":");
-    const char *name = base_strndup(s->arena, text, n);
-    s->optimizer = train_optimizer_by_name(name);
-    if (!s->optimizer && (strcmp(name, "none") || text[n])) {
-        api_usage(s, "--train=%s: there is %s, and none", text, train_optimizer_list(s->arena));
+    const char *wrong = train_choose(s->arena, s->options.train, &c);
+    if (wrong) {
+        api_usage(s, "--train=%s: %s", s->options.train, wrong);
         return false;
     }
-    if (text[n] && !read_hyper(s, text + n + 1))
-        return false;
-    for (int i = 0; s->optimizer && i < train_hyper_count(s->optimizer); i++) {
-        cg_default d = {train_hyper_name(s->optimizer, i), train_hyper_default(s->optimizer, i)};
-        if (!is_set(s, d.name))
-            BASE_PUSH(s->arena, &s->hyper, d);
+    s->optimizer = c.optimizer;
+    for (int i = 0; i < c.hyper.count; i++) {
+        cg_default d = {c.hyper.items[i].name, c.hyper.items[i].value};
+        BASE_PUSH(s->arena, &s->hyper, d);
     }
     return true;
 }

@@ -68,8 +68,6 @@ bool api_read_integer(const char *text, int64_t *out);
  * message. */
 bool api_choose(api_session *s, const char *option, const api_names *patterns,
                 const char *const *name, int n, bool *chosen);
-/* "a, b and c". */
-const char *api_list(base_arena *arena, const char *const *name, int n);
 
 /* ---- read.c ---- */
 

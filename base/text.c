@@ -71,3 +71,15 @@ void base_print_string(FILE *f, const char *text)
     }
     putc('"', f);
 }
+
+const char *base_and(base_arena *arena, const char *const *name, int n)
+{
+    const char *text = "";
+    for (int i = 0; i < n; i++)
+        text = base_format(arena, "%s%s%s", text,
+                           i == 0       ? ""
+                           : i == n - 1 ? " and "
+                                        : ", ",
+                           name[i]);
+    return text;
+}

@@ -5,6 +5,8 @@
 #ifndef GRADC_BASE_TEXT_H
 #define GRADC_BASE_TEXT_H
 
+#include "base/arena.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -15,5 +17,8 @@ bool base_is_word(const char *s);
 int base_shown_utf8(const unsigned char *s);
 /* In quotes; what could disturb a terminal or a reader is escaped. */
 void base_print_string(FILE *f, const char *s);
+
+/* "a, b and c". */
+const char *base_and(base_arena *arena, const char *const *name, int n);
 
 #endif

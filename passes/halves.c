@@ -109,7 +109,7 @@ bool halves_make(halves *h, base_arena *arena, const ir_func *f, const bool *has
     h->joint = ad_joint(f->module, f, &request, f->name);
     if (!h->joint)
         return false;
-    partition_clean(h->joint);
+    pass_run_sequence(h->joint, PASS_JOINT_CLEAN);
     bool *all_gone = base_array(arena, bool, f->params.count + nct);
     for (int i = 0; i < f->params.count; i++)
         all_gone[i] = gone && gone[i];

@@ -44,7 +44,7 @@ void match_wanted(const ir_func *f, uint64_t *wanted);
 /* What the reduce_window inst does along dimension d alone, done to x. */
 ir_value *window_along(ir_builder *b, const ir_inst *inst, ir_value *x, int d);
 
-/* ---- The parts of a pipeline that train_build runs itself ---- */
+/* ---- Passes that are called by name, inside others ---- */
 
 pass_run pass_inline, pass_fold, pass_simplify, pass_factor, pass_cse, pass_dce;
 /* cse that also merges a backward instruction into an identical forward one: only before a
@@ -53,9 +53,6 @@ void cse_across(ir_func *f);
 
 /* ---- partition.c ---- */
 
-/* A joint function fresh from autodiff, folded and simplified; forward and backward may share what
- * is the same. */
-void partition_clean(ir_func *joint);
 /* In a joint function, gives backward copies of the forward instructions that it computes again;
  * afterwards the phases say who computes what, and nothing may merge across them. gone[i] (gone may
  * be NULL): parameter i is not there any more when backward runs. */

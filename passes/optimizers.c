@@ -4,7 +4,10 @@
  * The table of optimizers, and their rules in torch's formulas. A rule is elementwise in the
  * parameter: what is the same for all elements it computes once, at rank 0. */
 #include "passes/optimizers.h"
+#include "ir/text.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #define OPTIMIZER(name, hypers, slots, doc)                                                 \
@@ -34,14 +37,6 @@ const train_optimizer *train_optimizer_by_name(const char *name)
     return NULL;
 }
 
-const char *train_optimizer_list(base_arena *arena)
-{
-    const char *list = "";
-    for (const train_optimizer *o = optimizers; o->name; o++)
-        list = base_format(arena, "%s%s%s", list, *list ? ", " : "", o->name);
-    return list;
-}
-
 int train_hyper_count(const train_optimizer *o)
 {
     int n = 0;
@@ -58,6 +53,67 @@ const char *train_hyper_name(const train_optimizer *o, int i)
 double train_hyper_default(const train_optimizer *o, int i)
 {
     return o->preset[i];
+}
+
+/* ---- A choice in words ---- */
+
+static const char *no_such_hyper(base_arena *arena, const train_optimizer *o, const char *name)
+{
+    int n = train_hyper_count(o);
+    return base_format(arena, "there is no hyper-parameter '%s'; there is %s", name,
+                       base_and(arena, o->hyper, n));
+}
+
+static const train_hyper *find_set(const train_choice *c, const char *name)
+{
+    for (int i = 0; i < c->hyper.count; i++)
+        if (!strcmp(c->hyper.items[i].name, name))
+            return &c->hyper.items[i];
+    return NULL;
+}
+
+/* NAME=VALUE of the optimizer; NULL, or what is wrong. */
+static const char *set_hyper(base_arena *arena, const char *item, train_choice *c)
+{
+    const char *equals = strchr(item, '=');
+    train_hyper h = {.name = equals ? base_strndup(arena, item, (size_t)(equals - item)) : item};
+    int i = 0;
+    while (i < train_hyper_count(c->optimizer) && strcmp(train_hyper_name(c->optimizer, i), h.name))
+        i++;
+    if (i == train_hyper_count(c->optimizer))
+        return no_such_hyper(arena, c->optimizer, h.name);
+    if (!equals || ir_read_element(IR_F64, equals + 1, strlen(equals + 1), &h.value) ||
+        !(fabs(h.value) <= FLT_MAX))
+        return base_format(arena, "'%s', NAME=VALUE with a number is due", item);
+    if (find_set(c, h.name))
+        return base_format(arena, "'%s' is given twice", h.name);
+    BASE_PUSH(arena, &c->hyper, h);
+    return NULL;
+}
+
+const char *train_choose(base_arena *arena, const char *text, train_choice *out)
+{
+    size_t n = strcspn(text, ":");
+    const char *name = base_strndup(arena, text, n), *wrong = NULL;
+    *out = (train_choice){.optimizer = train_optimizer_by_name(name)};
+    if (!out->optimizer && (strcmp(name, "none") || text[n])) {
+        const char *list = "";
+        for (const train_optimizer *o = optimizers; o->name; o++)
+            list = base_format(arena, "%s%s, ", list, o->name);
+        return base_format(arena, "there is %sand none", list);
+    }
+    for (const char *at = text + n + (text[n] == ':'); *at && !wrong;) {
+        size_t length = strcspn(at, ",");
+        wrong = set_hyper(arena, base_strndup(arena, at, length), out);
+        at += length + (at[length] == ',');
+    }
+    for (int i = 0; out->optimizer && i < train_hyper_count(out->optimizer) && !wrong; i++) {
+        train_hyper h = {train_hyper_name(out->optimizer, i),
+                         train_hyper_default(out->optimizer, i)};
+        if (!find_set(out, h.name))
+            BASE_PUSH(arena, &out->hyper, h);
+    }
+    return wrong;
 }
 
 /* ---- Pieces of rules ---- */

@@ -44,17 +44,6 @@ static bool is_forward(const ir_value *v)
     return !v->def || v->def->phase == IR_FORWARD;
 }
 
-void partition_clean(ir_func *f)
-{
-    pass_fold(f);
-    cse_across(f);
-    pass_simplify(f);
-    pass_factor(f);
-    cse_across(f);
-    pass_simplify(f);
-    pass_dce(f);
-}
-
 /* The results of a joint function that its backward half gives. */
 static bool backward_result(const ir_port *p)
 {

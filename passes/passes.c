@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define PASS(name, function, prepare, needs, sets, breaks, doc) pass_run function;
+#define STEP(sequence, function)
 #include "passes/passes.def"
 
 const pass_info passes[] = {
@@ -18,8 +19,25 @@ const pass_info passes[] = {
      .needs = needs_,                                                 \
      .sets = sets_,                                                   \
      .breaks = breaks_},
+#define STEP(sequence, function)
 #include "passes/passes.def"
     {0}};
+
+static const struct step {
+    pass_sequence sequence;
+    pass_run *run;
+} steps[] = {
+#define PASS(name, function, prepare, needs, sets, breaks, doc)
+#define STEP(sequence, function) {PASS_##sequence, function},
+#include "passes/passes.def"
+};
+
+void pass_run_sequence(ir_func *f, pass_sequence sequence)
+{
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        if (steps[i].sequence == sequence)
+            steps[i].run(f);
+}
 
 const pass_info *pass_by_name(const char *name)
 {

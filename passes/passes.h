@@ -33,6 +33,9 @@ typedef void pass_watch(void *user, const pass_info *pass, const ir_module *m);
  * instructions that name functions does not read them after that. BUG when m->props lacks what the
  * pass needs: who lets a user choose passes asks first. */
 void pass_run_one(ir_module *m, const pass_info *pass, bool verify);
+/* Runs the rows of a sequence of passes.def on one function. */
+typedef enum pass_sequence { PASS_JOINT, PASS_JOINT_CLEAN, PASS_UPDATE } pass_sequence;
+void pass_run_sequence(ir_func *f, pass_sequence sequence);
 /* Drops the functions that none with named ports or states reaches; pass_run_one ends with it. */
 void pass_drop_functions(ir_module *m);
 
@@ -70,11 +73,21 @@ bool ad_is_zero(ir_op op);
 typedef struct train_optimizer train_optimizer; /* a row of optimizers.def */
 /* NULL if there is none; `none` is no optimizer: NULL. */
 const train_optimizer *train_optimizer_by_name(const char *name);
-/* "sgd, momentum, …" for messages */
-const char *train_optimizer_list(base_arena *arena);
 int train_hyper_count(const train_optimizer *o);
 const char *train_hyper_name(const train_optimizer *o, int i); /* lr, …, grad_scale, clip_norm */
 double train_hyper_default(const train_optimizer *o, int i);
+
+/* What a text like "adam:lr=0.1,eps=1e-6" chooses, or "none". */
+typedef struct train_hyper {
+    const char *name;
+    double value;
+} train_hyper;
+typedef struct train_choice {
+    const train_optimizer *optimizer; /* NULL: none */
+    BASE_LIST(train_hyper) hyper; /* those that the text sets, then the others */
+} train_choice;
+/* NULL, or what is wrong with the text, in words. */
+const char *train_choose(base_arena *arena, const char *text, train_choice *out);
 
 typedef struct train_options {
     const train_optimizer *optimizer; /* NULL: none (no step, no update) */

@@ -39,13 +39,6 @@ static void free_name(ir_module *m, const char *name)
     ir_func_rename(other, name);
 }
 
-static void clean(ir_func *f)
-{
-    pass_inline(f);
-    pass_inline(f); /* stop_gradient that the calls have brought */
-    partition_clean(f);
-}
-
 /* The joint function, and which targets a gradient flows to. */
 static ir_func *joint(build *t, const char *name, const int *cotangents, int ncotangents,
                       const int *wrt, int nwrt)
@@ -63,7 +56,8 @@ static ir_func *joint(build *t, const char *name, const int *cotangents, int nco
     ir_func *f = ad_joint(t->m, t->source, &r, name);
     if (!f)
         return NULL;
-    clean(f);
+    pass_run_sequence(f, PASS_JOINT);
+    pass_run_sequence(f, PASS_JOINT_CLEAN);
     bool all = true;
     for (int i = 0; i < t->ntargets; i++) {
         t->target[i].flows = !match_is(f->results.items[t->source->results.count + i].value, 0);
@@ -242,9 +236,7 @@ static bool build_step(build *t)
         g[i] = f->results.items[own + i].value;
     f->results.count = own;
     append_update(t, f, g);
-    pass_cse(f);
-    pass_simplify(f);
-    pass_dce(f);
+    pass_run_sequence(f, PASS_UPDATE);
     f->entry = true;
     return true;
 }
@@ -294,9 +286,7 @@ static bool build_split(build *t)
         if (t->target[i].flows)
             g[i] = ir_add_state(u, t->target[i].grad);
     append_update(t, u, g);
-    pass_cse(u);
-    pass_simplify(u);
-    pass_dce(u);
+    pass_run_sequence(u, PASS_UPDATE);
     u->entry = true;
     return true;
 }

@@ -537,7 +537,7 @@ START_TEST(gelu_writes_one_derivative)
     ad_request r = {.states = f->module->states.items, .nstates = f->module->states.count};
     ir_func *j = ad_joint(f->module, f, &r, "joint");
     ck_assert(j != NULL);
-    partition_clean(j);
+    pass_run_sequence(j, PASS_JOINT_CLEAN);
     train_partition(f->module, j, "forward_train", "backward");
     for (const pass_info *p = passes; p->name; p++)
         pass_run_one(f->module, p, true);
