@@ -48,6 +48,8 @@ ir_value *ad_plus(ir_builder *b, ir_value *x, double c);
 /* which ? x : 0, and the reverse. */
 ir_value *ad_where(ir_builder *b, ir_value *which, ir_value *x);
 ir_value *ad_unless(ir_builder *b, ir_value *which, ir_value *x);
+/* r in the shape of t, repeated along the axes, which r does not have. */
+ir_value *ad_repeat(ir_builder *b, ir_value *r, const ir_type *t, ir_ints axes);
 
 /* ---- Others ---- */
 
@@ -55,8 +57,6 @@ ir_value *ad_unless(ir_builder *b, ir_value *which, ir_value *x);
  * operand x; zeros where that was cropped, NULL where it was cropped away. */
 ir_value *ad_unpad(ir_builder *b, ir_value *g, const ir_type *x, const int64_t *low,
                    const int64_t *high, const int64_t *interior);
-/* r in the shape of t, repeated along the axes, which r does not have (vjp_reduce.c). */
-ir_value *ad_repeat(ir_builder *b, ir_value *r, const ir_type *t, ir_ints axes);
 /* Zeros in the shape of g, and g's elements added in at `position` (integers in range) along axis
  * (vjp_index.c). */
 ir_value *ad_put_along(ir_builder *b, ir_value *g, ir_value *position, int axis);

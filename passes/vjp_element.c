@@ -30,6 +30,18 @@ ir_value *ad_unless(ir_builder *b, ir_value *which, ir_value *x)
     return ir_select(b, which, ir_zeros_like(b, x), x);
 }
 
+ir_value *ad_repeat(ir_builder *b, ir_value *r, const ir_type *t, ir_ints axes)
+{
+    int64_t dims[IR_MAX_RANK];
+    for (int d = 0, i = 0, n = 0; d < t->rank; d++) {
+        if (i < axes.n && axes.v[i] == d)
+            i++;
+        else
+            dims[n++] = d;
+    }
+    return ir_broadcast(b, r, t->rank, t->dim, dims);
+}
+
 /* ---- One operand ---- */
 
 #define UNARY(name, derivative)          \

@@ -12,18 +12,6 @@
 #define R (inst->result[0])
 #define G (ct[0])
 
-ir_value *ad_repeat(ir_builder *b, ir_value *r, const ir_type *t, ir_ints axes)
-{
-    int64_t dims[IR_MAX_RANK];
-    for (int d = 0, i = 0, n = 0; d < t->rank; d++) {
-        if (i < axes.n && axes.v[i] == d)
-            i++;
-        else
-            dims[n++] = d;
-    }
-    return ir_broadcast(b, r, t->rank, t->dim, dims);
-}
-
 static ir_value *cumulative(ir_builder *b, ir_value *x, ir_combine combine, int64_t axis,
                             bool reverse, bool exclusive)
 {
