@@ -11,6 +11,17 @@ enum {
     LONG_EPILOGUE = 12, /* instructions; an elementary function counts as so many */
 };
 
+int64_t sched_ceil_div(int64_t x, int64_t y)
+{
+    return (x + y - 1) / y;
+}
+
+int sched_width(const sched_level *level, int bytes)
+{
+    int lanes = level->vector_bytes / (bytes < 4 ? 4 : bytes);
+    return lanes ? lanes : 1; /* a machine without vectors */
+}
+
 int64_t sched_batch(const sched_contraction *c)
 {
     int64_t n = 1;
@@ -53,7 +64,8 @@ static int epilogue_work(const ir_kernel *k, const ir_value *v)
     const ir_inst *inst = v->def;
     if (!inst || inst == k->core || (v->kernel && v->kernel != k) || inst->op == IR_OP_constant)
         return 0;
-    int work = ir_has_trait(inst, IR_FUNCTION) ? LONG_EPILOGUE : !(ir_ops[inst->op].traits & IR_MOVES);
+    int work =
+        ir_has_trait(inst, IR_FUNCTION) ? LONG_EPILOGUE : !(ir_ops[inst->op].traits & IR_MOVES);
     for (int i = 0; i < inst->noperands && work <= LONG_EPILOGUE; i++)
         work += epilogue_work(k, inst->operand[i]);
     return work;

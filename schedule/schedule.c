@@ -9,11 +9,6 @@
 /* Registers at once in a sum in line, to hide the latency of addition. */
 enum { ACCUMULATORS = 4 };
 
-const char *const sched_strategy_names[SCHED_STRATEGIES] = {
-#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) text,
-#include "schedule/strategies.def"
-};
-
 static const struct strategy {
     ir_kernel_kind kind;
     sched_applies *applies;
@@ -25,17 +20,6 @@ static const struct strategy {
 #include "schedule/strategies.def"
 };
 
-int64_t sched_ceil_div(int64_t x, int64_t y)
-{
-    return (x + y - 1) / y;
-}
-
-int sched_width(const sched_level *level, int bytes)
-{
-    int lanes = level->vector_bytes / (bytes < 4 ? 4 : bytes);
-    return lanes ? lanes : 1; /* a machine without vectors */
-}
-
 static void choose(sched_job *j, sched_contraction *c, sched_strategy *out)
 {
     int s = 0;
@@ -46,12 +30,6 @@ static void choose(sched_job *j, sched_contraction *c, sched_strategy *out)
         BUG("no strategy for a kernel of the kind %s", ir_kernel_kind_names[j->kernel->kind]);
     *out = (sched_strategy)s;
     strategies[s].choose(j, c);
-}
-
-const char *sched_key(base_arena *arena, const char *level, int spec, const char *func, int kernel,
-                      int part)
-{
-    return base_format(arena, "%s %d %d %d %s", level, spec, kernel, part, func);
 }
 
 /* What the file says of a part of the kernel, which is one of @func; NULL: nothing. */

@@ -10,6 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const sched_strategy_names[SCHED_STRATEGIES] = {
+#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) text,
+#include "schedule/strategies.def"
+};
+
+const char *sched_key(base_arena *arena, const char *level, int spec, const char *func, int kernel,
+                      int part)
+{
+    return base_format(arena, "%s %d %d %d %s", level, spec, kernel, part, func);
+}
+
 /* ---- The decisions ---- */
 
 typedef enum field_kind {

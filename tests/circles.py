@@ -13,10 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDERS = ("base", "ir", "files", "passes", "schedule", "frontend", "codegen", "api", "driver", "runtime")
 
 # Circles that are being undone: a component may consist of these files, or of some of them.
-known = [
-    ["codegen/contract_blas.c", "codegen/contract_block.c", "codegen/contract_tile.c", "codegen/contraction.c"],
-    ["codegen/kernel.c", "codegen/lower_reduce.c", "codegen/map.c"],
-]
+known = []
 
 
 def components(graph):
