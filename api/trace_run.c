@@ -225,14 +225,19 @@ static bool prepare(running *r)
 
 static trace_data *new_data(running *r, const ir_type *t, bool zero)
 {
+    /* Its place in the list first: growing that may throw, and nobody would free it. */
+    if (zero)
+        BASE_PUSH(r->arena, &r->zeros, NULL);
+    else
+        BASE_PUSH(r->arena, &r->data, NULL);
     trace_data *d = trace_data_try(t);
     if (!d)
         base_throw(r->ctx, NULL, "out of memory");
     if (zero) {
         memset(d->bytes, 0, (size_t)ir_bytes(t));
-        BASE_PUSH(r->arena, &r->zeros, d);
+        r->zeros.items[r->zeros.count - 1] = d;
     } else {
-        BASE_PUSH(r->arena, &r->data, d);
+        r->data.items[r->data.count - 1] = d;
     }
     return d;
 }
