@@ -185,8 +185,6 @@ typedef void cg_strategy(cg_emitter *e, const sched_contraction *part);
 #include "schedule/strategies.def"
 /* How many tasks e->extent makes, of a map whose code serves any number of elements. */
 LLVMValueRef cg_map_tasks(cg_emitter *e);
-/* Vector lanes for elements of this many bytes. */
-int cg_width(const cg_unit *u, int bytes);
 
 /* An emitted kernel function and how to call it: the storage of which leaves, in order. */
 typedef struct cg_call {

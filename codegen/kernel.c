@@ -374,12 +374,6 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k,
     return call;
 }
 
-int cg_width(const cg_unit *u, int size)
-{
-    int lanes = u->target->vector_bytes / (size < 4 ? 4 : size);
-    return lanes ? lanes : 1;
-}
-
 /* ---- Index checks ---- */
 
 /* The parameter whose elements v's are made from, one for one; NULL if there is no such one. */

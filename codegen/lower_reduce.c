@@ -174,8 +174,9 @@ static void sum_row(cg_emitter *e, sums *s)
 {
     const ir_type *t = &s->inst[0]->operand[0]->type;
     int64_t extent = t->dim[s->row];
-    int width = cg_width(e->u, ir_dtypes[accumulator_type(t->dtype)].bytes), lanes = width,
-        mark = e->memo.count;
+    int width =
+            sched_width(e->u->target->vector_bytes, ir_dtypes[accumulator_type(t->dtype)].bytes),
+        lanes = width, mark = e->memo.count;
     while (lanes * s->n < e->kernel->schedule->accumulators * width && lanes * 2 <= extent)
         lanes *= 2;
     int64_t whole = extent / lanes * lanes;

@@ -78,7 +78,7 @@ static bool is_free(const ir_kernel *k)
     return true;
 }
 
-static bool is_possible(const sched_job *j, const sched_contraction *c, const int64_t *order)
+static bool is_possible(sched_job *j, const sched_contraction *c, const int64_t *order)
 {
     const ir_kernel *k = j->kernel;
     sched_product p;
@@ -91,7 +91,7 @@ static bool is_possible(const sched_job *j, const sched_contraction *c, const in
            is_matrix(p.step[c->vector], p.lane, p.products, p.lanes);
 }
 
-bool sched_applies_blas(const sched_job *j, const sched_contraction *c)
+bool sched_applies_blas(sched_job *j, const sched_contraction *c)
 {
     sched_product p;
     return j->level->has_blas && j->level->vector_bytes == MEASURED_VECTOR_BYTES &&
@@ -107,7 +107,7 @@ static int64_t piece(int64_t extent, int64_t about, int64_t unit)
     return sched_ceil_div(each, unit) * unit;
 }
 
-void sched_choose_blas(const sched_job *j, sched_contraction *c)
+void sched_choose_blas(sched_job *j, sched_contraction *c)
 {
     (void)j;
     int64_t about = NC_ABOUT, lanes = c->axis[c->lane].extent;
@@ -118,7 +118,7 @@ void sched_choose_blas(const sched_job *j, sched_contraction *c)
     c->NC = piece(lanes, about, 2 * c->width);
 }
 
-const char *sched_complete_blas(const sched_job *j, sched_contraction *c)
+const char *sched_complete_blas(sched_job *j, sched_contraction *c)
 {
     if (!j->level->has_blas || !j->level->has_blas(j->level->user))
         return "OpenBLAS is not here, or not to be called";

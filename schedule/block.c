@@ -31,7 +31,7 @@ static int64_t products(const sched_contraction *c)
     return n;
 }
 
-bool sched_applies_block(const sched_job *j, const sched_contraction *c)
+bool sched_applies_block(sched_job *j, const sched_contraction *c)
 {
     (void)j;
     return c->lane >= 0 && c->nk && c->axis[c->lane].stride[!c->vector] == 0 &&
@@ -120,7 +120,7 @@ static int split_at(const sched_contraction *c, int64_t KC, int64_t *inner)
     return split;
 }
 
-void sched_choose_block(const sched_job *j, sched_contraction *c)
+void sched_choose_block(sched_job *j, sched_contraction *c)
 {
     int vectors = choose_vectors(c), most = rows_are_affine(c) ? MOST_ROWS : MOST_POINTERS;
     c->NR = vectors * c->width;
@@ -140,7 +140,7 @@ void sched_choose_block(const sched_job *j, sched_contraction *c)
     c->unroll = UNROLL;
 }
 
-const char *sched_complete_block(const sched_job *j, sched_contraction *c)
+const char *sched_complete_block(sched_job *j, sched_contraction *c)
 {
     int64_t inner;
     if (!sched_applies_block(j, c))

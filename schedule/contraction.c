@@ -16,10 +16,10 @@ int64_t sched_ceil_div(int64_t x, int64_t y)
     return (x + y - 1) / y;
 }
 
-int sched_width(const sched_level *level, int bytes)
+int sched_width(int vector_bytes, int bytes)
 {
-    int lanes = level->vector_bytes / (bytes < 4 ? 4 : bytes);
-    return lanes ? lanes : 1; /* a machine without vectors */
+    int lanes = vector_bytes / (bytes < 4 ? 4 : bytes);
+    return lanes ? lanes : 1;
 }
 
 int64_t sched_batch(const sched_contraction *c)
@@ -71,7 +71,7 @@ static int epilogue_work(const ir_kernel *k, const ir_value *v)
     return work;
 }
 
-void sched_contraction_defaults(const sched_job *j, sched_contraction *c)
+void sched_contraction_defaults(sched_job *j, sched_contraction *c)
 {
     c->epilogue_loop = false;
     for (int i = 0; i < j->kernel->roots.count; i++)

@@ -12,9 +12,9 @@ enum {
     CHUNK = 256,   /* elements of the lanes' dimension that a task takes at least */
 };
 
-static int lanes_for(const sched_job *j, ir_dtype t, int64_t extent)
+static int lanes_for(sched_job *j, ir_dtype t, int64_t extent)
 {
-    int lanes = sched_width(j->level, ir_dtypes[t].bytes);
+    int lanes = sched_width(j->level->vector_bytes, ir_dtypes[t].bytes);
     return extent < lanes ? (int)(extent ? extent : 1) : lanes;
 }
 
@@ -42,19 +42,19 @@ static int64_t find_free(const ir_inst *core, sched_cut *c)
     return work;
 }
 
-bool sched_applies_scatter(const sched_job *j, const sched_contraction *c)
+bool sched_applies_scatter(sched_job *j, const sched_contraction *c)
 {
     (void)c;
     return j->kernel->core->op == IR_OP_scatter;
 }
 
-bool sched_applies_cumulative(const sched_job *j, const sched_contraction *c)
+bool sched_applies_cumulative(sched_job *j, const sched_contraction *c)
 {
     (void)c;
     return j->kernel->core->op == IR_OP_cumulative;
 }
 
-void sched_choose_cut(const sched_job *j, sched_contraction *unused)
+void sched_choose_cut(sched_job *j, sched_contraction *unused)
 {
     (void)unused;
     sched_cut *c = &j->out->cut;
@@ -81,7 +81,7 @@ void sched_choose_cut(const sched_job *j, sched_contraction *unused)
     c->chunk = sched_ceil_div(each, c->lanes) * c->lanes;
 }
 
-const char *sched_complete_cut(const sched_job *j, sched_contraction *unused)
+const char *sched_complete_cut(sched_job *j, sched_contraction *unused)
 {
     (void)unused;
     sched_kernel *s = j->out;
@@ -113,26 +113,26 @@ const char *sched_complete_cut(const sched_job *j, sched_contraction *unused)
 
 /* ---- Ops whose tasks follow from the op ---- */
 
-bool sched_applies_sort(const sched_job *j, const sched_contraction *c)
+bool sched_applies_sort(sched_job *j, const sched_contraction *c)
 {
     (void)c;
     return j->kernel->core->op == IR_OP_sort;
 }
 
-const char *sched_complete_sort(const sched_job *j, sched_contraction *c)
+const char *sched_complete_sort(sched_job *j, sched_contraction *c)
 {
     (void)c;
     j->out->tasks = ir_single_tasks(j->kernel->core);
     return NULL;
 }
 
-bool sched_applies_check(const sched_job *j, const sched_contraction *c)
+bool sched_applies_check(sched_job *j, const sched_contraction *c)
 {
     (void)j, (void)c;
     return true;
 }
 
-const char *sched_complete_check(const sched_job *j, sched_contraction *c)
+const char *sched_complete_check(sched_job *j, sched_contraction *c)
 {
     (void)c;
     const ir_inst *core = j->kernel->core;
@@ -142,24 +142,24 @@ const char *sched_complete_check(const sched_job *j, sched_contraction *c)
     return NULL;
 }
 
-bool sched_applies_loop(const sched_job *j, const sched_contraction *c)
+bool sched_applies_loop(sched_job *j, const sched_contraction *c)
 {
     (void)j, (void)c;
     return true;
 }
 
-bool sched_applies_branch(const sched_job *j, const sched_contraction *c)
+bool sched_applies_branch(sched_job *j, const sched_contraction *c)
 {
     (void)j, (void)c;
     return true;
 }
 
-void sched_choose_none(const sched_job *j, sched_contraction *c)
+void sched_choose_none(sched_job *j, sched_contraction *c)
 {
     (void)j, (void)c;
 }
 
-const char *sched_complete_none(const sched_job *j, sched_contraction *c)
+const char *sched_complete_none(sched_job *j, sched_contraction *c)
 {
     (void)j, (void)c;
     return NULL;

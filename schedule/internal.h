@@ -15,28 +15,26 @@ typedef struct sched_job {
     const sched_level *level;
     ir_kernel *kernel;
     sched_kernel *out;
+    struct sched_traits *traits; /* map.c's, of a map; NULL: not known yet */
 } sched_job;
 
 /* The columns of strategies.def. c is a part of a contraction, NULL for other kernels. A strategy
  * applies, or not; choose decides; complete checks decisions and computes what follows from them:
  * NULL, or why they cannot be obeyed, in words. */
-typedef bool sched_applies(const sched_job *j, const sched_contraction *c);
-typedef void sched_choose(const sched_job *j, sched_contraction *c);
-typedef const char *sched_complete(const sched_job *j, sched_contraction *c);
+typedef bool sched_applies(sched_job *j, const sched_contraction *c);
+typedef void sched_choose(sched_job *j, sched_contraction *c);
+typedef const char *sched_complete(sched_job *j, sched_contraction *c);
 #define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) \
     sched_applies sched_applies_##applies;                               \
     sched_choose sched_choose_##choose;                                  \
     sched_complete sched_complete_##complete;
 #include "schedule/strategies.def"
 
-/* Lanes of a register for elements of so many bytes; narrow ones are computed in 32 bits. */
-int sched_width(const sched_level *level, int bytes);
-
 /* nest.c: the parts of a contraction, with what there is. */
 void sched_nest(sched_job *j);
 
 /* contraction.c: the order of the summed axes and the kind of epilogue that suit any strategy. */
-void sched_contraction_defaults(const sched_job *j, sched_contraction *c);
+void sched_contraction_defaults(sched_job *j, sched_contraction *c);
 /* Tasks of the axes that are neither lanes nor rows. */
 int64_t sched_batch(const sched_contraction *c);
 /* The summed axes in the order that c->order names. */
@@ -65,7 +63,7 @@ const char *sched_key(base_arena *arena, const char *level, int spec, const char
  * of a contraction, or NULL. */
 const char *sched_set(base_arena *arena, sched_kernel *s, sched_contraction *c,
                       const sched_wish *wish);
-/* The same names of a part or kernel as in the text form. */
+/* One line of the text form: of a part of a contraction, or (c NULL) of another kernel. */
 const char *sched_text_of(base_arena *arena, const sched_kernel *s, const sched_contraction *c);
 
 #endif

@@ -17,7 +17,7 @@ enum {
 };
 
 /* What a map's expressions are like. */
-typedef struct traits {
+typedef struct sched_traits {
     const sched_job *j;
     BASE_LIST(const ir_value *) seen;
     bool flat; /* only elementwise ops on values stored alike: one loop over all elements does */
@@ -88,22 +88,27 @@ static void study_root(traits *t, const ir_value *space, const ir_value *root)
         study(t, space, root->def->operand[i], 1);
 }
 
-static traits study_kernel(const sched_job *j, const ir_value *space)
+/* Of the job's kernel, studied once. */
+static const traits *traits_of(sched_job *j)
 {
-    traits t = {.j = j, .flat = true, .plain = true, .work = 1};
-    for (int i = 0; i < j->kernel->roots.count; i++)
-        study_root(&t, space, j->kernel->roots.items[i]);
-    return t;
+    const ir_kernel *k = j->kernel;
+    if (!j->traits) {
+        j->traits = base_new(j->arena, traits);
+        *j->traits = (traits){.j = j, .flat = true, .plain = true, .work = 1};
+        for (int i = 0; i < k->roots.count; i++)
+            study_root(j->traits, ir_space(k->roots.items[0]), k->roots.items[i]);
+    }
+    return j->traits;
 }
 
-static int choose_lanes(const sched_job *j, const ir_value *root, const traits *t)
+static int choose_lanes(sched_job *j, const ir_value *root, const traits *t)
 {
     int size = 4;
     for (int i = 0; i < j->kernel->roots.count; i++) {
         int here = ir_dtypes[j->kernel->roots.items[i]->type.dtype].bytes;
         size = here > size ? here : size;
     }
-    int fastest = ir_fastest(root), lanes = sched_width(j->level, size),
+    int fastest = ir_fastest(root), lanes = sched_width(j->level->vector_bytes, size),
         most = t->column         ? COLUMN_REGISTERS * lanes
                : t->work < HEAVY ? 2 * lanes
                                  : lanes;
@@ -150,52 +155,52 @@ static void choose_tasks(sched_map *m, double work)
         m->chunk = CHUNK;
 }
 
-bool sched_applies_row(const sched_job *j, const sched_contraction *c)
+bool sched_applies_row(sched_job *j, const sched_contraction *c)
 {
     (void)c;
-    return study_kernel(j, ir_space(j->kernel->roots.items[0])).row;
+    return traits_of(j)->row;
 }
 
-bool sched_applies_map(const sched_job *j, const sched_contraction *c)
+bool sched_applies_map(sched_job *j, const sched_contraction *c)
 {
     return !sched_applies_row(j, c);
 }
 
-void sched_choose_map(const sched_job *j, sched_contraction *c)
+void sched_choose_map(sched_job *j, sched_contraction *c)
 {
     (void)c;
     sched_map *m = &j->out->map;
     const ir_value *root = j->kernel->roots.items[0], *space = ir_space(root);
-    traits t = study_kernel(j, space);
-    m->flat = t.flat;
-    m->lanes = choose_lanes(j, space, &t);
+    const traits *t = traits_of(j);
+    m->flat = t->flat;
+    m->lanes = choose_lanes(j, space, t);
     /* The code of a map of plain expressions need not know how many elements there are, if there is
      * no remainder: an optimizer's update then is one kernel for many parameters. */
-    m->polymorphic = t.flat && t.plain && m->lanes > 1 && ir_count(&root->type) % m->lanes == 0;
+    m->polymorphic = t->flat && t->plain && m->lanes > 1 && ir_count(&root->type) % m->lanes == 0;
     find_loops(m, space);
     if (m->polymorphic)
         m->chunk = CHUNK;
     else
-        choose_tasks(m, t.work * (double)ir_count(&space->type));
+        choose_tasks(m, t->work * (double)ir_count(&space->type));
 }
 
-const char *sched_complete_map(const sched_job *j, sched_contraction *c)
+const char *sched_complete_map(sched_job *j, sched_contraction *c)
 {
     (void)c;
     sched_map *m = &j->out->map;
     const ir_value *root = j->kernel->roots.items[0], *space = ir_space(root);
-    traits t = study_kernel(j, space);
+    const traits *t = traits_of(j);
     int64_t count = ir_count(&space->type);
-    if (m->flat && !t.flat)
+    if (m->flat && !t->flat)
         return "its elements are not one loop: flat is not possible";
     find_loops(m, space);
-    if (m->lanes < 1 || m->lanes > WIDEST || (t.row && m->lanes != 1) ||
+    if (m->lanes < 1 || m->lanes > WIDEST || (t->row && m->lanes != 1) ||
         (m->lanes > 1 && m->lanes > m->extent[m->nloops - 1]))
         return "lanes are 1 to 64, no more than there are neighbours, and 1 in a row kernel";
     if (j->out->accumulators < 1 || j->out->accumulators > WIDEST)
         return "accumulators are 1 to 64";
     if (m->polymorphic &&
-        (!t.flat || !t.plain || m->lanes < 2 || count % m->lanes || !m->flat || m->parallel ||
+        (!t->flat || !t->plain || m->lanes < 2 || count % m->lanes || !m->flat || m->parallel ||
          m->chunk < 1 || (m->chunk % m->lanes && count != m->lanes)))
         return "polymorphic is for flat maps of elementwise instructions, in chunks of whole lanes";
     int loops = m->lanes > 1 ? m->nloops - 1 : m->nloops;

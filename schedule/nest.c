@@ -129,7 +129,7 @@ static int by_storage(const void *p, const void *q)
 }
 
 /* Which axis is N, and which are M. */
-static void divide_axes(const sched_job *j, sched_contraction *c)
+static void divide_axes(sched_job *j, sched_contraction *c)
 {
     int64_t stride[IR_MAX_RANK];
     ir_storage_strides(j->kernel->roots.items[0], stride);
@@ -141,7 +141,7 @@ static void divide_axes(const sched_job *j, sched_contraction *c)
         if (llabs(c->axis[i].out_stride) == 1)
             c->lane = i;
     c->vector = c->lane < 0 || c->axis[c->lane].stride[1] != 0;
-    c->width = sched_width(j->level, ir_dtypes[c->dtype].bytes);
+    c->width = sched_width(j->level->vector_bytes, ir_dtypes[c->dtype].bytes);
     c->rows = 1;
     for (int i = 0; i < c->naxes; i++)
         if (i != c->lane && c->axis[i].stride[c->vector] == 0) {

@@ -33,7 +33,7 @@ static void choose(sched_job *j, sched_contraction *c, sched_strategy *out)
 }
 
 /* What the file says of a part of the kernel, which is one of @func; NULL: nothing. */
-static sched_wish *wish_for(const sched_job *j, const struct sched_wishes *wishes, const ir_func *f,
+static sched_wish *wish_for(sched_job *j, const struct sched_wishes *wishes, const ir_func *f,
                             int part, int spec)
 {
     return wishes ? base_map_get_text(&wishes->by_key, sched_key(j->arena, j->level->name, spec,
@@ -103,8 +103,11 @@ bool sched_module(ir_module *m, base_arena *arena, const sched_level *level,
     for (int i = 0; i < m->funcs.count; i++) {
         const ir_func *f = m->funcs.items[i];
         for (int k = 0; f->schedule && k < f->schedule->kernels.count; k++) {
-            sched_job j = {m->ctx, arena, level, f->schedule->kernels.items[k],
-                           base_new(arena, sched_kernel)};
+            sched_job j = {.ctx = m->ctx,
+                           .arena = arena,
+                           .level = level,
+                           .kernel = f->schedule->kernels.items[k],
+                           .out = base_new(arena, sched_kernel)};
             j.out->accumulators = ACCUMULATORS;
             ok &= schedule_kernel(&j, f, wishes, spec);
             j.kernel->schedule = j.out;

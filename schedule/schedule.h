@@ -155,5 +155,8 @@ struct sched_wishes *sched_read(base_ctx *ctx, base_arena *arena, const char *te
 const char *sched_describe(base_arena *arena, const ir_kernel *k);
 
 int64_t sched_ceil_div(int64_t x, int64_t y);
+/* Lanes of a register of so many bytes for elements of `bytes`; narrow ones are computed in 32
+ * bits. 1 on a machine without vectors. */
+int sched_width(int vector_bytes, int bytes);
 
 #endif

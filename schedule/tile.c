@@ -14,7 +14,7 @@ enum {
     STRAIGHT_TILE = 128, /* short sums are unrolled whole */
 };
 
-bool sched_applies_tile(const sched_job *j, const sched_contraction *c)
+bool sched_applies_tile(sched_job *j, const sched_contraction *c)
 {
     (void)j, (void)c;
     return true;
@@ -26,7 +26,7 @@ static void cut(sched_axis *x, int64_t most)
     x->tile = sched_ceil_div(x->extent, x->tiles); /* of one size, rather than a small rest */
 }
 
-void sched_choose_tile(const sched_job *j, sched_contraction *c)
+void sched_choose_tile(sched_job *j, sched_contraction *c)
 {
     int registers = j->level->registers;
     int64_t vectors = c->lane < 0 ? 1 : sched_ceil_div(c->axis[c->lane].extent, c->width);
@@ -52,7 +52,7 @@ void sched_choose_tile(const sched_job *j, sched_contraction *c)
     c->unroll = inner <= STRAIGHT && inner * c->MR <= STRAIGHT_TILE ? (int)inner : UNROLL;
 }
 
-const char *sched_complete_tile(const sched_job *j, sched_contraction *c)
+const char *sched_complete_tile(sched_job *j, sched_contraction *c)
 {
     (void)j;
     int64_t rows = 1;
