@@ -2,30 +2,11 @@
  * Copyright (c) The gradc authors
  *
  * Tracing: every operation against torch, and printing. */
-#include "api/trace.h"
 #include "files/safetensors.h"
-#include "tests/suite.h"
+#include "tests/traced.h"
 
 #include <math.h>
 #include <stdlib.h>
-
-static gradc *g;
-
-static void setup(void)
-{
-    g = gradc_new();
-    ck_assert_ptr_nonnull(g);
-}
-
-static void teardown(void)
-{
-    gradc_free(g);
-}
-
-static void check_no_error(const char *where)
-{
-    ck_assert_msg(!gradc_error(g), "%s: %s", where, gradc_error(g));
-}
 
 /* ---- Operations against torch ---- */
 
