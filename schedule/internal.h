@@ -63,7 +63,5 @@ const char *sched_key(base_arena *arena, const char *level, int spec, const char
  * of a contraction, or NULL. */
 const char *sched_set(base_arena *arena, sched_kernel *s, sched_contraction *c,
                       const sched_wish *wish);
-/* One line of the text form: of a part of a contraction, or (c NULL) of another kernel. */
-const char *sched_text_of(base_arena *arena, const sched_kernel *s, const sched_contraction *c);
 
 #endif

@@ -115,7 +115,8 @@ static const char *value_of(base_arena *arena, const struct field *f, const sche
     return NULL;
 }
 
-const char *sched_text_of(base_arena *arena, const sched_kernel *s, const sched_contraction *c)
+/* Of a part of a contraction, or (c NULL) of another kernel. */
+static const char *text_of(base_arena *arena, const sched_kernel *s, const sched_contraction *c)
 {
     sched_strategy strategy = c ? c->strategy : s->strategy;
     const char *text = sched_strategy_names[strategy], *value;
@@ -129,10 +130,10 @@ const char *sched_text_of(base_arena *arena, const sched_kernel *s, const sched_
 
 const char *sched_text(base_arena *arena, const sched_kernel *s)
 {
-    const char *text = s->nparts ? "" : sched_text_of(arena, s, NULL);
+    const char *text = s->nparts ? "" : text_of(arena, s, NULL);
     for (int p = 0; p < s->nparts; p++)
         text =
-            base_format(arena, "%s%s%s", text, p ? "; " : "", sched_text_of(arena, s, &s->part[p]));
+            base_format(arena, "%s%s%s", text, p ? "; " : "", text_of(arena, s, &s->part[p]));
     return text;
 }
 
@@ -144,7 +145,7 @@ static void print_kernel(FILE *out, base_arena *arena, const ir_kernel *k)
     for (int p = 0; p < s->nparts || p == 0; p++) {
         if (s->nparts > 1)
             fprintf(out, "%s  %d part %d %s", p ? "\n" : "", k->index, p,
-                    sched_text_of(arena, s, &s->part[p]));
+                    text_of(arena, s, &s->part[p]));
         else if (s->nparts || k->kind != IR_KERNEL_CONTRACTION)
             fprintf(out, "  %d %s", k->index, sched_text(arena, s));
         if (s->nparts > 1)
