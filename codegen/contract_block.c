@@ -259,10 +259,10 @@ static void multiply(tile *t, LLVMValueRef vector, LLVMValueRef moved, int64_t s
     for (int r = 0; r < b->s->MR; r++) {
         LLVMValueRef x = cg_operand_load(
             c, b->scalar, cg_operand_pointer(c, b->scalar, t->row[r], moved), scalar_at, 1);
-        LLVMBuildStore(
-            u->b,
-            cg_fma(c->e, cg_splat(u, x, b->s->NR), v, LLVMBuildLoad2(u->b, b->type, t->acc[r], "")),
-            t->acc[r]);
+        LLVMBuildStore(u->b,
+                       cg_multiply_add(c, cg_splat(u, x, b->s->NR), v,
+                                       LLVMBuildLoad2(u->b, b->type, t->acc[r], "")),
+                       t->acc[r]);
     }
 }
 
@@ -276,7 +276,8 @@ static void steps(tile *t, int axis, LLVMValueRef vector, const cg_index *moved)
     const sched_axis *k = &c->s->k[axis];
     int64_t extent = t->extent[axis - b->s->split],
             each = b->s->packs ? steps_in(b, t->extent, axis) * b->s->NR : k->stride[b->vector];
-    LLVMTypeRef element = b->s->packs ? cg_type(c->e, c->s->dtype, 1) : cg_dtype(u, c->s->dtype);
+    LLVMTypeRef element =
+        b->s->packs ? cg_type(c->e, c->s->dtype, 1) : cg_dtype(u, c->s->of[b->vector]);
     bool inner = axis == c->s->nk - 1;
     int64_t unroll = inner ? (extent < 2 * b->s->unroll ? extent : b->s->unroll) : 1,
             whole = extent / unroll * unroll;

@@ -53,9 +53,10 @@ static void step(tile *t, const LLVMValueRef pointer[2], const int64_t at[2])
         LLVMValueRef x[2];
         for (int s = 0; s < 2; s++)
             x[s] = shared[s] ? shared[s] : load(t, s, pointer[s], at[s] + t->row[s][r]);
-        LLVMBuildStore(builder,
-                       cg_fma(t->c->e, x[0], x[1], LLVMBuildLoad2(builder, t->type, t->acc[r], "")),
-                       t->acc[r]);
+        LLVMBuildStore(
+            builder,
+            cg_multiply_add(t->c, x[0], x[1], LLVMBuildLoad2(builder, t->type, t->acc[r], "")),
+            t->acc[r]);
     }
 }
 

@@ -20,7 +20,7 @@ LLVMValueRef cg_operand_pointer(cg_contraction *c, int side, LLVMValueRef base,
                                 LLVMValueRef element)
 {
     cg_unit *u = c->e->u;
-    return LLVMBuildInBoundsGEP2(u->b, cg_dtype(u, c->s->dtype), base, &element, 1,
+    return LLVMBuildInBoundsGEP2(u->b, cg_dtype(u, c->s->of[side]), base, &element, 1,
                                  side ? "b" : "a");
 }
 
@@ -29,9 +29,23 @@ LLVMValueRef cg_operand_load(cg_contraction *c, int side, LLVMValueRef pointer, 
 {
     cg_unit *u = c->e->u;
     LLVMValueRef at = cg_operand_pointer(c, side, pointer, cg_i64(u, offset));
-    LLVMValueRef v = LLVMBuildLoad2(u->b, cg_vector(cg_dtype(u, c->s->dtype), n), at, "");
-    LLVMSetAlignment(v, (unsigned)ir_dtypes[c->s->dtype].bytes);
-    return cg_from_memory(c->e, c->s->dtype, v);
+    ir_dtype of = c->s->of[side], sum = c->s->dtype;
+    LLVMValueRef v = LLVMBuildLoad2(u->b, cg_vector(cg_dtype(u, of), n), at, "");
+    LLVMSetAlignment(v, (unsigned)ir_dtypes[of].bytes);
+    v = cg_from_memory(c->e, of, v);
+    LLVMTypeRef type = cg_type(c->e, sum, n);
+    if (LLVMTypeOf(v) == type)
+        return v;
+    return ir_is_float(of)    ? LLVMBuildFPExt(u->b, v, type, "")
+           : ir_is_signed(of) ? LLVMBuildSExt(u->b, v, type, "")
+                              : LLVMBuildZExt(u->b, v, type, "");
+}
+
+LLVMValueRef cg_multiply_add(cg_contraction *c, LLVMValueRef x, LLVMValueRef y, LLVMValueRef sum)
+{
+    LLVMBuilderRef b = c->e->u->b;
+    return ir_is_float(c->s->dtype) ? cg_fma(c->e, x, y, sum)
+                                    : LLVMBuildAdd(b, LLVMBuildMul(b, x, y, ""), sum, "");
 }
 
 /* ---- The end of a row ---- */

@@ -31,10 +31,12 @@ void cg_row_parts(cg_contraction *c, int from, cg_index row, cg_index *part);
 /* base + element, of operand `side`. */
 LLVMValueRef cg_operand_pointer(cg_contraction *c, int side, LLVMValueRef base,
                                 LLVMValueRef element);
-/* The element of operand `side` at a pointer, as it is in registers; n > 1: so many side by
- * side. */
+/* The element of operand `side` at a pointer, in the type of the sum, as it is in registers; n > 1:
+ * so many side by side. */
 LLVMValueRef cg_operand_load(cg_contraction *c, int side, LLVMValueRef pointer, int64_t offset,
                              int n);
+/* x * y + sum; integers wrap. */
+LLVMValueRef cg_multiply_add(cg_contraction *c, LLVMValueRef x, LLVMValueRef y, LLVMValueRef sum);
 /* Index in the roots: axis i at base + part[i], the lanes' axis at base + lane. */
 void cg_root_index(cg_contraction *c, const cg_index *part, const cg_index *lane, cg_index *at);
 /* The roots' expressions at an index where the core's result is `sum`, e->lanes lanes; stored. */

@@ -8,7 +8,7 @@ cg_rule *const cg_rules[IR_OPS] = {
 #include "ir/ops.def"
 };
 
-/* Structured ops are no expressions: entry.c runs their functions. */
+/* These are no expressions: their kernels compute them, or run their functions. */
 static _Noreturn void structured(const ir_inst *inst)
 {
     BUG("%s is no expression", ir_ops[inst->op].name);
@@ -20,6 +20,8 @@ static _Noreturn void structured(const ir_inst *inst)
         (void)e, (void)which, (void)at;                                         \
         structured(inst);                                                       \
     }
+STRUCTURED(dot_general)
+STRUCTURED(convolution)
 STRUCTURED(scan)
 STRUCTURED(cond)
 STRUCTURED(while)

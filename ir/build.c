@@ -260,12 +260,21 @@ ir_value *ir_dot_general(ir_builder *b, ir_value *x, ir_value *y, int nbatch, co
                          const int64_t *ybatch, int ncontract, const int64_t *xcontract,
                          const int64_t *ycontract)
 {
+    return ir_dot_general_in(b, IR_BOOL, x, y, nbatch, xbatch, ybatch, ncontract, xcontract,
+                             ycontract);
+}
+
+ir_value *ir_dot_general_in(ir_builder *b, ir_dtype accumulate, ir_value *x, ir_value *y,
+                            int nbatch, const int64_t *xbatch, const int64_t *ybatch, int ncontract,
+                            const int64_t *xcontract, const int64_t *ycontract)
+{
     return ir_build1(
         b, IR_OP_dot_general, (ir_value *[]){x, y}, 2,
         &(ir_attrs){.dot_general = {.lhs_batch = ir_ints_of(b, nbatch, xbatch),
                                     .rhs_batch = ir_ints_of(b, nbatch, ybatch),
                                     .lhs_contract = ir_ints_of(b, ncontract, xcontract),
-                                    .rhs_contract = ir_ints_of(b, ncontract, ycontract)}});
+                                    .rhs_contract = ir_ints_of(b, ncontract, ycontract),
+                                    .accumulate = accumulate}});
 }
 
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y)

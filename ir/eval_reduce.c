@@ -382,23 +382,30 @@ RULE(dot_general)
 }
 
 /* Sum for one result element over the spatial taps from dimension d on, then over the group's
- * features. */
+ * features. Of floats or, wrapped, of integers. */
 typedef struct conv {
     const struct ir_attrs_convolution *a;
     const ir_type *in, *w;
     int64_t xs[IR_MAX_RANK], ws[IR_MAX_RANK];
-    const double *x, *y;
+    const ir_wide *x, *y;
     const int64_t *out;
 } conv;
+typedef struct sums {
+    double f;
+    uint64_t i;
+} sums;
 
-static double taps(const conv *c, int d, int64_t i, int64_t j)
+static sums taps(const conv *c, int d, int64_t i, int64_t j)
 {
     const struct ir_attrs_convolution *a = c->a;
-    double sum = 0;
+    sums sum = {0};
     if (d == c->in->rank - 2) {
         int64_t n = c->w->dim[a->rhs.v[1]], p = c->xs[a->lhs.v[1]], q = c->ws[a->rhs.v[1]];
         for (int64_t k = 0; k < n; k++)
-            sum += c->x[i + k * p] * c->y[j + k * q];
+            if (c->x->is_float)
+                sum.f += c->x->f[i + k * p] * c->y->f[j + k * q];
+            else
+                sum.i += (uint64_t)c->x->i[i + k * p] * (uint64_t)c->y->i[j + k * q];
         return sum;
     }
     int from = (int)a->lhs.v[2 + d], with = (int)a->rhs.v[2 + d];
@@ -406,9 +413,12 @@ static double taps(const conv *c, int d, int64_t i, int64_t j)
         int64_t place =
             c->out[a->out.v[2 + d]] * a->stride.v[d] + k * a->rhs_dilation.v[d] - a->low.v[d];
         if (place >= 0 && place % a->lhs_dilation.v[d] == 0 &&
-            place / a->lhs_dilation.v[d] < c->in->dim[from])
-            sum +=
+            place / a->lhs_dilation.v[d] < c->in->dim[from]) {
+            sums here =
                 taps(c, d + 1, i + place / a->lhs_dilation.v[d] * c->xs[from], j + k * c->ws[with]);
+            sum.f += here.f;
+            sum.i += here.i;
+        }
     }
     return sum;
 }
@@ -420,8 +430,7 @@ RULE(convolution)
     int64_t at[IR_MAX_RANK] = {0};
     ir_wide x = ir_wide_of(e->arena, operand[0]), y = ir_wide_of(e->arena, operand[1]),
             r = ir_wide_new(e->arena, t->dtype, ir_count(t));
-    conv c = {
-        .a = a, .in = &operand[0]->type, .w = &operand[1]->type, .x = x.f, .y = y.f, .out = at};
+    conv c = {.a = a, .in = &operand[0]->type, .w = &operand[1]->type, .x = &x, .y = &y, .out = at};
     ir_strides(c.in, c.xs);
     ir_strides(c.w, c.ws);
     int64_t groups = a->feature_groups > 1 ? a->feature_groups : a->batch_groups,
@@ -432,7 +441,12 @@ RULE(convolution)
             n += g * (c.in->dim[a->lhs.v[0]] / groups);
         else
             ch = g * c.w->dim[a->rhs.v[1]];
-        r.f[k] = taps(&c, 0, n * c.xs[a->lhs.v[0]] + ch * c.xs[a->lhs.v[1]], o * c.ws[a->rhs.v[0]]);
+        sums sum =
+            taps(&c, 0, n * c.xs[a->lhs.v[0]] + ch * c.xs[a->lhs.v[1]], o * c.ws[a->rhs.v[0]]);
+        if (r.is_float)
+            r.f[k] = sum.f;
+        else
+            r.i[k] = (int64_t)sum.i;
         ir_next_index(t->rank, t->dim, at);
     }
     ir_wide_store(&r, result[0]);

@@ -60,6 +60,8 @@ ir_type ir_type_of(ir_dtype dtype, int rank, const int64_t *dim);
 ir_type ir_scalar_type(ir_dtype dtype);
 bool ir_type_eq(const ir_type *a, const ir_type *b);
 bool ir_shape_eq(const ir_type *a, const ir_type *b);
+/* Products of x and y may be summed in `sum`, another type (ir/accumulators.def). */
+bool ir_accumulates(ir_dtype x, ir_dtype y, ir_dtype sum);
 /* Elements and bytes of a type that passed ir_type_ok. */
 int64_t ir_count(const ir_type *t);
 int64_t ir_bytes(const ir_type *t);
@@ -127,6 +129,7 @@ typedef enum ir_attr_kind {
     IR_ATTR_ints,
     IR_ATTR_float,
     IR_ATTR_dtype,
+    IR_ATTR_accumulator, /* a dtype; IR_BOOL, which none is: the operands' own */
     IR_ATTR_relation,
     IR_ATTR_combine,
     IR_ATTR_func,
@@ -136,6 +139,7 @@ typedef int64_t ir_attr_int;
 typedef ir_ints ir_attr_ints;
 typedef double ir_attr_float;
 typedef ir_dtype ir_attr_dtype;
+typedef ir_dtype ir_attr_accumulator;
 typedef ir_relation ir_attr_relation;
 typedef ir_combine ir_attr_combine;
 typedef ir_func *ir_attr_func;      /* may be NULL (call's vjp) */
@@ -506,6 +510,10 @@ ir_value *ir_reduce_keep(ir_builder *b, ir_combine combine, ir_value *x, int n,
 ir_value *ir_dot_general(ir_builder *b, ir_value *x, ir_value *y, int nbatch, const int64_t *xbatch,
                          const int64_t *ybatch, int ncontract, const int64_t *xcontract,
                          const int64_t *ycontract);
+/* The same, summed in the type `accumulate`; IR_BOOL: in the operands' own. */
+ir_value *ir_dot_general_in(ir_builder *b, ir_dtype accumulate, ir_value *x, ir_value *y,
+                            int nbatch, const int64_t *xbatch, const int64_t *ybatch, int ncontract,
+                            const int64_t *xcontract, const int64_t *ycontract);
 /* torch.matmul: rank 1 operands, batch dimensions broadcast. */
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y);
 /* numpy's einsum; `...` and an equation without "->" too. NULL in an operand gives NULL. */

@@ -483,7 +483,8 @@ static size_t scalar_size(ir_attr_kind kind)
     switch (kind) {
     case IR_ATTR_int: return sizeof(ir_attr_int);
     case IR_ATTR_float: return sizeof(ir_attr_float);
-    case IR_ATTR_dtype: return sizeof(ir_attr_dtype);
+    case IR_ATTR_dtype:
+    case IR_ATTR_accumulator: return sizeof(ir_dtype);
     case IR_ATTR_relation: return sizeof(ir_attr_relation);
     case IR_ATTR_combine: return sizeof(ir_attr_combine);
     case IR_ATTR_func: return sizeof(ir_attr_func);

@@ -115,7 +115,8 @@ static bool read_attr_value(ir_parser *p, line *l, const ir_attr_info *info, voi
     switch (info->kind) {
     case IR_ATTR_int: return ir_need_int(p, field);
     case IR_ATTR_ints: return ir_need_ints(p, field);
-    case IR_ATTR_dtype: return ir_need_dtype(p, field);
+    case IR_ATTR_dtype:
+    case IR_ATTR_accumulator: return ir_need_dtype(p, field);
     case IR_ATTR_func: return need_func(p, l, field);
     case IR_ATTR_float:
         wrong = ir_read_element(IR_F64, TOKEN->text, TOKEN->n, field);
@@ -155,8 +156,8 @@ static bool check_attrs(ir_parser *p, const line *l)
     const ir_op_info *info = &ir_ops[l->op];
     for (int i = 0; i < info->nattrs; i++) {
         ir_attr_kind k = info->attr[i].kind;
-        bool optional =
-            k == IR_ATTR_int || k == IR_ATTR_ints || k == IR_ATTR_float || k == IR_ATTR_func;
+        bool optional = k != IR_ATTR_dtype && k != IR_ATTR_relation && k != IR_ATTR_combine &&
+                        k != IR_ATTR_literal;
         if (!optional && !(l->given >> i & 1))
             return ir_parse_error(p, &l->op_token, "`%s` lacks the attribute `%s`", info->name,
                                   info->attr[i].name);

@@ -196,8 +196,9 @@ static void print_attr(printer *p, const ir_attr_info *info, const void *field)
 {
     const ir_ints *ints = field;
     if ((info->kind == IR_ATTR_ints && !ints->n) ||
-        (info->kind == IR_ATTR_func && !*(ir_func *const *)field))
-        return; /* an empty list, no function: what is left out means that */
+        (info->kind == IR_ATTR_func && !*(ir_func *const *)field) ||
+        (info->kind == IR_ATTR_accumulator && *(const ir_dtype *)field == IR_BOOL))
+        return; /* an empty list, no function, no accumulator: what is left out means that */
     fprintf(p->f, " %s=", info->name);
     switch (info->kind) {
     case IR_ATTR_int: fprintf(p->f, "%lld", (long long)*(const int64_t *)field); break;
@@ -208,7 +209,8 @@ static void print_attr(printer *p, const ir_attr_info *info, const void *field)
         fputs(text, p->f);
         break;
     }
-    case IR_ATTR_dtype: fputs(ir_dtypes[*(const ir_dtype *)field].name, p->f); break;
+    case IR_ATTR_dtype:
+    case IR_ATTR_accumulator: fputs(ir_dtypes[*(const ir_dtype *)field].name, p->f); break;
     case IR_ATTR_relation: fputs(ir_relation_names[*(const ir_relation *)field], p->f); break;
     case IR_ATTR_combine: fputs(ir_combine_names[*(const ir_combine *)field], p->f); break;
     case IR_ATTR_func: print_name(p->f, "@", (*(ir_func *const *)field)->name); break;

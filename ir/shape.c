@@ -453,6 +453,26 @@ RULE(sort)
     return NULL;
 }
 
+/* The type of a contraction's result: NULL, or why there is none. */
+static const char *accumulated(base_arena *arena, ir_value *const *operand, ir_dtype accumulate,
+                               ir_dtype *out)
+{
+    ir_dtype x = TYPE(0)->dtype, y = TYPE(1)->dtype;
+    *out = accumulate;
+    if (accumulate == IR_BOOL || (accumulate == x && x == y)) {
+        *out = x;
+        return x == y ? NULL
+                      : base_format(arena,
+                                    "operands differ in type, and there is no accumulate: %s and "
+                                    "%s",
+                                    TEXT(0), TEXT(1));
+    }
+    return ir_accumulates(x, y, accumulate)
+               ? NULL
+               : base_format(arena, "products of %s and %s do not accumulate in %s", TEXT(0),
+                             TEXT(1), ir_dtypes[accumulate].name);
+}
+
 RULE(dot_general)
 {
     UNUSED;
@@ -460,8 +480,8 @@ RULE(dot_general)
     const ir_type *x = TYPE(0), *y = TYPE(1);
     const ir_ints batch[2] = {a->lhs_batch, a->rhs_batch},
                   contract[2] = {a->lhs_contract, a->rhs_contract};
-    if (x->dtype != y->dtype)
-        return base_format(arena, "operands differ in type: %s and %s", TEXT(0), TEXT(1));
+    ir_dtype sum;
+    TRY(accumulated(arena, operand, a->accumulate, &sum));
     if (batch[0].n != batch[1].n || contract[0].n != contract[1].n)
         return "batch or contracted dimensions differ in number";
     uint32_t used[2] = {0, 0};
@@ -476,7 +496,7 @@ RULE(dot_general)
             used[side] |= 1u << contract[side].v[i];
         }
     }
-    *result = (ir_type){.dtype = x->dtype};
+    *result = (ir_type){.dtype = sum};
     for (int i = 0; i < contract[0].n; i++)
         if (x->dim[contract[0].v[i]] != y->dim[contract[1].v[i]])
             return base_format(arena, "contracted dimensions differ: %lld in %s, %lld in %s",
@@ -503,8 +523,8 @@ RULE(convolution)
     const ir_type *x = TYPE(0), *w = TYPE(1);
     int rank = x->rank, spatial = rank - 2;
     int64_t fg = a->feature_groups, bg = a->batch_groups;
-    if (x->dtype != w->dtype)
-        return base_format(arena, "operands differ in type: %s and %s", TEXT(0), TEXT(1));
+    ir_dtype sum;
+    TRY(accumulated(arena, operand, a->accumulate, &sum));
     if (rank < 2 || w->rank != rank)
         return base_format(
             arena,
@@ -525,7 +545,7 @@ RULE(convolution)
         return base_format(arena, "channels do not fit: %s with weights %s in %lld groups", TEXT(0),
                            TEXT(1), (long long)(fg > 1 ? fg : bg));
     ir_type padded = *x; /* kernels read it with its padding, and some with its gaps, in memory */
-    *result = ir_type_of(x->dtype, rank, x->dim);
+    *result = ir_type_of(sum, rank, x->dim);
     result->dim[a->out.v[0]] = n / bg;
     result->dim[a->out.v[1]] = o;
     for (int i = 0; i < spatial; i++) {

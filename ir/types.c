@@ -43,6 +43,18 @@ bool ir_type_eq(const ir_type *a, const ir_type *b)
     return a->dtype == b->dtype && ir_shape_eq(a, b);
 }
 
+bool ir_accumulates(ir_dtype x, ir_dtype y, ir_dtype sum)
+{
+    static const ir_dtype rows[][3] = {
+#define ACCUMULATOR(lhs, rhs, sum) {IR_##lhs, IR_##rhs, IR_##sum},
+#include "ir/accumulators.def"
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i][0] == x && rows[i][1] == y && rows[i][2] == sum)
+            return true;
+    return false;
+}
+
 int64_t ir_count(const ir_type *t)
 {
     int64_t n = 1;

@@ -75,7 +75,8 @@ static bool attr_ok(verifier *v, const ir_attr_info *info, const void *field)
         const ir_ints *x = field;
         return x->n >= 0 && (!x->n || x->v);
     }
-    case IR_ATTR_dtype: return *(const unsigned *)field < IR_DTYPES;
+    case IR_ATTR_dtype:
+    case IR_ATTR_accumulator: return *(const unsigned *)field < IR_DTYPES;
     case IR_ATTR_relation: return *(const unsigned *)field < (unsigned)choices(ir_relation_names);
     case IR_ATTR_combine: return *(const unsigned *)field < (unsigned)choices(ir_combine_names);
     case IR_ATTR_func: {

@@ -205,7 +205,7 @@ static void find_memory(factoring *u)
     IR_FOR (inst, u->f)
         for (int i = 0; i < inst->noperands; i++) {
             u->uses[inst->operand[i]->id]++;
-            if (match_contraction(inst) || ir_has_trait(inst, IR_RUNS | IR_OWN_EMITTER))
+            if (ir_has_trait(inst, IR_CONTRACTION | IR_RUNS | IR_OWN_EMITTER))
                 u->memory[match_under_views(inst->operand[i])->id] = true;
         }
 }

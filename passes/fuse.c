@@ -135,7 +135,7 @@ static void copy_operands(ir_func *f)
 {
     IR_FOR (inst, f) {
         ir_view view;
-        if (match_contraction(inst)) {
+        if (ir_has_trait(inst, IR_CONTRACTION)) {
             for (int i = 0; i < 2; i++)
                 if (!match_view(inst->operand[i], &view))
                     copy_operand(inst, i);
@@ -156,13 +156,14 @@ static void require(fusing *u)
         bool structured = ir_has_trait(inst, IR_RUNS);
         for (int i = 0; i < inst->nresults; i++)
             of(u, inst->result[i])->memory =
-                match_contraction(inst) || ir_has_trait(inst, IR_OWN_EMITTER | IR_RUNS);
+                ir_has_trait(inst, IR_CONTRACTION | IR_OWN_EMITTER | IR_RUNS);
         for (int i = 0; i < inst->noperands; i++) {
             fact *o = of(u, inst->operand[i]);
             o->only_user = o->users++ ? NULL : inst;
-            ir_value *base =
-                match_contraction(inst) ? match_under_views(inst->operand[i]) : inst->operand[i];
-            if ((match_contraction(inst) || structured) && base->def &&
+            ir_value *base = ir_has_trait(inst, IR_CONTRACTION)
+                                 ? match_under_views(inst->operand[i])
+                                 : inst->operand[i];
+            if ((ir_has_trait(inst, IR_CONTRACTION) || structured) && base->def &&
                 base->def->op != IR_OP_constant)
                 of(u, base)->memory = true;
         }
@@ -699,7 +700,7 @@ static void make_kernels(fusing *u)
         for (int i = 0; i < inst->nresults && !first; i++)
             if (of(u, inst->result[i])->memory)
                 first = inst->result[i];
-        if (match_contraction(inst)) {
+        if (ir_has_trait(inst, IR_CONTRACTION)) {
             ir_value *root = inst->result[0];
             while (!of(u, root)->memory)
                 root = of(u, root)->only_user->result[0];
@@ -723,7 +724,7 @@ static void check_operands(const ir_func *f)
 {
     ir_view view;
     IR_FOR (inst, f)
-        for (int i = 0; i < 2 && match_contraction(inst); i++)
+        for (int i = 0; i < 2 && ir_has_trait(inst, IR_CONTRACTION); i++)
             if (!ir_view_of(inst->operand[i], &view))
                 BUG("@%s: operand %d of a %s is no view", f->name, i, ir_ops[inst->op].name);
 }
@@ -746,7 +747,7 @@ void pass_fuse(ir_func *f)
     costs(&u);
     choose(&u);
     IR_FOR_REVERSE (inst, f) /* a sum of two contractions goes to the later one */
-        if (match_contraction(inst))
+        if (ir_has_trait(inst, IR_CONTRACTION))
             epilogue(&u, inst->result[0]);
     costs(&u);
     find_indices(&u);

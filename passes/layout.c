@@ -71,8 +71,8 @@ static void find_users(layout *l)
 static bool flexible(const ir_value *v)
 {
     const ir_inst *inst = v->def;
-    if (!inst || match_contraction(inst) ||
-        ir_has_trait(inst, IR_VIEW | IR_RUNS | IR_OWN_EMITTER | IR_GENERATED))
+    if (!inst ||
+        ir_has_trait(inst, IR_CONTRACTION | IR_VIEW | IR_RUNS | IR_OWN_EMITTER | IR_GENERATED))
         return false;
     return inst->op != IR_OP_constant || !ir_is_immediate(v);
 }
@@ -449,7 +449,7 @@ static void structured(layout *l, ir_inst *inst)
 
 static void visit(layout *l, ir_inst *inst)
 {
-    if (match_contraction(inst))
+    if (ir_has_trait(inst, IR_CONTRACTION))
         contraction(l, inst);
     else if (ir_has_trait(inst, IR_RUNS))
         structured(l, inst);

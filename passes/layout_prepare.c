@@ -174,7 +174,7 @@ static void complete(const ir_state *state, int rank, const int64_t *dim, const 
 static void order_states_of(ir_func *f, ir_phase phase)
 {
     IR_FOR (inst, f)
-        for (int s = 1; s >= 0 && match_contraction(inst) && inst->phase == phase; s--) {
+        for (int s = 1; s >= 0 && ir_has_trait(inst, IR_CONTRACTION) && inst->phase == phase; s--) {
             int64_t dim[IR_MAX_RANK], wish[IR_MAX_RANK], order[IR_MAX_RANK];
             ir_state *state = state_under(inst->operand[s], dim);
             if (!state || state->ordered || state->kind != IR_PARAM || !wanted_dims(inst, s, wish))

@@ -29,8 +29,6 @@ bool match_unit_reshape(const ir_type *from, const ir_type *to);
 ir_value *match_under_views(ir_value *v);
 /* ir_view_of, as it will be when what v stands on is in memory. */
 bool match_view(ir_value *v, ir_view *out);
-/* Contractions with a kernel of their own: of floats. */
-bool match_contraction(const ir_inst *inst);
 /* Inside k, v is read at another index than the root's own, on some path: one with an instruction
  * that is not elementwise. *stamp: 0 at first, when the aux of all values must be NULL, then left
  * alone. */

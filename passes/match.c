@@ -70,11 +70,6 @@ bool match_view(ir_value *v, ir_view *out)
     return is;
 }
 
-bool match_contraction(const ir_inst *inst)
-{
-    return ir_has_trait(inst, IR_CONTRACTION) && ir_is_float(inst->result[0]->type.dtype);
-}
-
 /* A value's aux says that this walk has been there; the lowest bit, that it came along a path that
  * moves. */
 static bool walk_moved(const ir_kernel *k, ir_value *from, const ir_value *v, bool moved,

@@ -130,9 +130,9 @@ static bool transpose_dot(ir_builder *b, ir_inst *inst, ir_value **out)
     for (int i = 0; i < perm.n; i++)
         if (perm.v[i] != (i < nb ? i : i < nb + n ? i + m : i - n))
             return false;
-    return give(out,
-                ir_dot_general(b, d->operand[1], d->operand[0], nb, a->rhs_batch.v, a->lhs_batch.v,
-                               a->lhs_contract.n, a->rhs_contract.v, a->lhs_contract.v));
+    return give(out, ir_dot_general_in(b, a->accumulate, d->operand[1], d->operand[0], nb,
+                                       a->rhs_batch.v, a->lhs_batch.v, a->lhs_contract.n,
+                                       a->rhs_contract.v, a->lhs_contract.v));
 }
 
 RULE(rw_transpose)

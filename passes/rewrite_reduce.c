@@ -235,10 +235,27 @@ RULE(rw_dot_transpose)
         }
         ir_value *x = side ? inst->operand[0] : t->operand[0],
                  *y = side ? t->operand[0] : inst->operand[1];
-        return give(out,
-                    ir_dot_general(b, x, y, batch[0].n, nb[0], nb[1], contract[0].n, nc[0], nc[1]));
+        return give(out, ir_dot_general_in(b, a->accumulate, x, y, batch[0].n, nb[0], nb[1],
+                                           contract[0].n, nc[0], nc[1]));
     }
     return false;
+}
+
+/* Conversions of both operands to the type of the sum are the contraction's own. Those of f16 are a
+ * dozen instructions: better once an element than once a product. */
+RULE(rw_dot_convert)
+{
+    ir_inst *x = match(X, IR_OP_convert), *y = match(inst->operand[1], IR_OP_convert);
+    if (!x || !y || R->dtype != X->type.dtype || x->operand[0]->type.dtype == IR_F16 ||
+        !ir_accumulates(x->operand[0]->type.dtype, y->operand[0]->type.dtype, R->dtype))
+        return false;
+    ir_attrs attrs = *inst->attrs;
+    if (inst->op == IR_OP_dot_general)
+        attrs.dot_general.accumulate = R->dtype;
+    else
+        attrs.convolution.accumulate = R->dtype;
+    return give(out,
+                ir_build1(b, inst->op, (ir_value *[]){x->operand[0], y->operand[0]}, 2, &attrs));
 }
 
 /* A right operand that repeats along all batch dimensions needs none: the left one's batch is just
@@ -261,8 +278,8 @@ RULE(rw_dot_broadcast)
     int64_t contract[IR_MAX_RANK], perm[IR_MAX_RANK];
     for (int i = 0; i < a->rhs_contract.n; i++)
         contract[i] = __builtin_popcount(mapped & ((1u << a->rhs_contract.v[i]) - 1));
-    ir_value *d = ir_dot_general(b, X, r->operand[0], 0, NULL, NULL, a->lhs_contract.n,
-                                 a->lhs_contract.v, contract);
+    ir_value *d = ir_dot_general_in(b, a->accumulate, X, r->operand[0], 0, NULL, NULL,
+                                    a->lhs_contract.n, a->lhs_contract.v, contract);
     int n = 0, rows = X->type.rank - a->lhs_contract.n;
     for (int i = 0; i < a->lhs_batch.n; i++)
         perm[n++] = __builtin_popcount(~lhs_contract & ((1u << a->lhs_batch.v[i]) - 1));

@@ -56,7 +56,7 @@ enum { WIDER = IR_TUNING_HOIST_WIDER };
  * Else NULL. */
 static ir_value *varying(const work *w, const ir_inst *dot)
 {
-    if (dot->op != IR_OP_dot_general || !match_contraction(dot))
+    if (dot->op != IR_OP_dot_general)
         return NULL;
     bool first = w->all.constant[dot->operand[0]->id] != NULL,
          second = w->all.constant[dot->operand[1]->id] != NULL;

@@ -113,8 +113,8 @@ static ir_value *contraction(sequence *s, const ir_inst *dot, int side)
         for (int i = 0; i < contracts[k].n; i++)
             contract[k][i] = contracts[k].v[i] + (k == side);
     }
-    ir_value *all = ir_dot_general(s->b, x[0], x[1], batches[0].n, batch[0], batch[1],
-                                   contracts[0].n, contract[0], contract[1]);
+    ir_value *all = ir_dot_general_in(s->b, a->accumulate, x[0], x[1], batches[0].n, batch[0],
+                                      batch[1], contracts[0].n, contract[0], contract[1]);
     int at = side ? dot->operand[0]->type.rank - contracts[0].n : batches[0].n;
     perm[0] = at;
     for (int i = 1; i < all->type.rank; i++)

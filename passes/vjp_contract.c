@@ -88,10 +88,14 @@ AD_RULE(dot_general)
     const struct ir_attrs_dot_general *a = IR_ATTR(inst, dot_general);
     side lhs = side_of(inst->operand[0], a->lhs_batch, a->lhs_contract),
          rhs = side_of(inst->operand[1], a->rhs_batch, a->rhs_contract);
+    /* The cotangent has the type of the sum: the derivative is computed in it. */
+    ir_dtype own = lhs.v->type.dtype;
+    lhs.v = ir_convert(b, lhs.v, G->type.dtype);
+    rhs.v = ir_convert(b, rhs.v, G->type.dtype);
     if (want[0])
-        out[0] = dot_side(b, G, &lhs, &rhs, false);
+        out[0] = ir_convert(b, dot_side(b, G, &lhs, &rhs, false), own);
     if (want[1])
-        out[1] = dot_side(b, G, &rhs, &lhs, true);
+        out[1] = ir_convert(b, dot_side(b, G, &rhs, &lhs, true), own);
 }
 
 /* ---- convolution ---- */
@@ -139,7 +143,8 @@ static ir_value *turned(ir_builder *b, ir_value *w, ir_ints order)
     return ir_reverse(b, w, n, axes);
 }
 
-static ir_value *of_lhs(ir_builder *b, const ir_inst *inst, ir_value *g)
+/* kernel: inst's, in the type of g, as the result is. */
+static ir_value *of_lhs(ir_builder *b, const ir_inst *inst, ir_value *g, ir_value *kernel)
 {
     const struct ir_attrs_convolution *a = IR_ATTR(inst, convolution);
     int spatial = a->stride.n;
@@ -156,7 +161,7 @@ static ir_value *of_lhs(ir_builder *b, const ir_inst *inst, ir_value *g)
     memcpy(weights, a->rhs.v, (size_t)a->rhs.n * sizeof *weights);
     weights[0] = a->rhs.v[1];
     weights[1] = a->rhs.v[0];
-    ir_value *w = move_groups(b, turned(b, W, a->rhs), a->rhs.v[0], a->rhs.v[1], groups);
+    ir_value *w = move_groups(b, turned(b, kernel, a->rhs), a->rhs.v[0], a->rhs.v[1], groups);
     ir_attrs attrs = {.convolution = {.lhs = a->out,
                                       .rhs = ir_ints_of(b, a->rhs.n, weights),
                                       .out = a->lhs,
@@ -179,7 +184,8 @@ static ir_ints exchanged(ir_builder *b, ir_ints order)
     return r;
 }
 
-static ir_value *of_rhs(ir_builder *b, const ir_inst *inst, ir_value *g)
+/* in: inst's operand, in the type of g, as the result is. */
+static ir_value *of_rhs(ir_builder *b, const ir_inst *inst, ir_value *g, ir_value *in)
 {
     const struct ir_attrs_convolution *a = IR_ATTR(inst, convolution);
     int spatial = a->stride.n;
@@ -200,7 +206,13 @@ static ir_value *of_rhs(ir_builder *b, const ir_inst *inst, ir_value *g)
                                       .rhs_dilation = a->stride,
                                       .feature_groups = a->batch_groups,
                                       .batch_groups = a->feature_groups}};
-    return ad_build(b, inst, IR_OP_convolution, (ir_value *[]){IN, g}, 2, &attrs);
+    return ad_build(b, inst, IR_OP_convolution, (ir_value *[]){in, g}, 2, &attrs);
+}
+
+/* NULL: what had no derivative, and is reported. */
+static ir_value *converted(ir_builder *b, ir_value *v, ir_dtype to)
+{
+    return v ? ir_convert(b, v, to) : NULL;
 }
 
 AD_RULE(convolution)
@@ -212,8 +224,9 @@ AD_RULE(convolution)
                     "no derivative rule for `convolution` of rank %d in groups", IR_MAX_RANK);
         return;
     }
+    ir_dtype own = IN->type.dtype, sum = G->type.dtype;
     if (want[0])
-        out[0] = of_lhs(b, inst, G);
+        out[0] = converted(b, of_lhs(b, inst, G, ir_convert(b, W, sum)), own);
     if (want[1] && ir_count(&IN->type))
-        out[1] = of_rhs(b, inst, G);
+        out[1] = converted(b, of_rhs(b, inst, G, ir_convert(b, IN, sum)), own);
 }

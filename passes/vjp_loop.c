@@ -345,7 +345,7 @@ static ir_value *sum_self(loop *l, const ir_inst *k)
     sequence_dims(a->rhs_batch, yb);
     sequence_dims(a->rhs_contract, y + 1);
     ir_value *lhs = sequence_of(&l->all, k->operand[0]), *rhs = sequence_of(&l->all, k->operand[1]);
-    return ir_dot_general(b, lhs, rhs, nb, xb, yb, n + 1, x, y);
+    return ir_dot_general_in(b, a->accumulate, lhs, rhs, nb, xb, yb, n + 1, x, y);
 }
 
 enum { DEEPEST = 1000 };

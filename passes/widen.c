@@ -59,6 +59,11 @@ static void widen_func(ir_func *f)
             IR_ATTR(inst, iota)->to = IR_F64;
         if (inst->op == IR_OP_convert && IR_ATTR(inst, convert)->to == IR_F32)
             IR_ATTR(inst, convert)->to = IR_F64;
+        ir_dtype *sum = inst->op == IR_OP_dot_general   ? &IR_ATTR(inst, dot_general)->accumulate
+                        : inst->op == IR_OP_convolution ? &IR_ATTR(inst, convolution)->accumulate
+                                                        : NULL;
+        if (sum && *sum == IR_F32)
+            *sum = IR_F64;
         if (inst->op == IR_OP_bitcast) {
             if (inst->operand[0]->type.dtype == IR_F64 &&
                 ir_dtypes[inst->result[0]->type.dtype].bytes == 4)

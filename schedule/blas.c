@@ -82,8 +82,9 @@ static bool is_possible(sched_job *j, const sched_contraction *c, const int64_t 
 {
     const ir_kernel *k = j->kernel;
     sched_product p;
-    if (j->out->nparts > 1 || (c->dtype != IR_F32 && c->dtype != IR_F64) ||
-        k->roots.items[0]->type.dtype != c->dtype || !sched_product_of(c, order, &p))
+    if (j->out->nparts > 1 || (c->dtype != IR_F32 && c->dtype != IR_F64) || c->of[0] != c->dtype ||
+        c->of[1] != c->dtype || k->roots.items[0]->type.dtype != c->dtype ||
+        !sched_product_of(c, order, &p))
         return false;
     return p.lanes <= INT32_MAX && p.products <= INT32_MAX && p.row_out >= p.lanes &&
            p.row_out <= INT32_MAX && is_free(k) &&

@@ -184,7 +184,9 @@ static void add_phases(sched_job *j, const sched_contraction *c, int spatial, ph
 void sched_nest(sched_job *j)
 {
     const ir_inst *core = j->kernel->core;
-    sched_contraction c = {.dtype = core->operand[0]->type.dtype, .ragged = -1};
+    sched_contraction c = {.of = {core->operand[0]->type.dtype, core->operand[1]->type.dtype},
+                           .dtype = core->result[0]->type.dtype,
+                           .ragged = -1};
     phase phases[IR_MAX_RANK];
     for (int s = 0; s < 2; s++)
         if (!ir_view_of(core->operand[s], &c.operand[s]))

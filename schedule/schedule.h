@@ -52,7 +52,8 @@ typedef struct sched_axis {
 typedef struct sched_contraction {
     /* What there is. Offsets of the views are those of the part. */
     ir_view operand[2];
-    ir_dtype dtype;
+    ir_dtype of[2]; /* the operands' types */
+    ir_dtype dtype; /* of products and sums */
     int64_t first[IR_MAX_RANK]; /* index in the result at which the axes begin */
     int naxes, nk;
     sched_axis axis[SCHED_AXES]; /* of the result, by ascending stride in its storage */

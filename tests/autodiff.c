@@ -471,6 +471,44 @@ START_TEST(softmax_saves_its_result)
 }
 END_TEST
 
+/* Operands of bf16 have the gradients of the same numbers in f32, in their own type: small
+ * integers, so exact. */
+START_TEST(sums_of_another_type)
+{
+    static const char *const bodies[][2] = {
+        {"%y = dot_general %x, %w lhs_batch=[2] rhs_batch=[2] lhs_contract=[1] rhs_contract=[1] ",
+         " : f32[2,2,4]"},
+        {"%y = convolution %x, %w lhs=[0,1,2] rhs=[0,1,2] out=[0,1,2] stride=[1] low=[1] high=[0] "
+         "lhs_dilation=[1] rhs_dilation=[1] feature_groups=1 batch_groups=1 ",
+         " : f32[2,4,2]"}};
+    ir_literal *got[2][2];
+    for (int typed = 0; typed < 2; typed++) {
+        const char *t = typed ? "bf16" : "f32";
+        ir_func *f = parse(base_format(
+            arena,
+            "gir 1\nmodule \"m\"\nentry @f(input %%x : %s[2,3,2], input %%w : %s[4,3,2]) {\n "
+            "%s%s%s\n return (output \"y\" %%y)\n}\n",
+            t, t, bodies[_i][0], typed ? "accumulate=f32" : "", bodies[_i][1]));
+        ir_func *j = joint_of(f);
+        ck_assert_msg(j != NULL, "%s", first_error);
+        ir_literal *arg[3], *out[8];
+        for (int i = 0; i < j->params.count; i++) {
+            arg[i] = ir_literal_new(arena, &j->params.items[i].value->type);
+            for (int64_t k = 0; k < ir_count(&arg[i]->type); k++)
+                ir_literal_set(arg[i], k, (double)((k * 7 + i * 3) % 5 - 2));
+        }
+        ir_eval(arena, j, arg, out, NULL);
+        for (int g = 0; g < 2; g++) { /* the gradients are the last results */
+            got[typed][g] = out[j->results.count - 2 + g];
+            ck_assert_str_eq(ir_dtypes[got[typed][g]->type.dtype].name, t);
+        }
+    }
+    for (int g = 0; g < 2; g++)
+        for (int64_t k = 0; k < ir_count(&got[0][g]->type); k++)
+            ck_assert_double_eq(ir_literal_get(got[0][g], k), ir_literal_get(got[1][g], k));
+}
+END_TEST
+
 /* Sums over a tensor in backward: of the gradient, of that times x, of x. */
 START_TEST(batch_normalisation_sums_thrice)
 {
@@ -582,6 +620,7 @@ int main(void)
     tcase_add_loop_test(c, windows_are_read_once, 0, sizeof windows / sizeof *windows);
     tcase_add_test(c, sums_of_windows_are_separated);
     tcase_add_test(c, softmax_saves_its_result);
+    tcase_add_loop_test(c, sums_of_another_type, 0, 2);
     tcase_add_test(c, batch_normalisation_sums_thrice);
     tcase_add_loop_test(c, gelu_writes_one_derivative, 0, 2);
     tcase_add_test(c, long_functions);

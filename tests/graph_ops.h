@@ -8,65 +8,13 @@
 #define TESTS_GRAPH_OPS_H
 
 #include "passes/passes.h"
-#include "tests/graph_gen.h"
+#include "tests/graph_contract.h"
 
-enum { GEN_TRIES = 6, GEN_WORK = 60000, GEN_BODY = 8 };
+enum { GEN_BODY = 8 };
 
 typedef bool gen_maker(gen *g, ir_op op); /* false: nothing was made */
 
 static inline bool gen_make(gen *g);
-
-/* ---- Building ---- */
-
-/* Would an instruction on operands of these types be right, with results that are not too large? */
-static inline bool gen_fits(gen *g, ir_op op, const ir_type *types, int n, const ir_attrs *attrs)
-{
-    ir_value fake[8], *operand[8];
-    ir_type *result;
-    int nresults;
-    for (int i = 0; i < n; i++) {
-        if (types[i].dtype >= IR_DTYPES || types[i].rank > GEN_RANK ||
-            ir_count(&types[i]) > g->p->most)
-            return false;
-        fake[i] = (ir_value){.type = types[i]};
-        operand[i] = &fake[i];
-    }
-    if (ir_infer(gen_arena(g), op, attrs, operand, n, &result, &nresults))
-        return false;
-    for (int i = 0; i < nresults; i++)
-        if (result[i].rank > GEN_RANK || ir_count(&result[i]) > g->p->most)
-            return false;
-    return true;
-}
-
-/* Appends it; magnitudes of float results are at most `bound`, 0 for that of the operands. */
-static inline bool gen_append(gen *g, ir_op op, ir_value *const *operand, int n,
-                              const ir_attrs *attrs, double bound)
-{
-    const ir_inst *inst = ir_build(&g->b, op, operand, n, attrs);
-    if (!inst)
-        return false;
-    for (int i = 0; i < inst->nresults; i++) {
-        ir_value *v = inst->result[i];
-        if (ir_is_float(v->type.dtype) && bound > 0)
-            v = gen_scaled(g, v, bound, GEN_LIMIT);
-        gen_push(g, v);
-    }
-    return true;
-}
-
-/* Appends one of two operands of these types. */
-static inline bool gen_append_two(gen *g, ir_op op, const ir_type *t, const ir_attrs *attrs,
-                                  double bound)
-{
-    ir_value *x = gen_operand(g, &t[0]), *y = gen_operand(g, &t[1]);
-    return gen_append(g, op, (ir_value *[]){x, y}, 2, attrs, bound);
-}
-
-static inline double gen_both(const ir_value *x, const ir_value *y)
-{
-    return gen_bound(x) * gen_bound(y);
-}
 
 /* ---- Elementwise ---- */
 
@@ -605,81 +553,6 @@ static inline bool gen_make_sort(gen *g, ir_op op)
     }
     uint32_t axis = draw(g, (uint32_t)t.rank), descending = draw(g, 2);
     return gen_append(g, op, x, n, &(ir_attrs){.sort = {axis, descending, 0}}, 0);
-}
-
-/* ---- Contractions ---- */
-
-static inline bool gen_make_dot_general(gen *g, ir_op op)
-{
-    ir_dtype dtype = gen_dtype(g, ir_ops[op].classes);
-    if (dtype == IR_DTYPES)
-        return false;
-    for (int tries = 0; tries < GEN_TRIES; tries++) {
-        int batch = (int)draw(g, 3), contract = draw(g, 6) ? 1 + (int)one_in(g, 3) : 0;
-        ir_type t[2] = {{.dtype = dtype}, {.dtype = dtype}};
-        ir_ints order[2];
-        int64_t products = 1;
-        for (int s = 0; s < 2; s++) {
-            t[s].rank = batch + contract + (int)draw(g, 3);
-            order[s] = gen_order(g, t[s].rank);
-            for (int i = batch + contract; i < t[s].rank; i++)
-                t[s].dim[order[s].v[i]] = gen_extent(g);
-        }
-        for (int i = 0; i < batch + contract; i++) {
-            t[0].dim[order[0].v[i]] = t[1].dim[order[1].v[i]] = gen_extent(g);
-            products *= i < batch ? 1 : t[0].dim[order[0].v[i]];
-        }
-        const ir_ints x = order[0], y = order[1];
-        ir_attrs a = {
-            .dot_general = {
-                {batch, x.v}, {batch, y.v}, {contract, x.v + batch}, {contract, y.v + batch}, 0}};
-        if (!gen_fits(g, op, t, 2, &a) ||
-            products * ir_count(&t[0]) * ir_count(&t[1]) > GEN_WORK * 100)
-            continue;
-        ir_value *v[2] = {gen_operand(g, &t[0]), NULL};
-        v[1] = ir_type_eq(&t[0], &t[1]) && one_in(g, 4) ? v[0] : gen_operand(g, &t[1]);
-        return gen_append(g, op, v, 2, &a, gen_both(v[0], v[1]) * (double)products);
-    }
-    return false;
-}
-
-static inline bool gen_make_convolution(gen *g, ir_op op)
-{
-    ir_dtype dtype = gen_dtype(g, IR_CLASS_F);
-    /* What padding gives with an infinite weight is not defined. */
-    if (dtype == IR_DTYPES || g->p->raw)
-        return false;
-    for (int tries = 0; tries < GEN_TRIES; tries++) {
-        int spatial = (int)draw(g, 4), rank = spatial + 2;
-        int64_t groups = 1 + draw(g, 3), by = draw(g, 3), fg = by == 1 ? groups : 1,
-                bg = by == 2 ? groups : 1;
-        bool plain = draw(g, 2); /* no dilation, as most are */
-        ir_attrs a = {
-            .convolution = {.lhs = gen_order(g, rank), .feature_groups = fg, .batch_groups = bg}};
-        a.convolution.rhs = gen_order(g, rank);
-        a.convolution.out = gen_order(g, rank);
-        a.convolution.stride = gen_ints(g, spatial, 1, plain ? 2 : 3);
-        a.convolution.low = gen_ints(g, spatial, plain ? 0 : -1, 2);
-        a.convolution.high = gen_ints(g, spatial, plain ? 0 : -1, 2);
-        a.convolution.lhs_dilation = gen_ints(g, spatial, 1, plain ? 1 : 2);
-        a.convolution.rhs_dilation = gen_ints(g, spatial, 1, plain ? 1 : 2);
-        ir_type t[2] = {{.dtype = dtype, .rank = rank}, {.dtype = dtype, .rank = rank}};
-        const int64_t *x = a.convolution.lhs.v, *w = a.convolution.rhs.v;
-        int64_t each = draw(g, 8) ? 1 + draw(g, 5) : gen_extent(g), taps = each;
-        t[0].dim[x[0]] = bg * (draw(g, 8) ? 1 + draw(g, 3) : gen_extent(g));
-        t[0].dim[x[1]] = fg * each;
-        t[1].dim[w[0]] = fg * bg * (draw(g, 8) ? 1 + draw(g, 5) : gen_extent(g));
-        t[1].dim[w[1]] = each;
-        for (int i = 0; i < spatial; i++) {
-            t[0].dim[x[2 + i]] = gen_extent(g);
-            taps *= t[1].dim[w[2 + i]] = 1 + draw(g, 3);
-        }
-        if (!gen_fits(g, op, t, 2, &a) || taps * ir_count(&t[0]) > GEN_WORK)
-            continue;
-        ir_value *v = gen_operand(g, &t[0]), *k = gen_operand(g, &t[1]);
-        return gen_append(g, op, (ir_value *[]){v, k}, 2, &a, gen_both(v, k) * (double)taps);
-    }
-    return false;
 }
 
 static inline bool gen_make_random_bits(gen *g, ir_op op)

@@ -335,6 +335,20 @@ static const op_case op_cases[] = {
                                                                  "  %y1 = max %a, %z : $[33,17]\n  %y2 = reduce %d combine=max axes=[1] : $[33]", 2,
                                                                  256)
     EXACT(dot_general, F, "%x $[64,200], %w $[200,96]", "%y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : $[64,96]")
+    EXACT(dot_general, 0, "%x i8[33,64], %w i8[64,17], %u u8[33,64], %v u8[17,64]",
+          "%y1 = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] accumulate=i32 : i32[33,17]\n"
+          "  %y2 = dot_general %u, %w lhs_contract=[1] rhs_contract=[0] accumulate=i32 : i32[33,17]\n"
+          "  %y3 = dot_general %x, %v lhs_contract=[1] rhs_contract=[1] accumulate=i32 : i32[33,17]\n"
+          "  %y4 = dot_general %u, %v lhs_contract=[1] rhs_contract=[1] accumulate=i32 : i32[33,17]")
+    SPECIAL(dot_general, 0, "%x i8[13,150], %w i8[150,9]", "%y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] accumulate=i32 : i32[13,9]")
+    SPECIAL(dot_general, 0, "%x u8[13,150], %w u8[9,150]", "%y = dot_general %x, %w lhs_contract=[1] rhs_contract=[1] accumulate=i32 : i32[13,9]")
+    EXACT(dot_general, 0, "%x bf16[33,66], %w bf16[66,17]", "%y1 = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] accumulate=f32 : f32[33,17]\n"
+          "  %y2 = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] accumulate=f64 : f64[33,17]")
+    EXACT(dot_general, 0, "%x f16[5,9], %w f16[9,17], %a f32[5,9], %b f32[9,17]",
+          "%y1 = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] accumulate=f32 : f32[5,17]\n"
+          "  %y2 = dot_general %a, %b lhs_contract=[1] rhs_contract=[0] accumulate=f64 : f64[5,17]")
+    REAL(dot_general, 0, "%x bf16[20,130], %w bf16[130,17]", "%y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] accumulate=f32 : f32[20,17]",
+         130, 130)
 #define CONV(operands, w, attributes, result) EXACT(convolution, F, operands ", " w, "%y = convolution %x, %w " attributes " : " result)
 #define NCHW "lhs=[0,1,2,3] rhs=[0,1,2,3] out=[0,1,2,3] "
     CONV("%x $[2,3,9,8]", "%w $[5,3,3,3]", NCHW "stride=[1,1] low=[1,1] high=[1,1] lhs_dilation=[1,1] rhs_dilation=[1,1] feature_groups=1 "
@@ -376,6 +390,11 @@ static const op_case op_cases[] = {
     CONV("%x $[1,2,3,3]", "%w $[3,2,2,2]", NCHW "stride=[1,1] low=[5,0] high=[4,7] lhs_dilation=[1,1] rhs_dilation=[1,1] feature_groups=1 "
                                                 "batch_groups=1", "$[1,3,11,9]")
     /* 72 products of up to 4: the sum in another order is off by many units of 1 */
+    EXACT(convolution, 0, "%x u8[2,8,12,12], %w i8[16,8,3,3]",
+          "%y1 = convolution %x, %w " NCHW "stride=[1,1] low=[1,1] high=[1,1] lhs_dilation=[1,1] rhs_dilation=[1,1] feature_groups=1 "
+          "batch_groups=1 accumulate=i32 : i32[2,16,12,12]\n"
+          "  %y2 = convolution %w, %w " NCHW "stride=[1,1] low=[1,1] high=[1,1] lhs_dilation=[2,2] rhs_dilation=[1,1] feature_groups=1 "
+          "batch_groups=1 : i8[16,16,5,5]")
     REAL(convolution, F, "%x $[2,8,12,12], %w $[16,8,3,3], %b $[16]",
          "%c = convolution %x, %w " NCHW "stride=[1,1] low=[1,1] high=[1,1] lhs_dilation=[1,1] rhs_dilation=[1,1] feature_groups=1 batch_groups=1 : "
                                          "$[2,16,12,12]\n  %d = broadcast %b shape=[2,16,12,12] dims=[1] : $[2,16,12,12]\n"

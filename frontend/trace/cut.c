@@ -177,6 +177,7 @@ static void add_attr(base_arena *arena, trace_bytes *out, ir_attr_kind kind, con
     switch (kind) {
     case IR_ATTR_int: add_int(arena, out, *(const ir_attr_int *)field); break;
     case IR_ATTR_float: add_bytes(arena, out, field, sizeof(ir_attr_float)); break;
+    case IR_ATTR_accumulator:
     case IR_ATTR_dtype: add_int(arena, out, *(const ir_attr_dtype *)field); break;
     case IR_ATTR_relation: add_int(arena, out, *(const ir_attr_relation *)field); break;
     case IR_ATTR_combine: add_int(arena, out, *(const ir_attr_combine *)field); break;
