@@ -32,14 +32,8 @@ static void dispose_builder(void *b)
     LLVMDisposeBuilder(b);
 }
 
-/* Wide vectors first, then those that ask for more. */
-static bool is_better(const cg_target *a, const cg_target *b)
-{
-    return a->vector_bytes != b->vector_bytes ? a->vector_bytes > b->vector_bytes
-                                              : a->cpu_bits > b->cpu_bits;
-}
-
-/* The processors asked for, best first, each level once; NULL and reported if one is unknown. */
+/* The processors asked for, in the order in which they are preferred, each level once; NULL and
+ * reported if one is unknown. */
 static const cg_target **levels_of(base_ctx *ctx, base_arena *arena, const cg_request *r, int *n)
 {
     int wished = r->ncpus ? r->ncpus : 1;
@@ -52,14 +46,23 @@ static const cg_target **levels_of(base_ctx *ctx, base_arena *arena, const cg_re
         bool known = false;
         for (int k = 0; k < *n; k++)
             known |= level[k]->cpu_bits == t->cpu_bits && level[k]->vector_bytes == t->vector_bytes;
-        if (known)
-            continue;
-        int at = (*n)++;
-        for (; at > 0 && is_better(t, level[at - 1]); at--)
-            level[at] = level[at - 1];
-        level[at] = t;
+        if (!known)
+            level[(*n)++] = t;
     }
     return level;
+}
+
+/* What code that is no level's is for: the least of the levels, without features. */
+static const cg_target *common_of(const cg_target *const *level, int n)
+{
+    const cg_target *least = level[0]->plain;
+    for (int i = 1; i < n; i++) {
+        const cg_target *t = level[i]->plain;
+        if (t->vector_bytes != least->vector_bytes ? t->vector_bytes < least->vector_bytes
+                                                   : t->cpu_bits < least->cpu_bits)
+            least = t;
+    }
+    return least;
 }
 
 static void open_unit(cg_unit *u, const cg_model *m, LLVMTargetMachineRef machine,
@@ -179,7 +182,7 @@ cg_object *cg_measure(base_ctx *ctx, base_arena *arena, const cg_request *r)
 {
     int nlevels;
     const cg_target **level = levels_of(ctx, arena, r, &nlevels);
-    cg_model *m = level ? cg_model_of(ctx, arena, r, level[nlevels - 1]) : NULL;
+    cg_model *m = level ? cg_model_of(ctx, arena, r, common_of(level, nlevels)) : NULL;
     return m ? m->o : NULL;
 }
 
@@ -187,23 +190,24 @@ cg_object *cg_compile(base_ctx *ctx, base_arena *arena, const cg_request *r)
 {
     int nlevels;
     const cg_target **level = levels_of(ctx, arena, r, &nlevels);
-    cg_model *m = level ? cg_model_of(ctx, arena, r, level[nlevels - 1]) : NULL;
+    cg_model *m = level ? cg_model_of(ctx, arena, r, common_of(level, nlevels)) : NULL;
     if (!m)
         return NULL;
     struct cg_built *built = base_new(arena, struct cg_built);
+    const cg_target *common = common_of(level, nlevels);
     cg_unit *u = &built->unit;
-    built->machine = cg_machine(ctx, level[nlevels - 1], r->level);
+    built->machine = cg_machine(ctx, common, r->level);
     if (!built->machine)
         return NULL;
-    open_unit(u, m, built->machine, level[nlevels - 1]->triple);
-    open_parts(u, m, nlevels, built->machine, level[nlevels - 1]->triple);
+    open_unit(u, m, built->machine, common->triple);
+    open_parts(u, m, nlevels, built->machine, common->triple);
     int n = r->nspecs * CG_ENTRIES;
     LLVMValueRef *body = base_array(arena, LLVMValueRef, nlevels * n);
     for (int l = 0; l < nlevels; l++)
         if (!emit_level(u, m, level[l], body + l * n))
             return NULL;
     cg_emit_model(u, m, level, nlevels, body);
-    u->target = level[nlevels - 1];
+    u->target = common;
     mark_functions(u);
     cg_debug_close(u);
     for (int i = 0; i < u->nparts; i++)

@@ -54,6 +54,7 @@ sched_level cg_schedule_level(cg_unit *u, const cg_target *level)
     return (sched_level){.name = level->name,
                          .vector_bytes = level->vector_bytes,
                          .registers = level->registers,
+                         .features = level->schedules,
                          .has_blas = u->blas ? has_blas : NULL,
                          .user = u};
 }

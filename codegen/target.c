@@ -24,6 +24,22 @@ static const cpu_row cpus[] = {
 };
 enum { CPUS = sizeof cpus / sizeof *cpus };
 
+typedef struct feature_row {
+    const char *name, *architecture;
+    uint64_t levels;
+    const char *llvm;
+    int vector_bytes;
+    uint64_t bit;
+    unsigned schedules;
+} feature_row;
+
+static const feature_row features[] = {
+#define FEATURE(name, architecture, levels, llvm, bytes, bit, schedules) \
+    {name, architecture, levels, llvm, bytes, bit, schedules},
+#include "codegen/features.def"
+};
+enum { FEATURES = sizeof features / sizeof *features };
+
 static const cg_system systems[] = {
 #define TARGET(architecture, system, environments, llvm, abi, features, bytes, f32, f64, pic, \
                backend)                                                                       \
@@ -43,11 +59,11 @@ char *cg_message(base_ctx *ctx, char *message)
     return message;
 }
 
-static bool has(const char *features, const char *name)
+static bool has(const char *all, const char *name)
 {
     size_t n = strlen(name);
-    for (const char *at = features; (at = strstr(at, name)); at += n)
-        if (at > features && at[-1] == '+' && (at[n] == ',' || !at[n]))
+    for (const char *at = all; (at = strstr(at, name)); at += n)
+        if (at > all && at[-1] == '+' && (at[n] == ',' || !at[n]))
             return true;
     return false;
 }
@@ -55,8 +71,8 @@ static bool has(const char *features, const char *name)
 /* What the code may use is one of the common levels, and its bits are what the runtime asks of a
  * processor before it runs the code; the processor's own name only chooses among instructions that
  * the level has. So no code runs where it cannot. */
-static const cg_target *target_of(base_arena *arena, const char *triple, const cg_system *system,
-                                  const cpu_row *row, const char *tune)
+static cg_target *target_of(base_arena *arena, const char *triple, const cg_system *system,
+                            const cpu_row *row, const char *tune)
 {
     const cpu_row *level = row;
     for (int i = CPUS; i-- > 0;)
@@ -68,6 +84,7 @@ static const cg_target *target_of(base_arena *arena, const char *triple, const c
                                   : triple,
                      level->llvm,
                      system->features,
+                     NULL,
                      tune,
                      row->name,
                      row->vector_bytes,
@@ -75,11 +92,54 @@ static const cg_target *target_of(base_arena *arena, const char *triple, const c
                      row->fma,
                      level->rounds,
                      row->bits,
+                     0,
                      system};
+    for (int i = 0; i < FEATURES; i++)
+        if (!features[i].name && !strcmp(features[i].architecture, row->architecture))
+            t->schedules |= features[i].schedules;
+    t->plain = base_memdup(arena, t, sizeof *t);
     return t;
 }
 
-/* The best level that the host has. */
+static bool suits(const feature_row *f, const cg_target *t)
+{
+    return f->name && !strcmp(f->architecture, t->system->architecture) &&
+           !(f->levels & ~t->cpu_bits) && t->vector_bytes <= f->vector_bytes;
+}
+
+static void add_feature(base_arena *arena, cg_target *t, const feature_row *f)
+{
+    t->features = base_format(arena, "%s%s+%s", t->features, *t->features ? "," : "", f->llvm);
+    t->name = base_format(arena, "%s+%s", t->name, f->name);
+    t->cpu_bits |= f->bit;
+    t->schedules |= f->schedules;
+}
+
+/* "+name+name" of a processor; false and reported, with the list, when it has no such feature. */
+static bool add_features(base_ctx *ctx, base_arena *arena, cg_target *t, const char *text)
+{
+    for (size_t n; *text; text += n + 1) {
+        const char *list = "";
+        const feature_row *found = NULL;
+        n = strcspn(text + 1, "+");
+        for (int i = 0; i < FEATURES; i++)
+            if (suits(&features[i], t)) {
+                list = base_format(arena, "%s%s%s", list, *list ? ", " : "", features[i].name);
+                if (strlen(features[i].name) == n && !strncmp(features[i].name, text + 1, n))
+                    found = &features[i];
+            }
+        if (!found) {
+            base_report(ctx, BASE_ERROR, NULL, "%s has no feature %.*s to add; it has %s", t->name,
+                        (int)n, text + 1, *list ? list : "none");
+            return false;
+        }
+        if (!(t->cpu_bits & found->bit))
+            add_feature(arena, t, found);
+    }
+    return true;
+}
+
+/* The best level that the host has, and its features. */
 static const cg_target *host(base_ctx *ctx, base_arena *arena, const char *triple,
                              const cg_system *system)
 {
@@ -89,20 +149,25 @@ static const cg_target *host(base_ctx *ctx, base_arena *arena, const char *tripl
         {"fma", GRADC_RT_CPU_FMA},      {"f16c", GRADC_RT_CPU_F16C}, {"bmi2", GRADC_RT_CPU_BMI2},
     };
     static const char *const wide[] = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"};
-    const char *features = cg_message(ctx, LLVMGetHostCPUFeatures());
+    const char *own = cg_message(ctx, LLVMGetHostCPUFeatures());
     uint64_t bits = GRADC_RT_CPU_AVX512;
     for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
-        if (!has(features, wide[i]))
+        if (!has(own, wide[i]))
             bits = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        bits |= has(features, names[i].feature) ? names[i].bit : 0;
+        bits |= has(own, names[i].feature) ? names[i].bit : 0;
     const cpu_row *best = NULL;
     for (int i = 0; i < CPUS; i++)
         if (!strncmp(triple, cpus[i].architecture, strlen(cpus[i].architecture)) &&
             !(cpus[i].bits & ~bits) && (!best || cpus[i].bits > best->bits))
             best = &cpus[i];
-    return best ? target_of(arena, triple, system, best, cg_message(ctx, LLVMGetHostCPUName()))
-                : NULL;
+    if (!best)
+        return NULL;
+    cg_target *t = target_of(arena, triple, system, best, cg_message(ctx, LLVMGetHostCPUName()));
+    for (int i = 0; i < FEATURES; i++)
+        if (suits(&features[i], t) && has(own, features[i].llvm))
+            add_feature(arena, t, &features[i]);
+    return t;
 }
 
 /* Its row of targets.def; NULL: there is none. */
@@ -207,8 +272,11 @@ const cg_target *cg_target_named(base_ctx *ctx, base_arena *arena, const char *t
         if (!is_of(name, c->architecture))
             continue;
         list = base_format(arena, "%s%s%s", list, *list ? ", " : "", c->name);
-        if (system && (!cpu || !strcmp(cpu, c->name)))
-            return target_of(arena, name, system, c, c->llvm);
+        size_t n = cpu ? strcspn(cpu, "+") : 0;
+        if (system && (!cpu || (strlen(c->name) == n && !strncmp(cpu, c->name, n)))) {
+            cg_target *t = target_of(arena, name, system, c, c->llvm);
+            return !cpu || add_features(ctx, arena, t, cpu + n) ? t : NULL;
+        }
     }
     refuse(ctx, arena, name, cpu, list, native);
     return NULL;

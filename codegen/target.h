@@ -8,9 +8,9 @@
 #include "codegen/cg.h"
 #include "codegen/codegen.h"
 
-/* A row of cpus.def for the triple's architecture (NULL: the host's triple), or the host for
- * `native` and for NULL without a triple (with one: the architecture's first row). NULL and
- * reported, with the list, when there is no such row. */
+/* NAME[+FEATURE…], of cpus.def and features.def, for the triple's architecture (NULL: the host's
+ * triple), or the host for `native` and for NULL without a triple (with one: the architecture's
+ * first row). NULL and reported, with the list, when there is no such row. */
 const cg_target *cg_target_named(base_ctx *ctx, base_arena *arena, const char *triple,
                                  const char *cpu);
 /* Freed with the context. Level 0 to 3. */

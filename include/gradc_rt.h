@@ -190,7 +190,10 @@ enum { /* bits of gradc_rt_level.cpu: what the code needs */
        GRADC_RT_CPU_FMA = 8,
        GRADC_RT_CPU_F16C = 16,
        GRADC_RT_CPU_AVX512 = 32, /* F, BW, DQ, VL, CD */
-       GRADC_RT_CPU_BMI2 = 64
+       GRADC_RT_CPU_BMI2 = 64,
+       GRADC_RT_CPU_AVXVNNI = 128,
+       GRADC_RT_CPU_AVX512VNNI = 256,
+       GRADC_RT_CPU_AVX512BF16 = 512
 };
 typedef struct gradc_rt_level {
     uint64_t cpu;
@@ -210,7 +213,7 @@ typedef struct gradc_rt_model {
     size_t grad_at, grad_count;
     /* GRADC_RT_CTX_BYTES; that + state_bytes + scratch_bytes, each 64-aligned. */
     size_t ctx_bytes, arena_bytes;
-    const gradc_rt_level *level; /* best first */
+    const gradc_rt_level *level; /* the first that the processor has is run */
     uint32_t nlevels, nspecs;
     uint32_t ninputs;            /* members of PREFIX_inputs before the dimensions */
     /* Symbolic dimensions that choose the specialisation, int64_t members after the inputs. */

@@ -53,7 +53,7 @@ static bool within_limits(const gradc_rt_model *model, size_t more)
            model->ctx_bytes >= context_bytes(model, ports) + more;
 }
 
-static const gradc_rt_level *best_level(const gradc_rt_model *model)
+static const gradc_rt_level *first_level(const gradc_rt_model *model)
 {
     uint64_t have = rt_cpu();
     for (uint32_t i = 0; i < model->nlevels; i++)
@@ -92,7 +92,7 @@ const gradc_rt_level *rt_check(const gradc_rt_model *model, const void *arena, s
         *status = GRADC_RT_E_ARGUMENT;
     else if ((uintptr_t)arena % RT_LINE || bytes < model->arena_bytes)
         *status = GRADC_RT_E_ARENA;
-    const gradc_rt_level *level = *status ? NULL : best_level(model);
+    const gradc_rt_level *level = *status ? NULL : first_level(model);
     if (!*status && !level)
         *status = GRADC_RT_E_CPU;
     return level;

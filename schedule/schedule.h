@@ -15,11 +15,19 @@
 
 #include "ir/kernels.h"
 
+/* Features of a level that schedules depend on. */
+enum {
+    SCHED_HAS_PMADDWD = 1, /* x86's multiply-adds of pairs of 16 bits */
+    SCHED_HAS_VNNI = 2,    /* vpdpbusd, for all registers of the level */
+    SCHED_HAS_BF16 = 4,    /* vdpbf16ps, for all registers of the level */
+};
+
 /* What is to be known of a CPU level. */
 typedef struct sched_level {
     const char *name;  /* as --cpu takes it */
     int vector_bytes;  /* of a register */
     int registers;     /* of vectors */
+    unsigned features; /* SCHED_HAS_* */
     /* Whether OpenBLAS may be called; asked only for what is large enough. NULL: no. */
     bool (*has_blas)(void *user);
     void *user;

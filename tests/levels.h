@@ -34,6 +34,12 @@ static inline bool level_runs_here(const char *cpu)
     if (!strcmp(cpu, "x86-64-v4"))
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (!strcmp(cpu, "x86-64-v3+avxvnni"))
+        return level_runs_here("x86-64-v3") && __builtin_cpu_supports("avxvnni");
+    if (!strcmp(cpu, "x86-64-v4+avx512vnni"))
+        return level_runs_here("x86-64-v4") && __builtin_cpu_supports("avx512vnni");
+    if (!strcmp(cpu, "x86-64-v4+avx512bf16"))
+        return level_runs_here("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
 #endif
     (void)cpu;
     return true;
