@@ -12,36 +12,40 @@
  * Rows of all axes are counted as one, and a tile is R rows from anywhere on; the last one is moved
  * back so that it is whole: some rows are then computed twice, which costs less than code of its
  * own. */
-#include "codegen/contraction.h"
+#include "codegen/contract_block.h"
 
 enum { MOST_ROWS = 12 }; /* of a tile */
-
-typedef struct blocks {
-    cg_contraction *c;
-    const sched_contraction *s;
-    const sched_axis *lane;
-    int scalar, vector;  /* numbers of the operands */
-    int64_t groups;      /* of MC rows */
-    LLVMTypeRef type;    /* of a tile's row */
-    /* On the stack: [steps][lanes], [slot][lanes], of each slot's row in the scalar operand. */
-    LLVMValueRef panel, sums, places;
-    LLVMValueRef base[2]; /* the operands at the task's first row and lane */
-    cg_index first; /* row of all */
-    /* Rows of the group, its tiles, slots that the last tile's rows are moved on. */
-    LLVMValueRef count, tiles, shift;
-} blocks;
+typedef cg_blocks blocks;
 
 /* ---- Memory on the stack ---- */
 
-static LLVMValueRef stack(blocks *b, LLVMTypeRef type, int64_t n)
+LLVMValueRef cg_block_stack(cg_blocks *b, LLVMTypeRef type, int64_t n)
 {
     return cg_local(b->c->e, LLVMArrayType2(type, (uint64_t)n));
 }
 
-/* Element i of an array of rows of a tile, or of places. */
-static LLVMValueRef slot(blocks *b, LLVMTypeRef type, LLVMValueRef array, LLVMValueRef i)
+LLVMValueRef cg_block_slot(cg_blocks *b, LLVMTypeRef type, LLVMValueRef array, LLVMValueRef i)
 {
     return LLVMBuildInBoundsGEP2(b->c->e->u->b, type, array, &i, 1, "");
+}
+
+void cg_each_width(cg_blocks *b, void (*emit)(cg_blocks *b, int lanes, void *user), void *user)
+{
+    cg_emitter *e = b->c->e;
+    int rest = (int)(b->lane->extent % b->s->NC);
+    if (!rest || b->lane->tiles == 1) {
+        emit(b, rest ? rest : b->s->NC, user);
+        return;
+    }
+    for (int last = 0; last < 2; last++) {
+        cg_branch branch;
+        cg_if(e, &branch,
+              LLVMBuildICmp(e->u->b, last ? LLVMIntEQ : LLVMIntNE,
+                            cg_scalar_part(e, &b->c->tile[b->s->lane]),
+                            cg_i64(e->u, b->lane->tiles - 1), ""));
+        emit(b, last ? rest : b->s->NC, user);
+        cg_endif(e, &branch);
+    }
 }
 
 /* ---- Packing ---- */
@@ -55,7 +59,7 @@ typedef struct packing {
     LLVMValueRef from;
 } packing;
 
-static int64_t steps_in(const blocks *b, const int64_t *extent, int axis)
+int64_t cg_steps_in(const cg_blocks *b, const int64_t *extent, int axis)
 {
     int64_t n = 1;
     for (int i = axis + 1; i < b->c->s->nk; i++)
@@ -63,8 +67,7 @@ static int64_t steps_in(const blocks *b, const int64_t *extent, int axis)
     return n;
 }
 
-/* n vectors of n lanes: lane j of vector i becomes lane i of vector j. */
-static void turn(cg_unit *u, LLVMValueRef *v, int n)
+void cg_transpose_lanes(cg_unit *u, LLVMValueRef *v, int n)
 {
     LLVMValueRef next[64], order[2][64];
     /* Exchange the lanes whose number has bit s with those of the vectors that have it. */
@@ -89,16 +92,15 @@ static void put(packing *p, const cg_index *step, int lane, LLVMValueRef v)
     blocks *b = p->b;
     cg_unit *u = b->c->e->u;
     LLVMTypeRef element = cg_type(b->c->e, b->c->s->dtype, 1);
-    cg_index at = cg_scaled(step, b->s->NR);
+    cg_index at = cg_scaled(step, b->s->NC);
     at.constant += lane;
-    LLVMValueRef to = slot(b, element, b->panel, cg_scalar_part(b->c->e, &at)),
+    LLVMValueRef to = cg_block_slot(b, element, b->panel, cg_scalar_part(b->c->e, &at)),
                  s = LLVMBuildStore(u->b, v, to);
     LLVMSetAlignment(
         s, (unsigned)(ir_dtypes[b->c->s->dtype].bytes < 4 ? 4 : ir_dtypes[b->c->s->dtype].bytes));
 }
 
-/* v with zeros behind, `n` lanes. */
-static LLVMValueRef widened(cg_unit *u, LLVMValueRef v, int n)
+LLVMValueRef cg_zero_extend_lanes(cg_unit *u, LLVMValueRef v, int n)
 {
     LLVMValueRef order[256];
     int have = cg_lanes_of(v);
@@ -130,7 +132,7 @@ static void pack_step(packing *p, LLVMValueRef from, const cg_index *step)
             v = LLVMBuildInsertElement(u->b, v, cg_operand_load(c, b->vector, from, i * stride, 1),
                                        LLVMConstInt(u->i32, (unsigned long long)i, 0), "");
     }
-    put(p, step, 0, widened(u, v, b->s->NR));
+    put(p, step, 0, cg_zero_extend_lanes(u, v, b->s->NC));
 }
 
 /* As many steps as a register has lanes, of an operand whose steps lie side by side. */
@@ -139,14 +141,14 @@ static void pack_turned(packing *p, LLVMValueRef from, const cg_index *step, int
     blocks *b = p->b;
     cg_contraction *c = b->c;
     int width = c->s->width;
-    for (int lane = 0; lane < b->s->NR; lane += width) {
+    for (int lane = 0; lane < b->s->NC; lane += width) {
         LLVMValueRef v[64];
         for (int i = 0; i < width; i++)
             v[i] = lane + i < p->lanes
                        ? cg_operand_load(c, b->vector, from,
                                          (lane + i) * b->lane->stride[b->vector], width)
                        : LLVMConstNull(cg_type(c->e, c->s->dtype, width));
-        turn(c->e->u, v, width);
+        cg_transpose_lanes(c->e->u, v, width);
         for (int i = 0; i < width; i++) {
             cg_index at = cg_plus(step, i * apart);
             put(p, &at, lane, v[i]);
@@ -164,7 +166,7 @@ static void pack_across(packing *p, LLVMValueRef from, const cg_index *step)
     cg_unit *u = c->e->u;
     const sched_axis *k = &c->s->k[p->across];
     int64_t extent = p->extent[p->across - b->s->split], whole = extent / c->s->width * c->s->width,
-            apart = steps_in(b, p->extent, p->across);
+            apart = cg_steps_in(b, p->extent, p->across);
     cg_loop loop;
     if (whole) {
         cg_loop_begin(c->e, &loop, cg_i64(u, 0), cg_i64(u, whole), c->s->width, true);
@@ -198,36 +200,28 @@ static void pack_axis(packing *p, int axis, LLVMValueRef from, const cg_index *s
     cg_loop loop;
     cg_index i = cg_loop_count(c->e, &loop, p->extent[axis - b->s->split]),
              moved = cg_scaled(&i, c->s->k[axis].stride[b->vector]);
-    cg_index at = cg_add(c->e, step, &i, steps_in(b, p->extent, axis));
+    cg_index at = cg_add(c->e, step, &i, cg_steps_in(b, p->extent, axis));
     pack_axis(p, axis + 1, cg_operand_pointer(c, b->vector, from, cg_scalar_part(c->e, &moved)),
               &at);
     cg_loop_end(c->e, &loop);
 }
 
+static void pack_lanes(blocks *b, int lanes, void *user)
+{
+    packing *p = user;
+    const cg_index zero = cg_of(0);
+    p->lanes = lanes;
+    pack_axis(p, b->s->split, p->from, &zero);
+}
+
 static void pack(blocks *b, const int64_t *extent, LLVMValueRef from)
 {
     cg_contraction *c = b->c;
-    int rest = (int)(b->lane->extent % b->s->NR);
-    packing p = {.b = b, .extent = extent, .across = -1, .lanes = b->s->NR, .from = from};
+    packing p = {.b = b, .extent = extent, .across = -1, .from = from};
     for (int i = b->s->split; i < c->s->nk && b->lane->stride[b->vector] != 1; i++)
         if (c->s->k[i].stride[b->vector] == 1 && extent[i - b->s->split] >= c->s->width)
             p.across = i;
-    const cg_index zero = cg_of(0);
-    for (int last = 0; last < (rest ? 2 : 1); last++) { /* fewer lanes at the end */
-        cg_branch branch;
-        if ((last ? 1 : rest && b->lane->tiles == 1))
-            p.lanes = rest;
-        if (!last && rest && b->lane->tiles == 1)
-            continue;
-        if (rest && b->lane->tiles > 1)
-            cg_if(c->e, &branch,
-                  LLVMBuildICmp(c->e->u->b, last ? LLVMIntEQ : LLVMIntNE,
-                                cg_scalar_part(c->e, &b->c->tile[b->s->lane]),
-                                cg_i64(c->e->u, b->lane->tiles - 1), ""));
-        pack_axis(&p, b->s->split, from, &zero);
-        if (rest && b->lane->tiles > 1)
-            cg_endif(c->e, &branch);
-    }
+    cg_each_width(b, pack_lanes, &p);
 }
 
 /* ---- Tiles ---- */
@@ -247,20 +241,20 @@ static void multiply(tile *t, LLVMValueRef vector, LLVMValueRef moved, int64_t s
     cg_unit *u = c->e->u;
     LLVMValueRef v;
     if (b->s->packs) {
-        v = LLVMBuildLoad2(u->b, b->type,
-                           slot(b, cg_type(c->e, c->s->dtype, 1), vector, cg_i64(u, vector_at)),
-                           "");
+        v = LLVMBuildLoad2(
+            u->b, b->type,
+            cg_block_slot(b, cg_type(c->e, c->s->dtype, 1), vector, cg_i64(u, vector_at)), "");
         LLVMSetAlignment(v, (unsigned)(c->s->width * ir_dtypes[c->s->dtype].bytes < 4 * c->s->width
                                            ? 4 * c->s->width
                                            : c->s->width * ir_dtypes[c->s->dtype].bytes));
     } else {
-        v = cg_operand_load(c, b->vector, vector, vector_at, b->s->NR);
+        v = cg_operand_load(c, b->vector, vector, vector_at, b->s->NC);
     }
     for (int r = 0; r < b->s->MR; r++) {
         LLVMValueRef x = cg_operand_load(
             c, b->scalar, cg_operand_pointer(c, b->scalar, t->row[r], moved), scalar_at, 1);
         LLVMBuildStore(u->b,
-                       cg_multiply_add(c, cg_splat(u, x, b->s->NR), v,
+                       cg_multiply_add(c, cg_splat(u, x, b->s->NC), v,
                                        LLVMBuildLoad2(u->b, b->type, t->acc[r], "")),
                        t->acc[r]);
     }
@@ -275,7 +269,7 @@ static void steps(tile *t, int axis, LLVMValueRef vector, const cg_index *moved)
     cg_unit *u = c->e->u;
     const sched_axis *k = &c->s->k[axis];
     int64_t extent = t->extent[axis - b->s->split],
-            each = b->s->packs ? steps_in(b, t->extent, axis) * b->s->NR : k->stride[b->vector];
+            each = b->s->packs ? cg_steps_in(b, t->extent, axis) * b->s->NC : k->stride[b->vector];
     LLVMTypeRef element =
         b->s->packs ? cg_type(c->e, c->s->dtype, 1) : cg_dtype(u, c->s->of[b->vector]);
     bool inner = axis == c->s->nk - 1;
@@ -285,7 +279,8 @@ static void steps(tile *t, int axis, LLVMValueRef vector, const cg_index *moved)
     cg_loop_begin(c->e, &loop, cg_i64(u, 0), cg_i64(u, whole), unroll, true);
     cg_index i = cg_of_var(cg_var_new(c->e, loop.i, extent - 1)),
              here = cg_add(c->e, moved, &i, k->stride[b->scalar]);
-    LLVMValueRef at = slot(b, element, vector, LLVMBuildNSWMul(u->b, loop.i, cg_i64(u, each), ""));
+    LLVMValueRef at =
+        cg_block_slot(b, element, vector, LLVMBuildNSWMul(u->b, loop.i, cg_i64(u, each), ""));
     if (inner) {
         LLVMValueRef place = cg_scalar_part(c->e, &here);
         for (int64_t j = 0; j < unroll; j++)
@@ -298,6 +293,31 @@ static void steps(tile *t, int axis, LLVMValueRef vector, const cg_index *moved)
         multiply(t, vector, cg_scalar_part(c->e, moved), j * k->stride[b->scalar], j * each);
 }
 
+LLVMValueRef cg_first_slot(cg_blocks *b, cg_loop *loop)
+{
+    cg_unit *u = b->c->e->u;
+    cg_loop_begin(b->c->e, loop, cg_i64(u, 0), b->tiles, 1, true);
+    return LLVMBuildNSWMul(u->b, loop->i, cg_i64(u, b->s->MR), "");
+}
+
+LLVMValueRef cg_tile_row(cg_blocks *b, LLVMValueRef scalar, LLVMValueRef first_slot, LLVMValueRef r)
+{
+    cg_emitter *e = b->c->e;
+    cg_unit *u = e->u;
+    LLVMValueRef place;
+    if (b->s->affine) {
+        LLVMValueRef row = LLVMBuildNSWAdd(u->b, cg_scalar_part(e, &b->first), first_slot, "");
+        row = cg_min(e, row, cg_i64(u, b->s->rows - b->s->MR));
+        place = LLVMBuildNSWMul(u->b, LLVMBuildNSWAdd(u->b, row, r, ""),
+                                cg_i64(u, b->s->row_stride), "");
+    } else {
+        place = LLVMBuildLoad2(
+            u->b, u->i64,
+            cg_block_slot(b, u->i64, b->places, LLVMBuildNSWAdd(u->b, first_slot, r, "")), "");
+    }
+    return cg_operand_pointer(b->c, b->scalar, scalar, place);
+}
+
 /* All tiles of the group against one block. scalar, vector: the operands at the block's first
  * step. */
 static void multiply_tiles(blocks *b, const int64_t *extent, LLVMValueRef scalar,
@@ -307,24 +327,16 @@ static void multiply_tiles(blocks *b, const int64_t *extent, LLVMValueRef scalar
     cg_emitter *e = c->e;
     cg_unit *u = e->u;
     tile t = {.b = b, .extent = extent};
-    LLVMTypeRef i64 = u->i64;
     cg_loop loop;
-    cg_loop_begin(e, &loop, cg_i64(u, 0), b->tiles, 1, true);
-    LLVMValueRef first_slot = LLVMBuildNSWMul(u->b, loop.i, cg_i64(u, b->s->MR), "");
-    LLVMValueRef row = LLVMBuildNSWAdd(u->b, cg_scalar_part(e, &b->first), first_slot, "");
-    row = cg_min(e, row, cg_i64(u, b->s->rows - b->s->MR));
+    LLVMValueRef first_slot = cg_first_slot(b, &loop);
     for (int r = 0; r < b->s->MR; r++) {
-        LLVMValueRef here = LLVMBuildNSWAdd(u->b, first_slot, cg_i64(u, r), ""), place;
-        if (b->s->affine)
-            place = LLVMBuildNSWMul(u->b, LLVMBuildNSWAdd(u->b, row, cg_i64(u, r), ""),
-                                    cg_i64(u, b->s->row_stride), "");
-        else
-            place = LLVMBuildLoad2(u->b, i64, slot(b, i64, b->places, here), "");
-        t.row[r] = cg_operand_pointer(c, b->scalar, scalar, place);
+        LLVMValueRef here = LLVMBuildNSWAdd(u->b, first_slot, cg_i64(u, r), "");
+        t.row[r] = cg_tile_row(b, scalar, first_slot, cg_i64(u, r));
         t.acc[r] = cg_local(e, b->type);
         LLVMValueRef before =
-            b->s->one_block ? LLVMConstNull(b->type)
-                            : LLVMBuildLoad2(u->b, b->type, slot(b, b->type, b->sums, here), "");
+            b->s->one_block
+                ? LLVMConstNull(b->type)
+                : LLVMBuildLoad2(u->b, b->type, cg_block_slot(b, b->type, b->sums, here), "");
         LLVMBuildStore(u->b, before, t.acc[r]);
     }
     const cg_index zero = cg_of(0);
@@ -332,10 +344,22 @@ static void multiply_tiles(blocks *b, const int64_t *extent, LLVMValueRef scalar
     for (int r = 0; r < b->s->MR; r++) {
         LLVMValueRef here = LLVMBuildNSWAdd(u->b, first_slot, cg_i64(u, r), "");
         LLVMBuildStore(u->b, LLVMBuildLoad2(u->b, b->type, t.acc[r], ""),
-                       slot(b, b->type, b->sums, here));
+                       cg_block_slot(b, b->type, b->sums, here));
     }
     cg_loop_end(e, &loop);
 }
+
+static void packed_block(cg_blocks *b, const int64_t *extent, LLVMValueRef scalar,
+                         LLVMValueRef vector)
+{
+    if (b->s->packs && !b->panel)
+        b->panel = cg_block_stack(b, b->type, cg_steps_in(b, extent, b->s->split - 1));
+    if (b->s->packs)
+        pack(b, extent, vector);
+    multiply_tiles(b, extent, scalar, b->s->packs ? b->panel : vector);
+}
+
+/* ---- Blocks ---- */
 
 static void emit_block(blocks *b, int64_t chunk, const cg_index *scalar_at,
                        const cg_index *vector_at)
@@ -344,13 +368,9 @@ static void emit_block(blocks *b, int64_t chunk, const cg_index *scalar_at,
     int64_t extent[SCHED_AXES];
     for (int i = b->s->split; i < c->s->nk; i++)
         extent[i - b->s->split] = i == b->s->split ? chunk : c->s->k[i].extent;
-    LLVMValueRef scalar =
-        cg_operand_pointer(c, b->scalar, b->base[b->scalar], cg_scalar_part(c->e, scalar_at));
-    LLVMValueRef vector =
-        cg_operand_pointer(c, b->vector, b->base[b->vector], cg_scalar_part(c->e, vector_at));
-    if (b->s->packs)
-        pack(b, extent, vector);
-    multiply_tiles(b, extent, scalar, b->s->packs ? b->panel : vector);
+    b->block(b, extent,
+             cg_operand_pointer(c, b->scalar, b->base[b->scalar], cg_scalar_part(c->e, scalar_at)),
+             cg_operand_pointer(c, b->vector, b->base[b->vector], cg_scalar_part(c->e, vector_at)));
 }
 
 /* Loops over the contracted axes outside the blocks, then over pieces of the one that is cut. */
@@ -393,13 +413,14 @@ static void finish_row(blocks *b, LLVMValueRef local, const cg_index *part, int 
                                          b->shift, cg_i64(u, 0), "");
     LLVMValueRef sum = LLVMBuildLoad2(
                      u->b, b->type,
-                     slot(b, b->type, b->sums, LLVMBuildNSWAdd(u->b, local, moved, "")), ""),
+                     cg_block_slot(b, b->type, b->sums, LLVMBuildNSWAdd(u->b, local, moved, "")),
+                     ""),
                  order[256];
     for (int i = 0; i < lanes; i++)
         order[i] = LLVMConstInt(u->i32, (unsigned long long)i, 0);
     if (lanes == 1)
         sum = LLVMBuildExtractElement(u->b, sum, order[0], "");
-    else if (lanes < b->s->NR)
+    else if (lanes < b->s->NC)
         sum = LLVMBuildShuffleVector(u->b, sum, LLVMGetPoison(b->type),
                                      LLVMConstVector(order, (unsigned)lanes), "");
     e->lanes = lanes;
@@ -412,8 +433,9 @@ static void finish_row(blocks *b, LLVMValueRef local, const cg_index *part, int 
 }
 
 /* Rows of the group, in runs of the innermost row axis where groups are made of such. */
-static void finish_rows(blocks *b, int lanes)
+static void finish_rows(blocks *b, int lanes, void *user)
 {
+    (void)user;
     cg_contraction *c = b->c;
     cg_emitter *e = c->e;
     cg_unit *u = e->u;
@@ -439,25 +461,6 @@ static void finish_rows(blocks *b, int lanes)
     cg_loop_end(e, &outer);
 }
 
-static void finish(blocks *b)
-{
-    cg_emitter *e = b->c->e;
-    int rest = (int)(b->lane->extent % b->s->NR);
-    if (!rest || b->lane->tiles == 1) {
-        finish_rows(b, rest ? rest : b->s->NR);
-        return;
-    }
-    for (int last = 0; last < 2; last++) {
-        cg_branch branch;
-        cg_if(e, &branch,
-              LLVMBuildICmp(e->u->b, last ? LLVMIntEQ : LLVMIntNE,
-                            cg_scalar_part(e, &b->c->tile[b->s->lane]),
-                            cg_i64(e->u, b->lane->tiles - 1), ""));
-        finish_rows(b, last ? rest : b->s->NR);
-        cg_endif(e, &branch);
-    }
-}
-
 /* ---- Tasks ---- */
 
 /* Where the rows of all slots lie in the scalar operand. */
@@ -479,7 +482,7 @@ static void find_places(blocks *b)
     for (int i = 0; i < c->s->nrows; i++)
         place = cg_add(e, &place, &part[c->s->row[i]], c->s->axis[c->s->row[i]].stride[b->scalar]);
     LLVMBuildStore(u->b, cg_scalar_part(e, &place),
-                   slot(b, i64, b->places, LLVMBuildNSWAdd(u->b, first_slot, rows.i, "")));
+                   cg_block_slot(b, i64, b->places, LLVMBuildNSWAdd(u->b, first_slot, rows.i, "")));
     cg_loop_end(e, &rows);
     cg_loop_end(e, &tiles);
 }
@@ -490,7 +493,7 @@ static void clear_sums(blocks *b)
     cg_loop loop;
     cg_loop_begin(b->c->e, &loop, cg_i64(u, 0),
                   LLVMBuildNSWMul(u->b, b->tiles, cg_i64(u, b->s->MR), ""), 1, true);
-    LLVMBuildStore(u->b, LLVMConstNull(b->type), slot(b, b->type, b->sums, loop.i));
+    LLVMBuildStore(u->b, LLVMConstNull(b->type), cg_block_slot(b, b->type, b->sums, loop.i));
     cg_loop_end(b->c->e, &loop);
 }
 
@@ -503,7 +506,7 @@ static void open_task(blocks *b, cg_index task)
     cg_index start[3], group;
     cg_divide(e, &task, b->lane->tiles, &task, &b->c->tile[b->s->lane]);
     cg_divide(e, &task, b->groups, &task, &group);
-    c->base[b->s->lane] = cg_scaled(&b->c->tile[b->s->lane], b->s->NR);
+    c->base[b->s->lane] = cg_scaled(&b->c->tile[b->s->lane], b->s->NC);
     cg_contract_start(c, task, start);
     for (int s = 0; s < 2; s++)
         b->base[s] = cg_operand_pointer(c, s, cg_storage(e, c->s->operand[s].base),
@@ -521,29 +524,34 @@ static void open_task(blocks *b, cg_index task)
     b->shift = cg_max(e, back, cg_i64(u, 0));
 }
 
+void cg_emit_blocks(cg_blocks *b, cg_emitter *e)
+{
+    const sched_contraction *s = b->s;
+    cg_contraction c = cg_contraction_of(e, s);
+    b->c = &c;
+    b->lane = &s->axis[s->lane];
+    b->vector = s->vector;
+    b->scalar = !s->vector;
+    b->groups = sched_ceil_div(s->rows, s->MC);
+    b->type = cg_type(e, s->dtype, s->NC);
+    int64_t slots = sched_ceil_div(s->MC, s->MR) * s->MR;
+    b->sums = cg_block_stack(b, b->type, slots);
+    if (!s->affine)
+        b->places = cg_block_stack(b, e->u->i64, slots);
+    cg_loop loop;
+    open_task(b, cg_contract_task(&c, &loop));
+    if (!s->affine)
+        find_places(b);
+    if (!s->one_block)
+        clear_sums(b);
+    const cg_index zero = cg_of(0);
+    emit_blocks(b, 0, &zero, &zero);
+    cg_each_width(b, finish_rows, NULL);
+    cg_loop_end(e, &loop);
+}
+
 void cg_emit_block(cg_emitter *e, const sched_contraction *s)
 {
-    cg_contraction c = cg_contraction_of(e, s);
-    blocks b = {.c = &c, .s = s, .lane = &s->axis[s->lane], .vector = s->vector};
-    b.scalar = !s->vector;
-    b.groups = sched_ceil_div(s->rows, s->MC);
-    b.type = cg_type(e, s->dtype, s->NR);
-    int64_t slots = sched_ceil_div(s->MC, s->MR) * s->MR, steps = s->chunk;
-    for (int i = s->split + 1; i < s->nk; i++)
-        steps *= s->k[i].extent;
-    b.sums = stack(&b, b.type, slots);
-    if (s->packs)
-        b.panel = stack(&b, b.type, steps);
-    if (!s->affine)
-        b.places = stack(&b, e->u->i64, slots);
-    cg_loop loop;
-    open_task(&b, cg_contract_task(&c, &loop));
-    if (!s->affine)
-        find_places(&b);
-    if (!s->one_block)
-        clear_sums(&b);
-    const cg_index zero = cg_of(0);
-    emit_blocks(&b, 0, &zero, &zero);
-    finish(&b);
-    cg_loop_end(e, &loop);
+    blocks b = {.s = s, .block = packed_block};
+    cg_emit_blocks(&b, e);
 }

@@ -70,8 +70,8 @@ static bool rows_are_affine(const sched_contraction *c)
 static int64_t choose_MC(const sched_contraction *c)
 {
     int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1, MC = IR_TUNING_MC;
-    int64_t tasks = sched_ceil_div(c->axis[c->lane].extent, c->NR) * sched_batch(c);
-    double work = (double)c->rows * (double)products(c) * (double)(tasks * c->NR);
+    int64_t tasks = sched_ceil_div(c->axis[c->lane].extent, c->NC) * sched_batch(c);
+    double work = (double)c->rows * (double)products(c) * (double)(tasks * c->NC);
     while (work > SMALL && MC > 4 * c->MR && tasks * sched_ceil_div(c->rows, MC) < FEW_TASKS)
         MC /= 2;
     MC = sched_ceil_div(c->rows, sched_ceil_div(c->rows, MC));
@@ -120,31 +120,48 @@ static int split_at(const sched_contraction *c, int64_t KC, int64_t *inner)
     return split;
 }
 
-void sched_choose_block(sched_job *j, sched_contraction *c)
+void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows, int64_t KC,
+                         int group)
 {
-    int vectors = choose_vectors(c), most = rows_are_affine(c) ? MOST_ROWS : MOST_POINTERS;
-    c->NR = vectors * c->width;
-    c->MR = (j->level->registers - vectors - 1) / vectors;
-    c->MR = c->MR > most ? most : c->MR;
-    c->MC = choose_MC(c);
     const sched_axis *lane = &c->axis[c->lane];
-    c->packs = lane->stride[c->vector] != 1 || lane->extent % c->NR || c->MC >= PACK_ROWS;
+    int most = rows_are_affine(c) ? MOST_ROWS : MOST_POINTERS;
+    c->NR = vectors * c->width;
+    c->NC = panels * c->NR;
+    c->MR = rows > most ? most : rows < 1 ? 1 : rows;
+    c->MC = choose_MC(c);
+    c->packs =
+        group > 1 || lane->stride[c->vector] != 1 || lane->extent % c->NC || c->MC >= PACK_ROWS;
     choose_order(c);
     sched_contraction joined = *c;
     sched_order_k(&joined);
     join_axes(&joined);
-    int64_t inner, extent = joined.k[split_at(&joined, KC_MOST, &inner)].extent,
-                   pieces = sched_ceil_div(extent * inner, KC_MOST);
+    int64_t inner, split = split_at(&joined, KC, &inner), extent = joined.k[split].extent,
+                   pieces = sched_ceil_div(extent * inner, KC);
     pieces = pieces > extent ? extent : pieces;
-    c->KC = sched_ceil_div(extent, pieces) * inner;
+    int64_t chunk = sched_ceil_div(extent, pieces);
+    if (split == joined.nk - 1) /* the pieces of a run, but for the last, are whole groups */
+        chunk = sched_ceil_div(chunk, group) * group;
+    c->KC = (chunk > extent ? extent : chunk) * inner;
     c->unroll = UNROLL;
+}
+
+void sched_choose_block(sched_job *j, sched_contraction *c)
+{
+    int vectors = choose_vectors(c);
+    sched_choose_blocks(c, vectors, 1, (j->level->registers - vectors - 1) / vectors, KC_MOST, 1);
 }
 
 const char *sched_complete_block(sched_job *j, sched_contraction *c)
 {
+    c->NC = c->NR;
+    return sched_complete_blocks(j, c);
+}
+
+const char *sched_complete_blocks(sched_job *j, sched_contraction *c)
+{
     int64_t inner;
     if (!sched_applies_block(j, c))
-        return "block is for contractions of many rows, products and lanes";
+        return "blocks are for contractions of many rows, products and lanes";
     c->affine = rows_are_affine(c);
     c->row_stride = c->axis[c->row[0]].stride[!c->vector];
     if (c->NR % c->width || c->NR > 8 * c->width || c->NR < 1)
@@ -159,9 +176,9 @@ const char *sched_complete_block(sched_job *j, sched_contraction *c)
     if (c->unroll < 1 || c->unroll > UNROLL_MOST)
         return "1 to 16 products are unrolled";
     sched_axis *lane = &c->axis[c->lane];
-    lane->tile = c->NR;
-    lane->tiles = sched_ceil_div(lane->extent, c->NR);
-    if (!c->packs && (lane->stride[c->vector] != 1 || lane->extent % c->NR))
+    lane->tile = c->NC;
+    lane->tiles = sched_ceil_div(lane->extent, c->NC);
+    if (!c->packs && (lane->stride[c->vector] != 1 || lane->extent % c->NC))
         return "the vector operand must be packed: its lanes are apart, or do not fill registers";
     sched_order_k(c);
     join_axes(c);

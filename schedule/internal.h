@@ -37,6 +37,12 @@ void sched_nest(sched_job *j);
 void sched_contraction_defaults(sched_job *j, sched_contraction *c);
 /* Tasks of the axes that are neither lanes nor rows. */
 int64_t sched_batch(const sched_contraction *c);
+/* block.c: blocks whose tiles are `rows` (or less) of `vectors` registers, of about KC products, of
+ * which groups lie side by side; a task has `panels` tiles side by side. */
+void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows, int64_t KC,
+                         int group);
+/* The same for BLOCK and DOT; NC is set. */
+const char *sched_complete_blocks(sched_job *j, sched_contraction *c);
 /* The summed axes in the order that c->order names. */
 void sched_order_k(sched_contraction *c);
 

@@ -42,6 +42,21 @@ extern const char *const sched_strategy_names[SCHED_STRATEGIES];
 
 /* ---- Contractions ---- */
 
+/* Instructions for groups of products: the rows of dots.def. */
+typedef enum sched_dot {
+#define DOT(NAME, text, of, sum, group, registers, needs, doc) SCHED_DOT_##NAME,
+#include "schedule/dots.def"
+    SCHED_DOTS
+} sched_dot;
+typedef struct sched_dot_info {
+    sched_dot dot;
+    const char *name;
+    ir_dtype of, sum; /* I8: of u8 too */
+    int group, registers;
+    unsigned needs;
+} sched_dot_info;
+extern const sched_dot_info sched_dots[SCHED_DOTS];
+
 enum { SCHED_AXES = 2 * IR_MAX_RANK };
 
 /* A loop of a contraction. */
@@ -75,9 +90,10 @@ typedef struct sched_contraction {
     int64_t order[SCHED_AXES];   /* of the summed axes: which one, as the op counts them */
     int norder;
     int NR, MR;                  /* lanes and rows of a register tile */
-    int64_t MC, NC, KC;          /* rows, lanes and products of a block; 0: all */
+    int64_t MC, NC, KC;          /* rows, lanes and products of a block */
     bool packs;                  /* BLOCK: the vector operand is copied to where it has no gaps */
-    int unroll;                  /* of the innermost summed axis */
+    int unroll; /* of the innermost summed axis; DOT: of groups */
+    sched_dot dot; /* DOT: the instruction */
     /* Expressions after the sum are emitted once, in a loop over rows. */
     bool epilogue_loop;
     /* What follows. */

@@ -32,10 +32,11 @@ typedef enum field_kind {
     ORDER, /* of the summed axes: from slow to fast, numbers as the op counts them */
     TILES, /* of the row axes: rows of a tile, innermost axis first */
     EPILOGUE, /* a bool: loop or unrolled */
+    DOT_NAME, /* a row of dots.def */
 } field_kind;
 
 #define ONE(strategy) (1u << SCHED_##strategy)
-#define CONTRACTIONS (ONE(BLAS) | ONE(BLOCK) | ONE(TILE))
+#define CONTRACTIONS (ONE(BLAS) | ONE(DOT) | ONE(BLOCK) | ONE(TILE))
 #define MAPS (ONE(MAP) | ONE(ROW))
 #define CUTS (ONE(SCATTER) | ONE(CUMULATIVE))
 static const struct field {
@@ -44,14 +45,15 @@ static const struct field {
     field_kind kind;
     size_t at; /* in sched_contraction or in sched_kernel */
 } fields[] = {
-    {"NR", ONE(BLOCK) | ONE(TILE), INT, offsetof(sched_contraction, NR)},
-    {"MR", ONE(BLOCK), INT, offsetof(sched_contraction, MR)},
+    {"by", ONE(DOT), DOT_NAME, offsetof(sched_contraction, dot)},
+    {"NR", ONE(DOT) | ONE(BLOCK) | ONE(TILE), INT, offsetof(sched_contraction, NR)},
+    {"MR", ONE(DOT) | ONE(BLOCK), INT, offsetof(sched_contraction, MR)},
     {"MR", ONE(TILE), TILES, 0},
-    {"MC", ONE(BLOCK) | ONE(BLAS), LONG, offsetof(sched_contraction, MC)},
-    {"NC", ONE(BLAS), LONG, offsetof(sched_contraction, NC)},
-    {"KC", ONE(BLOCK), LONG, offsetof(sched_contraction, KC)},
+    {"MC", ONE(DOT) | ONE(BLOCK) | ONE(BLAS), LONG, offsetof(sched_contraction, MC)},
+    {"NC", ONE(DOT) | ONE(BLAS), LONG, offsetof(sched_contraction, NC)},
+    {"KC", ONE(DOT) | ONE(BLOCK), LONG, offsetof(sched_contraction, KC)},
     {"k", CONTRACTIONS, ORDER, 0},
-    {"unroll", ONE(BLOCK) | ONE(TILE), INT, offsetof(sched_contraction, unroll)},
+    {"unroll", ONE(DOT) | ONE(BLOCK) | ONE(TILE), INT, offsetof(sched_contraction, unroll)},
     {"pack", ONE(BLOCK), FLAG, offsetof(sched_contraction, packs)},
     {"epilogue", ONE(TILE), EPILOGUE, offsetof(sched_contraction, epilogue_loop)},
     {"flat", MAPS, FLAG, offsetof(sched_kernel, map.flat)},
@@ -111,6 +113,7 @@ static const char *value_of(base_arena *arena, const struct field *f, const sche
         }
         return last ? join(arena, list, last) : NULL;
     case EPILOGUE: return *(const bool *)at ? "loop" : "unrolled";
+    case DOT_NAME: return sched_dots[*(const sched_dot *)at].name;
     }
     return NULL;
 }
@@ -202,6 +205,14 @@ static const char *set(const struct field *f, sched_kernel *s, sched_contraction
     if (f->kind == EPILOGUE) {
         *(bool *)at = !strcmp(value, "loop");
         return *(bool *)at || !strcmp(value, "unrolled") ? NULL : "is loop or unrolled";
+    }
+    if (f->kind == DOT_NAME) {
+        for (int i = 0; i < SCHED_DOTS; i++)
+            if (!strcmp(value, sched_dots[i].name)) {
+                *(sched_dot *)at = (sched_dot)i;
+                return NULL;
+            }
+        return "is no instruction of schedule/dots.def";
     }
     if (n < 0 || (n != 1 && (f->kind == INT || f->kind == LONG || f->kind == DIM)))
         return "has not one number";

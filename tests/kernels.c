@@ -45,8 +45,11 @@ static ir_value *stored(ir_builder *b, const char *name, ir_dtype t, int rank, c
     ir_type type = ir_type_of(t, rank, dim);
     ir_state *s = ir_state_new(b->func->module, name, IR_PARAM, &type);
     s->init = ir_literal_new(arena, &type);
-    for (int64_t i = 0; i < ir_count(&type); i++)
-        ir_literal_set(s->init, i, (double)(draw(5) - 2));
+    for (int64_t i = 0; i < ir_count(&type); i++) /* bytes of all values, and rather the extremes */
+        if (ir_is_float(t))
+            ir_literal_set(s->init, i, (double)(draw(5) - 2));
+        else
+            ir_literal_set_int(s->init, i, draw(3) ? draw(256) - 128 : draw(2) ? 127 : 128);
     s->order = draw(3) ? shuffled(b, rank, 0) : (ir_ints){0};
     s->ordered = true;
     ir_value *v = ir_add_state(b->func, s);
@@ -113,6 +116,11 @@ static void also_results(ir_func *f)
             ir_add_output(f, (const char *[]){"v0", "v1", "v2"}[n++], inst->result[0]);
 }
 
+/* Of a contraction: IR_BOOL: summed in the operands' own. */
+typedef struct types {
+    ir_dtype of[2], sum;
+} types;
+
 /* Extents around what kernels cut at, mostly small. */
 static int64_t extent(void)
 {
@@ -122,7 +130,7 @@ static int64_t extent(void)
 
 /* [batch], rows in one or two dimensions, contracted in one or two, columns: in any order of
  * dimensions. */
-static ir_value *dot(ir_builder *b, ir_dtype t)
+static ir_value *dot(ir_builder *b, const types *t)
 {
     int64_t batch = draw(3) ? 0 : 1 + draw(3), rows[2] = {extent()}, k[2] = {extent()},
             columns = extent();
@@ -151,12 +159,13 @@ static ir_value *dot(ir_builder *b, ir_dtype t)
                 at[s][role[s][order.v[i]]] = n;
                 shape[n++] = dims[s][order.v[i]];
             }
-        v[s] = operand(b, s ? "w" : "x", t, n, shape, 4);
+        v[s] = operand(b, s ? "w" : "x", t->of[s], n, shape, 4);
     }
-    return ir_dot_general(b, v[0], v[1], batch != 0, &at[0][0], &at[1][0], 2, &at[0][2], &at[1][2]);
+    return ir_dot_general_in(b, t->sum, v[0], v[1], batch != 0, &at[0][0], &at[1][0], 2, &at[0][2],
+                             &at[1][2]);
 }
 
-static ir_value *convolved(ir_builder *b, ir_dtype t)
+static ir_value *convolved(ir_builder *b, const types *t)
 {
     int64_t n = 1 + draw(3), groups = draw(4) ? 1 : 2 + draw(8),
             each_in = groups > 1 ? 1 + draw(2) : extent(),
@@ -186,7 +195,8 @@ static ir_value *convolved(ir_builder *b, ir_dtype t)
         low[i] = small[i] - (draw(8) == 0);
         high[i] = big[i];
     }
-    ir_value *x = operand(b, "x", t, 4, shape[0], 4), *y = operand(b, "w", t, 4, shape[1], 4);
+    ir_value *x = operand(b, "x", t->of[0], 4, shape[0], 4),
+             *y = operand(b, "w", t->of[1], 4, shape[1], 4);
     ir_attrs a = {.convolution = {.lhs = order[0],
                                   .rhs = order[1],
                                   .out = order[2],
@@ -196,7 +206,8 @@ static ir_value *convolved(ir_builder *b, ir_dtype t)
                                   .lhs_dilation = ir_ints_of(b, 2, spread),
                                   .rhs_dilation = ir_ints_of(b, 2, apart),
                                   .feature_groups = by_batch ? 1 : groups,
-                                  .batch_groups = by_batch ? groups : 1}};
+                                  .batch_groups = by_batch ? groups : 1,
+                                  .accumulate = t->sum}};
     return ir_build1(b, IR_OP_convolution, (ir_value *[]){x, y}, 2, &a);
 }
 
@@ -226,15 +237,25 @@ static void after(ir_builder *b, ir_value *v)
     ir_add_output(f, "y", v);
 }
 
-static ir_func *random_function(uint64_t seed)
+/* in_own: summed in the type of the operands; else mostly in another. */
+static ir_func *random_function(uint64_t seed, bool in_own)
 {
     for (state = seed * 0x9E3779B97F4A7C15u + 1;;) {
-        static const ir_dtype types[] = {IR_F32, IR_F32, IR_F32, IR_F64, IR_BF16};
+        static const types plain[] = {{{IR_F32, IR_F32}, IR_BOOL},
+                                      {{IR_F32, IR_F32}, IR_BOOL},
+                                      {{IR_F32, IR_F32}, IR_F32},
+                                      {{IR_F64, IR_F64}, IR_BOOL},
+                                      {{IR_BF16, IR_BF16}, IR_BOOL}},
+                           mixed[] = {{{IR_I8, IR_I8}, IR_I32},     {{IR_U8, IR_I8}, IR_I32},
+                                      {{IR_I8, IR_U8}, IR_I32},     {{IR_U8, IR_U8}, IR_I32},
+                                      {{IR_BF16, IR_BF16}, IR_F32}, {{IR_BF16, IR_BF16}, IR_F32},
+                                      {{IR_F16, IR_F16}, IR_F32},   {{IR_F32, IR_F32}, IR_F64},
+                                      {{IR_I32, IR_I32}, IR_BOOL},  {{IR_I8, IR_I8}, IR_BOOL}};
         ir_module *m = ir_module_new(ctx, arena, "random");
         ir_func *f = ir_func_new(m, "forward");
         f->entry = true;
         ir_builder b = ir_builder_new(f);
-        ir_dtype t = types[draw(5)];
+        const types *t = in_own ? &plain[draw(5)] : &mixed[draw(10)];
         ir_value *v = draw(2) ? dot(&b, t) : convolved(&b, t);
         if (!v) { /* a window larger than what it slides over */
             *first_error = 0;
@@ -325,7 +346,7 @@ START_TEST(random_contractions_give_what_the_evaluator_gives)
     for (uint64_t seed = (uint64_t)_i * SEEDS / PARTS; seed < (uint64_t)(_i + 1) * SEEDS / PARTS;
          seed++) {
         context_setup();
-        const ir_func *f = random_function(seed), *g = random_function(seed);
+        const ir_func *f = random_function(seed, true), *g = random_function(seed, true);
         ir_literal *arg[8], *due[8]; /* results: sum, y, and three views */
         for (int i = 0; i < f->params.count; i++)
             arg[i] = f->params.items[i].state->init;
@@ -334,6 +355,35 @@ START_TEST(random_contractions_give_what_the_evaluator_gives)
             pass_run_one(g->module, p, true);
         check(seed, g, NULL, 1 + 2 * (seed % 2), due);
         check(seed, g, level_by_turn((unsigned)seed), 3 - 2 * (seed / 4 % 2), due);
+        context_teardown();
+    }
+}
+END_TEST
+
+/* Features too, in turn with the levels. */
+static const char *level_or_features(unsigned turn)
+{
+    static const char *const more[] = {"x86-64-v3+avxvnni", "x86-64-v4+avx512vnni",
+                                       "x86-64-v4+avx512bf16"};
+    unsigned n = sizeof more / sizeof *more;
+    const char *cpu = turn % 2 ? more[turn / 2 % n] : level_by_turn(turn / 2);
+    return level_runs_here(cpu) ? cpu : level_by_turn(turn);
+}
+
+START_TEST(random_mixed_contractions_give_what_the_evaluator_gives)
+{
+    for (uint64_t seed = 5000 + (uint64_t)_i * SEEDS / PARTS;
+         seed < 5000 + (uint64_t)(_i + 1) * SEEDS / PARTS; seed++) {
+        context_setup();
+        const ir_func *f = random_function(seed, false), *g = random_function(seed, false);
+        ir_literal *arg[8], *due[8];
+        for (int i = 0; i < f->params.count; i++)
+            arg[i] = f->params.items[i].state->init;
+        ir_eval(arena, f, arg, due, NULL);
+        for (const pass_info *p = passes; p->name; p++)
+            pass_run_one(g->module, p, true);
+        check(seed, g, NULL, 1 + 2 * (seed % 2), due);
+        check(seed, g, level_or_features((unsigned)seed), 3 - 2 * (seed / 4 % 2), due);
         context_teardown();
     }
 }
@@ -398,8 +448,8 @@ START_TEST(random_schedules_are_obeyed_or_refused)
     for (uint64_t seed = 1000 + (uint64_t)_i * SEEDS / PARTS;
          seed < 1000 + (uint64_t)(_i + 1) * SEEDS / PARTS; seed++) {
         context_setup();
-        const ir_func *f = random_function(seed), *g = random_function(seed);
-        const char *cpu = level_by_turn((unsigned)seed);
+        const ir_func *f = random_function(seed, seed % 2), *g = random_function(seed, seed % 2);
+        const char *cpu = level_or_features((unsigned)(seed / 2));
         ir_literal *arg[8], *due[8], *got[8];
         for (int i = 0; i < f->params.count; i++)
             arg[i] = f->params.items[i].state->init;
@@ -480,6 +530,7 @@ int main(void)
     TCase *c = tcase_create("contractions");
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, random_contractions_give_what_the_evaluator_gives, 0, PARTS);
+    tcase_add_loop_test(c, random_mixed_contractions_give_what_the_evaluator_gives, 0, PARTS);
     tcase_add_loop_test(c, random_schedules_are_obeyed_or_refused, 0, PARTS);
 #ifdef __x86_64__
     tcase_add_test(c, large_products_are_left_to_openblas);

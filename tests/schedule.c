@@ -48,6 +48,10 @@ static void plan(const char *body)
     "entry @forward(input %x : f32[" #M "," #K "], input %w : f32[" #K "," #N "]) {\n"         \
     "  %y = dot_general %x, %w lhs_batch=[] rhs_batch=[] lhs_contract=[1] rhs_contract=[0] : " \
     "f32[" #M "," #N "]\n  return (output \"y\" %y)\n}\n"
+#define BYTES(lhs, rhs)                                                                          \
+    "entry @forward(input %x : " lhs "[64,768], input %w : " rhs "[768,512]) {\n"                \
+    "  %y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] accumulate=i32 : i32[64,512]\n" \
+    "  return (output \"y\" %y)\n}\n"
 #define UNARY(op, shape)                                                               \
     "entry @forward(input %x : f32[" shape "]) {\n  %y = " op " %x : f32[" shape "]\n" \
     "  return (output \"y\" %y)\n}\n"
@@ -58,6 +62,10 @@ static const struct choice {
     {MATMUL(64, 784, 512), "x86-64-v3", "block NR=16 MR=6 MC=66 KC=196 unroll=4 pack"},
     {MATMUL(64, 784, 512), "x86-64-v4", "block NR=32 MR=12 MC=72 KC=196 unroll=4 pack"},
     {MATMUL(64, 784, 512), "x86-64", "block NR=8 MR=6 MC=66 KC=196 unroll=4 pack"},
+    {BYTES("i8", "i8"), "x86-64-v3", "dot by=pmaddwd NR=8 MR=6 MC=66 NC=32 KC=384 unroll=2"},
+    {BYTES("u8", "i8"), "x86-64-v3+avxvnni", "dot by=vnni NR=16 MR=6 MC=66 NC=32 KC=384 unroll=2"},
+    {BYTES("u8", "u8"), "x86-64-v4+avx512vnni",
+     "dot by=vnni NR=32 MR=12 MC=72 NC=32 KC=384 unroll=2"},
     {MATMUL(4, 40, 64), "x86-64-v3", "tile NR=16 MR=4 unroll=4 epilogue=unrolled"},
     {MATMUL(1, 8, 3), "x86-64-v3", "tile NR=3 unroll=8 epilogue=unrolled"},
     {UNARY("neg", "1000,1000"), "x86-64-v3", "map flat polymorphic lanes=16 chunk=4096"},

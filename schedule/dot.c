@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * DOT: as BLOCK, with groups of products in one instruction (dots.def). Both operands are
+ * packed. */
+#include "schedule/internal.h"
+#include "ir/tuning.h"
+
+#include <string.h>
+
+enum { DOT_LANES = 128 }; /* of what a file may wish: stack, code */
+
+const sched_dot_info sched_dots[SCHED_DOTS] = {
+#define DOT(NAME, text, of, sum, group, registers, needs, doc) \
+    [SCHED_DOT_##NAME] = {SCHED_DOT_##NAME, text, IR_##of, IR_##sum, group, registers, needs},
+#include "schedule/dots.def"
+};
+
+static bool is_of(ir_dtype x, ir_dtype of)
+{
+    return x == of || (of == IR_I8 && x == IR_U8);
+}
+
+static bool is_possible(const sched_job *j, const sched_contraction *c, const sched_dot_info *dot)
+{
+    return is_of(c->of[0], dot->of) && is_of(c->of[1], dot->of) && c->dtype == dot->sum &&
+           !(dot->needs & ~j->level->features) && c->width > 1;
+}
+
+/* The first instruction that there is; NULL: none. */
+static const sched_dot_info *best(const sched_job *j, const sched_contraction *c)
+{
+    for (int i = 0; i < SCHED_DOTS; i++)
+        if (is_possible(j, c, &sched_dots[i]))
+            return &sched_dots[i];
+    return NULL;
+}
+
+bool sched_applies_dot(sched_job *j, const sched_contraction *c)
+{
+    return best(j, c) && sched_applies_block(j, c);
+}
+
+/* Sums, a row's group, and the panel's, which some instructions widen first. */
+static int rows_of(const sched_job *j, const sched_dot_info *dot, int vectors)
+{
+    int sums = vectors * dot->registers;
+    return (j->level->registers - sums - 2) / sums;
+}
+
+void sched_choose_dot(sched_job *j, sched_contraction *c)
+{
+    const sched_dot_info *dot = best(j, c);
+    int64_t lanes = sched_ceil_div(c->axis[c->lane].extent, c->width);
+    int vectors = lanes == 1 || rows_of(j, dot, 2) < IR_TUNING_DOT_ROWS ? 1 : 2;
+    int64_t panels = sched_ceil_div(IR_TUNING_DOT_LANES, vectors * c->width),
+            most = sched_ceil_div(lanes, vectors);
+    c->dot = dot->dot;
+    sched_choose_blocks(c, vectors, (int)(panels > most ? most : panels), rows_of(j, dot, vectors),
+                        IR_TUNING_DOT_BYTES / ir_dtypes[dot->of].bytes, dot->group);
+    c->unroll = IR_TUNING_DOT_UNROLL;
+}
+
+const char *sched_complete_dot(sched_job *j, sched_contraction *c)
+{
+    if (!is_possible(j, c, &sched_dots[c->dot]))
+        return "the level has no such instruction, or it is for other types";
+    if (c->NR < 1 || c->NC % c->NR || c->NC > DOT_LANES)
+        return "NC is no number of register tiles, or more than 128 lanes";
+    c->packs = true;
+    const char *wrong = sched_complete_blocks(j, c);
+    if (wrong)
+        return wrong;
+    int group = sched_dots[c->dot].group;
+    if (c->split == c->nk - 1 && c->chunk < c->k[c->split].extent && c->chunk % group)
+        return "KC is no number of whole groups";
+    return NULL;
+}
