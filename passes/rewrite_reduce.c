@@ -84,8 +84,8 @@ static bool reduce_broadcast(ir_builder *b, ir_inst *inst, ir_value **out)
         return false;
     n = list_of(inner, axes);
     ir_value *small = ir_reduce(b, combine, r->operand[0], n, axes);
-    if (combine == IR_SUM)
-        small = ir_mul(b, small, ir_splat(b, &small->type, (double)times));
+    if (combine == IR_SUM) /* of integers, times wraps as the sum does */
+        small = ir_mul(b, small, ir_like_int(b, small, times));
     return give(out, ir_broadcast(b, small, R->rank, R->dim, to));
 }
 
