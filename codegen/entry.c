@@ -413,12 +413,15 @@ static void run_while(program *p, const frame *f, const ir_kernel *k)
     storage go = scratch_of(p, f);
     go.offset += k->spare[l.carries];
     open_loop(p, f, &l);
+    LLVMBasicBlockRef test = block(p); /* not run after the last iteration: it may check an index */
+    LLVMValueRef more = LLVMBuildICmp(u->b, LLVMIntSLT, l.t, cg_i64(u, a->limit), "");
+    LLVMBuildCondBr(u->b, more, test, l.done);
+    LLVMPositionBuilderAtEnd(u->b, test);
     const ir_func *functions[2] = {a->test, a->body};
     for (int step = 0; step < 2; step++) {
         frame inner = frame_of(p, f, k, functions[step]);
         if (step) {
-            LLVMValueRef more = LLVMBuildICmp(u->b, LLVMIntSLT, l.t, cg_i64(u, a->limit), "");
-            LLVMBuildCondBr(u->b, LLVMBuildAnd(u->b, more, load_flag(p, go), ""), l.body, l.done);
+            LLVMBuildCondBr(u->b, load_flag(p, go), l.body, l.done);
             LLVMPositionBuilderAtEnd(u->b, l.body);
             choose_buffers(p, f, &l);
         }
