@@ -16,7 +16,7 @@ struct cg_blocks {
     int scalar, vector;  /* numbers of the operands */
     int64_t groups;      /* of MC rows */
     LLVMTypeRef type;    /* of a tile's row */
-    /* On the stack: [steps][lanes], [slot][lanes], of each slot's row in the scalar operand. */
+    /* On the stack: products by lanes, [slot][lanes], of each slot's row in the scalar operand. */
     LLVMValueRef panel, sums, places;
     LLVMValueRef base[2]; /* the operands at the task's first row and lane */
     cg_index first; /* row of all */

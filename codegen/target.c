@@ -118,24 +118,27 @@ static void add_feature(base_arena *arena, cg_target *t, const feature_row *f)
 /* "+name+name" of a processor; false and reported, with the list, when it has no such feature. */
 static bool add_features(base_ctx *ctx, base_arena *arena, cg_target *t, const char *text)
 {
+    bool wanted[FEATURES] = {false};
     for (size_t n; *text; text += n + 1) {
         const char *list = "";
-        const feature_row *found = NULL;
+        int found = -1;
         n = strcspn(text + 1, "+");
         for (int i = 0; i < FEATURES; i++)
             if (suits(&features[i], t)) {
                 list = base_format(arena, "%s%s%s", list, *list ? ", " : "", features[i].name);
                 if (strlen(features[i].name) == n && !strncmp(features[i].name, text + 1, n))
-                    found = &features[i];
+                    found = i;
             }
-        if (!found) {
-            base_report(ctx, BASE_ERROR, NULL, "%s has no feature %.*s to add; it has %s", t->name,
+        if (found < 0) {
+            base_report(ctx, BASE_ERROR, NULL, "%s has no feature `%.*s` to add; it has %s", t->name,
                         (int)n, text + 1, *list ? list : "none");
             return false;
         }
-        if (!(t->cpu_bits & found->bit))
-            add_feature(arena, t, found);
+        wanted[found] = true;
     }
+    for (int i = 0; i < FEATURES; i++) /* a level has one name, whatever the order */
+        if (wanted[i])
+            add_feature(arena, t, &features[i]);
     return true;
 }
 
