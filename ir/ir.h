@@ -397,6 +397,8 @@ bool ir_has_trait(const ir_inst *inst, int traits); /* any of them */
 uint64_t ir_hash(const ir_inst *inst);
 bool ir_same(const ir_inst *a, const ir_inst *b);
 bool ir_attrs_eq(ir_op op, const ir_attrs *a, const ir_attrs *b);
+/* The accumulator attribute; NULL: op has none. */
+ir_dtype *ir_accumulator(ir_op op, ir_attrs *attrs);
 /* Result types of an instruction into *result (an array in arena) and *nresults; returns NULL, or
  * what is wrong with the count or types of operands or with the attributes, in words. Enum
  * attributes must be in range. */

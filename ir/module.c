@@ -492,6 +492,14 @@ static size_t scalar_size(ir_attr_kind kind)
     }
 }
 
+ir_dtype *ir_accumulator(ir_op op, ir_attrs *attrs)
+{
+    for (int i = 0; i < ir_ops[op].nattrs; i++)
+        if (ir_ops[op].attr[i].kind == IR_ATTR_accumulator)
+            return (ir_dtype *)((char *)attrs + ir_ops[op].attr[i].offset);
+    return NULL;
+}
+
 static bool literal_eq(const ir_literal *a, const ir_literal *b)
 {
     return a == b || (ir_type_eq(&a->type, &b->type) &&

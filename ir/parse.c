@@ -115,8 +115,12 @@ static bool read_attr_value(ir_parser *p, line *l, const ir_attr_info *info, voi
     switch (info->kind) {
     case IR_ATTR_int: return ir_need_int(p, field);
     case IR_ATTR_ints: return ir_need_ints(p, field);
-    case IR_ATTR_dtype:
-    case IR_ATTR_accumulator: return ir_need_dtype(p, field);
+    case IR_ATTR_dtype: return ir_need_dtype(p, field);
+    case IR_ATTR_accumulator:
+        if (!ir_need_dtype(p, field))
+            return false;
+        return *(ir_dtype *)field != IR_BOOL ||
+               ir_parse_error(p, &l->op_token, "nothing is summed in bool");
     case IR_ATTR_func: return need_func(p, l, field);
     case IR_ATTR_float:
         wrong = ir_read_element(IR_F64, TOKEN->text, TOKEN->n, field);

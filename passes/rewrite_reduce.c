@@ -250,10 +250,7 @@ RULE(rw_dot_convert)
         !ir_accumulates(x->operand[0]->type.dtype, y->operand[0]->type.dtype, R->dtype))
         return false;
     ir_attrs attrs = *inst->attrs;
-    if (inst->op == IR_OP_dot_general)
-        attrs.dot_general.accumulate = R->dtype;
-    else
-        attrs.convolution.accumulate = R->dtype;
+    *ir_accumulator(inst->op, &attrs) = R->dtype;
     return give(out,
                 ir_build1(b, inst->op, (ir_value *[]){x->operand[0], y->operand[0]}, 2, &attrs));
 }

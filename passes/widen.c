@@ -59,9 +59,7 @@ static void widen_func(ir_func *f)
             IR_ATTR(inst, iota)->to = IR_F64;
         if (inst->op == IR_OP_convert && IR_ATTR(inst, convert)->to == IR_F32)
             IR_ATTR(inst, convert)->to = IR_F64;
-        ir_dtype *sum = inst->op == IR_OP_dot_general   ? &IR_ATTR(inst, dot_general)->accumulate
-                        : inst->op == IR_OP_convolution ? &IR_ATTR(inst, convolution)->accumulate
-                                                        : NULL;
+        ir_dtype *sum = ir_accumulator(inst->op, inst->attrs);
         if (sum && *sum == IR_F32)
             *sum = IR_F64;
         if (inst->op == IR_OP_bitcast) {

@@ -6,8 +6,6 @@
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 
-#include <string.h>
-
 enum { DOT_LANES = 128 }; /* of what a file may wish: stack, code */
 
 const sched_dot_info sched_dots[SCHED_DOTS] = {
@@ -63,10 +61,12 @@ void sched_choose_dot(sched_job *j, sched_contraction *c)
 
 const char *sched_complete_dot(sched_job *j, sched_contraction *c)
 {
+    if (c->dot == SCHED_DOTS)
+        return "no instruction is named";
     if (!is_possible(j, c, &sched_dots[c->dot]))
         return "the level has no such instruction, or it is for other types";
-    if (c->NR < 1 || c->NC % c->NR || c->NC > DOT_LANES)
-        return "NC is no number of register tiles, or more than 128 lanes";
+    if (c->NR < 1 || c->NC < c->NR || c->NC % c->NR || c->NC > DOT_LANES)
+        return "NC is not one or more register tiles of at most 128 lanes";
     c->packs = true;
     const char *wrong = sched_complete_blocks(j, c);
     if (wrong)

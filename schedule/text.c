@@ -259,6 +259,8 @@ const char *sched_set(base_arena *arena, sched_kernel *s, sched_contraction *c,
             c->order[i] = i;
         c->epilogue_loop = false;
         c->NR = c->MR = c->unroll = 1;
+        c->NC = 0;
+        c->dot = SCHED_DOTS;
     }
     s->map.lanes = s->accumulators = s->cut.lanes = 1;
     s->cut.lane = -1;

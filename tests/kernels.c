@@ -412,7 +412,7 @@ static const char *changed(const char *text)
                                           "8",  "12",  "16",  "17",  "24",  "32", "48",
                                           "64", "100", "192", "256", "4096"},
                              *const words[] = {"pack",  "flat",          "polymorphic",
-                                               "block", "tile",          "map",
+                                               "block", "tile",          "map", "dot",
                                                "row",   "epilogue=loop", "epilogue=unrolled",
                                                ""};
     char *out = base_strdup(arena, "");

@@ -147,6 +147,33 @@ static const struct refusal {
     {HEAD "  0 block NR=8 MR=4 MC=4 KC=1000\n", "KC is no number of whole inner products"},
 };
 
+#define DOT "schedule 1\nlevel \"x86-64-v3\"\nfunc @forward\n  0 dot "
+static const struct refusal dot_refusals[] = {
+    {DOT "NR=8 MR=6 MC=66 NC=32 KC=384\n", "no instruction is named"},
+    {DOT "by=vnni NR=16 MR=6 MC=66 NC=32 KC=384\n", "the level has no such instruction"},
+    {DOT "by=bf16 NR=16 MR=6 MC=66 NC=32 KC=384\n", "or it is for other types"},
+    {DOT "by=fast NR=16 MR=6 MC=66 NC=32 KC=384\n", "is no instruction of schedule/dots.def"},
+    {DOT "by=pmaddwd NR=8 MR=6 MC=66 NC=0 KC=384\n", "NC is not one or more"},
+    {DOT "by=pmaddwd NR=8 MR=6 MC=66 KC=384\n", "NC is not one or more"},
+    {DOT "by=pmaddwd NR=8 MR=6 MC=66 NC=12 KC=384\n", "NC is not one or more"},
+    {DOT "by=pmaddwd NR=8 MR=6 MC=66 NC=136 KC=384\n", "NC is not one or more"},
+    {DOT "by=pmaddwd NR=8 MR=6 MC=66 NC=32 KC=382\n", "KC is no number of whole groups"},
+    {DOT "by=pmaddwd NR=4 MR=6 MC=66 NC=32 KC=384\n", "NR is not one to eight registers"},
+};
+
+START_TEST(what_cannot_be_obeyed_by_a_dot_is_refused)
+{
+    const struct refusal *r = &dot_refusals[_i];
+    plan(BYTES("i8", "i8"));
+    *first_error = 0;
+    struct sched_wishes *w = sched_read(ctx, arena, r->text, strlen(r->text), "s.txt");
+    const char *text = w ? text_of("x86-64-v3", w) : NULL;
+    ck_assert_msg(!text, "obeyed:\n%s", text);
+    ck_assert_msg(strstr(first_error, r->says) != NULL, "`%s` is not in: %s", r->says, first_error);
+    *first_error = 0;
+}
+END_TEST
+
 START_TEST(what_cannot_be_obeyed_is_refused_with_its_reason)
 {
     const struct refusal *r = &refusals[_i];
@@ -169,6 +196,8 @@ int main(void)
     tcase_add_test(c, what_is_wished_is_done);
     tcase_add_loop_test(c, what_cannot_be_obeyed_is_refused_with_its_reason, 0,
                         sizeof refusals / sizeof *refusals);
+    tcase_add_loop_test(c, what_cannot_be_obeyed_by_a_dot_is_refused, 0,
+                        sizeof dot_refusals / sizeof *dot_refusals);
     suite_add_tcase(s, c);
     return suite_run(s);
 }

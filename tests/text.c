@@ -330,6 +330,8 @@ static const struct {
     {BODY("    %1 = reduce %x combine=sum axes=[0;1] : f32[3]"), 6, 39, "expected `,` or `]`"},
     {BODY("    %1 = dot_general %x, %w accumulate=i32 : i32[2,3,2,3]"), 6, 10,
      "products of f32[2,3] and f32[2,3] do not accumulate in i32"},
+    {BODY("    %1 = dot_general %x, %w accumulate=bool : f32[2,3,2,3]"), 6, 10,
+     "nothing is summed in bool"},
     {BODY("    %v = convert %x to=f16 : f16[2,3]\n    %1 = dot_general %x, %v : f32[2,3,2,3]"), 7,
      10, "operands differ in type, and there is no accumulate"},
     {BODY("    %1 = constant : f32[3]"), 6, 10, "lacks the attribute `value`"},
