@@ -130,8 +130,8 @@ static bool add_features(base_ctx *ctx, base_arena *arena, cg_target *t, const c
                     found = i;
             }
         if (found < 0) {
-            base_report(ctx, BASE_ERROR, NULL, "%s has no feature `%.*s` to add; it has %s", t->name,
-                        (int)n, text + 1, *list ? list : "none");
+            base_report(ctx, BASE_ERROR, NULL, "%s has no feature `%.*s` to add; it has %s",
+                        t->name, (int)n, text + 1, *list ? list : "none");
             return false;
         }
         wanted[found] = true;

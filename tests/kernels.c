@@ -408,13 +408,12 @@ static char *schedule_of(const ir_func *f, const char *cpu)
 /* The text with another number, flag or strategy in a few places. */
 static const char *changed(const char *text)
 {
-    static const char *const numbers[] = {"0",  "1",   "2",   "3",   "4",   "6",  "7",
-                                          "8",  "12",  "16",  "17",  "24",  "32", "48",
-                                          "64", "100", "192", "256", "4096"},
-                             *const words[] = {"pack",  "flat",          "polymorphic",
-                                               "block", "tile",          "map", "dot",
-                                               "row",   "epilogue=loop", "epilogue=unrolled",
-                                               ""};
+    static const char *const
+        numbers[] = {"0",  "1",  "2",  "3",  "4",  "6",   "7",   "8",   "12",  "16",
+                     "17", "24", "32", "48", "64", "100", "192", "256", "4096"},
+        *const words[] = {"pack", "flat", "polymorphic", "block",         "tile",
+                          "map",  "dot",  "row",         "epilogue=loop", "epilogue=unrolled",
+                          ""};
     char *out = base_strdup(arena, "");
     for (const char *at = text; *at;) {
         size_t line = strcspn(at, "\n"), comment = 0;

@@ -45,8 +45,9 @@ START_TEST(unknown_processors_are_refused_with_the_list)
 #ifdef __x86_64__
     cpu = "x86-64-v3+avx512vnni";
     ck_assert_ptr_null(cg_compile(ctx, arena, &r));
-    ck_assert_msg(strstr(first_error, "x86-64-v3 has no feature `avx512vnni` to add; it has avxvnni"),
-                  "%s", first_error);
+    ck_assert_msg(
+        strstr(first_error, "x86-64-v3 has no feature `avx512vnni` to add; it has avxvnni"), "%s",
+        first_error);
     *first_error = 0;
 #endif
     cpu = "pentium9";
