@@ -124,7 +124,7 @@ RULE(rw_neg)
 
 RULE(rw_abs)
 {
-    ir_value *x = negated(X);
+    ir_value *x = ir_is_signed(X->type.dtype) ? negated(X) : NULL;
     return match(X, IR_OP_abs) ? give(out, X) : x ? give(out, ir_abs(b, x)) : false;
 }
 
