@@ -192,8 +192,9 @@ def dynamic_quantize(g):
 
 
 def bit_cast(g):
-    to = g.choose(["int32", "uint32", "float32"])
-    g.node("BitCast", [g.pick(("float32", "int32", "uint32"))], to=element_type(to))
+    to, kind = g.choose(["int32", "uint32", "float32"]), g.choose(["int32", "uint32", "float32"])
+    # The bits of a float that was computed show how it was rounded.
+    g.node("BitCast", [g.pick(kind, reuse=0 if kind == "float32" else 0.85)], to=element_type(to))
 
 
 # ---- Reductions and order ----
