@@ -95,7 +95,7 @@ static cg_target *target_of(base_arena *arena, const char *triple, const cg_syst
                      0,
                      system};
     for (int i = 0; i < FEATURES; i++)
-        if (!features[i].name && !strcmp(features[i].architecture, row->architecture))
+        if (!*features[i].name && !strcmp(features[i].architecture, row->architecture))
             t->schedules |= features[i].schedules;
     t->plain = base_memdup(arena, t, sizeof *t);
     return t;
@@ -103,7 +103,7 @@ static cg_target *target_of(base_arena *arena, const char *triple, const cg_syst
 
 static bool suits(const feature_row *f, const cg_target *t)
 {
-    return f->name && !strcmp(f->architecture, t->system->architecture) &&
+    return *f->name && !strcmp(f->architecture, t->system->architecture) &&
            !(f->levels & ~t->cpu_bits) && t->vector_bytes <= f->vector_bytes;
 }
 

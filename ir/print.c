@@ -192,6 +192,15 @@ static void print_literal(printer *p, ir_literal *l, const ir_state *state)
 
 /* ---- Instructions ---- */
 
+/* Of a module that the verifier refuses the choice may be anything. */
+static const char *choice_name(const char *const *names, unsigned choice)
+{
+    for (unsigned i = 0; names[i]; i++)
+        if (i == choice)
+            return names[i];
+    return "?";
+}
+
 static void print_attr(printer *p, const ir_attr_info *info, const void *field)
 {
     const ir_ints *ints = field;
@@ -211,8 +220,12 @@ static void print_attr(printer *p, const ir_attr_info *info, const void *field)
     }
     case IR_ATTR_dtype:
     case IR_ATTR_accumulator: fputs(ir_dtypes[*(const ir_dtype *)field].name, p->f); break;
-    case IR_ATTR_relation: fputs(ir_relation_names[*(const ir_relation *)field], p->f); break;
-    case IR_ATTR_combine: fputs(ir_combine_names[*(const ir_combine *)field], p->f); break;
+    case IR_ATTR_relation:
+        fputs(choice_name(ir_relation_names, *(const ir_relation *)field), p->f);
+        break;
+    case IR_ATTR_combine:
+        fputs(choice_name(ir_combine_names, *(const ir_combine *)field), p->f);
+        break;
     case IR_ATTR_func: print_name(p->f, "@", (*(ir_func *const *)field)->name); break;
     case IR_ATTR_literal: print_literal(p, *(ir_literal *const *)field, NULL); break;
     }
