@@ -399,18 +399,50 @@ static void all_reads(fusing *u, ir_kernel *k, int64_t stamp, int64_t *seen)
             find_reads(u, k, k->core->operand[i], false, stamp, seen);
 }
 
-/* Does k read, directly or through others, what `on` writes? A kernel NEAR places before `on` had
- * all its roots when `on` was made, for only the last ones are merged into: it does not. So few are
- * looked at. */
-static bool depends(const ir_kernel *k, const ir_kernel *on, int64_t stamp, int64_t *seen)
+/* Kernels by index while siblings are merged. A kernel may read a later one: what was merged into
+ * it does, or a contraction's epilogue. So a prefix of the kernels is closed if none of it reads
+ * beyond it, and what is in a closed prefix depends on nothing that is not. */
+typedef struct prefixes {
+    int *high; /* the last kernel that one of the first i + 1 reads */
+    int count;
+} prefixes;
+
+/* Of the kernels from `first` on. */
+static void measure(prefixes *p, const ir_schedule *s, int first, int count)
+{
+    p->count = count;
+    for (int i = first < 0 ? 0 : first; i < count; i++) {
+        const ir_kernel *k = s->kernels.items[i];
+        p->high[i] = i ? p->high[i - 1] : -1;
+        for (int r = 0; r < k->reads.count; r++) {
+            const ir_kernel *from = k->reads.items[r]->kernel;
+            if (from && from->index > p->high[i])
+                p->high[i] = from->index;
+        }
+    }
+}
+
+/* The last kernel of the longest closed prefix without `on`. */
+static int closed_before(const prefixes *p, const ir_kernel *on)
+{
+    int last = (on->index < p->count ? on->index : p->count) - 1;
+    while (last >= 0 && p->high[last] > last)
+        last--;
+    return last;
+}
+
+/* Does k read, directly or through others, what `on` writes? */
+static bool depends(const ir_kernel *k, const ir_kernel *on, int closed, int64_t stamp,
+                    int64_t *seen)
 {
     if (k == on)
         return true;
-    if (seen[k->index] == stamp || k->index + NEAR <= on->index)
+    if (seen[k->index] == stamp || k->index <= closed)
         return false;
     seen[k->index] = stamp;
     for (int i = 0; i < k->reads.count; i++)
-        if (k->reads.items[i]->kernel && depends(k->reads.items[i]->kernel, on, stamp, seen))
+        if (k->reads.items[i]->kernel &&
+            depends(k->reads.items[i]->kernel, on, closed, stamp, seen))
             return true;
     return false;
 }
@@ -470,14 +502,18 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
 }
 
 /* Kernel `from` merged into the earlier `into`, if that is right and saves reading. */
-static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, int64_t *stamp, int64_t *seen)
+static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, const prefixes *p, int64_t *stamp,
+                  int64_t *seen)
 {
     if (!fits(u, into, from))
         return false;
-    /* Nothing between them may need the first and be needed by the second. */
+    /* Nothing between them may need the one and be needed by the other. */
+    if (depends(into, from, closed_before(p, from), ++*stamp, seen))
+        return false;
+    int closed = closed_before(p, into);
     for (int i = 0; i < from->reads.count; i++) {
         ir_kernel *needs = from->reads.items[i]->kernel;
-        if (needs && needs != into && depends(needs, into, ++*stamp, seen))
+        if (needs && needs != into && depends(needs, into, closed, ++*stamp, seen))
             return false;
         if (needs == into && match_reads_moved(from, from->reads.items[i], &u->walks))
             return false;
@@ -511,18 +547,20 @@ static void merge_siblings(fusing *u)
     for (int i = 0; i < s->kernels.count; i++)
         all_reads(u, s->kernels.items[i], ++stamp, seen);
     int kept = 0;
+    prefixes p = {base_array(u->scratch, int, s->kernels.count + 1), 0};
     for (int i = 0; i < s->kernels.count; i++) {
         ir_kernel *k = s->kernels.items[i];
         bool merged = false;
         for (int j = kept - 1; j >= 0 && j >= kept - NEAR && !merged; j--) {
-            merged = merge(u, s->kernels.items[j], k, &stamp, seen_kernel);
+            merged = merge(u, s->kernels.items[j], k, &p, &stamp, seen_kernel);
             if (merged)
                 all_reads(u, s->kernels.items[j], ++stamp, seen);
         }
-        if (merged)
-            continue;
-        k->index = kept;
-        s->kernels.items[kept++] = k;
+        if (!merged) {
+            k->index = kept;
+            s->kernels.items[kept++] = k;
+        }
+        measure(&p, s, kept - NEAR, kept); /* the others change no more */
     }
     s->kernels.count = kept;
     int *readers = base_array(u->scratch, int, ir_number(u->f) + 1);

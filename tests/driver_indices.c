@@ -8,6 +8,15 @@
 
 /* A classifier of the repository, trained with labels out of range: cross entropy's check
  * speaks. */
+/* Of a gather and a scatter, whose gradients share reads with what else there is. */
+START_TEST(merged_kernels_do_not_need_each_other)
+{
+    gradc("compile", ROOT "tests/fixtures/merged.gir", "--train=none", "--cotangent=v52,v49,v31",
+          "--wrt=x27,x37,x40,x46,v25", "-o", "merged.o");
+    ck_exit(0, "compile");
+}
+END_TEST
+
 START_TEST(a_bad_label_names_tensor_position_value_and_limit)
 {
     static float x[64 * 784];
@@ -164,6 +173,7 @@ int main(void)
     TCase *c = tcase_create("indices");
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, command_setup, command_teardown);
+    tcase_add_test(c, merged_kernels_do_not_need_each_other);
     tcase_add_test(c, a_bad_label_names_tensor_position_value_and_limit);
     tcase_add_loop_test(c, a_bad_index_is_named, 0, sizeof bad_indices / sizeof *bad_indices);
     suite_add_tcase(s, c);
