@@ -33,13 +33,13 @@ typedef struct cg_target {
     const char *triple, *cpu, *features; /* as LLVM takes them */
     const struct cg_target *plain;       /* the same without features that --cpu adds */
     const char *tune;                    /* LLVM's name of the processor to schedule for */
-    const char *name; /* as --cpu takes it */
+    const char *name;                    /* as --cpu takes it */
     int vector_bytes;                    /* of the widest register worth using: 16, 32, 64 */
     int registers;                       /* vector registers: 16 or 32 */
     bool fma;
     bool rounds;                         /* has an instruction for floor, ceil and round */
     uint64_t cpu_bits;                   /* GRADC_RT_CPU_* that the code needs */
-    unsigned schedules; /* SCHED_HAS_* */
+    unsigned schedules;                  /* SCHED_HAS_* */
     const cg_system *system;
 } cg_target;
 

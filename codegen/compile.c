@@ -189,12 +189,12 @@ cg_object *cg_measure(base_ctx *ctx, base_arena *arena, const cg_request *r)
 cg_object *cg_compile(base_ctx *ctx, base_arena *arena, const cg_request *r)
 {
     int nlevels;
-    const cg_target **level = levels_of(ctx, arena, r, &nlevels);
-    cg_model *m = level ? cg_model_of(ctx, arena, r, common_of(level, nlevels)) : NULL;
+    const cg_target **level = levels_of(ctx, arena, r, &nlevels),
+                    *common = level ? common_of(level, nlevels) : NULL;
+    cg_model *m = level ? cg_model_of(ctx, arena, r, common) : NULL;
     if (!m)
         return NULL;
     struct cg_built *built = base_new(arena, struct cg_built);
-    const cg_target *common = common_of(level, nlevels);
     cg_unit *u = &built->unit;
     built->machine = cg_machine(ctx, common, r->level);
     if (!built->machine)

@@ -28,7 +28,7 @@ typedef struct dots {
 
 static LLVMValueRef at(dots *d, LLVMTypeRef element, LLVMValueRef array, LLVMValueRef i)
 {
-    return LLVMBuildInBoundsGEP2(d->u->b, element, array, &i, 1, "");
+    return cg_block_slot(d->b, element, array, i);
 }
 
 static LLVMValueRef times(dots *d, LLVMValueRef x, int64_t n)
@@ -313,7 +313,7 @@ static void row_run(dots *d, LLVMValueRef from, LLVMValueRef group, void *user)
         cg_loop_end(b->c->e, &loop);
     }
     for (int64_t n = wide / 2; n; n /= 2)
-        if (r->extent & n && whole < r->extent) {
+        if (r->extent & n) {
             row_piece(d, cg_operand_pointer(b->c, b->scalar, from, cg_i64(d->u, whole * step)),
                       at(d, d->row_type, to, cg_i64(d->u, whole)), (int)n);
             whole += n;
