@@ -6,8 +6,6 @@
 #include "tests/command.h"
 #include "tests/suite.h"
 
-/* A classifier of the repository, trained with labels out of range: cross entropy's check
- * speaks. */
 /* Of a gather and a scatter, whose gradients share reads with what else there is. */
 START_TEST(merged_kernels_do_not_need_each_other)
 {
@@ -17,6 +15,8 @@ START_TEST(merged_kernels_do_not_need_each_other)
 }
 END_TEST
 
+/* A classifier of the repository, trained with labels out of range: cross entropy's check
+ * speaks. */
 START_TEST(a_bad_label_names_tensor_position_value_and_limit)
 {
     static float x[64 * 784];

@@ -341,22 +341,27 @@ static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t thr
     equal(seed, f, base_format(arena, "%s, %u threads", cpu ? cpu : "native", threads), due, got);
 }
 
+/* Function `seed` on `native` and on another level. */
+static void compare(uint64_t seed, bool in_own, const char *cpu)
+{
+    context_setup();
+    const ir_func *f = random_function(seed, in_own), *g = random_function(seed, in_own);
+    ir_literal *arg[8], *due[8]; /* results: sum, y, and three views */
+    for (int i = 0; i < f->params.count; i++)
+        arg[i] = f->params.items[i].state->init;
+    ir_eval(arena, f, arg, due, NULL);
+    for (const pass_info *p = passes; p->name; p++)
+        pass_run_one(g->module, p, true);
+    check(seed, g, NULL, 1 + 2 * (seed % 2), due);
+    check(seed, g, cpu, 3 - 2 * (seed / 4 % 2), due);
+    context_teardown();
+}
+
 START_TEST(random_contractions_give_what_the_evaluator_gives)
 {
     for (uint64_t seed = (uint64_t)_i * SEEDS / PARTS; seed < (uint64_t)(_i + 1) * SEEDS / PARTS;
-         seed++) {
-        context_setup();
-        const ir_func *f = random_function(seed, true), *g = random_function(seed, true);
-        ir_literal *arg[8], *due[8]; /* results: sum, y, and three views */
-        for (int i = 0; i < f->params.count; i++)
-            arg[i] = f->params.items[i].state->init;
-        ir_eval(arena, f, arg, due, NULL);
-        for (const pass_info *p = passes; p->name; p++)
-            pass_run_one(g->module, p, true);
-        check(seed, g, NULL, 1 + 2 * (seed % 2), due);
-        check(seed, g, level_by_turn((unsigned)seed), 3 - 2 * (seed / 4 % 2), due);
-        context_teardown();
-    }
+         seed++)
+        compare(seed, true, level_by_turn((unsigned)seed));
 }
 END_TEST
 
@@ -373,19 +378,8 @@ static const char *level_or_features(unsigned turn)
 START_TEST(random_mixed_contractions_give_what_the_evaluator_gives)
 {
     for (uint64_t seed = 5000 + (uint64_t)_i * SEEDS / PARTS;
-         seed < 5000 + (uint64_t)(_i + 1) * SEEDS / PARTS; seed++) {
-        context_setup();
-        const ir_func *f = random_function(seed, false), *g = random_function(seed, false);
-        ir_literal *arg[8], *due[8];
-        for (int i = 0; i < f->params.count; i++)
-            arg[i] = f->params.items[i].state->init;
-        ir_eval(arena, f, arg, due, NULL);
-        for (const pass_info *p = passes; p->name; p++)
-            pass_run_one(g->module, p, true);
-        check(seed, g, NULL, 1 + 2 * (seed % 2), due);
-        check(seed, g, level_or_features((unsigned)seed), 3 - 2 * (seed / 4 % 2), due);
-        context_teardown();
-    }
+         seed < 5000 + (uint64_t)(_i + 1) * SEEDS / PARTS; seed++)
+        compare(seed, false, level_or_features((unsigned)seed));
 }
 END_TEST
 
