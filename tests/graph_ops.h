@@ -365,6 +365,16 @@ static inline bool gen_make_scatter(gen *g, ir_op op)
 
 /* ---- Reductions, windows, order ---- */
 
+/* The greatest or least of nothing is infinite, and what is infinite stays out of graphs that are
+ * not raw: convolutions take it for granted. */
+static inline ir_value *gen_finite(gen *g, ir_value *v)
+{
+    if (!ir_is_float(v->type.dtype) || g->p->raw)
+        return v;
+    gen_bounded(g, v, GEN_LIMIT);
+    return gen_bounded(g, gen_clamped(g, v, GEN_LIMIT), GEN_LIMIT);
+}
+
 static inline bool gen_make_reduce(gen *g, ir_op op)
 {
     ir_type t = gen_type(g, IR_CLASS_ANY);
@@ -378,7 +388,10 @@ static inline bool gen_make_reduce(gen *g, ir_op op)
         return false;
     double bound;
     ir_value *x = gen_combined(g, a.reduce.combine, gen_operand(g, &t), n, &bound);
-    return gen_append(g, op, &x, 1, &a, bound);
+    if (n || a.reduce.combine == IR_SUM || a.reduce.combine == IR_PROD)
+        return gen_append(g, op, &x, 1, &a, bound);
+    gen_push(g, gen_finite(g, ir_build1(&g->b, op, &x, 1, &a)));
+    return true;
 }
 
 static inline bool gen_make_arg_reduce(gen *g, ir_op op)
@@ -436,10 +449,7 @@ static inline bool gen_make_reduce_window(gen *g, ir_op op)
             gen_push(g, gen_scaled(g, y, bound, GEN_LIMIT));
             return true;
         }
-        gen_bounded(g, y, GEN_LIMIT); /* infinite where all is padding */
-        if (!g->p->raw || draw(g, 2))
-            y = gen_bounded(g, gen_clamped(g, y, GEN_LIMIT), GEN_LIMIT);
-        gen_push(g, y);
+        gen_push(g, gen_finite(g, y)); /* where all is padding */
         return true;
     }
     return false;
@@ -471,8 +481,13 @@ static inline bool gen_make_arg_window(gen *g, ir_op op)
     ir_attrs a = {0};
     gen_window w;
     for (int tries = 0; tries < GEN_TRIES; tries++)
-        if (gen_windowing(g, &t, &w, &windows, &a))
-            return gen_append(g, op, (ir_value *[]){gen_operand(g, &t)}, 1, &a, 0);
+        if (gen_windowing(g, &t, &w, &windows, &a)) {
+            ir_value *x = gen_operand(g, &t);
+            const ir_inst *inst = ir_build(&g->b, op, &x, 1, &a);
+            gen_push(g, gen_finite(g, inst->result[0])); /* where all is padding */
+            gen_push(g, inst->result[1]);
+            return true;
+        }
     return false;
 }
 
@@ -532,9 +547,8 @@ static inline bool gen_make_cumulative(gen *g, ir_op op)
     double bound;
     ir_value *x = gen_combined(g, c, gen_operand(g, &t), n, &bound),
              *y = ir_build1(&g->b, op, &x, 1, &a);
-    /* The identity is infinite. */
-    if (ir_is_float(t.dtype) && a.cumulative.exclusive && c >= IR_MAX && !g->p->raw)
-        y = gen_clamped(g, y, GEN_LIMIT);
+    if (a.cumulative.exclusive && c >= IR_MAX)
+        y = gen_finite(g, y);
     gen_push(g, gen_scaled(g, y, bound, GEN_LIMIT));
     return true;
 }

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) The gradc authors
 """Operators that onnx.reference lacks, refuses in general, or has wrong: Erf, Gelu and DynamicQuantizeLinear are in single precision
-whatever they are given, LRN is of as many channels as there are batches, ConvTranspose mixes up groups, a Loop without a condition never
-runs, one that stacks matrices joins them, a Scan knows no axes, BatchNormalization before opset 14 mixes in the batch's statistics."""
+whatever they are given, MeanVarianceNormalization takes the square of the mean from the mean of the squares, LRN is of as many channels
+as there are batches, ConvTranspose mixes up groups, a Loop without a condition never runs, one that stacks matrices joins them, a Scan knows no
+axes, BatchNormalization before opset 14 mixes in the batch's statistics."""
 import math
 import numpy as np
 from onnx.reference.op_run import OpRun
@@ -37,6 +38,12 @@ class DynamicQuantizeLinear(OpRun):
 class Mean(OpRun):
     def _run(self, *xs):
         return (np.asarray(sum(xs[1:], xs[0]) / np.asarray(len(xs), xs[0].dtype)),)
+
+
+class MeanVarianceNormalization(OpRun):
+    def _run(self, x, axes=(0, 2, 3)):
+        centred = x - x.mean(tuple(axes), keepdims=True)
+        return (centred / (np.sqrt((centred**2).mean(tuple(axes), keepdims=True)) + np.asarray(1e-9, x.dtype)),)
 
 
 class GlobalLpPool(OpRun):
@@ -153,5 +160,5 @@ class Scan(OpRun):
         return tuple(states + [np.moveaxis(y, 0, entry(self.scan_output_axes, k)) for k, y in enumerate(stacked)])
 
 
-ALL = [*recurrent.ALL, BatchNormalization, ConvTranspose, Loop, Scan, LRN, Gelu, Erf, Mean, GlobalLpPool, GatherElements, ScatterElements,
-       Scatter, DynamicQuantizeLinear]
+ALL = [*recurrent.ALL, BatchNormalization, ConvTranspose, Loop, Scan, LRN, Gelu, Erf, Mean, MeanVarianceNormalization, GlobalLpPool, GatherElements,
+       ScatterElements, Scatter, DynamicQuantizeLinear]

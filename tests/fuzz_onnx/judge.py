@@ -233,7 +233,7 @@ class Judge:
             if all(near) or (near[0] and true is None) or (near[1] and theirs is None):
                 continue
             if noise is None:
-                noise = self.noise(exact, feed, true) if double else self.noise_in_single(theirs) if single else [0.0] * len(names)
+                noise = self.noise(exact, feed, true) if double else self.noise_in_single(theirs) if theirs else [0.0] * len(names)
             if noise[i] > 1e-2:
                 self.exact = None
                 return "ill-conditioned"

@@ -204,8 +204,8 @@ def step_by_step(model, feed):
 
 
 class Exact:
-    """A model in double, by onnx.reference. `values` may be asked for at other inputs and initializers, and with each float result of a node off by a
-    random relative error, which shows how far rounding may carry."""
+    """A model in double, by onnx.reference. `values` may be asked for at other inputs and initializers, and with each float, given or the result
+    of a node, off by a random relative error, which shows how far rounding may carry."""
 
     def __init__(self, model):
         self.model = time_first(DOUBLE.model(model))
@@ -215,25 +215,20 @@ class Exact:
             node.run = self.noisy(node.run)
 
     def noisy(self, run):
-        def noisy_run(*args, **kwargs):
-            found = run(*args, **kwargs)
-            if self.noise is None:
-                return found
-            rng, size, least = self.noise
+        return lambda *args, **kwargs: tuple(self.off(a) for a in run(*args, **kwargs))
 
-            def off(a):  # whole numbers are exact: shapes that are computed in floats stay
-                if getattr(a, "dtype", None) != np.float64:
-                    return a
-                spread = size * (np.abs(a) + 0.1 * np.abs(a).max(initial=0)) + least  # what is summed may be larger than the sum
-                moved = a + spread * rng.standard_normal(a.shape)
-                return np.where(a == np.rint(a), a, moved)
-            return tuple(off(a) for a in found)
-        return noisy_run
+    def off(self, a):  # whole numbers are exact: shapes that are computed in floats stay
+        if self.noise is None or getattr(a, "dtype", None) != np.float64:
+            return a
+        rng, size, least = self.noise
+        spread = size * (np.abs(a) + 0.1 * np.abs(a).max(initial=0)) + least  # what is summed may be larger than the sum
+        moved = a + spread * rng.standard_normal(a.shape)
+        return np.where(a == np.rint(a), a, moved)
 
     def values(self, feed, noise=None):
         self.noise = noise
         try:
-            return [to_array(a) for a in self.evaluator.run(None, feed)]
+            return [to_array(a) for a in self.evaluator.run(None, {n: self.off(a) for n, a in feed.items()})]
         except Exception:
             return None
         finally:
