@@ -32,9 +32,9 @@ LLVMValueRef cg_block_slot(cg_blocks *b, LLVMTypeRef type, LLVMValueRef array, L
 void cg_each_width(cg_blocks *b, void (*emit)(cg_blocks *b, int lanes, void *user), void *user)
 {
     cg_emitter *e = b->c->e;
-    int rest = (int)(b->lane->extent % b->s->NC);
+    int rest = (int)(b->lane->extent % b->lanes);
     if (!rest || b->lane->tiles == 1) {
-        emit(b, rest ? rest : b->s->NC, user);
+        emit(b, rest ? rest : b->lanes, user);
         return;
     }
     for (int last = 0; last < 2; last++) {
@@ -43,7 +43,7 @@ void cg_each_width(cg_blocks *b, void (*emit)(cg_blocks *b, int lanes, void *use
               LLVMBuildICmp(e->u->b, last ? LLVMIntEQ : LLVMIntNE,
                             cg_scalar_part(e, &b->c->tile[b->s->lane]),
                             cg_i64(e->u, b->lane->tiles - 1), ""));
-        emit(b, last ? rest : b->s->NC, user);
+        emit(b, last ? rest : b->lanes, user);
         cg_endif(e, &branch);
     }
 }
@@ -92,7 +92,7 @@ static void put(packing *p, const cg_index *step, int lane, LLVMValueRef v)
     blocks *b = p->b;
     cg_unit *u = b->c->e->u;
     LLVMTypeRef element = cg_type(b->c->e, b->c->s->dtype, 1);
-    cg_index at = cg_scaled(step, b->s->NC);
+    cg_index at = cg_scaled(step, b->lanes);
     at.constant += lane;
     LLVMValueRef to = cg_block_slot(b, element, b->panel, cg_scalar_part(b->c->e, &at)),
                  s = LLVMBuildStore(u->b, v, to);
@@ -132,7 +132,7 @@ static void pack_step(packing *p, LLVMValueRef from, const cg_index *step)
             v = LLVMBuildInsertElement(u->b, v, cg_operand_load(c, b->vector, from, i * stride, 1),
                                        LLVMConstInt(u->i32, (unsigned long long)i, 0), "");
     }
-    put(p, step, 0, cg_zero_extend_lanes(u, v, b->s->NC));
+    put(p, step, 0, cg_zero_extend_lanes(u, v, b->lanes));
 }
 
 /* As many steps as a register has lanes, of an operand whose steps lie side by side. */
@@ -141,7 +141,7 @@ static void pack_turned(packing *p, LLVMValueRef from, const cg_index *step, int
     blocks *b = p->b;
     cg_contraction *c = b->c;
     int width = c->s->width;
-    for (int lane = 0; lane < b->s->NC; lane += width) {
+    for (int lane = 0; lane < b->lanes; lane += width) {
         LLVMValueRef v[64];
         for (int i = 0; i < width; i++)
             v[i] = lane + i < p->lanes
@@ -248,13 +248,13 @@ static void multiply(tile *t, LLVMValueRef vector, LLVMValueRef moved, int64_t s
                                            ? 4 * c->s->width
                                            : c->s->width * ir_dtypes[c->s->dtype].bytes));
     } else {
-        v = cg_operand_load(c, b->vector, vector, vector_at, b->s->NC);
+        v = cg_operand_load(c, b->vector, vector, vector_at, b->lanes);
     }
     for (int r = 0; r < b->s->MR; r++) {
         LLVMValueRef x = cg_operand_load(
             c, b->scalar, cg_operand_pointer(c, b->scalar, t->row[r], moved), scalar_at, 1);
         LLVMBuildStore(u->b,
-                       cg_multiply_add(c, cg_splat(u, x, b->s->NC), v,
+                       cg_multiply_add(c, cg_splat(u, x, b->lanes), v,
                                        LLVMBuildLoad2(u->b, b->type, t->acc[r], "")),
                        t->acc[r]);
     }
@@ -269,7 +269,7 @@ static void steps(tile *t, int axis, LLVMValueRef vector, const cg_index *moved)
     cg_unit *u = c->e->u;
     const sched_axis *k = &c->s->k[axis];
     int64_t extent = t->extent[axis - b->s->split],
-            each = b->s->packs ? cg_steps_in(b, t->extent, axis) * b->s->NC : k->stride[b->vector];
+            each = b->s->packs ? cg_steps_in(b, t->extent, axis) * b->lanes : k->stride[b->vector];
     LLVMTypeRef element =
         b->s->packs ? cg_type(c->e, c->s->dtype, 1) : cg_dtype(u, c->s->of[b->vector]);
     bool inner = axis == c->s->nk - 1;
@@ -420,7 +420,7 @@ static void finish_row(blocks *b, LLVMValueRef local, const cg_index *part, int 
         order[i] = LLVMConstInt(u->i32, (unsigned long long)i, 0);
     if (lanes == 1)
         sum = LLVMBuildExtractElement(u->b, sum, order[0], "");
-    else if (lanes < b->s->NC)
+    else if (lanes < b->lanes)
         sum = LLVMBuildShuffleVector(u->b, sum, LLVMGetPoison(b->type),
                                      LLVMConstVector(order, (unsigned)lanes), "");
     e->lanes = lanes;
@@ -506,7 +506,7 @@ static void open_task(blocks *b, cg_index task)
     cg_index start[3], group;
     cg_divide(e, &task, b->lane->tiles, &task, &b->c->tile[b->s->lane]);
     cg_divide(e, &task, b->groups, &task, &group);
-    c->base[b->s->lane] = cg_scaled(&b->c->tile[b->s->lane], b->s->NC);
+    c->base[b->s->lane] = cg_scaled(&b->c->tile[b->s->lane], b->lanes);
     cg_contract_start(c, task, start);
     for (int s = 0; s < 2; s++)
         b->base[s] = cg_operand_pointer(c, s, cg_storage(e, c->s->operand[s].base),
@@ -532,8 +532,9 @@ void cg_emit_blocks(cg_blocks *b, cg_emitter *e)
     b->lane = &s->axis[s->lane];
     b->vector = s->vector;
     b->scalar = !s->vector;
+    b->lanes = (int)s->NC;
     b->groups = sched_ceil_div(s->rows, s->MC);
-    b->type = cg_type(e, s->dtype, s->NC);
+    b->type = cg_type(e, s->dtype, b->lanes);
     int64_t slots = sched_ceil_div(s->MC, s->MR) * s->MR;
     b->sums = cg_block_stack(b, b->type, slots);
     if (!s->affine)

@@ -14,6 +14,7 @@ struct cg_blocks {
     const sched_contraction *s;
     const sched_axis *lane;
     int scalar, vector;  /* numbers of the operands */
+    int lanes;           /* of a block */
     int64_t groups;      /* of MC rows */
     LLVMTypeRef type;    /* of a tile's row */
     /* On the stack: products by lanes, [slot][lanes], of each slot's row in the scalar operand. */

@@ -138,12 +138,12 @@ static void pack_side_by_side(dots *d, LLVMValueRef from, LLVMValueRef group, in
                                                 load(d, cg_vector(element, d->lanes),
                                                      cg_operand_pointer(b->c, b->vector, from,
                                                                         cg_i64(d->u, i * step))),
-                                                b->s->NC)
-                         : LLVMConstNull(cg_vector(element, b->s->NC));
+                                                b->lanes)
+                         : LLVMConstNull(cg_vector(element, b->lanes));
     LLVMValueRef all = d->how->group == 2
                            ? interleave(d, v[0], v[1])
                            : interleave(d, interleave(d, v[0], v[2]), interleave(d, v[1], v[3]));
-    store(d, all, at(d, element, b->panel, times(d, group, (int64_t)b->s->NC * d->how->group)));
+    store(d, all, at(d, element, b->panel, times(d, group, (int64_t)b->lanes * d->how->group)));
 }
 
 /* The group of one lane as a word of 32 bits. */
@@ -170,7 +170,7 @@ static LLVMValueRef word(dots *d, int side, LLVMValueRef from, int valid)
 static LLVMValueRef panel_at(dots *d, LLVMValueRef group, int first)
 {
     cg_blocks *b = d->b;
-    LLVMValueRef i = plus(d, times(d, group, b->s->NC), cg_i64(d->u, first));
+    LLVMValueRef i = plus(d, times(d, group, b->lanes), cg_i64(d->u, first));
     return at(d, d->u->i32, b->panel, i);
 }
 
@@ -184,7 +184,7 @@ static LLVMValueRef lane_pointer(dots *d, LLVMValueRef from, int i)
 static void pack_apart(dots *d, LLVMValueRef from, LLVMValueRef group, int valid)
 {
     cg_blocks *b = d->b;
-    LLVMValueRef v = LLVMConstNull(cg_vector(d->u->i32, b->s->NC));
+    LLVMValueRef v = LLVMConstNull(cg_vector(d->u->i32, b->lanes));
     for (int i = 0; i < d->lanes; i++)
         v = LLVMBuildInsertElement(d->u->b, v, word(d, b->vector, lane_pointer(d, from, i), valid),
                                    lane(d, i), "");
@@ -196,7 +196,7 @@ static void pack_transposed(dots *d, LLVMValueRef from, LLVMValueRef group)
 {
     cg_blocks *b = d->b;
     int width = b->s->width;
-    for (int first = 0; first < b->s->NC; first += width) {
+    for (int first = 0; first < b->lanes; first += width) {
         LLVMValueRef v[64];
         for (int i = 0; i < width; i++)
             v[i] = first + i < d->lanes
@@ -346,11 +346,7 @@ typedef LLVMValueRef dot(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMVa
 static LLVMValueRef by_width(dots *d, const char *const name[3], LLVMValueRef *args, int n)
 {
     int bytes = d->width * 4;
-    return cg_intrinsic(d->u,
-                        name[bytes == 16   ? 0
-                             : bytes == 32 ? 1
-                                           : 2],
-                        NULL, 0, args, (unsigned)n);
+    return cg_intrinsic(d->u, name[bytes == 16 ? 0 : bytes == 32 ? 1 : 2], NULL, 0, args, n);
 }
 
 static LLVMValueRef vpdpbusd(dots *d, LLVMValueRef sum, LLVMValueRef u8, LLVMValueRef i8)
@@ -441,7 +437,7 @@ static void each_group(dots *d, int64_t unroll, void (*emit)(dots *d, LLVMValueR
 
 static LLVMValueRef piece_at(dots *d, LLVMValueRef group, int p)
 {
-    int64_t all = (int64_t)d->b->s->NC * d->how->group;
+    int64_t all = (int64_t)d->b->lanes * d->how->group;
     return at(
         d, d->panel_type, d->b->panel,
         plus(d, times(d, group, all),
@@ -563,7 +559,7 @@ static void open(dots *d, cg_blocks *b)
                                                    : element_of(d, b->scalar);
     d->width = s->width;
     d->pieces = s->NR / s->width * d->how->registers;
-    b->panel = cg_block_stack(b, cg_vector(d->u->i32, s->NC), d->groups);
+    b->panel = cg_block_stack(b, cg_vector(d->u->i32, b->lanes), d->groups);
     d->rows = cg_block_stack(b, d->row_type, s->MR * d->groups * d->how->group);
     if (d->how->dot == SCHED_DOT_VNNI && is_signed(d, 0) == is_signed(d, 1))
         d->correction = cg_local(e, b->type);
@@ -583,12 +579,12 @@ static void dot_block(cg_blocks *b, const int64_t *extent, LLVMValueRef scalar, 
     if (!b->panel) /* the first block is the largest */
         open(d, b);
     cg_each_width(b, pack_panel, &(panel){d, extent, vector});
-    for (d->first = 0; d->correction && d->first < b->s->NC; d->first += b->s->NR)
+    for (d->first = 0; d->correction && d->first < b->lanes; d->first += b->s->NR)
         correct(d);
     cg_loop loop;
     LLVMValueRef first_slot = cg_first_slot(b, &loop);
     pack_rows(d, extent, scalar, first_slot);
-    for (d->first = 0; d->first < b->s->NC; d->first += b->s->NR)
+    for (d->first = 0; d->first < b->lanes; d->first += b->s->NR)
         multiply_tile(d, first_slot);
     cg_loop_end(b->c->e, &loop);
 }

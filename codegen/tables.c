@@ -446,9 +446,9 @@ static int most_ports(const cg_model *m)
 static bool lay_out_arena(cg_model *m)
 {
     cg_sizes *sizes = &m->o->sizes;
-    sizes->context =
-        GRADC_RT_CTX_BYTES(m->target->system->word_bytes, most_ports(m),
-                           m->o->part[CG_INPUTS].count, m->target->system->backend->hosted);
+    sizes->context = GRADC_RT_CTX_BYTES(
+        (unsigned)m->target->system->word_bytes, (unsigned)most_ports(m),
+        (unsigned)m->o->part[CG_INPUTS].count, m->target->system->backend->hosted);
     sizes->scratch = m->scratch_bytes;
     int64_t total = sizes->context;
     place(m, &total, m->state_bytes);

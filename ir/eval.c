@@ -385,7 +385,7 @@ RULE(is_nan)
     (void)inst;
     ir_wide x = ir_wide_of(e->arena, operand[0]);
     for (int64_t i = 0; i < x.n; i++)
-        ((uint8_t *)result[0]->data)[i] = isnan(x.f[i]) != 0;
+        ((uint8_t *)result[0]->data)[i] = (uint8_t)(isnan(x.f[i]) != 0);
 }
 
 /* Truncated and saturated; NaN is 0. */

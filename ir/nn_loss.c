@@ -35,7 +35,7 @@ ir_value *ir_huber(ir_builder *b, ir_value *d, double delta)
 
 ir_value *ir_smooth_l1(ir_builder *b, ir_value *d, double beta)
 {
-    return beta ? ir_times(b, ir_huber(b, d, beta), 1 / beta) : ir_abs(b, d);
+    return beta != 0 ? ir_times(b, ir_huber(b, d, beta), 1 / beta) : ir_abs(b, d);
 }
 
 /* log x, at least -100; no gradient where x is 0. */

@@ -368,7 +368,7 @@ START_TEST(derivatives_are_cheap)
     ck_assert_msg(n <= costs[_i].most, "%s: %d instructions\n%s", costs[_i].body, n, printed(j));
     ck_assert(!count(j, IR_BACKWARD, IR_OP_compare));
     ck_assert(op == IR_OP_neg || op == IR_OP_mul || op == IR_OP_select || op == IR_OP_reverse ||
-              !count(j, IR_BACKWARD, op));
+              !count(j, IR_BACKWARD, (int)op));
 }
 END_TEST
 

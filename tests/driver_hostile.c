@@ -460,7 +460,7 @@ END_TEST
 static void json_has_names(const char *key)
 {
     json_t *all = json_loads(said.out, 0, NULL), *list = json_object_get(all, key);
-    ck_assert_int_eq(json_array_size(list), NAMES);
+    ck_assert_int_eq((int)json_array_size(list), NAMES);
     for (int i = 0; i < NAMES; i++)
         ck_assert_str_eq(
             json_string_value(json_object_get(json_array_get(list, (size_t)i), "name")), names[i]);

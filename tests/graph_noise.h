@@ -65,7 +65,7 @@ static inline double noise_unit(ir_dtype t, double x)
 static inline double noise_ulps(ir_op op, ir_dtype t)
 {
     double bound = ir_ops[op].ulps[t == IR_F64];
-    return bound ? bound + 1 : 0;
+    return bound > 0 ? bound + 1 : 0;
 }
 
 /* Was r = x op y free of rounding, computed in double? */
@@ -200,9 +200,9 @@ static inline void noise_elements(noise *z, const ir_inst *inst, ir_literal *con
                b = inst->noperands > 1 ? ir_literal_get(operand[1], i) : 0;
         if ((inst->op == IR_OP_add || inst->op == IR_OP_sub) && x == 0 && noise_draw(z) & 1)
             ir_literal_set(r, i, -x);
-        bool exact = ulps ? x == 0 : noise_is_exact(inst->op, a, b, x);
+        bool exact = ulps > 0 ? x == 0 : noise_is_exact(inst->op, a, b, x);
         if (!exact || (z->exact_too && x != 0))
-            noise_move(z, r, i, (narrow || !ulps ? 1 : ulps) * noise_unit(t, x));
+            noise_move(z, r, i, (narrow || ulps == 0 ? 1 : ulps) * noise_unit(t, x));
     }
 }
 
@@ -249,7 +249,7 @@ static inline void noise_watch(void *user, const ir_inst *inst, ir_literal *cons
         else if (z->size > 0 && c == IR_PROD)
             noise_product(z, inst, r);
         else if (z->size > 0 &&
-                 (ir_ops[inst->op].ulps[0] || inst->op == IR_OP_add || inst->op == IR_OP_sub ||
+                 (ir_ops[inst->op].ulps[0] > 0 || inst->op == IR_OP_add || inst->op == IR_OP_sub ||
                   inst->op == IR_OP_mul || inst->op == IR_OP_div || inst->op == IR_OP_sqrt))
             noise_elements(z, inst, operand, r);
         if (z->flushes && !(ir_ops[inst->op].traits & (IR_STRUCTURED | IR_MOVES)))

@@ -133,7 +133,7 @@ static inline bool gen_make_bitcast(gen *g, ir_op op)
     bool real = ir_is_float(t.dtype);
     for (int i = 0; i < IR_DTYPES; i++)
         if (ir_dtypes[i].bytes == ir_dtypes[t.dtype].bytes && (g->p->types >> i & 1) &&
-            (i == (int)t.dtype || g->p->raw || !real || !ir_is_float(i)))
+            (i == (int)t.dtype || g->p->raw || !real || !ir_is_float((ir_dtype)i)))
             all[n++] = (ir_dtype)i;
     ir_dtype to = all[draw(g, n)];
     if ((real && g->p->smooth && draw(g, 8)) || (to != t.dtype && ir_is_float(to) && g->p->exact))

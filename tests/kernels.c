@@ -352,8 +352,8 @@ static void compare(uint64_t seed, bool in_own, const char *cpu)
     ir_eval(arena, f, arg, due, NULL);
     for (const pass_info *p = passes; p->name; p++)
         pass_run_one(g->module, p, true);
-    check(seed, g, NULL, 1 + 2 * (seed % 2), due);
-    check(seed, g, cpu, 3 - 2 * (seed / 4 % 2), due);
+    check(seed, g, NULL, 1 + 2 * (unsigned)(seed % 2), due);
+    check(seed, g, cpu, 3 - 2 * (unsigned)(seed / 4 % 2), due);
     context_teardown();
 }
 
@@ -457,7 +457,7 @@ START_TEST(random_schedules_are_obeyed_or_refused)
             const struct sched_wishes *w = sched_read(ctx, arena, text, strlen(text), "s.txt");
             ck_assert_msg(w || (k && *first_error), "%s\n%s", first_error, text);
             if (w)
-                run_as(g, cpu, true, 1 + 2 * (k & 1), got, w, &no);
+                run_as(g, cpu, true, 1 + 2 * (unsigned)(k & 1), got, w, &no);
             ck_assert_msg(k || !no, "its own schedule is refused: %s\n%s", first_error, text);
             *(w && !no ? &obeyed : &refused) += 1;
             if (w && !no)

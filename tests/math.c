@@ -278,7 +278,7 @@ static void try_lanes(const built *all, int c, bool wide, int which, uint64_t *s
                got = at(wide ? (void *)y : fy, wide, i);
         long double want = cases[c].f(a, b);
         double u = ulps(got, want, wide);
-        if (u > w->ulps || !w->ulps)
+        if (u > w->ulps || w->ulps == 0)
             *w = (worst){u, a, b, got, want};
     }
 }

@@ -72,7 +72,7 @@ enum { SHAPES = sizeof shapes / sizeof *shapes };
 static double ulps_of(int op, ir_dtype t)
 {
     double bound = ir_ops[op].ulps[t == IR_F64];
-    return bound && (t == IR_F16 || t == IR_BF16) ? 1 : bound ? bound + 1 : 0;
+    return bound == 0 ? 0 : t == IR_F16 || t == IR_BF16 ? 1 : bound + 1;
 }
 
 /* "%y = OP %a, %b, … attributes : result[shape]" */

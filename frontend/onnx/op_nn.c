@@ -387,7 +387,7 @@ static ir_value *window_counts(onnx_node *n, const window *w, const int64_t *pad
             count *= (double)positions_in(o * w->stride[d] - w->low[d], w->size[d], w->dilation[d],
                                           first, end);
         }
-        ((double *)l->data)[i] = count ? count : 1;
+        ((double *)l->data)[i] = count != 0 ? count : 1;
     }
     int64_t dims[IR_MAX_RANK];
     for (int d = 0; d < w->spatial; d++)

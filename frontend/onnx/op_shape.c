@@ -517,7 +517,7 @@ BUILD(range)
     for (int i = 0; i < 3; i++)
         if (!onnx_const_float(n, i, names[i], &v[i]))
             return;
-    count = v[2] ? (v[1] - v[0]) / v[2] : -1;
+    count = v[2] != 0 ? (v[1] - v[0]) / v[2] : -1;
     count = count > 0 ? (double)(int64_t)(count > 1e15 ? 1e15 : count) +
                             (count > (double)(int64_t)(count > 1e15 ? 1e15 : count))
                       : 0;
