@@ -17,7 +17,7 @@ typedef struct api_results {
     int count, capacity;
 } api_results;
 
-/* judge.c: compares with --expect, a line each to out; false when one is too far away. */
+/* compare.c: compares with --expect, a line each to out; false when one is too far away. */
 bool api_judge(api_session *s, const api_results *r, FILE *out);
 /* format.c: a raw name in a file name, bytes outside [A-Za-z0-9._-] as %XX. */
 const char *api_file_name(base_arena *arena, const char *raw);

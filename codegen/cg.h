@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the files of codegen/ share. The way through: cg_compile (codegen.h) makes a unit; for each
- * CPU level, specialisation and entry, cg_emit_body turns a planned function into an LLVM function
- * (entry.c), launching kernels (kernel.c, contraction.c, single.c), whose expressions are emitted
- * at an index (emit.c, index.c, math.c); who runs what, and what a barrier is, the target's backend
- * says (backend.h, cpu/); model.c adds the model's descriptor and the functions of the header;
- * object.c makes an object file of it. */
+ * What the files of codegen/ share. The way through: cg_compile (codegen.h) makes a unit; for
+ * each CPU level, specialisation and entry, cg_emit_body turns a planned function into an LLVM
+ * function (entry.c), launching kernels (kernel.c, contraction.c, standalone.c), whose
+ * expressions are emitted at an index (emit.c, index.c, math.c); who runs what, and what a
+ * barrier is, the target's backend says (backend.h, cpu/); model.c adds the model's descriptor
+ * and the functions of the header; object.c makes an object file of it. */
 #ifndef GRADC_CODEGEN_CG_H
 #define GRADC_CODEGEN_CG_H
 
@@ -115,7 +115,7 @@ void cg_debug_leave(cg_unit *u, LLVMMetadataRef before);
 /* Before the module is used. */
 void cg_debug_close(cg_unit *u);
 
-/* ---- small helpers (unit.c) ---- */
+/* ---- small helpers (llvm_helpers.c) ---- */
 /* In memory: bool is i8, f16 and bf16 are i16. */
 LLVMTypeRef cg_dtype(const cg_unit *u, ir_dtype t);
 /* Floats of this type are computed by instructions, not by functions of a support library. */

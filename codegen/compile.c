@@ -105,9 +105,8 @@ static void open_parts(cg_unit *u, const cg_model *m, int nlevels, LLVMTargetMac
     if (m->target->system->word_bytes != 8)
         return; /* objects are joined as ELF of 64 bits */
     for (int i = 0; i < m->r->nspecs * CG_ENTRIES; i++)
-        kernels += m->entry[i].f && m->entry[i].f->schedule
-                       ? m->entry[i].f->schedule->kernels.count * nlevels
-                       : 0;
+        kernels +=
+            m->entry[i].f && m->entry[i].f->plan ? m->entry[i].f->plan->kernels.count * nlevels : 0;
     int n = kernels / KERNELS < PARTS ? kernels / KERNELS : PARTS;
     if (n < 2)
         return;

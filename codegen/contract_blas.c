@@ -4,7 +4,7 @@
  * Large matrix products by OpenBLAS, where that was measured to be faster than blocks
  * (docs/kernels.md has the figures). A task is one call for a piece of the result, a few hundred
  * rows and columns whose sizes do not depend on the number of threads; the sums go straight into
- * the root's storage, and if there is an epilogue, a loop over the piece then reads them back.
+ * the output's storage, and if there is an epilogue, a loop over the piece then reads them back.
  *
  * It must be OpenBLAS' serial build, for a processor that OpenBLAS knows: with another one, or
  * none, the code is as without it. */
@@ -23,10 +23,10 @@ static bool is_installed(void)
     if (!library)
         return false;
     int (*parallel)(void);
-    const char *(*core)(void);
+    const char *(*anchor)(void);
     *(void **)&parallel = dlsym(library, "openblas_get_parallel");
-    *(void **)&core = dlsym(library, "openblas_get_corename");
-    const char *name = core ? core() : "";
+    *(void **)&anchor = dlsym(library, "openblas_get_corename");
+    const char *name = anchor ? anchor() : "";
     static const char *const good[] = {"Haswell", "Zen", "SkylakeX", "Cooperlake",
                                        "SapphireRapids"};
     bool found = false;
@@ -103,7 +103,7 @@ static void multiply(product *p, const LLVMValueRef operand[2], LLVMValueRef res
     u->uses_blas = true;
 }
 
-/* `lanes` neighbouring sums of a row to the roots. */
+/* `lanes` neighbouring sums of a row to the outputs. */
 static void finish_lanes(product *p, const cg_index *part, LLVMValueRef from, int64_t most,
                          int lanes)
 {
@@ -114,13 +114,13 @@ static void finish_lanes(product *p, const cg_index *part, LLVMValueRef from, in
     cg_var *v = cg_var_new(e, from, most);
     v->lane = lanes > 1;
     cg_index lane = cg_of_var(v);
-    cg_root_index(c, part, &lane, at);
-    cg_index where = cg_element(e, c->root, at);
-    cg_finish(c, at, cg_load_element(e, c->root, &where));
+    cg_output_index(c, part, &lane, at);
+    cg_index where = cg_element(e, c->output, at);
+    cg_finish(c, at, cg_load_element(e, c->output, &where));
     e->lanes = 1;
 }
 
-/* The roots' expressions over the piece whose sums are in the first root's storage. */
+/* The outputs' expressions over the piece whose sums are in the first output's storage. */
 static void finish(product *p, const cg_index *first, LLVMValueRef rows, LLVMValueRef lanes)
 {
     cg_contraction *c = p->c;
@@ -166,10 +166,11 @@ void cg_emit_blas(cg_emitter *e, const sched_contraction *s)
     LLVMValueRef rows = cg_min(e, left, cg_i64(u, s->MC));
     left = LLVMBuildNSWSub(u->b, cg_i64(u, p.p.lanes), cg_scalar_part(e, &c->base[s->lane]), "");
     LLVMValueRef lanes = cg_min(e, left, cg_i64(u, s->NC));
-    multiply(&p, operand,
-             cg_operand_pointer(c, p.vector, cg_storage(e, c->root), cg_scalar_part(e, &start[2])),
-             rows, lanes);
-    if (c->root != e->kernel->core->result[0] || e->kernel->roots.count > 1)
+    multiply(
+        &p, operand,
+        cg_operand_pointer(c, p.vector, cg_storage(e, c->output), cg_scalar_part(e, &start[2])),
+        rows, lanes);
+    if (c->output != e->kernel->anchor->result[0] || e->kernel->outputs.count > 1)
         finish(&p, &first, rows, lanes);
     cg_loop_end(e, &loop);
 }

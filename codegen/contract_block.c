@@ -7,7 +7,7 @@
  * group pass by; mostly the panel is first copied ("packed") to where it lies without gaps, and a
  * vector operand that lies across the lanes is turned on the way. Sums wait in memory from block to
  * block; the order of additions is that of the contracted axes all the same. In the end a loop over
- * rows hands the sums to the roots' expressions.
+ * rows hands the sums to the outputs' expressions.
  *
  * Rows of all axes are counted as one, and a tile is R rows from anywhere on; the last one is moved
  * back so that it is whole: some rows are then computed twice, which costs less than code of its
@@ -427,7 +427,7 @@ static void finish_row(blocks *b, LLVMValueRef local, const cg_index *part, int 
     cg_var *v = cg_var_new(e, cg_i64(u, 0), lanes - 1);
     v->lane = lanes > 1;
     cg_index lane = cg_of_var(v);
-    cg_root_index(c, part, &lane, at);
+    cg_output_index(c, part, &lane, at);
     cg_finish(c, at, sum);
     e->lanes = 1;
 }

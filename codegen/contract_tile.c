@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * Contractions a tile at a time. A tile is a few rows of a few registers each; its sums stay in
- * registers over all contracted axes. Then the roots' expressions take them, row by row, and are
+ * registers over all contracted axes. Then the outputs' expressions take them, row by row, and are
  * stored. A task is one tile. */
 #include "codegen/contraction.h"
 
@@ -125,7 +125,7 @@ static void finish_in_loop(tile *t, const cg_index *lane)
     cg_index part[SCHED_AXES] = {{0}}, at[IR_MAX_RANK], row = cg_loop_count(e, &loop, t->rows);
     for (int i = 0; i < c->s->nrows; i++)
         cg_divide(e, &row, t->size[c->s->row[i]], &row, &part[c->s->row[i]]);
-    cg_root_index(c, part, lane, at);
+    cg_output_index(c, part, lane, at);
     cg_finish(c, at,
               LLVMBuildLoad2(
                   u->b, t->type,
@@ -154,7 +154,7 @@ static void finish(tile *t)
         row_index(t, r, index);
         for (int i = 0; i < c->s->nrows; i++)
             part[c->s->row[i]] = cg_of(index[c->s->row[i]]);
-        cg_root_index(c, part, &lane, at);
+        cg_output_index(c, part, &lane, at);
         cg_finish(c, at, LLVMBuildLoad2(e->u->b, t->type, t->acc[r], ""));
     }
     e->lanes = 1;

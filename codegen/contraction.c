@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Tasks of a contraction, its operands, and the end of each row: the roots' expressions. */
+ * Tasks of a contraction, its operands, and the end of each row: the outputs' expressions. */
 #include "codegen/contraction.h"
 
-enum { MOST_ROOTS = 16 };
+enum { MOST_OUTPUTS = 16 };
 
 cg_contraction cg_contraction_of(cg_emitter *e, const sched_contraction *s)
 {
     return (cg_contraction){.e = e,
                             .s = s,
-                            .root = e->kernel->roots.items[0],
+                            .output = e->kernel->outputs.items[0],
                             .parts = e->kernel->schedule->nparts > 1};
 }
 
@@ -50,9 +50,9 @@ LLVMValueRef cg_multiply_add(cg_contraction *c, LLVMValueRef x, LLVMValueRef y, 
 
 /* ---- The end of a row ---- */
 
-void cg_root_index(cg_contraction *c, const cg_index *part, const cg_index *lane, cg_index *at)
+void cg_output_index(cg_contraction *c, const cg_index *part, const cg_index *lane, cg_index *at)
 {
-    for (int d = 0; d < c->root->type.rank; d++)
+    for (int d = 0; d < c->output->type.rank; d++)
         at[d] = cg_of(c->s->first[d]);
     for (int i = 0; i < c->s->naxes; i++) {
         const sched_axis *x = &c->s->axis[i];
@@ -65,17 +65,17 @@ void cg_finish(cg_contraction *c, const cg_index *at, LLVMValueRef sum)
 {
     cg_emitter *e = c->e;
     const ir_kernel *k = e->kernel;
-    LLVMValueRef value[MOST_ROOTS];
+    LLVMValueRef value[MOST_OUTPUTS];
     int mark = e->memo.count;
-    BUG_UNLESS(k->roots.count <= MOST_ROOTS);
-    e->core = k->core->result[0];
-    e->core_value = cg_round(e, c->s->dtype, sum);
-    /* All is read before anything is written: a root may lie where an operand lay. */
-    for (int i = 0; i < k->roots.count; i++)
-        value[i] = cg_at(e, k->roots.items[i], at);
-    for (int i = 0; i < k->roots.count; i++)
-        cg_store(e, k->roots.items[i], at, value[i]);
-    e->core_value = NULL;
+    BUG_UNLESS(k->outputs.count <= MOST_OUTPUTS);
+    e->anchor = k->anchor->result[0];
+    e->anchor_value = cg_round(e, c->s->dtype, sum);
+    /* All is read before anything is written: an output may lie where an operand lay. */
+    for (int i = 0; i < k->outputs.count; i++)
+        value[i] = cg_at(e, k->outputs.items[i], at);
+    for (int i = 0; i < k->outputs.count; i++)
+        cg_store(e, k->outputs.items[i], at, value[i]);
+    e->anchor_value = NULL;
     cg_forget(e, mark);
 }
 

@@ -10,7 +10,7 @@
 typedef struct cg_contraction {
     cg_emitter *e;
     const sched_contraction *s; /* the part that is emitted */
-    const ir_value *root;
+    const ir_value *output;
     bool parts;                 /* it is one of several */
     /* By axis of the result: the number of the tile, and the index at its first element. */
     cg_index tile[SCHED_AXES], base[SCHED_AXES];
@@ -37,9 +37,10 @@ LLVMValueRef cg_operand_load(cg_contraction *c, int side, LLVMValueRef pointer, 
                              int n);
 /* x * y + sum; integers wrap. */
 LLVMValueRef cg_multiply_add(cg_contraction *c, LLVMValueRef x, LLVMValueRef y, LLVMValueRef sum);
-/* Index in the roots: axis i at base + part[i], the lanes' axis at base + lane. */
-void cg_root_index(cg_contraction *c, const cg_index *part, const cg_index *lane, cg_index *at);
-/* The roots' expressions at an index where the core's result is `sum`, e->lanes lanes; stored. */
+/* Index in the outputs: axis i at base + part[i], the lanes' axis at base + lane. */
+void cg_output_index(cg_contraction *c, const cg_index *part, const cg_index *lane, cg_index *at);
+/* The outputs' expressions at an index where the anchor's result is `sum`, e->lanes lanes;
+ * stored. */
 void cg_finish(cg_contraction *c, const cg_index *at, LLVMValueRef sum);
 
 #endif

@@ -225,8 +225,8 @@ LLVMValueRef cg_known(cg_emitter *e, const ir_value *v, const cg_index *at)
 
 LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at)
 {
-    if (v == e->core && e->core_value)
-        return e->core_value;
+    if (v == e->anchor && e->anchor_value)
+        return e->anchor_value;
     if (v->def && v->def->op == IR_OP_constant && ir_is_immediate(v))
         return splat_number(e, IR_ATTR(v->def, constant)->value);
     LLVMValueRef emitted = cg_known(e, v, at);

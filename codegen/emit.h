@@ -47,7 +47,7 @@ typedef struct cg_emitter {
     cg_unit *u;
     base_arena *arena;          /* lives as long as the kernel is emitted */
     const ir_kernel *kernel;
-    /* scratch: NULL unless ir_single_scratch asks for some */
+    /* scratch: NULL unless ir_standalone_scratch asks for some */
     LLVMValueRef function, worker, lo, hi, scratch;
     LLVMValueRef extent;      /* of a shape-polymorphic map: the last argument, i64; else NULL */
     int lanes;
@@ -56,10 +56,10 @@ typedef struct cg_emitter {
     /* Values in storage that the kernel touches; argument i + 1 is the storage of leaf i. */
     BASE_LIST(const ir_value *) leaf;
     BASE_LIST(int) argument;          /* which parameter of the function */
-    /* Those that the roots need at their own index: several are done in one go. */
+    /* Those that the outputs need at their own index: several are done in one go. */
     BASE_LIST(const ir_inst *) reduces;
-    const ir_value *core;     /* contraction: its result, … */
-    LLVMValueRef core_value;  /* … known at the root's index; NULL: not now */
+    const ir_value *anchor; /* contraction: its result, … */
+    LLVMValueRef anchor_value; /* … known at the output's index; NULL: not now */
 } cg_emitter;
 
 /* A rule of the table's `lower` column: result `which` of inst at index `at` (one cg_index a

@@ -198,8 +198,8 @@ static int add_checks(program *p, const ir_func *f)
 {
     cg_unit *u = p->u;
     int first = u->checks.count;
-    for (int i = 0; f->schedule && i < f->schedule->checks.count; i++)
-        BASE_PUSH(u->arena, &u->checks, f->schedule->checks.items[i]);
+    for (int i = 0; f->plan && i < f->plan->checks.count; i++)
+        BASE_PUSH(u->arena, &u->checks, f->plan->checks.items[i]);
     return first;
 }
 
@@ -226,7 +226,7 @@ static LLVMValueRef load_flag(program *p, storage s)
 static void run_branch(program *p, const frame *f, const ir_kernel *k)
 {
     cg_unit *u = p->u;
-    const ir_inst *cond = k->core;
+    const ir_inst *cond = k->anchor;
     LLVMBasicBlockRef side[2] = {block(p), block(p)}, done = block(p);
     LLVMBuildCondBr(u->b, load_flag(p, storage_of(p, f, cond->operand[0])), side[0], side[1]);
     const ir_func *bodies[2] = {IR_ATTR(cond, cond)->then_body, IR_ATTR(cond, cond)->else_body};
@@ -259,7 +259,7 @@ typedef struct loop {
 static void open_loop(program *p, const frame *f, loop *l)
 {
     cg_unit *u = p->u;
-    const ir_inst *inst = l->k->core;
+    const ir_inst *inst = l->k->anchor;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
     LLVMValueRef *start = base_array(u->arena, LLVMValueRef, l->carries + 1), zero = cg_i64(u, 0);
     l->now = base_array(u->arena, LLVMValueRef, l->carries + 1);
@@ -285,8 +285,8 @@ static void choose_buffers(program *p, const frame *f, loop *l)
     cg_unit *u = p->u;
     for (int i = 0; i < l->carries; i++) {
         storage spare = scratch_of(p, f);
-        spare.offset += l->k->spare[i];
-        LLVMValueRef result = pointer(p, storage_of(p, f, l->k->core->result[i])),
+        spare.offset += l->k->second_buffer[i];
+        LLVMValueRef result = pointer(p, storage_of(p, f, l->k->anchor->result[i])),
                      other = pointer(p, spare);
         l->to[i] = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, l->now[i], result, ""),
                                    other, result, "");
@@ -328,7 +328,7 @@ static void settle_carries(program *p, const frame *f, loop *l)
 {
     cg_unit *u = p->u;
     for (int i = 0; i < l->carries; i++) {
-        const ir_value *r = l->k->core->result[i];
+        const ir_value *r = l->k->anchor->result[i];
         LLVMValueRef to = pointer(p, storage_of(p, f, r));
         LLVMBasicBlockRef next = begin_alone(p, LLVMBuildICmp(u->b, LLVMIntNE, l->now[i], to, ""));
         LLVMBuildMemCpy(u->b, to, 1, l->now[i], 1, cg_word(u, ir_bytes(&r->type)));
@@ -347,14 +347,14 @@ static storage slice(program *p, storage s, LLVMValueRef number, int64_t size)
 static storage flag_of(program *p, const frame *f, const ir_kernel *k, int carries, LLVMValueRef t)
 {
     storage flags = scratch_of(p, f);
-    flags.offset += k->spare[carries];
+    flags.offset += k->second_buffer[carries];
     return slice(p, flags, LLVMBuildAnd(p->u->b, t, cg_i64(p->u, 1), ""), 1);
 }
 
 static void run_scan(program *p, const frame *f, const ir_kernel *k)
 {
     cg_unit *u = p->u;
-    const ir_inst *scan = k->core;
+    const ir_inst *scan = k->anchor;
     const struct ir_attrs_scan *a = IR_ATTR(scan, scan);
     const ir_func *body = a->body;
     int live = a->live != 0, ys = scan->nresults - 1, fixed = (int)(a->consts + a->carries);
@@ -407,11 +407,11 @@ static void run_scan(program *p, const frame *f, const ir_kernel *k)
 static void run_while(program *p, const frame *f, const ir_kernel *k)
 {
     cg_unit *u = p->u;
-    const ir_inst *inst = k->core;
+    const ir_inst *inst = k->anchor;
     const struct ir_attrs_while_loop *a = IR_ATTR(inst, while_loop);
     loop l = {.k = k, .consts = (int)a->consts, .carries = inst->nresults};
     storage go = scratch_of(p, f);
-    go.offset += k->spare[l.carries];
+    go.offset += k->second_buffer[l.carries];
     open_loop(p, f, &l);
     LLVMBasicBlockRef test = block(p); /* not run after the last iteration: it may check an index */
     LLVMValueRef more = LLVMBuildICmp(u->b, LLVMIntSLT, l.t, cg_i64(u, a->limit), "");
@@ -444,7 +444,7 @@ static void run_kernel(program *p, const frame *f, const ir_kernel *k)
 {
     switch (k->kind) {
     case IR_KERNEL_LOOP:
-        if (k->core->op == IR_OP_scan)
+        if (k->anchor->op == IR_OP_scan)
             run_scan(p, f, k);
         else
             run_while(p, f, k);
@@ -458,7 +458,7 @@ static void run_kernel(program *p, const frame *f, const ir_kernel *k)
 static void run_some(program *p, const frame *f, int from, int to, uint64_t all)
 {
     cg_unit *u = p->u;
-    const ir_schedule *s = f->f->schedule;
+    const ir_plan *s = f->f->plan;
     for (int i = from; i < to; i++) {
         const ir_kernel *k = s->kernels.items[i];
         int phase = i ? s->kernels.items[i - 1]->phase : 0;
@@ -494,7 +494,7 @@ static int kernels_of(const ir_kernel *k)
 {
     ir_func *called[2];
     int n = 1;
-    for (int c = 0, calls = k->kind >= IR_KERNEL_LOOP ? ir_called(k->core, called, 2) : 0;
+    for (int c = 0, calls = k->kind >= IR_KERNEL_LOOP ? ir_called(k->anchor, called, 2) : 0;
          c < calls; c++)
         n += kernels_in(called[c]);
     return n;
@@ -503,8 +503,8 @@ static int kernels_of(const ir_kernel *k)
 static int kernels_in(const ir_func *f)
 {
     int n = 0;
-    for (int i = 0; f->schedule && i < f->schedule->kernels.count && n <= PART; i++)
-        n += kernels_of(f->schedule->kernels.items[i]);
+    for (int i = 0; f->plan && i < f->plan->kernels.count && n <= PART; i++)
+        n += kernels_of(f->plan->kernels.items[i]);
     return n <= PART ? n : 1; /* a cut one is a few calls */
 }
 
@@ -591,7 +591,7 @@ static LLVMValueRef part_function(const program *outer, const frame *f, bridge *
 static void run_in_parts(program *p, const frame *f, uint64_t all)
 {
     cg_unit *u = p->u;
-    const ir_schedule *s = f->f->schedule;
+    const ir_plan *s = f->f->plan;
     bridge x = {
         .loaded = base_array(u->arena, LLVMValueRef, f->f->params.count + f->f->results.count + 1)};
     LLVMValueRef args[] = {p->worker, p->wanted, build_bridge(p, f, &x)};
@@ -611,7 +611,7 @@ static void run_in_parts(program *p, const frame *f, uint64_t all)
 
 static void run(program *p, const frame *f)
 {
-    const ir_schedule *s = f->f->schedule;
+    const ir_plan *s = f->f->plan;
     if (!s)
         BUG("@%s is not planned", f->f->name);
     uint64_t all = 0;
@@ -631,8 +631,8 @@ static void leave_if_unwanted(program *p, const ir_func *f)
 {
     cg_unit *u = p->u;
     uint64_t all = 0;
-    for (int i = 0; f->schedule && i < f->schedule->kernels.count; i++)
-        all |= f->schedule->kernels.items[i]->wanted;
+    for (int i = 0; f->plan && i < f->plan->kernels.count; i++)
+        all |= f->plan->kernels.items[i]->wanted;
     if (all >> 63)
         return;
     LLVMBasicBlockRef next = block(p);

@@ -130,17 +130,18 @@ static bool is_component(const ir_value *v, int j, int n, int64_t number)
     return true;
 }
 
-static ir_ints selected_dims(const ir_inst *core)
+static ir_ints selected_dims(const ir_inst *anchor)
 {
-    return core->op == IR_OP_gather ? IR_ATTR(core, gather)->dims : IR_ATTR(core, scatter)->dims;
+    return anchor->op == IR_OP_gather ? IR_ATTR(anchor, gather)->dims
+                                      : IR_ATTR(anchor, scatter)->dims;
 }
 
 /* The components of a gather's or scatter's index, by bit, of which negative ones are counted from
  * the end: select(x < 0, x + extent, x). */
-static uint32_t counted_back(const ir_inst *core)
+static uint32_t counted_back(const ir_inst *anchor)
 {
-    const ir_ints dims = selected_dims(core);
-    const ir_inst *s = behind(core->operand[1], false)->def, *less, *sum;
+    const ir_ints dims = selected_dims(anchor);
+    const ir_inst *s = behind(anchor->operand[1], false)->def, *less, *sum;
     uint32_t found = 0;
     if (!s || s->op != IR_OP_select || !(less = s->operand[0]->def) || less->op != IR_OP_compare ||
         !(sum = s->operand[1]->def) || sum->op != IR_OP_add ||
@@ -149,7 +150,7 @@ static uint32_t counted_back(const ir_inst *core)
     int other = sum->operand[0] == s->operand[2];
     for (int j = 0; j < dims.n && sum->operand[!other] == s->operand[2]; j++)
         if (is_component(less->operand[1], j, dims.n, 0) &&
-            is_component(sum->operand[other], j, dims.n, core->operand[0]->type.dim[dims.v[j]]))
+            is_component(sum->operand[other], j, dims.n, anchor->operand[0]->type.dim[dims.v[j]]))
             found |= 1u << j;
     return found;
 }
@@ -161,23 +162,23 @@ static void write_signature(signature *s)
     put_int(s, s->polymorphic);
     const char *how = sched_text(s->e->arena, k->schedule);
     put(s, how, strlen(how) + 1);
-    put_int(s, k->roots.count);
-    for (int i = 0; i < k->roots.count; i++) {
-        leaf_number(s->e, k->roots.items[i]);
-        put_type(s, k->roots.items[i]);
+    put_int(s, k->outputs.count);
+    for (int i = 0; i < k->outputs.count; i++) {
+        leaf_number(s->e, k->outputs.items[i]);
+        put_type(s, k->outputs.items[i]);
     }
-    for (int i = 0; i < k->roots.count; i++)
-        walk(s, k->roots.items[i]);
-    if (k->core) {
-        put_int(s, k->core->op);
+    for (int i = 0; i < k->outputs.count; i++)
+        walk(s, k->outputs.items[i]);
+    if (k->anchor) {
+        put_int(s, k->anchor->op);
         put_int(s, k->check);
-        if (!k->roots.count) {
-            put_type(s, k->core->operand[0]);
-            put_int(s, counted_back(k->core));
+        if (!k->outputs.count) {
+            put_type(s, k->anchor->operand[0]);
+            put_int(s, counted_back(k->anchor));
         }
-        for (int i = k->roots.count ? 0 : 1; i < k->core->noperands; i++)
-            walk(s, k->core->operand[i]);
-        put_attrs(s, k->core);
+        for (int i = k->outputs.count ? 0 : 1; i < k->anchor->noperands; i++)
+            walk(s, k->anchor->operand[i]);
+        put_attrs(s, k->anchor);
     }
 }
 
@@ -288,7 +289,8 @@ static void emit(cg_emitter *e, cg_call *call, const char *symbol)
     cg_unit *u = e->u;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(u->b);
     LLVMMetadataRef place = cg_debug_enter(u, NULL);
-    const ir_inst *main_inst = e->kernel->core ? e->kernel->core : e->kernel->roots.items[0]->def;
+    const ir_inst *main_inst =
+        e->kernel->anchor ? e->kernel->anchor : e->kernel->outputs.items[0]->def;
     new_function(e, call, symbol);
     cg_debug_function(u, e->function,
                       main_inst->loc && main_inst->loc->op ? main_inst->loc->op
@@ -343,8 +345,8 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k,
     write_signature(s);
     int *leaf_of_arg = base_array(u->arena, int, e->leaf.count + 1);
     cg_call call = {.nargs = number_arguments(e, leaf_of_arg, same_storage, user),
-                    .scratch = k->kind == IR_KERNEL_SINGLE && ir_single_scratch(k->core),
-                    .extent = s->polymorphic ? ir_count(&k->roots.items[0]->type) : 0,
+                    .scratch = k->kind == IR_KERNEL_STANDALONE && ir_standalone_scratch(k->anchor),
+                    .extent = s->polymorphic ? ir_count(&k->outputs.items[0]->type) : 0,
                     .tasks = s->polymorphic ? 1 : how->tasks};
     for (int i = 0; i < e->leaf.count; i++)
         put_int(s, e->argument.items[i]);
@@ -395,10 +397,10 @@ void cg_emit_check(cg_emitter *e, const sched_contraction *part)
 {
     (void)part;
     cg_unit *u = e->u;
-    const ir_inst *core = e->kernel->core;
-    const ir_value *index = core->operand[1];
-    const ir_ints dims = selected_dims(core);
-    uint32_t back = counted_back(core);
+    const ir_inst *anchor = e->kernel->anchor;
+    const ir_value *index = anchor->operand[1];
+    const ir_ints dims = selected_dims(anchor);
+    uint32_t back = counted_back(anchor);
     int64_t count = ir_count(&index->type), vectors = dims.n ? count / dims.n : 0;
     const ir_value *source = dims.n == 1 ? source_of(index, count, 8) : NULL;
     bool known = false; /* the source is among what the kernel's expression reads */
@@ -408,7 +410,7 @@ void cg_emit_check(cg_emitter *e, const sched_contraction *part)
     cg_loop_begin(e, &loop, e->lo, e->hi, 1, true);
     cg_index vector = cg_of_var(cg_var_new(e, loop.i, vectors - 1));
     for (int j = 0; j < dims.n; j++) {
-        int64_t limit = core->operand[0]->type.dim[dims.v[j]];
+        int64_t limit = anchor->operand[0]->type.dim[dims.v[j]];
         cg_index number = cg_scaled(&vector, dims.n), at[IR_MAX_RANK];
         number.constant += j;
         cg_unravel(e, &index->type, &number, at);

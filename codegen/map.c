@@ -1,56 +1,56 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Maps: kernels that are loops over the elements of their roots, around the roots' expressions. The
- * innermost loop takes as many neighbours at once as pays; tasks are what the loops outside of it
- * give, or chunks of it. */
+ * Maps: kernels that are loops over the elements of their outputs, around the outputs'
+ * expressions. The innermost loop takes as many neighbours at once as pays; tasks are what the
+ * loops outside of it give, or chunks of it. */
 #include "codegen/emit.h"
 
 #include <string.h>
 
 enum { MOST_STORES = 128, /* of an index */ MOST_LOOKS = 4096 /* for reductions done in one go */ };
 
-/* All roots at the index, of a concat in pieces all pieces: first everything is read, then written,
- * so that a root may lie where an operand lay. */
+/* All outputs at the index, of a concat in pieces all pieces: first everything is read, then
+ * written, so that an output may lie where an operand lay. */
 static void emit_element(cg_emitter *e, const cg_index *at)
 {
     const ir_kernel *k = e->kernel;
     LLVMValueRef value[MOST_STORES];
     int mark = e->memo.count, n = 0;
-    for (int i = 0; i < k->roots.count; i++) {
-        const ir_value *root = k->roots.items[i];
-        int pieces = ir_in_pieces(root) ? root->def->noperands : 1;
+    for (int i = 0; i < k->outputs.count; i++) {
+        const ir_value *output = k->outputs.items[i];
+        int pieces = ir_in_pieces(output) ? output->def->noperands : 1;
         BUG_UNLESS(n + pieces <= MOST_STORES);
         for (int p = 0; p < pieces; p++)
-            value[n++] = cg_at(e, ir_in_pieces(root) ? root->def->operand[p] : root, at);
+            value[n++] = cg_at(e, ir_in_pieces(output) ? output->def->operand[p] : output, at);
     }
     n = 0;
-    for (int i = 0; i < k->roots.count; i++) {
-        const ir_value *root = k->roots.items[i];
-        if (!ir_in_pieces(root)) {
-            cg_store(e, root, at, value[n++]);
+    for (int i = 0; i < k->outputs.count; i++) {
+        const ir_value *output = k->outputs.items[i];
+        if (!ir_in_pieces(output)) {
+            cg_store(e, output, at, value[n++]);
             continue;
         }
-        int axis = (int)IR_ATTR(root->def, concat)->axis;
+        int axis = (int)IR_ATTR(output->def, concat)->axis;
         cg_index there[IR_MAX_RANK];
         memcpy(there, at, sizeof there);
-        for (int p = 0; p < root->def->noperands;
-             p++, there[axis] = cg_plus(&there[axis], root->def->operand[0]->type.dim[axis]))
-            cg_store(e, root, there, value[n++]);
+        for (int p = 0; p < output->def->noperands;
+             p++, there[axis] = cg_plus(&there[axis], output->def->operand[0]->type.dim[axis]))
+            cg_store(e, output, there, value[n++]);
     }
     cg_forget(e, mark);
 }
 
 static void set_index(const sched_map *m, int loop, const cg_index *v, cg_index *at,
-                      const ir_value *root)
+                      const ir_value *output)
 {
     /* As one: the stride of the innermost is 1, so it counts all elements. */
-    int d = m->dim[loop] >= 0 ? m->dim[loop] : ir_fastest(root);
+    int d = m->dim[loop] >= 0 ? m->dim[loop] : ir_fastest(output);
     if (d >= 0)
         at[d] = *v;
 }
 
-static void emit_lanes(cg_emitter *e, const sched_map *m, const ir_value *root,
+static void emit_lanes(cg_emitter *e, const sched_map *m, const ir_value *output,
                        const cg_index *chunk, cg_index *at)
 {
     cg_unit *u = e->u;
@@ -68,7 +68,7 @@ static void emit_lanes(cg_emitter *e, const sched_map *m, const ir_value *root,
         cg_var *v = cg_var_new(e, loop.i, extent - 1);
         v->lane = lanes > 1;
         cg_index x = cg_of_var(v);
-        set_index(m, last, &x, at, root);
+        set_index(m, last, &x, at, output);
         emit_element(e, at);
         cg_loop_end(e, &loop);
     }
@@ -83,7 +83,7 @@ static void emit_lanes(cg_emitter *e, const sched_map *m, const ir_value *root,
         v->lane = e->lanes > 1;
         cg_index x = cg_of_var(v);
         x.constant = whole;
-        set_index(m, last, &x, at, root);
+        set_index(m, last, &x, at, output);
         emit_element(e, at);
         e->lanes = lanes;
         if (m->chunks > 1)
@@ -91,11 +91,11 @@ static void emit_lanes(cg_emitter *e, const sched_map *m, const ir_value *root,
     }
 }
 
-static void emit_loops(cg_emitter *e, const sched_map *m, int loop_number, const ir_value *root,
+static void emit_loops(cg_emitter *e, const sched_map *m, int loop_number, const ir_value *output,
                        const cg_index *chunk, cg_index *at)
 {
     if (e->lanes > 1 && loop_number == m->nloops - 1) {
-        emit_lanes(e, m, root, chunk, at);
+        emit_lanes(e, m, output, chunk, at);
         return;
     }
     if (loop_number == m->nloops) {
@@ -104,8 +104,8 @@ static void emit_loops(cg_emitter *e, const sched_map *m, int loop_number, const
     }
     cg_loop loop;
     cg_index x = cg_loop_count(e, &loop, m->extent[loop_number]);
-    set_index(m, loop_number, &x, at, root);
-    emit_loops(e, m, loop_number + 1, root, chunk, at);
+    set_index(m, loop_number, &x, at, output);
+    emit_loops(e, m, loop_number + 1, output, chunk, at);
     cg_loop_end(e, &loop);
 }
 
@@ -148,7 +148,7 @@ static void emit_polymorphic(cg_emitter *e)
     cg_loop_begin(e, &loop, start, end, e->lanes, true);
     cg_var *v = cg_var_new(e, loop.i, IR_MAX_TENSOR_BYTES);
     v->lane = true;
-    at[ir_fastest(e->kernel->roots.items[0])] = cg_of_var(v);
+    at[ir_fastest(e->kernel->outputs.items[0])] = cg_of_var(v);
     emit_element(e, at);
     cg_loop_end(e, &loop);
     cg_loop_end(e, &task);
@@ -157,15 +157,15 @@ static void emit_polymorphic(cg_emitter *e)
 void cg_emit_map(cg_emitter *e, const sched_contraction *part)
 {
     (void)part;
-    const ir_value *root = ir_space(e->kernel->roots.items[0]);
+    const ir_value *output = ir_space(e->kernel->outputs.items[0]);
     const sched_map *m = &e->kernel->schedule->map;
     if (m->polymorphic) {
         emit_polymorphic(e);
         return;
     }
-    for (int i = 0; i < e->kernel->roots.count; i++) {
+    for (int i = 0; i < e->kernel->outputs.count; i++) {
         int left = MOST_LOOKS;
-        find_reduces(e, e->kernel->roots.items[i], &left);
+        find_reduces(e, e->kernel->outputs.items[i], &left);
     }
     e->lanes = m->lanes;
     cg_index at[IR_MAX_RANK];
@@ -180,8 +180,8 @@ void cg_emit_map(cg_emitter *e, const sched_contraction *part)
     for (int i = m->parallel - 1; i >= 0; i--) {
         if (i)
             cg_divide(e, &task, m->extent[i], &task, &x);
-        set_index(m, i, i ? &x : &task, at, root);
+        set_index(m, i, i ? &x : &task, at, output);
     }
-    emit_loops(e, m, m->parallel, root, &chunk, at);
+    emit_loops(e, m, m->parallel, output, &chunk, at);
     cg_loop_end(e, &loop);
 }

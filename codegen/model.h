@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * A model on its way out: what header.c writes and model.c puts into the object, gathered by
- * tables.c. */
+ * abi.c. */
 #ifndef GRADC_CODEGEN_MODEL_H
 #define GRADC_CODEGEN_MODEL_H
 
@@ -47,7 +47,7 @@ typedef struct cg_model {
     int seed_state;               /* in `states`, or -1 */
 } cg_model;
 
-/* tables.c: NULL and reported if it cannot be. */
+/* abi.c: NULL and reported if it cannot be. */
 cg_model *cg_model_of(base_ctx *ctx, base_arena *arena, const cg_request *r,
                       const cg_target *target);
 

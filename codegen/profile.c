@@ -21,7 +21,7 @@ static const char *origin(const ir_inst *inst)
 
 int cg_profile_place(cg_unit *u, const ir_kernel *k)
 {
-    const ir_inst *inst = !k ? NULL : k->core ? k->core : k->roots.items[0]->def;
+    const ir_inst *inst = !k ? NULL : k->anchor ? k->anchor : k->outputs.items[0]->def;
     cg_place place = {.entry = u->entry,
                       .kind = "wait",
                       .what = "for the other workers",
@@ -37,7 +37,7 @@ int cg_profile_place(cg_unit *u, const ir_kernel *k)
         place.origin = origin(inst);
         place.phase = ir_phase_names[inst->phase];
         place.how = k->schedule ? sched_text(u->arena, k->schedule) : "";
-        place.flops = k->kind == IR_KERNEL_CONTRACTION ? 2 * ir_cost_macs(k->core) : 0;
+        place.flops = k->kind == IR_KERNEL_CONTRACTION ? 2 * ir_cost_macs(k->anchor) : 0;
     }
     BASE_PUSH(u->arena, u->profile, place);
     BUG_UNLESS(u->profile->count <= CG_PLACES);

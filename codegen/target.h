@@ -29,9 +29,10 @@ LLVMMemoryBufferRef cg_emit(cg_unit *u, LLVMTargetMachineRef machine, bool assem
 /* Freed with the context. */
 const void *cg_buffer(base_ctx *ctx, LLVMMemoryBufferRef buffer, size_t *size);
 
-/* cpu/parts.c: one object of a unit and its parts, each optimised and emitted by a thread of its
- * own as far as there are processors. The bytes do not depend on how many that are. machine: of the
- * unit; what is given lives in the unit's arena or until its context is freed. */
+/* cpu/parallel_codegen.c: one object of a unit and its parts, each optimised and emitted by a
+ * thread of its own as far as there are processors. The bytes do not depend on how many that
+ * are. machine: of the unit; what is given lives in the unit's arena or until its context is
+ * freed. */
 const void *cg_emit_parts(cg_unit *u, const cg_target *t, LLVMTargetMachineRef machine, int level,
                           size_t *size);
 /* The parts' modules, emitted or not, become part of the unit's. */

@@ -236,21 +236,21 @@ static bool in_pieces(const ir_kernel *k, const ir_inst *inst)
 
 static ir_cost scheduled(const ir_func *f)
 {
-    return f->schedule->cost;
+    return f->plan->cost;
 }
 
 ir_cost ir_cost_of_kernel(base_arena *scratch, const ir_kernel *k)
 {
     walk w = {.k = k, .arena = scratch, .at = base_map_new(scratch)};
     ir_cost c = {0};
-    for (int i = 0; i < k->roots.count; i++) {
-        const ir_value *root = k->roots.items[i];
-        visit(&w, root);
-        needed(&w, root, count(root));
-        c.written += bytes(root, count(root));
+    for (int i = 0; i < k->outputs.count; i++) {
+        const ir_value *output = k->outputs.items[i];
+        visit(&w, output);
+        needed(&w, output, count(output));
+        c.written += bytes(output, count(output));
     }
     if (k->kind == IR_KERNEL_CHECK) {
-        const ir_value *index = k->core->operand[1];
+        const ir_value *index = k->anchor->operand[1];
         visit(&w, index);
         needed(&w, index, count(index));
         c.flops += 2 * count(index);

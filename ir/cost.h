@@ -34,7 +34,7 @@ ir_cost ir_cost_of_inst(const ir_inst *inst);
 /* The sum over f's instructions. */
 ir_cost ir_cost_of_func(const ir_func *f);
 /* Of a kernel: what is computed inside it once an index at which it is needed; bytes of what it
- * reads from memory and of its roots. Functions that a loop or branch runs must have their
+ * reads from memory and of its outputs. Functions that a loop or branch runs must have their
  * schedules. The arena is for the walk. */
 ir_cost ir_cost_of_kernel(base_arena *scratch, const struct ir_kernel *k);
 ir_cost ir_cost_plus(ir_cost x, ir_cost y, double times);

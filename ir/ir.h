@@ -327,7 +327,7 @@ struct ir_func {
     /* The instructions that name it, each as often as it does: while a pass runs, see
      * pass_run_one. */
     BASE_LIST(ir_inst *) callers;
-    struct ir_schedule *schedule; /* set by the passes fuse and plan; NULL before */
+    struct ir_plan *plan; /* set by the passes fuse and plan; NULL before */
     int id;            /* scratch number for a pass */
     /* module.c's: NULL, or the parameters by state, of the first `looked_up`; some may be gone */
     struct base_map *param_of_state;

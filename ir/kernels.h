@@ -19,45 +19,48 @@
 #include "ir/cost.h"
 
 typedef enum ir_kernel_kind {
-    /* Roots of one shape and order (below: ir_space), each emitted at every index; reductions among
-     * them are loops there. */
+    /* Outputs of one shape and order (below: ir_space), each emitted at every index; reductions
+     * among them are loops there. */
     IR_KERNEL_MAP,
-    /* Core is a dot_general or convolution; the roots, of one storage, are core's result or
-     * expressions that use core's result at their own index only (epilogue). Both operands are
-     * views (below). */
+    /* The anchor is a dot_general or convolution; the outputs, of one storage, are its result or
+     * expressions that use its result at their own index only (epilogue). Both operands are views
+     * (below). */
     IR_KERNEL_CONTRACTION,
-    /* Core has an emitter of its own: scatter, sort, cumulative; the roots are its results. */
-    IR_KERNEL_SINGLE,
-    /* Core is a gather or scatter: its index operand is in range at every element; no roots. */
+    /* The anchor has an emitter of its own: scatter, sort, cumulative; the outputs are its
+     * results. */
+    IR_KERNEL_STANDALONE,
+    /* The anchor is a gather or scatter: its index operand is in range at every element; no
+     * outputs. */
     IR_KERNEL_CHECK,
-    /* Core is a scan or while_loop: its function's schedules are run in turn. */
+    /* The anchor is a scan or while_loop: its functions' plans are run in turn. */
     IR_KERNEL_LOOP,
-    IR_KERNEL_BRANCH,      /* core is a cond */
+    IR_KERNEL_BRANCH, /* anchor is a cond */
 } ir_kernel_kind;
 extern const char *const ir_kernel_kind_names[]; /* NULL at the end */
 
 typedef struct ir_kernel {
     ir_kernel_kind kind;
-    ir_inst *core;              /* NULL for a map */
-    BASE_LIST(ir_value *) roots; /* written by it */
-    /* Parameters, large constants and other kernels' roots that its expressions reach, each
+    ir_inst *anchor; /* NULL for a map */
+    BASE_LIST(ir_value *) outputs; /* written by it */
+    /* Parameters, large constants and other kernels' outputs that its expressions reach, each
      * once. */
     BASE_LIST(ir_value *) reads;
-    int index;                  /* in the schedule */
+    int index; /* in the plan */
     int size;                   /* of its code, in additions */
     int phase;
     /* Result ports that need it, by bit (63: state updates and all ports from 63 on). */
     uint64_t wanted;
-    int check;                  /* IR_KERNEL_CHECK: number in the schedule's checks */
-    /* Loops, branches: where in the function's scratch that of the called functions begins; SINGLE:
-     * of the emitter's own scratch, if any. */
+    int check; /* IR_KERNEL_CHECK: number in the plan's checks */
+    /* Loops, branches: where in the function's scratch that of the called functions begins;
+     * STANDALONE: of the emitter's own scratch, if any. */
     int64_t scratch_at;
-    /* loops: for each carried value, a second buffer in scratch; then two flags */
-    int64_t *spare;
+    /* Loops: for each carried value, which is double-buffered, its second buffer in scratch; then
+     * two flags. */
+    int64_t *second_buffer;
     struct sched_kernel *schedule; /* how it runs on the CPU level that code is made for */
 } ir_kernel;
 
-typedef struct ir_schedule {
+typedef struct ir_plan {
     BASE_LIST(ir_kernel *) kernels; /* in order; phases ascend */
     int phases;
     int64_t scratch;              /* bytes, PLAN_ALIGN-ed, those of called functions included */
@@ -65,16 +68,16 @@ typedef struct ir_schedule {
     /* No state is written in a phase up to this one; -1: nothing is checked. */
     int checked_phase;
     ir_cost cost; /* of all kernels, set by plan */
-} ir_schedule;
+} ir_plan;
 
-/* Called functions. The body of a loop or branch has a schedule of its own, its IR_SCRATCH offsets
+/* Called functions. The body of a loop or branch has a plan of its own, its IR_SCRATCH offsets
  * count from scratch_at of the kernel that runs it. Its parameters lie where the operands do
- * (slices of them for the sequences of a scan). Each of its results is the root of a kernel of its
- * own and has the place IR_AT_RESULT; codegen says where that is: the storage of the caller's
- * result, a slice of it, or for carried values by turns the caller's result and `spare`. Carried
- * values and sequences are row-major in storage, and so are results of branches; constants of a
- * scan and operands of a branch have the order that the parameter there has. Calls are inlined
- * before. */
+ * (slices of them for the sequences of a scan). Each of its results is the output of a kernel of
+ * its own and has the place IR_AT_RESULT; codegen says where that is: the storage of the
+ * caller's result, a slice of it, or for carried values by turns the caller's result and
+ * second_buffer. Carried values and sequences are row-major in storage, and so are results of
+ * branches; constants of a scan and operands of a branch have the order that the parameter there
+ * has. Calls are inlined before. */
 
 /* A strided view: element (i0, i1, …) of v lies at base storage element `offset + sum(i_d *
  * stride[d])`. */
@@ -113,15 +116,16 @@ typedef struct ir_taps {
 } ir_taps;
 ir_taps ir_taps_of(const ir_inst *inst, int d);
 int64_t ir_gcd(int64_t x, int64_t y);
-/* A SINGLE kernel whose emitter needs memory of its own cuts its work into this many tasks, and
+/* A STANDALONE kernel whose emitter needs memory of its own cuts its work into this many tasks, and
  * needs so many bytes in all. */
-int64_t ir_single_tasks(const ir_inst *core);
-int64_t ir_single_scratch(const ir_inst *core);
+int64_t ir_standalone_tasks(const ir_inst *anchor);
+int64_t ir_standalone_scratch(const ir_inst *anchor);
 /* A map may write a concat piece by piece: at each index of a piece all of them. True for a concat
  * of a few equal pieces. */
 bool ir_in_pieces(const ir_value *v);
-/* The value at whose indices a map emits its root: the root itself, or the first of its pieces. */
-const ir_value *ir_space(const ir_value *root);
+/* The value at whose indices a map emits its output: the output itself, or the first of its
+ * pieces. */
+const ir_value *ir_space(const ir_value *output);
 /* v lies in storage for kernel k: no expression of its own. */
 bool ir_is_read(const ir_kernel *k, const ir_value *v);
 /* The dimension of v that is innermost in storage (extents of 1 aside); -1 if there is none. */

@@ -292,7 +292,7 @@ static void print_places(const printer *p, const ir_inst *inst)
 {
     static const char *const places[] = {"", "scratch", "parameter", "result", "data"};
     const char *before = "  //";
-    bool planned = inst->func->schedule && inst->func->schedule->phases;
+    bool planned = inst->func->plan && inst->func->plan->phases;
     for (int i = 0; i < inst->nresults; i++) {
         const ir_value *v = inst->result[i];
         if (v->place == IR_NOWHERE && !v->kernel && !v->order.n)
@@ -309,7 +309,7 @@ static void print_places(const printer *p, const ir_inst *inst)
     }
 }
 
-static void print_schedule(FILE *f, const ir_schedule *s)
+static void print_schedule(FILE *f, const ir_plan *s)
 {
     if (s && (s->phases || !s->kernels.count))
         fprintf(f, "    // %d kernels in %d phases, scratch %lld bytes\n", s->kernels.count,
@@ -423,7 +423,7 @@ static void print_func(printer *p, const ir_func *f)
     putc('(', p->f);
     print_params(p, f, plain ? " " : "\n    ");
     fputs(plain ? f->params.count ? " ) {\n" : ") {\n" : "\n) {\n", p->f);
-    print_schedule(p->f, f->schedule);
+    print_schedule(p->f, f->plan);
     IR_FOR (inst, f) {
         fputs("    ", p->f);
         print_core(p, inst);

@@ -177,29 +177,29 @@ bool ir_in_pieces(const ir_value *v)
     return fastest != axis || first->type.dim[axis] >= LANES;
 }
 
-const ir_value *ir_space(const ir_value *root)
+const ir_value *ir_space(const ir_value *output)
 {
-    return ir_in_pieces(root) ? root->def->operand[0] : root;
+    return ir_in_pieces(output) ? output->def->operand[0] : output;
 }
 
-int64_t ir_single_tasks(const ir_inst *core)
+int64_t ir_standalone_tasks(const ir_inst *anchor)
 {
     enum { MOST = 32 }; /* each has buffers of its own */
-    if (core->op != IR_OP_sort)
+    if (anchor->op != IR_OP_sort)
         return 0;
-    const ir_type *t = &core->operand[0]->type;
-    int64_t extent = t->dim[IR_ATTR(core, sort)->axis], rows = extent ? ir_count(t) / extent : 0;
+    const ir_type *t = &anchor->operand[0]->type;
+    int64_t extent = t->dim[IR_ATTR(anchor, sort)->axis], rows = extent ? ir_count(t) / extent : 0;
     return rows < MOST ? rows : MOST;
 }
 
-int64_t ir_single_scratch(const ir_inst *core)
+int64_t ir_standalone_scratch(const ir_inst *anchor)
 {
-    if (core->op != IR_OP_sort)
+    if (anchor->op != IR_OP_sort)
         return 0;
     int64_t row, all;
-    if (!base_size_mul(core->operand[0]->type.dim[IR_ATTR(core, sort)->axis],
+    if (!base_size_mul(anchor->operand[0]->type.dim[IR_ATTR(anchor, sort)->axis],
                        2 * (int64_t)sizeof(int64_t), &row) ||
-        !base_size_mul(row, ir_single_tasks(core), &all))
+        !base_size_mul(row, ir_standalone_tasks(anchor), &all))
         BUG("the scratch memory of a sort is too large");
     return all;
 }

@@ -6,7 +6,7 @@
  * instructions count in either order. After a partition, phases say what is recomputed, so the pass
  * never merges across them; cse_across does, on a joint function that was not cut yet. `copy` asks
  * for storage of its own and stays. */
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 typedef struct table {
     ir_inst **slot;

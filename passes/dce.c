@@ -3,7 +3,7 @@
  *
  * Dead code: no instruction has an effect, so one walk from the last instruction to the first
  * removes each whose results have no user left. Needs nothing, breaks nothing but a plan. */
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 static bool used(const ir_inst *inst)
 {

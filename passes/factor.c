@@ -21,7 +21,7 @@
  * and breaks nothing but plans; what is the same afterwards is for cse. */
 #include "base/map.h"
 #include "ir/tuning.h"
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 #include <stdlib.h>
 

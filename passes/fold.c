@@ -9,7 +9,7 @@
  * bytes of a module have a budget. So iota, broadcast and pad never become big constants: they cost
  * less computed than loaded. */
 #include "ir/tuning.h"
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 enum { SMALL = IR_TUNING_FOLD_SMALL, WORK = IR_TUNING_FOLD_WORK };
 

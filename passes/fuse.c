@@ -4,13 +4,13 @@
  * Cuts a function into kernels. First it decides which values are written to memory: results, what
  * cannot be emitted at an index, and what would be computed so often inside its users that writing
  * and reading it is cheaper. Everything else is computed where it is used. Then each written value
- * becomes the root of a kernel; a contraction takes the elementwise instructions that follow it
- * along; roots of one shape that read the same things share a kernel.
+ * becomes the output of a kernel; a contraction takes the elementwise instructions that follow it
+ * along; outputs of one shape that read the same things share a kernel.
  *
  * Needs: calls inlined. Sets kernel of values, and the schedule's kernels in program order; plan
  * does the rest. */
 #include "ir/tuning.h"
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 #include <string.h>
 
@@ -18,7 +18,7 @@ enum {
     LOAD = IR_TUNING_FUSE_LOAD, /* costs an element, in additions */
     STORE = IR_TUNING_FUSE_STORE,
     BRANCH = IR_TUNING_FUSE_BRANCH,
-    MOST_ROOTS = IR_TUNING_FUSE_ROOTS,
+    MOST_OUTPUTS = IR_TUNING_FUSE_OUTPUTS,
     MOST_READS = IR_TUNING_FUSE_READS,
     NEAR = IR_TUNING_FUSE_NEAR,
     MOST_LOOPS = IR_TUNING_FUSE_LOOPS,
@@ -44,7 +44,7 @@ typedef struct fact { /* about a value, by its id */
 } fact;
 
 typedef struct check {
-    const ir_inst *core;
+    const ir_inst *anchor;
     struct check *next;
 } check;
 
@@ -322,53 +322,53 @@ static void choose(fusing *u)
 /* ---- Kernels ---- */
 
 /* Follows a contraction's result through elementwise instructions that alone use it, not too many
- * of them; returns the last, the kernel's root. */
-static ir_value *epilogue(fusing *u, ir_value *core)
+ * of them; returns the last, the kernel's output. */
+static ir_value *epilogue(fusing *u, ir_value *anchor)
 {
-    ir_value *root = core;
+    ir_value *output = anchor;
     for (int n = 0, size = 0;; n++) {
-        fact *r = of(u, root);
+        fact *r = of(u, output);
         ir_inst *next = r->only_user;
         if (n == DEEP || r->users != 1 || !next || !ir_has_trait(next, IR_ELEMENTWISE) ||
             next->nresults != 1 || of(u, next->result[0])->taken ||
-            !ir_same_storage(next->result[0], core))
-            return root;
+            !ir_same_storage(next->result[0], anchor))
+            return output;
         size += own_size(next);
         for (int i = 0; i < next->noperands; i++)
-            size += next->operand[i] == root          ? 0
+            size += next->operand[i] == output        ? 0
                     : of(u, next->operand[i])->memory ? LOAD
                                                       : of(u, next->operand[i])->size;
         if (size > LARGE)
-            return root;
+            return output;
         /* Other operands are loads or cheap, or they stay outside. */
         for (int i = 0; i < next->noperands; i++) {
             fact *o = of(u, next->operand[i]);
-            if (next->operand[i] != root && next->operand[i]->def && !o->memory && o->reduces)
+            if (next->operand[i] != output && next->operand[i]->def && !o->memory && o->reduces)
                 o->memory = true;
         }
         r->memory = false;
-        root = next->result[0];
-        of(u, root)->memory = of(u, root)->taken = true;
+        output = next->result[0];
+        of(u, output)->memory = of(u, output)->taken = true;
     }
 }
 
-static ir_kernel *new_kernel(fusing *u, ir_kernel_kind kind, ir_inst *core)
+static ir_kernel *new_kernel(fusing *u, ir_kernel_kind kind, ir_inst *anchor)
 {
     ir_kernel *k = base_new(u->f->module->arena, ir_kernel);
     k->kind = kind;
-    k->core = core;
-    k->index = u->f->schedule->kernels.count;
-    BASE_PUSH(u->f->module->arena, &u->f->schedule->kernels, k);
+    k->anchor = anchor;
+    k->index = u->f->plan->kernels.count;
+    BASE_PUSH(u->f->module->arena, &u->f->plan->kernels, k);
     return k;
 }
 
-static void add_root(fusing *u, ir_kernel *k, ir_value *v)
+static void add_output(fusing *u, ir_kernel *k, ir_value *v)
 {
     v->kernel = k;
-    BASE_PUSH(u->f->module->arena, &k->roots, v);
+    BASE_PUSH(u->f->module->arena, &k->outputs, v);
 }
 
-/* As deep as the kernel's expressions, which part_loops and epilogue bound: each root's by twice
+/* As deep as the kernel's expressions, which part_loops and epilogue bound: each output's by twice
  * DEEP. */
 static void find_reads(fusing *u, ir_kernel *k, ir_value *v, bool is_root, int64_t stamp,
                        int64_t *seen)
@@ -392,11 +392,11 @@ static void all_reads(fusing *u, ir_kernel *k, int64_t stamp, int64_t *seen)
 {
     k->reads.count = 0;
     k->size = 0;
-    for (int i = 0; i < k->roots.count; i++)
-        find_reads(u, k, k->roots.items[i], true, stamp, seen);
-    for (int i = 0; k->core && i < k->core->noperands; i++)
+    for (int i = 0; i < k->outputs.count; i++)
+        find_reads(u, k, k->outputs.items[i], true, stamp, seen);
+    for (int i = 0; k->anchor && i < k->anchor->noperands; i++)
         if (k->kind != IR_KERNEL_CHECK || i == 1)
-            find_reads(u, k, k->core->operand[i], false, stamp, seen);
+            find_reads(u, k, k->anchor->operand[i], false, stamp, seen);
 }
 
 /* Kernels by index while siblings are merged. A kernel may read a later one: what was merged into
@@ -408,7 +408,7 @@ typedef struct prefixes {
 } prefixes;
 
 /* Of the kernels from `first` on. */
-static void measure(prefixes *p, const ir_schedule *s, int first, int count)
+static void measure(prefixes *p, const ir_plan *s, int first, int count)
 {
     p->count = count;
     for (int i = first < 0 ? 0 : first; i < count; i++) {
@@ -447,16 +447,16 @@ static bool depends(const ir_kernel *k, const ir_kernel *on, int closed, int64_t
     return false;
 }
 
-static bool reduces_inside(const fusing *u, const ir_value *root)
+static bool reduces_inside(const fusing *u, const ir_value *output)
 {
-    return of(u, root)->reduces;
+    return of(u, output)->reduces;
 }
 
 static uint64_t wanted_by(const fusing *u, const ir_kernel *k)
 {
     uint64_t bits = 0;
-    for (int i = 0; i < k->roots.count; i++)
-        bits |= u->wanted[k->roots.items[i]->id];
+    for (int i = 0; i < k->outputs.count; i++)
+        bits |= u->wanted[k->outputs.items[i]->id];
     return bits;
 }
 
@@ -480,11 +480,11 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
     bool contraction = into->kind == IR_KERNEL_CONTRACTION;
     if ((into->kind != IR_KERNEL_MAP && !contraction) || from->kind != IR_KERNEL_MAP)
         return false;
-    for (int i = 0; i < from->roots.count; i++)
-        if (contraction && ir_in_pieces(from->roots.items[i]))
+    for (int i = 0; i < from->outputs.count; i++)
+        if (contraction && ir_in_pieces(from->outputs.items[i]))
             return false;
-    const ir_value *x = ir_space(into->roots.items[0]), *y = ir_space(from->roots.items[0]);
-    if (!ir_same_storage(x, y) || into->roots.count + from->roots.count > MOST_ROOTS ||
+    const ir_value *x = ir_space(into->outputs.items[0]), *y = ir_space(from->outputs.items[0]);
+    if (!ir_same_storage(x, y) || into->outputs.count + from->outputs.count > MOST_OUTPUTS ||
         into->size + from->size > LARGE ||
         (contraction ? reduces_inside(u, y) : reduces_inside(u, x) != reduces_inside(u, y)))
         return false;
@@ -518,30 +518,30 @@ static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, const prefixes *p
         if (needs == into && match_reads_moved(from, from->reads.items[i], &u->walks))
             return false;
     }
-    for (int i = 0; i < from->roots.count; i++)
-        add_root(u, into, from->roots.items[i]);
+    for (int i = 0; i < from->outputs.count; i++)
+        add_output(u, into, from->outputs.items[i]);
     return true;
 }
 
-/* A root that only its own kernel reads need not be written: it is computed once an index. */
-static void drop_inner_roots(fusing *u, ir_kernel *k, const int *readers)
+/* An output that only its own kernel reads need not be written: it is computed once an index. */
+static void drop_inner_outputs(fusing *u, ir_kernel *k, const int *readers)
 {
-    int kept = 0, left = k->roots.count;
-    for (int i = 0; i < k->roots.count; i++) {
-        ir_value *v = k->roots.items[i];
+    int kept = 0, left = k->outputs.count;
+    for (int i = 0; i < k->outputs.count; i++) {
+        ir_value *v = k->outputs.items[i];
         if (left > 1 && !readers[v->id] && !of(u, v)->result && of(u, v)->users) {
             v->kernel = NULL;
             left--;
         } else {
-            k->roots.items[kept++] = v;
+            k->outputs.items[kept++] = v;
         }
     }
-    k->roots.count = kept;
+    k->outputs.count = kept;
 }
 
 static void merge_siblings(fusing *u)
 {
-    ir_schedule *s = u->f->schedule;
+    ir_plan *s = u->f->plan;
     int64_t *seen = base_array(u->scratch, int64_t, ir_number(u->f) + 1),
             *seen_kernel = base_array(u->scratch, int64_t, s->kernels.count + 1), stamp = 0;
     for (int i = 0; i < s->kernels.count; i++)
@@ -570,7 +570,7 @@ static void merge_siblings(fusing *u)
     for (int i = 0; i < kept; i++)
         if (s->kernels.items[i]->kind == IR_KERNEL_MAP ||
             s->kernels.items[i]->kind == IR_KERNEL_CONTRACTION)
-            drop_inner_roots(u, s->kernels.items[i], readers);
+            drop_inner_outputs(u, s->kernels.items[i], readers);
 }
 
 /* ---- Index checks ---- */
@@ -711,10 +711,10 @@ static const char *whose_index(base_arena *arena, const base_loc *loc)
 
 static void add_check(fusing *u, ir_inst *inst)
 {
-    ir_schedule *s = u->f->schedule;
+    ir_plan *s = u->f->plan;
     fact *index = of(u, inst->operand[1]);
     for (const check *c = index->checks; c; c = c->next)
-        if (same_check(c->core, inst))
+        if (same_check(c->anchor, inst))
             return;
     if (in_range(u, inst))
         return;
@@ -739,20 +739,20 @@ static void make_kernels(fusing *u)
             if (of(u, inst->result[i])->memory)
                 first = inst->result[i];
         if (ir_has_trait(inst, IR_CONTRACTION)) {
-            ir_value *root = inst->result[0];
-            while (!of(u, root)->memory)
-                root = of(u, root)->only_user->result[0];
-            add_root(u, new_kernel(u, IR_KERNEL_CONTRACTION, inst), root);
+            ir_value *output = inst->result[0];
+            while (!of(u, output)->memory)
+                output = of(u, output)->only_user->result[0];
+            add_output(u, new_kernel(u, IR_KERNEL_CONTRACTION, inst), output);
         } else if (first && !first->kernel) {
             bool own = ir_has_trait(inst, IR_OWN_EMITTER | IR_RUNS);
-            ir_kernel_kind kind = ir_has_trait(inst, IR_OWN_EMITTER) ? IR_KERNEL_SINGLE
+            ir_kernel_kind kind = ir_has_trait(inst, IR_OWN_EMITTER) ? IR_KERNEL_STANDALONE
                                   : !own                             ? IR_KERNEL_MAP
                                   : inst->op == IR_OP_cond           ? IR_KERNEL_BRANCH
                                                                      : IR_KERNEL_LOOP;
             ir_kernel *k = new_kernel(u, kind, own ? inst : NULL);
             for (int i = 0; i < inst->nresults; i++)
                 if (own || of(u, inst->result[i])->memory)
-                    add_root(u, k, inst->result[i]);
+                    add_output(u, k, inst->result[i]);
         }
     }
 }
@@ -770,7 +770,7 @@ static void check_operands(const ir_func *f)
 void pass_fuse(ir_func *f)
 {
     fusing u = {.f = f, .scratch = base_arena_new(f->module->ctx)};
-    f->schedule = base_new(f->module->arena, ir_schedule);
+    f->plan = base_new(f->module->arena, ir_plan);
     own_results(f, u.scratch);
     copy_operands(f);
     int n = ir_number(f);

@@ -5,7 +5,7 @@
  * own derivative (its `vjp`) is no longer asked for. Called functions come first (see
  * pass_run_one), so one walk leaves no call; since doubling chains of calls grow without bound, a
  * function beyond the limit of nodes is refused as the user's error. */
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 void pass_inline(ir_func *f)
 {

@@ -494,7 +494,7 @@ static void results(layout *l)
 static void lay_out(ir_func *f, bool inputs_ordered)
 {
     layout l = {.f = f, .scratch = base_arena_new(f->module->ctx)};
-    f->schedule = NULL;
+    f->plan = NULL;
     find_users(&l);
     for (int i = 0; i < f->params.count; i++) {
         ir_port *p = &f->params.items[i];

@@ -5,7 +5,7 @@
 #ifndef GRADC_PASSES_LAYOUT_H
 #define GRADC_PASSES_LAYOUT_H
 
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 /* One dimension of a contraction's result along which its vectors may run. */
 typedef struct layout_lane {

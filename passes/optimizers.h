@@ -5,7 +5,7 @@
 #ifndef GRADC_PASSES_OPTIMIZERS_H
 #define GRADC_PASSES_OPTIMIZERS_H
 
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 enum { OPTIMIZER_HYPERS = 8, OPTIMIZER_SLOTS = 2 };
 

@@ -4,7 +4,7 @@
  * Kernels of convolutions do not pad their operand: a `pad` before them does. What one that is
  * input-dilated needs outside is padded too; it dilates by itself where its windows move by one,
  * into few enough phases. */
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 #include "ir/tuning.h"
 
 enum { MOST_PHASES = IR_TUNING_DILATION_PHASES };

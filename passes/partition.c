@@ -22,7 +22,7 @@
  * whole; train_partition then splits it. */
 #include "ir/tuning.h"
 #include "passes/flow.h"
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,15 +3,15 @@
  *
  * Orders a function's kernels, cuts them into phases and gives every written value its place.
  *
- * A kernel comes after those whose roots it reads, and the writer of a state after all that read
+ * A kernel comes after those whose outputs it reads, and the writer of a state after all that read
  * the old value (if that makes a circle, a copy at the end does the writing). A kernel joins the
  * current phase unless it depends on one in it. Values live from the phase that writes them to the
  * last that reads them; those that never live together share scratch, found largest first at the
- * lowest free offset. A root takes the storage of an operand that dies in the same kernel when it
- * reads it only at its own index.
+ * lowest free offset. An output takes the storage of an operand that dies in the same kernel when
+ * it reads it only at its own index.
  *
  * Needs: fuse. Functions called by loops and branches are planned before their callers. */
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ typedef struct edge_list {
 
 typedef struct planning {
     ir_func *f;
-    ir_schedule *s;
+    ir_plan *s;
     base_arena *arena;       /* of the module */
     base_arena *scratch;
     uint64_t *wanted;      /* by value id */
@@ -53,12 +53,12 @@ static void find_wanted(planning *p)
     for (int i = 0; i < p->s->kernels.count; i++) {
         ir_kernel *k = p->s->kernels.items[i];
         k->wanted = 0;
-        for (int r = 0; r < k->roots.count; r++)
-            k->wanted |= p->wanted[k->roots.items[r]->id];
+        for (int r = 0; r < k->outputs.count; r++)
+            k->wanted |= p->wanted[k->outputs.items[r]->id];
         if (k->kind == IR_KERNEL_CHECK)
-            k->wanted = p->wanted[k->core->result[0]->id];
+            k->wanted = p->wanted[k->anchor->result[0]->id];
     }
-    /* Roots that share a kernel are computed together: what one reads is needed when the other is
+    /* Outputs that share a kernel are computed together: what one reads is needed when the other is
      * wanted. */
     for (bool changed = true; changed;) {
         changed = false;
@@ -129,12 +129,12 @@ static void clear_aux(const ir_func *f)
             inst->result[i]->aux = NULL;
 }
 
-/* A kernel that writes `root` (bound to the state of parameter `old`) and reads it must read each
+/* A kernel that writes `output` (bound to the state of parameter `old`) and reads it must read each
  * element before it writes it. */
-static bool may_write_over(const ir_kernel *k, const ir_value *root, const ir_value *old,
+static bool may_write_over(const ir_kernel *k, const ir_value *output, const ir_value *old,
                            uintptr_t *stamp)
 {
-    return !reads(k, old) || (ir_same_storage(root, old) && reads_only_in_place(k, old, stamp));
+    return !reads(k, old) || (ir_same_storage(output, old) && reads_only_in_place(k, old, stamp));
 }
 
 /* A heap of numbers, the least on top. */
@@ -231,8 +231,8 @@ static bool may_fail(const ir_kernel *k)
 {
     ir_func *called[2];
     bool fails = k->kind == IR_KERNEL_CHECK;
-    for (int c = 0, n = k->kind >= IR_KERNEL_LOOP ? ir_called(k->core, called, 2) : 0; c < n; c++)
-        fails |= called[c]->schedule->checked_phase >= 0;
+    for (int c = 0, n = k->kind >= IR_KERNEL_LOOP ? ir_called(k->anchor, called, 2) : 0; c < n; c++)
+        fails |= called[c]->plan->checked_phase >= 0;
     return fails;
 }
 
@@ -281,7 +281,7 @@ static void detour(planning *p, int i)
     ir_kernel *k = base_new(p->arena, ir_kernel);
     k->kind = IR_KERNEL_MAP;
     c->kernel = k;
-    BASE_PUSH(p->arena, &k->roots, c);
+    BASE_PUSH(p->arena, &k->outputs, c);
     BASE_PUSH(p->arena, &k->reads, r->value);
     r->value = c;
     BASE_PUSH(p->arena, &p->s->kernels, k);
@@ -330,8 +330,8 @@ static void cut_phases(planning *p)
             const ir_kernel *from = k->reads.items[r]->kernel;
             least = from && from->phase + 1 > least ? from->phase + 1 : least;
         }
-        for (int r = 0; r < k->roots.count; r++) {
-            int port = port_of(p, k->roots.items[r]);
+        for (int r = 0; r < k->outputs.count; r++) {
+            int port = port_of(p, k->outputs.items[r]);
             if (port < 0 || p->f->results.items[port].bind != IR_STATE)
                 continue;
             const ir_value *old = old_of(&p->f->results.items[port], p->state_param);
@@ -380,8 +380,8 @@ static void lifetimes(planning *p)
             if (s)
                 s->last = k->phase;
         }
-        for (int r = 0; r < k->roots.count; r++) {
-            ir_value *v = k->roots.items[r];
+        for (int r = 0; r < k->outputs.count; r++) {
+            ir_value *v = k->outputs.items[r];
             int port = port_of(p, v);
             if (port >= 0) {
                 v->place = IR_AT_RESULT;
@@ -400,24 +400,24 @@ static void lifetimes(planning *p)
  * on. */
 static span *host_of(span *s)
 {
-    span *root = s;
-    while (root->host)
-        root = root->host;
-    for (span *next; s != root; s = next) {
+    span *output = s;
+    while (output->host)
+        output = output->host;
+    for (span *next; s != output; s = next) {
         next = s->host;
-        s->host = root;
+        s->host = output;
     }
-    return root;
+    return output;
 }
 
-/* Roots over operands that die with them. */
+/* Outputs over operands that die with them. */
 static void in_place(planning *p)
 {
     for (int i = 0; i < p->s->kernels.count; i++) {
         ir_kernel *k = p->s->kernels.items[i];
         bool used[64] = {false};
-        for (int r = 0; r < k->roots.count; r++) {
-            ir_value *v = k->roots.items[r];
+        for (int r = 0; r < k->outputs.count; r++) {
+            ir_value *v = k->outputs.items[r];
             span *s = p->span_of[v->id];
             for (int o = 0; s && !s->host && o < k->reads.count && o < 64; o++) {
                 ir_value *from = k->reads.items[o];
@@ -444,22 +444,23 @@ static void kernel_scratch(planning *p)
         ir_kernel *k = p->s->kernels.items[i];
         int64_t inner = 0;
         ir_func *called[2];
-        if (k->kind == IR_KERNEL_SINGLE && ir_single_scratch(k->core))
-            new_span(p, k->phase, k->phase, ir_single_scratch(k->core))->place = &k->scratch_at;
+        if (k->kind == IR_KERNEL_STANDALONE && ir_standalone_scratch(k->anchor))
+            new_span(p, k->phase, k->phase, ir_standalone_scratch(k->anchor))->place =
+                &k->scratch_at;
         if (k->kind != IR_KERNEL_LOOP && k->kind != IR_KERNEL_BRANCH)
             continue;
-        for (int c = 0, n = ir_called(k->core, called, 2); c < n; c++)
-            inner = called[c]->schedule->scratch > inner ? called[c]->schedule->scratch : inner;
+        for (int c = 0, n = ir_called(k->anchor, called, 2); c < n; c++)
+            inner = called[c]->plan->scratch > inner ? called[c]->plan->scratch : inner;
         new_span(p, k->phase, k->phase, inner)->place = &k->scratch_at;
         if (k->kind == IR_KERNEL_BRANCH)
             continue;
-        int carries =
-            k->core->op == IR_OP_scan ? (int)IR_ATTR(k->core, scan)->carries : k->core->nresults;
+        int carries = k->anchor->op == IR_OP_scan ? (int)IR_ATTR(k->anchor, scan)->carries
+                                                  : k->anchor->nresults;
         /* The last is the flag that says go on, twice for a scan. */
-        k->spare = base_array(p->arena, int64_t, carries + 1);
+        k->second_buffer = base_array(p->arena, int64_t, carries + 1);
         for (int c = 0; c <= carries; c++)
-            new_span(p, k->phase, k->phase, c < carries ? ir_bytes(&k->core->result[c]->type) : 2)
-                ->place = &k->spare[c];
+            new_span(p, k->phase, k->phase, c < carries ? ir_bytes(&k->anchor->result[c]->type) : 2)
+                ->place = &k->second_buffer[c];
     }
 }
 
@@ -523,10 +524,8 @@ static void assign(planning *p)
 
 void pass_plan(ir_func *f)
 {
-    planning p = {.f = f,
-                  .s = f->schedule,
-                  .arena = f->module->arena,
-                  .scratch = base_arena_new(f->module->ctx)};
+    planning p = {
+        .f = f, .s = f->plan, .arena = f->module->arena, .scratch = base_arena_new(f->module->ctx)};
     if (!p.s)
         BUG("@%s has no kernels", f->name);
     clear_aux(f);
@@ -572,16 +571,16 @@ static int ascending(const void *x, const void *y)
 
 static ground ground_new(const ir_func *f, base_arena *scratch, const int *last)
 {
-    const ir_schedule *s = f->schedule;
+    const ir_plan *s = f->plan;
     ground g = {.f = f, .last = last};
     int n = 0, unique = 0;
     for (int i = 0; i < s->kernels.count; i++)
-        n += s->kernels.items[i]->roots.count;
+        n += s->kernels.items[i]->outputs.count;
     g.edge = base_array(scratch, int64_t, 2 * n + 1);
     n = 0;
     for (int i = 0; i < s->kernels.count; i++)
-        for (int r = 0; r < s->kernels.items[i]->roots.count; r++) {
-            const ir_value *v = s->kernels.items[i]->roots.items[r];
+        for (int r = 0; r < s->kernels.items[i]->outputs.count; r++) {
+            const ir_value *v = s->kernels.items[i]->outputs.items[r];
             if (v->place != IR_SCRATCH)
                 continue;
             g.edge[n++] = v->offset;
@@ -644,11 +643,11 @@ static void write(ground *g, int node, int from, int to, const ir_value *v)
 static void verify_scratch(const ir_func *f, base_arena *scratch, const int *last)
 {
     ground g = ground_new(f, scratch, last);
-    for (int i = 0; i < f->schedule->kernels.count; i++) {
-        const ir_kernel *k = f->schedule->kernels.items[i];
-        for (int r = 0; r < k->roots.count && g.pieces; r++)
-            if (k->roots.items[r]->place == IR_SCRATCH)
-                write(&g, 1, 0, g.pieces, k->roots.items[r]);
+    for (int i = 0; i < f->plan->kernels.count; i++) {
+        const ir_kernel *k = f->plan->kernels.items[i];
+        for (int r = 0; r < k->outputs.count && g.pieces; r++)
+            if (k->outputs.items[r]->place == IR_SCRATCH)
+                write(&g, 1, 0, g.pieces, k->outputs.items[r]);
     }
 }
 
@@ -662,14 +661,14 @@ static void verify_states(const ir_func *f, base_arena *scratch, const int *last
         if (old && last[old->id] > r->value->kernel->phase)
             BUG("@%s: state `%s` is written before it is read for the last time", f->name,
                 r->state->name);
-        if (is_kept(r) && r->value->kernel->phase <= f->schedule->checked_phase && f->entry)
+        if (is_kept(r) && r->value->kernel->phase <= f->plan->checked_phase && f->entry)
             BUG("@%s: state `%s` is written before the last check", f->name, r->state->name);
     }
 }
 
 void plan_verify(const ir_func *f)
 {
-    const ir_schedule *s = f->schedule;
+    const ir_plan *s = f->plan;
     base_arena *scratch = base_arena_new(f->module->ctx);
     int *last = base_array(scratch, int, ir_number((ir_func *)f) + 1);
     clear_aux(f);
@@ -677,10 +676,11 @@ void plan_verify(const ir_func *f)
         const ir_kernel *k = s->kernels.items[i];
         if (i && k->phase < s->kernels.items[i - 1]->phase)
             BUG("@%s: the phase of kernel %d is before that of the kernel before it", f->name, i);
-        for (int r = 0; r < k->roots.count; r++) {
-            last[k->roots.items[r]->id] = k->phase;
-            if (k->roots.items[r]->place != IR_SCRATCH && k->roots.items[r]->place != IR_AT_RESULT)
-                BUG("@%s: a root of kernel %d has no place", f->name, i);
+        for (int r = 0; r < k->outputs.count; r++) {
+            last[k->outputs.items[r]->id] = k->phase;
+            if (k->outputs.items[r]->place != IR_SCRATCH &&
+                k->outputs.items[r]->place != IR_AT_RESULT)
+                BUG("@%s: an output of kernel %d has no place", f->name, i);
         }
         for (int r = 0; r < k->reads.count; r++) {
             const ir_value *v = k->reads.items[r];

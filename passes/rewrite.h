@@ -5,7 +5,7 @@
 #ifndef GRADC_PASSES_REWRITE_H
 #define GRADC_PASSES_REWRITE_H
 
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 /* Looks at one instruction; if it can be said better, builds that through b (before inst, with its
  * phase and loc), writes a replacement of the same type for each result to out, and returns true.

@@ -3,12 +3,12 @@
  *
  * Contractions of a scan's body that do not belong to what is carried on. x W of each iteration is
  * one contraction over all of them before the loop, and h V, where nothing in the loop reads it,
- * one after the loop (sequence.h). What small recurrent cells are written like becomes the two
+ * one after the loop (loop_batch.h). What small recurrent cells are written like becomes the two
  * large products around a small one that one would write by hand. Where x is taken from a tensor by
  * the number of the iteration, that becomes one gather before. */
 #include "passes/rewrite.h"
 #include "ir/tuning.h"
-#include "passes/sequence.h"
+#include "passes/loop_batch.h"
 
 #include <string.h>
 
@@ -17,7 +17,7 @@ typedef struct work {
     const struct ir_attrs_scan *a;
     base_arena *scratch;
     int fixed, params, ys;    /* consts and carries; with xs; results without trips */
-    sequence all;
+    loop_batch all;
     /* before: contractions and gathers that go; after: values that are stacked for the ys that
      * go */
     BASE_LIST(ir_value *) list;
@@ -32,7 +32,7 @@ static work begin(ir_builder *b, ir_inst *inst)
     w.fixed = (int)(a->consts + a->carries);
     w.params = a->body->params.count;
     w.ys = inst->nresults - 1;
-    w.all = (sequence){.b = b, .loc = inst->loc, .length = a->length};
+    w.all = (loop_batch){.b = b, .loc = inst->loc, .length = a->length};
     w.all.stacked = base_array(w.scratch, ir_value *, values + 1);
     w.all.constant = base_array(w.scratch, ir_value *, values + 1);
     return w;
@@ -95,7 +95,7 @@ static void find_before(work *w)
     w->all.outside = anything;
     IR_FOR (k, w->a->body) {
         const ir_value *v = k->op == IR_OP_gather ? looked_up_by(w, k) : varying(w, k);
-        if (v && sequence_has(&w->all, v))
+        if (v && loop_batch_has(&w->all, v))
             BASE_PUSH(w->scratch, &w->list, k->result[0]);
     }
 }
@@ -119,7 +119,7 @@ static ir_inst *rebuild_before(work *w, ir_builder *b)
     for (int i = 0; i < f->results.count; i++)
         ir_add_output(g, NULL, got[i]);
     for (int i = 0; i < n; i++) {
-        operand[w->params + i] = sequence_of(&w->all, w->list.items[i]);
+        operand[w->params + i] = loop_batch_of(&w->all, w->list.items[i]);
         ir_replace(w->list.items[i]->aux, ir_add_input(g, NULL, &w->list.items[i]->type));
     }
     if (w->a->live)
@@ -182,7 +182,7 @@ static bool contracts(const work *w, const ir_value *v, int depth)
         ir_literal *splat;
         bool here = contracts(w, v->def->operand[i], depth + 1);
         if (!here && !match_splat(v->def->operand[i], &splat) &&
-            !sequence_has(&w->all, v->def->operand[i]))
+            !loop_batch_has(&w->all, v->def->operand[i]))
             return false;
         found += here;
     }
@@ -194,7 +194,7 @@ static ir_value *stack(void *user, ir_value *v)
 {
     work *w = user;
     BASE_PUSH(w->scratch, &w->list, v);
-    ir_type t = sequence_type(&w->all, &v->type);
+    ir_type t = loop_batch_type(&w->all, &v->type);
     return ir_add_input(w->all.b->func, NULL, &t);
 }
 
@@ -257,10 +257,10 @@ static ir_value *outside(work *w, ir_value *v)
     ir_inst *k = v->def;
     ir_value *operand[3];
     if (!k || w->all.stacked[v->id] || !ir_has_trait(k, IR_ELEMENTWISE))
-        return sequence_of(&w->all, v);
+        return loop_batch_of(&w->all, v);
     for (int i = 0; i < k->noperands; i++)
         operand[i] = contracts(w, k->operand[i], 0) ? outside(w, k->operand[i])
-                                                    : sequence_of(&w->all, k->operand[i]);
+                                                    : loop_batch_of(&w->all, k->operand[i]);
     return w->all.stacked[v->id] = ir_build1(w->all.b, k->op, operand, k->noperands, k->attrs);
 }
 

@@ -3,7 +3,7 @@
  *
  * A concat of many operands becomes one of concats, which fusion may part: code is written for each
  * operand. */
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 #include "ir/tuning.h"
 
 enum { PIECES = IR_TUNING_CONCAT_PIECES };

@@ -3,7 +3,7 @@
  *
  * Reductions of much to few are done in two steps, so that workers share them: the same steps for
  * any number of workers. */
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 #include "ir/tuning.h"
 
 enum {

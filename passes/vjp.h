@@ -13,7 +13,7 @@
 #ifndef GRADC_PASSES_VJP_H
 #define GRADC_PASSES_VJP_H
 
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 #define OP(name, in, out, types, attrs, traits, cost, error, shape, eval, vjp, lower, doc) \
     ad_rule ad_vjp_##vjp;

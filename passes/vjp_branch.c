@@ -3,14 +3,14 @@
  *
  * Derivatives of cond and call.
  *
- * cond: both branches are differentiated and cut (halves.h). What a branch leaves for its backward
- * half are more results of the forward cond; the two branches share them type by type, since only
- * one of them runs, and the one that has less to leave gives zeros. A second cond runs the backward
- * half of the branch that ran.
+ * cond: both branches are differentiated and cut (body_vjp.h). What a branch leaves for its
+ * backward half are more results of the forward cond; the two branches share them type by type,
+ * since only one of them runs, and the one that has less to leave gives zeros. A second cond runs
+ * the backward half of the branch that ran.
  *
- * call: with a custom derivative, a call of that. Else the joint function of what is called takes
- * the call's place. */
-#include "passes/halves.h"
+ * call: with a custom derivative, a call of that. Else the joint function of what is called
+ * takes the call's place. */
+#include "passes/body_vjp.h"
 #include "passes/vjp.h"
 
 #include <string.h>
@@ -18,7 +18,7 @@
 typedef struct branches {
     const ir_inst *inst;
     base_arena *scratch;
-    halves h[2];
+    body_vjp h[2];
     int params, results; /* of a branch */
     BASE_LIST(ir_type) slots; /* results that the forward cond has more */
     ir_value **slot[2];     /* by slot: the branch's value, or NULL; room for all that both read */
@@ -68,7 +68,7 @@ static void build_forward(branches *s)
         return;
     ir_func *f[2];
     for (int side = 0; side < 2; side++)
-        f[side] = halves_forward(&s->h[side], s->slot[side], s->slots.items, s->slots.count, 0);
+        f[side] = body_vjp_forward(&s->h[side], s->slot[side], s->slots.items, s->slots.count, 0);
     ir_builder b = ad_before(inst);
     s->forward = ir_build(&b, IR_OP_cond, inst->operand, inst->noperands,
                           &(ir_attrs){.cond = {.then_body = f[0], .else_body = f[1]}});
@@ -94,7 +94,7 @@ static ir_value *add_operand(branches *s, ir_func *const *f, int side, ir_value 
 /* What stands outside for the values that one branch's backward half reads. */
 static void bind_reads(branches *s, ir_func *const *f, int side, ir_value *const *ct)
 {
-    const halves *h = &s->h[side];
+    const body_vjp *h = &s->h[side];
     for (int i = 0; i < h->nread; i++) {
         ir_value *v = h->read[i], *outside;
         int r = v->def ? result_of(s, side, v) : -1;
@@ -125,8 +125,8 @@ static void build_backward(branches *s, ir_builder *b, ir_value *const *ct, ir_v
     for (int side = 0; side < 2; side++)
         bind_reads(s, f, side, ct);
     for (int side = 0; side < 2; side++) {
-        const halves *h = &s->h[side];
-        halves_backward(h, &inside[side]);
+        const body_vjp *h = &s->h[side];
+        body_vjp_backward(h, &inside[side]);
         for (int i = 0; i < s->params; i++)
             if (s->h[0].gradient[i] || s->h[1].gradient[i])
                 ir_add_output(
@@ -158,14 +158,14 @@ AD_RULE(cond)
     bool *has_ct = base_array(s.scratch, bool, s.results + 1);
     for (int i = 0; i < s.results; i++)
         has_ct[i] = ct[i] != NULL;
-    if (halves_make(&s.h[0], s.scratch, a->then_body, has_ct, want + 1, NULL)) {
-        if (halves_make(&s.h[1], s.scratch, a->else_body, has_ct, want + 1, NULL)) {
+    if (body_vjp_make(&s.h[0], s.scratch, a->then_body, has_ct, want + 1, NULL)) {
+        if (body_vjp_make(&s.h[1], s.scratch, a->else_body, has_ct, want + 1, NULL)) {
             find_slots(&s);
             build_forward(&s);
             build_backward(&s, b, ct, out);
-            halves_end(&s.h[1]);
+            body_vjp_end(&s.h[1]);
         }
-        halves_end(&s.h[0]);
+        body_vjp_end(&s.h[0]);
     }
     base_arena_free(s.scratch);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The derivative of scan. The body is differentiated and cut (halves.h). Forward's half takes the
+ * The derivative of scan. The body is differentiated and cut (body_vjp.h). Forward's half takes the
  * place of the body, what it leaves for backward stacked as more ys. Backward's half becomes the
  * body of a second scan that runs the other way: its carries are the cotangents of the carries, its
  * xs what was saved, the cotangents of the ys, and the xs that it reads again.
@@ -18,8 +18,8 @@
  *
  * With `live`, iterations that did not run have cotangents zero, not what comes of the zeros that
  * stand for what they would have saved: backward's half is inside a cond then. */
-#include "passes/halves.h"
-#include "passes/sequence.h"
+#include "passes/body_vjp.h"
+#include "passes/loop_batch.h"
 #include "passes/vjp.h"
 
 #include <string.h>
@@ -41,14 +41,14 @@ typedef struct loop {
     const ir_inst *inst;
     const struct ir_attrs_scan *a;
     base_arena *scratch;
-    halves h;
+    body_vjp h;
     int fixed, params, ys;       /* consts and carries; with xs; results without trips */
     bool *has_ct, *want;         /* by result of the body; by its parameter */
     ir_inst *forward;            /* the scan that saves */
     sources consts, carries, xs; /* operands of the reverse scan */
     sources sums, stacks;        /* added up in carries; stacked as ys */
     ir_builder after;
-    sequence all;                /* joint's values in `after`, … */
+    loop_batch all;              /* joint's values in `after`, … */
     ir_value **totals;           /* … and their sums, by id */
     int depth;                   /* of total's recursion */
 } loop;
@@ -79,7 +79,7 @@ static bool find_active(loop *l, ir_value *const *ct, const bool *want)
     memcpy(from, want, (size_t)l->params * sizeof *from);
     for (bool changed = true; changed;) {
         changed = false;
-        halves_depends(body, from, depends);
+        body_vjp_depends(body, from, depends);
         for (int i = 0; i < carries; i++)
             if (depends[i] && !from[consts + i])
                 from[consts + i] = changed = true;
@@ -88,7 +88,7 @@ static bool find_active(loop *l, ir_value *const *ct, const bool *want)
         l->has_ct[i] = ct[i] && (i < carries || depends[i]);
     for (bool changed = true; changed;) {
         changed = false;
-        halves_reaches(body, l->has_ct, reached);
+        body_vjp_reaches(body, l->has_ct, reached);
         for (int i = 0; i < carries; i++)
             if (reached[consts + i] && !l->has_ct[i])
                 l->has_ct[i] = changed = true;
@@ -147,7 +147,7 @@ static void build_forward(loop *l, ir_value **save, int nsave)
         return;
     ir_attrs attrs = *inst->attrs;
     ir_builder b = ad_before(inst);
-    attrs.scan.body = halves_forward(&l->h, save, NULL, nsave, l->a->live != 0);
+    attrs.scan.body = body_vjp_forward(&l->h, save, NULL, nsave, l->a->live != 0);
     l->forward = ir_build(&b, IR_OP_scan, inst->operand, inst->noperands, &attrs);
     ir_built(&b);
     for (int i = 0; i < inst->nresults; i++) {
@@ -180,10 +180,10 @@ static void find_sources(loop *l, ir_builder *b)
 {
     int nsave = 0;
     ir_value **save = base_array(l->scratch, ir_value *, l->h.nread + 1);
-    l->all = (sequence){.b = b, .loc = l->inst->loc, .length = l->a->length};
+    l->all = (loop_batch){.b = b, .loc = l->inst->loc, .length = l->a->length};
     for (int i = 0; i < l->h.nread; i++)
         if (must_save(l, l->h.read[i])) {
-            sequence_type(&l->all, &l->h.read[i]->type); /* throws if that cannot be */
+            loop_batch_type(&l->all, &l->h.read[i]->type); /* throws if that cannot be */
             save[nsave++] = l->h.read[i];
         }
     build_forward(l, save, nsave);
@@ -234,7 +234,8 @@ static ir_value *stack(void *user, ir_value *v)
 {
     loop *l = user;
     add_source(l, &l->stacks, v, NULL);
-    return source_after(l, &l->stacks.items[l->stacks.count - 1], sequence_type(&l->all, &v->type));
+    return source_after(l, &l->stacks.items[l->stacks.count - 1],
+                        loop_batch_type(&l->all, &v->type));
 }
 
 /* What the reverse scan takes is known in `after`; but where iterations may not run, no sequence,
@@ -247,21 +248,21 @@ static void begin_after(loop *l)
     l->after.loc = l->inst->loc;
     l->after.primal = l->forward;
     l->totals = base_array(l->scratch, ir_value *, values);
-    l->all = (sequence){.b = &l->after,
-                        .loc = l->inst->loc,
-                        .length = l->a->length,
-                        .exact = l->a->live,
-                        .outside = outside,
-                        .stack = stack,
-                        .user = l};
+    l->all = (loop_batch){.b = &l->after,
+                          .loc = l->inst->loc,
+                          .length = l->a->length,
+                          .exact = l->a->live,
+                          .outside = outside,
+                          .stack = stack,
+                          .user = l};
     l->all.stacked = base_array(l->scratch, ir_value *, values);
     l->all.constant = base_array(l->scratch, ir_value *, values);
     for (int i = 0; i < l->consts.count; i++)
         l->all.constant[l->consts.items[i].inside->id] =
             source_after(l, &l->consts.items[i], l->consts.items[i].inside->type);
     for (int i = 0; i < l->xs.count && !l->a->live; i++)
-        l->all.stacked[l->xs.items[i].inside->id] =
-            source_after(l, &l->xs.items[i], sequence_type(&l->all, &l->xs.items[i].inside->type));
+        l->all.stacked[l->xs.items[i].inside->id] = source_after(
+            l, &l->xs.items[i], loop_batch_type(&l->all, &l->xs.items[i].inside->type));
 }
 
 /* ---- Sums over the iterations ---- */
@@ -330,21 +331,22 @@ static ir_value *sum_self(loop *l, const ir_inst *k)
     ir_builder *b = &l->after;
     int64_t x[IR_MAX_RANK] = {0}, y[IR_MAX_RANK] = {0}, xb[IR_MAX_RANK], yb[IR_MAX_RANK];
     if (k->op == IR_OP_reduce) {
-        int n = sequence_dims(IR_ATTR(k, reduce)->axes, x + 1);
-        return ir_reduce(b, IR_SUM, sequence_of(&l->all, k->operand[0]), n + 1, x);
+        int n = loop_batch_dims(IR_ATTR(k, reduce)->axes, x + 1);
+        return ir_reduce(b, IR_SUM, loop_batch_of(&l->all, k->operand[0]), n + 1, x);
     }
     if (k->op == IR_OP_scatter) {
         const struct ir_attrs_scatter *a = IR_ATTR(k, scatter);
-        ir_value *index = sequence_of(&l->all, k->operand[1]),
-                 *update = sequence_of(&l->all, k->operand[2]);
+        ir_value *index = loop_batch_of(&l->all, k->operand[1]),
+                 *update = loop_batch_of(&l->all, k->operand[2]);
         return ir_scatter(b, IR_SUM, ir_splat(b, &k->result[0]->type, 0), index, update, a->dims.n,
                           a->dims.v, 0);
     }
     const struct ir_attrs_dot_general *a = IR_ATTR(k, dot_general);
-    int nb = sequence_dims(a->lhs_batch, xb), n = sequence_dims(a->lhs_contract, x + 1);
-    sequence_dims(a->rhs_batch, yb);
-    sequence_dims(a->rhs_contract, y + 1);
-    ir_value *lhs = sequence_of(&l->all, k->operand[0]), *rhs = sequence_of(&l->all, k->operand[1]);
+    int nb = loop_batch_dims(a->lhs_batch, xb), n = loop_batch_dims(a->lhs_contract, x + 1);
+    loop_batch_dims(a->rhs_batch, yb);
+    loop_batch_dims(a->rhs_contract, y + 1);
+    ir_value *lhs = loop_batch_of(&l->all, k->operand[0]),
+             *rhs = loop_batch_of(&l->all, k->operand[1]);
     return ir_dot_general_in(b, a->accumulate, lhs, rhs, nb, xb, yb, n + 1, x, y);
 }
 
@@ -359,8 +361,8 @@ static ir_value *total(loop *l, ir_value *v)
     if (*known)
         return *known;
     if (!marked(v, LINEAR) || marked(v, INSIDE) || l->depth == DEEPEST)
-        return *known = sequence_has(&l->all, v)
-                            ? ir_reduce(&l->after, IR_SUM, sequence_of(&l->all, v), 1, &first)
+        return *known = loop_batch_has(&l->all, v)
+                            ? ir_reduce(&l->after, IR_SUM, loop_batch_of(&l->all, v), 1, &first)
                             : sum_inside(l, v);
     if (sums_itself(k))
         return *known = sum_self(l, k);
@@ -384,7 +386,7 @@ static void build_after(loop *l)
         for (int i = 0; i < l->params; i++) {
             ir_value *g = is_carry(l, i) ? NULL : l->h.gradient[i];
             if (g && !ct[i] && (turn || marked(g, CONTRACTS)))
-                ct[i] = i < l->fixed ? total(l, g) : sequence_of(&l->all, g);
+                ct[i] = i < l->fixed ? total(l, g) : loop_batch_of(&l->all, g);
         }
     for (int i = 0; i < l->params; i++)
         if (ct[i])
@@ -414,7 +416,7 @@ static ir_func *reverse_body(loop *l)
     for (int i = 0; i < l->sums.count; i++)
         sum[i] = ir_add_input(f, NULL, &l->sums.items[i].after->type);
     add_params(f, &l->xs);
-    halves_backward(&l->h, &b);
+    body_vjp_backward(&l->h, &b);
     for (int i = 0; i < l->carries.count; i++) {
         const ir_value *g = l->h.gradient[l->a->consts + l->carries.items[i].carry];
         ir_add_output(f, NULL, g ? g->aux : ir_splat(&b, &l->carries.items[i].inside->type, 0));
@@ -554,13 +556,13 @@ AD_RULE(scan)
         for (int i = 0; i < a->carries; i++)
             out[a->consts + i] = ct[i];
     } else if (find_active(&l, ct, want) &&
-               halves_make(&l.h, l.scratch, a->body, l.has_ct, l.want, gone)) {
+               body_vjp_make(&l.h, l.scratch, a->body, l.has_ct, l.want, gone)) {
         find_sources(&l, b);
         add_cotangents(&l, b, ct);
         build_after(&l);
         reverse_scan(&l, b);
         finish(&l, b, out);
-        halves_end(&l.h);
+        body_vjp_end(&l.h);
     }
     base_arena_free(l.scratch);
 }

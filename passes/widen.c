@@ -4,7 +4,7 @@
  * An f32 module in double, for `--f64`: every f32 type, constant and initial value becomes f64.
  * Only where bits are looked at does f32 remain, between a bitcast and a convert. Runs on functions
  * without schedules. */
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 static ir_literal *widened(base_arena *arena, ir_literal *l)
 {

@@ -68,12 +68,12 @@ static bool is_matrix(int64_t x, int64_t y, int64_t nx, int64_t ny)
 /* The first output's storage can hold the sums: nothing that the kernel reads lies there. */
 static bool is_free(const ir_kernel *k)
 {
-    const ir_value *root = k->roots.items[0];
-    for (int i = 0; i < k->roots.count; i++)
-        if (k->roots.items[i] != root && ir_share_place(k->roots.items[i], root))
+    const ir_value *output = k->outputs.items[0];
+    for (int i = 0; i < k->outputs.count; i++)
+        if (k->outputs.items[i] != output && ir_share_place(k->outputs.items[i], output))
             return false;
     for (int i = 0; i < k->reads.count; i++)
-        if (ir_share_place(k->reads.items[i], root))
+        if (ir_share_place(k->reads.items[i], output))
             return false;
     return true;
 }
@@ -83,7 +83,7 @@ static bool is_possible(sched_job *j, const sched_contraction *c, const int64_t 
     const ir_kernel *k = j->kernel;
     sched_product p;
     if (j->out->nparts > 1 || (c->dtype != IR_F32 && c->dtype != IR_F64) || c->of[0] != c->dtype ||
-        c->of[1] != c->dtype || k->roots.items[0]->type.dtype != c->dtype ||
+        c->of[1] != c->dtype || k->outputs.items[0]->type.dtype != c->dtype ||
         !sched_product_of(c, order, &p))
         return false;
     return p.lanes <= INT32_MAX && p.products <= INT32_MAX && p.row_out >= p.lanes &&

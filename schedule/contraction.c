@@ -62,7 +62,7 @@ void sched_order_k(sched_contraction *c)
 static int epilogue_work(const ir_kernel *k, const ir_value *v)
 {
     const ir_inst *inst = v->def;
-    if (!inst || inst == k->core || (v->kernel && v->kernel != k) || inst->op == IR_OP_constant)
+    if (!inst || inst == k->anchor || (v->kernel && v->kernel != k) || inst->op == IR_OP_constant)
         return 0;
     int work =
         ir_has_trait(inst, IR_FUNCTION) ? LONG_EPILOGUE : !(ir_ops[inst->op].traits & IR_MOVES);
@@ -74,7 +74,7 @@ static int epilogue_work(const ir_kernel *k, const ir_value *v)
 void sched_contraction_defaults(sched_job *j, sched_contraction *c)
 {
     c->epilogue_loop = false;
-    for (int i = 0; i < j->kernel->roots.count; i++)
-        c->epilogue_loop |= epilogue_work(j->kernel, j->kernel->roots.items[i]) >= LONG_EPILOGUE;
+    for (int i = 0; i < j->kernel->outputs.count; i++)
+        c->epilogue_loop |= epilogue_work(j->kernel, j->kernel->outputs.items[i]) >= LONG_EPILOGUE;
     choose_order(c);
 }

@@ -19,23 +19,23 @@ static int lanes_for(sched_job *j, ir_dtype t, int64_t extent)
 }
 
 /* Which dimensions may be cut; returns the elements that are moved. */
-static int64_t find_free(const ir_inst *core, sched_cut *c)
+static int64_t find_free(const ir_inst *anchor, sched_cut *c)
 {
-    const ir_type *t = &core->result[0]->type;
+    const ir_type *t = &anchor->result[0]->type;
     bool touched[IR_MAX_RANK] = {false};
     int64_t work = ir_count(t);
-    if (core->op == IR_OP_scatter) {
-        const struct ir_attrs_scatter *a = IR_ATTR(core, scatter);
+    if (anchor->op == IR_OP_scatter) {
+        const struct ir_attrs_scatter *a = IR_ATTR(anchor, scatter);
         for (int i = 0; i < a->dims.n; i++)
             touched[a->dims.v[i]] = true;
         /* Lanes run along a dimension of the slices: one of the batch would need an index a
          * lane. */
-        int fastest = ir_fastest(core->result[0]);
+        int fastest = ir_fastest(anchor->result[0]);
         if (fastest >= 0 && fastest < a->batch)
             touched[fastest] = true;
-        work += ir_count(&core->operand[2]->type);
+        work += ir_count(&anchor->operand[2]->type);
     } else {
-        touched[IR_ATTR(core, cumulative)->axis] = true;
+        touched[IR_ATTR(anchor, cumulative)->axis] = true;
     }
     for (int d = 0; d < t->rank; d++)
         c->free[d] = !touched[d];
@@ -45,27 +45,27 @@ static int64_t find_free(const ir_inst *core, sched_cut *c)
 bool sched_applies_scatter(sched_job *j, const sched_contraction *c)
 {
     (void)c;
-    return j->kernel->core->op == IR_OP_scatter;
+    return j->kernel->anchor->op == IR_OP_scatter;
 }
 
 bool sched_applies_cumulative(sched_job *j, const sched_contraction *c)
 {
     (void)c;
-    return j->kernel->core->op == IR_OP_cumulative;
+    return j->kernel->anchor->op == IR_OP_cumulative;
 }
 
 void sched_choose_cut(sched_job *j, sched_contraction *unused)
 {
     (void)unused;
     sched_cut *c = &j->out->cut;
-    const ir_inst *core = j->kernel->core;
-    const ir_value *root = core->result[0];
-    const ir_type *t = &root->type;
-    int64_t work = find_free(core, c), tasks = 1;
-    int fastest = ir_fastest(root);
+    const ir_inst *anchor = j->kernel->anchor;
+    const ir_value *output = anchor->result[0];
+    const ir_type *t = &output->type;
+    int64_t work = find_free(anchor, c), tasks = 1;
+    int fastest = ir_fastest(output);
     c->lane = fastest >= 0 && c->free[fastest] ? fastest : -1;
     c->lanes = c->lane < 0 ? 1 : lanes_for(j, t->dtype, t->dim[c->lane]);
-    if (core->op == IR_OP_scatter && c->lane < 0 && fastest >= 0)
+    if (anchor->op == IR_OP_scatter && c->lane < 0 && fastest >= 0)
         c->copy_lanes = lanes_for(j, t->dtype, t->dim[fastest]);
     if (work <= SMALL)
         return;
@@ -86,17 +86,17 @@ const char *sched_complete_cut(sched_job *j, sched_contraction *unused)
     (void)unused;
     sched_kernel *s = j->out;
     sched_cut *c = &s->cut;
-    const ir_inst *core = j->kernel->core;
-    const ir_value *root = core->result[0];
-    const ir_type *t = &root->type;
-    find_free(core, c);
-    if (c->lane >= 0 && (c->lane != ir_fastest(root) || !c->free[c->lane]))
+    const ir_inst *anchor = j->kernel->anchor;
+    const ir_value *output = anchor->result[0];
+    const ir_type *t = &output->type;
+    find_free(anchor, c);
+    if (c->lane >= 0 && (c->lane != ir_fastest(output) || !c->free[c->lane]))
         return "lanes run along the innermost dimension in storage, where parts do not touch in it";
     if (c->lanes < 1 || c->lanes > 64 ||
         (c->lane < 0 ? c->lanes != 1 : ir_count(t) && c->lanes > t->dim[c->lane]))
         return "lanes are 1 to 64, and no more than there are neighbours";
-    if (core->op == IR_OP_scatter && c->lane < 0 && ir_fastest(root) >= 0 && ir_count(t) &&
-        (c->copy_lanes < 1 || c->copy_lanes > 64 || c->copy_lanes > t->dim[ir_fastest(root)]))
+    if (anchor->op == IR_OP_scatter && c->lane < 0 && ir_fastest(output) >= 0 && ir_count(t) &&
+        (c->copy_lanes < 1 || c->copy_lanes > 64 || c->copy_lanes > t->dim[ir_fastest(output)]))
         return "copy_lanes are 1 to 64, and no more than there are neighbours";
     s->tasks = ir_count(t) ? 1 : 0;
     for (int d = 0; d < t->rank; d++) {
@@ -116,13 +116,13 @@ const char *sched_complete_cut(sched_job *j, sched_contraction *unused)
 bool sched_applies_sort(sched_job *j, const sched_contraction *c)
 {
     (void)c;
-    return j->kernel->core->op == IR_OP_sort;
+    return j->kernel->anchor->op == IR_OP_sort;
 }
 
 const char *sched_complete_sort(sched_job *j, sched_contraction *c)
 {
     (void)c;
-    j->out->tasks = ir_single_tasks(j->kernel->core);
+    j->out->tasks = ir_standalone_tasks(j->kernel->anchor);
     return NULL;
 }
 
@@ -135,10 +135,10 @@ bool sched_applies_check(sched_job *j, const sched_contraction *c)
 const char *sched_complete_check(sched_job *j, sched_contraction *c)
 {
     (void)c;
-    const ir_inst *core = j->kernel->core;
-    const ir_ints *dims =
-        core->op == IR_OP_gather ? &IR_ATTR(core, gather)->dims : &IR_ATTR(core, scatter)->dims;
-    j->out->tasks = dims->n ? ir_count(&core->operand[1]->type) / dims->n : 0;
+    const ir_inst *anchor = j->kernel->anchor;
+    const ir_ints *dims = anchor->op == IR_OP_gather ? &IR_ATTR(anchor, gather)->dims
+                                                     : &IR_ATTR(anchor, scatter)->dims;
+    j->out->tasks = dims->n ? ir_count(&anchor->operand[1]->type) / dims->n : 0;
     return NULL;
 }
 

@@ -40,22 +40,22 @@ const char *sched_describe(base_arena *arena, const ir_kernel *k)
 {
     words w = {.arena = arena, .k = k, .seen = base_array(arena, const ir_inst *, SEEN)};
     const char *text = "";
-    if (k->core) {
-        text = ir_ops[k->core->op].name;
-        for (int i = 0; i < k->core->noperands && i < 3; i++)
-            text =
-                base_format(arena, "%s %s", text, ir_type_text(arena, &k->core->operand[i]->type));
+    if (k->anchor) {
+        text = ir_ops[k->anchor->op].name;
+        for (int i = 0; i < k->anchor->noperands && i < 3; i++)
+            text = base_format(arena, "%s %s", text,
+                               ir_type_text(arena, &k->anchor->operand[i]->type));
     }
-    for (int i = 0; i < k->roots.count; i++) {
+    for (int i = 0; i < k->outputs.count; i++) {
         text = base_format(arena, "%s%s%s", text,
                            i       ? " "
                            : *text ? " -> "
                                    : "",
-                           ir_type_text(arena, &k->roots.items[i]->type));
-        gather(&w, k->roots.items[i], 0);
+                           ir_type_text(arena, &k->outputs.items[i]->type));
+        gather(&w, k->outputs.items[i], 0);
     }
     for (int i = 0; i < w.found; i++)
-        if (!k->core || w.op[i] != k->core->op)
+        if (!k->anchor || w.op[i] != k->anchor->op)
             text = base_format(arena, "%s%s%s", text, i ? " " : ", ", ir_ops[w.op[i]].name);
     return text;
 }

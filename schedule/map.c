@@ -37,7 +37,7 @@ static void study_reduce(traits *t, const ir_inst *inst)
     *(inner ? &t->row : &t->column) = true;
 }
 
-static void study(traits *t, const ir_value *root, const ir_value *v, double times)
+static void study(traits *t, const ir_value *output, const ir_value *v, double times)
 {
     for (int i = 0; i < t->seen.count; i++)
         if (t->seen.items[i] == v)
@@ -45,7 +45,7 @@ static void study(traits *t, const ir_value *root, const ir_value *v, double tim
     BASE_PUSH(t->j->arena, &t->seen, v);
     if (ir_is_read(t->j->kernel, v)) {
         t->work += times;
-        t->flat = t->flat && (v->type.rank == 0 || ir_same_storage(v, root));
+        t->flat = t->flat && (v->type.rank == 0 || ir_same_storage(v, output));
         return;
     }
     const ir_inst *inst = v->def;
@@ -60,32 +60,32 @@ static void study(traits *t, const ir_value *root, const ir_value *v, double tim
     times *= ir_cost_reads(inst, 0);
     t->work += times;
     for (int i = 0; i < inst->noperands; i++)
-        study(t, root, inst->operand[i], times);
+        study(t, output, inst->operand[i], times);
 }
 
 /* The pieces of a concat lie one behind the other: no dimension outside its axis. */
-static bool pieces_in_row(const ir_value *root)
+static bool pieces_in_row(const ir_value *output)
 {
-    for (int i = 0; i < root->type.rank; i++) {
-        int d = root->order.n ? (int)root->order.v[i] : i;
-        if (d == IR_ATTR(root->def, concat)->axis)
+    for (int i = 0; i < output->type.rank; i++) {
+        int d = output->order.n ? (int)output->order.v[i] : i;
+        if (d == IR_ATTR(output->def, concat)->axis)
             return true;
-        if (root->type.dim[d] != 1)
+        if (output->type.dim[d] != 1)
             return false;
     }
     return false;
 }
 
-static void study_root(traits *t, const ir_value *space, const ir_value *root)
+static void study_output(traits *t, const ir_value *space, const ir_value *output)
 {
-    if (!ir_in_pieces(root)) {
-        study(t, space, root, 1);
+    if (!ir_in_pieces(output)) {
+        study(t, space, output, 1);
         return;
     }
     t->plain = false;
-    t->flat = t->flat && pieces_in_row(root);
-    for (int i = 0; i < root->def->noperands; i++)
-        study(t, space, root->def->operand[i], 1);
+    t->flat = t->flat && pieces_in_row(output);
+    for (int i = 0; i < output->def->noperands; i++)
+        study(t, space, output->def->operand[i], 1);
 }
 
 /* Of the job's kernel, studied once. */
@@ -95,24 +95,26 @@ static const traits *traits_of(sched_job *j)
     if (!j->traits) {
         j->traits = base_new(j->arena, traits);
         *j->traits = (traits){.j = j, .flat = true, .plain = true, .work = 1};
-        for (int i = 0; i < k->roots.count; i++)
-            study_root(j->traits, ir_space(k->roots.items[0]), k->roots.items[i]);
+        for (int i = 0; i < k->outputs.count; i++)
+            study_output(j->traits, ir_space(k->outputs.items[0]), k->outputs.items[i]);
     }
     return j->traits;
 }
 
-static int choose_lanes(sched_job *j, const ir_value *root, const traits *t)
+static int choose_lanes(sched_job *j, const ir_value *output, const traits *t)
 {
     int size = 4;
-    for (int i = 0; i < j->kernel->roots.count; i++) {
-        int here = ir_dtypes[j->kernel->roots.items[i]->type.dtype].bytes;
+    for (int i = 0; i < j->kernel->outputs.count; i++) {
+        int here = ir_dtypes[j->kernel->outputs.items[i]->type.dtype].bytes;
         size = here > size ? here : size;
     }
-    int fastest = ir_fastest(root), lanes = sched_width(j->level->vector_bytes, size),
+    int fastest = ir_fastest(output), lanes = sched_width(j->level->vector_bytes, size),
         most = t->column         ? COLUMN_REGISTERS * lanes
                : t->work < HEAVY ? 2 * lanes
                                  : lanes;
-    int64_t extent = t->flat ? ir_count(&root->type) : fastest < 0 ? 1 : root->type.dim[fastest];
+    int64_t extent = t->flat       ? ir_count(&output->type)
+                     : fastest < 0 ? 1
+                                   : output->type.dim[fastest];
     if (t->row)
         return 1;
     while (lanes < most && lanes < WIDEST && lanes * 2 <= extent)
@@ -121,19 +123,19 @@ static int choose_lanes(sched_job *j, const ir_value *root, const traits *t)
 }
 
 /* The loops that there are, outermost first. */
-static void find_loops(sched_map *m, const ir_value *root)
+static void find_loops(sched_map *m, const ir_value *output)
 {
     m->nloops = 0;
     if (m->flat) {
         m->nloops = 1;
         m->dim[0] = -1;
-        m->extent[0] = ir_count(&root->type);
+        m->extent[0] = ir_count(&output->type);
     }
-    for (int i = 0; !m->flat && i < root->type.rank; i++) {
-        int d = root->order.n ? (int)root->order.v[i] : i;
-        if (root->type.dim[d] != 1) {
+    for (int i = 0; !m->flat && i < output->type.rank; i++) {
+        int d = output->order.n ? (int)output->order.v[i] : i;
+        if (output->type.dim[d] != 1) {
             m->dim[m->nloops] = d;
-            m->extent[m->nloops++] = root->type.dim[d];
+            m->extent[m->nloops++] = output->type.dim[d];
         }
     }
     if (m->nloops == 0) { /* one element */
@@ -170,13 +172,13 @@ void sched_choose_map(sched_job *j, sched_contraction *c)
 {
     (void)c;
     sched_map *m = &j->out->map;
-    const ir_value *root = j->kernel->roots.items[0], *space = ir_space(root);
+    const ir_value *output = j->kernel->outputs.items[0], *space = ir_space(output);
     const traits *t = traits_of(j);
     m->flat = t->flat;
     m->lanes = choose_lanes(j, space, t);
     /* The code of a map of plain expressions need not know how many elements there are, if there is
      * no remainder: an optimizer's update then is one kernel for many parameters. */
-    m->polymorphic = t->flat && t->plain && m->lanes > 1 && ir_count(&root->type) % m->lanes == 0;
+    m->polymorphic = t->flat && t->plain && m->lanes > 1 && ir_count(&output->type) % m->lanes == 0;
     find_loops(m, space);
     if (m->polymorphic)
         m->chunk = CHUNK;
@@ -188,7 +190,7 @@ const char *sched_complete_map(sched_job *j, sched_contraction *c)
 {
     (void)c;
     sched_map *m = &j->out->map;
-    const ir_value *root = j->kernel->roots.items[0], *space = ir_space(root);
+    const ir_value *output = j->kernel->outputs.items[0], *space = ir_space(output);
     const traits *t = traits_of(j);
     int64_t count = ir_count(&space->type);
     if (m->flat && !t->flat)

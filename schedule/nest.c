@@ -132,7 +132,7 @@ static int by_storage(const void *p, const void *q)
 static void divide_axes(sched_job *j, sched_contraction *c)
 {
     int64_t stride[IR_MAX_RANK];
-    ir_storage_strides(j->kernel->roots.items[0], stride);
+    ir_storage_strides(j->kernel->outputs.items[0], stride);
     for (int i = 0; i < c->naxes; i++)
         c->axis[i].out_stride = stride[c->axis[i].out] * c->axis[i].times;
     qsort(c->axis, (size_t)c->naxes, sizeof *c->axis, by_storage);
@@ -165,7 +165,7 @@ static void add_part(sched_job *j, const sched_contraction *c)
 /* A part for each combination of phases of the spatial dimensions. */
 static void add_phases(sched_job *j, const sched_contraction *c, int spatial, phase *phases)
 {
-    const ir_inst *conv = j->kernel->core;
+    const ir_inst *conv = j->kernel->anchor;
     const struct ir_attrs_convolution *at = IR_ATTR(conv, convolution);
     if (spatial == at->stride.n) {
         sched_contraction part = *c;
@@ -183,16 +183,16 @@ static void add_phases(sched_job *j, const sched_contraction *c, int spatial, ph
 
 void sched_nest(sched_job *j)
 {
-    const ir_inst *core = j->kernel->core;
-    sched_contraction c = {.of = {core->operand[0]->type.dtype, core->operand[1]->type.dtype},
-                           .dtype = core->result[0]->type.dtype,
+    const ir_inst *anchor = j->kernel->anchor;
+    sched_contraction c = {.of = {anchor->operand[0]->type.dtype, anchor->operand[1]->type.dtype},
+                           .dtype = anchor->result[0]->type.dtype,
                            .ragged = -1};
     phase phases[IR_MAX_RANK];
     for (int s = 0; s < 2; s++)
-        if (!ir_view_of(core->operand[s], &c.operand[s]))
-            BUG("operand %d of a %s is no view", s, ir_ops[core->op].name);
-    if (core->op == IR_OP_dot_general) {
-        axes_of_dot(&c, core);
+        if (!ir_view_of(anchor->operand[s], &c.operand[s]))
+            BUG("operand %d of a %s is no view", s, ir_ops[anchor->op].name);
+    if (anchor->op == IR_OP_dot_general) {
+        axes_of_dot(&c, anchor);
         add_part(j, &c);
     } else {
         add_phases(j, &c, 0, phases);

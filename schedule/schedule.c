@@ -84,7 +84,7 @@ static bool schedule_kernel(sched_job *j, const ir_func *f, const struct sched_w
     sched_kernel *s = j->out;
     if (j->kernel->kind != IR_KERNEL_CONTRACTION)
         return decide(j, NULL, wish_for(j, wishes, f, 0, spec));
-    if (ir_count(&j->kernel->roots.items[0]->type) == 0)
+    if (ir_count(&j->kernel->outputs.items[0]->type) == 0)
         return true;
     sched_nest(j);
     for (int p = 0; p < s->nparts; p++) {
@@ -102,11 +102,11 @@ bool sched_module(ir_module *m, base_arena *arena, const sched_level *level,
     bool ok = true;
     for (int i = 0; i < m->funcs.count; i++) {
         const ir_func *f = m->funcs.items[i];
-        for (int k = 0; f->schedule && k < f->schedule->kernels.count; k++) {
+        for (int k = 0; f->plan && k < f->plan->kernels.count; k++) {
             sched_job j = {.ctx = m->ctx,
                            .arena = arena,
                            .level = level,
-                           .kernel = f->schedule->kernels.items[k],
+                           .kernel = f->plan->kernels.items[k],
                            .out = base_new(arena, sched_kernel)};
             j.out->accumulators = ACCUMULATORS;
             ok &= schedule_kernel(&j, f, wishes, spec);

@@ -169,7 +169,7 @@ void sched_print(FILE *out, const ir_module *m, const sched_level *level, int sp
                 level->vector_bytes, level->registers);
     for (int i = 0; i < m->funcs.count; i++) {
         const ir_func *f = m->funcs.items[i];
-        if (!f->schedule)
+        if (!f->plan)
             continue;
         fputs("\nfunc @", out);
         if (base_is_word(f->name))
@@ -177,8 +177,8 @@ void sched_print(FILE *out, const ir_module *m, const sched_level *level, int sp
         else
             base_print_string(out, f->name);
         fprintf(out, spec ? " module %d\n" : "\n", spec);
-        for (int k = 0; k < f->schedule->kernels.count; k++)
-            print_kernel(out, arena, f->schedule->kernels.items[k]);
+        for (int k = 0; k < f->plan->kernels.count; k++)
+            print_kernel(out, arena, f->plan->kernels.items[k]);
     }
     base_arena_free(arena);
 }

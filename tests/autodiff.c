@@ -3,7 +3,7 @@
  *
  * The joint function: its parameters and results, symbolic zeros, phases and origins, what is
  * refused, what a derivative costs. */
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 #include "tests/context.h"
 
 #include <math.h>
@@ -579,11 +579,11 @@ START_TEST(gelu_writes_one_derivative)
     train_partition(f->module, j, "forward_train", "backward");
     for (const pass_info *p = passes; p->name; p++)
         pass_run_one(f->module, p, true);
-    const ir_schedule *schedule = ir_func_by_name(f->module, "backward")->schedule;
+    const ir_plan *schedule = ir_func_by_name(f->module, "backward")->plan;
     int written = 0;
     for (int i = 0; i < schedule->kernels.count; i++)
-        for (int k = 0; k < schedule->kernels.items[i]->roots.count; k++)
-            written += ir_count(&schedule->kernels.items[i]->roots.items[k]->type) == 64 * 32;
+        for (int k = 0; k < schedule->kernels.items[i]->outputs.count; k++)
+            written += ir_count(&schedule->kernels.items[i]->outputs.items[k]->type) == 64 * 32;
     ck_assert_int_eq(written, 1);
 }
 END_TEST

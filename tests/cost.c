@@ -213,7 +213,7 @@ START_TEST(kernels_cost_what_is_counted_by_hand)
     for (const pass_info *p = passes; p->name; p++)
         if (p->needs || p->sets)
             pass_run_one(m, p, true);
-    const ir_schedule *s = m->funcs.items[0]->schedule;
+    const ir_plan *s = m->funcs.items[0]->plan;
     ir_cost sum = {0};
     for (int k = 0; k < s->kernels.count; k++) {
         const char *of = base_format(arena, "kernel %d of case %d", k, _i);
@@ -242,8 +242,8 @@ START_TEST(a_loop_s_kernel_runs_its_body_s)
     for (const pass_info *p = passes; p->name; p++)
         if (p->needs || p->sets)
             pass_run_one(m, p, true);
-    const ir_cost *c = &ir_func_by_name(m, "f")->schedule->cost,
-                  *body = &ir_func_by_name(m, "body")->schedule->cost;
+    const ir_cost *c = &ir_func_by_name(m, "f")->plan->cost,
+                  *body = &ir_func_by_name(m, "body")->plan->cost;
     same("macs", "scan", c->macs, 112);
     same("macs", "body", body->macs, 16);
     same("flops", "scan", c->flops, 7 * body->flops);

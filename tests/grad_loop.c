@@ -686,8 +686,8 @@ START_TEST(iterations_are_few_kernels)
     api_run_passes(m, NULL);
     const ir_func *forward = ir_func_by_name(m, "forward_train"),
                   *backward = ir_func_by_name(m, "backward");
-    ck_assert_int_eq(IR_ATTR(only_scan(forward), scan)->body->schedule->kernels.count, 2);
-    ck_assert_int_eq(IR_ATTR(only_scan(backward), scan)->body->schedule->kernels.count, 2);
+    ck_assert_int_eq(IR_ATTR(only_scan(forward), scan)->body->plan->kernels.count, 2);
+    ck_assert_int_eq(IR_ATTR(only_scan(backward), scan)->body->plan->kernels.count, 2);
 }
 END_TEST
 

@@ -206,8 +206,8 @@ static inline bool graph_compile(graph_check *k, ir_module *m, const graph_confi
         if (graph_pass_runs(p, c->optimised))
             pass_run_one(m, p, true);
     for (int i = 0; i < m->funcs.count; i++)
-        if (m->funcs.items[i]->schedule)
-            m->funcs.items[i]->schedule->cost.flops = 1e12; /* worth all threads */
+        if (m->funcs.items[i]->plan)
+            m->funcs.items[i]->plan->cost.flops = 1e12; /* worth all threads */
     const cg_spec spec = {m, NULL};
     code->o = cg_compile(k->ctx, k->arena,
                          &(cg_request){.prefix = "t",

@@ -5,7 +5,7 @@
  * compiled and run, give what the evaluator gives, on one thread and on three; plans that are
  * broken on purpose are caught; and small nets are cut, laid out and placed as they should be. */
 #include "gradc_rt.h"
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 #include "tests/graph_exact.h"
 #include "tests/tiny_model.h"
 
@@ -126,8 +126,8 @@ START_TEST(no_result_needs_what_it_does_not_read)
         run_passes(f->module);
         uint64_t *wanted = base_array(arena, uint64_t, ir_number(f) + 1);
         match_wanted(f, wanted);
-        for (int i = 0; i < f->schedule->kernels.count; i++) {
-            const ir_kernel *k = f->schedule->kernels.items[i];
+        for (int i = 0; i < f->plan->kernels.count; i++) {
+            const ir_kernel *k = f->plan->kernels.items[i];
             for (int r = 0; r < k->reads.count; r++) {
                 uint64_t due = wanted[k->reads.items[r]->id];
                 ck_assert_msg(due >> 63 || !(k->wanted & ~due),
@@ -157,12 +157,12 @@ START_TEST(the_sum_of_two_contractions_has_one_writer)
                 "%a = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n"
                 "  %b = dot_general %x, %u lhs_contract=[1] rhs_contract=[0] : f32[4,6]\n"
                 "  %s = add %a, %b : f32[4,6]\n  %y = neg %s : f32[4,6]");
-    const ir_schedule *s = f->schedule;
+    const ir_plan *s = f->plan;
     ck_assert_int_eq(s->kernels.count, 2);
     ck_assert_int_eq(s->kernels.items[0]->kind, IR_KERNEL_CONTRACTION);
-    ck_assert_ptr_eq(s->kernels.items[0]->roots.items[0], s->kernels.items[0]->core->result[0]);
+    ck_assert_ptr_eq(s->kernels.items[0]->outputs.items[0], s->kernels.items[0]->anchor->result[0]);
     ck_assert_int_eq(s->kernels.items[1]->kind, IR_KERNEL_CONTRACTION);
-    ck_assert_int_eq(s->kernels.items[1]->roots.items[0]->def->op, IR_OP_neg);
+    ck_assert_int_eq(s->kernels.items[1]->outputs.items[0]->def->op, IR_OP_neg);
 }
 END_TEST
 
@@ -183,7 +183,7 @@ START_TEST(a_checked_index_may_be_saved)
     const ir_func *f = ir_func_by_name(m, "forward_train");
     for (int i = 0; i < f->results.count; i++)
         if (f->results.items[i].state && f->results.items[i].state->kind == IR_STAT)
-            ck_assert_int_gt(f->results.items[i].value->kernel->phase, f->schedule->checked_phase);
+            ck_assert_int_gt(f->results.items[i].value->kernel->phase, f->plan->checked_phase);
 }
 END_TEST
 
@@ -222,8 +222,8 @@ START_TEST(a_state_is_written_after_checks_in_bodies)
         "update \"mean\" %%m)\n}\n",
         run[_i]);
     const ir_func *f = ir_func_by_name(tiny_planned(ctx, arena, text), "forward_train");
-    ck_assert_int_ge(f->schedule->checked_phase, 0);
-    ck_assert_int_gt(f->results.items[2].value->kernel->phase, f->schedule->checked_phase);
+    ck_assert_int_ge(f->plan->checked_phase, 0);
+    ck_assert_int_gt(f->results.items[2].value->kernel->phase, f->plan->checked_phase);
 }
 END_TEST
 
@@ -235,7 +235,7 @@ START_TEST(a_function_may_have_nothing_to_do)
     f->entry = true;
     ir_add_input(f, "x", &(ir_type){IR_F32, 1, {3}});
     run_passes(m);
-    ck_assert_int_eq(f->schedule->kernels.count, 0);
+    ck_assert_int_eq(f->plan->kernels.count, 0);
     const cg_spec spec = {m, NULL};
     const cg_request r = {.prefix = "t", .spec = &spec, .nspecs = 1, .level = 1};
     ck_assert_msg(cg_compile(ctx, arena, &r) != NULL, "%s", first_error);

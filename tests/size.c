@@ -279,7 +279,7 @@ START_TEST(no_kernel_grows_with_the_model)
     for (const pass_info *p = passes; p->name; p++)
         pass_run_one(m, p, true);
     if (wide[_i].kernels)
-        ck_assert_int_eq(b.func->schedule->kernels.count, wide[_i].kernels);
+        ck_assert_int_eq(b.func->plan->kernels.count, wide[_i].kernels);
     cg_object *o = compiled(m);
     int total;
     ck_assert_int_lt(longest_function(o, &total), LARGEST);

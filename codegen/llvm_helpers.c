@@ -9,8 +9,7 @@
 LLVMTypeRef cg_dtype(const cg_unit *u, ir_dtype t)
 {
     switch (ir_dtypes[t].class) {
-    case IR_CLASS_F:
-        return t == IR_F32 ? u->f32 : t == IR_F64 ? u->f64 : u->i16;
+    case IR_CLASS_F: return t == IR_F32 ? u->f32 : t == IR_F64 ? u->f64 : u->i16;
     default:
         switch (ir_dtypes[t].bytes) {
         case 1: return u->i8;

@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * Questions that several passes ask of a value. */
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
 bool match_splat(const ir_value *v, ir_literal **literal)
 {
@@ -92,12 +92,12 @@ static bool walk_moved(const ir_kernel *k, ir_value *from, const ir_value *v, bo
 bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp)
 {
     ++*stamp;
-    for (int i = 0; i < k->roots.count; i++) {
-        ir_value *root = k->roots.items[i];
+    for (int i = 0; i < k->outputs.count; i++) {
+        ir_value *output = k->outputs.items[i];
         /* Each is emitted at the index. */
-        bool pieces = k->kind == IR_KERNEL_MAP && ir_in_pieces(root);
-        for (int p = 0; p < (pieces ? root->def->noperands : 1); p++)
-            if (walk_moved(k, pieces ? root->def->operand[p] : root, v, false, *stamp))
+        bool pieces = k->kind == IR_KERNEL_MAP && ir_in_pieces(output);
+        for (int p = 0; p < (pieces ? output->def->noperands : 1); p++)
+            if (walk_moved(k, pieces ? output->def->operand[p] : output, v, false, *stamp))
                 return true;
     }
     return false;

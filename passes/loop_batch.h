@@ -4,35 +4,35 @@
  * Values of a loop's body for all iterations at once, stacked along a new first dimension: what an
  * iteration computes for itself alone need not be computed inside. Worth it for contractions, which
  * are larger then. */
-#ifndef GRADC_PASSES_SEQUENCE_H
-#define GRADC_PASSES_SEQUENCE_H
+#ifndef GRADC_PASSES_LOOP_BATCH_H
+#define GRADC_PASSES_LOOP_BATCH_H
 
-#include "passes/local.h"
+#include "passes/pass_utils.h"
 
-typedef struct sequence {
+typedef struct loop_batch {
     ir_builder *b;       /* takes the instructions for all iterations */
     const base_loc *loc;   /* of the loop */
     int64_t length;
     /* By id of the body's values: all iterations of it, outside; NULL: not known yet. */
     ir_value **stacked;
     ir_value **constant; /* by id: its value outside, if it is the same in all iterations */
-    bool exact;          /* iterations that did not run are zeros in what is stacked, and must be */
+    bool exact; /* iterations that did not run are zeros in what is stacked, and must be */
     /* May the instruction of v be done outside? */
     bool (*outside)(void *user, const ir_value *v);
     /* Makes v one of the loop's ys, and gives that; NULL where none is asked for. */
     ir_value *(*stack)(void *user, ir_value *v);
     void *user;
     int depth;
-} sequence;
+} loop_batch;
 
 /* The type of all iterations of t; throws when that is too large. */
-ir_type sequence_type(const sequence *s, const ir_type *t);
+ir_type loop_batch_type(const loop_batch *s, const ir_type *t);
 /* Is v an expression of what is known, of a few instructions, so that nothing need be stacked for
  * it? */
-bool sequence_has(const sequence *s, const ir_value *v);
+bool loop_batch_has(const loop_batch *s, const ir_value *v);
 /* v of all iterations, [length, …]. */
-ir_value *sequence_of(sequence *s, ir_value *v);
+ir_value *loop_batch_of(loop_batch *s, ir_value *v);
 /* dims + 1, to out; how many. */
-int sequence_dims(ir_ints dims, int64_t *out);
+int loop_batch_dims(ir_ints dims, int64_t *out);
 
 #endif

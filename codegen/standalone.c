@@ -8,17 +8,17 @@
 
 /* The loops of a kernel: tasks, then free dimensions and one of lanes. */
 typedef struct parts {
-    const ir_value *root;
+    const ir_value *output;
     const sched_cut *cut;
     int lane, lanes; /* those of the cut, but for copies */
     /* Of the lanes' loop in this task: whole vectors; last: i1, this task does the rest too. */
     LLVMValueRef start, end, last;
 } parts;
 
-static parts parts_of(const cg_emitter *e, const ir_value *root)
+static parts parts_of(const cg_emitter *e, const ir_value *output)
 {
     const sched_cut *cut = &e->kernel->schedule->cut;
-    return (parts){.root = root, .cut = cut, .lane = cut->lane, .lanes = cut->lanes};
+    return (parts){.output = output, .cut = cut, .lane = cut->lane, .lanes = cut->lanes};
 }
 
 /* The task's indices in the cut dimensions, and its piece of the lanes' dimension. */
@@ -30,12 +30,12 @@ static void open_task(cg_emitter *e, parts *p, cg_loop *loop, cg_index *at)
              chunk = cg_of(0);
     if (p->cut->chunks > 1)
         cg_divide(e, &task, p->cut->chunks, &task, &chunk);
-    for (int d = p->root->type.rank - 1; d >= 0; d--)
+    for (int d = p->output->type.rank - 1; d >= 0; d--)
         if (p->cut->parallel[d])
-            cg_divide(e, &task, p->root->type.dim[d], &task, &at[d]);
+            cg_divide(e, &task, p->output->type.dim[d], &task, &at[d]);
     if (p->lane < 0)
         return;
-    int64_t whole = p->root->type.dim[p->lane] / p->lanes * p->lanes;
+    int64_t whole = p->output->type.dim[p->lane] / p->lanes * p->lanes;
     p->start = cg_i64(u, 0);
     p->end = cg_i64(u, whole);
     p->last = NULL;
@@ -56,7 +56,7 @@ static void for_lanes(cg_emitter *e, const parts *p, cg_index *at, body *f, void
         f(e, user, at);
         return;
     }
-    int64_t extent = p->root->type.dim[p->lane], whole = extent / p->lanes * p->lanes;
+    int64_t extent = p->output->type.dim[p->lane], whole = extent / p->lanes * p->lanes;
     cg_loop loop;
     e->lanes = p->lanes;
     cg_loop_begin(e, &loop, p->start, p->end, p->lanes, p->cut->chunks == 1);
@@ -111,34 +111,34 @@ typedef struct scattering {
     parts *p;
     const ir_inst *inst;
     const struct ir_attrs_scatter *a;
-    bool selected[IR_MAX_RANK];     /* dimensions of the result that indices choose */
-    int leading;                    /* dimensions of the updates that are the index's */
-    int update_dim[IR_MAX_RANK];    /* of a dimension of the result that is not selected */
-    cg_index update[IR_MAX_RANK];   /* where in the updates */
+    bool selected[IR_MAX_RANK]; /* dimensions of the result that indices choose */
+    int leading; /* dimensions of the updates that are the index's */
+    int update_dim[IR_MAX_RANK]; /* of a dimension of the result that is not selected */
+    cg_index update[IR_MAX_RANK]; /* where in the updates */
 } scattering;
 
 static void copy_element(cg_emitter *e, void *user, cg_index *at)
 {
     scattering *s = user;
     int mark = e->memo.count;
-    cg_store(e, s->p->root, at, cg_at(e, s->inst->operand[0], at));
+    cg_store(e, s->p->output, at, cg_at(e, s->inst->operand[0], at));
     cg_forget(e, mark);
 }
 
 static void update_element(cg_emitter *e, void *user, cg_index *at)
 {
     scattering *s = user;
-    const ir_value *root = s->p->root;
-    ir_dtype t = root->type.dtype;
+    const ir_value *output = s->p->output;
+    ir_dtype t = output->type.dtype;
     int mark = e->memo.count;
-    for (int d = 0; d < root->type.rank; d++)
+    for (int d = 0; d < output->type.rank; d++)
         if (!s->selected[d])
             s->update[s->update_dim[d]] = at[d];
     LLVMValueRef v = cg_at(e, s->inst->operand[2], s->update);
-    cg_index where = cg_element(e, root, at);
+    cg_index where = cg_element(e, output, at);
     if (s->a->combine != IR_SET)
-        v = cg_round(e, t, cg_combine(e, s->a->combine, t, cg_load_element(e, root, &where), v));
-    cg_store_element(e, root, &where, v);
+        v = cg_round(e, t, cg_combine(e, s->a->combine, t, cg_load_element(e, output, &where), v));
+    cg_store_element(e, output, &where, v);
     cg_forget(e, mark);
 }
 
@@ -146,7 +146,7 @@ static void update_element(cg_emitter *e, void *user, cg_index *at)
 static void update_slice(cg_emitter *e, scattering *s, cg_index *at)
 {
     cg_unit *u = e->u;
-    const ir_value *index = s->inst->operand[1], *root = s->p->root;
+    const ir_value *index = s->inst->operand[1], *output = s->p->output;
     cg_index where[IR_MAX_RANK];
     bool skip[IR_MAX_RANK];
     LLVMValueRef inside = NULL;
@@ -157,16 +157,16 @@ static void update_slice(cg_emitter *e, scattering *s, cg_index *at)
         where[s->leading] = cg_of(j);
         LLVMValueRef v = LLVMBuildIntCast2(u->b, cg_at(e, index, where), u->i64,
                                            ir_is_signed(index->type.dtype), "");
-        LLVMValueRef fits = LLVMBuildICmp(u->b, LLVMIntULT, v, cg_i64(u, root->type.dim[d]), "");
+        LLVMValueRef fits = LLVMBuildICmp(u->b, LLVMIntULT, v, cg_i64(u, output->type.dim[d]), "");
         inside = inside ? LLVMBuildAnd(u->b, inside, fits, "") : fits;
-        at[d] = cg_opaque(e, v, root->type.dim[d] - 1);
+        at[d] = cg_opaque(e, v, output->type.dim[d] - 1);
     }
-    for (int d = 0; d < root->type.rank; d++)
+    for (int d = 0; d < output->type.rank; d++)
         skip[d] = s->selected[d] || d < s->a->batch || s->p->cut->parallel[d];
     cg_branch branch;
     if (inside)
         cg_if(e, &branch, inside);
-    for_dims(e, s->p, &root->type, skip, 0, at, update_element, s);
+    for_dims(e, s->p, &output->type, skip, 0, at, update_element, s);
     if (inside)
         cg_endif(e, &branch);
 }
@@ -207,14 +207,14 @@ static bool same_argument(const cg_emitter *e, const ir_value *x, const ir_value
 void cg_emit_scatter(cg_emitter *e, const sched_contraction *part)
 {
     (void)part;
-    const ir_inst *inst = e->kernel->core;
+    const ir_inst *inst = e->kernel->anchor;
     parts p = parts_of(e, inst->result[0]);
     scattering s = {.p = &p,
                     .inst = inst,
                     .a = IR_ATTR(inst, scatter),
                     .leading = inst->operand[1]->type.rank - 1};
     cg_index at[IR_MAX_RANK];
-    const ir_type *t = &p.root->type;
+    const ir_type *t = &p.output->type;
     for (int j = 0; j < s.a->dims.n; j++)
         s.selected[s.a->dims.v[j]] = true;
     for (int d = 0, next = s.leading; d < t->rank; d++)
@@ -224,9 +224,9 @@ void cg_emit_scatter(cg_emitter *e, const sched_contraction *part)
     clear(s.update);
     cg_loop task;
     open_task(e, &p, &task, at);
-    if (!same_argument(e, inst->operand[0], p.root)) {
+    if (!same_argument(e, inst->operand[0], p.output)) {
         parts copy = p;
-        int fastest = ir_fastest(p.root);
+        int fastest = ir_fastest(p.output);
         if (p.lane < 0 && fastest >= 0) { /* copies have lanes in any case */
             copy.lane = fastest;
             copy.lanes = p.cut->copy_lanes;
@@ -245,15 +245,15 @@ void cg_emit_scatter(cg_emitter *e, const sched_contraction *part)
 typedef struct accumulation {
     const ir_inst *inst;
     const struct ir_attrs_cumulative *a;
-    const ir_value *root;
+    const ir_value *output;
 } accumulation;
 
 static void accumulate(cg_emitter *e, void *user, cg_index *at)
 {
     accumulation *s = user;
     cg_unit *u = e->u;
-    ir_dtype t = s->root->type.dtype;
-    int64_t extent = s->root->type.dim[s->a->axis];
+    ir_dtype t = s->output->type.dtype;
+    int64_t extent = s->output->type.dim[s->a->axis];
     LLVMTypeRef type = cg_type(e, t, e->lanes);
     LLVMValueRef total = cg_local(e, type);
     LLVMBuildStore(u->b, cg_as_vector(e, cg_identity(e, s->a->combine, t)), total);
@@ -268,24 +268,24 @@ static void accumulate(cg_emitter *e, void *user, cg_index *at)
                  x = cg_as_vector(e, cg_at(e, s->inst->operand[0], at));
     LLVMValueRef after = cg_combine(e, s->a->combine, t, before, x);
     LLVMBuildStore(u->b, after, total);
-    cg_store(e, s->root, at, s->a->exclusive ? before : after);
+    cg_store(e, s->output, at, s->a->exclusive ? before : after);
     cg_loop_end(e, &loop);
 }
 
 void cg_emit_cumulative(cg_emitter *e, const sched_contraction *part)
 {
     (void)part;
-    const ir_inst *inst = e->kernel->core;
+    const ir_inst *inst = e->kernel->anchor;
     parts p = parts_of(e, inst->result[0]);
-    accumulation s = {inst, IR_ATTR(inst, cumulative), p.root};
+    accumulation s = {inst, IR_ATTR(inst, cumulative), p.output};
     cg_index at[IR_MAX_RANK];
     bool skip[IR_MAX_RANK];
-    for (int d = 0; d < p.root->type.rank; d++)
+    for (int d = 0; d < p.output->type.rank; d++)
         skip[d] = p.cut->parallel[d] || d == s.a->axis;
     clear(at);
     cg_loop task;
     open_task(e, &p, &task, at);
-    for_dims(e, &p, &p.root->type, skip, 0, at, accumulate, &s);
+    for_dims(e, &p, &p.output->type, skip, 0, at, accumulate, &s);
     cg_loop_end(e, &task);
 }
 
@@ -299,7 +299,7 @@ typedef struct sorting {
     int64_t axis, extent;
     bool descending;
     cg_index *at;
-    LLVMValueRef buffer;  /* two times `extent` numbers, of this task */
+    LLVMValueRef buffer; /* two times `extent` numbers, of this task */
 } sorting;
 
 static LLVMValueRef number_at(cg_emitter *e, const sorting *s, LLVMValueRef which, LLVMValueRef i)
@@ -409,7 +409,7 @@ void cg_emit_sort(cg_emitter *e, const sched_contraction *part)
 {
     (void)part;
     cg_unit *u = e->u;
-    const ir_inst *inst = e->kernel->core;
+    const ir_inst *inst = e->kernel->anchor;
     const ir_type *t = &inst->result[0]->type;
     sorting s = {.inst = inst,
                  .keys = inst->result[0],

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * See halves.h. The body's joint function is simplified before it is cut, as train.c does with an
+ * See body_vjp.h. The body's joint function is simplified before it is cut, as train.c does with an
  * entry's: what backward would compute like forward is then forward's, and the cut decides what
  * that costs. */
-#include "passes/halves.h"
+#include "passes/body_vjp.h"
 
 static bool is_forward(const ir_value *v)
 {
@@ -18,7 +18,7 @@ static bool flows(const ir_value *v)
     return ir_is_float(v->type.dtype);
 }
 
-void halves_depends(const ir_func *f, const bool *from, bool *result)
+void body_vjp_depends(const ir_func *f, const bool *from, bool *result)
 {
     for (int i = 0; i < f->params.count; i++)
         f->params.items[i].value->id = from[i] && flows(f->params.items[i].value);
@@ -33,7 +33,7 @@ void halves_depends(const ir_func *f, const bool *from, bool *result)
         result[i] = f->results.items[i].value->id != 0;
 }
 
-void halves_reaches(const ir_func *f, const bool *to, bool *param)
+void body_vjp_reaches(const ir_func *f, const bool *to, bool *param)
 {
     for (int i = 0; i < f->params.count; i++)
         f->params.items[i].value->id = 0;
@@ -56,7 +56,7 @@ void halves_reaches(const ir_func *f, const bool *to, bool *param)
 
 /* ---- The joint function ---- */
 
-static void add_read(halves *h, ir_value *v)
+static void add_read(body_vjp *h, ir_value *v)
 {
     bool cotangent = !v->def && v->index >= h->primal->params.count;
     if (!is_forward(v) || cotangent || v->aux)
@@ -66,7 +66,7 @@ static void add_read(halves *h, ir_value *v)
 }
 
 /* What backward's instructions and gradients read. */
-static void find_reads(halves *h, base_arena *arena)
+static void find_reads(body_vjp *h, base_arena *arena)
 {
     h->read = base_array(arena, ir_value *, ir_number(h->joint) + 1);
     for (int i = 0; i < h->joint->params.count; i++)
@@ -86,12 +86,12 @@ static void find_reads(halves *h, base_arena *arena)
  * a limit. */
 enum { MOST_FUNCTIONS = 20000 };
 
-bool halves_make(halves *h, base_arena *arena, const ir_func *f, const bool *has_ct,
-                 const bool *want, const bool *gone)
+bool body_vjp_make(body_vjp *h, base_arena *arena, const ir_func *f, const bool *has_ct,
+                   const bool *want, const bool *gone)
 {
     int nct = 0, nwant = 0, *ct = base_array(arena, int, f->results.count),
         *input = base_array(arena, int, f->params.count);
-    *h = (halves){.primal = f};
+    *h = (body_vjp){.primal = f};
     if (f->module->funcs.count > MOST_FUNCTIONS)
         base_throw(
             f->module->ctx, NULL,
@@ -126,8 +126,8 @@ bool halves_make(halves *h, base_arena *arena, const ir_func *f, const bool *has
 
 /* ---- The halves ---- */
 
-ir_func *halves_forward(const halves *h, ir_value *const *extra, const ir_type *type, int n,
-                        int tail)
+ir_func *body_vjp_forward(const body_vjp *h, ir_value *const *extra, const ir_type *type, int n,
+                          int tail)
 {
     int own = h->primal->results.count;
     ir_func *f = ir_clone(h->joint, h->primal->name);
@@ -147,7 +147,7 @@ ir_func *halves_forward(const halves *h, ir_value *const *extra, const ir_type *
     return f;
 }
 
-void halves_backward(const halves *h, ir_builder *b)
+void body_vjp_backward(const body_vjp *h, ir_builder *b)
 {
     ir_builder own = *b;
     base_arena *scratch = base_arena_new(h->joint->module->ctx);
@@ -170,7 +170,7 @@ void halves_backward(const halves *h, ir_builder *b)
     base_arena_free(scratch);
 }
 
-void halves_end(halves *h)
+void body_vjp_end(body_vjp *h)
 {
     ir_func_remove(h->joint);
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * See sequence.h. Moves and contractions with a constant are done outside whatever they stand on,
+ * See loop_batch.h. Moves and contractions with a constant are done outside whatever they stand on,
  * which is stacked if need be; elementwise instructions, and gathers from a constant, only where
  * all that they read is known: they cost less than storing a result more. */
-#include "passes/sequence.h"
+#include "passes/loop_batch.h"
 
 #include <string.h>
 
 enum { DEEP = 6, DEEPEST = 1000 };
 
-ir_type sequence_type(const sequence *s, const ir_type *t)
+ir_type loop_batch_type(const loop_batch *s, const ir_type *t)
 {
     ir_type all = *t;
     if (t->rank < IR_MAX_RANK) {
@@ -25,7 +25,7 @@ ir_type sequence_type(const sequence *s, const ir_type *t)
     return all;
 }
 
-int sequence_dims(ir_ints dims, int64_t *out)
+int loop_batch_dims(ir_ints dims, int64_t *out)
 {
     for (int i = 0; i < dims.n; i++)
         out[i] = dims.v[i] + 1;
@@ -33,7 +33,7 @@ int sequence_dims(ir_ints dims, int64_t *out)
 }
 
 /* The operand of a contraction that is not a constant of the loop, if the other one is; else -1. */
-static int varying_side(const sequence *s, const ir_inst *dot)
+static int varying_side(const loop_batch *s, const ir_inst *dot)
 {
     bool first = s->constant[dot->operand[0]->id] != NULL,
          second = s->constant[dot->operand[1]->id] != NULL;
@@ -46,13 +46,13 @@ static bool moves(const ir_inst *inst)
 }
 
 /* Takes rows of a constant of the loop. */
-static bool looks_up(const sequence *s, const ir_inst *inst)
+static bool looks_up(const loop_batch *s, const ir_inst *inst)
 {
     return inst->op == IR_OP_gather && !IR_ATTR(inst, gather)->batch &&
            s->constant[inst->operand[0]->id];
 }
 
-static bool has(const sequence *s, const ir_value *v, int depth)
+static bool has(const loop_batch *s, const ir_value *v, int depth)
 {
     ir_literal *splat;
     if (s->stacked[v->id] || s->constant[v->id] || match_splat(v, &splat))
@@ -73,15 +73,15 @@ static bool has(const sequence *s, const ir_value *v, int depth)
     return true;
 }
 
-bool sequence_has(const sequence *s, const ir_value *v)
+bool loop_batch_has(const loop_batch *s, const ir_value *v)
 {
     return !s->exact && has(s, v, 0);
 }
 
 /* A number, or a constant of the loop, in each iteration; NULL if v is neither. */
-static ir_value *repeated(sequence *s, ir_value *v)
+static ir_value *repeated(loop_batch *s, ir_value *v)
 {
-    ir_type t = sequence_type(s, &v->type);
+    ir_type t = loop_batch_type(s, &v->type);
     ir_literal *splat;
     int64_t dims[IR_MAX_RANK];
     for (int i = 0; i < v->type.rank; i++)
@@ -98,16 +98,16 @@ static ir_value *repeated(sequence *s, ir_value *v)
 
 /* A contraction with a constant. The iterations come out as first dimension of the other operand's
  * rest, and go to the front. */
-static ir_value *contraction(sequence *s, const ir_inst *dot, int side)
+static ir_value *contraction(loop_batch *s, const ir_inst *dot, int side)
 {
     const struct ir_attrs_dot_general *a = IR_ATTR(dot, dot_general);
     const ir_ints batches[2] = {a->lhs_batch, a->rhs_batch},
                   contracts[2] = {a->lhs_contract, a->rhs_contract};
     int64_t batch[2][IR_MAX_RANK], contract[2][IR_MAX_RANK], perm[IR_MAX_RANK];
     ir_value *x[2];
-    sequence_type(s, &dot->result[0]->type);
+    loop_batch_type(s, &dot->result[0]->type);
     for (int k = 0; k < 2; k++) {
-        x[k] = k == side ? sequence_of(s, dot->operand[k]) : s->constant[dot->operand[k]->id];
+        x[k] = k == side ? loop_batch_of(s, dot->operand[k]) : s->constant[dot->operand[k]->id];
         for (int i = 0; i < batches[k].n; i++)
             batch[k][i] = batches[k].v[i] + (k == side);
         for (int i = 0; i < contracts[k].n; i++)
@@ -122,21 +122,21 @@ static ir_value *contraction(sequence *s, const ir_inst *dot, int side)
     return ir_transpose(s->b, all, perm);
 }
 
-static ir_value *move(sequence *s, const ir_inst *k)
+static ir_value *move(loop_batch *s, const ir_inst *k)
 {
-    ir_value *x = sequence_of(s, k->operand[0]);
-    ir_type t = sequence_type(s, &k->result[0]->type);
+    ir_value *x = loop_batch_of(s, k->operand[0]);
+    ir_type t = loop_batch_type(s, &k->result[0]->type);
     int64_t dims[IR_MAX_RANK] = {0};
     if (k->op == IR_OP_reshape)
         return ir_reshape(s->b, x, t.rank, t.dim);
-    sequence_dims(k->op == IR_OP_transpose ? IR_ATTR(k, transpose)->perm
-                                           : IR_ATTR(k, broadcast)->dims,
-                  dims + 1);
+    loop_batch_dims(k->op == IR_OP_transpose ? IR_ATTR(k, transpose)->perm
+                                             : IR_ATTR(k, broadcast)->dims,
+                    dims + 1);
     return k->op == IR_OP_transpose ? ir_transpose(s->b, x, dims)
                                     : ir_broadcast(s->b, x, t.rank, t.dim, dims);
 }
 
-static ir_value *build(sequence *s, ir_value *v)
+static ir_value *build(loop_batch *s, ir_value *v)
 {
     const ir_inst *k = v->def;
     int side = k->op == IR_OP_dot_general ? varying_side(s, k) : -1;
@@ -144,18 +144,18 @@ static ir_value *build(sequence *s, ir_value *v)
         return contraction(s, k, side);
     if (moves(k))
         return move(s, k);
-    if ((!ir_has_trait(k, IR_ELEMENTWISE) && !looks_up(s, k)) || !sequence_has(s, v))
+    if ((!ir_has_trait(k, IR_ELEMENTWISE) && !looks_up(s, k)) || !loop_batch_has(s, v))
         return NULL;
     ir_value *operand[3];
     if (looks_up(s, k))
-        return ir_gather(s->b, s->constant[k->operand[0]->id], sequence_of(s, k->operand[1]),
+        return ir_gather(s->b, s->constant[k->operand[0]->id], loop_batch_of(s, k->operand[1]),
                          IR_ATTR(k, gather)->dims.n, IR_ATTR(k, gather)->dims.v, 0);
     for (int i = 0; i < k->noperands; i++)
-        operand[i] = sequence_of(s, k->operand[i]);
+        operand[i] = loop_batch_of(s, k->operand[i]);
     return ir_build1(s->b, k->op, operand, k->noperands, k->attrs);
 }
 
-ir_value *sequence_of(sequence *s, ir_value *v)
+ir_value *loop_batch_of(loop_batch *s, ir_value *v)
 {
     ir_value *all = s->stacked[v->id];
     if (!all && !s->exact)
@@ -166,7 +166,7 @@ ir_value *sequence_of(sequence *s, ir_value *v)
         s->depth--;
     }
     if (!all) {
-        sequence_type(s, &v->type);
+        loop_batch_type(s, &v->type);
         all = s->stack(s->user, v);
     }
     return s->stacked[v->id] = all;

@@ -319,7 +319,9 @@ bool api_check(api_session *s, const char *path, api_nodes *out)
 
 static const char *class_text(api_session *s, int classes)
 {
-    static const struct { int bits; const char *name;
+    static const struct {
+        int bits;
+        const char *name;
     } words[] = {{IR_CLASS_B, "bool"},
                  {IR_CLASS_S, "signed"},
                  {IR_CLASS_U, "unsigned"},

@@ -282,7 +282,7 @@ static uint64_t result_bit(int output)
 static uint64_t readers_of(const ir_func *f, const ir_value *input)
 {
     uint64_t bits = 0;
-    const ir_schedule *s = f->schedule;
+    const ir_plan *s = f->plan;
     for (int i = 0; i < s->kernels.count; i++)
         for (int r = 0; r < s->kernels.items[i]->reads.count; r++)
             if (s->kernels.items[i]->reads.items[r] == input)
@@ -298,14 +298,14 @@ static bool lies_at_result(const ir_value *v, int result)
 /* A kernel touches the storage of a result although the result itself may not be wanted. */
 static bool is_shared(const ir_func *f, int result, uint64_t own)
 {
-    const ir_schedule *s = f->schedule;
+    const ir_plan *s = f->plan;
     for (int i = 0; i < s->kernels.count; i++) {
         const ir_kernel *k = s->kernels.items[i];
         if (k->wanted == own && own != (uint64_t)1 << REST)
             continue;
-        for (int r = 0; r < k->roots.count; r++)
-            if (lies_at_result(k->roots.items[r], result) ||
-                k->roots.items[r] == f->results.items[result].value)
+        for (int r = 0; r < k->outputs.count; r++)
+            if (lies_at_result(k->outputs.items[r], result) ||
+                k->outputs.items[r] == f->results.items[result].value)
                 return true;
         for (int r = 0; r < k->reads.count; r++)
             if (lies_at_result(k->reads.items[r], result) ||
@@ -328,9 +328,9 @@ static void fill_port(cg_model *m, cg_port *to, const ir_port *p, bool result)
 static void lay_out_entry(cg_model *m, cg_entry *e)
 {
     const ir_func *f = e->f;
-    if (!f->schedule)
+    if (!f->plan)
         BUG("@%s is not planned", f->name);
-    int64_t scratch = f->schedule->scratch;
+    int64_t scratch = f->plan->scratch;
     e->port = base_array(m->arena, cg_port, f->params.count + f->results.count + 1);
     for (int i = 0; i < f->params.count; i++) {
         if (f->params.items[i].bind != IR_INPUT)
@@ -353,10 +353,10 @@ static void lay_out_entry(cg_model *m, cg_entry *e)
         if (is_shared(f, i, p->needed_by))
             p->fallback = place(m, &scratch, ir_bytes(p->type));
     }
-    for (int i = 0; i < f->schedule->kernels.count; i++)
-        e->always |= f->schedule->kernels.items[i]->wanted & result_bit(REST);
-    double least = IR_TUNING_PARALLEL_CALL + (double)IR_TUNING_PARALLEL_PHASE * f->schedule->phases;
-    e->parallel = m->target->system->backend->hosted && ir_cost_work(&f->schedule->cost) > least;
+    for (int i = 0; i < f->plan->kernels.count; i++)
+        e->always |= f->plan->kernels.items[i]->wanted & result_bit(REST);
+    double least = IR_TUNING_PARALLEL_CALL + (double)IR_TUNING_PARALLEL_PHASE * f->plan->phases;
+    e->parallel = m->target->system->backend->hosted && ir_cost_work(&f->plan->cost) > least;
     m->scratch_bytes = scratch > m->scratch_bytes ? scratch : m->scratch_bytes;
 }
 

@@ -2,13 +2,13 @@
  * Copyright (c) The gradc authors
  *
  * What passes use of each other. */
-#ifndef GRADC_PASSES_LOCAL_H
-#define GRADC_PASSES_LOCAL_H
+#ifndef GRADC_PASSES_PASS_UTILS_H
+#define GRADC_PASSES_PASS_UTILS_H
 
 #include "ir/kernels.h"
 #include "passes/passes.h"
 
-/* ---- Looking at values (match.c) ---- */
+/* ---- Looking at values (pattern.c) ---- */
 
 /* The instruction that defines v if it is an `op`, else NULL. */
 static inline ir_inst *match(const ir_value *v, ir_op op)
@@ -29,7 +29,7 @@ bool match_unit_reshape(const ir_type *from, const ir_type *to);
 ir_value *match_under_views(ir_value *v);
 /* ir_view_of, as it will be when what v stands on is in memory. */
 bool match_view(ir_value *v, ir_view *out);
-/* Inside k, v is read at another index than the root's own, on some path: one with an instruction
+/* Inside k, v is read at another index than the output's own, on some path: one with an instruction
  * that is not elementwise. *stamp: 0 at first, when the aux of all values must be NULL, then left
  * alone. */
 bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp);
