@@ -15,7 +15,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np, onnx
 import generators, shrink
-from judge import Judge, Verdict, operators
+from judge import Judge, Verdict, operators, typed
 
 
 def work(arguments, seeds, pipe):
@@ -113,7 +113,7 @@ def main():
     if a.file:
         data = np.load(a.inputs or a.file[:-5] + ".npz")
         with tempfile.TemporaryDirectory() as folder:
-            v = Judge(a.gradc, folder + "/work").judge(onnx.load(a.file), {n[3:]: data[n] for n in data.files}, a.seed)
+            v = Judge(a.gradc, folder + "/work").judge(onnx.load(a.file), {n[3:]: typed(data[n]) for n in data.files}, a.seed)
         print(f"{v.kind}: {v.at}\n{v.text}")
         return v.failed
     os.makedirs(a.out, exist_ok=True)

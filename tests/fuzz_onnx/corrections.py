@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) The gradc authors
-"""Operators that onnx.reference lacks, refuses in general, or has wrong: Erf, Gelu and DynamicQuantizeLinear are in single precision
-whatever they are given, MeanVarianceNormalization takes the square of the mean from the mean of the squares, LRN is of as many channels
-as there are batches, ConvTranspose mixes up groups, a Loop without a condition never runs, one that stacks matrices joins them, a Scan knows no
-axes, BatchNormalization before opset 14 mixes in the batch's statistics."""
+"""Operators that onnx.reference lacks, refuses in general, or has wrong: Erf, Gelu and DynamicQuantizeLinear are in single precision whatever they
+are given, MeanVarianceNormalization takes the square of the mean from the mean of the squares, LRN is of as many channels as there are batches,
+ConvTranspose mixes up groups, a Loop without a condition never runs, one that stacks matrices joins them, a Scan knows no axes, OneHot takes no
+depth of one element, DequantizeLinear begins with opset 19, BatchNormalization before opset 14 mixes in the batch's statistics."""
 import math
 import numpy as np
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_dequantize_linear import DequantizeLinear_25
 
 import recurrent
 
@@ -35,6 +36,10 @@ class DynamicQuantizeLinear(OpRun):
         return np.clip(np.rint(x / scale) + zero, 0, 255).astype(np.uint8), scale, np.asarray(zero, np.uint8)
 
 
+class DequantizeLinear(DequantizeLinear_25):
+    pass
+
+
 class Mean(OpRun):
     def _run(self, *xs):
         return (np.asarray(sum(xs[1:], xs[0]) / np.asarray(len(xs), xs[0].dtype)),)
@@ -44,6 +49,13 @@ class MeanVarianceNormalization(OpRun):
     def _run(self, x, axes=(0, 2, 3)):
         centred = x - x.mean(tuple(axes), keepdims=True)
         return (centred / (np.sqrt((centred**2).mean(tuple(axes), keepdims=True)) + np.asarray(1e-9, x.dtype)),)
+
+
+class OneHot(OpRun):
+    def _run(self, index, depth, values, axis=-1):
+        n = int(depth.ravel()[0])
+        hot = (index[..., None] % n == np.arange(n)) & (index[..., None] >= -n) & (index[..., None] < n)
+        return (np.moveaxis(np.where(hot, values[1], values[0]), -1, axis),)
 
 
 class GlobalLpPool(OpRun):
@@ -160,5 +172,5 @@ class Scan(OpRun):
         return tuple(states + [np.moveaxis(y, 0, entry(self.scan_output_axes, k)) for k, y in enumerate(stacked)])
 
 
-ALL = [*recurrent.ALL, BatchNormalization, ConvTranspose, Loop, Scan, LRN, Gelu, Erf, Mean, MeanVarianceNormalization, GlobalLpPool, GatherElements,
-       ScatterElements, Scatter, DynamicQuantizeLinear]
+ALL = [*recurrent.ALL, BatchNormalization, ConvTranspose, Loop, Scan, LRN, Gelu, Erf, Mean, MeanVarianceNormalization, OneHot, GlobalLpPool,
+       GatherElements, ScatterElements, Scatter, DynamicQuantizeLinear, DequantizeLinear]

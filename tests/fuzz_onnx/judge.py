@@ -72,8 +72,17 @@ def operators(graph):
     return found
 
 
-def distance(a, b):
-    """How far a is from b: L2, relative to b; 1 where integers differ, infinite where shapes, NaN or infinities do."""
+def size(a):
+    """What distances from a are relative to: its L2 norm, 1 of zeros."""
+    if a.dtype.kind in "biu":
+        return 1
+    a = a.astype(np.float64)
+    norm = np.linalg.norm(a[np.isfinite(a)])
+    return norm if norm > 1e-30 else 1
+
+
+def apart(a, b):
+    """How far a is from b: L2; 1 where integers differ, infinite where shapes, NaN or infinities do."""
     if a.shape != b.shape:
         return np.inf
     if a.dtype.kind in "biu" and b.dtype.kind in "biu":
@@ -82,18 +91,24 @@ def distance(a, b):
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
         return np.inf
-    norm = np.linalg.norm(b[finite])
-    d = np.linalg.norm(a[finite] - b[finite])
-    return float(d / norm if norm > 1e-30 else d)
+    return float(np.linalg.norm(a[finite] - b[finite]))
+
+
+def distance(a, b):
+    return apart(a, b) / size(b)
 
 
 def saved(a):
     return a.view("V2") if a.dtype == ml_dtypes.bfloat16 else a
 
 
-def loaded(path):
-    a = np.load(path)
+def typed(a):
+    """NumPy's files know no bfloat16: V2."""
     return a.view(ml_dtypes.bfloat16) if a.dtype == np.dtype("V2") else a
+
+
+def loaded(path):
+    return typed(np.load(path))
 
 
 def running_statistics(graph):
@@ -187,7 +202,7 @@ class Judge:
     def noise(self, exact, feed, values):
         """How far rounding may carry each output."""
         worst = [0.0] * len(values)
-        for k in range(4):
+        for k in range(16):  # enough to meet a jump that is near
             moved = exact.values(feed, (np.random.default_rng(k), self.rounding, LEAST[self.narrowest]))
             for i, v in enumerate(values):
                 worst[i] = np.inf if moved is None else max(worst[i], distance(moved[i], v))
@@ -237,7 +252,8 @@ class Judge:
             if noise[i] > 1e-2:
                 self.exact = None
                 return "ill-conditioned"
-            near = [v is not None and distance(got[i], v[i]) <= base + 10 * noise[i] for v in (theirs, true)]
+            moves = 10 * noise[i] * size((true or theirs)[i])
+            near = [v is not None and apart(got[i], v[i]) <= base * size(v[i]) + moves for v in (theirs, true)]
             if not any(near):
                 raise Failed("wrong", self.operators(), self.sayings(name, got[i], theirs and theirs[i], true and true[i]))
             if near[1] and theirs is not None and not near[0]:

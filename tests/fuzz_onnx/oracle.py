@@ -203,6 +203,15 @@ def step_by_step(model, feed):
     return [arrays[o.name] for o in model.graph.output]
 
 
+def shifted(x, scale, bias):
+    """The largest term of x * s + (bias - mean * s), s = scale / deviation, as onnxruntime computes InstanceNormalization."""
+    deviation = np.sqrt(x.reshape(*x.shape[:2], -1).var(-1) + 1e-5)
+    return (np.abs(x.reshape(*x.shape[:2], -1)).max(-1, initial=0) * np.abs(scale) / deviation).max(initial=0)
+
+
+INSIDE = {"InstanceNormalization": shifted}  # the largest number inside an operator, where that is larger than what it gives
+
+
 class Exact:
     """A model in double, by onnx.reference. `values` may be asked for at other inputs and initializers, and with each float, given or the result
     of a node, off by a random relative error, which shows how far rounding may carry."""
@@ -212,16 +221,16 @@ class Exact:
         self.evaluator = ReferenceEvaluator(self.model, new_ops=corrections.ALL)
         self.noise = None
         for node in self.evaluator.rt_nodes_:
-            node.run = self.noisy(node.run)
+            node.run = self.noisy(node.run, INSIDE.get(node.onnx_node.op_type))
 
-    def noisy(self, run):
-        return lambda *args, **kwargs: tuple(self.off(a) for a in run(*args, **kwargs))
+    def noisy(self, run, inside):
+        return lambda *args, **kwargs: tuple(self.off(a, inside(*args) if inside else 0) for a in run(*args, **kwargs))
 
-    def off(self, a):  # whole numbers are exact: shapes that are computed in floats stay
+    def off(self, a, inside=0):  # whole numbers are exact: shapes that are computed in floats stay
         if self.noise is None or getattr(a, "dtype", None) != np.float64:
             return a
         rng, size, least = self.noise
-        spread = size * (np.abs(a) + 0.1 * np.abs(a).max(initial=0)) + least  # what is summed may be larger than the sum
+        spread = size * (np.abs(a) + 0.1 * np.abs(a).max(initial=0) + inside) + least  # what is summed may be larger than the sum
         moved = a + spread * rng.standard_normal(a.shape)
         return np.where(a == np.rint(a), a, moved)
 
