@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) The gradc authors
 """Operators that onnx.reference lacks, refuses in general, or has wrong: Erf, Gelu and DynamicQuantizeLinear are in single precision whatever they
-are given, MeanVarianceNormalization takes the square of the mean from the mean of the squares, LRN is of as many channels as there are batches,
-ConvTranspose mixes up groups, a Loop without a condition never runs, one that stacks matrices joins them, a Scan knows no axes, OneHot takes no
-depth of one element, DequantizeLinear begins with opset 19, BatchNormalization before opset 14 mixes in the batch's statistics."""
+are given, MeanVarianceNormalization and GroupNormalization take the square of the mean from the mean of the squares, LRN is of as many channels as
+there are batches, ConvTranspose mixes up groups, a Loop without a condition never runs, one that stacks matrices joins them, a Scan knows no axes,
+OneHot takes no depth of one element, DequantizeLinear begins with opset 19, BatchNormalization before opset 14 mixes in the batch's statistics."""
 import math
 import numpy as np
 from onnx.reference.op_run import OpRun
@@ -49,6 +49,16 @@ class MeanVarianceNormalization(OpRun):
     def _run(self, x, axes=(0, 2, 3)):
         centred = x - x.mean(tuple(axes), keepdims=True)
         return (centred / (np.sqrt((centred**2).mean(tuple(axes), keepdims=True)) + np.asarray(1e-9, x.dtype)),)
+
+
+class GroupNormalization(OpRun):
+    def _run(self, x, scale, bias, epsilon=1e-5, num_groups=1, stash_type=1):
+        def by_channel(v):  # before opset 21 there is one for each group
+            return np.repeat(v, x.shape[1] // v.size).reshape(-1, *[1] * (x.ndim - 2))
+        groups = x.reshape(x.shape[0], num_groups, -1)
+        centred = groups - groups.mean(-1, keepdims=True)
+        y = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + np.asarray(epsilon, x.dtype))
+        return (y.reshape(x.shape) * by_channel(scale) + by_channel(bias),)
 
 
 class OneHot(OpRun):
@@ -172,5 +182,5 @@ class Scan(OpRun):
         return tuple(states + [np.moveaxis(y, 0, entry(self.scan_output_axes, k)) for k, y in enumerate(stacked)])
 
 
-ALL = [*recurrent.ALL, BatchNormalization, ConvTranspose, Loop, Scan, LRN, Gelu, Erf, Mean, MeanVarianceNormalization, OneHot, GlobalLpPool,
-       GatherElements, ScatterElements, Scatter, DynamicQuantizeLinear, DequantizeLinear]
+ALL = [*recurrent.ALL, BatchNormalization, ConvTranspose, Loop, Scan, LRN, Gelu, Erf, Mean, MeanVarianceNormalization, GroupNormalization, OneHot,
+       GlobalLpPool, GatherElements, ScatterElements, Scatter, DynamicQuantizeLinear, DequantizeLinear]

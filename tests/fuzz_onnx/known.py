@@ -33,6 +33,7 @@ ONNXRUNTIME = {
     "Resize half_pixel_symmetric": "at some extents onnxruntime's nearest element is another one",
     "ReduceMean of nothing": "is 0 / 0; onnxruntime gives 0",
     "MeanVarianceNormalization": "of equal elements the variance is a difference of roundings, and where that is negative onnxruntime gives NaN",
+    "GroupNormalization": "its variance is a difference of squares in f32, whatever the type, as in the standard's function",
     "InstanceNormalization": "of a channel of one element the deviation is 0; onnxruntime makes some roundings, which the small variance magnifies",
 }
 
