@@ -355,7 +355,7 @@ static void lay_out_entry(cg_model *m, cg_entry *e)
     }
     for (int i = 0; i < f->plan->kernels.count; i++)
         e->always |= f->plan->kernels.items[i]->wanted & result_bit(REST);
-    double least = IR_TUNING_PARALLEL_CALL + (double)IR_TUNING_PARALLEL_PHASE * f->plan->phases;
+    double least = IR_TUNING(PARALLEL_CALL) + (double)IR_TUNING(PARALLEL_PHASE) * f->plan->phases;
     e->parallel = m->target->system->backend->hosted && ir_cost_work(&f->plan->cost) > least;
     m->scratch_bytes = scratch > m->scratch_bytes ? scratch : m->scratch_bytes;
 }

@@ -14,7 +14,6 @@
  * own. */
 #include "codegen/contract_block.h"
 
-enum { MOST_ROWS = 12 }; /* of a tile */
 typedef cg_blocks blocks;
 
 /* ---- Memory on the stack ---- */
@@ -229,8 +228,9 @@ static void pack(blocks *b, const int64_t *extent, LLVMValueRef from)
 typedef struct tile {
     blocks *b;
     const int64_t *extent;
-    LLVMValueRef row[MOST_ROWS]; /* the scalar operand at each row, at the block's first step */
-    LLVMValueRef acc[MOST_ROWS];
+    LLVMValueRef
+        row[SCHED_MOST_ROWS]; /* the scalar operand at each row, at the block's first step */
+    LLVMValueRef acc[SCHED_MOST_ROWS];
 } tile;
 
 static void multiply(tile *t, LLVMValueRef vector, LLVMValueRef moved, int64_t scalar_at,

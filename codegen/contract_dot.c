@@ -8,7 +8,7 @@
  * filled up with zeros. */
 #include "codegen/contract_block.h"
 
-enum { MOST_ROWS = 12, MOST_PIECES = 16, MOST_GROUP = 4 };
+enum { MOST_PIECES = 16, MOST_GROUP = 4 };
 
 typedef struct dots {
     const sched_dot_info *how;
@@ -23,7 +23,7 @@ typedef struct dots {
     int first;       /* lane of the panel at which the tile begins */
     LLVMValueRef rows;       /* of a tile, packed */
     LLVMValueRef correction; /* of each lane's sum over the block; NULL: none */
-    LLVMValueRef acc[MOST_ROWS][MOST_PIECES];
+    LLVMValueRef acc[SCHED_MOST_ROWS][MOST_PIECES];
 } dots;
 
 static LLVMValueRef at(dots *d, LLVMTypeRef element, LLVMValueRef array, LLVMValueRef i)

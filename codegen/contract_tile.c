@@ -6,14 +6,15 @@
  * stored. A task is one tile. */
 #include "codegen/contraction.h"
 
-enum { ROWS = 32 }; /* of a tile, at most */
-
 typedef struct tile {
     cg_contraction *c;
     int64_t size[SCHED_AXES]; /* by axis */
     int lanes, rows;
-    int64_t row[2][ROWS]; /* offset of each row from the first, in elements of either operand */
-    LLVMValueRef acc[ROWS];
+    int64_t row
+        [2]
+    /* Offset of each row from the first, in elements of either operand */
+        [SCHED_MOST_TILE_ROWS];
+    LLVMValueRef acc[SCHED_MOST_TILE_ROWS];
     LLVMTypeRef type;
 } tile;
 

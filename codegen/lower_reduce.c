@@ -10,7 +10,7 @@
 #define RULE(name) \
     LLVMValueRef cg_lower_##name(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at)
 
-enum { UNROLLED_TAPS = 32, MOST_SUMS = 8 };
+enum { MOST_SUMS = 8 };
 
 static void remember(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef emitted)
 {
@@ -463,7 +463,7 @@ static void for_places(cg_emitter *e, window_run *r, int d, double places, cg_in
         return;
     }
     const ir_taps *t = &r->dim[d];
-    bool unrolled = places <= UNROLLED_TAPS || t->count == 1;
+    bool unrolled = places <= e->kernel->schedule->taps || t->count == 1;
     cg_loop loop;
     for (int64_t i = 0; i < (unrolled ? t->count : 1); i++) {
         cg_index j = unrolled ? cg_of(i) : cg_loop_count(e, &loop, t->count), tap_at,

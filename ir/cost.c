@@ -97,7 +97,7 @@ ir_cost ir_cost_plus(ir_cost x, ir_cost y, double times)
 
 double ir_cost_work(const ir_cost *c)
 {
-    return c->flops + (c->read + c->written) / IR_TUNING_FLOP_BYTES;
+    return c->flops + (c->read + c->written) / IR_TUNING(FLOP_BYTES);
 }
 
 /* Takes operands as wholes, each element once, whatever the result. */
@@ -138,7 +138,7 @@ static ir_cost arithmetic(const ir_inst *inst, double times)
 static double trips(const ir_inst *inst)
 {
     return inst->op == IR_OP_scan         ? (double)IR_ATTR(inst, scan)->length
-           : inst->op == IR_OP_while_loop ? IR_TUNING_TRIPS
+           : inst->op == IR_OP_while_loop ? IR_TUNING(TRIPS)
                                           : 1;
 }
 
@@ -318,10 +318,10 @@ ir_gemm ir_gemm_of(const ir_inst *inst, int lane, int side)
 
 bool ir_gemm_packs(const ir_gemm *g)
 {
-    return g->m >= IR_TUNING_PACK_M && g->k >= IR_TUNING_PACK_K && g->n >= IR_TUNING_PACK_N;
+    return g->m >= IR_TUNING(PACK_M) && g->k >= IR_TUNING(PACK_K) && g->n >= IR_TUNING(PACK_N);
 }
 
 bool ir_gemm_copies(const ir_gemm *g)
 {
-    return g->m >= IR_TUNING_PACK_M && !ir_gemm_packs(g);
+    return g->m >= IR_TUNING(PACK_M) && !ir_gemm_packs(g);
 }

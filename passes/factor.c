@@ -29,10 +29,10 @@ enum {
     TERMS = 8,
     LEAVES = 16,
     DEPTH = 16, /* instructions on top of each other that are looked through, … */
-    DEEP = 8,   /* … products: each may be walked once a path to it */
-    LOAD = IR_TUNING_FUSE_LOAD,
-    STORE = IR_TUNING_FUSE_STORE
+    DEEP = 8    /* … products: each may be walked once a path to it */
 };
+#define LOAD IR_TUNING(FUSE_LOAD)
+#define STORE IR_TUNING(FUSE_STORE)
 
 typedef struct leaf {
     ir_value *v;

@@ -2,16 +2,16 @@
  * Copyright (c) The gradc authors
  *
  * Constants: an instruction whose operands are all known is computed by the reference evaluator.
- * Three rules keep the module from growing and the compiler from working for a hostile file: what
- * is one number everywhere stays one number (elementwise instructions on splats compute one
+ * Three rules keep the module from growing and the compiler from working for a hostile file:
+ * what is one number everywhere stays one number (elementwise instructions on splats compute one
  * element, and a constant with equal elements becomes a repeated scalar); a result is at most as
- * large as the real constants that it comes from, or SMALL elements; and work of a function and
- * bytes of a module have a budget. So iota, broadcast and pad never become big constants: they cost
- * less computed than loaded. */
+ * large as the real constants that it comes from, or FOLD_SMALL elements; and work of a function
+ * and bytes of a module have a budget. So iota, broadcast and pad never become big constants:
+ * they cost less computed than loaded. */
 #include "ir/tuning.h"
 #include "passes/pass_utils.h"
 
-enum { SMALL = IR_TUNING_FOLD_SMALL, WORK = IR_TUNING_FOLD_WORK };
+enum { MOST_OPERANDS = 64 };
 
 typedef struct fold {
     ir_func *f;
@@ -32,12 +32,12 @@ static int64_t work_of(const ir_inst *inst)
         n += ir_count(&inst->operand[i]->type);
     if (inst->op == IR_OP_dot_general) {
         double macs = ir_cost_macs(inst);
-        return macs < (double)WORK ? n + (int64_t)macs : -1;
+        return macs < (double)IR_TUNING(FOLD_WORK) ? n + (int64_t)macs : -1;
     }
     if (!ir_has_trait(inst, IR_ELEMENTWISE | IR_MOVES | IR_OVER_AXES | IR_OWN_EMITTER)) {
-        return n > IR_TUNING_FOLD_WINDOWS
+        return n > IR_TUNING(FOLD_WINDOWS)
                    ? -1
-                   : n * IR_TUNING_FOLD_WINDOWS; /* windows and convolutions: only small ones */
+                   : n * IR_TUNING(FOLD_WINDOWS); /* windows and convolutions: only small ones */
     }
     return n;
 }
@@ -110,10 +110,10 @@ static bool fold_splat(ir_inst *inst)
 static bool fold_inst(fold *s, ir_inst *inst)
 {
     int64_t work = work_of(inst), real = 0, bytes = 0, elements = 0;
-    if (work < 0 || work > s->work || !inst->noperands || inst->noperands > SMALL ||
-        inst->nresults > SMALL)
+    if (work < 0 || work > s->work || !inst->noperands || inst->noperands > MOST_OPERANDS ||
+        inst->nresults > MOST_OPERANDS)
         return false;
-    ir_literal *operand[SMALL], *result[SMALL];
+    ir_literal *operand[MOST_OPERANDS], *result[MOST_OPERANDS];
     for (int i = 0; i < inst->nresults; i++) {
         elements += ir_count(&inst->result[i]->type);
         bytes += ir_bytes(&inst->result[i]->type);
@@ -121,8 +121,8 @@ static bool fold_inst(fold *s, ir_inst *inst)
     for (int i = 0; i < inst->noperands; i++)
         if (match(inst->operand[i], IR_OP_constant))
             real += ir_bytes(&inst->operand[i]->type);
-    if (bytes > IR_MAX_FOLD_BYTES || bytes > s->bytes || (elements > SMALL && bytes > real) ||
-        (!real && elements > 1))
+    if (bytes > IR_MAX_FOLD_BYTES || bytes > s->bytes ||
+        (elements > IR_TUNING(FOLD_SMALL) && bytes > real) || (!real && elements > 1))
         return false;
     for (int i = 0; i < inst->noperands; i++)
         if (!(operand[i] = known(s, inst->operand[i])))
@@ -140,7 +140,8 @@ static bool fold_inst(fold *s, ir_inst *inst)
 
 void pass_fold(ir_func *f)
 {
-    fold s = {.f = f, .work = WORK, .bytes = IR_MAX_UNPACKED_BYTES - f->module->folded};
+    fold s = {
+        .f = f, .work = IR_TUNING(FOLD_WORK), .bytes = IR_MAX_UNPACKED_BYTES - f->module->folded};
     s.scratch = base_arena_new(f->module->ctx);
     for (int i = 0; i < f->params.count; i++)
         f->params.items[i].value->aux = f->params.items[i].value;

@@ -14,17 +14,10 @@
 
 #include <string.h>
 
-enum {
-    LOAD = IR_TUNING_FUSE_LOAD, /* costs an element, in additions */
-    STORE = IR_TUNING_FUSE_STORE,
-    BRANCH = IR_TUNING_FUSE_BRANCH,
-    MOST_OUTPUTS = IR_TUNING_FUSE_OUTPUTS,
-    MOST_READS = IR_TUNING_FUSE_READS,
-    NEAR = IR_TUNING_FUSE_NEAR,
-    MOST_LOOPS = IR_TUNING_FUSE_LOOPS,
-    LARGE = IR_TUNING_FUSE_LARGE,
-    DEEP = 250 /* instructions on top of each other, for those who walk them */
-};
+#define LOAD IR_TUNING(FUSE_LOAD) /* costs an element, in additions */
+#define STORE IR_TUNING(FUSE_STORE)
+#define LARGE IR_TUNING(FUSE_LARGE)
+enum { DEEP = 250 /* instructions on top of each other, for those who walk them */ };
 
 typedef struct fact { /* about a value, by its id */
     double evaluations;  /* how often it is computed if it stands inside its users */
@@ -185,7 +178,8 @@ static bool reaches_loop(const fusing *u, const ir_value *v)
 /* Of the code of inst itself, in additions. */
 static int own_size(const ir_inst *inst)
 {
-    return 1 + ir_ops[inst->op].cost + (inst->op == IR_OP_concat ? BRANCH * inst->noperands : 0);
+    return 1 + ir_ops[inst->op].cost +
+           (inst->op == IR_OP_concat ? IR_TUNING(FUSE_BRANCH) * inst->noperands : 0);
 }
 
 /* Of the code of inst and of what is computed inside it, each instruction once; what lies beyond
@@ -266,7 +260,7 @@ static void part_loops(fusing *u)
             v->reduces = reduces;
             v->depth = depth;
             v->loops = inside;
-            v->memory |= depth >= DEEP || inside >= MOST_LOOPS;
+            v->memory |= depth >= DEEP || inside >= IR_TUNING(FUSE_LOOPS);
         }
     }
 }
@@ -299,8 +293,8 @@ static void choose(fusing *u)
             double written = n * (v->cost + STORE) + v->evaluations * LOAD;
             bool moves = ir_has_trait(inst, IR_VIEW | IR_NULLARY);
             if (!v->memory && !moves && v->users &&
-                (inside > IR_TUNING_FUSE_WRITE / 100.0 * written ||
-                 (v->reduces && v->evaluations > IR_TUNING_FUSE_REDUCE / 100.0 * n)))
+                (inside > IR_TUNING(FUSE_WRITE) / 100.0 * written ||
+                 (v->reduces && v->evaluations > IR_TUNING(FUSE_REDUCE) / 100.0 * n)))
                 v->memory = true;
             times = v->memory                ? (n > times ? n : times)
                     : v->evaluations > times ? v->evaluations
@@ -484,12 +478,14 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
         if (contraction && ir_in_pieces(from->outputs.items[i]))
             return false;
     const ir_value *x = ir_space(into->outputs.items[0]), *y = ir_space(from->outputs.items[0]);
-    if (!ir_same_storage(x, y) || into->outputs.count + from->outputs.count > MOST_OUTPUTS ||
+    if (!ir_same_storage(x, y) ||
+        into->outputs.count + from->outputs.count > IR_TUNING(FUSE_OUTPUTS) ||
         into->size + from->size > LARGE ||
         (contraction ? reduces_inside(u, y) : reduces_inside(u, x) != reduces_inside(u, y)))
         return false;
     int common = 0, more = 0;
-    for (int i = 0; i < from->reads.count && into->reads.count + more <= MOST_READS; i++) {
+    for (int i = 0; i < from->reads.count && into->reads.count + more <= IR_TUNING(FUSE_READS);
+         i++) {
         const ir_value *r = from->reads.items[i];
         bool shared = r->kernel == into;
         for (int j = 0; j < into->reads.count && !shared && !contraction; j++)
@@ -497,7 +493,7 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
         common += shared && ir_count(&r->type) * 2 > ir_count(&x->type);
         more += !shared;
     }
-    return common && into->reads.count + more <= MOST_READS && !burdens(u, into, from) &&
+    return common && into->reads.count + more <= IR_TUNING(FUSE_READS) && !burdens(u, into, from) &&
            !burdens(u, from, into);
 }
 
@@ -551,7 +547,7 @@ static void merge_siblings(fusing *u)
     for (int i = 0; i < s->kernels.count; i++) {
         ir_kernel *k = s->kernels.items[i];
         bool merged = false;
-        for (int j = kept - 1; j >= 0 && j >= kept - NEAR && !merged; j--) {
+        for (int j = kept - 1; j >= 0 && j >= kept - IR_TUNING(FUSE_NEAR) && !merged; j--) {
             merged = merge(u, s->kernels.items[j], k, &p, &stamp, seen_kernel);
             if (merged)
                 all_reads(u, s->kernels.items[j], ++stamp, seen);
@@ -560,7 +556,7 @@ static void merge_siblings(fusing *u)
             k->index = kept;
             s->kernels.items[kept++] = k;
         }
-        measure(&p, s, kept - NEAR, kept); /* the others change no more */
+        measure(&p, s, kept - IR_TUNING(FUSE_NEAR), kept); /* the others change no more */
     }
     s->kernels.count = kept;
     int *readers = base_array(u->scratch, int, ir_number(u->f) + 1);

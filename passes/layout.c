@@ -17,13 +17,7 @@
 
 #include <stdlib.h>
 
-enum {
-    NEAR = IR_TUNING_LAYOUT_NEAR,
-    LANES = IR_TUNING_LAYOUT_LANES,
-    COPY = IR_TUNING_LAYOUT_COPY,
-    REORDER = IR_TUNING_LAYOUT_REORDER,
-    SMALL = IR_TUNING_LAYOUT_SMALL
-};
+#define LANES IR_TUNING(LAYOUT_LANES)
 
 typedef BASE_LIST(ir_inst *) inst_list;
 
@@ -153,7 +147,7 @@ static bool order_beside(layout *l, const ir_inst *inst, ir_ints *out)
  * with. */
 static bool wished(layout *l, const ir_value *v, ir_ints *out)
 {
-    for (int steps = 0; steps < NEAR; steps++) {
+    for (int steps = 0; steps < IR_TUNING(LAYOUT_NEAR); steps++) {
         for (int i = 0; i < of(v)->ports.count; i++)
             if (forced(l->f, of(v)->ports.items[i], out))
                 return true;
@@ -300,10 +294,12 @@ static choice judge(const ir_inst *inst, const layout_lane *lane, const ir_ints 
             bool free = !match_view(inst->operand[s], &view) || movable(inst->operand[s]);
             bool once = of(match_under_views(inst->operand[s]))->open;
             c.stays = !free && !once && lane->dim[!s] < 0 && !ir_gemm_copies(&gemm);
-            c.moves += once ? n / IR_TUNING_TRIPS : c.stays ? n : (free ? 1 : COPY) * n;
+            c.moves += once      ? n / IR_TUNING(TRIPS)
+                       : c.stays ? n
+                                 : (free ? 1 : IR_TUNING(LAYOUT_COPY)) * n;
         }
     if (wish && !c.wish)
-        c.moves += REORDER * (double)ir_count(t);
+        c.moves += IR_TUNING(LAYOUT_REORDER) * (double)ir_count(t);
     c.cost += c.moves;
     return c;
 }
@@ -398,7 +394,7 @@ static void reshaped(layout *l, ir_inst *inst)
     ir_view view;
     ir_value *base = match_under_views(inst->operand[0]);
     ir_ints row_major = {0};
-    if (ir_count(&inst->result[0]->type) < SMALL || !of(base)->settled ||
+    if (ir_count(&inst->result[0]->type) < IR_TUNING(LAYOUT_SMALL) || !of(base)->settled ||
         !match_view(inst->operand[0], &view) || match_view(inst->result[0], &view))
         return;
     inst->operand[0] = reordered(l, inst->operand[0], inst, &row_major);

@@ -7,8 +7,6 @@
 #include "passes/pass_utils.h"
 #include "ir/tuning.h"
 
-enum { MOST_PHASES = IR_TUNING_DILATION_PHASES };
-
 typedef BASE_LIST(ir_inst *) inst_list;
 
 /* A pad of x as in attrs, one that is there already if it can be: x's aux lists those. */
@@ -60,9 +58,9 @@ static bool kernel_dilates(const ir_inst *inst)
     for (int i = 0; i < at->stride.n; i++) {
         if (at->lhs_dilation.v[i] > 1 && at->stride.v[i] != 1)
             return false;
-        phases = phases > MOST_PHASES ? phases : phases * at->lhs_dilation.v[i];
+        phases = phases > IR_TUNING(DILATION_PHASES) ? phases : phases * at->lhs_dilation.v[i];
     }
-    return phases <= MOST_PHASES && ir_count(&inst->operand[0]->type) > 0;
+    return phases <= IR_TUNING(DILATION_PHASES) && ir_count(&inst->operand[0]->type) > 0;
 }
 
 void pass_pad_convolutions(ir_func *f)

@@ -208,8 +208,8 @@ static void decide(cut *c)
         if (!wanted[i] || is_free(c, v))
             continue;
         flow_edge(g, 2 * i, 2 * i + 1,
-                  ir_bytes(&v->type) * (c->written[i] ? 1 : IR_TUNING_SAVE_UNWRITTEN) +
-                      IR_TUNING_SAVE_VALUE);
+                  ir_bytes(&v->type) * (c->written[i] ? 1 : IR_TUNING(SAVE_UNWRITTEN)) +
+                      IR_TUNING(SAVE_VALUE));
         if (!may_repeat(c, v)) {
             flow_edge(g, source, 2 * i, FLOW_NEVER);
             continue;

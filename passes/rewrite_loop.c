@@ -9,7 +9,6 @@
 #include <string.h>
 
 /* Instructions of a body that is copied into its caller. */
-enum { INLINE = IR_TUNING_INLINE_CALL };
 
 static int size_of(const ir_func *f)
 {
@@ -42,7 +41,7 @@ static bool unused(const ir_inst *inst, int result)
 RULE(rw_call)
 {
     const struct ir_attrs_call *a = IR_ATTR(inst, call);
-    if (a->vjp || size_of(a->callee) > INLINE)
+    if (a->vjp || size_of(a->callee) > IR_TUNING(INLINE_CALL))
         return false;
     ir_inline(b, a->callee, inst->operand, out);
     return true;
@@ -145,13 +144,12 @@ RULE(rw_cond)
 
 /* ---- Known operands ---- */
 
-enum { SMALL = IR_TUNING_KNOWN_SMALL };
-
 /* A number repeated, or a small constant: known inside a body too. */
 static bool is_known(const ir_value *v)
 {
     ir_literal *splat;
-    return match_splat(v, &splat) || (match(v, IR_OP_constant) && ir_count(&v->type) <= SMALL);
+    return match_splat(v, &splat) ||
+           (match(v, IR_OP_constant) && ir_count(&v->type) <= IR_TUNING(KNOWN_SMALL));
 }
 
 static ir_value *known(ir_builder *b, const ir_value *v)
@@ -242,7 +240,7 @@ RULE(rw_scan_short)
 {
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
     int first_x = (int)(a->consts + a->carries), ys = inst->nresults - 1;
-    if (a->length > 1 || a->live || (a->length == 1 && size_of(a->body) > IR_TUNING_INLINE_TRIP))
+    if (a->length > 1 || a->live || (a->length == 1 && size_of(a->body) > IR_TUNING(INLINE_TRIP)))
         return false;
     out[ys] = ir_scalar(b, IR_I64, (double)a->length);
     if (a->length == 0) {

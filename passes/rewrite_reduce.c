@@ -196,7 +196,7 @@ RULE(rw_window_separate)
         cost += size * (double)(ir_taps_of(inst, order[i]).count + (i + 1 < n));
     }
     if (n < 2 ||
-        IR_TUNING_WINDOW_SEPARATE / 100.0 * cost > ir_cost_reads(inst, 0) * (double)ir_count(R))
+        IR_TUNING(WINDOW_SEPARATE) / 100.0 * cost > ir_cost_reads(inst, 0) * (double)ir_count(R))
         return false;
     ir_value *x = X;
     for (int i = 0; i < n; i++)

@@ -50,8 +50,6 @@ static bool fits(const work *w, const ir_value *v)
     return ir_type_ok(&t);
 }
 
-enum { WIDER = IR_TUNING_HOIST_WIDER };
-
 /* Of a contraction with a constant that is worth doing for all iterations: the operand that varies.
  * Else NULL. */
 static ir_value *varying(const work *w, const ir_inst *dot)
@@ -62,8 +60,8 @@ static ir_value *varying(const work *w, const ir_inst *dot)
          second = w->all.constant[dot->operand[1]->id] != NULL;
     ir_value *v = dot->operand[first ? 1 : 0];
     int64_t in = ir_count(&v->type), out = ir_count(&dot->result[0]->type);
-    return first != second && fits(w, v) && fits(w, dot->result[0]) && out / WIDER <= in &&
-                   in / WIDER <= out
+    return first != second && fits(w, v) && fits(w, dot->result[0]) &&
+                   out / IR_TUNING(HOIST_WIDER) <= in && in / IR_TUNING(HOIST_WIDER) <= out
                ? v
                : NULL;
 }
@@ -164,13 +162,11 @@ static void find_inside(const work *w)
                 k->operand[i]->def->id = 1;
 }
 
-enum { DEEP = IR_TUNING_HOIST_DEEP };
-
 /* Is v a contraction with a constant, or a short expression of one? What else it reads is stacked
  * then: all must fit. */
 static bool contracts(const work *w, const ir_value *v, int depth)
 {
-    if (!v->def || v->def->id || depth == DEEP || !fits(w, v))
+    if (!v->def || v->def->id || depth == IR_TUNING(HOIST_DEEP) || !fits(w, v))
         return false;
     if (v->def->op == IR_OP_dot_general)
         return varying(w, v->def) != NULL;

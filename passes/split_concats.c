@@ -6,21 +6,22 @@
 #include "passes/pass_utils.h"
 #include "ir/tuning.h"
 
-enum { PIECES = IR_TUNING_CONCAT_PIECES };
-
 void pass_split_concats(ir_func *f)
 {
     IR_FOR (inst, f) {
         if (inst->op != IR_OP_concat)
             continue;
         ir_builder b = ir_builder_before(inst);
-        while (inst->noperands > PIECES) {
+        while (inst->noperands > IR_TUNING(CONCAT_PIECES)) {
             int n = 0;
-            ir_value **part =
-                base_array(f->module->arena, ir_value *, (inst->noperands + PIECES - 1) / PIECES);
-            for (int i = 0; i < inst->noperands; i += PIECES)
+            ir_value **part = base_array(f->module->arena, ir_value *,
+                                         (inst->noperands + IR_TUNING(CONCAT_PIECES) - 1) /
+                                             IR_TUNING(CONCAT_PIECES));
+            for (int i = 0; i < inst->noperands; i += IR_TUNING(CONCAT_PIECES))
                 part[n++] = ir_concat(&b, inst->operand + i,
-                                      inst->noperands - i < PIECES ? inst->noperands - i : PIECES,
+                                      inst->noperands - i < IR_TUNING(CONCAT_PIECES)
+                                          ? inst->noperands - i
+                                          : IR_TUNING(CONCAT_PIECES),
                                       (int)IR_ATTR(inst, concat)->axis);
             inst->operand = part;
             inst->noperands = n;

@@ -6,13 +6,6 @@
 #include "passes/pass_utils.h"
 #include "ir/tuning.h"
 
-enum {
-    LONG = IR_TUNING_SPLIT_LONG,
-    FEW = IR_TUNING_SPLIT_FEW,
-    PARTS = IR_TUNING_SPLIT_PARTS,
-    ROWS = IR_TUNING_SPLIT_ROWS
-};
-
 /* The reduced dimension that is cut into parts, and how many; 0 when it stays whole. */
 static int64_t parts_of(const ir_inst *inst, int *axis)
 {
@@ -21,11 +14,12 @@ static int64_t parts_of(const ir_inst *inst, int *axis)
     int64_t n = ir_count(from), out = ir_count(&inst->result[0]->type), most = 0;
     /* The last dimensions: one row after the other. */
     bool rows = axes->n == 0 || axes->v[0] == from->rank - axes->n;
-    if (n <= LONG || out >= FEW || (rows && out >= ROWS) || from->dtype == IR_F16 ||
-        from->dtype == IR_BF16)
+    if (n <= IR_TUNING(SPLIT_LONG) || out >= IR_TUNING(SPLIT_FEW) ||
+        (rows && out >= IR_TUNING(SPLIT_ROWS)) || from->dtype == IR_F16 || from->dtype == IR_BF16)
         return 0;
     for (int i = 0; i < axes->n; i++)
-        for (int64_t p = PARTS; p > most && (i == 0 || most < PARTS / 2); p--)
+        for (int64_t p = IR_TUNING(SPLIT_PARTS);
+             p > most && (i == 0 || most < IR_TUNING(SPLIT_PARTS) / 2); p--)
             if (from->dim[axes->v[i]] % p == 0) {
                 most = p;
                 *axis = (int)axes->v[i];

@@ -5,18 +5,9 @@
  * measured to be faster than blocks (docs/kernels.md has the figures). The sums go into the storage
  * of the first output; if there is an epilogue, a loop over the piece reads them back. */
 #include "schedule/internal.h"
+#include "ir/tuning.h"
 
-enum {
-    LEAST_ROWS = 128,
-    LEAST_PRODUCTS = 768,
-    LEAST_LANES = 512,
-    LEAST_RESULTS = 1 << 19, /* what is smaller is as fast in blocks */
-    MC_ABOUT = 256,
-    NC_ABOUT = 1024, /* less lanes where there are few tasks */
-    NC_LEAST = 128,
-    FEW_TASKS = 8,
-    MEASURED_VECTOR_BYTES = 32, /* the level on which it was */
-};
+enum { MEASURED_VECTOR_BYTES = 32 }; /* the level on which it was */
 
 /* The axes, innermost first, lie as one: then its extent and strides. */
 static bool as_one(const sched_axis *const *axis, int n, int64_t *extent, int64_t stride[3])
@@ -96,9 +87,9 @@ bool sched_applies_blas(sched_job *j, const sched_contraction *c)
 {
     sched_product p;
     return j->level->has_blas && j->level->vector_bytes == MEASURED_VECTOR_BYTES &&
-           sched_product_of(c, c->order, &p) && p.rows >= LEAST_ROWS &&
-           p.products >= LEAST_PRODUCTS && p.lanes >= LEAST_LANES &&
-           p.rows * p.lanes >= LEAST_RESULTS && is_possible(j, c, c->order) &&
+           sched_product_of(c, c->order, &p) && p.rows >= IR_TUNING(BLAS_ROWS) &&
+           p.products >= IR_TUNING(BLAS_PRODUCTS) && p.lanes >= IR_TUNING(BLAS_LANES) &&
+           p.rows * p.lanes >= IR_TUNING(BLAS_RESULTS) && is_possible(j, c, c->order) &&
            j->level->has_blas(j->level->user);
 }
 
@@ -111,11 +102,12 @@ static int64_t piece(int64_t extent, int64_t about, int64_t unit)
 void sched_choose_blas(sched_job *j, sched_contraction *c)
 {
     (void)j;
-    int64_t about = NC_ABOUT, lanes = c->axis[c->lane].extent;
-    while (about > NC_LEAST &&
-           sched_ceil_div(c->rows, MC_ABOUT) * sched_ceil_div(lanes, about) < FEW_TASKS)
+    int64_t about = IR_TUNING(BLAS_NC), lanes = c->axis[c->lane].extent;
+    while (about > IR_TUNING(BLAS_LEAST_NC) &&
+           sched_ceil_div(c->rows, IR_TUNING(BLAS_MC)) * sched_ceil_div(lanes, about) <
+               IR_TUNING(BLAS_TASKS))
         about /= 2;
-    c->MC = piece(c->rows, MC_ABOUT, 1);
+    c->MC = piece(c->rows, IR_TUNING(BLAS_MC), 1);
     c->NC = piece(lanes, about, 2 * c->width);
 }
 

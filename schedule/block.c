@@ -9,19 +9,9 @@
 
 #include <stdlib.h>
 
-enum {
-    KC_MOST = 256,
-    UNROLL = 4,
-    MC_MOST = 4096,
-    KC_LIMIT = 4096,
-    UNROLL_MOST = 16, /* of what a file may wish: stack, code */
-    MOST_VECTORS = 3,
-    MOST_ROWS = 12,
-    MOST_POINTERS = 8, /* of a tile; rows that are looked up */
-    PACK_ROWS = 32, /* rows from which packing pays where lanes lie in line */
-    FEW_TASKS = 16,
-    SMALL = 1 << 21, /* tasks wanted for more multiplications than that */
-};
+/* What a file may ask for: stack, code. */
+enum { MOST_MC = 4096, MOST_KC = 4096, MOST_UNROLL = 16 };
+enum { MOST_VECTORS = 3 }; /* that are tried */
 
 static int64_t products(const sched_contraction *c)
 {
@@ -45,7 +35,10 @@ static int choose_vectors(const sched_contraction *c)
     int64_t vectors = sched_ceil_div(c->axis[c->lane].extent, c->width), best = 0;
     int wide = 1;
     for (int w = 1; w <= MOST_VECTORS; w++) {
-        int64_t cost = sched_ceil_div(vectors, w) * w * (w == 1 ? 115 : w == 2 ? 100 : 101);
+        int64_t cost = sched_ceil_div(vectors, w) * w *
+                       (w == 1   ? IR_TUNING(BLOCK_ONE)
+                        : w == 2 ? 100
+                                 : IR_TUNING(BLOCK_THREE));
         if (w == 1 || cost < best) {
             best = cost;
             wide = w;
@@ -69,10 +62,11 @@ static bool rows_are_affine(const sched_contraction *c)
 /* Rows of a task: whole runs of the innermost row axis where it is short. */
 static int64_t choose_MC(const sched_contraction *c)
 {
-    int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1, MC = IR_TUNING_MC;
+    int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1, MC = IR_TUNING(MC);
     int64_t tasks = sched_ceil_div(c->axis[c->lane].extent, c->NC) * sched_batch(c);
     double work = (double)c->rows * (double)products(c) * (double)(tasks * c->NC);
-    while (work > SMALL && MC > 4 * c->MR && tasks * sched_ceil_div(c->rows, MC) < FEW_TASKS)
+    while (work > IR_TUNING(BLOCK_SMALL) && MC > 4 * c->MR &&
+           tasks * sched_ceil_div(c->rows, MC) < IR_TUNING(BLOCK_TASKS))
         MC /= 2;
     MC = sched_ceil_div(c->rows, sched_ceil_div(c->rows, MC));
     int64_t unit = inner <= MC ? inner : 1;
@@ -124,13 +118,13 @@ void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows
                          int group)
 {
     const sched_axis *lane = &c->axis[c->lane];
-    int most = rows_are_affine(c) ? MOST_ROWS : MOST_POINTERS;
+    int most = rows_are_affine(c) ? SCHED_MOST_ROWS : SCHED_MOST_PLACES;
     c->NR = vectors * c->width;
     c->NC = panels * c->NR;
     c->MR = rows > most ? most : rows < 1 ? 1 : rows;
     c->MC = choose_MC(c);
-    c->packs =
-        group > 1 || lane->stride[c->vector] != 1 || lane->extent % c->NC || c->MC >= PACK_ROWS;
+    c->packs = group > 1 || lane->stride[c->vector] != 1 || lane->extent % c->NC ||
+               c->MC >= IR_TUNING(BLOCK_PACK_ROWS);
     choose_order(c);
     sched_contraction joined = *c;
     sched_order_k(&joined);
@@ -142,13 +136,14 @@ void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows
     if (split == joined.nk - 1) /* the pieces of a run, but for the last, are whole groups */
         chunk = sched_ceil_div(chunk, group) * group;
     c->KC = (chunk > extent ? extent : chunk) * inner;
-    c->unroll = UNROLL;
+    c->unroll = IR_TUNING(BLOCK_UNROLL);
 }
 
 void sched_choose_block(sched_job *j, sched_contraction *c)
 {
     int vectors = choose_vectors(c);
-    sched_choose_blocks(c, vectors, 1, (j->level->registers - vectors - 1) / vectors, KC_MOST, 1);
+    sched_choose_blocks(c, vectors, 1, (j->level->registers - vectors - 1) / vectors,
+                        IR_TUNING(BLOCK_KC), 1);
 }
 
 const char *sched_complete_block(sched_job *j, sched_contraction *c)
@@ -166,14 +161,14 @@ const char *sched_complete_blocks(sched_job *j, sched_contraction *c)
     c->row_stride = c->axis[c->row[0]].stride[!c->vector];
     if (c->NR % c->width || c->NR > 8 * c->width || c->NR < 1)
         return "NR is not one to eight registers of lanes";
-    if (c->MR < 1 || c->MR > (c->affine ? MOST_ROWS : MOST_POINTERS) || c->MR > c->rows)
+    if (c->MR < 1 || c->MR > (c->affine ? SCHED_MOST_ROWS : SCHED_MOST_PLACES) || c->MR > c->rows)
         return "a tile has at most 12 rows, 8 where they are not one stride apart, and not more "
                "than there are";
-    if (c->MC < c->MR || c->MC > MC_MOST)
+    if (c->MC < c->MR || c->MC > MOST_MC)
         return "MC is not MR to 4096 rows";
-    if (c->KC < 1 || c->KC > KC_LIMIT)
+    if (c->KC < 1 || c->KC > MOST_KC)
         return "KC is not 1 to 4096 products";
-    if (c->unroll < 1 || c->unroll > UNROLL_MOST)
+    if (c->unroll < 1 || c->unroll > MOST_UNROLL)
         return "1 to 16 products are unrolled";
     sched_axis *lane = &c->axis[c->lane];
     lane->tile = c->NC;

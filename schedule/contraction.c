@@ -3,13 +3,9 @@
  *
  * What all strategies of contractions share: the order of the summed axes, and the epilogue. */
 #include "schedule/internal.h"
+#include "ir/tuning.h"
 
 #include <stdlib.h>
-
-enum {
-    SHORT = 4,        /* an extent that pays no loop: a longer axis is rather innermost */
-    LONG_EPILOGUE = 12, /* instructions; an elementary function counts as so many */
-};
 
 int64_t sched_ceil_div(int64_t x, int64_t y)
 {
@@ -41,7 +37,8 @@ static void choose_order(sched_contraction *c)
         const sched_axis *x = &c->k[c->order[i]], *y = &c->k[c->order[c->nk - 1]];
         bool nearer =
             llabs(x->stride[0]) + llabs(x->stride[1]) < llabs(y->stride[0]) + llabs(y->stride[1]);
-        if (y->extent < SHORT ? x->extent > y->extent : nearer && x->extent >= SHORT) {
+        if (y->extent < IR_TUNING(K_SHORT) ? x->extent > y->extent
+                                           : nearer && x->extent >= IR_TUNING(K_SHORT)) {
             int64_t swap = c->order[i];
             c->order[i] = c->order[c->nk - 1];
             c->order[c->nk - 1] = swap;
@@ -58,15 +55,16 @@ void sched_order_k(sched_contraction *c)
         c->k[i] = k[i];
 }
 
-/* Instructions between the anchor's result and v; at most a little above LONG_EPILOGUE. */
+/* Instructions between the anchor's result and v; at most a little above
+ * IR_TUNING(EPILOGUE_LONG). */
 static int epilogue_work(const ir_kernel *k, const ir_value *v)
 {
     const ir_inst *inst = v->def;
     if (!inst || inst == k->anchor || (v->kernel && v->kernel != k) || inst->op == IR_OP_constant)
         return 0;
-    int work =
-        ir_has_trait(inst, IR_FUNCTION) ? LONG_EPILOGUE : !(ir_ops[inst->op].traits & IR_MOVES);
-    for (int i = 0; i < inst->noperands && work <= LONG_EPILOGUE; i++)
+    int work = ir_has_trait(inst, IR_FUNCTION) ? IR_TUNING(EPILOGUE_LONG)
+                                               : !(ir_ops[inst->op].traits & IR_MOVES);
+    for (int i = 0; i < inst->noperands && work <= IR_TUNING(EPILOGUE_LONG); i++)
         work += epilogue_work(k, inst->operand[i]);
     return work;
 }
@@ -75,6 +73,7 @@ void sched_contraction_defaults(sched_job *j, sched_contraction *c)
 {
     c->epilogue_loop = false;
     for (int i = 0; i < j->kernel->outputs.count; i++)
-        c->epilogue_loop |= epilogue_work(j->kernel, j->kernel->outputs.items[i]) >= LONG_EPILOGUE;
+        c->epilogue_loop |=
+            epilogue_work(j->kernel, j->kernel->outputs.items[i]) >= IR_TUNING(EPILOGUE_LONG);
     choose_order(c);
 }

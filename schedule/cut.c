@@ -5,12 +5,7 @@
  * cut into tasks along dimensions in which their parts do not touch; lanes run along the innermost
  * dimension in storage where that is such a one. */
 #include "schedule/internal.h"
-
-enum {
-    TASKS = 32,    /* wanted, where there is work for them */
-    SMALL = 16384, /* elements that one thread does alone */
-    CHUNK = 256,   /* elements of the lanes' dimension that a task takes at least */
-};
+#include "ir/tuning.h"
 
 static int lanes_for(sched_job *j, ir_dtype t, int64_t extent)
 {
@@ -67,17 +62,17 @@ void sched_choose_cut(sched_job *j, sched_contraction *unused)
     c->lanes = c->lane < 0 ? 1 : lanes_for(j, t->dtype, t->dim[c->lane]);
     if (anchor->op == IR_OP_scatter && c->lane < 0 && fastest >= 0)
         c->copy_lanes = lanes_for(j, t->dtype, t->dim[fastest]);
-    if (work <= SMALL)
+    if (work <= IR_TUNING(CUT_SMALL))
         return;
-    for (int d = 0; d < t->rank && tasks < TASKS; d++)
+    for (int d = 0; d < t->rank && tasks < IR_TUNING(CUT_TASKS); d++)
         if (c->free[d] && d != c->lane && t->dim[d] != 1) {
             c->parallel[d] = true;
             tasks *= t->dim[d];
         }
-    if (c->lane < 0 || tasks >= TASKS)
+    if (c->lane < 0 || tasks >= IR_TUNING(CUT_TASKS))
         return;
-    int64_t each = sched_ceil_div(t->dim[c->lane], sched_ceil_div(TASKS, tasks));
-    each = each < CHUNK ? CHUNK : each;
+    int64_t each = sched_ceil_div(t->dim[c->lane], sched_ceil_div(IR_TUNING(CUT_TASKS), tasks));
+    each = each < IR_TUNING(CUT_CHUNK) ? IR_TUNING(CUT_CHUNK) : each;
     c->chunk = sched_ceil_div(each, c->lanes) * c->lanes;
 }
 
@@ -92,11 +87,12 @@ const char *sched_complete_cut(sched_job *j, sched_contraction *unused)
     find_free(anchor, c);
     if (c->lane >= 0 && (c->lane != ir_fastest(output) || !c->free[c->lane]))
         return "lanes run along the innermost dimension in storage, where parts do not touch in it";
-    if (c->lanes < 1 || c->lanes > 64 ||
+    if (c->lanes < 1 || c->lanes > SCHED_MOST_LANES ||
         (c->lane < 0 ? c->lanes != 1 : ir_count(t) && c->lanes > t->dim[c->lane]))
         return "lanes are 1 to 64, and no more than there are neighbours";
     if (anchor->op == IR_OP_scatter && c->lane < 0 && ir_fastest(output) >= 0 && ir_count(t) &&
-        (c->copy_lanes < 1 || c->copy_lanes > 64 || c->copy_lanes > t->dim[ir_fastest(output)]))
+        (c->copy_lanes < 1 || c->copy_lanes > SCHED_MOST_LANES ||
+         c->copy_lanes > t->dim[ir_fastest(output)]))
         return "copy_lanes are 1 to 64, and no more than there are neighbours";
     s->tasks = ir_count(t) ? 1 : 0;
     for (int d = 0; d < t->rank; d++) {

@@ -50,13 +50,13 @@ void sched_choose_dot(sched_job *j, sched_contraction *c)
 {
     const sched_dot_info *dot = best(j, c);
     int64_t lanes = sched_ceil_div(c->axis[c->lane].extent, c->width);
-    int vectors = lanes == 1 || rows_of(j, dot, 2) < IR_TUNING_DOT_ROWS ? 1 : 2;
-    int64_t panels = sched_ceil_div(IR_TUNING_DOT_LANES, vectors * c->width),
+    int vectors = lanes == 1 || rows_of(j, dot, 2) < IR_TUNING(DOT_ROWS) ? 1 : 2;
+    int64_t panels = sched_ceil_div(IR_TUNING(DOT_LANES), vectors * c->width),
             most = sched_ceil_div(lanes, vectors);
     c->dot = dot->dot;
     sched_choose_blocks(c, vectors, (int)(panels > most ? most : panels), rows_of(j, dot, vectors),
-                        IR_TUNING_DOT_BYTES / ir_dtypes[dot->of].bytes, dot->group);
-    c->unroll = IR_TUNING_DOT_UNROLL;
+                        IR_TUNING(DOT_BYTES) / ir_dtypes[dot->of].bytes, dot->group);
+    c->unroll = IR_TUNING(DOT_UNROLL);
 }
 
 const char *sched_complete_dot(sched_job *j, sched_contraction *c)

@@ -6,15 +6,9 @@
  * of it. Where an expression sums along the dimension that lies in line, lanes run along that one
  * instead (ROW). */
 #include "schedule/internal.h"
+#include "ir/tuning.h"
 
-enum {
-    TASKS = 32,       /* wanted at least, where there is work for them */
-    SMALL = 16384,    /* work (elements times instructions) that one thread does alone */
-    CHUNK = 4096,     /* elements of a task that is a part of the innermost loop */
-    WIDEST = 64,      /* lanes */
-    HEAVY = 16,       /* work of an element from which one register at once is enough */
-    COLUMN_REGISTERS = 4, /* at once where each lane sums for itself: to hide latency */
-};
+enum { MOST_TAPS = 1024 }; /* that a file may ask for: code */
 
 /* What a map's expressions are like. */
 typedef struct sched_traits {
@@ -24,6 +18,7 @@ typedef struct sched_traits {
     bool plain; /* no other ops at all, for what is the same for all elements neither */
     bool row; /* sums the innermost dimension of something */
     bool column; /* sums other dimensions */
+    bool window; /* combines the elements of windows */
     double work; /* of a result element */
 } traits;
 
@@ -57,6 +52,7 @@ static void study(traits *t, const ir_value *output, const ir_value *v, double t
     t->flat = t->flat && (simple || v->type.rank == 0);
     if (inst->op == IR_OP_reduce)
         study_reduce(t, inst);
+    t->window |= ir_has_trait(inst, IR_OVER_WINDOW);
     times *= ir_cost_reads(inst, 0);
     t->work += times;
     for (int i = 0; i < inst->noperands; i++)
@@ -109,15 +105,15 @@ static int choose_lanes(sched_job *j, const ir_value *output, const traits *t)
         size = here > size ? here : size;
     }
     int fastest = ir_fastest(output), lanes = sched_width(j->level->vector_bytes, size),
-        most = t->column         ? COLUMN_REGISTERS * lanes
-               : t->work < HEAVY ? 2 * lanes
-                                 : lanes;
+        most = t->column                        ? IR_TUNING(MAP_COLUMN) * lanes
+               : t->work < IR_TUNING(MAP_HEAVY) ? 2 * lanes
+                                                : lanes;
     int64_t extent = t->flat       ? ir_count(&output->type)
                      : fastest < 0 ? 1
                                    : output->type.dim[fastest];
     if (t->row)
         return 1;
-    while (lanes < most && lanes < WIDEST && lanes * 2 <= extent)
+    while (lanes < most && lanes < SCHED_MOST_LANES && lanes * 2 <= extent)
         lanes *= 2;
     return extent < lanes ? (int)(extent < 1 ? 1 : extent) : lanes;
 }
@@ -149,12 +145,12 @@ static void choose_tasks(sched_map *m, double work)
 {
     int64_t outer = 1, last = m->extent[m->nloops - 1];
     int loops = m->lanes > 1 ? m->nloops - 1 : m->nloops;
-    if (work <= SMALL)
+    if (work <= IR_TUNING(MAP_SMALL))
         return;
-    while (m->parallel < loops && outer < TASKS)
+    while (m->parallel < loops && outer < IR_TUNING(MAP_TASKS))
         outer *= m->extent[m->parallel++];
-    if (m->lanes > 1 && outer < TASKS && last > CHUNK)
-        m->chunk = CHUNK;
+    if (m->lanes > 1 && outer < IR_TUNING(MAP_TASKS) && last > IR_TUNING(MAP_CHUNK))
+        m->chunk = IR_TUNING(MAP_CHUNK);
 }
 
 bool sched_applies_row(sched_job *j, const sched_contraction *c)
@@ -176,12 +172,13 @@ void sched_choose_map(sched_job *j, sched_contraction *c)
     const traits *t = traits_of(j);
     m->flat = t->flat;
     m->lanes = choose_lanes(j, space, t);
+    j->out->taps = t->window ? j->out->taps : 0;
     /* The code of a map of plain expressions need not know how many elements there are, if there is
      * no remainder: an optimizer's update then is one kernel for many parameters. */
     m->polymorphic = t->flat && t->plain && m->lanes > 1 && ir_count(&output->type) % m->lanes == 0;
     find_loops(m, space);
     if (m->polymorphic)
-        m->chunk = CHUNK;
+        m->chunk = IR_TUNING(MAP_CHUNK);
     else
         choose_tasks(m, t->work * (double)ir_count(&space->type));
 }
@@ -196,10 +193,12 @@ const char *sched_complete_map(sched_job *j, sched_contraction *c)
     if (m->flat && !t->flat)
         return "its elements are not one loop: flat is not possible";
     find_loops(m, space);
-    if (m->lanes < 1 || m->lanes > WIDEST || (t->row && m->lanes != 1) ||
+    if (m->lanes < 1 || m->lanes > SCHED_MOST_LANES || (t->row && m->lanes != 1) ||
         (m->lanes > 1 && m->lanes > m->extent[m->nloops - 1]))
         return "lanes are 1 to 64, no more than there are neighbours, and 1 in a row kernel";
-    if (j->out->accumulators < 1 || j->out->accumulators > WIDEST)
+    if (j->out->taps < 0 || j->out->taps > MOST_TAPS)
+        return "taps are 0 to 1024";
+    if (j->out->accumulators < 1 || j->out->accumulators > SCHED_MOST_LANES)
         return "accumulators are 1 to 64";
     if (m->polymorphic &&
         (!t->flat || !t->plain || m->lanes < 2 || count % m->lanes || !m->flat || m->parallel ||

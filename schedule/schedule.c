@@ -3,11 +3,9 @@
  *
  * The stage: for each kernel the first strategy that applies, or what a file wishes. */
 #include "schedule/internal.h"
+#include "ir/tuning.h"
 
 #include <string.h>
-
-/* Registers at once in a sum in line, to hide the latency of addition. */
-enum { ACCUMULATORS = 4 };
 
 static const struct strategy {
     ir_kernel_kind kind;
@@ -53,6 +51,10 @@ static const char *obey(sched_job *j, sched_contraction *c, sched_wish *w)
         return base_format(j->arena, "`%s` does not apply to it",
                            sched_strategy_names[w->strategy]);
     *strategy = w->strategy;
+    if (j->kernel->kind == IR_KERNEL_MAP) { /* what is not named is plain */
+        j->out->accumulators = 1;
+        j->out->taps = 0;
+    }
     const char *why = sched_set(j->arena, j->out, c, w);
     return why ? why : strategies[*strategy].complete(j, c);
 }
@@ -108,7 +110,8 @@ bool sched_module(ir_module *m, base_arena *arena, const sched_level *level,
                            .level = level,
                            .kernel = f->plan->kernels.items[k],
                            .out = base_new(arena, sched_kernel)};
-            j.out->accumulators = ACCUMULATORS;
+            j.out->accumulators = IR_TUNING(ROW_ACCUMULATORS);
+            j.out->taps = IR_TUNING(UNROLL_WINDOWS);
             ok &= schedule_kernel(&j, f, wishes, spec);
             j.kernel->schedule = j.out;
         }

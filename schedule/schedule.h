@@ -58,6 +58,14 @@ typedef struct sched_dot_info {
 extern const sched_dot_info sched_dots[SCHED_DOTS];
 
 enum { SCHED_AXES = 2 * IR_MAX_RANK };
+/* What emitters have room for: rows of a tile in a block, of them those whose place is looked up,
+ * rows of a tile that is a task, lanes of a map. */
+enum {
+    SCHED_MOST_ROWS = 12,
+    SCHED_MOST_PLACES = 8,
+    SCHED_MOST_TILE_ROWS = 32,
+    SCHED_MOST_LANES = 64
+};
 
 /* A loop of a contraction. */
 typedef struct sched_axis {
@@ -151,7 +159,9 @@ typedef struct sched_kernel {
     sched_strategy strategy; /* of a contraction: that of its first part */
     /* 0: nothing is to be done; polymorphic: as many as the extent makes */
     int64_t tasks;
-    int accumulators; /* registers of a sum whose lanes run along the summed dimension */
+    /* Of sums in expressions: registers, where lanes run along the summed dimension. Of windows in
+     * expressions: so many elements, or fewer, are unrolled. */
+    int accumulators, taps;
     sched_contraction *part;
     int nparts;
     sched_map map;

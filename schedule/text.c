@@ -60,6 +60,7 @@ static const struct field {
     {"polymorphic", ONE(MAP), FLAG, offsetof(sched_kernel, map.polymorphic)},
     {"lanes", MAPS, INT, offsetof(sched_kernel, map.lanes)},
     {"accumulators", ONE(ROW), INT, offsetof(sched_kernel, accumulators)},
+    {"taps", MAPS, INT, offsetof(sched_kernel, taps)},
     {"parallel", MAPS, INT, offsetof(sched_kernel, map.parallel)},
     {"chunk", MAPS, LONG, offsetof(sched_kernel, map.chunk)},
     {"lane", CUTS, DIM, offsetof(sched_kernel, cut.lane)},

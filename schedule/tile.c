@@ -4,15 +4,9 @@
  * TILE: a task is one register tile, whose sums stay in registers from the first to the last
  * product. */
 #include "schedule/internal.h"
+#include "ir/tuning.h"
 
-enum {
-    MOST_ROWS = 32,
-    MOST_VECTORS = 8, /* of a tile, and of a row of it */
-    FEW_ROWS = 6,                     /* fewer rows take more vectors each, to hide latency */
-    UNROLL = 4,
-    STRAIGHT = 16,
-    STRAIGHT_TILE = 128, /* short sums are unrolled whole */
-};
+enum { MOST_VECTORS = 8 /* of a row of a tile */, MOST_UNROLL = 16 };
 
 bool sched_applies_tile(sched_job *j, const sched_contraction *c)
 {
@@ -30,7 +24,7 @@ void sched_choose_tile(sched_job *j, sched_contraction *c)
 {
     int registers = j->level->registers;
     int64_t vectors = c->lane < 0 ? 1 : sched_ceil_div(c->axis[c->lane].extent, c->width);
-    int64_t wide = c->rows < FEW_ROWS ? (registers - 2) / (c->rows + 1) : 2;
+    int64_t wide = c->rows < IR_TUNING(TILE_FEW_ROWS) ? (registers - 2) / (c->rows + 1) : 2;
     wide = wide > MOST_VECTORS ? MOST_VECTORS : wide > vectors ? vectors : wide;
     c->NR = 1;
     if (c->lane >= 0) {
@@ -39,7 +33,7 @@ void sched_choose_tile(sched_job *j, sched_contraction *c)
         c->NR = (int)(extent < wide * c->width ? extent : wide * c->width);
     }
     int64_t budget = (registers - wide - 2) / wide;
-    budget = budget > MOST_ROWS ? MOST_ROWS : budget;
+    budget = budget > SCHED_MOST_TILE_ROWS ? SCHED_MOST_TILE_ROWS : budget;
     c->MR = 1;
     for (int i = 0; i < c->nrows && budget > 1; i++) { /* innermost first */
         sched_axis *x = &c->axis[c->row[i]];
@@ -49,7 +43,9 @@ void sched_choose_tile(sched_job *j, sched_contraction *c)
     }
     int64_t inner = c->nk ? c->k[c->order[c->nk - 1]].extent : 1;
     inner = inner ? inner : 1; /* a sum of nothing */
-    c->unroll = inner <= STRAIGHT && inner * c->MR <= STRAIGHT_TILE ? (int)inner : UNROLL;
+    c->unroll = inner <= MOST_UNROLL && inner * c->MR <= IR_TUNING(TILE_STRAIGHT)
+                    ? (int)inner
+                    : IR_TUNING(TILE_UNROLL);
 }
 
 const char *sched_complete_tile(sched_job *j, sched_contraction *c)
@@ -62,7 +58,7 @@ const char *sched_complete_tile(sched_job *j, sched_contraction *c)
         return "NR is 1 to 8 registers of lanes, and 1 where there are none";
     if (c->lane >= 0 && c->NR > c->axis[c->lane].extent)
         return "NR is more than there are lanes";
-    if (c->unroll < 1 || c->unroll > STRAIGHT)
+    if (c->unroll < 1 || c->unroll > MOST_UNROLL)
         return "1 to 16 products are unrolled";
     if (c->lane >= 0) {
         c->axis[c->lane].tile = c->NR;
@@ -78,7 +74,7 @@ const char *sched_complete_tile(sched_job *j, sched_contraction *c)
             c->ragged = c->row[i];
         rows *= x->tile;
     }
-    if (rows > MOST_ROWS)
+    if (rows > SCHED_MOST_TILE_ROWS)
         return "a tile has at most 32 rows";
     sched_order_k(c);
     c->MR = (int)rows;

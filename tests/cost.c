@@ -123,7 +123,7 @@ START_TEST(instructions_cost_what_is_counted_by_hand)
     same("read", text, c.read, insts[_i].read);
     same("written", text, c.written, insts[_i].written);
     same("work", text, ir_cost_work(&c),
-         insts[_i].flops + (insts[_i].read + insts[_i].written) / IR_TUNING_FLOP_BYTES);
+         insts[_i].flops + (insts[_i].read + insts[_i].written) / IR_TUNING(FLOP_BYTES));
     same("the function's work", text, ir_cost_work(&f), ir_cost_work(&c));
     for (int i = 0; i < inst->noperands; i++)
         same("reads", text, ir_cost_reads(inst, i), insts[_i].reads[i]);
@@ -156,7 +156,7 @@ START_TEST(loops_count_their_trips_and_branches_the_dearer_one)
     same("read", "scan", c.read, 7 * (16 + 64 + 32));
     same("written", "scan", c.written, 7 * 32);
     c = ir_cost_of_inst(loop);
-    same("flops", "while_loop", c.flops, IR_TUNING_TRIPS * 48);
+    same("flops", "while_loop", c.flops, IR_TUNING(TRIPS) * 48);
     c = ir_cost_of_inst(branch);
     same("flops", "cond", c.flops, 48);
 }
