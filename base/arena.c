@@ -129,7 +129,7 @@ _Noreturn void base_throw(base_ctx *ctx, const base_loc *loc, const char *messag
     if (message)
         base_report(ctx, BASE_ERROR, loc, "%s", message);
     if (!frame)
-        BUG("%s, and nothing to return to", message ? message : "error");
+        BUG("%s, with no base_try to return to", message ? message : "error");
     ctx->frame = frame->outer;
     longjmp(frame->jump, 1);
 }

@@ -88,12 +88,13 @@ static bool read_open(base_arena *arena, int fd, const char *path, int64_t limit
     if (fstat(fd, &st))
         return fail(ctx, path, strerror(errno));
     if (S_ISDIR(st.st_mode))
-        return fail(ctx, path, "is a folder, a file is due");
+        return fail(ctx, path, "is a folder; expected a file");
     if (!S_ISREG(st.st_mode))
         return read_stream(arena, fd, path, limit, out);
     if (st.st_size > limit) {
         base_report(ctx, BASE_ERROR, &(base_loc){.file = path, .node = -1},
-                    "%lld bytes; the limit is %lld", (long long)st.st_size, (long long)limit);
+                    "the file has %lld bytes; the limit is %lld", (long long)st.st_size,
+                    (long long)limit);
         return false;
     }
     off_t at = lseek(fd, 0, SEEK_CUR); /* standard input may have been read from */
@@ -102,7 +103,7 @@ static bool read_open(base_arena *arena, int fd, const char *path, int64_t limit
     ssize_t r = read_full(fd, out->bytes, size);
     if (r < 0)
         return fail(ctx, path, strerror(errno));
-    return (size_t)r == size || fail(ctx, path, "became shorter while it was read");
+    return (size_t)r == size || fail(ctx, path, "was truncated while it was being read");
 }
 
 bool base_read_whole_file(base_arena *arena, const char *path, int64_t limit, base_data *out)
@@ -122,9 +123,9 @@ bool base_read_whole_file(base_arena *arena, const char *path, int64_t limit, ba
 static const char *check_name(const char *name)
 {
     if (!*name)
-        return "an empty file name";
+        return "the file name is empty";
     if (*name == '/')
-        return "an absolute path; only files in the model's folder are read";
+        return "is an absolute path; only files in the model's folder are read";
     if (strlen(name) >= PATH_MAX)
         return "the file name is too long";
     for (const char *p = name; p; p = strchr(p, '/') ? strchr(p, '/') + 1 : NULL)
@@ -189,7 +190,7 @@ int base_open_beneath(const char *folder, const char *name, bool by_component)
 static const char *why_not_opened(int error)
 {
     switch (error) {
-    case ELOOP: return "a symbolic link; only plain files in the model's folder are read";
+    case ELOOP: return "is a symbolic link; only plain files in the model's folder are read";
     case EXDEV: return "leads out of the model's folder";
     default: return strerror(error);
     }
@@ -215,7 +216,7 @@ static bool read_piece(base_arena *arena, int fd, const base_loc *loc, const cha
         length = st.st_size - offset;
     if (!base_size_add(offset, length, &end) || end > st.st_size) {
         base_report(ctx, BASE_ERROR, loc,
-                    "file '%.300s': %lld bytes from %lld on are outside its %lld bytes", name,
+                    "file '%.300s': %lld bytes at offset %lld do not fit in its %lld bytes", name,
                     (long long)length, (long long)offset, (long long)st.st_size);
         return false;
     }
@@ -225,7 +226,8 @@ static bool read_piece(base_arena *arena, int fd, const base_loc *loc, const cha
     ssize_t r = read_full(fd, out->bytes, out->size);
     if (r < 0)
         return refuse(ctx, loc, name, strerror(errno));
-    return (size_t)r == out->size || refuse(ctx, loc, name, "became shorter while it was read");
+    return (size_t)r == out->size ||
+           refuse(ctx, loc, name, "was truncated while it was being read");
 }
 
 bool base_read_beneath(base_arena *arena, const base_loc *loc, const char *folder, const char *name,

@@ -47,7 +47,7 @@ void base_on_stack(base_ctx *ctx, void (*f)(void *), void *data)
     call c = {ctx, f, data, base_current_pass, false};
     pthread_t thread;
     if (base_thread_start(&thread, run, &c))
-        base_throw(ctx, NULL, "there is no memory for a thread to compile on");
+        base_throw(ctx, NULL, "not enough memory to start a thread for the compiler");
     pthread_join(thread, NULL);
     if (c.threw)
         base_throw(ctx, NULL, NULL);

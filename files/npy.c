@@ -82,11 +82,11 @@ static const char *shape(header *h)
         if (h->type.rank == IR_MAX_RANK)
             return "the array has more than 16 dimensions";
         if (!count(h, &h->type.dim[h->type.rank]))
-            return "the shape has a dimension that is no count";
+            return "the shape has a dimension that is not a non-negative integer";
         h->type.rank++;
         if (!take(h, ',')) {
             if (!take(h, ')'))
-                return "the shape does not end";
+                return "expected `,` or `)` in the shape";
             break;
         }
     }
@@ -106,10 +106,10 @@ static const char *parse_header(header *h)
         while (k < 3 && strcmp(keys[k], key))
             k++;
         if (k == 3 || h->given >> k & 1)
-            return "the header has an unknown key, or one twice";
+            return "the header has an unknown or repeated key";
         h->given |= 1u << k;
         if (k == 0 && !string(h, h->descr, sizeof h->descr))
-            return "the array has a record type, which is not supported";
+            return "the array has a structured type (records), which is not supported";
         if (k == 1 && !(h->fortran = take_word(h, "True")) && !take_word(h, "False"))
             return "fortran_order is neither True nor False";
         const char *wrong = k == 2 ? shape(h) : NULL;
@@ -120,7 +120,7 @@ static const char *parse_header(header *h)
     }
     blanks(h);
     return h->given != 7     ? "the header lacks descr, fortran_order or shape"
-           : h->at != h->end ? "text behind the header's dictionary"
+           : h->at != h->end ? "unexpected text after the header's dictionary"
                              : NULL;
 }
 
@@ -199,7 +199,7 @@ ir_literal *npy_read(base_arena *arena, const base_loc *loc, base_data data)
     int version = data.bytes[6];
     size_t fixed = version == 1 ? 10 : 12, n = (size_t)data.bytes[8] | (size_t)data.bytes[9] << 8;
     if (version < 1 || version > 3 || data.size < fixed)
-        return refuse(arena, loc, "a version of .npy that is not known");
+        return refuse(arena, loc, "unknown version of the .npy format");
     if (version > 1)
         n |= (size_t)data.bytes[10] << 16 | (size_t)data.bytes[11] << 24;
     if (n > data.size - fixed)
@@ -217,8 +217,9 @@ ir_literal *npy_read(base_arena *arena, const base_loc *loc, base_data data)
         return refuse(arena, loc, "the array is above the limit of 2^40 bytes");
     if ((int64_t)(data.size - fixed - n) != ir_bytes(&h.type))
         return refuse(arena, loc,
-                      base_format(arena, "%zu bytes of data; %s takes %lld", data.size - fixed - n,
-                                  ir_type_text(arena, &h.type), (long long)ir_bytes(&h.type)));
+                      base_format(arena, "the file has %zu bytes of data; %s needs %lld",
+                                  data.size - fixed - n, ir_type_text(arena, &h.type),
+                                  (long long)ir_bytes(&h.type)));
     return elements(arena, &h, data.bytes + fixed + n, swap);
 }
 
@@ -338,17 +339,17 @@ static const char *idx_type(const unsigned char *p, size_t n, ir_type *t)
         return "not an IDX file";
     for (size_t i = 0;; i++) {
         if (i == sizeof types / sizeof *types)
-            return "an IDX file of an element type that is not known";
+            return "the IDX file has an unknown element type";
         if (types[i].code == p[2]) {
             t->dtype = types[i].dtype;
             break;
         }
     }
     if (p[3] > IR_MAX_RANK)
-        return "an IDX file of more than 16 dimensions";
+        return "the IDX file has more than 16 dimensions";
     t->rank = p[3];
     if (n < 4 + 4 * (size_t)t->rank)
-        return "the IDX file ends in its header";
+        return "the IDX file ends inside its header";
     for (int i = 0; i < t->rank; i++) {
         const unsigned char *d = p + 4 + 4 * i;
         t->dim[i] = (int64_t)d[0] << 24 | d[1] << 16 | d[2] << 8 | d[3];
@@ -367,15 +368,15 @@ static const char *gunzip(base_arena *arena, base_data *data)
     head =
         head ? npz_inflate(arena, data->bytes, data->size, 31, 4 + 4 * rank, false, &used) : NULL;
     if (!head)
-        return "a broken gzip file";
+        return "the gzip file is corrupt";
     const char *wrong = idx_type(head, 4 + 4 * (size_t)rank, &t);
     if (wrong)
         return wrong;
     if (!base_size_add(ir_bytes(&t), 4 + 4 * rank, &size))
-        return "too large";
+        return "the array is too large";
     unsigned char *bytes = npz_inflate(arena, data->bytes, data->size, 31, size, true, &used);
     if (!bytes || used != data->size)
-        return "a broken gzip file, or one of another size than the array inside";
+        return "the gzip file is corrupt, or its size is not that of the array inside";
     *data = (base_data){bytes, (size_t)size};
     return NULL;
 }
@@ -393,8 +394,9 @@ ir_literal *idx_read(base_arena *arena, const base_loc *loc, base_data data)
     size_t head = 4 + 4 * (size_t)t.rank;
     if ((int64_t)(data.size - head) != ir_bytes(&t))
         return refuse(arena, loc,
-                      base_format(arena, "%zu bytes of data; %s takes %lld", data.size - head,
-                                  ir_type_text(arena, &t), (long long)ir_bytes(&t)));
+                      base_format(arena, "the file has %zu bytes of data; %s needs %lld",
+                                  data.size - head, ir_type_text(arena, &t),
+                                  (long long)ir_bytes(&t)));
     header h = {.type = t};
     return elements(arena, &h, data.bytes + head, ir_dtypes[t.dtype].bytes > 1);
 }

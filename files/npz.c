@@ -152,11 +152,11 @@ static bool extract(base_arena *arena, const base_loc *loc, base_data d, uint64_
     if (m->flags & 1)
         return refuse(arena, loc, "member '%s' is encrypted", m->name);
     if (m->at > limit || limit - m->at < LOCAL_SIZE || number(d.bytes + m->at, 4) != LOCAL)
-        return refuse(arena, loc, "member '%s' lies outside the file", m->name);
+        return refuse(arena, loc, "member '%s' is outside the file", m->name);
     uint64_t at =
         m->at + LOCAL_SIZE + number(d.bytes + m->at + 26, 2) + number(d.bytes + m->at + 28, 2);
     if (at > limit || m->packed > limit - at)
-        return refuse(arena, loc, "member '%s' lies outside the file", m->name);
+        return refuse(arena, loc, "member '%s' is outside the file", m->name);
     if (m->method == 0 && m->packed == m->size) {
         *out = (base_data){d.bytes + at, (size_t)m->size};
     } else if (m->method == 8 && m->size <= IR_MAX_TENSOR_BYTES) {
@@ -165,15 +165,17 @@ static bool extract(base_arena *arena, const base_loc *loc, base_data d, uint64_
                                        (int64_t)m->size, true, &used),
                            (size_t)m->size};
         if (!out->bytes)
-            return refuse(
-                arena, loc,
-                "member '%s' is broken: its compressed data does not give what the directory says",
-                m->name);
+            return refuse(arena, loc,
+                          "member '%s' is corrupt: its compressed data does not match the size in "
+                          "the directory",
+                          m->name);
     } else {
-        return refuse(arena, loc, "member '%s' is packed in a way that is not supported", m->name);
+        return refuse(arena, loc,
+                      "member '%s' has a compression method or size that is not supported",
+                      m->name);
     }
     return checksum_ok(out->bytes, out->size, m->crc) ||
-           refuse(arena, loc, "member '%s' is broken: its checksum differs", m->name);
+           refuse(arena, loc, "member '%s' is corrupt: its checksum does not match", m->name);
 }
 
 static bool read_member(base_arena *arena, const base_loc *loc, base_data d, uint64_t limit,
@@ -185,7 +187,7 @@ static bool read_member(base_arena *arena, const base_loc *loc, base_data d, uin
         return true;
     ir_tensor t = {.name = base_strndup(arena, m->name, n - 4)};
     if (base_map_get_text(names, t.name))
-        return refuse(arena, loc, "two members are called '%s'", m->name);
+        return refuse(arena, loc, "two members are named '%s'", m->name);
     if (!extract(arena, loc, d, limit, m, &content))
         return false;
     base_loc at = {.file = loc ? loc->file : NULL, .name = m->name, .node = -1};
@@ -204,7 +206,7 @@ bool npz_read(base_arena *arena, const base_loc *loc, base_data data, ir_tensors
     uint64_t packed = 0;
     *out = (ir_tensors){0};
     if (!find_directory(data, &dir) || dir.count > IR_MAX_NODES)
-        return refuse(arena, loc, "not an .npz file, or one whose directory is broken");
+        return refuse(arena, loc, "not an .npz file, or its directory is corrupt");
     const unsigned char *p = data.bytes + dir.at;
     size_t left = (size_t)dir.size;
     bool ok = true;
@@ -212,7 +214,7 @@ bool npz_read(base_arena *arena, const base_loc *loc, base_data data, ir_tensors
         member m;
         size_t n = read_entry(arena, p, left, &m);
         if (!n)
-            return refuse(arena, loc, "the directory of the .npz file is broken");
+            return refuse(arena, loc, "the directory of the .npz file is corrupt");
         /* Members that overlap would multiply a small file. */
         packed += m.packed < data.size ? m.packed : data.size;
         if (packed > data.size)

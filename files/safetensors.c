@@ -52,7 +52,8 @@ static bool read_type(const reader *r, const char *name, const json_t *entry, ir
     *type = (ir_type){.dtype = (ir_dtype)t, .rank = (int)json_array_size(shape)};
     for (int i = 0; i < type->rank; i++)
         if (!need_count(json_array_get(shape, (size_t)i), &type->dim[i]))
-            return refuse(r, "tensor '%s' has a dimension that is no count", name);
+            return refuse(r, "tensor '%s' has a dimension that is not a non-negative integer",
+                          name);
     return ir_type_ok(type) || refuse(r, "tensor '%s' is above the limit of 2^40 bytes", name);
 }
 
@@ -70,17 +71,17 @@ static bool read_tensor(reader *r, const char *name, const json_t *entry)
     ir_type type;
     int64_t begin, end;
     if (strlen(name) > IR_MAX_NAME)
-        return refuse(r, "a name of more than %d bytes", IR_MAX_NAME);
+        return refuse(r, "a tensor's name is longer than %d bytes", IR_MAX_NAME);
     if (!json_is_object(entry) || json_object_size(entry) != 3)
-        return refuse(
-            r, "the entry of tensor '%s' does not consist of dtype, shape and data_offsets", name);
+        return refuse(r, "the entry of tensor '%s' must consist of dtype, shape and data_offsets",
+                      name);
     if (!read_type(r, name, entry, &type))
         return false;
     if (json_array_size(offsets) != 2 || !need_count(json_array_get(offsets, 0), &begin) ||
         !need_count(json_array_get(offsets, 1), &end) || end < begin || end > r->size)
-        return refuse(r, "the data of tensor '%s' lies outside the file", name);
+        return refuse(r, "the data of tensor '%s' is outside the file", name);
     if (end - begin != ir_bytes(&type))
-        return refuse(r, "tensor '%s' has %lld bytes of data; its type takes %lld", name,
+        return refuse(r, "tensor '%s' has %lld bytes of data; its type needs %lld", name,
                       (long long)(end - begin), (long long)ir_bytes(&type));
     const unsigned char *at = r->data + begin;
     ir_literal *l = base_new(r->arena, ir_literal);
@@ -157,10 +158,10 @@ bool safetensors_read(base_arena *arena, const base_loc *loc, base_data data, ir
     reader r = {.arena = arena, .ctx = base_arena_ctx(arena), .loc = loc, .out = out};
     uint64_t n = 0;
     if (data.size < 8)
-        return refuse(&r, "%zu bytes are no safetensors file", data.size);
+        return refuse(&r, "not a safetensors file: it has only %zu bytes", data.size);
     memcpy(&n, data.bytes, 8);
     if (n > SAFETENSORS_MAX_HEADER || n > data.size - 8)
-        return refuse(&r, "no safetensors file: a header of %llu bytes in a file of %zu",
+        return refuse(&r, "not a safetensors file: a header of %llu bytes in a file of %zu",
                       (unsigned long long)n, data.size);
     r.data = data.bytes + 8 + n;
     r.size = (int64_t)(data.size - 8 - n);

@@ -85,7 +85,7 @@ static bool reduce_term(ir_builder *b, term *t, const bool *keep)
                 const ir_type *s = &t->x->type;
                 int64_t axis = j;
                 if (s->dim[i] != s->dim[j]) {
-                    refuse(b, "a repeated letter has two extents");
+                    refuse(b, "a repeated letter names dimensions of different extents");
                     return false;
                 }
                 ir_value *on = ir_compare(b, IR_EQ, ir_iota(b, IR_I64, s->rank, s->dim, i),
@@ -159,7 +159,7 @@ ir_value *ir_einsum(ir_builder *b, const char *equation, ir_value *const *x, int
     term *t = base_array(b->func->module->arena, term, n), out = {0};
     int dots = 0, uses[256] = {0};
     if (n < 1)
-        refuse(b, "an equation without operands");
+        refuse(b, "the equation has no operands");
     for (int i = 0; i < n; i++)
         if (!x[i])
             b->failed = true;
@@ -172,7 +172,7 @@ ir_value *ir_einsum(ir_builder *b, const char *equation, ir_value *const *x, int
         for (int d = 0; d < t[i].rank; d++)
             uses[t[i].letter[d]]++;
         if (*at == ',' ? i == n - 1 : i < n - 1) {
-            refuse(b, "the equation has not %d operands", n);
+            refuse(b, "expected an equation of %d operands", n);
             return NULL;
         }
         at += *at == ',';
@@ -190,12 +190,12 @@ ir_value *ir_einsum(ir_builder *b, const char *equation, ir_value *const *x, int
                 out.letter[out.rank++] = (unsigned char)c;
     }
     if (*at) {
-        refuse(b, "the equation goes on behind its output");
+        refuse(b, "unexpected text after the equation's output");
         return NULL;
     }
     for (int i = 0; i < out.rank; i++)
         if (!uses[out.letter[i]] || memchr(out.letter, out.letter[i], (size_t)i)) {
-            refuse(b, "the equation's output has a letter that no operand has, or one twice");
+            refuse(b, "the equation's output has a repeated letter, or one that no operand has");
             return NULL;
         }
     for (int i = 0; i < n; i++) {

@@ -48,7 +48,7 @@ static void lex_quoted(ir_lexer *l, ir_token *t)
         l->at++;
     } else {
         t->kind = IR_TOK_BAD;
-        t->wrong = "the closing quote is missing";
+        t->wrong = "a string without a closing quote";
     }
 }
 
@@ -79,7 +79,7 @@ static void lex_reference(ir_lexer *l, ir_token *t)
     t->n = (size_t)(l->at - t->text);
     if (!t->n || *t->text == '.' || (number && t->kind == IR_TOK_FUNC)) {
         t->kind = IR_TOK_BAD;
-        t->wrong = "a name is due after the sign";
+        t->wrong = "`%` or `@` without a name";
     }
 }
 
@@ -123,7 +123,7 @@ void ir_lex_next(ir_lexer *l)
     } else {
         t.kind = IR_TOK_BAD;
         t.n = 1;
-        t.wrong = "a character that has no meaning here";
+        t.wrong = "an unexpected character";
         l->at++;
     }
     l->token = t;
@@ -163,7 +163,7 @@ const char *ir_lex_text(const ir_token *t, base_arena *arena, const char **wrong
     enum { LONGEST = IR_MAX_NAME + 16 }; /* the side file puts a word before a name */
     /* What stands behind the backslash, what it means, … */
     static const char *const escapes = "\"\"\\\\n\nt\tr\r";
-    *wrong = t->n > LONGEST * 4 ? "a name of more than 4096 bytes" : NULL;
+    *wrong = t->n > LONGEST * 4 ? "the name is longer than 4096 bytes" : NULL;
     if (*wrong)
         return NULL;
     char *out = base_alloc(arena, t->n + 1);
@@ -181,16 +181,16 @@ const char *ir_lex_text(const ir_token *t, base_arena *arena, const char **wrong
                 while (*e && *e != c)
                     e += 2;
                 if (!*e)
-                    *wrong = "an escape other than \\\" \\\\ \\n \\t \\r \\xHH";
+                    *wrong = "unknown escape; expected one of \\\" \\\\ \\n \\t \\r \\xHH";
                 c = *e ? e[1] : 'x';
             }
         }
         if (!c)
-            *wrong = "a zero byte in a name";
+            *wrong = "a name cannot contain a zero byte";
         out[n++] = c;
     }
     if (n > LONGEST)
-        *wrong = "a name of more than 4096 bytes";
+        *wrong = "the name is longer than 4096 bytes";
     return *wrong ? NULL : out;
 }
 

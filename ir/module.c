@@ -288,10 +288,9 @@ const char *ir_infer(base_arena *arena, ir_op op, const ir_attrs *attrs, ir_valu
     *result = base_array(arena, ir_type, capacity);
     *nresults = info->results;
     if (info->operands >= 0 && noperands != info->operands)
-        return base_format(arena, "%d operands where %d are due", noperands, info->operands);
+        return base_format(arena, "expected %d operands, got %d", info->operands, noperands);
     if (noperands && !(ir_dtypes[operand[0]->type.dtype].class & info->classes))
-        return base_format(arena, "%s is not defined for this type",
-                           ir_type_text(arena, &operand[0]->type));
+        return base_format(arena, "not defined for %s", ir_type_text(arena, &operand[0]->type));
     return info->shape(arena, op, attrs, operand, noperands, *result, nresults);
 }
 

@@ -100,7 +100,7 @@ static bool need_func(ir_parser *p, line *l, ir_func **out)
     ir_body *b = name ? base_map_get_text(&p->funcs, name) : NULL;
     ir_next(p);
     if (!b)
-        return ir_parse_error(p, &at, "there is no function %s", ir_lex_found(&at, p->scratch));
+        return ir_parse_error(p, &at, "unknown function %s", ir_lex_found(&at, p->scratch));
     if (!read_body(p, b, &at))
         return false;
     l->poisoned |= b->failed;
@@ -120,7 +120,7 @@ static bool read_attr_value(ir_parser *p, line *l, const ir_attr_info *info, voi
         if (!ir_need_dtype(p, field))
             return false;
         return *(ir_dtype *)field != IR_BOOL ||
-               ir_parse_error(p, &l->op_token, "nothing is summed in bool");
+               ir_parse_error(p, &l->op_token, "bool is not an accumulator type");
     case IR_ATTR_func: return need_func(p, l, field);
     case IR_ATTR_float:
         wrong = ir_read_element(IR_F64, TOKEN->text, TOKEN->n, field);
@@ -313,7 +313,8 @@ static bool read_deferred_literal(ir_parser *p, line *l)
         if (info->attr[i].kind != IR_ATTR_literal)
             continue;
         if (l->types.count != 1)
-            return ir_parse_error(p, &l->op_token, "`%s` has one result and its type", info->name);
+            return ir_parse_error(p, &l->op_token, "`%s` must have exactly one result type",
+                                  info->name);
         ir_lexer back = p->lex;
         p->lex = l->literal;
         bool ok = ir_need_literal(p, &l->types.items[0],
@@ -335,8 +336,7 @@ static bool read_line(ir_parser *p, ir_body *b, line *l)
     char name[32];
     snprintf(name, sizeof name, "%.*s", TOKEN->n < sizeof name ? (int)TOKEN->n : 0, TOKEN->text);
     if (!ir_op_by_name(name, &l->op))
-        return ir_parse_error(p, TOKEN, "there is no operation %s",
-                              ir_lex_found(TOKEN, p->scratch));
+        return ir_parse_error(p, TOKEN, "unknown operation %s", ir_lex_found(TOKEN, p->scratch));
     ir_next(p);
     if (!read_operands(p, b, l) || !read_attrs(p, l) || !read_types(p, l) ||
         !read_deferred_literal(p, l) || !read_annotations(p, b, l))
@@ -380,11 +380,11 @@ static ir_inst *build_line(ir_parser *p, ir_body *b, line *l)
     inst->loc = keep_loc(p, l->has_loc ? &l->loc : &at);
     bool ok = inst->nresults == l->labels.count && inst->nresults == l->types.count;
     if (!ok)
-        ir_parse_error(p, &l->op_token, "`%s` has %d results here; %d are named, with %d types",
+        ir_parse_error(p, &l->op_token, "`%s` has %d results here, got %d names and %d types",
                        ir_ops[l->op].name, inst->nresults, l->labels.count, l->types.count);
     for (int i = 0; ok && i < inst->nresults; i++)
         if (!ir_type_eq(&inst->result[i]->type, &l->types.items[i])) {
-            ok = ir_parse_error(p, &l->type_token, "result %d is %s, found %s", i,
+            ok = ir_parse_error(p, &l->type_token, "result %d has type %s, found %s", i,
                                 ir_type_text(p->scratch, &inst->result[i]->type),
                                 ir_type_text(p->scratch, &l->types.items[i]));
         }
@@ -440,7 +440,8 @@ static bool read_dims(ir_parser *p, int rank, const char *const **out)
         ir_next(p);
     }
     *out = names;
-    return ir_take(p, ')') || ir_parse_error(p, &at, "`dims` names other than %d dimensions", rank);
+    return ir_take(p, ')') ||
+           ir_parse_error(p, &at, "`dims` must name exactly %d dimensions", rank);
 }
 
 static bool read_param(ir_parser *p, ir_body *b)
@@ -468,9 +469,9 @@ static bool read_param(ir_parser *p, ir_body *b)
     if (state) {
         port.state = name ? base_map_get_text(&p->states, name) : NULL;
         if (!port.state)
-            return ir_parse_error(p, &at, "there is no state of this name");
+            return ir_parse_error(p, &at, "unknown state");
         if (!ir_type_eq(&port.state->type, &type))
-            return ir_parse_error(p, &at, "the state is %s, found %s",
+            return ir_parse_error(p, &at, "the state has type %s, found %s",
                                   ir_type_text(p->scratch, &port.state->type),
                                   ir_type_text(p->scratch, &type));
     }
@@ -512,18 +513,18 @@ static bool read_result(ir_parser *p, ir_body *b)
     if (update) {
         port.state = base_map_get_text(&p->states, port.name);
         if (!port.state)
-            return ir_parse_error(p, &at, "there is no state of this name");
+            return ir_parse_error(p, &at, "unknown state");
         port.name = NULL;
     }
     const ir_token where = *TOKEN;
     if (!need_value(p, b, &port.value))
         return false;
     if (update && port.value && !ir_type_eq(&port.state->type, &port.value->type))
-        return ir_parse_error(p, &where, "the state is %s, found %s",
+        return ir_parse_error(p, &where, "the state has type %s, found %s",
                               ir_type_text(p->scratch, &port.state->type),
                               ir_type_text(p->scratch, &port.value->type));
     if (ir_is_a(p, "loss") && b->func->loss >= 0)
-        return ir_parse_error(p, TOKEN, "there is a loss already");
+        return ir_parse_error(p, TOKEN, "the function already has a loss");
     if (ir_take_word(p, "loss"))
         b->func->loss = b->func->results.count;
     if (!port.value) { /* was refused; reported there */
@@ -562,7 +563,7 @@ static bool read_body(ir_parser *p, ir_body *b, const ir_token *from)
     if (b->state == READING)
         return ir_parse_error(p, from, "%s calls itself", ir_lex_found(from, p->scratch));
     if (p->depth >= IR_MAX_DEPTH)
-        return ir_parse_error(p, from, "functions call each other more than %d deep", IR_MAX_DEPTH);
+        return ir_parse_error(p, from, "calls are nested more than %d deep", IR_MAX_DEPTH);
     ir_lexer back = p->lex;
     b->state = READING;
     p->depth++;
@@ -604,7 +605,7 @@ static ir_body *read_name(ir_parser *p, bool entry)
     if (!name)
         return NULL;
     if (base_map_get_text(&p->funcs, name)) {
-        ir_parse_error(p, &at, "there are two functions of this name");
+        ir_parse_error(p, &at, "a function of this name is already defined");
         return NULL;
     }
     if (p->m->funcs.count >= IR_MAX_FUNCS)
@@ -650,7 +651,7 @@ static bool read_state(ir_parser *p, ir_state_kind kind)
     if (!ir_need_string(p, &name) || !ir_need(p, ':') || !ir_need_type(p, &type))
         return false;
     if (base_map_get_text(&p->states, name))
-        return ir_parse_error(p, &at, "there are two states of this name");
+        return ir_parse_error(p, &at, "a state of this name is already defined");
     if (p->m->states.count >= IR_MAX_NODES)
         ir_parse_limit(p, &at, "states", IR_MAX_NODES);
     ir_state *s = ir_state_new(p->m, name, kind, &type);
@@ -713,7 +714,7 @@ static void resolve(ir_parser *p, const ir_later *l)
         const char *name = ir_lex_text(&l->name, p->scratch, &wrong);
         l->state->of = name ? base_map_get_text(&p->states, name) : NULL;
         if (!l->state->of)
-            ir_parse_error(p, &l->name, "there is no state of this name");
+            ir_parse_error(p, &l->name, "unknown state");
         return;
     }
     const ir_body *b = l->where;
@@ -725,7 +726,7 @@ static void resolve(ir_parser *p, const ir_later *l)
     if (n && !n->value)
         return;
     if (!n || !n->value->def)
-        ir_parse_error(p, &l->name, "no instruction has this result");
+        ir_parse_error(p, &l->name, "no instruction defines this value");
     else
         l->inst->primal = n->value->def;
 }
@@ -736,12 +737,12 @@ static bool read_version(ir_parser *p)
         ir_next(p);
     int64_t version;
     if (!ir_take_word(p, "gir"))
-        return ir_parse_error(p, TOKEN, "not gradc's text form: its first line is `gir %d`",
+        return ir_parse_error(p, TOKEN, "not gradc's text form: the first line must be `gir %d`",
                               IR_TEXT_VERSION);
     const ir_token at = *TOKEN;
     return ir_need_int(p, &version) &&
            (version == IR_TEXT_VERSION ||
-            ir_parse_error(p, &at, "version %lld of the text form; this program knows %d",
+            ir_parse_error(p, &at, "version %lld of the text form is not supported; expected %d",
                            (long long)version, IR_TEXT_VERSION));
 }
 
@@ -769,7 +770,8 @@ ir_module *ir_parse(base_ctx *ctx, base_arena *arena, const char *text, size_t s
 {
     if ((int64_t)size > IR_MAX_TEXT_BYTES) {
         base_report(ctx, BASE_ERROR, &(base_loc){.file = file, .node = -1},
-                    "text above the limit of %lld bytes", (long long)IR_MAX_TEXT_BYTES);
+                    "the text is larger than the limit of %lld bytes",
+                    (long long)IR_MAX_TEXT_BYTES);
         return NULL;
     }
     ir_parser p = {.ctx = ctx,

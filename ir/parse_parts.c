@@ -187,7 +187,7 @@ static bool read_side(ir_parser *p, const ir_token *at)
     p->side_read = true;
     if (!p->source_of_side)
         return ir_parse_error(
-            p, at, "large tensors are in a file beside the text, and this text has no folder");
+            p, at, "`large` names a tensor of a file beside the text, and this text has no folder");
     if (!p->source_of_side->read(p->source_of_side->user, p->arena, &loc, &tensors))
         return false;
     for (int i = 0; i < tensors.count; i++)
@@ -213,7 +213,8 @@ static bool read_large(ir_parser *p, const ir_type *type, ir_literal **out)
     if (!*out)
         return ir_parse_error(p, &where, "the file beside this text has no tensor of this name");
     return ir_type_eq(&(*out)->type, type) ||
-           ir_parse_error(p, &where, "is %s in the file beside this text, %s is due",
+           ir_parse_error(p, &where,
+                          "the tensor has type %s in the file beside this text; expected %s",
                           ir_type_text(p->scratch, &(*out)->type), ir_type_text(p->scratch, type));
 }
 
@@ -254,7 +255,7 @@ static bool read_splat(ir_parser *p, const ir_type *type, ir_literal **out)
             p, &at, "`splat` makes %lld bytes; the limit is %lld, and %lld in all",
             (long long)bytes, (long long)IR_MAX_FOLD_BYTES, (long long)IR_MAX_UNPACKED_BYTES);
     if (!bytes)
-        return ir_parse_error(p, &at, "an empty tensor is written `[]`");
+        return ir_parse_error(p, &at, "an empty tensor must be written `[]`");
     *out = ir_literal_new(p->arena, type);
     if (!ir_need(p, '(') || !read_element(p, *out, 0) || !ir_need(p, ')'))
         return false;
@@ -272,7 +273,7 @@ bool ir_need_literal(ir_parser *p, const ir_type *type, ir_literal **out)
     if (ir_is_a(p, "splat"))
         return read_splat(p, type, out);
     if (count > IR_INLINE_ELEMENTS)
-        return ir_parse_error(p, TOKEN, "%lld elements in the text; the limit is %d",
+        return ir_parse_error(p, TOKEN, "%lld elements are written out; the limit is %d",
                               (long long)count, IR_INLINE_ELEMENTS);
     *out = ir_literal_new(p->arena, type);
     return count ? read_elements(p, *out, 0, &at) : ir_need(p, '[') && ir_need(p, ']');

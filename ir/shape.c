@@ -42,7 +42,7 @@ static const char *check_dims(base_arena *arena, const char *what, ir_ints v, in
 
 static const char *check_count(base_arena *arena, const char *what, ir_ints v, int n)
 {
-    return v.n == n ? NULL : base_format(arena, "%s has %d entries where %d are due", what, v.n, n);
+    return v.n == n ? NULL : base_format(arena, "%s has %d entries; expected %d", what, v.n, n);
 }
 
 #define TRY(check)                    \
@@ -59,7 +59,7 @@ static const char *set_shape(base_arena *arena, ir_type *t, ir_dtype dtype, ir_i
         return base_format(arena, "rank %d is above the limit of %d", shape.n, IR_MAX_RANK);
     *t = ir_type_of(dtype, shape.n, shape.v);
     return ir_type_ok(t) ? NULL
-                         : base_format(arena, "a shape has a negative or too large dimension");
+                         : base_format(arena, "a shape has a negative dimension or is too large");
 }
 
 RULE(same)
@@ -67,7 +67,7 @@ RULE(same)
     UNUSED;
     for (int i = 1; i < noperands; i++)
         if (!ir_type_eq(TYPE(0), TYPE(i)))
-            return base_format(arena, "operands differ: %s and %s", TEXT(0), TEXT(i));
+            return base_format(arena, "operand types differ: %s and %s", TEXT(0), TEXT(i));
     result[0] = *TYPE(0);
     return NULL;
 }
@@ -104,7 +104,7 @@ RULE(select)
     if (TYPE(0)->dtype != IR_BOOL || !ir_shape_eq(TYPE(0), TYPE(1)) ||
         !ir_type_eq(TYPE(1), TYPE(2)))
         return base_format(
-            arena, "a bool and two of one type, all of one shape, are due; found %s, %s, %s",
+            arena, "expected a bool and two operands of one type, all of one shape; got %s, %s, %s",
             TEXT(0), TEXT(1), TEXT(2));
     result[0] = *TYPE(1);
     return NULL;
@@ -114,7 +114,7 @@ RULE(constant)
 {
     UNUSED;
     if (!attrs->constant.value)
-        return "no value";
+        return "the value is missing";
     result[0] = attrs->constant.value->type;
     return NULL;
 }
@@ -149,7 +149,7 @@ RULE(broadcast)
     TRY(check_dims(arena, "dimension", dims, result->rank, true));
     for (int i = 0; i < dims.n; i++)
         if (TYPE(0)->dim[i] != 1 && TYPE(0)->dim[i] != result->dim[dims.v[i]])
-            return base_format(arena, "%s does not repeat to %s", TEXT(0),
+            return base_format(arena, "cannot broadcast %s to %s", TEXT(0),
                                ir_type_text(arena, result));
     return NULL;
 }
@@ -192,7 +192,8 @@ RULE(pad)
     TRY(check_count(arena, "high", a->high, TYPE(0)->rank));
     TRY(check_count(arena, "interior", a->interior, TYPE(0)->rank));
     if (TYPE(1)->rank || TYPE(1)->dtype != TYPE(0)->dtype)
-        return base_format(arena, "the padding value of %s is %s", TEXT(0), TEXT(1));
+        return base_format(arena, "expected a padding value of rank 0 and the type of %s, got %s",
+                           TEXT(0), TEXT(1));
     result[0] = *TYPE(0);
     for (int i = 0; i < result->rank; i++) {
         int64_t d = TYPE(0)->dim[i], gaps, n;
@@ -225,7 +226,7 @@ RULE(concat)
         if (t.rank == TYPE(0)->rank)
             t.dim[axis] = TYPE(0)->dim[axis];
         if (!ir_type_eq(&t, TYPE(0)))
-            return base_format(arena, "%s and %s differ beside axis %lld", TEXT(0), TEXT(i),
+            return base_format(arena, "%s and %s differ outside axis %lld", TEXT(0), TEXT(i),
                                (long long)axis);
         if (!base_size_add(sum, TYPE(i)->dim[axis], &sum))
             return "the result is too large";
@@ -248,14 +249,13 @@ static const char *gathered(base_arena *arena, const ir_type *x, const ir_type *
                             int64_t batch, ir_type *out)
 {
     if (!ir_is_int(index->dtype))
-        return base_format(arena, "indices are %s, an integer type is due",
-                           ir_dtypes[index->dtype].name);
+        return base_format(arena, "expected integer indices, got %s", ir_dtypes[index->dtype].name);
     TRY(check_dims(arena, "dimension", dims, x->rank, true));
     if (batch < 0 || index->rank <= batch || x->rank < batch || (dims.n && dims.v[0] < batch))
         return base_format(arena, "batch %lld does not fit %s and %s", (long long)batch,
                            ir_type_text(arena, x), ir_type_text(arena, index));
     if (index->dim[index->rank - 1] != dims.n)
-        return base_format(arena, "index vectors have %lld components, %d are due",
+        return base_format(arena, "index vectors have %lld components; expected %d",
                            (long long)index->dim[index->rank - 1], dims.n);
     *out = (ir_type){.dtype = x->dtype};
     if (index->rank - 1 + x->rank - batch - dims.n > IR_MAX_RANK)
@@ -269,7 +269,7 @@ static const char *gathered(base_arena *arena, const ir_type *x, const ir_type *
     for (int i = (int)batch, j = 0; i < x->rank; i++)
         if (j < dims.n && dims.v[j] == i) {
             if (!x->dim[i] && ir_count(index))
-                return "indexing an empty dimension";
+                return "cannot index an empty dimension";
             j++;
         } else {
             out->dim[out->rank++] = x->dim[i];
@@ -289,7 +289,8 @@ RULE(scatter)
     ir_type due;
     TRY(gathered(arena, TYPE(0), TYPE(1), attrs->scatter.dims, attrs->scatter.batch, &due));
     if (!ir_type_eq(&due, TYPE(2)))
-        return base_format(arena, "updates are %s, %s is due", TEXT(2), ir_type_text(arena, &due));
+        return base_format(arena, "updates have type %s; expected %s", TEXT(2),
+                           ir_type_text(arena, &due));
     result[0] = *TYPE(0);
     return NULL;
 }
@@ -314,7 +315,7 @@ RULE(reduce)
     TRY(check_dims(arena, "axis", attrs->reduce.axes, TYPE(0)->rank, true));
     if (c == IR_SET || ((c == IR_AND || c == IR_OR) && (class & IR_CLASS_F)) ||
         ((c == IR_SUM || c == IR_PROD) && (class & IR_CLASS_B)))
-        return base_format(arena, "%s does not reduce %s", ir_combine_names[c], TEXT(0));
+        return base_format(arena, "`%s` cannot reduce %s", ir_combine_names[c], TEXT(0));
     result[0] = without(TYPE(0), attrs->reduce.axes);
     return NULL;
 }
@@ -324,7 +325,7 @@ RULE(arg_reduce)
     UNUSED;
     int64_t axis = attrs->arg_reduce.axis;
     if (attrs->arg_reduce.combine != IR_MAX && attrs->arg_reduce.combine != IR_MIN)
-        return "max or min is due";
+        return "expected max or min";
     TRY(check_dims(arena, "axis", (ir_ints){1, &axis}, TYPE(0)->rank, true));
     if (!TYPE(0)->dim[axis])
         return base_format(arena, "dimension %lld of %s is empty", (long long)axis, TEXT(0));
@@ -371,7 +372,7 @@ static const char *window_result(base_arena *arena, const ir_type *x, ir_ints wi
         if (!windows(x->dim[i], window.v[i], stride.v[i], low.v[i], high.v[i],
                      base ? base->v[i] : 1, dilation.v[i], &padded, &out->dim[i]) ||
             !base_size_mul(taps, window.v[i], &taps) || taps > INT32_MAX)
-            return base_format(arena, "the window in dimension %d of %s has a number out of range",
+            return base_format(arena, "a window attribute is out of range for dimension %d of %s",
                                i, ir_type_text(arena, x));
     return ir_type_ok(out) ? NULL : "the result is too large";
 }
@@ -381,7 +382,8 @@ RULE(reduce_window)
     UNUSED;
     const struct ir_attrs_reduce_window *a = &attrs->reduce_window;
     if (a->combine > IR_MIN)
-        return base_format(arena, "%s does not reduce windows", ir_combine_names[a->combine]);
+        return base_format(arena, "expected sum, prod, max or min, got %s",
+                           ir_combine_names[a->combine]);
     return window_result(arena, TYPE(0), a->window, a->stride, a->low, a->high, &a->base_dilation,
                          a->window_dilation, result);
 }
@@ -391,7 +393,7 @@ RULE(arg_window)
     UNUSED;
     const struct ir_attrs_arg_window *a = &attrs->arg_window;
     if (a->combine != IR_MAX && a->combine != IR_MIN)
-        return "max or min is due";
+        return "expected max or min";
     TRY(window_result(arena, TYPE(0), a->window, a->stride, a->low, a->high, NULL,
                       a->window_dilation, result));
     result[1] = result[0];
@@ -408,7 +410,7 @@ RULE(window_put)
     TRY(window_result(arena, result, a->window, a->stride, a->low, a->high, NULL,
                       a->window_dilation, &due));
     if (!ir_type_eq(&due, TYPE(0)) || !ir_shape_eq(&due, TYPE(1)) || TYPE(1)->dtype != IR_I32)
-        return base_format(arena, "%s and i32 positions are due; found %s and %s",
+        return base_format(arena, "expected %s and i32 positions of its shape, got %s and %s",
                            ir_type_text(arena, &due), TEXT(0), TEXT(1));
     return NULL;
 }
@@ -420,8 +422,8 @@ RULE(window_take)
     TRY(window_result(arena, TYPE(0), a->window, a->stride, a->low, a->high, NULL,
                       a->window_dilation, result));
     if (!ir_shape_eq(result, TYPE(1)) || TYPE(1)->dtype != IR_I32)
-        return base_format(arena, "positions are %s, %s of i32 is due", TEXT(1),
-                           ir_type_text(arena, result));
+        return base_format(arena, "positions have type %s; expected i32 in the shape of %s",
+                           TEXT(1), ir_type_text(arena, result));
     return NULL;
 }
 
@@ -429,7 +431,7 @@ RULE(cumulative)
 {
     UNUSED;
     if (attrs->cumulative.combine > IR_MIN)
-        return base_format(arena, "%s has no running form",
+        return base_format(arena, "expected sum, prod, max or min, got %s",
                            ir_combine_names[attrs->cumulative.combine]);
     int64_t axis = attrs->cumulative.axis;
     TRY(check_dims(arena, "axis", (ir_ints){1, &axis}, TYPE(0)->rank, true));
@@ -461,15 +463,14 @@ static const char *accumulated(base_arena *arena, ir_value *const *operand, ir_d
     *out = accumulate;
     if (accumulate == IR_BOOL || (accumulate == x && x == y)) {
         *out = x;
-        return x == y ? NULL
-                      : base_format(arena,
-                                    "operands differ in type, and there is no accumulate: %s and "
-                                    "%s",
-                                    TEXT(0), TEXT(1));
+        return x == y
+                   ? NULL
+                   : base_format(arena, "operands of different types need `accumulate`: %s and %s",
+                                 TEXT(0), TEXT(1));
     }
     return ir_accumulates(x, y, accumulate)
                ? NULL
-               : base_format(arena, "products of %s and %s do not accumulate in %s", TEXT(0),
+               : base_format(arena, "products of %s and %s cannot be accumulated in %s", TEXT(0),
                              TEXT(1), ir_dtypes[accumulate].name);
 }
 
@@ -483,7 +484,7 @@ RULE(dot_general)
     ir_dtype sum;
     TRY(accumulated(arena, operand, a->accumulate, &sum));
     if (batch[0].n != batch[1].n || contract[0].n != contract[1].n)
-        return "batch or contracted dimensions differ in number";
+        return "operands have different numbers of batch or contracted dimensions";
     uint32_t used[2] = {0, 0};
     for (int side = 0; side < 2; side++) {
         TRY(check_dims(arena, "batch dimension", batch[side], TYPE(side)->rank, false));
@@ -528,7 +529,7 @@ RULE(convolution)
     if (rank < 2 || w->rank != rank)
         return base_format(
             arena,
-            "a tensor of rank 2 or more and weights of the same rank are due; found %s and %s",
+            "expected a tensor of rank 2 or more and weights of the same rank, got %s and %s",
             TEXT(0), TEXT(1));
     const ir_ints orders[3] = {a->lhs, a->rhs, a->out},
                   spatials[5] = {a->stride, a->low, a->high, a->lhs_dilation, a->rhs_dilation};
@@ -555,11 +556,11 @@ RULE(convolution)
                      &result->dim[a->out.v[2 + i]]))
             return base_format(
                 arena,
-                "the window in spatial dimension %d has a number out of range: %s with weights %s",
+                "a window attribute is out of range for spatial dimension %d: %s with weights %s",
                 i, TEXT(0), TEXT(1));
     }
     if (!ir_type_ok(&padded))
-        return base_format(arena, "%s with its padding and gaps is too large", TEXT(0));
+        return base_format(arena, "%s with padding and input dilation is too large", TEXT(0));
     return ir_type_ok(result) ? NULL : "the result is too large";
 }
 
@@ -567,7 +568,8 @@ RULE(random_bits)
 {
     UNUSED;
     if (TYPE(0)->rank || TYPE(1)->rank || TYPE(0)->dtype != IR_U64 || TYPE(1)->dtype != IR_U64)
-        return base_format(arena, "seed and call are u64[]; found %s and %s", TEXT(0), TEXT(1));
+        return base_format(arena, "expected seed and call of type u64[], got %s and %s", TEXT(0),
+                           TEXT(1));
     return set_shape(arena, result, IR_U32, attrs->random_bits.shape);
 }
 
@@ -577,12 +579,12 @@ RULE(random_bits)
 static const char *check_call(base_arena *arena, const ir_func *f, ir_value *const *operand, int n)
 {
     if (!f)
-        return "no function";
+        return "a function is missing";
     if (f->params.count != n)
-        return base_format(arena, "@%s takes %d operands, found %d", f->name, f->params.count, n);
+        return base_format(arena, "@%s takes %d operands, got %d", f->name, f->params.count, n);
     for (int i = 0; i < n; i++)
         if (!ir_type_eq(&operand[i]->type, &f->params.items[i].value->type))
-            return base_format(arena, "operand %d of @%s is %s, %s is due", i, f->name,
+            return base_format(arena, "operand %d of @%s has type %s; expected %s", i, f->name,
                                ir_type_text(arena, &operand[i]->type),
                                ir_type_text(arena, &f->params.items[i].value->type));
     return NULL;
@@ -608,7 +610,7 @@ RULE(cond)
     UNUSED;
     const ir_func *f = attrs->cond.then_body, *g = attrs->cond.else_body;
     if (noperands < 1 || TYPE(0)->rank || TYPE(0)->dtype != IR_BOOL)
-        return "the condition is not a bool[]";
+        return "the condition must be a bool[]";
     TRY(check_call(arena, f, operand + 1, noperands - 1));
     TRY(check_call(arena, g, operand + 1, noperands - 1));
     results_of(f, result, nresults);
@@ -617,7 +619,7 @@ RULE(cond)
                            g->results.count);
     for (int i = 0; i < *nresults; i++)
         if (!ir_type_eq(&result[i], &g->results.items[i].value->type))
-            return base_format(arena, "result %d of the branches differs: %s and %s", i,
+            return base_format(arena, "result %d of the branches differs in type: %s and %s", i,
                                ir_type_text(arena, &result[i]),
                                ir_type_text(arena, &g->results.items[i].value->type));
     return NULL;
@@ -630,13 +632,13 @@ RULE(while)
     TRY(check_call(arena, a->test, operand, noperands));
     TRY(check_call(arena, a->body, operand, noperands));
     if (a->consts < 0 || a->consts > noperands || a->limit < 0)
-        return "a count is out of range";
+        return "`consts` or `limit` is out of range";
     if (a->test->results.count != 1 || a->test->results.items[0].value->type.rank ||
         a->test->results.items[0].value->type.dtype != IR_BOOL)
-        return "the test does not yield a bool[]";
+        return "the test must yield a bool[]";
     results_of(a->body, result, nresults);
     if (*nresults != noperands - a->consts)
-        return "the body does not yield the carried values";
+        return "the body must yield one value for each carried value";
     for (int i = 0; i < *nresults; i++)
         if (!ir_type_eq(&result[i], TYPE(a->consts + i)))
             return base_format(arena, "carried value %d changes type: %s and %s", i,
@@ -653,30 +655,33 @@ RULE(scan)
     int64_t fixed;
     if (!f || a->length < 0 || !base_size_add(a->consts, a->carries, &fixed) ||
         fixed > noperands - live)
-        return "a count is out of range";
+        return "the body is missing, or `length`, `consts` or `carries` is out of range";
     if (f->params.count != noperands - live)
-        return base_format(arena, "@%s takes %d operands, found %d", f->name, f->params.count,
+        return base_format(arena, "@%s takes %d operands, got %d", f->name, f->params.count,
                            noperands - live);
     for (int i = 0; i < noperands - live; i++) {
         ir_type t = *TYPE(i);
         if (i >= fixed) {
             if (t.rank < 1 || t.dim[0] != a->length)
-                return base_format(arena, "sequence %d is %s, length %lld is due", i, TEXT(i),
-                                   (long long)a->length);
+                return base_format(arena,
+                                   "operand %d, a sequence, has type %s; expected length %lld", i,
+                                   TEXT(i), (long long)a->length);
             t.rank--;
             memmove(t.dim, t.dim + 1, (size_t)t.rank * sizeof *t.dim);
             t.dim[t.rank] = 0;
         }
         if (!ir_type_eq(&t, &f->params.items[i].value->type))
-            return base_format(arena, "operand %d is %s, @%s takes %s", i, ir_type_text(arena, &t),
-                               f->name, ir_type_text(arena, &f->params.items[i].value->type));
+            return base_format(arena, "operand %d has type %s; @%s takes %s", i,
+                               ir_type_text(arena, &t), f->name,
+                               ir_type_text(arena, &f->params.items[i].value->type));
     }
     const ir_type boolean = ir_scalar_type(IR_BOOL);
     int yielded = f->results.count - live;
     if (yielded < a->carries ||
         (live && (!ir_type_eq(TYPE(noperands - 1), &boolean) ||
                   !ir_type_eq(&f->results.items[yielded].value->type, &boolean))))
-        return base_format(arena, "@%s yields too little", f->name);
+        return base_format(
+            arena, "@%s yields too few values, or the flag of `live` is not a bool[]", f->name);
     for (int i = 0; i < yielded; i++) {
         result[i] = f->results.items[i].value->type;
         if (i < a->carries) {

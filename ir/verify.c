@@ -108,19 +108,19 @@ static bool check_vjp(verifier *v, const ir_inst *inst)
         return true;
     int n = inst->noperands, r = inst->nresults;
     if (f->params.count != n + 2 * r || f->results.count != n)
-        return wrong(v, "the derivative @%s takes %d values and gives %d; %d and %d are due",
+        return wrong(v, "the derivative @%s takes %d values and returns %d; expected %d and %d",
                      f->name, f->params.count, f->results.count, n + 2 * r, n);
     for (int i = 0; i < n + 2 * r; i++) {
         const ir_type *due = i < n ? &inst->operand[i]->type : &inst->result[(i - n) % r]->type,
                       *found = &f->params.items[i].value->type;
         if (!ir_type_eq(due, found))
-            return wrong(v, "parameter %d of the derivative @%s is %s, %s is due", i, f->name,
-                         type_text(v, found), type_text(v, due));
+            return wrong(v, "parameter %d of the derivative @%s has type %s; expected %s", i,
+                         f->name, type_text(v, found), type_text(v, due));
     }
     for (int i = 0; i < n; i++) {
         const ir_type *due = &inst->operand[i]->type, *found = &f->results.items[i].value->type;
         if (!ir_type_eq(due, found))
-            return wrong(v, "result %d of the derivative @%s is %s, %s is due", i, f->name,
+            return wrong(v, "result %d of the derivative @%s has type %s; expected %s", i, f->name,
                          type_text(v, found), type_text(v, due));
     }
     return true;
@@ -131,11 +131,10 @@ static bool check_vjp(verifier *v, const ir_inst *inst)
 static bool check_operands(verifier *v, const ir_inst *inst, const base_map *known)
 {
     if (inst->noperands < 0 || (inst->noperands && !inst->operand))
-        return wrong(v, "no operands");
+        return wrong(v, "the operand list is missing");
     for (int i = 0; i < inst->noperands; i++)
         if (!inst->operand[i] || !base_map_get_ptr(known, inst->operand[i]))
-            return wrong(v, "operand %d is not a value of this function that is computed before",
-                         i);
+            return wrong(v, "operand %d is not defined in this function before its use", i);
     return true;
 }
 
@@ -149,13 +148,13 @@ static bool check_results(verifier *v, const ir_inst *inst, base_map *known)
         ir_infer(scratch, inst->op, inst->attrs, inst->operand, inst->noperands, &type, &n);
     bool ok = !refused || wrong(v, "%s", refused);
     if (ok && n != inst->nresults)
-        ok = wrong(v, "%d results where %d are due", inst->nresults, n);
+        ok = wrong(v, "expected %d results, got %d", n, inst->nresults);
     for (int i = 0; ok && i < n; i++) {
         const ir_value *r = inst->result[i];
         if (!r || r->def != inst || r->func != v->func || r->index != i)
             ok = wrong(v, "result %d does not belong to its instruction", i);
         else if (!ir_type_eq(&r->type, &type[i]))
-            ok = wrong(v, "result %d is %s, %s is due", i, type_text(v, &r->type),
+            ok = wrong(v, "result %d has type %s; expected %s", i, type_text(v, &r->type),
                        type_text(v, &type[i]));
     }
     for (int i = 0; ok && i < n; i++)
@@ -168,12 +167,12 @@ static bool check_inst(verifier *v, const ir_inst *inst, const ir_inst *previous
 {
     v->inst = NULL;
     if ((unsigned)inst->op >= IR_OPS || !inst->attrs)
-        return wrong(v, "an instruction without operation or attributes");
+        return wrong(v, "an instruction has no operation or no attributes");
     v->inst = inst;
     if (inst->func != v->func || inst->previous != previous)
         return wrong(v, "the instruction list is broken");
     if ((unsigned)inst->phase > IR_UPDATE)
-        return wrong(v, "no such phase");
+        return wrong(v, "unknown phase");
     if (!check_operands(v, inst, known) || !check_attrs(v, inst) ||
         !check_results(v, inst, known) || !check_vjp(v, inst))
         return false;
@@ -190,10 +189,10 @@ static bool check_state(verifier *v, const ir_port *p, base_map *once, const cha
 {
     const ir_state *s = p->state;
     if (!s || !base_map_get_ptr(&v->states, s))
-        return wrong(v, "a %s is bound to no state of the module", what);
+        return wrong(v, "a %s is not bound to a state of the module", what);
     if (!ir_type_eq(&s->type, &p->value->type))
-        return wrong(v, "the state '%s' is %s, its %s is %s", s->name, type_text(v, &s->type), what,
-                     type_text(v, &p->value->type));
+        return wrong(v, "the state '%s' has type %s; its %s has type %s", s->name,
+                     type_text(v, &s->type), what, type_text(v, &p->value->type));
     if (base_map_get_ptr(once, s))
         return wrong(v, "the state '%s' has two %ss", s->name, what);
     base_map_put_ptr(once, s, p->state);
@@ -209,11 +208,11 @@ static bool check_names(verifier *v, const ir_port *ports, int n, const char *wh
     for (int i = 0; i < n; i++) {
         const ir_port *p = &ports[i];
         if ((unsigned)p->role > IR_HYPER || (unsigned)p->bind > IR_STATE)
-            return wrong(v, "%s %d has no such role", what, i);
+            return wrong(v, "%s %d has an unknown role", what, i);
         if (p->bind == IR_STATE || !p->name || !v->func->entry)
             continue;
         if (base_map_get_text(&names[p->role], p->name))
-            return wrong(v, "two %ss are called '%s'", what, p->name);
+            return wrong(v, "two %ss are named '%s'", what, p->name);
         base_map_put_text(&names[p->role], p->name, p->value);
     }
     return true;
@@ -314,7 +313,7 @@ static bool check_calls(verifier *v, const ir_func *root, base_map *done)
                 return wrong(v, "@%s calls itself", f->name);
         intptr_t known = (intptr_t)base_map_get_ptr(done, f);
         if (depth + (known ? known : 1) > IR_MAX_DEPTH)
-            return wrong(v, "functions call each other more than %d deep", IR_MAX_DEPTH);
+            return wrong(v, "calls are nested more than %d deep", IR_MAX_DEPTH);
         if (known) {
             height[depth - 1] = known >= height[depth - 1] ? known + 1 : height[depth - 1];
             continue;
@@ -335,11 +334,12 @@ static void check_called(verifier *v, const ir_func *f)
         return;
     for (int i = 0; i < f->results.count; i++)
         if (f->results.items[i].bind == IR_STATE) {
-            wrong(v, "updates the state '%s', and is called", f->results.items[i].state->name);
+            wrong(v, "a called function cannot update the state '%s'",
+                  f->results.items[i].state->name);
             return;
         }
-    wrong(v, f->entry ? "is an entry, and is called"
-                      : "has named inputs or outputs, or reads a state, and is called");
+    wrong(v, f->entry ? "an entry cannot be called"
+                      : "a called function cannot have named inputs or outputs or read a state");
 }
 
 /* ---- The module ---- */
@@ -352,7 +352,7 @@ static void check_states(verifier *v)
     for (int i = 0; i < v->m->states.count; i++) {
         const ir_state *s = v->m->states.items[i];
         if (!s->name || base_map_get_text(&names, s->name))
-            wrong(v, "two states are called '%s'", s->name ? s->name : "");
+            wrong(v, "two states are named '%s'", s->name ? s->name : "");
         else
             base_map_put_text(&names, s->name, v->m->states.items[i]);
         if ((unsigned)s->kind > IR_SAVED || (unsigned)s->type.dtype >= IR_DTYPES ||
@@ -361,12 +361,13 @@ static void check_states(verifier *v)
         if (s->of && (!base_map_get_ptr(&v->states, s->of) || s->of->kind != IR_PARAM))
             wrong(v, "the state '%s' belongs to no parameter", s->name);
         if (s->init && !ir_type_eq(&s->init->type, &s->type))
-            wrong(v, "the state '%s' is %s, its initial value is %s", s->name,
+            wrong(v, "the state '%s' has type %s; its initial value has type %s", s->name,
                   type_text(v, &s->type), type_text(v, &s->init->type));
         if (s->init && !s->init->data)
             wrong(v, "the state '%s' has an initial value without data", s->name);
         if (s->trainable && !ir_is_float(s->type.dtype))
-            wrong(v, "the state '%s' is %s and cannot train", s->name, type_text(v, &s->type));
+            wrong(v, "the state '%s' has type %s and cannot be trained", s->name,
+                  type_text(v, &s->type));
     }
 }
 
@@ -376,7 +377,7 @@ static void check_func_names(verifier *v)
     for (int i = 0; i < v->m->funcs.count; i++) {
         ir_func *f = v->m->funcs.items[i];
         if (base_map_get_text(&names, f->name))
-            wrong(v, "two functions are called @%s", f->name);
+            wrong(v, "two functions are named @%s", f->name);
         base_map_put_text(&names, f->name, f);
         base_map_put_ptr(&v->funcs, f, f);
     }
@@ -447,8 +448,8 @@ const char *ir_extent_fault(const ir_module *m, base_arena *arena)
         extent e = extent_of(m->funcs.items[i], known);
         if (e.bodies > IR_MAX_BODIES || e.insts > IR_MAX_INSTS)
             return base_format(arena,
-                               "functions name each other into %.*g loops and branches and %.*g "
-                               "instructions; %d and %d are the limits",
+                               "with every call expanded there are %.*g loops and branches and "
+                               "%.*g instructions; the limits are %d and %d",
                                e.bodies < 1e15 ? 15 : 3, e.bodies, e.insts < 1e15 ? 15 : 3, e.insts,
                                IR_MAX_BODIES, IR_MAX_INSTS);
     }

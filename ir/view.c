@@ -144,7 +144,7 @@ bool ir_view_over(ir_value *v, ir_view *out)
         if (!view_step(step[--n], out))
             return false;
     if (!ir_inside(out->offset, v->type.rank, v->type.dim, out->stride, ir_count(&base->type)))
-        BUG("a view of %%%s reaches outside it", base->name ? base->name : "");
+        BUG("a view of %%%s reaches outside its storage", base->name ? base->name : "");
     return true;
 }
 

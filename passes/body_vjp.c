@@ -95,7 +95,7 @@ bool body_vjp_make(body_vjp *h, base_arena *arena, const ir_func *f, const bool 
     if (f->module->funcs.count > MOST_FUNCTIONS)
         base_throw(
             f->module->ctx, NULL,
-            "the derivatives of nested loops and branches are more functions than the limit");
+            "the derivatives of nested loops and branches need more functions than the limit");
     h->cotangent = base_array(arena, ir_value *, f->results.count);
     h->gradient = base_array(arena, ir_value *, f->params.count);
     for (int i = 0; i < f->results.count; i++)

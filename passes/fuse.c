@@ -760,7 +760,7 @@ static void check_operands(const ir_func *f)
     IR_FOR (inst, f)
         for (int i = 0; i < 2 && ir_has_trait(inst, IR_CONTRACTION); i++)
             if (!ir_view_of(inst->operand[i], &view))
-                BUG("@%s: operand %d of a %s is no view", f->name, i, ir_ops[inst->op].name);
+                BUG("@%s: operand %d of a %s is not a view", f->name, i, ir_ops[inst->op].name);
 }
 
 void pass_fuse(ir_func *f)

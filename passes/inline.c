@@ -33,7 +33,7 @@ void pass_inline(ir_func *f)
             size++;
         if (size > IR_MAX_INSTS)
             base_throw(f->module->ctx, inst->loc,
-                       "functions call functions into more instructions than the limit");
+                       "inlining the calls gives more instructions than the limit");
         ir_value **out = base_array(scratch, ir_value *, inst->nresults);
         ir_builder b = ir_builder_before(inst);
         ir_inst *before = inst->previous;

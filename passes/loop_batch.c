@@ -20,8 +20,8 @@ ir_type loop_batch_type(const loop_batch *s, const ir_type *t)
     }
     if (t->rank == IR_MAX_RANK || !ir_type_ok(&all))
         base_throw(s->b->func->module->ctx, s->loc,
-                   "the values of all iterations of a loop, which its derivative needs, are too "
-                   "large or of too high a rank");
+                   "the derivative of a loop needs the values of all iterations, which are too "
+                   "large or have too high a rank");
     return all;
 }
 

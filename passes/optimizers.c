@@ -60,7 +60,7 @@ double train_hyper_default(const train_optimizer *o, int i)
 static const char *no_such_hyper(base_arena *arena, const train_optimizer *o, const char *name)
 {
     int n = train_hyper_count(o);
-    return base_format(arena, "there is no hyper-parameter '%s'; there is %s", name,
+    return base_format(arena, "unknown hyper-parameter '%s'; the optimizer has %s", name,
                        base_and(arena, o->hyper, n));
 }
 
@@ -84,7 +84,7 @@ static const char *set_hyper(base_arena *arena, const char *item, train_choice *
         return no_such_hyper(arena, c->optimizer, h.name);
     if (!equals || ir_read_element(IR_F64, equals + 1, strlen(equals + 1), &h.value) ||
         !(fabs(h.value) <= FLT_MAX))
-        return base_format(arena, "'%s', NAME=VALUE with a number is due", item);
+        return base_format(arena, "'%s': expected NAME=VALUE with a number", item);
     if (find_set(c, h.name))
         return base_format(arena, "'%s' is given twice", h.name);
     BASE_PUSH(arena, &c->hyper, h);
@@ -100,7 +100,7 @@ const char *train_choose(base_arena *arena, const char *text, train_choice *out)
         const char *list = "";
         for (const train_optimizer *o = optimizers; o->name; o++)
             list = base_format(arena, "%s%s, ", list, o->name);
-        return base_format(arena, "there is %sand none", list);
+        return base_format(arena, "unknown optimizer `%s`; choose one of %snone", name, list);
     }
     for (const char *at = text + n + (text[n] == ':'); *at && !wrong;) {
         size_t length = strcspn(at, ",");

@@ -81,7 +81,8 @@ void pass_run_one(ir_module *m, const pass_info *pass, bool verify)
     const char *before = base_current_pass;
     base_current_pass = pass->name;
     if ((m->props & pass->needs) != pass->needs)
-        BUG("the pass needs properties %#x, %#x hold", (unsigned)pass->needs, (unsigned)m->props);
+        BUG("the pass needs the properties %#x, the module has %#x", (unsigned)pass->needs,
+            (unsigned)m->props);
     base_arena *scratch = base_arena_new(m->ctx);
     ir_func **order = base_array(scratch, ir_func *, m->funcs.count);
     int n = 0;

@@ -607,7 +607,7 @@ static void verify_over(ground *g, const ir_value *x, const ir_value *v)
     if (last < phase || (last == phase && x->kernel->phase < phase && x->offset == v->offset &&
                          reads(v->kernel, x) && reads_only_in_place(v->kernel, x, &g->stamp)))
         return;
-    BUG("@%s: two values share scratch while both are needed (phases %d-%d and %d-%d)", g->f->name,
+    BUG("@%s: two values share scratch while both are live (phases %d-%d and %d-%d)", g->f->name,
         x->kernel->phase, last, phase, g->last[v->id]);
 }
 
@@ -659,8 +659,7 @@ static void verify_states(const ir_func *f, base_arena *scratch, const int *last
         const ir_port *r = &f->results.items[i];
         const ir_value *old = old_of(r, param);
         if (old && last[old->id] > r->value->kernel->phase)
-            BUG("@%s: state `%s` is written before it is read for the last time", f->name,
-                r->state->name);
+            BUG("@%s: state `%s` is written before its last read", f->name, r->state->name);
         if (is_kept(r) && r->value->kernel->phase <= f->plan->checked_phase && f->entry)
             BUG("@%s: state `%s` is written before the last check", f->name, r->state->name);
     }
@@ -675,7 +674,7 @@ void plan_verify(const ir_func *f)
     for (int i = 0; i < s->kernels.count; i++) {
         const ir_kernel *k = s->kernels.items[i];
         if (i && k->phase < s->kernels.items[i - 1]->phase)
-            BUG("@%s: the phase of kernel %d is before that of the kernel before it", f->name, i);
+            BUG("@%s: kernel %d has an earlier phase than the kernel before it", f->name, i);
         for (int r = 0; r < k->outputs.count; r++) {
             last[k->outputs.items[r]->id] = k->phase;
             if (k->outputs.items[r]->place != IR_SCRATCH &&
@@ -685,7 +684,7 @@ void plan_verify(const ir_func *f)
         for (int r = 0; r < k->reads.count; r++) {
             const ir_value *v = k->reads.items[r];
             if (v->kernel && v->kernel->phase >= k->phase)
-                BUG("@%s: kernel %d reads what is written in its own phase or later", f->name, i);
+                BUG("@%s: kernel %d reads a value written in its own phase or later", f->name, i);
             last[v->id] = k->phase;
         }
     }

@@ -199,7 +199,7 @@ static int limit_size(const ir_func *f, const base_loc *loc)
     IR_FOR (inst, f)
         if (++n > IR_MAX_INSTS)
             base_throw(f->module->ctx, loc,
-                       "functions call functions into more instructions than the limit");
+                       "inlining the calls gives more instructions than the limit");
     return n;
 }
 

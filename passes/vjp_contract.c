@@ -221,7 +221,7 @@ AD_RULE(convolution)
     /* Groups are a dimension for a while. */
     if (W->type.rank == IR_MAX_RANK && (a->feature_groups > 1 || a->batch_groups > 1)) {
         base_report(b->func->module->ctx, BASE_ERROR, inst->loc,
-                    "no derivative rule for `convolution` of rank %d in groups", IR_MAX_RANK);
+                    "no derivative rule for a grouped `convolution` of rank %d", IR_MAX_RANK);
         return;
     }
     ir_dtype own = IN->type.dtype, sum = G->type.dtype;

@@ -251,7 +251,7 @@ START_TEST(rank_16)
          "lhs_dilation=[1,1,1,1,1,1,1,1,1,1,1,1,1,1] "
          "rhs_dilation=[1,1,1,1,1,1,1,1,1,1,1,1,1,1] feature_groups=2 batch_groups=1 : "
          "f64[1,2,1,1,1,1,1,1,1,1,1,1,1,1,1,1]",
-         "4: no derivative rule for `convolution` of rank 16 in groups"},
+         "4: no derivative rule for a grouped `convolution` of rank 16"},
     };
     ir_func *j = joint_of(parse(base_format(arena,
                                             "gir 1\nmodule \"m\"\nentry @f(%s) {\n %s\n"

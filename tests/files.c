@@ -207,11 +207,11 @@ START_TEST(a_file_that_shrinks_is_refused)
         shorter = -1;
         put(in("f"), "12345");
         shorter = now;
-        REFUSED(base_read_whole_file(arena, in("f"), 5, &d), "became shorter");
+        REFUSED(base_read_whole_file(arena, in("f"), 5, &d), "was truncated");
         shorter = -1;
         put(in("f"), "12345");
         shorter = now;
-        REFUSED(base_read_beneath(arena, NULL, folder, "f", 0, -1, &d), "became shorter");
+        REFUSED(base_read_beneath(arena, NULL, folder, "f", 0, -1, &d), "was truncated");
     }
     shorter = -1;
 }
@@ -559,9 +559,11 @@ START_TEST(hostile_safetensors)
          "JSON"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0]}}", 8, "outside"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8,
-         "its type takes 12"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8, "no count"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]}}", 8, "no count"},
+         "its type needs 12"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8,
+         "not a non-negative integer"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]}}", 8,
+         "not a non-negative integer"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387905,4],\"data_offsets\":[0,16]}}",
          16, "limit"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[0,9223372036854775807,9],\"data_offsets\":[0,0]}}",

@@ -487,9 +487,9 @@ START_TEST(errors_name_function_and_shapes_and_stick)
     gradc_matmul(g, x, y);
     check_error("gradc_matmul: contracted dimensions differ: 3 in f32[4,3], 5 in f32[5,2]");
     gradc_expand(g, x, GRADC_SHAPE(7, 7));
-    check_error("gradc_expand: f32[4,3] does not repeat to f32[7,7]");
+    check_error("gradc_expand: cannot broadcast f32[4,3] to f32[7,7]");
     gradc_one_hot(g, gradc_ones(g, GRADC_I64, GRADC_SHAPE(2)), (int64_t)1 << 41);
-    check_error("gradc_one_hot: a shape has a negative or too large dimension");
+    check_error("gradc_one_hot: a shape has a negative dimension or is too large");
     gradc_add(g, x, NULL);
     check_error("gradc_add: a tensor is NULL");
     ck_assert_ptr_nonnull(gradc_linear(g, x, gradc_ones(g, GRADC_F32, GRADC_SHAPE(2, 3)), NULL));
