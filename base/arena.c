@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Under AddressSanitizer what is not given out of a block is poisoned, and a gap follows each
- * piece. */
+/* Under AddressSanitizer the free part of a block is poisoned, and a gap follows each
+ * allocation. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define HAS_ASAN
@@ -42,7 +42,7 @@ typedef struct deferred {
     struct deferred *next;
 } deferred;
 
-/* Where the context's diagnostics went and what it had counted before. */
+/* The context's sink and counts from before the hold. */
 struct base_held {
     base_arena *arena;
     base_held *outer;
@@ -153,7 +153,8 @@ static _Noreturn void beyond_limit(base_ctx *ctx)
     base_throw(ctx, NULL, text);
 }
 
-/* Counts an allocation of the compiler; throws where the test hook or the limit says so. */
+/* Counts an allocation of the compiler; throws at the test hook's allocation and beyond the
+ * limit. */
 static void *allocate(base_ctx *ctx, size_t bytes)
 {
     if (ctx->fail_at && --ctx->fail_at == 0) {
@@ -228,7 +229,7 @@ void *base_alloc(base_arena *arena, size_t bytes)
         block *fresh = allocate(arena->ctx, sizeof *fresh + size);
         *fresh = (block){.size = size};
         ASAN_POISON_MEMORY_REGION(fresh->data, size);
-        /* a large one goes behind the current block, which still has room */
+        /* a large block goes after the current one, which still has room */
         if (b && size != BLOCK) {
             fresh->next = b->next;
             b->next = fresh;
@@ -384,7 +385,7 @@ void base_warn(base_ctx *ctx, base_warning which, const base_loc *loc, const cha
     va_end(args);
 }
 
-/* The text behind a prefix, or NULL. */
+/* The text after a prefix, or NULL. */
 static const char *behind(const char *text, const char *prefix)
 {
     size_t n = strlen(prefix);

@@ -260,7 +260,7 @@ const char *base_folder_of(base_arena *arena, const char *path)
 
 typedef struct temporary {
     FILE *f;          /* open, or NULL */
-    const char *path; /* where the result shall stand; NULL: written directly */
+    const char *path; /* final path; NULL: written directly */
     const char *folder;
     char *name;       /* the temporary file, or NULL once it is gone */
 } temporary;
@@ -282,11 +282,11 @@ static void drop(temporary *t)
     t->name = NULL;
 }
 
-/* Where links at path lead, to what is there or, as a plain open would, to what is not there yet;
- * NULL: in a circle. */
+/* The target of the symbolic links at path, which need not exist yet, as for a plain open; NULL if
+ * the links form a cycle. */
 static const char *follow(base_arena *scratch, const char *path)
 {
-    enum { MOST = 40 }; /* as Linux */
+    enum { MOST = 40 }; /* as in Linux */
     char target[PATH_MAX];
     for (int links = 0; links < MOST; links++) {
         ssize_t n = readlink(path, target, sizeof target);
@@ -359,7 +359,7 @@ static bool rename_all(base_ctx *ctx, temporary *t, int n)
         t[i].name = NULL;
         int folder = open(t[i].folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (folder >= 0) {
-            fsync(folder); /* some file systems cannot; the rename stands without it */
+            fsync(folder); /* some file systems cannot; the rename is done anyway */
             close(folder);
         }
     }

@@ -43,9 +43,9 @@ typedef struct base_output {
     void *user;
 } base_output;
 /* All files or none: each is written in full to a temporary file in the same folder and synced,
- * then all are renamed. What stood there before stays until then. A path that leads to a pipe or
- * device is written directly. False and reported on failure; the temporary files are gone then,
- * also after a throw. */
+ * then all are renamed. Old files stay until then. A path that leads to a pipe or device is
+ * written directly. False and reported on failure; the temporary files are gone then, also after
+ * a throw. */
 bool base_write_atomically(base_ctx *ctx, const base_output *outputs, int n);
 /* The same for one file of given bytes. */
 bool base_write_bytes(base_ctx *ctx, const char *path, const void *bytes, size_t size);

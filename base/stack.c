@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Threads of the compiler's own. */
+ * Threads for the compiler, with a large stack. */
 #include "base/arena.h"
 
 int base_thread_start(pthread_t *thread, void *(*f)(void *), void *data)
 {
-    enum { GUARD = 1 << 20 }; /* wider than any frame: what runs over the end stops there */
+    enum { GUARD = 1 << 20 }; /* larger than any frame: an overflow faults here */
     pthread_attr_t attr;
     int error = pthread_attr_init(&attr);
     if (error)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Strings as text. */
+ * Printing of strings. */
 #include "base/text.h"
 
 #include <stdint.h>

@@ -34,7 +34,7 @@ bool gir_write_file(const ir_module *m, const char *path)
     writing w = {m, &side};
     const base_output outputs[] = {{path, write_text, &w},
                                    {base_format(arena, "%s.safetensors", path), write_side, &w}};
-    /* The text is printed first and fills the side. */
+    /* The text is printed first, which collects the side file's tensors. */
     bool ok = base_write_atomically(m->ctx, outputs, ir_has_large(m) ? 2 : 1);
     base_arena_free(arena);
     return ok;

@@ -48,7 +48,7 @@ static bool take_word(header *h, const char *word)
     return found;
 }
 
-/* A string without escapes; cut when longer than the buffer. */
+/* A string without escapes, truncated to the buffer. */
 static bool string(header *h, char *out, size_t size)
 {
     blanks(h);
@@ -124,7 +124,7 @@ static const char *parse_header(header *h)
                              : NULL;
 }
 
-/* '<f4' and so on; *swap: stored with the high byte first. False if there is no such type here. */
+/* '<f4' and so on; *swap: stored with the high byte first. False if the type is not supported. */
 static bool dtype_of(const char *descr, ir_dtype *out, bool *swap)
 {
     *swap = *descr == '>';
@@ -150,7 +150,7 @@ static void swap_bytes(unsigned char *p, int64_t n, int size)
         }
 }
 
-/* First index fastest, to row-major. */
+/* Column-major to row-major. */
 static void from_fortran(const unsigned char *from, unsigned char *to, const ir_type *t)
 {
     int size = ir_dtypes[t->dtype].bytes;
@@ -285,7 +285,7 @@ static void inflate_free(void *arena, void *p)
     (void)arena, (void)p;
 }
 
-/* One call of inflate takes at most 4 GiB of either side. */
+/* One call of inflate takes at most 4 GiB of input and of output. */
 static int inflate_some(z_stream *z, const unsigned char *from, size_t n, unsigned char *to,
                         size_t size, size_t *in, size_t *out)
 {
@@ -312,7 +312,7 @@ unsigned char *npz_inflate(base_arena *arena, const unsigned char *from, size_t 
 {
     if ((uint64_t)size / 1032 > n + 1) /* deflate never does better than 1032 to 1 */
         return NULL;
-    /* One more than is due, to see that no more comes. */
+    /* One byte more than expected, to detect a longer stream. */
     unsigned char *to = base_alloc(arena, (size_t)size + 1);
     base_arena *scratch = base_arena_new(base_arena_ctx(arena));
     z_stream z = {.zalloc = inflate_alloc, .zfree = inflate_free, .opaque = scratch};
@@ -326,8 +326,7 @@ unsigned char *npz_inflate(base_arena *arena, const unsigned char *from, size_t 
 
 /* ---- IDX ---- */
 
-/* 0, 0, type, rank; then the dimensions and the elements, high byte first. Whole: the data must end
- * there. */
+/* 0, 0, type, rank; then the dimensions and the elements, high byte first. */
 static const char *idx_type(const unsigned char *p, size_t n, ir_type *t)
 {
     static const struct {
@@ -357,7 +356,8 @@ static const char *idx_type(const unsigned char *p, size_t n, ir_type *t)
     return ir_type_ok(t) ? NULL : "the array is above the limit of 2^40 bytes";
 }
 
-/* The gunzipped bytes; their number follows from the array's header, which is inflated first. */
+/* Replaces gzipped data by what it inflates to. Its size follows from the array's header, which is
+ * inflated first. */
 static const char *gunzip(base_arena *arena, base_data *data)
 {
     ir_type t;

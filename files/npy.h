@@ -2,9 +2,8 @@
  * Copyright (c) The gradc authors
  *
  * Data files: .npy and .npz (numpy.lib.format; zip with stored or deflated members, zip64), and IDX
- * (the format of MNIST and its kin), also gzipped. bf16 is `<V2` in .npy, as ml_dtypes writes it.
- * Reading takes untrusted bytes: every error is reported at loc (may be NULL) and gives NULL or
- * false. */
+ * (the format of MNIST), also gzipped. bf16 is `<V2` in .npy, as ml_dtypes writes it. Reading takes
+ * untrusted bytes: every error is reported at loc (may be NULL) and gives NULL or false. */
 #ifndef GRADC_FILES_NPY_H
 #define GRADC_FILES_NPY_H
 
@@ -17,8 +16,8 @@ ir_literal *npy_read_file(base_arena *arena, const char *path);
 /* Row-major, version 1.0; false on a write error. */
 bool npy_write(FILE *f, base_ctx *ctx, const ir_literal *l);
 
-/* The members called NAME.npy, by NAME, in the file's order; others are passed over. No name
- * twice. */
+/* The members called NAME.npy, by NAME, in the file's order; others are skipped. A name that occurs
+ * twice is an error. */
 bool npz_read(base_arena *arena, const base_loc *loc, base_data data, ir_tensors *out);
 bool npz_read_file(base_arena *arena, const char *path, ir_tensors *out);
 typedef enum npz_mode {
@@ -33,10 +32,10 @@ bool npz_write_file(base_ctx *ctx, const char *path, const ir_tensors *tensors, 
 ir_literal *idx_read(base_arena *arena, const base_loc *loc, base_data data);
 ir_literal *idx_read_file(base_arena *arena, const char *path);
 
-/* Inside: npy.c and npz.c. The text before an array's elements into an arena's bytes. */
+/* Shared by npy.c and npz.c. What precedes an array's elements in a file. */
 base_data npy_header(base_arena *arena, const ir_type *type);
 /* Inflates exactly `size` bytes (window: zlib's windowBits, negative for raw); NULL if the stream
- * is broken or of another size. *used: bytes of input taken. */
+ * is corrupt or of another size. *used: bytes of input consumed. */
 unsigned char *npz_inflate(base_arena *arena, const unsigned char *from, size_t n, int window,
                            int64_t size, bool whole, size_t *used);
 

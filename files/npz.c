@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * .npz: zip files (PKWARE's APPNOTE.TXT) of .npy members. Only the central directory is believed;
- * the local headers are looked at for the length of what precedes the data. */
+ * .npz: zip files (PKWARE's APPNOTE.TXT) of .npy members. Only the central directory is trusted;
+ * local headers only tell where the data begins. */
 #include "base/map.h"
 #include "files/npy.h"
 
@@ -57,7 +57,7 @@ typedef struct directory {
     uint64_t at, size, count;
 } directory;
 
-/* The record that ends a zip file: the last 22 bytes, or further ahead of a comment. */
+/* The record that ends a zip file: the last 22 bytes, or earlier if a comment follows. */
 static const unsigned char *find_end(base_data d)
 {
     if (d.size < END_SIZE)
@@ -90,8 +90,7 @@ static bool find_directory(base_data d, directory *out)
     return out->at <= at && out->size <= at - out->at && out->count <= out->size / CENTRAL_SIZE;
 }
 
-/* Fields that do not fit 32 bits stand in an extra field, in this order, only those that are all
- * ones. */
+/* Fields that do not fit in 32 bits are all ones here; an extra field holds them, in this order. */
 static bool widen(const unsigned char *extra, size_t n, member *m)
 {
     uint64_t *fields[] = {&m->size, &m->packed, &m->at};
@@ -215,7 +214,7 @@ bool npz_read(base_arena *arena, const base_loc *loc, base_data data, ir_tensors
         size_t n = read_entry(arena, p, left, &m);
         if (!n)
             return refuse(arena, loc, "the directory of the .npz file is corrupt");
-        /* Members that overlap would multiply a small file. */
+        /* With overlapping members a small file could expand to a huge one. */
         packed += m.packed < data.size ? m.packed : data.size;
         if (packed > data.size)
             return refuse(arena, loc, "the members of the .npz file overlap");
@@ -249,7 +248,7 @@ static void put(zip *z, const void *p, size_t n)
     z->at += n;
 }
 
-/* `format` gives the bytes of each of the numbers: "2248". */
+/* `format` has a digit for each number, its size in bytes: "2248". */
 static void put_numbers(zip *z, const char *format, const uint64_t *v)
 {
     for (int i = 0; format[i]; i++) {
@@ -332,7 +331,7 @@ static void put_member(zip *z, const ir_tensor *t, member *m)
     m->packed = z->deflate ? pieces[0].size : m->size;
     bool wide = is_wide(z, m);
     size_t name = strlen(m->name);
-    /* version, flags (names are UTF-8), method, time and date (the first that there is), checksum,
+    /* version, flags (names are UTF-8), method, time and date (the earliest possible), checksum,
      * sizes, lengths */
     put_numbers(z, "42222244422",
                 (uint64_t[]){LOCAL, wide ? 45 : 20, 1 << 11, (uint64_t)m->method, 0, 33, crc,

@@ -11,10 +11,10 @@ typedef struct reader {
     base_arena *arena;
     base_ctx *ctx;
     const base_loc *loc;
-    const unsigned char *data; /* behind the header */
+    const unsigned char *data; /* after the header */
     int64_t size;
     ir_tensors *out;
-    int64_t (*range)[2]; /* where each tensor lies */
+    int64_t (*range)[2]; /* byte range of each tensor */
 } reader;
 
 /* ---- Reading ---- */
@@ -57,7 +57,7 @@ static bool read_type(const reader *r, const char *name, const json_t *entry, ir
     return ir_type_ok(type) || refuse(r, "tensor '%s' is above the limit of 2^40 bytes", name);
 }
 
-/* Any byte but 0 is true; ours are 0 and 1. */
+/* Any nonzero byte is true; here it must be 1. */
 static void normalise_bools(ir_literal *l)
 {
     unsigned char *p = l->data;
@@ -146,7 +146,7 @@ static bool read_entries(reader *r, json_t *root)
     if (json_object_size(root) > IR_MAX_NODES)
         return refuse(r, "more tensors than the limit of %d", IR_MAX_NODES);
     r->range = base_alloc_array(r->arena, json_object_size(root), sizeof *r->range);
-    bool ok = true; /* all that is wrong in one run */
+    bool ok = true; /* reports everything that is wrong */
     json_object_foreach(root, name, entry) ok &=
         !strcmp(name, "__metadata__") ? read_metadata(r, entry) : read_tensor(r, name, entry);
     return ok && check_ranges(r);
@@ -192,8 +192,8 @@ bool safetensors_read_file(base_arena *arena, const char *path, ir_tensors *out)
 
 /* ---- Writing ---- */
 
-/* A JSON string; what is not UTF-8 is written as the characters of those codes, so that the file
- * stays readable. */
+/* A JSON string. If it is not UTF-8, its bytes above 127 are written as \u escapes, so that the
+ * file stays readable. */
 static void put_string(FILE *f, const char *text)
 {
     json_t *s = json_string(text);

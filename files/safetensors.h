@@ -9,12 +9,12 @@
 #include "base/path.h"
 #include "ir/ir.h"
 
-/* bytes; parsed JSON takes some twenty times as much */
+/* bytes; parsed JSON takes about twenty times as much */
 enum { SAFETENSORS_MAX_HEADER = 25000000 };
 
 /* Reads a whole file's bytes. The literals point into them where alignment allows, so they must
- * live as long. False and reported at loc (may be NULL) if anything does not hold: sizes, ranges,
- * no overlap, no holes, no name twice, known types. */
+ * live as long. False and reported at loc (may be NULL) if a check fails: sizes, ranges, no
+ * overlap, no holes, unique names, known types. */
 bool safetensors_read(base_arena *arena, const base_loc *loc, base_data data, ir_tensors *out);
 bool safetensors_read_file(base_arena *arena, const char *path, ir_tensors *out);
 

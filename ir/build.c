@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The builder's named forms, all through ir_build. */
+ * The builder's functions for single ops, all through ir_build. */
 #include "ir/ir.h"
 
 #include <string.h>
@@ -123,7 +123,7 @@ ir_value *ir_broadcast_to(ir_builder *b, ir_value *x, int rank, const int64_t *s
         return NULL;
     int64_t dims[IR_MAX_RANK];
     for (int i = 0; i < x->type.rank; i++)
-        /* Negative when x has more dimensions: the shape rule says so. */
+        /* Negative when x has more dimensions; the shape rule reports that. */
         dims[i] = rank - x->type.rank + i;
     return ir_broadcast(b, x, rank, shape, dims);
 }
@@ -287,7 +287,7 @@ ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y)
         b->failed = true;
         return NULL;
     }
-    /* Matrix dimensions of each. */
+    /* Number of matrix dimensions of each operand. */
     int xm = x->type.rank == 1 ? 1 : 2, yn = y->type.rank == 1 ? 1 : 2;
     int xb = x->type.rank - xm, yb = y->type.rank - yn;
     int64_t ycontract = y->type.rank - yn, xcontract = x->type.rank - 1, batch[IR_MAX_RANK];

@@ -45,7 +45,7 @@ static double dot_terms(const ir_inst *inst)
     return n;
 }
 
-/* Over whole periods of the dilation one of `dilation` taps meets an element. */
+/* Over a whole period of the input dilation, one of `dilation` taps meets an element. */
 static double convolution_terms(const ir_inst *inst)
 {
     const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
@@ -68,7 +68,7 @@ double ir_cost_reads(const ir_inst *inst, int i)
     case IR_OP_window_put: return window_reads(inst);
     case IR_OP_dot_general: return dot_terms(inst);
     case IR_OP_convolution: return convolution_terms(inst);
-    case IR_OP_pad: /* the number around it is no read to speak of */ return i == 0;
+    case IR_OP_pad: /* reads of the padding value do not count */ return i == 0;
     case IR_OP_gather: {
         const ir_type *index = &inst->operand[1]->type;
         return i == 0 ? 1 : (double)index->dim[index->rank - 1];
@@ -100,7 +100,7 @@ double ir_cost_work(const ir_cost *c)
     return c->flops + (c->read + c->written) / IR_TUNING(FLOP_BYTES);
 }
 
-/* Takes operands as wholes, each element once, whatever the result. */
+/* Reads every element of its operands once, whatever part of the result is computed. */
 static bool takes_wholes(const ir_inst *inst)
 {
     return ir_has_trait(inst, IR_OWN_EMITTER | IR_STRUCTURED);
@@ -134,7 +134,7 @@ static ir_cost arithmetic(const ir_inst *inst, double times)
     return c;
 }
 
-/* The trips of a loop; 1 of a branch or call. */
+/* The trip count of a loop; 1 for a branch or call. */
 static double trips(const ir_inst *inst)
 {
     return inst->op == IR_OP_scan         ? (double)IR_ATTR(inst, scan)->length
@@ -142,7 +142,7 @@ static double trips(const ir_inst *inst)
                                           : 1;
 }
 
-/* Of what a structured instruction runs: cost_of a function is its cost. */
+/* Cost of the functions that a structured instruction runs; cost_of gives that of one function. */
 static ir_cost inside(const ir_inst *inst, ir_cost cost_of(const ir_func *))
 {
     ir_func *called[2];
@@ -186,7 +186,7 @@ ir_cost ir_cost_of_func(const ir_func *f)
 typedef struct node {
     const ir_inst *inst;
     const ir_value *leaf;
-    double times; /* results that are computed, elements that are read */
+    double times; /* results computed, or elements read */
 } node;
 
 typedef struct walk {
@@ -207,7 +207,7 @@ static node *node_of(const walk *w, const ir_value *v)
     return base_map_get_ptr(&w->at, is_leaf(w->k, v) ? (const void *)v : v->def);
 }
 
-/* As deep as the kernel's expressions, which fusion bounds. */
+/* Recurses as deep as the kernel's expressions are nested, which fusion bounds. */
 static void visit(walk *w, const ir_value *v)
 {
     bool leaf = is_leaf(w->k, v);
@@ -227,7 +227,7 @@ static void needed(const walk *w, const ir_value *v, double times)
     n->times = times > n->times ? times : n->times;
 }
 
-/* A concat that is written piece by piece: each operand at its own elements alone. */
+/* A concat that is written piece by piece: each operand is computed at its own elements only. */
 static bool in_pieces(const ir_kernel *k, const ir_inst *inst)
 {
     return k->kind == IR_KERNEL_MAP && inst->result[0]->kernel == k &&

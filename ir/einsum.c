@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Einsum: sums of products of tensors whose dimensions have letters, in operations of the table.
- * Operands join one after the other: what no later one and not the result needs is summed as soon
- * as it can be. */
+ * Einsum: sums of products of tensors whose dimensions have letters, lowered to ops of the table.
+ * Operands are contracted one after the other; a letter that neither a later operand nor the output
+ * needs is summed as soon as possible. */
 #include "ir/ir.h"
 
 #include <string.h>
@@ -73,14 +73,14 @@ static ir_value *reorder(ir_builder *b, term *t, const unsigned char *letters, i
     return t->x = ir_transpose(b, t->x, perm);
 }
 
-/* A letter that stands twice selects the diagonal; letters that `keep` lacks are summed. */
+/* A repeated letter selects the diagonal; letters that `keep` lacks are summed. */
 static bool reduce_term(ir_builder *b, term *t, const bool *keep)
 {
     int64_t axes[IR_MAX_RANK];
     int k = 0, rank = 0;
     for (int i = 0; t->x && i < t->rank; i++)
         for (int j = i + 1; t->x && j < t->rank; j++)
-            /* What is off the diagonal becomes zero and is summed away. */
+            /* Elements off the diagonal become zeros, which the sum drops. */
             if (t->letter[i] == t->letter[j]) {
                 const ir_type *s = &t->x->type;
                 int64_t axis = j;
@@ -106,7 +106,7 @@ static bool reduce_term(ir_builder *b, term *t, const bool *keep)
     return t->x != NULL;
 }
 
-/* Dimension of extent 1 that meet a larger one repeat (dimensions of `...`). */
+/* Broadcasts dimensions of extent 1 that meet a larger extent (dimensions of `...`). */
 static void fit(ir_builder *b, term *t, const term *u)
 {
     ir_type s = t->x->type;
@@ -181,7 +181,7 @@ ir_value *ir_einsum(ir_builder *b, const char *equation, ir_value *const *x, int
         at += at[1] == '>' ? 2 : 0;
         if (!read_term(b, &at, -1, &dots, &out))
             return NULL;
-    } else { /* dots first, then the letters that stand once, in order */
+    } else { /* dots first, then the letters that occur once, in order */
         for (int c = 128; c < 144; c++)
             if (uses[c] && out.rank < IR_MAX_RANK)
                 out.letter[out.rank++] = (unsigned char)c;

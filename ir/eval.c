@@ -48,8 +48,8 @@ static held *live_of(held *all, const ir_value *v, const ir_func *f, const int *
     return v->def ? &all[f->params.count + first[v->def->id] + v->index] : &all[v->index];
 }
 
-/* Instructions are counted through id, so that functions that are running are not disturbed by
- * those they call. */
+/* Numbers the instructions of f alone, so that callees do not disturb callers; returns how many
+ * results they have. */
 static int count_values(const ir_func *f)
 {
     int n = 0, k = 0;

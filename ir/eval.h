@@ -12,8 +12,7 @@
     ir_eval_rule ir_eval_##eval;
 #include "ir/ops.def"
 
-/* A literal's elements, wide. Integers keep their bits; u64 above the range of int64_t is told by
- * `is_unsigned`. */
+/* A literal's elements, wide. Integers keep their bits; `is_unsigned`: their type is unsigned. */
 typedef struct ir_wide {
     bool is_float, is_unsigned;
     int64_t n;

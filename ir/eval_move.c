@@ -148,7 +148,7 @@ RULE(concat)
 /* ---- Gather and scatter ---- */
 
 /* Walks the pairs (element of the indexed tensor, element of the gathered one); an index out of
- * range is kept in range for gather, and skips the pair for scatter (`put`). */
+ * range is clamped for gather, and skips the pair for scatter (`put`). */
 typedef void pair(void *user, int64_t whole, int64_t part);
 
 static void indexed(ir_evaluation *e, const ir_type *whole, const ir_literal *index,

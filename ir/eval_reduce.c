@@ -242,7 +242,7 @@ RULE(cumulative)
     ir_wide_store(&r, result[0]);
 }
 
-/* Must x stand before y? */
+/* Must x come before y? */
 static bool before(const ir_wide *w, int64_t x, int64_t y, bool descending)
 {
     if (w->is_float) {
@@ -382,7 +382,7 @@ RULE(dot_general)
 }
 
 /* Sum for one result element over the spatial taps from dimension d on, then over the group's
- * features. Of floats or, wrapped, of integers. */
+ * features. Sums floats, or integers with wraparound. */
 typedef struct conv {
     const struct ir_attrs_convolution *a;
     const ir_type *in, *w;

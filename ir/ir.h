@@ -73,7 +73,7 @@ void ir_strides(const ir_type *t, int64_t stride[IR_MAX_RANK]);
 /* "f32[64,784]" into an arena. */
 const char *ir_type_text(base_arena *arena, const ir_type *t);
 
-/* A tensor on the heap of the compiler: contiguous, row-major. */
+/* A tensor in the compiler's memory: contiguous, row-major. */
 typedef struct ir_literal {
     ir_type type;
     void *data; /* ir_bytes(&type) */
@@ -129,7 +129,7 @@ typedef enum ir_attr_kind {
     IR_ATTR_ints,
     IR_ATTR_float,
     IR_ATTR_dtype,
-    IR_ATTR_accumulator, /* a dtype; IR_BOOL, which none is: the operands' own */
+    IR_ATTR_accumulator, /* a dtype; IR_BOOL, which is never one: the operands' own */
     IR_ATTR_relation,
     IR_ATTR_combine,
     IR_ATTR_func,
@@ -181,7 +181,7 @@ typedef enum ir_trait { /* of an op: the letters of ops.def */
                         IR_CHECKED = 2048,
                         IR_STRUCTURED = 4096,
                         IR_RUNS = 8192,
-                        /* A result element is made by a loop over elements of the operands. */
+                        /* A result element is computed by a loop over elements of the operands. */
                         IR_LOOPS = IR_OVER_AXES | IR_OVER_WINDOW | IR_CONTRACTION,
 } ir_trait;
 
@@ -227,12 +227,12 @@ bool ir_op_by_name(const char *name, ir_op *out);
 /* ---- Module ---- */
 
 typedef enum ir_state_kind {
-    IR_PARAM,     /* a weight */
-    IR_STAT,      /* running statistics: kept and saved with the weights, never trained */
-    IR_SLOT,      /* optimizer state of the parameter `of` */
-    IR_COUNTER,   /* step count, training call count, seed */
-    IR_GRAD,      /* gradient of the parameter `of` */
-    IR_SAVED,     /* what forward_train leaves for backward */
+    IR_PARAM, /* a weight */
+    IR_STAT, /* running statistics: kept and saved with the weights, never trained */
+    IR_SLOT, /* optimizer state of the parameter `of` */
+    IR_COUNTER, /* step count, training call count, seed */
+    IR_GRAD, /* gradient of the parameter `of` */
+    IR_SAVED, /* residual: forward_train saves it for backward */
 } ir_state_kind;
 extern const char *const ir_state_kind_names[];
 
@@ -269,11 +269,11 @@ struct ir_value {
     ir_func *func;
     int index;         /* which result of def, or which parameter */
     const char *name;  /* raw name in the model, or NULL */
-    int id;            /* scratch number for a pass; printing numbers by order, not by this */
+    int id; /* scratch number for a pass; the printer does not use it */
     void *aux;         /* scratch pointer for a pass; garbage at the start of each */
     /* Set by the passes layout, fuse and plan; see ir/kernels.h. */
     ir_ints order;             /* of dimensions in storage, outermost first; n = 0: row-major */
-    /* That writes it; NULL: computed inside its users (or a parameter or constant). */
+    /* The kernel that writes it; NULL: computed inside its users (or a parameter or constant). */
     struct ir_kernel *kernel;
     ir_place place;
     int64_t offset, shift;
@@ -298,11 +298,11 @@ struct ir_inst {
 /* results: an output, or an update of a state */
 typedef enum ir_bind { IR_INPUT, IR_STATE } ir_bind;
 typedef enum ir_role {
-    IR_DATA,     /* what the model takes and gives */
+    IR_DATA, /* the model's own inputs and outputs */
     /* input: cotangent of the output of that name; output: gradient of the input or state of that
      * name */
     IR_GRADIENT,
-    IR_HYPER,    /* input f32[]: a hyper-parameter of the optimizer */
+    IR_HYPER, /* input f32[]: a hyper-parameter of the optimizer */
 } ir_role;
 extern const char *const ir_role_names[]; /* NULL at the end */
 
@@ -322,14 +322,14 @@ struct ir_func {
     BASE_LIST(ir_port) results;
     ir_inst *first, *last;
     int loss;          /* index of the result that is the loss, or -1 */
-    /* Becomes a function of the generated header; else it is only named by instructions. */
+    /* Becomes a function of the generated header; else only instructions name it. */
     bool entry;
-    /* The instructions that name it, each as often as it does: while a pass runs, see
+    /* The instructions that name it, once for each mention; valid while a pass runs, see
      * pass_run_one. */
     BASE_LIST(ir_inst *) callers;
     struct ir_plan *plan; /* set by the passes fuse and plan; NULL before */
     int id;            /* scratch number for a pass */
-    /* module.c's: NULL, or the parameters by state, of the first `looked_up`; some may be gone */
+    /* of module.c: NULL, or the first `looked_up` parameters by state; some may be removed */
     struct base_map *param_of_state;
     int looked_up;
 };
@@ -344,25 +344,25 @@ typedef struct ir_module {
     BASE_LIST(ir_state *) states;
     BASE_LIST(ir_func *) funcs;
     int props; /* PASS_* of passes/passes.h that hold for all functions */
-    struct base_map *func_names, *state_names; /* module.c's */
-    int64_t folded; /* bytes of constants that folding has made */
+    struct base_map *func_names, *state_names; /* of module.c */
+    int64_t folded; /* bytes of constants created by folding */
 } ir_module;
 
 ir_module *ir_module_new(base_ctx *ctx, base_arena *arena, const char *name);
 /* The name is made unique by a suffix. */
 ir_func *ir_func_new(ir_module *m, const char *name);
 ir_func *ir_func_by_name(const ir_module *m, const char *name); /* NULL if there is none */
-/* The same among entries, and among roots: a function that instructions name may have any name,
- * what it is is not decided by that. */
+/* The same among entries, and among roots: functions that instructions name may have any name, so
+ * these do not return them. */
 ir_func *ir_entry_by_name(const ir_module *m, const char *name);
 ir_func *ir_root_by_name(const ir_module *m, const char *name);
 /* An entry, or a function whose parameters or results have names or states: no instruction may name
  * it. */
 bool ir_is_root(const ir_func *f);
 void ir_func_remove(ir_func *f);
-/* Gives up f's name and takes the wish, made unique. */
+/* Renames f to `wish`, made unique. */
 void ir_func_rename(ir_func *f, const char *wish);
-/* f is in the module no more; the caller takes it from the list. */
+/* Frees f's name when f leaves the module; the caller removes f from the list. */
 void ir_func_forget(ir_func *f);
 ir_state *ir_state_new(ir_module *m, const char *name, ir_state_kind kind, const ir_type *type);
 /* The first; NULL if there is none. */
@@ -380,9 +380,9 @@ void ir_add_update(ir_func *f, ir_state *s, ir_value *v);
 void ir_inline(ir_builder *b, const ir_func *from, ir_value *const *args, ir_value **out);
 /* A copy of a function (nested functions are shared). */
 ir_func *ir_clone(const ir_func *f, const char *name);
-/* Functions that inst, an instruction of m, names in another module are copied into m, each once,
- * with those that they name; the map, of what was copied already, has none at first. What
- * attributes point to otherwise is shared. */
+/* Copies the functions of another module that inst, an instruction of m, names into m, each once,
+ * with those that they name. `adopted` maps functions to copies and starts empty. Whatever else
+ * attributes point to is shared. */
 void ir_adopt_called(ir_module *m, ir_inst *inst, struct base_map *adopted);
 /* Replaces every use of `old` in its function (results included) by `with`. */
 void ir_replace(ir_value *old, ir_value *with);
@@ -416,10 +416,10 @@ int ir_called(const ir_inst *inst, ir_func **out, int max);
 
 /* ---- Builder ---- */
 
-/* Appends instructions to a function (before `at`, or at the end). A function of the builder given
- * NULL as an operand returns NULL; a shape rule that refuses is reported at loc as the user's
- * error, and NULL comes back; so a frontend checks once, and a pass that knows its shapes calls
- * ir_built(), which is a BUG if anything was refused. */
+/* Appends instructions to a function (before `at`, or at the end). A builder function returns NULL
+ * if an operand is NULL, or if a shape rule refuses, which is reported at loc as the user's error.
+ * So a frontend checks once at the end; a pass that knows its shapes calls ir_built(), a BUG if
+ * anything was refused. */
 struct ir_builder {
     ir_func *func;
     ir_inst *at;         /* insert before; NULL: append */
@@ -442,7 +442,7 @@ ir_value *ir_build1(ir_builder *b, ir_op op, ir_value *const *operand, int noper
                     const ir_attrs *attrs);
 ir_ints ir_ints_of(ir_builder *b, int n, const int64_t *v); /* a copy in the module's arena */
 
-/* An attribute of windows over all dimensions: `first` for batch and feature, then a number a
+/* A window attribute over all dimensions: `first` for batch and feature, then one number per
  * spatial dimension. */
 ir_ints ir_spatial_ints(ir_builder *b, int spatial, const int64_t *v, int64_t first);
 
@@ -462,7 +462,7 @@ ir_value *ir_binary(ir_builder *b, ir_op op, ir_value *x, ir_value *y);
     }
 #define IR_FORMED(in, name) IR_FORM_##in(name)
 #define IR_UNFORMED(in, name)
-/* Moves what follows it by one place, so that the third argument is another one. */
+/* Shifts the arguments after it by one, so that the third is another one. */
 #define IR_SHAPE_same ,
 #define IR_THIRD(a, b, c, ...) c
 #define IR_CHOOSE(...) IR_THIRD(__VA_ARGS__)
@@ -484,10 +484,10 @@ ir_value *ir_iota(ir_builder *b, ir_dtype dtype, int rank, const int64_t *shape,
 ir_value *ir_reshape(ir_builder *b, ir_value *x, int rank, const int64_t *shape);
 ir_value *ir_broadcast(ir_builder *b, ir_value *x, int rank, const int64_t *shape,
                        const int64_t *dims);
-/* Numpy's rule: x aligned at the right, missing and unit dimensions repeat; x itself if it has the
- * shape. */
+/* Numpy's rule: x aligned at the right, missing and unit dimensions broadcast; x itself if it has
+ * the shape. */
 ir_value *ir_broadcast_to(ir_builder *b, ir_value *x, int rank, const int64_t *shape);
-/* Both to their common shape by numpy's rule; false (and reported) if they have none. */
+/* Broadcasts both to their common shape by numpy's rule; false (and reported) if they have none. */
 bool ir_broadcast_both(ir_builder *b, ir_value **x, ir_value **y);
 /* x itself if it is the identity */
 ir_value *ir_transpose(ir_builder *b, ir_value *x, const int64_t *perm);
@@ -518,7 +518,7 @@ ir_value *ir_dot_general_in(ir_builder *b, ir_dtype accumulate, ir_value *x, ir_
                             const int64_t *xcontract, const int64_t *ycontract);
 /* torch.matmul: rank 1 operands, batch dimensions broadcast. */
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y);
-/* numpy's einsum; `...` and an equation without "->" too. NULL in an operand gives NULL. */
+/* numpy's einsum, including `...` and equations without "->". NULL in an operand gives NULL. */
 ir_value *ir_einsum(ir_builder *b, const char *equation, ir_value *const *x, int n);
 /* x + y, either may be NULL (a symbolic zero). */
 ir_value *ir_add_or(ir_builder *b, ir_value *x, ir_value *y);
@@ -540,11 +540,11 @@ ir_value *ir_move_axis(ir_builder *b, ir_value *x, int from, int to);
  * types against the shape rules, attributes, results bound to states of their type, called
  * functions' signatures, no recursion. */
 void ir_verify(const ir_module *m);
-/* The same, reported as the user's errors (for text that came in); false if there were any. */
+/* The same, reported as the user's errors (for text that was read); false if there were any. */
 bool ir_verify_user(const ir_module *m);
-/* NULL, or in words which of IR_MAX_INSTS and IR_MAX_BODIES the functions go beyond by naming each
- * other: each of a chain that name the next one twice doubles both, so this is to be asked before
- * anything walks or inlines them. */
+/* NULL, or a message if the functions, with every call expanded, exceed IR_MAX_INSTS or
+ * IR_MAX_BODIES. In a chain of functions each of which names the next one twice, every function
+ * doubles both; so check this before anything walks or inlines them. */
 const char *ir_extent_fault(const ir_module *m, base_arena *arena);
 
 /* Text form; see docs/text-form.md. Constants and initial values above 64 elements go to `side` (a
@@ -554,8 +554,8 @@ struct ir_side;
 void ir_print(FILE *out, const ir_module *m, struct ir_side *side);
 void ir_print_func(FILE *out, const ir_func *f);
 void ir_print_inst(FILE *out, const ir_inst *inst); /* for messages; numbers by ir_number */
-/* Where the large tensors of a text are: read is called when the text names the first of them, at
- * `at`; it returns false when it has reported why there are none. */
+/* The source of a text's large tensors: read is called when the text names the first of them, at
+ * `at`; it returns false after reporting an error. */
 typedef struct ir_side_source {
     bool (*read)(void *user, base_arena *arena, const base_loc *at, ir_tensors *out);
     void *user;
@@ -565,9 +565,9 @@ typedef struct ir_side_source {
 ir_module *ir_parse(base_ctx *ctx, base_arena *arena, const char *text, size_t size,
                     const char *file, const ir_side_source *side);
 
-/* Evaluates f on args (one a parameter, states included) into results (allocated, one a result).
- * Plain loops: the meaning of every op. Throws only on memory. A bad index is clamped, as in
- * compiled code; *bad_index (may be NULL) is set. */
+/* Evaluates f on args (one per parameter, states included) into results (allocated, one per
+ * result). Plain loops: the reference for every op. Throws only when out of memory. A bad index is
+ * clamped, as in compiled code; *bad_index (may be NULL) is set. */
 void ir_eval(base_arena *arena, const ir_func *f, ir_literal *const *args, ir_literal **results,
              bool *bad_index);
 /* The same; watch is called after each instruction that ran, those of called functions too, and may

@@ -36,7 +36,7 @@ static void skip_blanks(ir_lexer *l)
     }
 }
 
-/* The text between quotes; at is behind the opening one. */
+/* The text between quotes; at is after the opening one. */
 static void lex_quoted(ir_lexer *l, ir_token *t)
 {
     t->quoted = true;
@@ -161,7 +161,7 @@ static int hex_digit(char c)
 const char *ir_lex_text(const ir_token *t, base_arena *arena, const char **wrong)
 {
     enum { LONGEST = IR_MAX_NAME + 16 }; /* the side file puts a word before a name */
-    /* What stands behind the backslash, what it means, … */
+    /* Pairs: the character after the backslash, and its meaning. */
     static const char *const escapes = "\"\"\\\\n\nt\tr\r";
     *wrong = t->n > LONGEST * 4 ? "the name is longer than 4096 bytes" : NULL;
     if (*wrong)

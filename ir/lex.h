@@ -37,8 +37,8 @@ typedef struct ir_lexer {
 
 ir_lexer ir_lex_start(const char *text, size_t size); /* at its first token */
 void ir_lex_next(ir_lexer *lexer);
-/* To the newline that ends the current token's line (or the end), brackets forgotten: after an
- * error. */
+/* After an error: skips to the newline that ends the current token's line (or to the end), and
+ * forgets brackets. */
 void ir_lex_skip_line(ir_lexer *lexer);
 bool ir_lex_is(const ir_lexer *lexer, char punct);
 bool ir_lex_is_word(const ir_lexer *lexer, const char *word);

@@ -304,8 +304,8 @@ ir_ints ir_ints_of(ir_builder *b, int n, const int64_t *v)
     return (ir_ints){n, base_memdup(b->func->module->arena, v, (size_t)n * sizeof *v)};
 }
 
-/* A stride beyond the extent takes one element, as one of the extent does: all that is computed
- * from strides then stays near. */
+/* A stride larger than the extent takes one element, as one equal to the extent does; clamping it
+ * keeps numbers computed from strides small. */
 static ir_attrs nearest_strides(ir_builder *b, const ir_attrs *attrs, const ir_type *x)
 {
     ir_attrs r = *attrs;
@@ -335,7 +335,7 @@ ir_inst *ir_build(ir_builder *b, ir_op op, ir_value *const *operand, int noperan
     const char *wrong = ir_infer(m->arena, op, attrs, operand, noperands, &type, &nresults);
     if (wrong) {
         b->failed = true;
-        bool known = b->loc && b->loc->op; /* what users wrote is named, not what it is made of */
+        bool known = b->loc && b->loc->op; /* names what the user wrote, not the primitive */
         base_report(m->ctx, BASE_ERROR, b->loc, "%s%s%s", known ? "" : ir_ops[op].name,
                     known ? "" : ": ", wrong);
         return NULL;

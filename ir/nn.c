@@ -13,7 +13,7 @@ static ir_value *compare(ir_builder *b, ir_relation relation, ir_value *x, doubl
 
 /* ---- Activations ---- */
 
-/* x at or below zero, or above, each with a formula. */
+/* `below` where x is at or below zero, else `above`. */
 static ir_value *pick(ir_builder *b, ir_value *x, ir_value *below, ir_value *above)
 {
     return ir_select(b, compare(b, IR_LE, x, 0), below, above);
@@ -140,7 +140,7 @@ ir_value *ir_clamp(ir_builder *b, ir_value *x, ir_value *low, ir_value *high)
     return bounded(b, bounded(b, x, IR_LT, low), IR_GT, high);
 }
 
-/* True where r, a remainder of C's kind, must be moved by y to get y's sign. */
+/* True where r, a remainder as in C, is nonzero and its sign differs from y's. */
 static ir_value *other_sign(ir_builder *b, ir_value *r, ir_value *y)
 {
     ir_value *differ = ir_xor(b, compare(b, IR_LT, r, 0), compare(b, IR_LT, y, 0));
@@ -163,7 +163,7 @@ ir_value *ir_floor_divide(ir_builder *b, ir_value *x, ir_value *y)
         q = ir_div(b, x, y);
         return ir_select(b, other_sign(b, r, y), ir_plus(b, q, -1), q);
     }
-    /* x - r is a multiple of y but for rounding */
+    /* x - r is a multiple of y up to rounding */
     q = ir_round(b, ir_div(b, ir_sub(b, x, r), y));
     q = ir_select(b, other_sign(b, r, y), ir_plus(b, q, -1), q);
     return ir_select(b, compare(b, IR_EQ, y, 0), ir_div(b, x, y), q);
@@ -222,7 +222,7 @@ ir_value *ir_mean(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool k
     return s && n ? ir_div(b, s, ir_like(b, s, count_along(x, n, axes))) : s;
 }
 
-/* The variance of what lies around 0 by its mean. */
+/* The variance of values centered by their mean. */
 static ir_value *spread_of(ir_builder *b, ir_value *centered, double correction, int n,
                            const int64_t *axes, bool keep)
 {
@@ -243,7 +243,7 @@ ir_value *ir_variance(ir_builder *b, ir_value *x, double correction, int n, cons
 ir_value *ir_logsumexp(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool keep)
 {
     ir_value *m = ir_stop_gradient(b, ir_reduce_keep(b, IR_MAX, x, n, axes));
-    /* Inf - inf is no number. */
+    /* inf - inf would be NaN. */
     m = ir_select(b, compare(b, IR_LT, ir_abs(b, m), INFINITY), m, ir_like(b, m, 0));
     ir_value *e = ir_exp(b, ir_sub(b, x, ir_broadcast_like(b, m, x)));
     ir_value *y = ir_add(b, ir_log(b, ir_reduce_keep(b, IR_SUM, e, n, axes)), m);
@@ -283,7 +283,7 @@ ir_value *ir_vector_norm(ir_builder *b, ir_value *x, double p, int n, const int6
     return ir_root(b, reduce(b, IR_SUM, ir_abs_pow(b, x, p), n, axes, keep), p);
 }
 
-/* x minus its maximum, and *sum of the exponentials *e of that. */
+/* x minus its maximum; *e: the exponentials of that, *sum: their sum. */
 static ir_value *below_maximum(ir_builder *b, ir_value *x, int64_t axis, ir_value **e,
                                ir_value **sum)
 {

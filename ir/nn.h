@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Composites: functions of several primitives, as torch defines them. Each formula stands here
+ * Composites: functions of several primitives, as torch defines them. Each formula is written here
  * once; ONNX, tracing, recurrent layers and --attach-loss call it. NULL in an operand gives NULL.
  *
- * Where a function has a corner its formula is written so that its derivatives there, the higher
- * ones too, are those of one side, or torch's; a branch that is not taken never makes an infinity,
+ * Where a function has a kink, its formula is written so that its derivatives there, also higher
+ * ones, are those of one side, or torch's. A branch that is not taken never produces an infinity,
  * which a derivative would turn into NaN. */
 #ifndef GRADC_IR_NN_H
 #define GRADC_IR_NN_H
@@ -14,7 +14,7 @@
 
 /* ---- Activations and other elementwise functions ---- */
 
-/* At 0 the derivative is that of below. */
+/* At 0 the derivative is the one from below. */
 ir_value *ir_relu(ir_builder *b, ir_value *x);
 ir_value *ir_leaky_relu(ir_builder *b, ir_value *x, double slope);
 /* slope: of x's type. */
@@ -33,32 +33,31 @@ ir_value *ir_swish(ir_builder *b, ir_value *x, double beta);
 ir_value *ir_mish(ir_builder *b, ir_value *x);
 /* log(1 + e^x), without overflow. */
 ir_value *ir_softplus(ir_builder *b, ir_value *x);
-/* log(1 + e^x) - y, exact also where y is near x or 0 and little is left. */
+/* log(1 + e^x) - y, accurate also where y is near x or 0 and the terms cancel. */
 ir_value *ir_softplus_minus(ir_builder *b, ir_value *x, ir_value *y);
 /* x / (1 + |x|) */
 ir_value *ir_softsign(ir_builder *b, ir_value *x);
-/* alpha x + beta between 0 and 1, without derivative at these. */
+/* alpha x + beta clamped to 0 and 1, where the derivative is 0. */
 ir_value *ir_hard_sigmoid(ir_builder *b, ir_value *x, double alpha, double beta);
 ir_value *ir_hard_swish(ir_builder *b, ir_value *x);
 /* x + bias below -lambda, x - bias above lambda, otherwise `between`. */
 ir_value *ir_shrink(ir_builder *b, ir_value *x, double lambda, double bias, ir_value *between);
 /* x between two bounds of its type, either of which may be NULL. At a bound the derivative is 0, as
- * that of ReLU6 and torch's hardtanh. */
+ * in ReLU6 and torch's hardtanh. */
 ir_value *ir_hardtanh(ir_builder *b, ir_value *x, ir_value *low, ir_value *high);
-/* The same, the derivative at a bound being 1, as that of torch's clamp. */
+/* The same, but at a bound the derivative is 1, as in torch's clamp. */
 ir_value *ir_clamp(ir_builder *b, ir_value *x, ir_value *low, ir_value *high);
-/* The remainder with the sign of y, and what x - remainder is of y, rounded down. x and y have one
- * type. */
+/* The remainder with the sign of y, and x / y rounded down. x and y have one type. */
 ir_value *ir_modulo(ir_builder *b, ir_value *x, ir_value *y);
 ir_value *ir_floor_divide(ir_builder *b, ir_value *x, ir_value *y);
 /* x where 32 random bits (u32, x's shape) are at least p 2^32, scaled by 1 / (1 - p); elsewhere 0.
- * keep: where (may be NULL). p is from 0 to below 1. */
+ * keep: where x is kept (may be NULL). p is from 0 to below 1. */
 ir_value *ir_dropout(ir_builder *b, ir_value *x, ir_value *bits, double p, ir_value **keep);
 
 /* ---- Reductions: over n axes (ascending), which stay as 1 if keep ---- */
 
 ir_value *ir_mean(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool keep);
-/* x without axes, which are of extent 1. */
+/* x without axes, which have extent 1. */
 ir_value *ir_squeeze(ir_builder *b, ir_value *x, int n, const int64_t *axes);
 /* The sum of squared distances from the mean, divided by count - correction (at least 0). */
 ir_value *ir_variance(ir_builder *b, ir_value *x, double correction, int n, const int64_t *axes,
@@ -67,7 +66,7 @@ ir_value *ir_logsumexp(ir_builder *b, ir_value *x, int n, const int64_t *axes, b
 /* torch.linalg.vector_norm; p may be 0 or infinite. Its derivative at 0 is 0. */
 ir_value *ir_vector_norm(ir_builder *b, ir_value *x, double p, int n, const int64_t *axes,
                          bool keep);
-/* x^(1/p) of a sum x >= 0 of which a norm or deviation is made: its derivative at 0 is 0. */
+/* x^(1/p) of the sum x >= 0 in a norm or deviation: its derivative at 0 is 0. */
 ir_value *ir_root(ir_builder *b, ir_value *x, double p);
 /* |x|^p, p not 0, whose derivative at 0 is 0 also for p < 1. */
 ir_value *ir_abs_pow(ir_builder *b, ir_value *x, double p);
@@ -76,30 +75,30 @@ ir_value *ir_softmax(ir_builder *b, ir_value *x, int64_t axis);
 ir_value *ir_log_softmax(ir_builder *b, ir_value *x, int64_t axis);
 /* Two results: x in order along axis, and the positions (i64) where its elements were. */
 ir_inst *ir_sort_positions(ir_builder *b, ir_value *x, int axis, bool descending);
-/* Zeros but where column - row >= k (upper) or <= k, in the last two dimensions. */
+/* x where column - row >= k (upper) or <= k in the last two dimensions; zeros elsewhere. */
 ir_value *ir_triangle(ir_builder *b, ir_value *x, int64_t k, bool upper);
 
 /* ---- Normalisation ---- */
 
-/* A value of x's shape without axes, repeated along these: the shape of x. */
+/* Broadcasts v, of x's shape without axes, to the shape of x. */
 ir_value *ir_unreduce(ir_builder *b, ir_value *v, const ir_value *x, int n, const int64_t *axes);
-/* Of x over n axes, without which mean and variance (that of all elements) are. */
+/* Of x over n axes. mean and variance (divided by the count) lack the axes. */
 typedef struct ir_moments {
     ir_value *mean, *variance, *centered; /* x - mean */
 } ir_moments;
 ir_moments ir_moments_of(ir_builder *b, ir_value *x, int n, const int64_t *axes);
-/* Of x - mean: divided by sqrt(variance + epsilon), a value of its shape without axes. */
+/* centered / sqrt(variance + epsilon); variance has the shape of centered without axes. */
 ir_value *ir_standardize(ir_builder *b, ir_value *centered, ir_value *variance, double epsilon,
                          int n, const int64_t *axes);
-/* (x - mean) / sqrt(variance + epsilon) over axes; mean and 1 / deviation, the axes kept as 1, if
- * asked for (else NULL). */
+/* (x - mean) / sqrt(variance + epsilon) over axes; also mean and 1 / deviation, the axes kept as 1,
+ * if asked for (else NULL). */
 ir_value *ir_normalize(ir_builder *b, ir_value *x, double epsilon, int n, const int64_t *axes,
                        ir_value **mean, ir_value **scale);
 /* x / sqrt(mean of x^2 + epsilon) over axes. */
 ir_value *ir_rms_normalize(ir_builder *b, ir_value *x, double epsilon, int n, const int64_t *axes);
 /* ir_normalize of each group of the channels (dimension 1) of each x[i]. */
 ir_value *ir_group_normalize(ir_builder *b, ir_value *x, int64_t groups, double epsilon);
-/* keep old + gain batch, computed in the wider of their types, in that of old. */
+/* keep old + gain batch, computed in the wider of their types, returned in old's. */
 ir_value *ir_moving_average(ir_builder *b, ir_value *old, ir_value *batch, double keep,
                             double gain);
 
@@ -116,24 +115,24 @@ ir_value *ir_smooth_l1(ir_builder *b, ir_value *d, double beta);
 ir_value *ir_bce(ir_builder *b, ir_value *x, ir_value *y);
 /* y log(1 + e^-x) + (1 - y) log(1 + e^x), without overflow. */
 ir_value *ir_bce_with_logits(ir_builder *b, ir_value *x, ir_value *y);
-/* y (log y - x), zero where y is: x are logarithms. */
+/* y (log y - x), zero where y is zero; x are logarithms. */
 ir_value *ir_kl_div(ir_builder *b, ir_value *x, ir_value *y);
 /* max(0, margin - x y), y 1 or -1; no gradient at the margin itself. */
 ir_value *ir_hinge(ir_builder *b, ir_value *x, ir_value *y, double margin);
-/* Of classes: minus the logarithm of the label's probability. */
+/* Losses of classes: minus the logarithm of the label's probability. */
 typedef struct ir_classes {
     ir_value *logs; /* logarithms of probabilities */
     int axis; /* of the classes */
-    ir_value *weight; /* [classes], or NULL; the mean is then one of as much weight */
-    bool ignores; /* a label `ignore` does not count, neither in a mean */
+    ir_value *weight; /* [classes], or NULL; ir_nll's mean divides by the weights' sum */
+    bool ignores; /* a label `ignore` does not count, nor in a mean */
     int64_t ignore;
     double smoothing; /* how much of a label is spread over all classes */
     ir_reduction reduction;
 } ir_classes;
 /* labels: integers of the shape of logs without axis. */
 ir_value *ir_nll(ir_builder *b, const ir_classes *k, ir_value *labels);
-/* targets: probabilities in the shape of logs. The mean is one of all elements of the result;
- * nothing is ignored. */
+/* targets: probabilities in the shape of logs. The mean is over all elements of the result; nothing
+ * is ignored. */
 ir_value *ir_cross_entropy(ir_builder *b, const ir_classes *k, ir_value *targets);
 
 #endif

@@ -27,7 +27,7 @@ ir_value *ir_reduced(ir_builder *b, ir_value *loss, ir_reduction how)
 ir_value *ir_huber(ir_builder *b, ir_value *d, double delta)
 {
     ir_value *size = ir_abs(b, d), *small = ir_compare(b, IR_LT, size, ir_like(b, d, delta));
-    /* Its square is finite where it is not taken. */
+    /* Keeps the square finite where it is not taken. */
     ir_value *near = ir_select(b, small, d, ir_like(b, d, 0));
     ir_value *linear = ir_mul(b, ir_add(b, size, ir_like(b, d, -delta / 2)), ir_like(b, d, delta));
     return ir_select(b, small, ir_mul(b, ir_mul(b, near, near), ir_like(b, d, 0.5)), linear);
@@ -74,7 +74,7 @@ ir_value *ir_hinge(ir_builder *b, ir_value *x, ir_value *y, double margin)
 
 /* ---- Classes ---- */
 
-/* The loss of a label that is spread over all classes. */
+/* The loss of a label spread over all classes. */
 static ir_value *spread_loss(ir_builder *b, ir_value *logs, ir_value *weight)
 {
     int64_t last = logs->type.rank - 1;
@@ -88,7 +88,7 @@ ir_value *ir_nll(ir_builder *b, const ir_classes *k, ir_value *labels)
 {
     ir_value *logs = ir_move_axis(b, k->logs, k->axis, k->logs->type.rank - 1), *valid = NULL,
              *weight = NULL;
-    /* Which holds every label, and what is ignored. */
+    /* This type holds every label and `ignore`. */
     ir_value *y = labels ? ir_convert(b, labels, IR_I64) : NULL;
     if (!logs || !y)
         return NULL;

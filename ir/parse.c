@@ -2,14 +2,14 @@
  * Copyright (c) The gradc authors
  *
  * Text to IR; see docs/text-form.md. First all states and the heads of all functions are read, then
- * the bodies, a called function before its caller; so functions may stand in any order. After an
- * error reading goes on at the next line; a value whose instruction was refused stays known as
- * refused, and what uses it is skipped without a word. */
+ * the bodies, a called function before its caller; so functions may come in any order. After an
+ * error the parser continues at the next line; a value whose instruction was refused stays known as
+ * refused, and its uses are skipped silently. */
 #include "ir/parser.h"
 
 #include <string.h>
 
-/* Reading on would only cost time. */
+/* Continuing would only cost time. */
 static bool too_many(const ir_parser *p)
 {
     return p->wrong.count >= BASE_MAX_DIAGNOSTICS;
@@ -31,7 +31,7 @@ static ir_named *find_label(const ir_parser *p, const ir_body *b, const ir_token
                      : base_map_get(&b->names, t->text, t->n);
 }
 
-/* Defines a label; the value's raw name is the label or the string behind it. */
+/* Defines a label; the value's raw name is the label or the string after it. */
 static bool define(ir_parser *p, ir_body *b, const ir_token *t, ir_value *v)
 {
     ir_named *old = find_label(p, b, t);
@@ -79,8 +79,8 @@ typedef struct line { /* an instruction as written */
     ir_op op;
     ir_attrs attrs;
     uint32_t given;   /* attributes, a bit each */
-    bool poisoned;    /* uses something that was refused */
-    ir_lexer literal; /* where the literal attribute stands */
+    bool poisoned;    /* uses a value that was refused */
+    ir_lexer literal; /* position of the literal attribute */
     ir_token op_token, type_token;
     ir_phase phase;
     base_loc loc;
@@ -376,7 +376,7 @@ static ir_inst *build_line(ir_parser *p, ir_body *b, line *l)
     ir_inst *inst = ir_build(&builder, l->op, l->operands.items, l->operands.count, &l->attrs);
     if (!inst)
         return NULL;
-    at.source = NULL; /* of this frame */
+    at.source = NULL; /* it points into this frame */
     inst->loc = keep_loc(p, l->has_loc ? &l->loc : &at);
     bool ok = inst->nresults == l->labels.count && inst->nresults == l->types.count;
     if (!ok)
@@ -527,7 +527,7 @@ static bool read_result(ir_parser *p, ir_body *b)
         return ir_parse_error(p, TOKEN, "the function already has a loss");
     if (ir_take_word(p, "loss"))
         b->func->loss = b->func->results.count;
-    if (!port.value) { /* was refused; reported there */
+    if (!port.value) { /* refused and reported already */
         b->failed = true;
         return true;
     }
@@ -554,8 +554,8 @@ static bool read_results(ir_parser *p, ir_body *b)
     return ir_is(p, '}') || ir_expected(p, "`}` after the return");
 }
 
-/* Reads the body unless it was; `from` is where it is named (for messages), the lexer comes back to
- * where it was. */
+/* Reads the body unless that was done; `from` is the token that names it (for messages). The
+ * lexer's position is restored. */
 static bool read_body(ir_parser *p, ir_body *b, const ir_token *from)
 {
     if (b->state == READ)
@@ -619,8 +619,8 @@ static ir_body *read_name(ir_parser *p, bool entry)
     return b;
 }
 
-/* The head of a function; the body is only skipped. One that is wrong stays unread: it would only
- * repeat what is wrong. */
+/* The head of a function; the body is only skipped. The body of a wrong head is not read: it would
+ * only repeat the errors. */
 static bool read_head(ir_parser *p)
 {
     bool entry = ir_is_a(p, "entry");

@@ -84,7 +84,7 @@ bool ir_need(ir_parser *p, char punct)
     return ir_take(p, punct) || ir_expected(p, what);
 }
 
-/* The current token's text as a name in the module's arena; does not move on. */
+/* The token's text as a name in the module's arena; does not advance. */
 const char *ir_name_of(ir_parser *p, const ir_token *t)
 {
     const char *wrong, *name = ir_lex_text(t, p->arena, &wrong);

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The parser of the text form, inside: its state, and the small parts (tokens, types, literals)
- * that parse.c is made of. Functions that return bool have noted what is wrong when they return
- * false, and mostly stand at the token that is wrong. */
+ * Internals of the text form's parser: its state, and the small parts (tokens, types, literals)
+ * that parse.c uses. Functions that return false have noted what is wrong, and mostly stop at the
+ * wrong token. */
 #ifndef GRADC_IR_PARSER_H
 #define GRADC_IR_PARSER_H
 
 #include "ir/lex.h"
 #include "ir/text.h"
 
-typedef struct ir_named { /* what a label stands for */
+typedef struct ir_named { /* what a label refers to */
     ir_value *value;   /* NULL: its instruction was refused */
     int line;
 } ir_named;
 
 typedef struct ir_body {
     ir_func *func;
-    ir_lexer at;      /* behind the opening brace */
+    ir_lexer at;      /* after the opening brace */
     base_map names, numbers;
     enum { UNREAD, READING, READ } state;
     bool failed;
@@ -48,7 +48,7 @@ typedef struct ir_parser {
     base_map side;       /* name -> literal of the side file */
     bool side_read, side_failed;
     int depth, insts;
-    BASE_LIST(ir_fault) wrong; /* found so far: what is read first is not what comes first */
+    BASE_LIST(ir_fault) wrong; /* found so far, in the order of reading, not of the text */
     int64_t splat_bytes;
     const base_loc *loc; /* the last instruction's, shared while it stays the same */
 } ir_parser;
@@ -58,15 +58,15 @@ typedef struct ir_parser {
 /* ---- parse_parts.c ---- */
 
 enum { IR_SOURCE_BYTES = 400 };
-/* The line that a token stands in, cut to fit, into a buffer; returns it. */
+/* Copies a token's line, truncated to fit, into a buffer; returns it. */
 const char *ir_source_line(const ir_parser *p, const ir_token *t, char out[IR_SOURCE_BYTES + 1]);
 /* Reports what was found wrong, in the order of the text. */
 void ir_parse_report(ir_parser *p);
-/* Something is wrong at a token; false. */
+/* Notes an error at a token; returns false. */
 bool ir_parse_error(ir_parser *p, const ir_token *t, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-bool ir_expected(ir_parser *p, const char *what); /* … found: the current token */
-/* More … than that. */
+bool ir_expected(ir_parser *p, const char *what); /* "expected what, found the current token" */
+/* "more what than the limit": reports and throws. */
 _Noreturn void ir_parse_limit(ir_parser *p, const ir_token *t, const char *what, int limit);
 
 static inline void ir_next(ir_parser *p) { ir_lex_next(&p->lex); }
@@ -75,23 +75,23 @@ static inline bool ir_is_a(const ir_parser *p, const char *word)
 {
     return ir_lex_is_word(&p->lex, word);
 }
-/* Moves on if the current token is that. */
+/* Advances if the current token is that. */
 bool ir_take(ir_parser *p, char punct);
 bool ir_take_word(ir_parser *p, const char *word);
 
-/* A token's text as a name in the module's arena, or NULL; does not move on. */
+/* A token's text as a name in the module's arena, or NULL; does not advance. */
 const char *ir_name_of(ir_parser *p, const ir_token *t);
-/* These read one thing and move behind it. */
+/* These read one thing and advance past it. */
 bool ir_need(ir_parser *p, char punct);
 bool ir_need_string(ir_parser *p, const char **out);
 bool ir_need_int(ir_parser *p, int64_t *out);
-/* Which of the words, NULL at the end. */
+/* Which of the words (NULL at the end) it is. */
 bool ir_need_choice(ir_parser *p, const char *const *names, int *out);
 bool ir_need_dtype(ir_parser *p, ir_dtype *out);
 bool ir_need_ints(ir_parser *p, ir_ints *out);
 bool ir_need_type(ir_parser *p, ir_type *out);
 bool ir_need_literal(ir_parser *p, const ir_type *type, ir_literal **out);
-/* Moves behind a literal whose type is not known yet. */
+/* Skips a literal whose type is not known yet. */
 bool ir_skip_literal(ir_parser *p);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * IR to text; see docs/text-form.md. Nothing of the module is touched, not even the scratch
- * numbers, so a pass can be looked at while it runs. A value is shown by its name if the name is
- * short and no other value of its function has it, else by its number in order. */
+ * IR to text; see docs/text-form.md. Nothing in the module is changed, not even scratch numbers, so
+ * a module can be printed while a pass runs. A value is shown by its name if the name is short and
+ * no other value of its function has it, else by its number in order. */
 #include "ir/kernels.h"
 #include "base/path.h"
 #include "ir/text.h"
@@ -29,7 +29,7 @@ typedef struct printer {
 
 /* ---- Labels ---- */
 
-/* The raw name that a value is known by: a named parameter's is its port's. */
+/* The raw name of a parameter: its port's, if that has one. */
 static const char *param_name(const ir_port *p)
 {
     return p->bind == IR_STATE ? p->state->name : p->name ? p->name : p->value->name;
@@ -133,8 +133,8 @@ static void print_elements(FILE *f, const ir_literal *l, int dimension, int64_t 
     putc(']', f);
 }
 
-/* Not told by its elements, nor by one of them, of which a reader takes only so many bytes in all:
- * *splats counts them, in the order in which they are printed. */
+/* Printed neither as its elements nor as a splat. A reader accepts only so many bytes of splats in
+ * all: *splats counts them, in the order of printing. */
 static bool is_large(const ir_literal *l, int64_t *splats)
 {
     int64_t bytes = ir_bytes(&l->type);
@@ -143,7 +143,7 @@ static bool is_large(const ir_literal *l, int64_t *splats)
             !base_size_within(splats, bytes, IR_MAX_UNPACKED_BYTES));
 }
 
-/* The name in the side file: the one that was given already if the literal is shared. */
+/* The name in the side file: the existing one if the literal is shared. */
 static const char *large_name(printer *p, ir_literal *l, const char *name)
 {
     const char *known = p->side ? base_map_get_ptr(&p->side->names, l) : NULL;
@@ -192,7 +192,7 @@ static void print_literal(printer *p, ir_literal *l, const ir_state *state)
 
 /* ---- Instructions ---- */
 
-/* Of a module that the verifier refuses the choice may be anything. */
+/* In a module that the verifier refuses the choice may be anything. */
 static const char *choice_name(const char *const *names, unsigned choice)
 {
     for (unsigned i = 0; names[i]; i++)
@@ -207,7 +207,7 @@ static void print_attr(printer *p, const ir_attr_info *info, const void *field)
     if ((info->kind == IR_ATTR_ints && !ints->n) ||
         (info->kind == IR_ATTR_func && !*(ir_func *const *)field) ||
         (info->kind == IR_ATTR_accumulator && *(const ir_dtype *)field == IR_BOOL))
-        return; /* an empty list, no function, no accumulator: what is left out means that */
+        return; /* an empty list, no function, no accumulator: the defaults */
     fprintf(p->f, " %s=", info->name);
     switch (info->kind) {
     case IR_ATTR_int: fprintf(p->f, "%lld", (long long)*(const int64_t *)field); break;
@@ -231,7 +231,7 @@ static void print_attr(printer *p, const ir_attr_info *info, const void *field)
     }
 }
 
-/* A place in a text is no provenance: the text itself shows it. */
+/* A position in a text is not printed: the text itself shows it. */
 static bool has_origin(const base_loc *loc)
 {
     return loc && (loc->node >= 0 || loc->name || loc->op);
@@ -406,7 +406,7 @@ static void print_results(printer *p, const ir_func *f, const char *gap)
     }
 }
 
-/* True when nothing but values is there to print. */
+/* True when ports consist of nothing but values. */
 static bool is_bare(const ir_port *ports, int n)
 {
     for (int i = 0; i < n; i++)
@@ -473,7 +473,7 @@ static void print_state(printer *p, const ir_state *s)
     putc('\n', p->f);
 }
 
-/* The file that most likely is every location's: the first one's. */
+/* The file of the first location, most likely that of all. */
 static const char *first_file(const ir_module *m)
 {
     for (int i = 0; i < m->funcs.count; i++)

@@ -16,7 +16,7 @@
 #define TYPE(i) (&operand[i]->type)
 #define TEXT(i) ir_type_text(arena, TYPE(i))
 
-/* Beyond any tensor, and far enough from the ends of int64_t for sums of a few such numbers. */
+/* v is beyond the extent of any tensor; sums of a few numbers that are not do not overflow. */
 static bool too_far(int64_t v)
 {
     return v > (int64_t)1 << 58 || v < -((int64_t)1 << 58);
@@ -52,7 +52,7 @@ static const char *check_count(base_arena *arena, const char *what, ir_ints v, i
             return wrong_;            \
     } while (0)
 
-/* Dimensions from a shape attribute; false if they are no shape. */
+/* Dimensions from a shape attribute; NULL, or what is wrong. */
 static const char *set_shape(base_arena *arena, ir_type *t, ir_dtype dtype, ir_ints shape)
 {
     if (shape.n < 0 || shape.n > IR_MAX_RANK)
@@ -334,7 +334,7 @@ RULE(arg_reduce)
     return NULL;
 }
 
-/* How many windows fit an extent, and how long that is with its gaps and padding; false if a number
+/* How many windows fit an extent, and the extent with input dilation and padding; false if a number
  * is out of range. */
 static bool windows(int64_t extent, int64_t window, int64_t stride, int64_t low, int64_t high,
                     int64_t base, int64_t dilation, int64_t *padded, int64_t *out)
@@ -455,7 +455,7 @@ RULE(sort)
     return NULL;
 }
 
-/* The type of a contraction's result: NULL, or why there is none. */
+/* The element type of a contraction's result; returns NULL, or why there is none. */
 static const char *accumulated(base_arena *arena, ir_value *const *operand, ir_dtype accumulate,
                                ir_dtype *out)
 {
@@ -545,7 +545,7 @@ RULE(convolution)
         ci != c / fg)
         return base_format(arena, "channels do not fit: %s with weights %s in %lld groups", TEXT(0),
                            TEXT(1), (long long)(fg > 1 ? fg : bg));
-    ir_type padded = *x; /* kernels read it with its padding, and some with its gaps, in memory */
+    ir_type padded = *x; /* kernels read it from memory padded, and some dilated */
     *result = ir_type_of(sum, rank, x->dim);
     result->dim[a->out.v[0]] = n / bg;
     result->dim[a->out.v[1]] = o;
@@ -575,7 +575,7 @@ RULE(random_bits)
 
 /* ---- Structured ---- */
 
-/* Operands (from `first` on) against the parameters of f; NULL if they fit. */
+/* Checks operands against the parameters of f; NULL if they match. */
 static const char *check_call(base_arena *arena, const ir_func *f, ir_value *const *operand, int n)
 {
     if (!f)

@@ -13,12 +13,13 @@ typedef struct verifier {
     const ir_module *m;
     base_arena *arena; /* scratch */
     base_map funcs, states, called; /* members; functions that instructions name */
-    const ir_func *func;          /* where we are */
+    const ir_func *func;          /* current */
     const ir_inst *inst;
     bool user, ok;
 } verifier;
 
-/* Of the instruction, else the file that the module's instructions come from; NULL: not known. */
+/* Location of the instruction, else the file that the module's instructions come from; NULL:
+ * unknown. */
 static const base_loc *place_of(verifier *v)
 {
     if (v->inst)
@@ -140,7 +141,7 @@ static bool check_operands(verifier *v, const ir_inst *inst, const base_map *kno
 
 static bool check_results(verifier *v, const ir_inst *inst, base_map *known)
 {
-    /* Shape rules of a large module would pile up in one. */
+    /* With one arena the shape rules' memory would pile up in a large module. */
     base_arena *scratch = base_arena_new(v->m->ctx);
     ir_type *type;
     int n;
@@ -279,8 +280,8 @@ typedef struct visit {
     int which;         /* function of it */
 } visit;
 
-/* Walks what f calls, with a stack of its own: nothing calls itself, and calls nest at most
- * IR_MAX_DEPTH deep. `done` holds the height of finished functions. */
+/* Walks the functions that root calls, with an explicit stack: nothing calls itself, and calls nest
+ * at most IR_MAX_DEPTH deep. `done` holds the height of finished functions. */
 static bool check_calls(verifier *v, const ir_func *root, base_map *done)
 {
     visit stack[IR_MAX_DEPTH + 1];
@@ -324,8 +325,8 @@ static bool check_calls(verifier *v, const ir_func *root, base_map *done)
     return true;
 }
 
-/* A function that instructions name is no root: calling it would have an effect, and its name would
- * say what it is. */
+/* A function that instructions name cannot be a root: calling it would have an effect, and its name
+ * would have a meaning. */
 static void check_called(verifier *v, const ir_func *f)
 {
     v->func = f;
@@ -413,7 +414,7 @@ bool ir_verify_user(const ir_module *m)
     return verify(m, true);
 }
 
-/* ---- How large a module is when every name is written out ---- */
+/* ---- The size of a module with every call expanded ---- */
 
 typedef struct extent {
     double bodies, insts;

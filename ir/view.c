@@ -28,7 +28,7 @@ bool ir_is_immediate(const ir_value *v)
 
 /* Strides of `to` over the elements that `from` (same count) has with strides s; false if none
  * exist. Both shapes are cut into runs of dimensions with equal products; inside a run, the
- * operand's dimensions must lie end to end. */
+ * operand's dimensions must be contiguous with each other. */
 static bool reshape_strides(const ir_type *from, const int64_t *s, const ir_type *to, int64_t *out)
 {
     int i = 0, j = 0;
@@ -126,7 +126,7 @@ bool ir_inside(int64_t offset, int n, const int64_t *extent, const int64_t *stri
     return low >= 0 && high < count;
 }
 
-enum { MOST_VIEWS = 64 }; /* on top of each other; what stands on more is no view */
+enum { MOST_VIEWS = 64 }; /* in a chain; a longer chain is not treated as a view */
 
 bool ir_view_over(ir_value *v, ir_view *out)
 {
@@ -245,7 +245,7 @@ int ir_nearest(ir_value *v)
     return -1;
 }
 
-/* What a value's storage begins in, and how many bytes from there. */
+/* The buffer that a value is stored in, and the offset in bytes. */
 typedef struct place {
     const void *base;
     int64_t offset;

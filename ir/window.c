@@ -4,7 +4,7 @@
  * What an element of a window op's result reads. */
 #include "ir/kernels.h"
 
-/* Of products, so that sums of them do not overflow. */
+/* Limit of products, so that sums of them do not overflow. */
 static const int64_t MOST = (int64_t)1 << 60;
 
 int64_t ir_gcd(int64_t x, int64_t y)
