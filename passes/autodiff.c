@@ -2,10 +2,10 @@
  * Copyright (c) The gradc authors
  *
  * Reverse-mode autodiff: a copy of the function, walked once from its results to its parameters.
- * Each instruction on a way from a wanted parameter to a result with a cotangent hands its results'
- * cotangents to its rule, which appends the instructions that compute those of the operands. A
- * cotangent that does not exist is zero: nothing is built for it. A value with several users sums
- * what they give.
+ * Each instruction on a path from a wanted parameter to a result with a cotangent passes its
+ * results' cotangents to its rule, which appends the instructions that compute the operands'
+ * cotangents. A missing cotangent is zero: nothing is built for it. A value with several users sums
+ * their contributions.
  *
  * The cotangent of a value has the value's type. Only floats have one. */
 #include "passes/vjp.h"
@@ -238,7 +238,7 @@ ir_func *ad_joint(ir_module *m, const ir_func *f, const ad_request *r, const cha
         pull_back(&w, w.inst[k]);
     add_gradients(&w, r);
     base_arena_free(w.scratch);
-    pass_dce(joint); /* what rules have replaced */
+    pass_dce(joint); /* removes what rules have replaced */
     if (base_error_count(m->ctx) == errors)
         return joint;
     ir_func_remove(joint);

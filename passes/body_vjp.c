@@ -2,8 +2,8 @@
  * Copyright (c) The gradc authors
  *
  * See body_vjp.h. The body's joint function is simplified before it is cut, as train.c does with an
- * entry's: what backward would compute like forward is then forward's, and the cut decides what
- * that costs. */
+ * entry's: values that backward would compute just like forward then come from forward, and the cut
+ * decides how backward gets them. */
 #include "passes/body_vjp.h"
 
 static bool is_forward(const ir_value *v)
@@ -82,8 +82,8 @@ static void find_reads(body_vjp *h, base_arena *arena)
             add_read(h, h->gradient[i]);
 }
 
-/* Nested bodies with several users each are differentiated once a user: the number of functions has
- * a limit. */
+/* Nested bodies with several users each are differentiated once per user, so the number of
+ * functions has a limit. */
 enum { MOST_FUNCTIONS = 20000 };
 
 bool body_vjp_make(body_vjp *h, base_arena *arena, const ir_func *f, const bool *has_ct,

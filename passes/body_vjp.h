@@ -2,8 +2,8 @@
  * Copyright (c) The gradc authors
  *
  * A function that an instruction names (a loop's body, a branch), differentiated and cut in two:
- * what forward does and leaves behind, and what backward does with it. The rules of the structured
- * ops put both halves back into instructions. */
+ * forward, which saves residuals, and backward, which uses them. The rules of the structured ops
+ * put both halves back into instructions. */
 #ifndef GRADC_PASSES_BODY_VJP_H
 #define GRADC_PASSES_BODY_VJP_H
 
@@ -23,15 +23,15 @@ typedef struct body_vjp {
  * `arena`. False, with diagnostics, where a derivative rule is missing. */
 bool body_vjp_make(body_vjp *h, base_arena *arena, const ir_func *f, const bool *has_ct,
                    const bool *want, const bool *gone);
-/* A new function with primal's parameters and results; in front of the last `tail` results the
+/* A new function with primal's parameters and results; before the last `tail` results it has the
  * values extra[i] of joint, or where that is NULL zeros of type[i]. */
 ir_func *body_vjp_forward(const body_vjp *h, ir_value *const *extra, const ir_type *type, int n,
                           int tail);
-/* Copies the backward instructions to b. The aux of what they read and of joint's cotangent
- * parameters says what stands for it there; afterwards the aux of each backward value is its
+/* Copies the backward instructions to b. The aux of each value that they read, and of joint's
+ * cotangent parameters, is its replacement there; afterwards the aux of each backward value is its
  * copy. */
 void body_vjp_backward(const body_vjp *h, ir_builder *b);
-/* Takes the joint function out of the module, when all is copied. */
+/* Removes the joint function from the module, after everything is copied. */
 void body_vjp_end(body_vjp *h);
 
 /* By result of f: does it depend, as far as derivatives go, on a parameter i with from[i]? */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Common subexpressions: one walk with a hash table of the instructions seen, operands first
+ * Common subexpressions: one walk with a hash table of the instructions seen. Operands are first
  * replaced by what they merged into, so chains merge in the same walk. Operands of commutative
- * instructions count in either order. After a partition, phases say what is recomputed, so the pass
- * never merges across them; cse_across does, on a joint function that was not cut yet. `copy` asks
- * for storage of its own and stays. */
+ * instructions match in either order. After a partition, phases say what is recomputed, so the pass
+ * never merges across phases; cse_across does, on a joint function that is not cut yet. `copy` asks
+ * for storage of its own and is never merged. */
 #include "passes/pass_utils.h"
 
 typedef struct table {

@@ -5,20 +5,20 @@
  *
  *     sum(f * x - h * y)  =  f * sum(x) - h * sum(y)
  *
- * whose factors f and h are the same along the summed axes multiplies fewer elements when it is
- * taken apart; and sums that differed in such factors only become one. Batch normalisation shows
- * what it is for. As the rules give it, backward sums g, g w x and g x / s, and what the second
- * adds to the gradient of the variance adds up to for the mean. Taken apart, these are the sums of
- * g and g x, made in one pass over the tensors.
+ * whose factors f and h are constant along the summed axes multiplies fewer elements when it is
+ * split; and sums that differ only in such factors become one. Batch normalisation is the example.
+ * As the rules build it, backward sums g, g w x and g x / s, and, for the mean, what the second of
+ * these contributes to the gradient of the variance. Split, these are the sums of g and g x,
+ * computed in one pass over the tensors.
  *
- * It is a matter of cost. A sum of what lies in memory anyway reads one element a term; taken apart
- * it may read several and compute what they are made of once more, as an activation's derivative.
- * So a sum is taken apart only if its terms, of which those that are summed anyway cost nothing,
- * cost less than itself. Costs are additions an element of the operand.
+ * Costs decide. A sum over a value that is in memory anyway reads one element per term; split, it
+ * may read several and recompute what they are made of, such as an activation's derivative. So a
+ * sum is split only if its terms cost less than the sum itself, where terms that are summed anyway
+ * cost nothing. Costs are additions per element of the operand.
  *
- * Derivatives only are treated so: pulled out of a sum of the model's own, a factor may turn a NaN
- * into an infinity or back. f16 and bf16 are left alone: their sums could leave their range. Needs
- * and breaks nothing but plans; what is the same afterwards is for cse. */
+ * Only derivatives are split: a factor pulled out of one of the model's own sums may turn a NaN
+ * into an infinity or back. f16 and bf16 are left alone: their sums could leave the type's range.
+ * Needs nothing, breaks only plans; cse then merges equal sums. */
 #include "base/map.h"
 #include "ir/tuning.h"
 #include "passes/pass_utils.h"
@@ -28,8 +28,8 @@
 enum {
     TERMS = 8,
     LEAVES = 16,
-    DEPTH = 16, /* instructions on top of each other that are looked through, … */
-    DEEP = 8    /* … products: each may be walked once a path to it */
+    DEPTH = 16, /* depth of instructions that are looked through, … */
+    DEEP = 8    /* … of products: each may be walked once per path to it */
 };
 #define LOAD IR_TUNING(FUSE_LOAD)
 #define STORE IR_TUNING(FUSE_STORE)
@@ -49,9 +49,9 @@ typedef struct term {
     struct shared *sum; /* over rest */
 } term;
 
-/* A sum that reductions, taken apart or as they are, have in common. */
+/* A sum that reductions, split or whole, have in common. */
 typedef struct shared {
-    int wanted; /* by so many terms */
+    int wanted; /* by how many terms */
     bool made;
 } shared;
 
@@ -66,7 +66,7 @@ typedef struct factoring {
     base_arena *scratch;
     int *uses;      /* by value id */
     bool *memory;   /* by value id */
-    int64_t *seen;  /* by value id: the walk of cost_of that has been here */
+    int64_t *seen;  /* by value id: the last walk of cost_of that came here */
     int64_t stamp;
     base_map sums;  /* by axes and terms: to shared */
     base_map reads; /* by axes and value: to bool */
@@ -96,7 +96,7 @@ static bool is_eligible(const ir_inst *inst)
 
 /* ---- Products ---- */
 
-/* v is repeated along the axes. */
+/* v is broadcast along the axes. */
 static bool is_factor(const ir_value *v, uint64_t axes)
 {
     const ir_inst *r = match(v, IR_OP_broadcast);
@@ -117,8 +117,8 @@ static void add_rest(term *t, ir_value *v)
     t->rest[i] = v;
 }
 
-/* One number everywhere is a factor of backward's products only, and a product of forward's without
- * factors stays one: it is there already. */
+/* A splat is a factor in backward's products only. A product of forward's without factors is not
+ * split: it is computed already. */
 static void add_product(term *t, const ir_inst *in, ir_value *v, bool divides, uint64_t axes,
                         int depth)
 {
@@ -194,7 +194,7 @@ static shared *whole_sum(factoring *u, const ir_inst *reduce)
 
 /* ---- Costs ---- */
 
-/* What others than sums and elementwise instructions read lies in memory, whatever is done here. */
+/* Values read by instructions other than sums and elementwise ones are in memory in any case. */
 static void find_memory(factoring *u)
 {
     for (int i = 0; i < u->f->results.count; i++) {
@@ -210,7 +210,7 @@ static void find_memory(factoring *u)
         }
 }
 
-/* v is read where the sums over these axes are made. */
+/* Is v read by the loop that computes the sums over these axes? */
 static bool *read_beside(factoring *u, const ir_value *v, uint64_t axes)
 {
     uint64_t *key = base_array(u->scratch, uint64_t, 2);
@@ -224,9 +224,9 @@ static bool *read_beside(factoring *u, const ir_value *v, uint64_t axes)
     return read;
 }
 
-/* Of an element of v in a sum over these axes. What the walk has met is there already; so is what
- * other sums over the same axes read, for all are made in one loop. A value with other users is
- * written if that costs less than computing it. reads: notes what is read. */
+/* The cost of an element of v in a sum over these axes. What the walk has met is free; so is what
+ * other sums over the same axes read, because one loop computes them all. A value with other users
+ * is written if that costs less than computing it. reads: notes what is read. */
 static double cost_of(factoring *u, const ir_value *v, uint64_t axes, int depth, bool reads)
 {
     if (u->seen[v->id] == u->stamp || is_factor(v, axes))
@@ -244,14 +244,14 @@ static double cost_of(factoring *u, const ir_value *v, uint64_t axes, int depth,
     return u->uses[v->id] > 1 && cost > STORE + LOAD ? STORE + LOAD : cost;
 }
 
-/* Of the sum of v itself. */
+/* The cost of the whole sum. */
 static double whole_cost(factoring *u, const ir_inst *reduce, bool reads)
 {
     u->stamp++;
     return cost_of(u, reduce->operand[0], mask_of(IR_ATTR(reduce, reduce)->axes), 0, reads) + 1;
 }
 
-/* Of the sums that its terms need, and of what is done with them. */
+/* The cost of the sums that its terms need, and of combining them. */
 static double parts_cost(factoring *u, const apart *a, bool reads)
 {
     uint64_t axes = mask_of(IR_ATTR(a->reduce, reduce)->axes);
@@ -268,7 +268,7 @@ static double parts_cost(factoring *u, const apart *a, bool reads)
     return all;
 }
 
-/* Takes it apart, if its parts cost less. */
+/* Decides to split the sum, if its parts cost less. */
 static bool decide(factoring *u, apart *a)
 {
     if (parts_cost(u, a, false) >= whole_cost(u, a->reduce, false)) {
@@ -299,7 +299,7 @@ static void find_sums(factoring *u)
             factors |= terms[i].nfactors > 0;
             rests &= terms[i].nrest > 0;
         }
-        if (!factors || !rests || n > TERMS) { /* it stays */
+        if (!factors || !rests || n > TERMS) { /* not split */
             whole_sum(u, inst)->made = true;
             whole_cost(u, inst, true);
             if (n == 1 && rests)
@@ -315,13 +315,13 @@ static void find_sums(factoring *u)
     }
 }
 
-/* What v became. */
+/* The value that replaces v. */
 static ir_value *now(ir_value *v)
 {
     return v->aux ? v->aux : v;
 }
 
-/* A factor in the shape of the sum. */
+/* A factor in the shape of the reduce's result. */
 static ir_value *outside(ir_builder *b, const ir_inst *reduce, const ir_value *factor,
                          uint64_t axes)
 {
@@ -364,7 +364,7 @@ static ir_value *build(const apart *a)
     return all;
 }
 
-/* Replaces on the way what was taken apart. */
+/* Replaces the sums that are split, in one walk. */
 static void apply(factoring *u)
 {
     int next = 0;

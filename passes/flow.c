@@ -2,8 +2,8 @@
  * Copyright (c) The gradc authors
  *
  * Minimum cut by maximum flow, with Dinic's algorithm: levels by breadth-first search, then
- * augmenting paths that descend the levels, each node remembering the edges it found dead, until
- * the sink has no level. */
+ * augmenting paths that descend the levels, each node remembering its dead edges, until the sink
+ * has no level. */
 #include "passes/flow.h"
 
 #include <string.h>

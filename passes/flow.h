@@ -14,8 +14,7 @@ typedef struct flow flow;
 flow *flow_new(base_arena *arena, int nodes);
 void flow_edge(flow *g, int from, int to, int64_t capacity);
 /* Computes a minimum cut between source and sink, the one nearest to the sink, and writes which
- * nodes are on the sink's side. False, after a bounded number of steps, when that takes too
- * long. */
+ * nodes are on the sink's side. False if that takes too long (the number of steps is bounded). */
 bool flow_cut(flow *g, int source, int sink, bool *sink_side);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Constants: an instruction whose operands are all known is computed by the reference evaluator.
- * Three rules keep the module from growing and the compiler from working for a hostile file:
- * what is one number everywhere stays one number (elementwise instructions on splats compute one
- * element, and a constant with equal elements becomes a repeated scalar); a result is at most as
- * large as the real constants that it comes from, or FOLD_SMALL elements; and work of a function
- * and bytes of a module have a budget. So iota, broadcast and pad never become big constants:
- * they cost less computed than loaded. */
+ * Constant folding: the reference evaluator computes an instruction whose operands are all
+ * known. Three rules keep a hostile file from growing the module or the compile time: a splat
+ * stays a splat (elementwise instructions on splats compute one element, and a constant with
+ * equal elements becomes a broadcast scalar); a result is at most as large as the real constants
+ * that it comes from, or FOLD_SMALL elements; and the work per function and the bytes per module
+ * have a budget. So iota, broadcast and pad never become big constants: they are cheaper to
+ * compute than to load. */
 #include "ir/tuning.h"
 #include "passes/pass_utils.h"
 
@@ -19,7 +19,7 @@ typedef struct fold {
     int64_t work, bytes;
 } fold;
 
-/* Work of an instruction in element operations, -1 for what is not folded. */
+/* Work of an instruction in element operations; -1 if it is not folded. */
 static int64_t work_of(const ir_inst *inst)
 {
     if (ir_has_trait(inst, IR_STRUCTURED | IR_NULLARY) || inst->op == IR_OP_copy ||
@@ -64,7 +64,7 @@ static ir_literal *known(fold *s, const ir_value *v)
     return l;
 }
 
-/* A constant, or a repeated scalar if all elements are equal. */
+/* A constant, or a broadcast scalar if all elements are equal. */
 static ir_value *constant(ir_inst *where, ir_literal *l)
 {
     ir_builder b = ir_builder_before(where);

@@ -1,37 +1,38 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Cuts a function into kernels. First it decides which values are written to memory: results, what
- * cannot be emitted at an index, and what would be computed so often inside its users that writing
- * and reading it is cheaper. Everything else is computed where it is used. Then each written value
- * becomes the output of a kernel; a contraction takes the elementwise instructions that follow it
- * along; outputs of one shape that read the same things share a kernel.
+ * Cuts a function into kernels. First it decides which values are written to memory: results,
+ * values that cannot be emitted at an index, and values that would be computed so often inside
+ * their users that writing and reading them is cheaper. Everything else is computed where it is
+ * used. Then each written value becomes the output of a kernel; a contraction absorbs the
+ * elementwise instructions that follow it as its epilogue; outputs of one shape that read the same
+ * values share a kernel.
  *
- * Needs: calls inlined. Sets kernel of values, and the schedule's kernels in program order; plan
- * does the rest. */
+ * Needs: calls inlined. Sets kernel of values, and the plan's kernels in program order; the pass
+ * plan does the rest. */
 #include "ir/tuning.h"
 #include "passes/pass_utils.h"
 
 #include <string.h>
 
-#define LOAD IR_TUNING(FUSE_LOAD) /* costs an element, in additions */
+#define LOAD IR_TUNING(FUSE_LOAD) /* cost per element, in additions */
 #define STORE IR_TUNING(FUSE_STORE)
 #define LARGE IR_TUNING(FUSE_LARGE)
-enum { DEEP = 250 /* instructions on top of each other, for those who walk them */ };
+enum { DEEP = 250 /* depth of expressions, for recursive walks */ };
 
 typedef struct fact { /* about a value, by its id */
-    double evaluations;  /* how often it is computed if it stands inside its users */
+    double evaluations;  /* how often it is computed if it is inside its users */
     double cost;         /* of one, operands included */
-    int users, depth;    /* depth: instructions on top of each other */
-    int loops;           /* that computing it runs, one after the other */
+    int users, depth;    /* depth: of its expression */
+    int loops;           /* in sequence, that computing it runs */
     int size;            /* of the code that computes it, in additions; at most LARGE */
-    int64_t stamp;       /* of the walk that has been here, see size_of */
+    int64_t stamp; /* of the last walk that came here, see size_of */
     bool memory, reduces, result, taken; /* taken: in a contraction's epilogue */
     ir_inst *only_user;
-    struct check *checks; /* of it as an index */
-    /* Of an integer: that of the nearest integer tensor that it is made of, or NULL. */
+    struct check *checks; /* that use it as an index */
+    /* Of an integer: name of the nearest integer tensor that it is computed from, or NULL. */
     const char *name;
-    bool fixed;           /* made of constants alone */
+    bool fixed; /* computed from constants alone */
     bool bounded;         /* an integer: none is below low or above high */
     int64_t low, high;
 } fact;
@@ -70,14 +71,14 @@ static double operand_share(const fusing *u, const ir_inst *inst, int i)
 
 /* ---- Which values are in memory ---- */
 
-/* A result needs a kernel of its own: copies stand where it is a parameter or constant, another
- * result too, or a view that others look through, as match_view does: views are in memory only
- * where nothing else stands on them. */
+/* A result needs a kernel of its own: it is copied where it is a parameter or constant, is another
+ * result too, or is a view that has users, which look through it (match_view). So a view is in
+ * memory only where nothing reads it. */
 static void own_results(ir_func *f, base_arena *scratch)
 {
     ir_builder b = ir_builder_new(f);
     int n = ir_number(f);
-    /* By a value's number: by operands; by results. */
+    /* By value id: read by an instruction; taken by a result. */
     bool *read = base_array(scratch, bool, n + 1), *taken = base_array(scratch, bool, n + 1);
     IR_FOR (inst, f)
         for (int i = 0; i < inst->noperands; i++)
@@ -110,7 +111,8 @@ static ir_value *copy_operand(ir_inst *inst, int i)
     return c;
 }
 
-/* Operand i lies as the parameter that it is in the function which inst names. */
+/* Operand i has the storage order of the parameter that it becomes in the functions that inst
+ * names. */
 static bool lies_alike(const ir_inst *inst, int i)
 {
     ir_func *called[2];
@@ -122,8 +124,8 @@ static bool lies_alike(const ir_inst *inst, int i)
     return alike;
 }
 
-/* Contractions read views, loops and branches whole tensors: copies where an operand is neither.
- * Before numbering. */
+/* Contractions read views, loops and branches read whole tensors: copies an operand that is
+ * neither. Runs before values are numbered. */
 static void copy_operands(ir_func *f)
 {
     IR_FOR (inst, f) {
@@ -169,21 +171,21 @@ static void require(fusing *u)
     }
 }
 
-/* Does computing v loop, before all that it reads is in memory? */
+/* Does the expression of v, down to values in memory, contain a loop? */
 static bool reaches_loop(const fusing *u, const ir_value *v)
 {
     return v->def && !of(u, v)->memory && of(u, v)->reduces;
 }
 
-/* Of the code of inst itself, in additions. */
+/* Size of the code of inst itself, in additions. */
 static int own_size(const ir_inst *inst)
 {
     return 1 + ir_ops[inst->op].cost +
            (inst->op == IR_OP_concat ? IR_TUNING(FUSE_BRANCH) * inst->noperands : 0);
 }
 
-/* Of the code of inst and of what is computed inside it, each instruction once; what lies beyond
- * LARGE is not counted. */
+/* Size of the code of inst and of what is computed inside it, each instruction once; counting stops
+ * beyond LARGE. */
 static int size_of(fusing *u, const ir_inst *inst, int64_t stamp)
 {
     int n = own_size(inst);
@@ -197,7 +199,7 @@ static int size_of(fusing *u, const ir_inst *inst, int64_t stamp)
     return n;
 }
 
-/* v, or what it stands on as a view, goes to memory; views are no code to speak of then. */
+/* Puts v, or the value under it if it is a view, in memory; views then count as a load. */
 static void put_away(fusing *u, ir_value *v)
 {
     for (; ir_is_view(v->def); v = v->def->operand[0])
@@ -205,9 +207,9 @@ static void put_away(fusing *u, ir_value *v)
     of(u, v)->memory = true;
 }
 
-/* No code without bound: of what an instruction is computed from, the largest goes to memory. The
- * sum of the operands' sizes counts twice what they share; so it is counted exactly where it looks
- * too much. Returns the size. */
+/* Bounds the size of code: while it is too large, the largest operand goes to memory. The sum of
+ * the operands' sizes counts what they share twice, so where that is too large the size is counted
+ * exactly. Returns the size. */
 static int part_size(fusing *u, const ir_inst *inst)
 {
     for (;;) {
@@ -230,10 +232,10 @@ static int part_size(fusing *u, const ir_inst *inst)
     }
 }
 
-/* No loop inside a loop, which would do the inner one again and again: what is repeated goes to
- * memory if it loops, and what stands under a loop, or under views under one. And no expression too
- * deep for those who walk it, and none of very many loops: a sum of sums is parted into kernels
- * that workers can share. */
+/* Avoids loops inside loops, which would repeat the inner one: a value that loops goes to memory if
+ * it is broadcast or is read by a loop, also through views. Also bounds the depth of expressions,
+ * for recursive walks, and their number of loops: a sum of sums is split into kernels that workers
+ * can share. */
 static void part_loops(fusing *u)
 {
     IR_FOR (inst, u->f) {
@@ -253,7 +255,7 @@ static void part_loops(fusing *u)
             depth = !o->memory && o->depth + 1 > depth ? o->depth + 1 : depth;
             inside += o->memory ? 0 : o->loops;
         }
-        int size = part_size(u, inst); /* last: it takes operands out */
+        int size = part_size(u, inst); /* last: it puts operands in memory */
         for (int r = 0; r < inst->nresults; r++) {
             fact *v = of(u, inst->result[r]);
             v->size = size;
@@ -281,8 +283,7 @@ static void costs(fusing *u)
         }
 }
 
-/* From the end: how often is each value computed if it stands inside its users, and does that
- * pay? */
+/* From the end: how often is each value computed if it is inside its users, and does that pay? */
 static void choose(fusing *u)
 {
     IR_FOR_REVERSE (inst, u->f) {
@@ -300,7 +301,7 @@ static void choose(fusing *u)
                     : v->evaluations > times ? v->evaluations
                                              : times;
         }
-        /* Both results come from one loop: in memory both or none. */
+        /* One loop computes both results: both are in memory, or neither. */
         bool together = inst->nresults > 1;
         for (int r = 0; together && r < inst->nresults; r++)
             if (of(u, inst->result[r])->memory && of(u, inst->result[r == 0])->users)
@@ -315,8 +316,8 @@ static void choose(fusing *u)
 
 /* ---- Kernels ---- */
 
-/* Follows a contraction's result through elementwise instructions that alone use it, not too many
- * of them; returns the last, the kernel's output. */
+/* Follows a contraction's result through elementwise instructions that are its only users, up to a
+ * limit; returns the last result, the kernel's output. */
 static ir_value *epilogue(fusing *u, ir_value *anchor)
 {
     ir_value *output = anchor;
@@ -334,7 +335,7 @@ static ir_value *epilogue(fusing *u, ir_value *anchor)
                                                       : of(u, next->operand[i])->size;
         if (size > LARGE)
             return output;
-        /* Other operands are loads or cheap, or they stay outside. */
+        /* Other operands are loads or cheap, or they go to memory. */
         for (int i = 0; i < next->noperands; i++) {
             fact *o = of(u, next->operand[i]);
             if (next->operand[i] != output && next->operand[i]->def && !o->memory && o->reduces)
@@ -362,8 +363,8 @@ static void add_output(fusing *u, ir_kernel *k, ir_value *v)
     BASE_PUSH(u->f->module->arena, &k->outputs, v);
 }
 
-/* As deep as the kernel's expressions, which part_loops and epilogue bound: each output's by twice
- * DEEP. */
+/* Recurses as deep as the kernel's expressions, which part_loops and epilogue bound: each output's
+ * by twice DEEP. */
 static void find_reads(fusing *u, ir_kernel *k, ir_value *v, bool is_root, int64_t stamp,
                        int64_t *seen)
 {
@@ -393,15 +394,15 @@ static void all_reads(fusing *u, ir_kernel *k, int64_t stamp, int64_t *seen)
             find_reads(u, k, k->anchor->operand[i], false, stamp, seen);
 }
 
-/* Kernels by index while siblings are merged. A kernel may read a later one: what was merged into
- * it does, or a contraction's epilogue. So a prefix of the kernels is closed if none of it reads
- * beyond it, and what is in a closed prefix depends on nothing that is not. */
+/* Kernels by index while siblings are merged. A kernel may read a later one, because of what was
+ * merged into it or of a contraction's epilogue. A prefix of the kernels is closed if none of its
+ * kernels reads one beyond it; then none depends on one beyond it. */
 typedef struct prefixes {
     int *high; /* the last kernel that one of the first i + 1 reads */
     int count;
 } prefixes;
 
-/* Of the kernels from `first` on. */
+/* Updates p for the kernels from `first` on. */
 static void measure(prefixes *p, const ir_plan *s, int first, int count)
 {
     p->count = count;
@@ -454,9 +455,9 @@ static uint64_t wanted_by(const fusing *u, const ir_kernel *k)
     return bits;
 }
 
-/* Would a result for which x is computed need something that only y reads? What is there in any
- * case (bit 63) may be read by all. Of other functions than entries all results are wanted
- * always. */
+/* Would merging make a result for which x is computed need something that only y reads? What is
+ * computed in any case (bit 63) is no burden. In functions other than entries all results are
+ * always wanted. */
 static bool burdens(const fusing *u, const ir_kernel *x, const ir_kernel *y)
 {
     for (int i = 0; u->f->entry && i < y->reads.count; i++) {
@@ -467,8 +468,8 @@ static bool burdens(const fusing *u, const ir_kernel *x, const ir_kernel *y)
     return false;
 }
 
-/* May `from` be merged into the earlier `into`, as far as the two themselves go, and does that save
- * reading? */
+/* May `from` be merged into the earlier `into`, looking only at these two, and does that save
+ * reads? */
 static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
 {
     bool contraction = into->kind == IR_KERNEL_CONTRACTION;
@@ -497,13 +498,13 @@ static bool fits(const fusing *u, const ir_kernel *into, const ir_kernel *from)
            !burdens(u, from, into);
 }
 
-/* Kernel `from` merged into the earlier `into`, if that is right and saves reading. */
+/* Merges kernel `from` into the earlier `into`, if that is correct and saves reads. */
 static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, const prefixes *p, int64_t *stamp,
                   int64_t *seen)
 {
     if (!fits(u, into, from))
         return false;
-    /* Nothing between them may need the one and be needed by the other. */
+    /* No kernel between them may depend on one and be read by the other. */
     if (depends(into, from, closed_before(p, from), ++*stamp, seen))
         return false;
     int closed = closed_before(p, into);
@@ -519,7 +520,7 @@ static bool merge(fusing *u, ir_kernel *into, ir_kernel *from, const prefixes *p
     return true;
 }
 
-/* An output that only its own kernel reads need not be written: it is computed once an index. */
+/* An output that only its own kernel reads need not be written: it is computed once per index. */
 static void drop_inner_outputs(fusing *u, ir_kernel *k, const int *readers)
 {
     int kept = 0, left = k->outputs.count;
@@ -556,7 +557,7 @@ static void merge_siblings(fusing *u)
             k->index = kept;
             s->kernels.items[kept++] = k;
         }
-        measure(&p, s, kept - IR_TUNING(FUSE_NEAR), kept); /* the others change no more */
+        measure(&p, s, kept - IR_TUNING(FUSE_NEAR), kept); /* the others no longer change */
     }
     s->kernels.count = kept;
     int *readers = base_array(u->scratch, int, ir_number(u->f) + 1);
@@ -583,7 +584,7 @@ static void literal_bounds(const ir_literal *l, int64_t *low, int64_t *high)
     }
 }
 
-/* Of the result of a min or max. One bound is open when only one operand has any. */
+/* Bounds of the result of a min or max. If only one operand has bounds, one side is open. */
 static bool least_or_most(const fact *x, const fact *y, bool least, fact *out)
 {
     const fact *one = x->bounded ? x : y;
@@ -596,7 +597,7 @@ static bool least_or_most(const fact *x, const fact *y, bool least, fact *out)
     return one->bounded;
 }
 
-/* Bounds of result r of inst as far as they are plain to see. */
+/* Bounds of result r of inst, for a few simple ops. */
 static bool bounds(const fusing *u, const ir_inst *inst, int r, fact *out)
 {
     const fact *o[3] = {0};
@@ -636,7 +637,7 @@ static bool is_fixed(const fusing *u, const ir_inst *inst)
     return fixed;
 }
 
-/* That of an integer operand, of one that varies where the result does: it is no constant that is
+/* The name of an integer operand; if the result varies, of one that varies, since a constant is not
  * to blame then. */
 static const char *name_from(const fusing *u, const ir_inst *inst, bool fixed)
 {
@@ -693,7 +694,8 @@ static bool same_check(const ir_inst *x, const ir_inst *y)
     return true;
 }
 
-/* The name of an index without one, as of a body's parameter: at least whose it is. */
+/* The name of an index that has none, such as a body's parameter: says at least whose index it
+ * is. */
 static const char *whose_index(base_arena *arena, const base_loc *loc)
 {
     if (loc && loc->name && *loc->name)
@@ -753,7 +755,7 @@ static void make_kernels(fusing *u)
     }
 }
 
-/* Contractions read their operands through views of what lies in memory. */
+/* Contractions must read their operands through views of values in memory. */
 static void check_operands(const ir_func *f)
 {
     ir_view view;
@@ -780,7 +782,7 @@ void pass_fuse(ir_func *f)
     part_loops(&u);
     costs(&u);
     choose(&u);
-    IR_FOR_REVERSE (inst, f) /* a sum of two contractions goes to the later one */
+    IR_FOR_REVERSE (inst, f) /* the later of two contractions takes their sum as epilogue */
         if (ir_has_trait(inst, IR_CONTRACTION))
             epilogue(&u, inst->result[0]);
     costs(&u);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Calls replaced by what they call, and stop_gradient by its operand. Runs after autodiff: a call's
- * own derivative (its `vjp`) is no longer asked for. Called functions come first (see
- * pass_run_one), so one walk leaves no call; since doubling chains of calls grow without bound, a
- * function beyond the limit of nodes is refused as the user's error. */
+ * Replaces calls by the called functions' instructions, and stop_gradient by its operand. Runs
+ * after autodiff: a call's custom derivative (its `vjp`) is no longer needed. Called functions come
+ * first (see pass_run_one), so one walk leaves no call. Chains of calls that double grow without
+ * bound, so a function beyond the limit of instructions is refused as the user's error. */
 #include "passes/pass_utils.h"
 
 void pass_inline(ir_func *f)

@@ -2,14 +2,14 @@
  * Copyright (c) The gradc authors
  *
  * Chooses for every value the order of its dimensions in storage. Codegen computes with strides, so
- * the graph stays as it is; no value is transposed by name. What decides is the contractions: their
- * vectors run along one dimension of the result, which then is innermost there, and the operand
- * that moves along it should have its elements side by side. Of the dimensions that could be it the
- * cheapest is taken: the count of elements that `copy` must bring in order first, the vectors that
- * stay half empty, and what those who read the result would like. Everything else takes the order
- * of the largest thing that it reads. What the caller sees (inputs, outputs, gradients), and what
- * loops and branches take and give, is row-major, but for the constants of a scan: they lie as the
- * body would like them; and for what a branch takes: it is used as it lies.
+ * the graph stays as it is, without explicit transposes. Contractions decide: their vectors run
+ * along one dimension of the result, which then is innermost there, and the operand that moves
+ * along it should be contiguous along it. The cheapest of the possible dimensions is taken; its
+ * cost counts the elements that `copy` must reorder first, vectors that are partly empty, and the
+ * order that readers of the result prefer. Every other value takes the order of the largest value
+ * that it reads. What the caller sees (inputs, outputs, gradients) is row-major, and so are the
+ * operands and results of loops and branches, with two exceptions: constants of a scan have the
+ * order that the body prefers, and operands of a branch are used in the order that they have.
  *
  * Needs: calls inlined. Breaks fuse and plan. States are decided for the whole module before. */
 #include "passes/layout.h"
@@ -24,9 +24,9 @@ typedef BASE_LIST(ir_inst *) inst_list;
 typedef struct facts { /* about a value, through its aux */
     inst_list users;
     inst_list copies; /* of it, in other orders */
-    BASE_LIST(int) ports; /* results of the function that it is */
-    bool settled;    /* its order comes from somewhere, and is not row-major for want of a reason */
-    bool open;       /* a constant of loops, whose order nothing in the body has asked for yet */
+    BASE_LIST(int) ports; /* indices of the function's results that it is */
+    bool settled;    /* its order was chosen for a reason, not row-major by default */
+    bool open;       /* a constant of loops whose order nothing in the body has chosen yet */
 } facts;
 
 typedef struct layout {
@@ -61,7 +61,7 @@ static void find_users(layout *l)
         BASE_PUSH(l->scratch, &of(l->f->results.items[i].value)->ports, i);
 }
 
-/* Written by loops over its own elements: any order is as good for the one who writes. */
+/* Written by loops over its own elements: any order is equally good for writing it. */
 static bool flexible(const ir_value *v)
 {
     const ir_inst *inst = v->def;
@@ -73,8 +73,7 @@ static bool flexible(const ir_value *v)
 
 /* ---- Orders ---- */
 
-/* Dimensions by descending stride; false if some of them lie on each other, so that there is no
- * telling. */
+/* Dimensions by descending stride; false if some have stride 0, so that the order is ambiguous. */
 static bool order_of_strides(layout *l, const ir_type *t, const int64_t *stride, ir_ints *out)
 {
     int64_t dims[IR_MAX_RANK];
@@ -99,8 +98,8 @@ static bool order_of_strides(layout *l, const ir_type *t, const int64_t *stride,
     return true;
 }
 
-/* The order in which v lies, or would; *weight: elements of what it stands on. False: it has none
- * worth following. */
+/* The order in which v is or would be stored; *weight: elements of the value under its views.
+ * False: it has none worth following. */
 static bool order_of(layout *l, ir_value *v, ir_ints *out, double *weight)
 {
     ir_view view;
@@ -115,7 +114,7 @@ static bool order_of(layout *l, ir_value *v, ir_ints *out, double *weight)
     return order_of_strides(l, &v->type, view.stride, out);
 }
 
-/* The order that result i must have. False: none is asked for. */
+/* The order that result i must have. False: any. */
 static bool forced(const ir_func *f, int i, ir_ints *out)
 {
     const ir_port *r = &f->results.items[i];
@@ -123,7 +122,7 @@ static bool forced(const ir_func *f, int i, ir_ints *out)
     return r->bind != IR_STATE || r->state->ordered;
 }
 
-/* The order of an operand of inst that lies in memory, with the shape of its result: parameters
+/* The order of an operand of inst that is in memory and has the shape of its result; parameters
  * first. False: there is none. */
 static bool order_beside(layout *l, const ir_inst *inst, ir_ints *out)
 {
@@ -143,8 +142,8 @@ static bool order_beside(layout *l, const ir_inst *inst, ir_ints *out)
     return false;
 }
 
-/* What v's readers would like: the order of the result that it becomes, or of what it is combined
- * with. */
+/* The order that v's readers prefer: that of the function's result that it becomes, or of what it
+ * is combined with. */
 static bool wished(layout *l, const ir_value *v, ir_ints *out)
 {
     for (int steps = 0; steps < IR_TUNING(LAYOUT_NEAR); steps++) {
@@ -179,8 +178,8 @@ static void move(ir_value *v, const ir_ints *order)
     of(v)->open = false;
 }
 
-/* v in another order: itself if nobody else minds, else a copy before `at` (NULL: at the end), or
- * one made earlier. */
+/* v in another order: v itself if its order is free, else a copy before `at` (NULL: at the end), or
+ * an earlier copy. */
 static ir_value *reordered(layout *l, ir_value *v, ir_inst *at, const ir_ints *order)
 {
     if (v->order.n == 0 ? order->n == 0 : layout_same(&v->type, &v->order, order))
@@ -232,8 +231,8 @@ static ir_ints with_last(layout *l, ir_value *v, int d)
     return layout_order(l->f, &v->type, dims);
 }
 
-/* Operand s of inst, side by side along its dimension d: by a copy, or through transposes by the
- * order of what is under them. */
+/* Makes operand s of inst contiguous along its dimension d: by a copy, or through transposes by the
+ * order of the value under them. */
 static void bring(layout *l, ir_inst *inst, int s, int d)
 {
     ir_value *v = inst->operand[s], *base = v;
@@ -256,9 +255,9 @@ static void bring(layout *l, ir_inst *inst, int s, int d)
 
 typedef struct choice {
     layout_lane lane;
-    double cost, moves; /* moves: what of it is no arithmetic */
-    bool wish;  /* the order wished for has this dimension innermost */
-    bool stays; /* the operand may lie as it does */
+    double cost, moves; /* moves: the part that is not arithmetic */
+    bool wish; /* the preferred order has this dimension innermost */
+    bool stays; /* the operand keeps its order */
 } choice;
 
 static int innermost(const ir_type *t, const ir_ints *order)
@@ -313,7 +312,8 @@ static void contraction(layout *l, ir_inst *inst)
     choice best = {.cost = -1};
     for (int i = layout_lanes(inst, lane) - 1; i >= 0; i--) {
         choice c = judge(inst, &lane[i], wishes ? &wish : NULL);
-        /* Of equals the one that moves less: half empty vectors are the surer cost. */
+        /* Of equal costs the one that moves less: the cost of partly empty vectors is more
+         * certain. */
         bool better = c.cost < best.cost || (c.cost == best.cost && c.moves < best.moves);
         if (out->type.dim[lane[i].out] > 1 && (best.cost < 0 || better))
             best = c;
@@ -348,7 +348,8 @@ static void follow(layout *l, ir_inst *inst)
         if (inst->operand[i]->type.rank == inst->result[0]->type.rank &&
             order_of(l, inst->operand[i], &order, &weight)) {
             weight *= order.n ? 4 : 1;
-            /* Of equals the last: of window_put's, the positions, which forward made. */
+            /* Of equal weights the last: of window_put's operands, the positions, which forward
+             * computed. */
             if (weight >= most) {
                 most = weight;
                 best = order;
@@ -360,7 +361,7 @@ static void follow(layout *l, ir_inst *inst)
     }
 }
 
-/* The dimensions that are left keep their order. */
+/* The remaining dimensions keep their order. */
 static void reduced(layout *l, ir_inst *inst)
 {
     ir_ints order,
@@ -387,8 +388,8 @@ static void reduced(layout *l, ir_inst *inst)
     }
 }
 
-/* Rows that are not views of what lies otherwise: brought in order first, if there is much of
- * it. */
+/* A reshape that is not a view of its operand as stored: if it is large, the operand is reordered
+ * first. */
 static void reshaped(layout *l, ir_inst *inst)
 {
     ir_view view;
@@ -400,8 +401,7 @@ static void reshaped(layout *l, ir_inst *inst)
     inst->operand[0] = reordered(l, inst->operand[0], inst, &row_major);
 }
 
-/* What operand i is inside the body of a scan, if it is the same in each round: the body says in
- * which order it lies. */
+/* The body's parameter for operand i of a scan, if that is constant: the body chooses its order. */
 static const ir_value *loop_constant(const ir_inst *inst, int i)
 {
     return inst->op == IR_OP_scan && i < IR_ATTR(inst, scan)->consts
@@ -411,7 +411,7 @@ static const ir_value *loop_constant(const ir_inst *inst, int i)
 
 static void lay_out(ir_func *f, bool inputs_ordered);
 
-/* The functions of a branch that nobody else names are laid out for its operands as they lie. */
+/* Branch functions that nothing else names are laid out for the operands' present orders. */
 static void branches(const ir_inst *inst)
 {
     ir_func *called[2];
@@ -430,7 +430,7 @@ static void structured(layout *l, ir_inst *inst)
     for (int i = 0; i < inst->noperands; i++) {
         const ir_value *inside = loop_constant(inst, i);
         const ir_ints *order = inside ? &inside->order : &row_major;
-        /* Fusion copies it. */
+        /* The pass fuse copies it. */
         bool view = inst->operand[i]->def && ir_is_view(inst->operand[i]->def);
         if (adapts && i && !view)
             continue;
@@ -464,7 +464,7 @@ static void visit(layout *l, ir_inst *inst)
         follow(l, inst);
 }
 
-/* Results in the order that is asked for; what forward saves for backward lies as it is. */
+/* Brings results into the required order; residuals keep the order that they have. */
 static void results(layout *l)
 {
     for (int i = 0; i < l->f->results.count; i++) {
@@ -486,7 +486,7 @@ static void results(layout *l)
     }
 }
 
-/* inputs_ordered: who calls f has said how its inputs lie. */
+/* inputs_ordered: the caller has set the orders of f's inputs. */
 static void lay_out(ir_func *f, bool inputs_ordered)
 {
     layout l = {.f = f, .scratch = base_arena_new(f->module->ctx)};

@@ -12,17 +12,17 @@ typedef struct layout_lane {
     int out;    /* of the result */
     int dim[2]; /* of the operands; -1: the operand does not move along it */
 } layout_lane;
-/* All of them into lane (room for 2 * IR_MAX_RANK); how many. */
+/* Writes all of them to lane (room for 2 * IR_MAX_RANK); returns how many. */
 int layout_lanes(const ir_inst *contraction, layout_lane *lane);
 
-/* Decides the orders of parameters and of what follows them, once for a module. */
+/* Decides the orders of parameters and of the slots that follow them, once for a module. */
 void layout_states(ir_module *m);
 
-/* v is a parameter of a function that only scans name, all of which give it as a constant: what the
- * first gives. Else NULL. */
+/* If v is a parameter of a function that only scans name, and a constant in all of them: the first
+ * scan's operand. Else NULL. */
 ir_value *layout_loop_operand(const ir_value *v);
 
-/* f is a branch of one cond and nothing else: it is laid out when the cond is. */
+/* f is a branch that one cond alone names: it is laid out when the cond is. */
 bool layout_adapts(const ir_func *f);
 
 /* An order in the module's arena; n = 0 when it is row-major (dimensions of extent 1 aside). */

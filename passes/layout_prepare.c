@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Along which dimensions a contraction's vectors may run, and, before values get their orders,
- * those of the module's states. */
+ * Along which dimensions a contraction's vectors may run, and the orders of the module's states,
+ * which are decided before those of values. */
 #include "passes/layout.h"
 
 int layout_lanes(const ir_inst *inst, layout_lane *lane)
@@ -82,15 +82,16 @@ bool layout_adapts(const ir_func *f)
     return !f->entry && f->callers.count == 1 && f->callers.items[0]->op == IR_OP_cond;
 }
 
-/* v is a state's parameter, seen through transposes and reshapes of extent 1 only, or as a constant
- * of a loop: dim[i] is its dimension that v's dimension i is, -1: one of extent 1. */
+/* The state whose parameter v is, seen through transposes, reshapes that only add or drop
+ * dimensions of extent 1, and constants of loops; else NULL. dim[i] is the state's dimension that
+ * v's dimension i is; -1: one of extent 1. */
 static ir_state *state_under(const ir_value *v, int64_t *dim)
 {
     int rank = v->type.rank;
     for (int i = 0; i < rank; i++)
         dim[i] = i;
     for (;;) {
-        int64_t inner[IR_MAX_RANK], next = 0; /* the operand's dimension that each of v is */
+        int64_t inner[IR_MAX_RANK], next = 0; /* the operand's dimension for each of v */
         if (v->def && v->def->op == IR_OP_transpose) {
             for (int i = 0; i < v->type.rank; i++)
                 inner[i] = IR_ATTR(v->def, transpose)->perm.v[i];
@@ -116,8 +117,8 @@ static ir_state *state_under(const ir_value *v, int64_t *dim)
     return v->def ? NULL : v->func->params.items[v->index].state;
 }
 
-/* The order in which operand s of a contraction would best lie when the vectors run along its own
- * free dimension: batch dimensions, contracted ones, free ones. */
+/* The best order for operand s of a contraction when the vectors run along its own free dimension:
+ * batch dimensions, contracted ones, free ones. */
 static int wanted_dims(const ir_inst *inst, int s, int64_t *dims)
 {
     int n = 0;
@@ -144,7 +145,7 @@ static int wanted_dims(const ir_inst *inst, int s, int64_t *dims)
     return n > first;
 }
 
-/* Tables that rows are taken from stay as they are. */
+/* Tables of a gather or scatter keep their order. */
 static void keep_tables(ir_module *m)
 {
     for (int i = 0; i < m->funcs.count; i++)
@@ -157,7 +158,7 @@ static void keep_tables(ir_module *m)
         }
 }
 
-/* All dimensions of the state in the order wished for: those of extent 1 first. */
+/* All dimensions of the state in the preferred order, those of extent 1 first. */
 static void complete(const ir_state *state, int rank, const int64_t *dim, const int64_t *wish,
                      int64_t *order)
 {

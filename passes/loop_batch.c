@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * See loop_batch.h. Moves and contractions with a constant are done outside whatever they stand on,
- * which is stacked if need be; elementwise instructions, and gathers from a constant, only where
- * all that they read is known: they cost less than storing a result more. */
+ * See loop_batch.h. Moves and contractions with a constant are always done outside, and their
+ * operand is stacked if necessary. Elementwise instructions, and gathers from a constant, are done
+ * outside only where all their operands are known: they cost less than storing another result. */
 #include "passes/loop_batch.h"
 
 #include <string.h>
@@ -45,7 +45,7 @@ static bool moves(const ir_inst *inst)
     return inst->op == IR_OP_reshape || inst->op == IR_OP_transpose || inst->op == IR_OP_broadcast;
 }
 
-/* Takes rows of a constant of the loop. */
+/* Gathers rows of a constant of the loop. */
 static bool looks_up(const loop_batch *s, const ir_inst *inst)
 {
     return inst->op == IR_OP_gather && !IR_ATTR(inst, gather)->batch &&
@@ -78,7 +78,7 @@ bool loop_batch_has(const loop_batch *s, const ir_value *v)
     return !s->exact && has(s, v, 0);
 }
 
-/* A number, or a constant of the loop, in each iteration; NULL if v is neither. */
+/* A splat, or a constant of the loop, broadcast to all iterations; NULL if v is neither. */
 static ir_value *repeated(loop_batch *s, ir_value *v)
 {
     ir_type t = loop_batch_type(s, &v->type);
@@ -96,8 +96,8 @@ static ir_value *repeated(loop_batch *s, ir_value *v)
     return ir_broadcast(s->b, ir_constant(s->b, one), t.rank, t.dim, NULL);
 }
 
-/* A contraction with a constant. The iterations come out as first dimension of the other operand's
- * rest, and go to the front. */
+/* A contraction with a constant. The iterations come out as the first free dimension of the other
+ * operand, and are moved to the front. */
 static ir_value *contraction(loop_batch *s, const ir_inst *dot, int side)
 {
     const struct ir_attrs_dot_general *a = IR_ATTR(dot, dot_general);

@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * The table of optimizers, and their rules in torch's formulas. A rule is elementwise in the
- * parameter: what is the same for all elements it computes once, at rank 0. */
+ * parameter; what all elements share it computes once, at rank 0. */
 #include "passes/optimizers.h"
 #include "ir/text.h"
 
@@ -118,7 +118,7 @@ const char *train_choose(base_arena *arena, const char *text, train_choice *out)
 
 /* ---- Pieces of rules ---- */
 
-/* A scalar at every element. */
+/* A scalar broadcast to every element. */
 static ir_value *wide(optimizer_update *u, ir_value *scalar)
 {
     return ir_broadcast(u->b, scalar, u->type.rank, u->type.dim, NULL);
@@ -164,7 +164,7 @@ static ir_value *plus(optimizer_update *u, ir_value *x, ir_value *scalar)
     return ir_add(u->b, x, wide(u, scalar));
 }
 
-/* The gradient with the L2 penalty's. */
+/* The gradient plus that of the L2 penalty. */
 static ir_value *decayed(optimizer_update *u, ir_value *weight_decay)
 {
     return u->decay ? ir_add(u->b, u->g, scale(u, u->p, weight_decay)) : u->g;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The optimizers' table and what a rule is given. */
+ * The optimizers' table and the arguments of a rule. */
 #ifndef GRADC_PASSES_OPTIMIZERS_H
 #define GRADC_PASSES_OPTIMIZERS_H
 
@@ -14,7 +14,7 @@ enum { OPTIMIZER_HYPERS = 8, OPTIMIZER_SLOTS = 2 };
 typedef struct optimizer_update {
     ir_builder *b;
     ir_type type;
-    ir_value *p, *g;                   /* parameter and gradient: scaled and clipped */
+    ir_value *p, *g;                   /* parameter and gradient (scaled and clipped) */
     ir_value *slot[OPTIMIZER_SLOTS];   /* in: old; out: new */
     ir_value *hyper[OPTIMIZER_HYPERS]; /* in the row's order; rank 0 */
     ir_value *t;                       /* rank 0: number of this step, from 1 */

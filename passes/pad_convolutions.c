@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Kernels of convolutions do not pad their operand: a `pad` before them does. What one that is
- * input-dilated needs outside is padded too; it dilates by itself where its windows move by one,
- * into few enough phases. */
+ * Kernels of convolutions do not pad their operand: a `pad` before them does. A convolution with
+ * input dilation gets its outer padding the same way; its kernel dilates by itself where the
+ * windows move by one and there are few enough phases, otherwise the `pad` dilates too. */
 #include "passes/pass_utils.h"
 #include "ir/tuning.h"
 
 typedef BASE_LIST(ir_inst *) inst_list;
 
-/* A pad of x as in attrs, one that is there already if it can be: x's aux lists those. */
+/* A pad of x as in attrs; an existing one if possible: x's aux lists those. */
 static ir_value *padded(ir_builder *b, base_arena *scratch, ir_value *x, const int64_t *low,
                         const int64_t *high, const int64_t *interior)
 {
@@ -34,8 +34,8 @@ typedef struct padding {
     int64_t low, high, interior;
 } padding;
 
-/* Kernels dilate a convolution's operand by themselves where the windows move by one: then only
- * what lies outside is padded. */
+/* Kernels dilate a convolution's operand by themselves where the windows move by one: then only the
+ * outside is padded. */
 static padding padding_of(const ir_inst *inst, int spatial, bool by_kernel)
 {
     const struct ir_attrs_convolution *at = IR_ATTR(inst, convolution);
@@ -43,7 +43,7 @@ static padding padding_of(const ir_inst *inst, int spatial, bool by_kernel)
             n = inst->operand[0]->type.dim[at->lhs.v[2 + spatial]];
     if (d == 1 || !by_kernel)
         return (padding){low, high, d - 1};
-    /* That a window covers, counted from the operand's first element. */
+    /* The last position that a window covers, counted from the operand's first element. */
     int64_t last = (n - 1) * d + high;
     padding p = {low > 0 ? low / d : 0, last / d - (n - 1), 0};
     p.high = last < 0 || p.high < 0 ? 0 : p.high;

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What forward saves and what backward computes again, as a minimum cut (Jain et al., "Checkmate",
- * and the partitioner of PyTorch's AOTAutograd pose it so).
+ * What forward saves and what backward recomputes, as a minimum cut (the formulation of Jain et
+ * al., "Checkmate", and of the partitioner of PyTorch's AOTAutograd).
  *
- * Nodes are the forward values that backward depends on through instructions that may be computed
- * again: elementwise ones and plain moves, which vanish in the kernel of their user. A value that
- * backward reads must be on backward's side; one whose instruction may not be computed again
+ * Nodes are the forward values that backward depends on through instructions that may be
+ * recomputed: elementwise ones and plain moves, which are fused into the kernel of their user. A
+ * value that backward reads must be on backward's side; one whose instruction may not be recomputed
  * (contractions, convolutions, reductions, windows, indexing, random bits, loops) is on forward's
- * side, and so is a state that forward itself changes. Inputs, other states, and constants are read
- * again for nothing. Cutting a value costs its bytes, twice them where forward would not write it
- * to memory anyway. Of equally cheap cuts the one nearest to backward is taken: least is computed
- * twice.
+ * side, and so is a state that forward itself changes. Inputs, other states and constants are read
+ * again at no cost. Cutting a value costs its bytes, twice that where forward would not write it to
+ * memory anyway. Of equally cheap cuts the one nearest to backward is taken, which recomputes
+ * least.
  *
- * A contraction in backward reads its operands from memory, so computing one again would cost a
- * pass over memory that saving it does not: such operands are saved where an elementwise
- * instruction made them.
+ * A contraction in backward reads its operands from memory, so recomputing one would cost a pass
+ * over memory that saving it does not: such operands are saved where an elementwise instruction
+ * computed them.
  *
- * The decision is first made real in the joint function: what is computed again gets copies of
- * phase backward, so that afterwards backward reads exactly the saved values. `step` uses that form
+ * The decision is first applied to the joint function: recomputed instructions get copies of phase
+ * backward, so that afterwards backward reads exactly the saved values. `step` uses that form
  * whole; train_partition then splits it. */
 #include "ir/tuning.h"
 #include "passes/flow.h"
@@ -32,11 +32,11 @@ typedef struct cut {
     base_arena *arena;
     ir_value **value; /* by id */
     int nvalues;
-    int *level;       /* by id: contractions and reductions on the longest way to it */
-    /* By id: read by backward; not to be computed again; in memory anyway; not there any more when
+    int *level;       /* by id: contractions and reductions on the longest path to it */
+    /* By id: read by backward; not to be recomputed; in memory anyway; no longer available when
      * backward runs. */
     bool *need, *keep, *written, *changed;
-    bool *again;      /* the decision: computed again */
+    bool *again; /* the decision: recomputed */
 } cut;
 
 static bool is_forward(const ir_value *v)
@@ -44,7 +44,7 @@ static bool is_forward(const ir_value *v)
     return !v->def || v->def->phase == IR_FORWARD;
 }
 
-/* The results of a joint function that its backward half gives. */
+/* Results of a joint function that its backward half computes. */
 static bool backward_result(const ir_port *p)
 {
     return p->bind == IR_STATE ? p->state->kind == IR_GRAD : p->role == IR_GRADIENT;
@@ -73,9 +73,9 @@ static bool reads_memory(const ir_inst *inst)
            inst->op != IR_OP_pad && inst->op != IR_OP_concat;
 }
 
-/* max(x, 0), select(x > 0, x, 0) and select(x <= 0, 0, x) are above 0 where x is: backward asks the
- * result, which is saved for the next layer more often than x. The first and last keep NaN, so they
- * also answer x <= 0. */
+/* max(x, 0), select(x > 0, x, 0) and select(x <= 0, 0, x) are above 0 where x is: backward tests
+ * the result, which is saved for the next layer more often than x. The first and last keep NaN, so
+ * they also answer x <= 0. */
 static void ask_results(ir_func *f)
 {
     base_arena *scratch = base_arena_new(f->module->ctx);
@@ -147,7 +147,7 @@ static bool *changed_params(ir_func *f, base_arena *arena, int n, const bool *go
     return changed;
 }
 
-/* Who reads what, and where. */
+/* Finds which values are read, by what, and where. */
 static void survey(cut *c)
 {
     ir_func *f = c->f;
@@ -181,7 +181,7 @@ static void survey(cut *c)
     }
 }
 
-/* Copied into backward without asking: nothing to save. */
+/* Always copied into backward: nothing need be saved. */
 static bool is_free(const cut *c, const ir_value *v)
 {
     return v->def ? !v->def->noperands && plain(v->def) : !c->changed[v->id];
@@ -192,14 +192,14 @@ static bool may_repeat(const cut *c, const ir_value *v)
     return v->def && v->def->nresults == 1 && plain(v->def) && !c->keep[v->id];
 }
 
-/* Nodes: value i comes in at 2i and goes out at 2i + 1; then source and sink. */
+/* Nodes: value i enters at 2i and leaves at 2i + 1; then source and sink. */
 static void decide(cut *c)
 {
     int source = 2 * c->nvalues, sink = source + 1;
     flow *g = flow_new(c->arena, sink + 1);
     bool *wanted = base_array(c->arena, bool, c->nvalues),
          *side = base_array(c->arena, bool, sink + 1);
-    for (int i = c->nvalues; i-- > 0;) { /* users before what they use */
+    for (int i = c->nvalues; i-- > 0;) { /* users before operands */
         ir_value *v = c->value[i];
         if (c->need[i]) {
             wanted[i] = true;
@@ -224,7 +224,7 @@ static void decide(cut *c)
         for (int i = 0; i < c->nvalues; i++)
             c->again[i] = wanted[i] && c->value[i]->def &&
                           (is_free(c, c->value[i]) || (may_repeat(c, c->value[i]) && side[2 * i]));
-    else /* too long: save what is read */
+    else /* took too long: save what is read */
         for (int i = 0; i < c->nvalues; i++)
             c->again[i] = wanted[i] && c->value[i]->def && is_free(c, c->value[i]);
 }
@@ -235,11 +235,11 @@ static int by_id(const void *a, const void *b)
     return ((*v)->id > (*w)->id) - ((*v)->id < (*w)->id);
 }
 
-/* The backward copy of v, and before it those that it needs, in front of `at`. */
+/* The backward copy of v, after copies of what it needs, before `at`. */
 static ir_value *repeat(cut *c, ir_value **copy, ir_value *v, ir_inst *at)
 {
     BASE_LIST(ir_value *) todo = {0};
-    bool *listed = (bool *)copy[c->nvalues]; /* a set of ids, kept beside */
+    bool *listed = (bool *)copy[c->nvalues]; /* a set of ids, stored after the copies */
     BASE_PUSH(c->arena, &todo, v);
     listed[v->id] = true;
     for (int i = 0; i < todo.count; i++)
@@ -389,7 +389,7 @@ const char *state_prefix(ir_module *m, const char *wish)
     }
 }
 
-/* In a copy of the joint function (saved values' aux), the states in place of the values. */
+/* In a copy of the joint function (saved values' aux), replaces the values by the states. */
 static void read_saved(ir_func *f, ir_value *const *saved, ir_state *const *state, int n)
 {
     for (int i = 0; i < f->params.count; i++)

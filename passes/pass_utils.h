@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What passes use of each other. */
+ * What passes share. */
 #ifndef GRADC_PASSES_PASS_UTILS_H
 #define GRADC_PASSES_PASS_UTILS_H
 
@@ -19,27 +19,27 @@ static inline ir_inst *match(const ir_value *v, ir_op op)
 /* True when all elements of v are one number known now: a constant of one element or a splat,
  * repeated or reshaped. */
 bool match_splat(const ir_value *v, ir_literal **literal);
-/* The same as a number: false if it is not one, or not exact in double. */
+/* The same as a number: false if it is not a splat, or not exact in double. */
 bool match_number(const ir_value *v, double *number);
 bool match_is(const ir_value *v, double number);
 /* A reshape that only adds or removes dimensions of extent 1. */
 bool match_unit_reshape(const ir_type *from, const ir_type *to);
 
-/* The value that a chain of views stands on; v itself if it is none. */
+/* The value under a chain of views; v itself if it is not a view. */
 ir_value *match_under_views(ir_value *v);
-/* ir_view_of, as it will be when what v stands on is in memory. */
+/* ir_view_of, as it will be when the value under v is in memory. */
 bool match_view(ir_value *v, ir_view *out);
-/* Inside k, v is read at another index than the output's own, on some path: one with an instruction
- * that is not elementwise. *stamp: 0 at first, when the aux of all values must be NULL, then left
- * alone. */
+/* Does k, on some path, read v at another index than the output's own, that is, through an
+ * instruction that is not elementwise? *stamp: 0 at first, when the aux of all values must be NULL,
+ * then left alone. */
 bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp);
-/* For which results each value is computed, by its number: bits as those of ir_kernel.wanted, added
- * to what is there. */
+/* By value id, for which results it is computed: bits as in ir_kernel.wanted, or-ed into
+ * `wanted`. */
 void match_wanted(const ir_func *f, uint64_t *wanted);
 
 /* ---- Windows (rewrite_reduce.c) ---- */
 
-/* What the reduce_window inst does along dimension d alone, done to x. */
+/* Applies to x what the reduce_window inst does along dimension d alone. */
 ir_value *window_along(ir_builder *b, const ir_inst *inst, ir_value *x, int d);
 
 /* ---- Passes that are called by name, inside others ---- */
@@ -51,16 +51,16 @@ void cse_across(ir_func *f);
 
 /* ---- partition.c ---- */
 
-/* In a joint function, gives backward copies of the forward instructions that it computes again;
- * afterwards the phases say who computes what, and nothing may merge across them. gone[i] (gone may
- * be NULL): parameter i is not there any more when backward runs. */
+/* In a joint function, gives backward copies of the forward instructions that it recomputes;
+ * afterwards the phases say which half computes what, and nothing may merge across them. gone[i]
+ * (gone may be NULL): parameter i is no longer available when backward runs. */
 void partition_recompute(ir_func *joint, const bool *gone);
-/* After that: the values that forward leaves for backward, each once, in the order in which
- * backward first reads them; how many. saved has room for as many values as joint has. Results of
- * role IR_GRADIENT and updates of IR_GRAD states count as read. */
+/* After that: the residuals, which forward saves for backward, each once, in the order in which
+ * backward first reads them; returns how many. saved has room for as many values as joint has.
+ * Results of role IR_GRADIENT and updates of IR_GRAD states count as read. */
 int partition_saved(ir_func *joint, base_arena *arena, ir_value **saved);
-/* "wish:", or the first of "wish_2:", … that no state's name begins with: model files name states
- * as they like. */
+/* "wish:", or the first of "wish_2:", … that no state's name begins with: model files may name
+ * states so. */
 const char *state_prefix(ir_module *m, const char *wish);
 
 #endif

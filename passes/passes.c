@@ -47,8 +47,8 @@ const pass_info *pass_by_name(const char *name)
     return NULL;
 }
 
-/* Marks by their id the functions that f names and then f, each once, and appends them to the order
- * (NULL: none is wanted). Modules have no recursion, and nesting has a limit. */
+/* Marks the functions that f names and then f by their id, each once, and appends them to the order
+ * (may be NULL). Modules have no recursion, and nesting has a limit. */
 static void after_callees(ir_func *f, ir_func **order, int *n)
 {
     if (f->id)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Questions that several passes ask of a value. */
+ * Queries on values that several passes use. */
 #include "passes/pass_utils.h"
 
 bool match_splat(const ir_value *v, ir_literal **literal)
@@ -70,7 +70,7 @@ bool match_view(ir_value *v, ir_view *out)
     return is;
 }
 
-/* A value's aux says that this walk has been there; the lowest bit, that it came along a path that
+/* A value's aux says that this walk has visited it; the lowest bit, that it came along a path that
  * moves. */
 static bool walk_moved(const ir_kernel *k, ir_value *from, const ir_value *v, bool moved,
                        uintptr_t stamp)
@@ -81,7 +81,7 @@ static bool walk_moved(const ir_kernel *k, ir_value *from, const ir_value *v, bo
     if (!from->def || (from->kernel && from->kernel != k) || seen == 2 * stamp + 1 ||
         seen == 2 * stamp + moved)
         return false;
-    from->aux = (void *)(2 * stamp + moved); /* NOLINT: a number is what is kept */
+    from->aux = (void *)(2 * stamp + moved); /* NOLINT: aux holds a number */
     bool here = moved || !ir_has_trait(from->def, IR_ELEMENTWISE);
     for (int i = 0; i < from->def->noperands; i++)
         if (walk_moved(k, from->def->operand[i], v, here, stamp))
@@ -94,7 +94,7 @@ bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp)
     ++*stamp;
     for (int i = 0; i < k->outputs.count; i++) {
         ir_value *output = k->outputs.items[i];
-        /* Each is emitted at the index. */
+        /* Each piece is emitted at the index. */
         bool pieces = k->kind == IR_KERNEL_MAP && ir_in_pieces(output);
         for (int p = 0; p < (pieces ? output->def->noperands : 1); p++)
             if (walk_moved(k, pieces ? output->def->operand[p] : output, v, false, *stamp))

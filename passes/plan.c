@@ -3,12 +3,12 @@
  *
  * Orders a function's kernels, cuts them into phases and gives every written value its place.
  *
- * A kernel comes after those whose outputs it reads, and the writer of a state after all that read
- * the old value (if that makes a circle, a copy at the end does the writing). A kernel joins the
- * current phase unless it depends on one in it. Values live from the phase that writes them to the
- * last that reads them; those that never live together share scratch, found largest first at the
- * lowest free offset. An output takes the storage of an operand that dies in the same kernel when
- * it reads it only at its own index.
+ * A kernel comes after those whose outputs it reads, and the writer of a state after all readers of
+ * the old value (if that is a cycle, a copy at the end writes it). A kernel joins the current phase
+ * unless it depends on one in it. Values are live from the phase that writes them to the last that
+ * reads them. Values that are never live together may share scratch; they are placed largest first,
+ * at the lowest free offset. An output is computed in place of an operand that dies in the same
+ * kernel and is read only at the output's own index.
  *
  * Needs: fuse. Functions called by loops and branches are planned before their callers. */
 #include "passes/pass_utils.h"
@@ -19,9 +19,9 @@
 typedef struct span { /* a piece of scratch and the phases in which it is in use */
     int first, last;
     int64_t bytes, offset;
-    ir_value *value;       /* whose place it is, or … */
+    ir_value *value;       /* that it places, or … */
     int64_t *place;        /* … where the offset goes */
-    struct span *host;     /* shares the storage of that one */
+    struct span *host;     /* the span whose storage it shares */
 } span;
 
 typedef struct edge_list {
@@ -39,7 +39,7 @@ typedef struct planning {
     int *port;
     /* By value id, after lifetimes: how many kernels read it in the last phase that does. */
     int *readers;
-    ir_value **state_param; /* by state index: the parameter that it is, or NULL */
+    ir_value **state_param; /* by state index: its parameter, or NULL */
     BASE_LIST(span *) spans;
     span **span_of;        /* by value id */
     uintptr_t stamp;       /* for match_reads_moved */
@@ -58,7 +58,7 @@ static void find_wanted(planning *p)
         if (k->kind == IR_KERNEL_CHECK)
             k->wanted = p->wanted[k->anchor->result[0]->id];
     }
-    /* Outputs that share a kernel are computed together: what one reads is needed when the other is
+    /* The outputs of a kernel are computed together: what one reads is needed when another is
      * wanted. */
     for (bool changed = true; changed;) {
         changed = false;
@@ -90,7 +90,7 @@ static void find_ports(planning *p)
         p->port[p->f->results.items[i].value->id] = i + 1;
 }
 
-/* By the index of a state: the parameter of f that it is. */
+/* By state index: its parameter in f. */
 static ir_value **state_params(const ir_func *f, base_arena *scratch)
 {
     ir_value **param = base_array(scratch, ir_value *, f->module->states.count + 1);
@@ -100,7 +100,7 @@ static ir_value **state_params(const ir_func *f, base_arena *scratch)
     return param;
 }
 
-/* What the update of result i writes over, or NULL. */
+/* The old value that the update r overwrites, or NULL. */
 static ir_value *old_of(const ir_port *r, ir_value *const *state_param)
 {
     return r->bind == IR_STATE ? state_param[r->state->index] : NULL;
@@ -163,8 +163,8 @@ static int heap_take(heap *h)
     return top;
 }
 
-/* What waits for node i of the graph does so no more; what waits for nothing then is ready. Node n,
- * which stands for the checks, is passed through at once. */
+/* Nodes that wait for node i no longer do; those that wait for nothing then are ready. Node n,
+ * which represents the checks, is released at once. */
 static void release(const edge_list *edges, int i, int n, int *waits, heap *ready)
 {
     for (int j = 0; j < edges[i].to.count; j++) {
@@ -178,8 +178,8 @@ static void release(const edge_list *edges, int i, int n, int *waits, heap *read
     }
 }
 
-/* Ready kernels run in program order. Edges: from kernel i to those that must come later; kernel n:
- * all that may fail. Returns how many could be ordered. */
+/* Ready kernels run in program order. Edges: from kernel i to those that must come later; node n:
+ * all kernels that may fail. Returns how many could be ordered. */
 static int sort_kernels(planning *p, const edge_list *edges, ir_kernel **out)
 {
     int n = p->s->kernels.count, done = 0;
@@ -220,7 +220,7 @@ static edge_list *data_edges(planning *p)
 }
 
 /* Writers of this state come after the index checks, so that a call that fails leaves it as it was.
- * What forward leaves for backward is not asked for after a failure. */
+ * Residuals are not needed after a failure. */
 static bool is_kept(const ir_port *result)
 {
     return result->bind == IR_STATE && result->state->kind != IR_SAVED;
@@ -236,7 +236,7 @@ static bool may_fail(const ir_kernel *k)
     return fails;
 }
 
-/* Writers of states after their readers and after what may fail. */
+/* Writers of states come after their readers and after kernels that may fail. */
 static void state_edges(planning *p, edge_list *edges)
 {
     int n = p->s->kernels.count;
@@ -267,8 +267,8 @@ static void state_edges(planning *p, edge_list *edges)
     }
 }
 
-/* The update of result i goes through a copy: its value to scratch first, the state written by a
- * kernel of its own. */
+/* The update of result i goes through a copy: its value goes to scratch first, and a kernel of its
+ * own writes the state. */
 static void detour(planning *p, int i)
 {
     ir_port *r = &p->f->results.items[i];
@@ -287,8 +287,8 @@ static void detour(planning *p, int i)
     BASE_PUSH(p->arena, &p->s->kernels, k);
 }
 
-/* Updates that cannot write straight over the state, because the kernel itself still needs it or
- * the order would be a circle. */
+/* Orders the kernels. An update goes through a copy if it cannot write straight over the state,
+ * because its kernel still needs the old value or the order would be a cycle. */
 static void order_kernels(planning *p)
 {
     for (int i = 0; i < p->f->results.count; i++) {
@@ -325,7 +325,7 @@ static void cut_phases(planning *p)
     p->s->checked_phase = -1;
     for (int i = 0; i < p->s->kernels.count; i++) {
         ir_kernel *k = p->s->kernels.items[i];
-        int least = 0; /* the first phase in which all that it needs is there */
+        int least = 0; /* the first phase in which everything that it needs is ready */
         for (int r = 0; r < k->reads.count; r++) {
             const ir_kernel *from = k->reads.items[r]->kernel;
             least = from && from->phase + 1 > least ? from->phase + 1 : least;
@@ -340,7 +340,7 @@ static void cut_phases(planning *p)
                         ? p->s->checked_phase + 1
                         : least;
         }
-        /* They have barriers of their own. */
+        /* Loops and branches have barriers of their own. */
         bool alone = k->kind == IR_KERNEL_LOOP || k->kind == IR_KERNEL_BRANCH;
         bool after_alone = i > 0 && p->s->kernels.items[i - 1]->phase == phase &&
                            (p->s->kernels.items[i - 1]->kind == IR_KERNEL_LOOP ||
@@ -396,8 +396,7 @@ static void lifetimes(planning *p)
     }
 }
 
-/* The one whose storage it is in the end; what is passed on the way leads there at once from then
- * on. */
+/* The span whose storage s shares in the end; shortens the path there. */
 static span *host_of(span *s)
 {
     span *output = s;
@@ -410,7 +409,7 @@ static span *host_of(span *s)
     return output;
 }
 
-/* Outputs over operands that die with them. */
+/* Computes outputs in place of operands that die with them. */
 static void in_place(planning *p)
 {
     for (int i = 0; i < p->s->kernels.count; i++) {
@@ -437,7 +436,7 @@ static void in_place(planning *p)
     }
 }
 
-/* What loops, branches and single kernels need beside their operands and results. */
+/* The scratch of loops, branches and standalone kernels, beside their operands and results. */
 static void kernel_scratch(planning *p)
 {
     for (int i = 0; i < p->s->kernels.count; i++) {
@@ -456,7 +455,7 @@ static void kernel_scratch(planning *p)
             continue;
         int carries = k->anchor->op == IR_OP_scan ? (int)IR_ATTR(k->anchor, scan)->carries
                                                   : k->anchor->nresults;
-        /* The last is the flag that says go on, twice for a scan. */
+        /* The last holds two flags. */
         k->second_buffer = base_array(p->arena, int64_t, carries + 1);
         for (int c = 0; c <= carries; c++)
             new_span(p, k->phase, k->phase, c < carries ? ir_bytes(&k->anchor->result[c]->type) : 2)
@@ -490,7 +489,7 @@ static void assign(planning *p)
     for (int i = 0; i < n; i++) {
         span *s = all[i];
         int64_t at = 0, end;
-        /* By offset: the first gap among those that live with it. */
+        /* By offset: the first gap among spans that are live with it. */
         for (int j = 0; j < placed; j++) {
             if (lie[j]->last < s->first || lie[j]->first > s->last)
                 continue;
@@ -531,7 +530,7 @@ void pass_plan(ir_func *f)
     clear_aux(f);
     p.state_param = state_params(f, p.scratch);
     order_kernels(&p);
-    p.values = ir_number(f); /* those of detours too */
+    p.values = ir_number(f); /* including those of detours */
     p.wanted = base_array(p.scratch, uint64_t, p.values + 1);
     find_wanted(&p);
     find_ports(&p);
@@ -550,15 +549,15 @@ void pass_plan(ir_func *f)
 
 /* ---- Proof ---- */
 
-/* What lies where in scratch, kernel after kernel: a tree over the pieces between all places where
- * a value begins or ends. Node 1 is all, 2i and 2i + 1 are the halves of node i. */
+/* Which value is where in scratch, kernel after kernel: a tree over the pieces between all offsets
+ * where a value begins or ends. Node 1 is all, 2i and 2i + 1 are the halves of node i. */
 typedef struct ground {
     const ir_func *f;
     const int *last;        /* by value id: the last phase that needs it */
     uintptr_t stamp;
     int64_t *edge;          /* where pieces begin, ascending; then where the last ends */
     int pieces;
-    /* By node: what was written last to all of it; NULL: it differs, or nothing was. */
+    /* By node: the last value written to all of it; NULL: values differ, or there is none. */
     const ir_value **owner;
     int *latest;            /* by node: the last phase that needs something in it, or -1 */
 } ground;
@@ -599,8 +598,7 @@ static ground ground_new(const ir_func *f, base_arena *scratch, const int *last)
     return g;
 }
 
-/* v is written where x lay: nobody needs x any more, or the kernel that writes v reads each element
- * of x before. */
+/* v is written over x: x is dead, or the kernel that writes v reads each element of x first. */
 static void verify_over(ground *g, const ir_value *x, const ir_value *v)
 {
     int last = g->last[x->id], phase = v->kernel->phase;
@@ -611,7 +609,7 @@ static void verify_over(ground *g, const ir_value *x, const ir_value *v)
         x->kernel->phase, last, phase, g->last[v->id]);
 }
 
-/* v is written to its part of a node, the pieces from `from` to `to`. */
+/* Writes v to its part of a node, the pieces from `from` to `to`. */
 static void write(ground *g, int node, int from, int to, const ir_value *v)
 {
     int64_t begin = v->offset, end = v->offset + ir_bytes(&v->type);

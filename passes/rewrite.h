@@ -7,7 +7,7 @@
 
 #include "passes/pass_utils.h"
 
-/* Looks at one instruction; if it can be said better, builds that through b (before inst, with its
+/* Looks at one instruction; if it can be improved, builds that through b (before inst, with its
  * phase and loc), writes a replacement of the same type for each result to out, and returns true.
  * Otherwise it builds nothing. A result's `id` counts its users (0: made in this sweep), so `id <=
  * 1` says that a rewrite leaves no second user behind. */
@@ -17,14 +17,14 @@ typedef bool rewrite_rule(ir_builder *b, ir_inst *inst, ir_value **out);
 #define X (inst->operand[0])
 #define R (&inst->result[0]->type)
 
-/* A rule's last word: v takes the place of the only result. */
+/* Ends a rule: v replaces the only result. */
 static inline bool give(ir_value **out, ir_value *v)
 {
     out[0] = v;
     return v != NULL;
 }
 
-/* Those of the axes along which t has more or less than one element, to out; how many. */
+/* Writes the axes whose extent in t is not 1 to out; returns how many. */
 static inline int rw_long_axes(ir_ints axes, const ir_type *t, int64_t out[IR_MAX_RANK])
 {
     int n = 0;
@@ -37,7 +37,7 @@ static inline int rw_long_axes(ir_ints axes, const ir_type *t, int64_t out[IR_MA
 /* A new function named as f, without the number that made f's name unique (rewrite_loop.c). */
 ir_func *rw_body_like(const ir_func *f);
 
-/* Of every elementwise op, after its own rows; ends because elements get fewer. */
+/* Tried on every elementwise op, after its own rows; ends because elements get fewer. */
 rewrite_rule rw_sink_broadcast;
 
 #define REWRITE(op, function, ends) rewrite_rule function;

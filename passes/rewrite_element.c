@@ -15,7 +15,7 @@ static ir_value *negated(const ir_value *v)
     return n ? n->operand[0] : NULL;
 }
 
-/* Multiplying by c, and by 1/c, is exact save at the ends of the exponent range. */
+/* Multiplying by c, and by 1/c, is exact except at the ends of the exponent range. */
 static bool power_of_two(double c)
 {
     int e;
@@ -128,7 +128,7 @@ RULE(rw_abs)
     return match(X, IR_OP_abs) ? give(out, X) : x ? give(out, ir_abs(b, x)) : false;
 }
 
-/* x^3 as x x x rounds twice where a correctly rounded power rounds once. */
+/* x^3 as x x x would round twice; a correctly rounded power rounds once. */
 RULE(rw_pow)
 {
     double c;
@@ -177,7 +177,8 @@ RULE(rw_or)
     return logic(inst, out, 0);
 }
 
-/* Not of an order is the opposite one only where no NaN is; eq and ne are opposites always. */
+/* The negation of an ordering is the opposite ordering only without NaN; eq and ne are always
+ * opposites. */
 RULE(rw_not)
 {
     static const ir_relation opposite[] = {[IR_EQ] = IR_NE, [IR_NE] = IR_EQ, [IR_LT] = IR_GE,
@@ -227,8 +228,8 @@ static bool widens(ir_dtype from, ir_dtype to)
            (a->class == IR_CLASS_U || z->class == IR_CLASS_S);
 }
 
-/* Through a type that holds every value of the first, the result is as from the first: if that is
- * no float to integer, which saturates where integers wrap. */
+/* A conversion through a type that holds every value of the first equals a direct one, unless it
+ * takes an integer through a float to an integer, which saturates where integers wrap. */
 RULE(rw_convert)
 {
     ir_dtype to = IR_ATTR(inst, convert)->to;
@@ -243,8 +244,8 @@ RULE(rw_convert)
     return widens(from, middle) && !saturates && give(out, ir_convert(b, first->operand[0], to));
 }
 
-/* An elementwise instruction whose operands all repeat values of one smaller shape in one way, or
- * are splats. */
+/* An elementwise instruction whose operands are all splats or the same broadcast of values of one
+ * smaller shape. */
 RULE(rw_sink_broadcast)
 {
     ir_inst *first = NULL;

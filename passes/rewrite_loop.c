@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-/* Instructions of a body that is copied into its caller. */
-
 static int size_of(const ir_func *f)
 {
     int n = 0;
@@ -47,7 +45,7 @@ RULE(rw_call)
     return true;
 }
 
-/* f with the results that keep says only. */
+/* f with only the results that keep marks. */
 static ir_func *some_results(const ir_func *f, const bool *keep)
 {
     ir_func *g = ir_clone(f, f->name);
@@ -74,7 +72,7 @@ static void mark_reads(const ir_func *f)
             f->results.items[i].value->id = 1;
 }
 
-/* f with the parameters that keep says only; it reads no other. */
+/* f with only the parameters that keep marks; it reads no others. */
 static ir_func *some_params(const ir_func *f, const bool *keep)
 {
     ir_func *g = ir_clone(f, f->name);
@@ -144,7 +142,7 @@ RULE(rw_cond)
 
 /* ---- Known operands ---- */
 
-/* A number repeated, or a small constant: known inside a body too. */
+/* A splat, or a small constant: can be known inside a body too. */
 static bool is_known(const ir_value *v)
 {
     ir_literal *splat;
@@ -163,8 +161,8 @@ static ir_value *known(ir_builder *b, const ir_value *v)
     return ir_broadcast(b, ir_constant(b, one), v->type.rank, v->type.dim, NULL);
 }
 
-/* f with the constants in place of its first n parameters that operand[] gives as such; the
- * parameters stay. NULL: it reads none. */
+/* f with constants in place of those of its first n parameters whose operand[] is known; the
+ * parameters stay. NULL: it reads none of them. */
 static ir_func *with_known(const ir_func *f, ir_value *const *operand, int n, base_arena *scratch)
 {
     bool any = false;
@@ -191,7 +189,7 @@ static ir_func *with_known(const ir_func *f, ir_value *const *operand, int n, ba
     return g;
 }
 
-/* The same instruction with other functions. */
+/* The same instruction with other attributes. */
 static void with_attrs(ir_builder *b, const ir_inst *inst, const ir_attrs *attrs, ir_value **out)
 {
     ir_inst *better = ir_build(b, inst->op, inst->operand, inst->noperands, attrs);
@@ -264,11 +262,11 @@ RULE(rw_scan_short)
 enum { DROP, KEEP, FIXED }; /* FIXED: a carry that never changes becomes a constant */
 
 typedef struct plan {
-    char *param, *result; /* one of the above for each of the body's */
+    char *param, *result; /* one of the above for each parameter or result of the body */
 } plan;
 
 /* Which parameters and results of a body matter: those that a used result of the scan needs,
- * through any number of turns. */
+ * through any number of iterations. */
 static void liveness(const ir_inst *inst, plan *p)
 {
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);
@@ -303,11 +301,11 @@ static void liveness(const ir_inst *inst, plan *p)
         if (f->results.items[i].value == f->params.items[a->consts + i].value)
             p->param[a->consts + i] = p->result[i] ? FIXED : DROP, p->result[i] = DROP;
         else
-            /* a carry without readers inside still carries its result out */
+            /* a carry without readers in the body still passes its result out */
             p->param[a->consts + i] = p->result[i];
 }
 
-/* The body and the scan that the plan leaves. */
+/* Builds the body and the scan that the plan keeps. */
 static void rebuild(ir_builder *b, ir_inst *inst, const plan *p, base_arena *scratch,
                     ir_value **out)
 {
@@ -335,7 +333,7 @@ static void rebuild(ir_builder *b, ir_inst *inst, const plan *p, base_arena *scr
         }
     for (int i = 0; i < f->params.count; i++)
         if (!args[i])
-            /* Read by nothing that stays. */
+            /* Nothing that is kept reads it. */
             args[i] = ir_splat(&gb, &f->params.items[i].value->type, 0);
     if (live)
         operand[n++] = inst->operand[inst->noperands - 1];
@@ -375,7 +373,7 @@ RULE(rw_scan_unused)
     return less;
 }
 
-/* Cheaper computed again in each turn than read from memory. */
+/* Cheaper to recompute in each iteration than to read from memory. */
 static bool cheap(const ir_inst *k)
 {
     return k->op == IR_OP_constant || k->op == IR_OP_iota || k->op == IR_OP_broadcast ||
@@ -384,7 +382,7 @@ static bool cheap(const ir_inst *k)
 
 enum { HOISTED = 64 };
 typedef struct hoist {
-    ir_value *root[HOISTED]; /* in the body: computed before the loop */
+    ir_value *root[HOISTED]; /* values of the body to compute before the loop */
     int n;
 } hoist;
 
@@ -400,8 +398,8 @@ static void add_root(hoist *h, ir_value *v)
     h->root[h->n++] = v;
 }
 
-/* Marks what depends on constants of the loop only (inst id 1) and lists what of it the rest of the
- * body reads. */
+/* Marks instructions that depend only on constants of the loop (inst id 1) and lists those of their
+ * results that the rest of the body reads. */
 static void find_invariant(const struct ir_attrs_scan *a, hoist *h)
 {
     const ir_func *f = a->body;
@@ -416,7 +414,7 @@ static void find_invariant(const struct ir_attrs_scan *a, hoist *h)
         add_root(h, f->results.items[i].value);
 }
 
-/* Copies of the invariant instructions in front of the loop; dead ones go with the next dce. */
+/* Hoists copies of the invariant instructions before the loop; the next dce removes dead ones. */
 static void hoist_out(ir_builder *b, const ir_inst *inst, ir_value **copy)
 {
     const struct ir_attrs_scan *a = IR_ATTR(inst, scan);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Rewrites of instructions that move elements. The form they work towards: a broadcast's operand
- * has no dimension of extent 1, a reshape stands on what computes, and each kind of move stands at
- * most once in a row. */
+ * Rewrites of instructions that move elements. Their normal form: a broadcast's operand has no
+ * dimension of extent 1, a reshape is applied directly to a computed value, and no kind of move
+ * occurs twice in a row. */
 #include "passes/rewrite.h"
 
 #include <string.h>
@@ -46,7 +46,7 @@ static bool reshape_broadcast(ir_builder *b, ir_inst *inst, ir_value **out)
         return false;
     const ir_ints dims = IR_ATTR(r, broadcast)->dims;
     int64_t to[IR_MAX_RANK], at = 0, moved[IR_MAX_RANK];
-    for (int i = 0; i < X->type.rank; i++) { /* where each dimension that is not 1 went */
+    for (int i = 0; i < X->type.rank; i++) { /* new dimension of each that is not 1 */
         if (X->type.dim[i] == 1) {
             to[i] = -1;
             continue;
@@ -81,7 +81,7 @@ RULE(rw_broadcast)
     int n = 0;
     if (ir_shape_eq(&X->type, R))
         return give(out, X);
-    /* a number stays repeated, not reshaped */
+    /* a number stays broadcast, not reshaped */
     if (ir_count(&X->type) == ir_count(R) && ir_count(R) && !match(X, IR_OP_constant))
         return give(out, ir_reshape(b, X, R->rank, R->dim));
     if (inner) {
@@ -164,7 +164,7 @@ static bool slice_slice(ir_builder *b, ir_inst *inst, ir_value **out)
     for (int i = 0; i < R->rank; i++) {
         if (__builtin_mul_overflow(a->stride.v[i], c->stride.v[i], &stride[i]))
             return false;
-        /* Inside the operand, so no overflow. */
+        /* Inside the operand, so it cannot overflow. */
         start[i] = c->start.v[i] + a->start.v[i] * c->stride.v[i];
         limit[i] = R->dim[i] ? start[i] + (R->dim[i] - 1) * stride[i] + 1 : start[i];
         if (!R->dim[i])
@@ -173,7 +173,7 @@ static bool slice_slice(ir_builder *b, ir_inst *inst, ir_value **out)
     return give(out, ir_slice(b, inner->operand[0], start, limit, stride));
 }
 
-/* A slice that lies in one operand of a concat, or only in some of them. */
+/* A slice that needs only one, or some, of a concat's operands. */
 static bool slice_concat(ir_builder *b, ir_inst *inst, ir_value **out)
 {
     ir_inst *c = match(X, IR_OP_concat);
@@ -196,7 +196,7 @@ static bool slice_concat(ir_builder *b, ir_inst *inst, ir_value **out)
     return false;
 }
 
-/* A slice that takes nothing of the padding. */
+/* A slice that takes none of the padding. */
 static bool slice_pad(ir_builder *b, ir_inst *inst, ir_value **out)
 {
     ir_inst *p = match(X, IR_OP_pad);
@@ -320,8 +320,7 @@ static bool collect(ir_value *v, pieces *p, int depth)
     return true;
 }
 
-/* What the gradient of taking a tensor apart looks like: a sum of its parts, each padded with zeros
- * to the whole. */
+/* The gradient of splitting a tensor: a sum of its parts, each padded with zeros to the whole. */
 RULE(rw_add_pads)
 {
     pieces p = {.axis = -1};
@@ -340,7 +339,7 @@ RULE(rw_add_pads)
                          : whole);
 }
 
-/* Adjacent operands i and i + 1 that are adjacent slices of one value. */
+/* Joins adjacent operands v and w of a concat that are adjacent slices of one value. */
 static ir_value *join_slices(ir_builder *b, const ir_value *v, const ir_value *w, int axis)
 {
     ir_inst *s = match(v, IR_OP_slice), *t = match(w, IR_OP_slice);
@@ -359,8 +358,8 @@ static ir_value *join_slices(ir_builder *b, const ir_value *v, const ir_value *w
     return ir_slice(b, s->operand[0], a->start.v, limit, a->stride.v);
 }
 
-/* The gradient of n slices becomes one concat step by step, each of which writes down the operands
- * of the one before. */
+/* The gradient of n slices becomes one concat step by step, and each step copies the operands of
+ * the one before. */
 enum { MOST_OPERANDS = 512 };
 
 RULE(rw_concat)
@@ -432,7 +431,7 @@ RULE(rw_gather)
     for (int j = 0; j < a->dims.n; j++) {
         int64_t at = ir_literal_get_int(l, c ? j : 0);
         if (at < 0 || at >= X->type.dim[a->dims.v[j]])
-            return false; /* stays, and reports at run time */
+            return false; /* the gather stays, and reports at run time */
         start[a->dims.v[j]] = at;
         limit[a->dims.v[j]] = at + 1;
     }

@@ -24,7 +24,7 @@ static int list_of(uint32_t mask, int64_t *out)
     return n;
 }
 
-/* Over an extent of 1 every reduction is the element. */
+/* Over an extent of 1, every reduction gives the element. */
 RULE(rw_reduce_unit)
 {
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
@@ -49,7 +49,7 @@ static bool reduce_transpose(ir_builder *b, ir_inst *inst, ir_value **out)
         if (gone >> i & 1)
             from |= 1u << perm.v[i];
     for (int i = 0; i < perm.n; i++)
-        if (!(gone >> i & 1)) /* its place among the dimensions that stay */
+        if (!(gone >> i & 1)) /* its position among the remaining dimensions */
             order[n++] = __builtin_popcount(~from & ((1u << perm.v[i]) - 1));
     n = list_of(from, axes);
     return give(
@@ -57,7 +57,7 @@ static bool reduce_transpose(ir_builder *b, ir_inst *inst, ir_value **out)
                           order));
 }
 
-/* Reducing what was only repeated: sums multiply, max, min, and, or change nothing. */
+/* Reduces a broadcast: a sum becomes a multiplication; max, min, and, or change nothing. */
 static bool reduce_broadcast(ir_builder *b, ir_inst *inst, ir_value **out)
 {
     ir_inst *r = match(X, IR_OP_broadcast);
@@ -165,15 +165,15 @@ ir_value *window_along(ir_builder *b, const ir_inst *inst, ir_value *x, int d)
     return ir_build1(b, IR_OP_reduce_window, &x, 1, &(ir_attrs){.reduce_window = a});
 }
 
-/* Something is done along dimension d. */
+/* The window is not trivial along dimension d. */
 static bool has_window(const struct ir_attrs_reduce_window *a, int d)
 {
     return a->window.v[d] > 1 || a->stride.v[d] > 1 || a->base_dilation.v[d] > 1 || a->low.v[d] ||
            a->high.v[d];
 }
 
-/* A sum over windows is done one dimension after the other, those first that shrink the most, where
- * that reads half as much, what is written between them included. */
+/* A sum over windows is separated into one per dimension, those that shrink the most first, if that
+ * halves the reads, including the writes in between. */
 RULE(rw_window_separate)
 {
     const struct ir_attrs_reduce_window *a = IR_ATTR(inst, reduce_window);
@@ -206,7 +206,7 @@ RULE(rw_window_separate)
 
 /* ---- Contractions ---- */
 
-/* An operand's transpose goes into the dimension numbers where the dimensions that stay keep their
+/* An operand's transpose is folded into the dimension numbers if the free dimensions keep their
  * order. */
 RULE(rw_dot_transpose)
 {
@@ -241,8 +241,8 @@ RULE(rw_dot_transpose)
     return false;
 }
 
-/* Conversions of both operands to the type of the sum are the contraction's own. Those of f16 are a
- * dozen instructions: better once an element than once a product. */
+/* Conversions of both operands to the type of the sum are left to the contraction. Those of f16
+ * take a dozen instructions: better once per element than once per product. */
 RULE(rw_dot_convert)
 {
     ir_inst *x = match(X, IR_OP_convert), *y = match(inst->operand[1], IR_OP_convert);
@@ -255,8 +255,8 @@ RULE(rw_dot_convert)
                 ir_build1(b, inst->op, (ir_value *[]){x->operand[0], y->operand[0]}, 2, &attrs));
 }
 
-/* A right operand that repeats along all batch dimensions needs none: the left one's batch is just
- * more rows. */
+/* A right operand that is broadcast along all batch dimensions needs none: the left one's batch is
+ * just more rows. */
 RULE(rw_dot_broadcast)
 {
     const struct ir_attrs_dot_general *a = IR_ATTR(inst, dot_general);

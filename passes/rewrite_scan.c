@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contractions of a scan's body that do not belong to what is carried on. x W of each iteration is
- * one contraction over all of them before the loop, and h V, where nothing in the loop reads it,
- * one after the loop (loop_batch.h). What small recurrent cells are written like becomes the two
- * large products around a small one that one would write by hand. Where x is taken from a tensor by
- * the number of the iteration, that becomes one gather before. */
+ * Moves contractions out of a scan's body that do not depend on carried values or that no carried
+ * value depends on. x W of each iteration becomes one contraction over all of them before the loop,
+ * and h V, where nothing in the loop reads it, one after the loop (loop_batch.h). So a recurrent
+ * cell written step by step becomes a small product in the loop between two large ones, as one
+ * would write it by hand. A gather of x by the number of the iteration becomes one gather before
+ * the loop. */
 #include "passes/rewrite.h"
 #include "ir/tuning.h"
 #include "passes/loop_batch.h"
@@ -18,8 +19,8 @@ typedef struct work {
     base_arena *scratch;
     int fixed, params, ys;    /* consts and carries; with xs; results without trips */
     loop_batch all;
-    /* before: contractions and gathers that go; after: values that are stacked for the ys that
-     * go */
+    /* before: contractions and gathers that are moved; after: values that are stacked for the ys
+     * that are moved */
     BASE_LIST(ir_value *) list;
     bool *gone;               /* after: by result of the body, is it computed after the loop? */
 } work;
@@ -38,7 +39,7 @@ static work begin(ir_builder *b, ir_inst *inst)
     return w;
 }
 
-/* Result types of all iterations are tensors like others. */
+/* v stacked over all iterations is within the limits of tensors. */
 static bool fits(const work *w, const ir_value *v)
 {
     ir_type t = v->type;
@@ -50,8 +51,8 @@ static bool fits(const work *w, const ir_value *v)
     return ir_type_ok(&t);
 }
 
-/* Of a contraction with a constant that is worth doing for all iterations: the operand that varies.
- * Else NULL. */
+/* If dot is a contraction with a constant that is worth batching over all iterations: the operand
+ * that varies. Else NULL. */
 static ir_value *varying(const work *w, const ir_inst *dot)
 {
     if (dot->op != IR_OP_dot_general)
@@ -68,8 +69,8 @@ static ir_value *varying(const work *w, const ir_inst *dot)
 
 /* ---- Before the loop ---- */
 
-/* Rows that each iteration takes from a constant, by an index of its own. All iterations run, so no
- * index is checked for nothing. */
+/* If k gathers rows of a constant by an index that varies: the index. Else NULL. All iterations
+ * run, so every index that is checked is used. */
 static const ir_value *looked_up_by(const work *w, const ir_inst *k)
 {
     bool plain = k->op == IR_OP_gather && !w->a->live && !IR_ATTR(k, gather)->batch &&
@@ -98,7 +99,7 @@ static void find_before(work *w)
     }
 }
 
-/* The same scan with the contractions as further xs. */
+/* The same scan with the moved values as further xs. */
 static ir_inst *rebuild_before(work *w, ir_builder *b)
 {
     const ir_func *f = w->a->body;
@@ -141,7 +142,7 @@ RULE(rw_scan_before)
 
 /* ---- After the loop ---- */
 
-/* Not what the next iteration needs: the instruction's id was set by find_inside. */
+/* v is not needed by the next iteration: find_inside has set the instruction's id. */
 static bool not_inside(void *user, const ir_value *v)
 {
     (void)user;
@@ -162,8 +163,8 @@ static void find_inside(const work *w)
                 k->operand[i]->def->id = 1;
 }
 
-/* Is v a contraction with a constant, or a short expression of one? What else it reads is stacked
- * then: all must fit. */
+/* Is v a contraction with a constant, or a short expression of one? Its other operands must be
+ * splats or short expressions of known values. */
 static bool contracts(const work *w, const ir_value *v, int depth)
 {
     if (!v->def || v->def->id || depth == IR_TUNING(HOIST_DEEP) || !fits(w, v))
@@ -185,7 +186,7 @@ static bool contracts(const work *w, const ir_value *v, int depth)
     return found > 0;
 }
 
-/* v as one more of the ys, and as a parameter of the function that comes after. */
+/* Adds v to the ys, and as a parameter to the function that runs after the loop. */
 static ir_value *stack(void *user, ir_value *v)
 {
     work *w = user;
@@ -194,7 +195,7 @@ static ir_value *stack(void *user, ir_value *v)
     return ir_add_input(w->all.b->func, NULL, &t);
 }
 
-/* The one of the ys that stays and is v, or -1. */
+/* The index of the kept y that is v, or -1. */
 static int kept_as(const work *w, const ir_value *v)
 {
     for (int i = (int)w->a->carries, n = 0; i < w->ys; i++) {
@@ -205,8 +206,8 @@ static int kept_as(const work *w, const ir_value *v)
     return -1;
 }
 
-/* The same scan without the ys that are gone and with those of the list that are none yet. Results:
- * what stays in order, then those. */
+/* The same scan without the ys that are gone and with the listed values that are not ys yet.
+ * Results: the kept ones in order, then those. */
 static ir_inst *rebuild_after(work *w, ir_builder *b)
 {
     const ir_func *f = w->a->body;
@@ -228,7 +229,7 @@ static ir_inst *rebuild_after(work *w, ir_builder *b)
     return ir_build(b, IR_OP_scan, w->inst->operand, w->inst->noperands, &attrs);
 }
 
-/* Which ys go. Nothing is built yet: what is known stands for itself. */
+/* Finds which ys are moved. Nothing is built yet: known values are their own placeholders. */
 static bool find_after(work *w)
 {
     const ir_func *f = w->a->body;
@@ -241,13 +242,13 @@ static bool find_after(work *w)
             i < w->a->consts || i >= w->fixed ? w->inst->operand[i] : NULL;
     for (int i = (int)w->a->carries; i < w->ys; i++) {
         const ir_value *v = f->results.items[i].value;
-        bool known = w->all.stacked[v->id] || w->all.constant[v->id]; /* just passed on */
+        bool known = w->all.stacked[v->id] || w->all.constant[v->id]; /* only passed on */
         any |= w->gone[i] = known || contracts(w, v, 0);
     }
     return any;
 }
 
-/* v, which contracts or is known, of all iterations. */
+/* v, which contracts or is known, for all iterations. */
 static ir_value *outside(work *w, ir_value *v)
 {
     ir_inst *k = v->def;
@@ -260,8 +261,8 @@ static ir_value *outside(work *w, ir_value *v)
     return w->all.stacked[v->id] = ir_build1(w->all.b, k->op, operand, k->noperands, k->attrs);
 }
 
-/* The ys that go, in a function of their own, whose parameters are the operands of the scan but for
- * the carries, then what is stacked for it. */
+/* Builds the moved ys in a function of their own. Its parameters are the operands of the scan
+ * except the carries, then the values stacked for it. */
 static void build_after(work *w, ir_builder *after)
 {
     const ir_func *f = w->a->body;

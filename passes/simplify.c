@@ -2,12 +2,12 @@
  * Copyright (c) The gradc authors
  *
  * Rewrites: each sweep walks the function once, tries the rows of rewrites.def on every instruction
- * and walks on from the first instruction that a rewrite built, so what it built is rewritten too.
+ * and continues at the first instruction that a rewrite built, so what it built is rewritten too.
  * Operands are replaced on the way (through the values' aux), so a sweep costs time linear in the
- * instructions and rewrites. Each row says why it ends; beyond that a function has a budget, so
- * that a mistake there costs quality and not an endless compiler. Elementwise instructions whose
- * operands all repeat the same smaller shape are computed there and repeated after. Needs and
- * breaks nothing but plans. */
+ * instructions and rewrites. Each row says why it terminates; in addition each function has a
+ * budget, so that a mistake there costs quality and does not loop forever. Elementwise instructions
+ * whose operands are all the same broadcast of a smaller shape are computed in that shape and
+ * broadcast after. Needs and breaks nothing but plans. */
 #include "passes/rewrite.h"
 
 static const struct {
@@ -19,7 +19,7 @@ static const struct {
 };
 enum { RULES = sizeof rules / sizeof *rules, SWEEPS = 8 };
 
-/* The first row of each op: rows of one op need not stand together. */
+/* The first row of each op: rows of one op need not be adjacent. */
 typedef struct index {
     int first[IR_OPS], next[RULES]; /* row + 1, or 0 */
 } index;
@@ -33,7 +33,7 @@ static void index_rules(index *x)
     }
 }
 
-/* What v became; paths are shortened. */
+/* The value that replaces v; paths are shortened. */
 static ir_value *resolve(ir_value *v)
 {
     ir_value *end = v;
@@ -54,7 +54,7 @@ static void count_uses(ir_func *f)
         f->params.items[i].value->aux = NULL;
     }
     IR_FOR (inst, f) {
-        inst->id = 1; /* counted; 0 in what a rewrite makes */
+        inst->id = 1; /* counted; 0 in what a rewrite builds */
         for (int i = 0; i < inst->nresults; i++) {
             inst->result[i]->id = 0;
             inst->result[i]->aux = NULL;
@@ -79,8 +79,8 @@ static bool try_rules(const index *x, ir_inst *inst, ir_value **out)
     return done;
 }
 
-/* What a rewrite made, also from another function's instructions, is computed when inst was.
- * before: what stood in front of it. */
+/* Instructions that a rewrite built, also from another function's, get inst's phase. before: the
+ * instruction before them. */
 static void in_phase(ir_inst *before, const ir_inst *inst)
 {
     for (ir_inst *k = before ? before->next : inst->func->first; k != inst; k = k->next)
@@ -91,7 +91,7 @@ static void in_phase(ir_inst *before, const ir_inst *inst)
 static void replaced(ir_inst *inst, ir_value **out)
 {
     for (int i = 0; i < inst->nresults; i++) {
-        if (!out[i]) { /* a rewrite may leave out a result without users */
+        if (!out[i]) { /* a rewrite may omit a result without users */
             BUG_UNLESS(!inst->result[i]->id);
             continue;
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A concat of many operands becomes one of concats, which fusion may part: code is written for each
- * operand. */
+ * A concat of many operands becomes one of concats, which fusion may split into kernels: code is
+ * generated for each operand. */
 #include "passes/pass_utils.h"
 #include "ir/tuning.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Reductions of much to few are done in two steps, so that workers share them: the same steps for
- * any number of workers. */
+ * Reductions of many elements to few are split into two steps, so that workers share them: the same
+ * steps for any number of workers. */
 #include "passes/pass_utils.h"
 #include "ir/tuning.h"
 
-/* The reduced dimension that is cut into parts, and how many; 0 when it stays whole. */
+/* The reduced dimension that is cut into parts, and how many; 0: not cut. */
 static int64_t parts_of(const ir_inst *inst, int *axis)
 {
     const ir_type *from = &inst->operand[0]->type;
@@ -29,7 +29,7 @@ static int64_t parts_of(const ir_inst *inst, int *axis)
 
 void pass_split_reductions(ir_func *f)
 {
-    ir_value *now; /* what a value became: its aux */
+    ir_value *now; /* the value that replaces another: its aux */
     for (int i = 0; i < f->params.count; i++)
         f->params.items[i].value->aux = NULL;
     IR_FOR_SAFE (inst, f) {

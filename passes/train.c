@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The training entries, from one function: autodiff makes a joint function of it; for
- * `forward_train` and `backward` that is split (partition.c), for `step` it stays whole and the
- * optimizer's update follows in it. Order of operations on a gradient: times grad_scale, clipped by
+ * The training entries, from one function: autodiff makes a joint function of it. For
+ * `forward_train` and `backward` that is split (partition.c); for `step` it stays whole, and the
+ * optimizer's update is appended. Order of operations on a gradient: times grad_scale, clipped by
  * the global norm (torch's clip_grad_norm_), weight decay, the optimizer's rule.
  *
- * A trainable parameter to which the loss does not lead keeps its value: no decay, no momentum, as
+ * A trainable parameter that the loss does not depend on keeps its value: no decay, no momentum, as
  * torch leaves parameters whose grad is None. Parameters of 16 bits are updated in f32 and rounded
  * once; their slots are f32. */
 #include "passes/optimizers.h"
@@ -15,7 +15,7 @@
 
 typedef struct target { /* a parameter that trains */
     ir_state *param, *grad, *slot[OPTIMIZER_SLOTS];
-    bool flows; /* the loss leads to it */
+    bool flows; /* the loss depends on it */
 } target;
 
 typedef struct build {
@@ -30,7 +30,7 @@ typedef struct build {
 
 /* ---- Joint functions ---- */
 
-/* Makes an entry's name free: a function that is only called gives it up. */
+/* Frees an entry's name: renames a function that has it. */
 static void free_name(ir_module *m, const char *name)
 {
     ir_func *other = ir_func_by_name(m, name);
@@ -66,8 +66,8 @@ static ir_func *joint(build *t, const char *name, const int *cotangents, int nco
     if (all || ncotangents)
         return f;
     /* Where the loss's cotangent is the constant 1, a gradient may fold to 0, as that of x - x
-     * does. It flows all the same, and an optimizer's decay with it: what the cotangent is does not
-     * decide. */
+     * does. It still counts as flowing, so that decay applies: `flows` must not depend on the value
+     * of the cotangent. */
     ir_func *any = joint(t, "flows", &t->source->loss, 1, NULL, 0);
     if (any)
         ir_func_remove(any);
@@ -109,8 +109,8 @@ static void make_slots(build *t)
     }
 }
 
-/* The sum of n values, as a tree: its parts can be computed side by side. NULL if there are none.
- * Uses up v. */
+/* The sum of n values, as a tree, whose parts can be computed in parallel. NULL if there are none.
+ * Overwrites v. */
 static ir_value *sum_in_pairs(ir_builder *b, ir_value **v, int n)
 {
     for (; n > 1; n = (n + 1) / 2)
@@ -120,7 +120,7 @@ static ir_value *sum_in_pairs(ir_builder *b, ir_value **v, int n)
 }
 
 /* The factor of all gradients: grad_scale, and with clipping min(1, clip_norm / (norm + 1e-6))
- * times that. The norm needs all gradients; so it stands in a branch that runs only if clip_norm >
+ * times that. The norm needs all gradients, so it is in a branch that runs only if clip_norm >
  * 0. */
 static ir_value *clip_factor(ir_builder *b, ir_value *const *g, int n, ir_value *grad_scale,
                              ir_value *clip_norm, base_arena *scratch)
@@ -241,7 +241,7 @@ static bool build_step(build *t)
     return true;
 }
 
-/* Gradients of parameters as updates that add to what is there. */
+/* Turns gradients of parameters into updates that add to the old ones. */
 static void accumulate(build *t, ir_func *f)
 {
     int own = t->source->results.count, n = own;

@@ -3,13 +3,13 @@
  *
  * Derivatives of cond and call.
  *
- * cond: both branches are differentiated and cut (body_vjp.h). What a branch leaves for its
- * backward half are more results of the forward cond; the two branches share them type by type,
- * since only one of them runs, and the one that has less to leave gives zeros. A second cond runs
- * the backward half of the branch that ran.
+ * cond: both branches are differentiated and cut (body_vjp.h). The residuals of a branch are more
+ * results of the forward cond. The two branches share these type by type, since only one branch
+ * runs; a branch with fewer residuals returns zeros. A second cond runs the backward half of the
+ * branch that ran.
  *
- * call: with a custom derivative, a call of that. Else the joint function of what is called
- * takes the call's place. */
+ * call: with a custom derivative, a call of that. Else the callee's joint function replaces the
+ * call. */
 #include "passes/body_vjp.h"
 #include "passes/vjp.h"
 
@@ -20,8 +20,9 @@ typedef struct branches {
     base_arena *scratch;
     body_vjp h[2];
     int params, results; /* of a branch */
-    BASE_LIST(ir_type) slots; /* results that the forward cond has more */
-    ir_value **slot[2];     /* by slot: the branch's value, or NULL; room for all that both read */
+    BASE_LIST(ir_type) slots; /* additional results of the forward cond */
+    /* by slot: the branch's value, or NULL; room for everything that both read */
+    ir_value **slot[2];
     ir_inst *forward;
     BASE_LIST(ir_value *) outside; /* operands of the backward cond, without the condition */
 } branches;
@@ -77,7 +78,7 @@ static void build_forward(branches *s)
         ad_instead(inst->result[i], s->forward->result[i]);
 }
 
-/* A parameter of both backward branches for what is `outside`. */
+/* A parameter of both backward branches for the value `outside`. */
 static ir_value *add_operand(branches *s, ir_func *const *f, int side, ir_value *outside)
 {
     int k = 0;
@@ -91,7 +92,7 @@ static ir_value *add_operand(branches *s, ir_func *const *f, int side, ir_value 
     return f[side]->params.items[k].value;
 }
 
-/* What stands outside for the values that one branch's backward half reads. */
+/* Finds the outside values for what one branch's backward half reads. */
 static void bind_reads(branches *s, ir_func *const *f, int side, ir_value *const *ct)
 {
     const body_vjp *h = &s->h[side];
@@ -192,7 +193,7 @@ static void custom(ir_builder *b, const ir_inst *inst, ir_func *vjp, ir_value *c
     base_arena_free(scratch);
 }
 
-/* Doubling chains of calls grow without bound. Returns the number of instructions. */
+/* Chains of calls that double grow without bound. Returns the number of instructions. */
 static int limit_size(const ir_func *f, const base_loc *loc)
 {
     int n = 0;
@@ -203,7 +204,7 @@ static int limit_size(const ir_func *f, const base_loc *loc)
     return n;
 }
 
-/* The joint function in place of the call: first all of it, then its backward half moves to the
+/* Replaces the call by the joint function: first all of it, then its backward half moves to the
  * end. */
 static void joint(ir_builder *b, const ir_inst *inst, ir_func *callee, ir_value *const *ct,
                   ir_value **out, const bool *want)

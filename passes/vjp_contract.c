@@ -3,13 +3,15 @@
  *
  * Derivatives of contractions, which are contractions again.
  *
- * Of a convolution, out[i] = sum over k of in[j] w[k] where i stride + k rhs_dilation - low = j
- *   lhs_dilation (one spatial dimension): in's: the same equation read for j. With the taps
- *   numbered from the other end it is a convolution of the cotangent, whose
- *         stride is lhs_dilation and whose lhs_dilation is stride.
- *   w's:  the equation read for k: a convolution of in with the cotangent as weights, stride and
- *         rhs_dilation exchanged; batch and features of in exchange their roles, and so feature
- *         groups become batch groups and the reverse. */
+ * A convolution is out[i] = sum over k of in[j] w[k], where in one spatial dimension
+ *
+ *     i stride + k rhs_dilation - low = j lhs_dilation.
+ *
+ * in's derivative is the same equation read for j: with the taps numbered from the other end, a
+ * convolution of the cotangent, whose stride is lhs_dilation and whose lhs_dilation is stride. w's
+ * derivative is the equation read for k: a convolution of in with the cotangent as weights, stride
+ * and rhs_dilation exchanged; batch and features of in exchange their roles, and so feature groups
+ * become batch groups and the reverse. */
 #include "passes/vjp.h"
 
 #include <string.h>
@@ -52,8 +54,8 @@ static int below(ir_ints list, int64_t d)
 }
 
 /* The cotangent of `mine`: g [batch…, lhs rest…, rhs rest…] contracted with `other` over the
- * dimensions that other brought in. The operand comes first whose dimensions come first in mine, so
- * that mostly no transpose is due. */
+ * dimensions that other brought in. The operand whose dimensions come first in mine comes first, so
+ * that mostly no transpose is needed. */
 static ir_value *dot_side(ir_builder *b, ir_value *g, const side *mine, const side *other,
                           bool mine_is_rhs)
 {
@@ -104,7 +106,7 @@ AD_RULE(dot_general)
 #define W (inst->operand[1])
 #define OUT (inst->result[0])
 
-/* Dimension `from` is [groups, rest]: its groups go to dimension `to`, as the outer part. */
+/* Dimension `from` is [groups, rest]: moves its groups to dimension `to`, as the outer part. */
 static ir_value *move_groups(ir_builder *b, ir_value *x, int64_t from, int64_t to, int64_t groups)
 {
     ir_type t = x->type, split = {.rank = t.rank + 1}, merged = t;
@@ -143,7 +145,7 @@ static ir_value *turned(ir_builder *b, ir_value *w, ir_ints order)
     return ir_reverse(b, w, n, axes);
 }
 
-/* kernel: inst's, in the type of g, as the result is. */
+/* kernel: inst's, in the type of g, like the result. */
 static ir_value *of_lhs(ir_builder *b, const ir_inst *inst, ir_value *g, ir_value *kernel)
 {
     const struct ir_attrs_convolution *a = IR_ATTR(inst, convolution);
@@ -184,7 +186,7 @@ static ir_ints exchanged(ir_builder *b, ir_ints order)
     return r;
 }
 
-/* in: inst's operand, in the type of g, as the result is. */
+/* in: inst's operand, in the type of g, like the result. */
 static ir_value *of_rhs(ir_builder *b, const ir_inst *inst, ir_value *g, ir_value *in)
 {
     const struct ir_attrs_convolution *a = IR_ATTR(inst, convolution);
@@ -209,7 +211,7 @@ static ir_value *of_rhs(ir_builder *b, const ir_inst *inst, ir_value *g, ir_valu
     return ad_build(b, inst, IR_OP_convolution, (ir_value *[]){in, g}, 2, &attrs);
 }
 
-/* NULL: what had no derivative, and is reported. */
+/* NULL: there was no derivative, which is reported. */
 static ir_value *converted(ir_builder *b, ir_value *v, ir_dtype to)
 {
     return v ? ir_convert(b, v, to) : NULL;
@@ -218,7 +220,7 @@ static ir_value *converted(ir_builder *b, ir_value *v, ir_dtype to)
 AD_RULE(convolution)
 {
     const struct ir_attrs_convolution *a = IR_ATTR(inst, convolution);
-    /* Groups are a dimension for a while. */
+    /* Groups are a dimension of their own in between. */
     if (W->type.rank == IR_MAX_RANK && (a->feature_groups > 1 || a->batch_groups > 1)) {
         base_report(b->func->module->ctx, BASE_ERROR, inst->loc,
                     "no derivative rule for a grouped `convolution` of rank %d", IR_MAX_RANK);

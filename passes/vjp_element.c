@@ -83,11 +83,11 @@ UNARY(tanh, ir_mul(b, G, one_minus(b, square(b, R))))
 /* 2 / sqrt(pi) */
 UNARY(erf, ir_mul(b, ad_times(b, G, 1.1283791670955126), ir_exp(b, ir_neg(b, square(b, X)))))
 UNARY(logistic, ir_mul(b, G, ir_mul(b, R, one_minus(b, R))))
-UNARY(convert, ir_convert(b, G, X->type.dtype)) /* only floats flow */
+UNARY(convert, ir_convert(b, G, X->type.dtype)) /* only floats have cotangents */
 UNARY(copy, G)
 
-/* The cotangent of a softmax's exponentials comes as g / sum; e^x / sum is there already, and then
- * nobody needs e^x. */
+/* In a softmax the cotangent of e^x has the form g / sum; e^x / sum is computed already, so e^x
+ * itself is not needed. */
 AD_RULE(exp)
 {
     (void)want;
@@ -110,7 +110,7 @@ AD_RULE(exp)
 
 BINARY(add, G, G)
 BINARY(sub, G, ir_neg(b, G))
-/* fmod is x - y trunc(x / y), and (x - fmod) / y that whole number, save for rounding. */
+/* fmod is x - y trunc(x / y), and (x - fmod) / y is that integer up to rounding. */
 BINARY(rem, G, ir_neg(b, ir_mul(b, G, ir_round(b, ir_div(b, ir_sub(b, X, R), Y)))))
 
 AD_RULE(mul)
@@ -121,7 +121,7 @@ AD_RULE(mul)
         out[1] = ir_mul(b, G, X);
 }
 
-/* The axes along which y is x's sum, repeated; none if it is something else. */
+/* The axes along which y is x's sum, broadcast; none if y is something else. */
 static ir_ints own_sum(const ir_value *x, const ir_value *y)
 {
     const ir_inst *r = match(y, IR_OP_broadcast),
@@ -148,7 +148,7 @@ static ir_ints own_sum(const ir_value *x, const ir_value *y)
 AD_RULE(div)
 {
     const ir_ints axes = own_sum(X, Y);
-    if (axes.n && want[0]) { /* both ways to x in one: (g - sum(g r)) / sum */
+    if (axes.n && want[0]) { /* both paths to x in one: (g - sum(g r)) / sum */
         out[0] = ir_div(b,
                         ir_sub(b, G,
                                ad_repeat(b, ir_reduce(b, IR_SUM, ir_mul(b, G, R), axes.n, axes.v),
@@ -163,8 +163,8 @@ AD_RULE(div)
         out[1] = ir_neg(b, ir_mul(b, quotient, R));
 }
 
-/* y x^(y-1), which is 0 for y = 0 whatever x is. 0^-1 is kept out of the expression, not only out
- * of its value: as a factor of 0 it would come back in the second derivative. */
+/* y x^(y-1), which is 0 for y = 0 whatever x is. 0^-1 must not occur in the expression, not even
+ * multiplied by 0: it would come back in the second derivative. */
 static ir_value *pow_of_base(ir_builder *b, ir_value *x, ir_value *y)
 {
     double c;
@@ -207,7 +207,7 @@ AD_RULE(atan2)
         out[1] = ir_neg(b, ir_mul(b, scaled, X));
 }
 
-/* The winner gets all, each of two equals a half. */
+/* The larger (or smaller) operand gets all of it; at a tie each gets half. */
 static void extreme(ir_builder *b, const ir_inst *inst, ir_value *g, ir_relation loses,
                     ir_value **out, const bool *want)
 {

@@ -62,7 +62,7 @@ static ir_type places(const ir_inst *inst)
     return t;
 }
 
-/* Known now that no two index vectors are equal. */
+/* Is it known at compile time that no two index vectors are equal? */
 static bool distinct(const ir_inst *inst)
 {
     enum { LIMIT = 1 << 22 };
@@ -86,7 +86,7 @@ static bool distinct(const ir_inst *inst)
         int64_t at = i / (vectors / shared);
         for (int k = 0; k < a->dims.n && at >= 0; k++) {
             int64_t v = ir_literal_get_int(l, i * a->dims.n + k), extent = t.dim[a->batch + k];
-            at = v < 0 || v >= extent ? -1 : at * extent + v; /* outside: writes nothing */
+            at = v < 0 || v >= extent ? -1 : at * extent + v; /* out of range: writes nothing */
         }
         is = at < 0 || !seen[at];
         if (at >= 0)
@@ -96,7 +96,7 @@ static bool distinct(const ir_inst *inst)
     return is;
 }
 
-/* bool: this update is the last one at its place, the one that stays. */
+/* bool: this update is the last one at its position, whose value stays. */
 static ir_value *stays(ir_builder *b, const ir_inst *inst)
 {
     const struct ir_attrs_scatter *a = IR_ATTR(inst, scatter);
@@ -130,8 +130,8 @@ static void scatter_set(ir_builder *b, const ir_inst *inst, ir_value *g, ir_valu
         out[2] = ad_where(b, stays(b, inst), out[2]);
 }
 
-/* An update's derivative is the product of the others at its place: 0 unless all of those are
- * nonzero, else what the nonzero ones give divided by it (if it is one of them). */
+/* An update's derivative is the product of the others at its position: 0 unless all of those are
+ * nonzero, else the product of the nonzero ones, divided by the update if it is one of them. */
 static void scatter_prod(ir_builder *b, const ir_inst *inst, ir_value *g, ir_value **out,
                          const bool *want)
 {
@@ -181,8 +181,8 @@ AD_RULE(scatter)
 
 /* ---- sort ---- */
 
-/* Where each element came from: a payload that counts along the axis, or one that the forward sort
- * gets. */
+/* The position that each element came from: an existing payload that counts along the axis, or one
+ * that is added to the forward sort. */
 static ir_value *origin(const ir_inst *inst)
 {
     const struct ir_attrs_sort *a = IR_ATTR(inst, sort);

@@ -1,38 +1,38 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The derivative of scan. The body is differentiated and cut (body_vjp.h). Forward's half takes the
- * place of the body, what it leaves for backward stacked as more ys. Backward's half becomes the
- * body of a second scan that runs the other way: its carries are the cotangents of the carries, its
- * xs what was saved, the cotangents of the ys, and the xs that it reads again.
+ * The derivative of scan. The body is differentiated and cut (body_vjp.h). The forward half
+ * replaces the body; its residuals are stacked as more ys. The backward half becomes the body of a
+ * second scan in the other direction: its carries are the cotangents of the carries, its xs are the
+ * residuals, the cotangents of the ys, and the xs that it reads again.
  *
- * A carry's value before an iteration is the one after the iteration before; so if that is stacked
- * anyway, it is not saved again but taken from there, one place on.
+ * A carry's value before an iteration is its value after the previous one; so if that is stacked
+ * anyway, it is not saved again but read from there, shifted by one.
  *
  * What does not feed the next iteration need not be inside the loop. The cotangent of a constant is
- * a sum over the iterations; where an iteration's part is a contraction (x^T dy), its operands are
+ * a sum over the iterations; where an iteration's term is a contraction (x^T dy), its operands are
  * stacked and one contraction over all iterations follows the loop; likewise a reduction (of a
- * bias). The cotangents of the xs that are contractions with a constant (dy W^T) are one
- * contraction over all iterations too. Both are collected in a function `after`, which is then
- * inlined behind the loop. All else is summed in a carry, 16-bit types in f32.
+ * bias). Cotangents of xs that are contractions with a constant (dy W^T) are one contraction over
+ * all iterations too. Both are collected in a function `after`, which is then inlined after the
+ * loop. Everything else is summed in a carry, 16-bit types in f32.
  *
- * With `live`, iterations that did not run have cotangents zero, not what comes of the zeros that
- * stand for what they would have saved: backward's half is inside a cond then. */
+ * With `live`, iterations that did not run must have cotangents of zero; their residuals are zeros,
+ * from which the backward half could compute something else. So it is inside a cond then. */
 #include "passes/body_vjp.h"
 #include "passes/loop_batch.h"
 #include "passes/vjp.h"
 
 #include <string.h>
 
-/* Marks of joint's instructions: feeds the next iteration; its sum is better made after the loop,
- * because of a contraction. */
+/* Marks of joint's instructions: INSIDE: feeds the next iteration; LINEAR: its sum is better
+ * computed after the loop; CONTRACTS: because of a contraction. */
 enum { INSIDE = 1, LINEAR = 2, CONTRACTS = 4 };
 
-typedef struct source { /* something that the reverse body reads or gives */
+typedef struct source { /* something that the reverse body reads or returns */
     ir_value *inside;   /* joint's value */
     ir_value *outside;  /* operand of the reverse scan, or its result when there is one */
     ir_value *after;    /* parameter of `after`, or NULL */
-    int carry;          /* of a cotangent carried: which carry */
+    int carry;          /* if it is the cotangent of a carry: which one */
 } source;
 
 typedef BASE_LIST(source) sources;
@@ -46,7 +46,7 @@ typedef struct loop {
     bool *has_ct, *want;         /* by result of the body; by its parameter */
     ir_inst *forward;            /* the scan that saves */
     sources consts, carries, xs; /* operands of the reverse scan */
-    sources sums, stacks;        /* added up in carries; stacked as ys */
+    sources sums, stacks;        /* summed in carries; stacked as ys */
     ir_builder after;
     loop_batch all;              /* joint's values in `after`, … */
     ir_value **totals;           /* … and their sums, by id */
@@ -65,8 +65,8 @@ static bool is_carry(const loop *l, int param)
     return param >= l->a->consts && param < l->fixed;
 }
 
-/* Carries have a cotangent where they depend on what is wanted and something with a cotangent
- * depends on them, through any number of iterations. False if nothing has. */
+/* A carry has a cotangent if it depends on what is wanted and something with a cotangent depends on
+ * it, through any number of iterations. False if nothing has one. */
 static bool find_active(loop *l, ir_value *const *ct, const bool *want)
 {
     const ir_func *body = l->a->body;
@@ -106,7 +106,7 @@ static bool find_active(loop *l, ir_value *const *ct, const bool *want)
 
 /* ---- Forward, and where backward finds what it reads ---- */
 
-/* The one of the ys that is v (of joint), or -1. */
+/* The index of the y that is v (of joint), or -1. */
 static int y_of(const loop *l, const ir_value *v)
 {
     for (int i = (int)l->a->carries; i < l->ys; i++)
@@ -126,8 +126,8 @@ static bool is_stepped(const loop *l, const ir_value *v)
     return !v->def && is_carry(l, v->index) && next_of(l, v) != v;
 }
 
-/* Must v, which backward reads (its aux is set), be one of the results that forward's half has
- * more? */
+/* Must v, which backward reads (its aux is set), be one of the additional results of the forward
+ * half? */
 static bool must_save(const loop *l, const ir_value *v)
 {
     if (v->def)
@@ -156,7 +156,7 @@ static void build_forward(loop *l, ir_value **save, int nsave)
     }
 }
 
-/* The carry's values before each iteration, from those after. */
+/* The carry's values before each iteration, from those after each. */
 static ir_value *one_on(const loop *l, ir_builder *b, ir_value *start, ir_value *after)
 {
     ir_type t = after->type;
@@ -183,7 +183,7 @@ static void find_sources(loop *l, ir_builder *b)
     l->all = (loop_batch){.b = b, .loc = l->inst->loc, .length = l->a->length};
     for (int i = 0; i < l->h.nread; i++)
         if (must_save(l, l->h.read[i])) {
-            loop_batch_type(&l->all, &l->h.read[i]->type); /* throws if that cannot be */
+            loop_batch_type(&l->all, &l->h.read[i]->type); /* throws if that is too large */
             save[nsave++] = l->h.read[i];
         }
     build_forward(l, save, nsave);
@@ -194,7 +194,7 @@ static void find_sources(loop *l, ir_builder *b)
             add_source(l, v->index < l->fixed ? &l->consts : &l->xs, v, operand);
             continue;
         }
-        for (int turn = 0; turn < 2 && !stack; turn++) { /* v itself, or one step on */
+        for (int turn = 0; turn < 2 && !stack; turn++) { /* v itself, or its next value */
             ir_value *what = turn ? next_of(l, v) : v;
             int y = y_of(l, what);
             stack = y >= 0 ? l->forward->result[y] : NULL;
@@ -238,8 +238,8 @@ static ir_value *stack(void *user, ir_value *v)
                         loop_batch_type(&l->all, &v->type));
 }
 
-/* What the reverse scan takes is known in `after`; but where iterations may not run, no sequence,
- * for those must be zero. */
+/* The operands of the reverse scan are known in `after`; but if iterations may not run, no
+ * sequences, since those must be zero. */
 static void begin_after(loop *l)
 {
     int values = ir_number(l->h.joint) + 1;
@@ -267,7 +267,7 @@ static void begin_after(loop *l)
 
 /* ---- Sums over the iterations ---- */
 
-/* Instructions whose sum over the iterations is their operands' sum, moved. */
+/* Instructions whose sum over the iterations is the same instruction on their operands' sums. */
 static bool is_linear(const ir_inst *k)
 {
     switch (k->op) {
@@ -281,7 +281,7 @@ static bool is_linear(const ir_inst *k)
     }
 }
 
-/* Instructions that take the iterations along as one more dimension to sum over. */
+/* Instructions that can sum over the iterations as over one more dimension. */
 static bool sums_itself(const ir_inst *k)
 {
     if (k->op == IR_OP_reduce)
@@ -316,7 +316,7 @@ static void mark(loop *l)
                 k->operand[i]->def->id |= INSIDE;
 }
 
-/* Added up in a carry. */
+/* Sums v in a carry. */
 static ir_value *sum_inside(loop *l, ir_value *v)
 {
     ir_type t = v->type;
@@ -376,7 +376,7 @@ static ir_value *total(loop *l, ir_value *v)
 }
 
 /* The function `after`: its results are the cotangents of constants and xs that have any, in the
- * order of the parameters. Contractions come first: what they stack, the others find there. */
+ * order of the parameters. Contractions come first: the others reuse what they stack. */
 static void build_after(loop *l)
 {
     ir_value **ct = base_array(l->scratch, ir_value *, l->params + 1);
@@ -432,7 +432,7 @@ static ir_func *reverse_body(loop *l)
     return f;
 }
 
-/* f with one more parameter, a bool[]: whether to run it. If not, its carried results are its
+/* f with one more parameter, a bool[]: whether to run. If not, the carried results are the
  * parameters from `first` on, the others zero. */
 static ir_func *only_where_run(loop *l, ir_func *f, int first, int carried)
 {
@@ -463,7 +463,7 @@ static ir_func *only_where_run(loop *l, ir_func *f, int first, int carried)
     return g;
 }
 
-/* By iteration's place in the sequences: did it run? */
+/* By position in the sequences: did the iteration run? */
 static ir_value *which_ran(loop *l, ir_builder *b)
 {
     ir_value *trips = l->forward->result[l->forward->nresults - 1],
@@ -522,7 +522,7 @@ static void add_cotangents(loop *l, ir_builder *b, ir_value *const *ct)
     }
 }
 
-/* Inlines `after` behind the loop. */
+/* Inlines `after` after the loop. */
 static void finish(loop *l, ir_builder *b, ir_value **out)
 {
     sources *all[] = {&l->consts, &l->xs, &l->sums, &l->stacks};

@@ -62,7 +62,7 @@ ir_value *ad_unpad(ir_builder *b, ir_value *g, const ir_type *x, const int64_t *
     bool cropped = false;
     for (int i = 0; i < x->rank; i++) {
         int64_t step = interior[i] + 1, span = (x->dim[i] - 1) * step + 1;
-        /* Elements that are gone in front, and behind. */
+        /* Elements that are cropped at the start and at the end. */
         before[i] = low[i] < 0 ? (-low[i] - 1) / step + 1 : 0;
         after[i] = high[i] < 0 ? (-high[i] - 1) / step + 1 : 0;
         if (before[i] + after[i] >= x->dim[i])

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Derivatives of reductions and running reductions. Products multiply what stands before an element
- * and what stands after it, and never divide: zeros need no care, in higher derivatives either. */
+ * Derivatives of reductions and running reductions. Products multiply what comes before an element
+ * by what comes after it, and never divide, so zeros need no special case, also in higher
+ * derivatives. */
 #include "passes/vjp.h"
 
 #include <math.h>
@@ -21,8 +22,8 @@ static ir_value *cumulative(ir_builder *b, ir_value *x, ir_combine combine, int6
 
 /* ---- reduce ---- */
 
-/* Shared evenly by all that equal the result, as torch's amax does; NaN where the result is, which
- * nothing equals. */
+/* Shared evenly by all elements that equal the result, as torch's amax does; NaN where the result
+ * is NaN, since no element equals that. */
 static ir_value *extreme(ir_builder *b, const ir_inst *inst, ir_value *g)
 {
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
@@ -132,7 +133,8 @@ static ir_value *running_product(ir_builder *b, const ir_inst *inst, ir_value *g
     return loop ? ir_mul(b, before, ir_transpose(b, loop->result[1], back)) : NULL;
 }
 
-/* A running maximum goes to the latest element that equals it, as torch's cummax does. */
+/* The cotangent of a running maximum goes to the latest element that equals it, as in torch's
+ * cummax. */
 static ir_value *running_extreme(ir_builder *b, const ir_inst *inst, ir_value *g)
 {
     const struct ir_attrs_cumulative *a = IR_ATTR(inst, cumulative);
@@ -147,7 +149,7 @@ static ir_value *running_extreme(ir_builder *b, const ir_inst *inst, ir_value *g
     ir_value *record = ir_select(b, ir_compare(b, IR_EQ, X, best), place, first);
     ir_value *from =
         cumulative(b, record, a->reverse ? IR_MIN : IR_MAX, axis, a->reverse, a->exclusive);
-    if (a->exclusive) { /* the first result is no element, and its position none */
+    if (a->exclusive) { /* the first result is not an element and has no position */
         from = a->reverse ? ir_min(b, from, first) : ir_max(b, from, first);
         g = ad_unless(b, ir_compare(b, IR_EQ, place, first), g);
     }

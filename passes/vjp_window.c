@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Derivatives of sliding windows. A window's maximum goes to the element that arg_window names: the
- * first. */
+ * Derivatives of sliding windows. The cotangent of a window's maximum goes to the element that
+ * arg_window names: the first. */
 #include "passes/vjp.h"
 
 #include <math.h>
@@ -54,7 +54,7 @@ static int64_t span(int64_t n, int64_t dilation)
     return n ? (n - 1) * dilation + 1 : 0;
 }
 
-/* Windows that hold an element are windows over the cotangent: stride and base_dilation are
+/* The windows that hold an element are a window over the cotangent: stride and base_dilation are
  * exchanged. */
 static ir_value *window_sum(ir_builder *b, const ir_inst *inst, ir_value *g)
 {
@@ -79,7 +79,7 @@ static ir_value *window_sum(ir_builder *b, const ir_inst *inst, ir_value *g)
                                                    .window_dilation = a->window_dilation}});
 }
 
-/* Forward finds the positions too, in a tensor whose gaps are filled where it is dilated. */
+/* Forward computes the positions too; if the tensor is dilated, in one whose gaps are filled. */
 static ir_value *window_extreme(ir_builder *b, const ir_inst *inst, ir_value *g)
 {
     const struct ir_attrs_reduce_window *a = IR_ATTR(inst, reduce_window);
@@ -94,7 +94,7 @@ static ir_value *window_extreme(ir_builder *b, const ir_inst *inst, ir_value *g)
     if (!ad_fits(inst, &dilated, dilated.dtype) || !ad_fits(inst, &R->type, IR_I32))
         return NULL;
     ir_builder before = ad_before(inst);
-    double last = a->combine == IR_MAX ? -INFINITY : INFINITY; /* what every element wins against */
+    double last = a->combine == IR_MAX ? -INFINITY : INFINITY; /* loses to every element */
     ir_value *x =
         gaps ? ir_pad(&before, X, ir_scalar(&before, X->type.dtype, last), zero, zero, interior)
              : X;
@@ -126,8 +126,8 @@ static bool is_nothing(const along *w)
 }
 
 /* All elements of the windows along d are gathered, [windows, window, outer, inner]; an element's
- * derivative is the product of those before it and those after it, so that zeros need no care. NULL
- * and reported where that is too large. */
+ * derivative is the product of those before it and those after it, so that zeros need no special
+ * case. NULL and reported where that is too large. */
 static ir_value *product_along(ir_builder *b, const ir_inst *inst, ir_value *x, ir_value *g, int d,
                                const along *w)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * An f32 module in double, for `--f64`: every f32 type, constant and initial value becomes f64.
- * Only where bits are looked at does f32 remain, between a bitcast and a convert. Runs on functions
- * without schedules. */
+ * An f32 module in double, for `--f64`: every f32 type, constant and initial value becomes f64. f32
+ * remains only where bits are used, between a bitcast and a convert. Runs on functions without
+ * plans. */
 #include "passes/pass_utils.h"
 
 static ir_literal *widened(base_arena *arena, ir_literal *l)
