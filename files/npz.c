@@ -144,7 +144,7 @@ static bool checksum_ok(const unsigned char *p, size_t n, uint32_t crc)
     return (uint32_t)crc32_z(crc32_z(0, NULL, 0), p, n) == crc;
 }
 
-/* The member's content; it must lie before the directory. */
+/* The member's content; it must be before the directory. */
 static bool extract(base_arena *arena, const base_loc *loc, base_data d, uint64_t limit,
                     const member *m, base_data *out)
 {
@@ -288,7 +288,7 @@ static base_data pack(base_arena *arena, const base_data *pieces, int n)
                             Z_DEFAULT_STRATEGY) == Z_OK);
     for (int i = 0; i < n; i++)
         size += pieces[i].size;
-    size += size / 1000 + 4096; /* above what deflateBound gives, for sizes beyond its type too */
+    size += size / 1000 + 4096; /* more than deflateBound returns, also for sizes beyond its type */
     unsigned char *out = base_alloc(arena, size);
     for (int i = 0; i < n; i++) {
         enum { PIECE = 1 << 30 };

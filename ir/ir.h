@@ -195,7 +195,7 @@ typedef struct ir_inst ir_inst;
 typedef struct ir_value ir_value;
 
 /* A shape rule writes the result types (as many as it sets *nresults to; the table's count is
- * preset) and returns NULL, or returns what is wrong, in words for a user (static, or from the
+ * preset) and returns NULL, or returns an error message for the user (static, or from the
  * arena). */
 typedef const char *ir_shape_rule(base_arena *arena, ir_op op, const ir_attrs *attrs,
                                   ir_value *const *operand, int noperands, ir_type *result,
@@ -399,8 +399,8 @@ bool ir_same(const ir_inst *a, const ir_inst *b);
 bool ir_attrs_eq(ir_op op, const ir_attrs *a, const ir_attrs *b);
 /* The accumulator attribute; NULL: op has none. */
 ir_dtype *ir_accumulator(ir_op op, ir_attrs *attrs);
-/* Result types of an instruction into *result (an array in arena) and *nresults; returns NULL, or
- * what is wrong with the count or types of operands or with the attributes, in words. Enum
+/* Result types of an instruction into *result (an array in arena) and *nresults; returns NULL, or a
+ * message that says what is wrong with the count or types of operands or with the attributes. Enum
  * attributes must be in range. */
 const char *ir_infer(base_arena *arena, ir_op op, const ir_attrs *attrs, ir_value *const *operand,
                      int noperands, ir_type **result, int *nresults);

@@ -160,7 +160,7 @@ static int hex_digit(char c)
 
 const char *ir_lex_text(const ir_token *t, base_arena *arena, const char **wrong)
 {
-    enum { LONGEST = IR_MAX_NAME + 16 }; /* the side file puts a word before a name */
+    enum { LONGEST = IR_MAX_NAME + 16 }; /* names in the side file have a prefix */
     /* Pairs: the character after the backslash, and its meaning. */
     static const char *const escapes = "\"\"\\\\n\nt\tr\r";
     *wrong = t->n > LONGEST * 4 ? "the name is longer than 4096 bytes" : NULL;

@@ -71,7 +71,7 @@ static void print_name(FILE *f, const char *sign, const char *name)
         base_print_string(f, name);
 }
 
-/* Without a table of labels (single instructions) the scratch number stands for a value. */
+/* Without a table of labels (single instructions) a value is printed as its scratch number. */
 static void print_value(const printer *p, const ir_value *v)
 {
     const label *l = p->arena ? base_map_get_ptr(&p->labels, v) : NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Shape rules: result types from operand types and attributes, or what is wrong in words. Counts of
- * operands and the first operand's class were checked before; see ir_build. */
+ * Shape rules: result types from operand types and attributes, or a message that says what is
+ * wrong. Counts of operands and the first operand's class were checked before; see ir_build. */
 #include "ir/shape.h"
 
 #include <string.h>

@@ -33,7 +33,7 @@ static uint64_t quiet_nan(ir_dtype t)
 /* Plain decimal text, already checked, as bits of a float type: strtod, in the C locale. */
 static uint64_t decimal_to_bits(ir_dtype t, const char *text, bool *overflow)
 {
-    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* glibc hands out a constant */
+    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* glibc returns a constant */
     uint64_t bits = 0;
     if (t == IR_F32) {
         float v = strtof_l(text, NULL, c);

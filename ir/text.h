@@ -19,7 +19,7 @@ enum {
 /* The shortest text that ir_read_element turns into the same bits, whatever the locale; returns its
  * length. */
 int ir_format_element(char out[IR_ELEMENT_TEXT], ir_dtype dtype, const void *element);
-/* Reads n bytes of text as one element; returns NULL, or what is wrong in words. */
+/* Reads n bytes of text as one element; returns NULL, or a message that says what is wrong. */
 const char *ir_read_element(ir_dtype dtype, const char *text, size_t n, void *element);
 
 /* The tensors that a text names by `large("…")`. */

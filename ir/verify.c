@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The rules of a module. Membership is looked up in tables by pointer before anything behind a
- * pointer is read, so that a broken module is reported and not followed. */
+ * The rules of a module. Membership is looked up in tables by pointer before any pointer is
+ * followed, so that a broken module is reported without reading through bad pointers. */
 #include "base/map.h"
 #include "ir/ir.h"
 
@@ -101,7 +101,8 @@ static bool check_attrs(verifier *v, const ir_inst *inst)
     return true;
 }
 
-/* A custom derivative takes (operands, results, cotangents) and gives the operands' cotangents. */
+/* A custom derivative takes (operands, results, cotangents) and returns the operands'
+ * cotangents. */
 static bool check_vjp(verifier *v, const ir_inst *inst)
 {
     const ir_func *f = inst->op == IR_OP_call ? IR_ATTR(inst, call)->vjp : NULL;

@@ -173,7 +173,7 @@ bool ir_in_pieces(const ir_value *v)
                 return false;
     }
     int fastest = (int)(v->order.n ? v->order.v[rank - 1] : rank - 1);
-    /* Short pieces would leave vectors half empty. */
+    /* Short pieces would leave vectors partly empty. */
     return fastest != axis || first->type.dim[axis] >= LANES;
 }
 

@@ -86,14 +86,14 @@ typedef struct train_choice {
     const train_optimizer *optimizer; /* NULL: none */
     BASE_LIST(train_hyper) hyper; /* those that the text sets, then the others */
 } train_choice;
-/* NULL, or what is wrong with the text, in words. */
+/* NULL, or a message that says what is wrong with the text. */
 const char *train_choose(base_arena *arena, const char *text, train_choice *out);
 
 typedef struct train_options {
     const train_optimizer *optimizer; /* NULL: none (no step, no update) */
     const int *cotangents;            /* as in ad_request; results of the function that trains */
     int ncotangents;
-    const int *wrt; /* params of that function (inputs) whose gradient backward gives */
+    const int *wrt; /* params of that function (inputs) whose gradient backward returns */
     int nwrt;
     const bool *no_decay; /* by state index; NULL: all decay */
     bool step, split;     /* build `step`; build `forward_train`, `backward` and `update` */

@@ -320,7 +320,7 @@ static void rebuild(ir_builder *b, ir_inst *inst, const plan *p, base_arena *scr
     int n = 0, live = a->live != 0, first_x = (int)(a->consts + a->carries);
     attrs.scan.body = g;
     attrs.scan.consts = attrs.scan.carries = 0;
-    /* Constants with the fixed carries, then the rest in order. */
+    /* Constants and the fixed carries first, then the rest in order. */
     for (int turn = 0; turn < 2; turn++)
         for (int i = 0; i < f->params.count; i++) {
             bool constant = i < a->consts || p->param[i] == FIXED;

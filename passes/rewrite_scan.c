@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Moves contractions out of a scan's body that do not depend on carried values or that no carried
- * value depends on. x W of each iteration becomes one contraction over all of them before the loop,
- * and h V, where nothing in the loop reads it, one after the loop (loop_batch.h). So a recurrent
- * cell written step by step becomes a small product in the loop between two large ones, as one
- * would write it by hand. A gather of x by the number of the iteration becomes one gather before
- * the loop. */
+ * Moves contractions out of a scan's body: those that do not depend on carried values go before the
+ * loop, those that no carried value depends on go after it (loop_batch.h). So x W of all iterations
+ * becomes one contraction before the loop, and h V, where nothing in the loop reads it, one after
+ * it. A recurrent cell written step by step then is a small product in the loop between two large
+ * ones, as one would write it by hand. A gather of x by the number of the iteration becomes one
+ * gather before the loop. */
 #include "passes/rewrite.h"
 #include "ir/tuning.h"
 #include "passes/loop_batch.h"
@@ -142,7 +142,7 @@ RULE(rw_scan_before)
 
 /* ---- After the loop ---- */
 
-/* v is not needed by the next iteration: find_inside has set the instruction's id. */
+/* Is v not needed by the next iteration? find_inside has set the instruction's id. */
 static bool not_inside(void *user, const ir_value *v)
 {
     (void)user;

@@ -3,8 +3,8 @@
  *
  * The rules that the vjp column of ir/ops.def names, and what they share. A rule is called when at
  * least one result has a cotangent and at least one operand is wanted; an operand that is wanted is
- * a float with elements, and so is a result that has a cotangent. b stands at the end of the
- * function, with the phase backward and the loc and primal of inst.
+ * a float with elements, and so is a result that has a cotangent. b appends to the function, with
+ * the phase backward and the loc and primal of inst.
  *
  * A rule may also replace inst by a better forward instruction (for example with another result):
  * it builds that before inst and calls ad_instead.

@@ -27,7 +27,7 @@ typedef struct branches {
     BASE_LIST(ir_value *) outside; /* operands of the backward cond, without the condition */
 } branches;
 
-/* The result of the branch that v (of its joint function) is, or -1. */
+/* The index of the branch's result that v (of its joint function) is, or -1. */
 static int result_of(const branches *s, int side, const ir_value *v)
 {
     for (int i = 0; i < s->results; i++)

@@ -50,7 +50,7 @@ static ir_value *scattered(ir_builder *b, const ir_inst *inst, ir_combine combin
     return ir_scatter(b, combine, x, INDEX, update, a->dims.n, a->dims.v, (int)a->batch);
 }
 
-/* The dimensions of the operand in which elements are selected, the shared ones in front. */
+/* The dimensions of the operand in which elements are selected, after the shared ones. */
 static ir_type places(const ir_inst *inst)
 {
     const struct ir_attrs_scatter *a = IR_ATTR(inst, scatter);
