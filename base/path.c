@@ -216,7 +216,7 @@ static bool read_piece(base_arena *arena, int fd, const base_loc *loc, const cha
         length = st.st_size - offset;
     if (!base_size_add(offset, length, &end) || end > st.st_size) {
         base_report(ctx, BASE_ERROR, loc,
-                    "file '%.300s': %lld bytes at offset %lld do not fit in its %lld bytes", name,
+                    "file '%.300s': %lld bytes at offset %lld are outside its %lld bytes", name,
                     (long long)length, (long long)offset, (long long)st.st_size);
         return false;
     }

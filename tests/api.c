@@ -167,8 +167,8 @@ START_TEST(wrong_options_are_faults_of_the_command_line)
 {
     static const char *const wrong[][2] = {
         {"--train=sdg", "adam"},
-        {"--train=adam:beta3=1",
-         "'beta3'; there is lr, beta1, beta2, eps, weight_decay, grad_scale and clip_norm"},
+        {"--train=adam:beta3=1", "'beta3'; the optimizer has lr, beta1, beta2, eps, weight_decay, "
+                                 "grad_scale and clip_norm"},
         {"--train=adam:lr=nan", "lr=nan"},
         {"--train=adam:lr=1e39", "lr=1e39"},
         {"--train=none:lr=1", "none"},
