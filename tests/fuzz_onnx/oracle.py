@@ -8,7 +8,7 @@ import ml_dtypes, numpy as np, onnx, onnxruntime
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-import corrections
+import corrections, recurrent
 
 warnings.filterwarnings("ignore")
 np.seterr(all="ignore")
@@ -236,6 +236,7 @@ class Exact:
 
     def values(self, feed, noise=None):
         self.noise = noise
+        recurrent.rounded = self.off if noise else None
         try:
             return [to_array(a) for a in self.evaluator.run(None, {n: self.off(a) for n, a in feed.items()})]
         except Exception:

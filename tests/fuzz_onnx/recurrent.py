@@ -8,6 +8,9 @@ ACTIVATIONS = {"Tanh": np.tanh, "Sigmoid": lambda x: 1 / (1 + np.exp(-x)), "Relu
                "HardSigmoid": lambda x: np.clip(np.float32(0.2) * x + 0.5, 0, 1)}
 
 
+rounded = None  # what each step's state goes through, where one wants to know how far rounding may carry
+
+
 class Cell:
     """One direction."""
 
@@ -75,6 +78,8 @@ class Recurrent(OpRun):
                 live, rows = (t < lengths)[:, None], np.arange(batch)
                 at = np.clip(at, 0, steps - 1)
                 new, newer = cell.step(x[at, rows], hidden, state)
+                if rounded:
+                    new, newer = rounded(new), rounded(newer)
                 hidden, state = np.where(live, new, hidden), np.where(live, newer, state)
                 y[at[live[:, 0]], k, rows[live[:, 0]]] = new[live[:, 0]]
             last[k], cells[k] = hidden, state
