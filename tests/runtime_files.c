@@ -316,7 +316,7 @@ START_TEST(a_refused_tensor_is_described)
 {
     static const struct { const char *entry, *tensor, *due, *found; size_t data;
     } bad[] = {
-        {"{}", "w", "f32[8]", "nothing of that name", 0},
+        {"{}", "w", "f32[8]", "no tensor of that name", 0},
         {"{\"w\":{\"dtype\":\"F64\",\"shape\":[2,4],\"data_offsets\":[0,64]}}", "w", "f32[8]",
          "f64[2,4]", 64},
         {"{\"w\":{\"dtype\":\"F8_E4M3\",\"shape\":[8],\"data_offsets\":[0,8]}}", "w", "f32[8]",
@@ -328,7 +328,7 @@ START_TEST(a_refused_tensor_is_described)
          "mask", "bool[1,3]", "u8[3]", 35},
         {"{\"w\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32]},"
          "\"mask\":{\"dtype\":\"BOOL\",\"shape\":[1,3],\"data_offsets\":[32,35]}}",
-         "mean", "f32[]", "nothing of that name", 35},
+         "mean", "f32[]", "no tensor of that name", 35},
     };
     fake f = fake_new(&fake_model, 1, NULL);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Trains examples/link/gate.onnx to be an exclusive or; the README shows and explains it. */
+ * Trains examples/link/gate.onnx to compute exclusive or; the README shows and explains it. */
 #include "gate.h"
 #include <stdio.h>
 
-static _Alignas(64) char arena[GATE_ARENA_BYTES]; /* all the memory there is */
+static _Alignas(64) char arena[GATE_ARENA_BYTES]; /* all the memory that the model uses */
 
 int main(void)
 {

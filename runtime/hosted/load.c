@@ -277,7 +277,7 @@ static gradc_rt_status check_ranges(loader *l)
 /* State i must be in the file, and is not, or is another: the first of its kind. */
 static gradc_rt_status due(loader *l, uint32_t i)
 {
-    char found[RT_TYPE_TEXT] = "nothing of that name";
+    char found[RT_TYPE_TEXT] = "no tensor of that name";
     const char *dtype = "?";
     const entry *e = &l->unlike[!rt_is_param(l->ctx->model, i)].entry;
     if (l->found[i] == MISMATCH) {
