@@ -3,10 +3,10 @@
  *
  * gradc as a library: tensors that are traced, run, differentiated and compiled. C99 and C++17.
  *
- * A context records what is done with its tensors; nothing is computed until a value is asked for.
- * Then what is pending is compiled to native code and run; a graph of the same structure is not
- * compiled again. It reads as torch does and means the same: types promote, shapes broadcast, a
- * result's requires_grad is the OR of its operands', and backward adds into the leaves' grad.
+ * A context records operations on its tensors; reading a value compiles what is pending to native
+ * code and runs it. A graph of the same structure is not compiled again. Semantics are torch's:
+ * types promote, shapes broadcast, a result's requires_grad is the OR of its operands', and
+ * backward adds into the leaves' grad.
  *
  *     gradc *g = gradc_new();
  *     gradc_tensor *w = gradc_parameter(g, "w", gradc_randn(g, GRADC_F32, GRADC_SHAPE(3, 2)));
@@ -20,18 +20,18 @@
  * Ownership: the context owns every tensor; see gradc_mark. A context and its tensors are used by
  * one thread at a time; contexts share nothing.
  *
- * Errors: a function that fails returns NULL (or what its comment says) and leaves a message, in
- * words that name the function and the shapes; the first one stays until gradc_clear_error. A NULL
- * tensor gives NULL, so a chain of calls is checked once, at its end. A tensor that may be left out
- * is NULL too; while an error stands, such a NULL counts as one that failed.
+ * Errors: a function that fails returns NULL (or what its comment says) and leaves a message that
+ * names the function and the shapes; the first one stays until gradc_clear_error. A NULL tensor
+ * gives NULL, so a chain of calls is checked once, at its end. Optional tensors are NULL too; while
+ * an error is set, such a NULL counts as one that failed.
  *
- * Stack and memory: code is generated on a thread of gradc's own with 64 MiB of stack, so 128 KiB
- * are enough for the caller's. When memory runs out, a call fails with an error; LLVM, which
- * generates the code, aborts the process then. See docs/limits.md.
+ * Stack and memory: code is generated on gradc's own thread with 64 MiB of stack, so a caller needs
+ * only 128 KiB. When memory runs out, a call fails with an error, except that LLVM, which generates
+ * the code, aborts the process. See docs/limits.md.
  *
- * Dimensions: below, `dim` counts from the end where negative; `dims` is GRADC_DIMS(…), and
- * GRADC_ALL means all. Shapes are in the comments as [N, C, …]; rank is at most 16. A number given
- * as double counts as an integer where it has no fraction. */
+ * Dimensions: below, a negative `dim` counts from the end; `dims` is GRADC_DIMS(…), and GRADC_ALL
+ * means all. Comments write shapes as [N, C, …]; rank is at most 16. A number given as double
+ * counts as an integer if it has no fraction. */
 #ifndef GRADC_H
 #define GRADC_H
 
@@ -69,7 +69,7 @@ typedef struct gradc_shape { /* extents, or a list of dimensions; passed by valu
     int rank;
     int64_t dim[GRADC_MAX_RANK];
 } gradc_shape;
-/* From an array. More than 16 are an error of the function that is given it. */
+/* From an array. A rank above 16 is an error of the function that takes the shape. */
 static inline gradc_shape gradc_shape_from(int rank, const int64_t *dim)
 {
     gradc_shape s;
@@ -96,23 +96,21 @@ static inline gradc_shape gradc_shape_from(int rank, const int64_t *dim)
 gradc *gradc_new(void);
 /* Frees all its tensors too. NULL is allowed. */
 void gradc_free(gradc *g);
-/* The first error since the context was made or cleared; NULL if there was none. Lives until
- * cleared. */
+/* The first error since the context was created or cleared, or NULL. Valid until cleared. */
 const char *gradc_error(const gradc *g);
-/* Forgets it; the next one is kept again. */
+/* Clears it, so that the next error is kept. */
 void gradc_clear_error(gradc *g);
 
-/* A mark in time. gradc_release frees every tensor made since, and their graph; older tensors stay
- * valid, with what was assigned to them and added into their grad. A training loop marks, computes
- * a step, and releases. Releasing an older mark releases the younger ones too. */
+/* gradc_release frees every tensor created since the mark, and their graph; older tensors stay
+ * valid, with the values assigned to them and the gradients added into their grad. A training loop
+ * marks, computes a step, and releases. Releasing an older mark releases the newer ones too. */
 size_t gradc_mark(gradc *g);
 void gradc_release(gradc *g, size_t mark);
 
-/* Whether operations record for backward: 0 is torch's no_grad. Returns what it was, for the caller
- * to restore. */
+/* Whether operations record for backward: 0 is torch's no_grad. Returns the previous value, for the
+ * caller to restore. */
 int gradc_set_grad_enabled(gradc *g, int on);
-/* Where random numbers start over. Those of a context are a sequence that its seed (0 at first)
- * decides. */
+/* Restarts the context's sequence of random numbers, which the seed (initially 0) determines. */
 void gradc_manual_seed(gradc *g, uint64_t seed);
 
 /* ==== New tensors ==== */
@@ -144,34 +142,34 @@ gradc_tensor *gradc_zeros_like(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_rand_like(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_randn_like(gradc *g, gradc_tensor *x);
 
-/* A new leaf with the value of x (which is run if pending) that requires grad; float. The name is
- * its name in compiled models, and unique in the context. */
+/* A new leaf with the value of x (which is run if pending) that requires grad; float. The name must
+ * be unique in the context; compiled models use it. */
 gradc_tensor *gradc_parameter(gradc *g, const char *name, gradc_tensor *x);
-/* The same without gradient: what a model keeps beside its parameters, as batch_norm's running
+/* The same without gradient: state of a model beside its parameters, such as batch_norm's running
  * statistics. */
 gradc_tensor *gradc_buffer(gradc *g, const char *name, gradc_tensor *x);
-/* A leaf without a value: an input of a graph that is to be compiled. Names are unique. Asking for
- * a value that depends on it is an error. */
+/* A leaf without a value: an input of a graph that is to be compiled. The name must be unique.
+ * Reading a value that depends on it is an error. */
 gradc_tensor *gradc_input(gradc *g, const char *name, gradc_dtype dtype, gradc_shape shape);
 
-/* ==== Questions ==== */
+/* ==== Queries ==== */
 
-/* Of a NULL tensor: rank, size, numel 0, dtype GRADC_F32, "None", 0. */
+/* For a NULL tensor: rank, size, numel 0, dtype GRADC_F32, "None", 0. */
 int gradc_rank(const gradc_tensor *x);              /* dimensions */
-/* Extent of one; 0 if there is no such dimension. */
+/* Extent of a dimension; 0 if there is no such dimension. */
 int64_t gradc_size(const gradc_tensor *x, int dim);
 gradc_shape gradc_shape_of(const gradc_tensor *x);
 int64_t gradc_numel(const gradc_tensor *x);         /* elements */
-/* Of the elements, as gradc_copy_out writes them. */
+/* Size of the elements, as gradc_copy_out writes them. */
 size_t gradc_bytes(const gradc_tensor *x);
 gradc_dtype gradc_dtype_of(const gradc_tensor *x);
 const char *gradc_dtype_name(gradc_dtype dtype); /* "f32" */
-int gradc_requires_grad(const gradc_tensor *x); /* 1: backward leads through it */
+int gradc_requires_grad(const gradc_tensor *x); /* 1: backward goes through it */
 int gradc_is_leaf(const gradc_tensor *x);       /* 1: no recorded operation made it */
-/* The operation that made x as torch calls it, "AddBackward0"; "None" for a leaf or without
+/* The operation that made x, under torch's name, "AddBackward0"; "None" for a leaf or without
  * gradient. */
 const char *gradc_grad_fn(const gradc_tensor *x);
-/* Of a parameter, buffer or input; else NULL. */
+/* The name of a parameter, buffer or input; otherwise NULL. */
 const char *gradc_name(const gradc_tensor *x);
 
 /* ==== Values: these run what is pending ==== */
@@ -184,40 +182,41 @@ int gradc_copy_out(gradc *g, gradc_tensor *x, void *dst);
 double gradc_item(gradc *g, gradc_tensor *x);
 /* Exact for 64-bit integers; floats are truncated and saturate. */
 int64_t gradc_item_int(gradc *g, gradc_tensor *x);
-/* As torch prints a tensor: four digits, dots for what is in the middle of a large one. 0, or -1 on
+/* Prints a tensor as torch does: four digits, dots for the middle of a large one. 0, or -1 on
  * failure. */
 int gradc_print(gradc *g, FILE *out, gradc_tensor *x);
 /* Runs all of these at once, so that what they share is computed once. 0, or -1. */
 int gradc_eval(gradc *g, gradc_tensor *const *x, int n);
 
-/* x, a leaf, gets the value of `from` (same shape, converted to x's dtype); no graph leads through
- * it: torch's copy_ under no_grad. Graphs recorded before keep the old value. Done when a value is
- * next asked for or x is next used. 0, or -1. */
+/* x, a leaf, gets the value of `from` (same shape, converted to x's dtype), without a graph:
+ * torch's copy_ under no_grad. Graphs recorded before keep the old value. Runs when a value is next
+ * read or x is next used. 0, or -1. */
 int gradc_assign(gradc *g, gradc_tensor *x, gradc_tensor *from);
 
 /* ==== Gradients ==== */
 
 enum {
-    GRADC_RETAIN_GRAPH = 1, /* the graph can be walked again, and gradients add up */
-    /* gradc_gradients: its results are recorded, and can be differentiated; retains too */
+    GRADC_RETAIN_GRAPH = 1, /* another backward may use the graph; gradients accumulate */
+    /* for gradc_gradients: its results are recorded and can be differentiated; retains too */
     GRADC_CREATE_GRAPH = 2
 };
-/* From loss, of one element, or with a cotangent of y's shape, in reverse: adds into the grad of
- * the leaves that require it, and of tensors asked to retain. Then the graph is released: another
- * backward through it is an error, unless flags retain it. 0, or -1. */
+/* Reverse-mode differentiation from loss, which has one element unless a cotangent of its shape is
+ * given: adds into the grad of the leaves that require it, and of tensors with gradc_retain_grad.
+ * Then releases the graph: another backward through it is an error, unless flags retain it. 0, or
+ * -1. */
 int gradc_backward(gradc *g, gradc_tensor *loss, gradc_tensor *cotangent, unsigned flags);
-/* Gradients of y by each x[i] into grad[i], added into nothing; zeros where nothing flows. 0, or -1
- * (grad[i] then NULL). */
+/* Gradients of y with respect to each x[i], to grad[i], without adding into any grad; zeros if y
+ * does not depend on x[i]. 0, or -1 (grad[i] is then NULL). */
 int gradc_gradients(gradc *g, gradc_tensor *y, gradc_tensor *cotangent, gradc_tensor *const *x,
                     int n, unsigned flags, gradc_tensor **grad);
-/* What backward added up; NULL if nothing was. The same tensor each time, as long as x lives. */
+/* The accumulated gradient; NULL if there is none. The same tensor as long as x lives. */
 gradc_tensor *gradc_grad(gradc *g, gradc_tensor *x);
 /* Empties the grad of x, or of all tensors of the context. */
 void gradc_zero_grad(gradc *g, gradc_tensor *x);
 void gradc_zero_grads(gradc *g);
-/* Backward leaves x's gradient in its grad although it is no leaf. 0, or -1. */
+/* Backward adds x's gradient into its grad although x is not a leaf. 0, or -1. */
 int gradc_retain_grad(gradc *g, gradc_tensor *x);
-/* For a leaf that is float. 0, or -1. */
+/* For float leaves. 0, or -1. */
 int gradc_set_requires_grad(gradc *g, gradc_tensor *x, int on);
 /* The same value, without a graph. */
 gradc_tensor *gradc_detach(gradc *g, gradc_tensor *x);
@@ -228,21 +227,20 @@ typedef struct gradc_output {
     const char *name;
     gradc_tensor *tensor;
 } gradc_output;
-/* Compiles the graph from inputs to outputs as the command compiles a file, with its own option
- * strings, "--train=adam", in an array that ends with NULL (options may be NULL): writes PATH.o and
- * PATH.h. What depends on an input through dropout or batch_norm with training on trains so;
- * `forward` is inference. Parameters are the ones that the graph reaches, with the values they have
- * now. 0, or -1 with nothing written. */
+/* Compiles the graph from inputs to outputs as the command compiles a file, with the command's
+ * option strings, "--train=adam", in an array that ends with NULL (options may be NULL): writes
+ * PATH.o and PATH.h. Dropout and batch_norm with training on are in training mode in the training
+ * entries, and in inference mode in `forward`. Parameters are the ones that the graph reaches, with
+ * their current values. 0, or -1 with nothing written. */
 int gradc_compile(gradc *g, const gradc_output *outputs, int n, const char *path,
                   const char *const *options);
 
 /* ==== Operations ==== */
 
-/* Each means what torch's function of its name means; beside it stands what the name does not
- * say. */
+/* Each is torch's function of its name; comments say what the name does not. */
 
-/* ---- Elementwise: types promote, shapes broadcast; integers become f32 where the result is no
- * integer by nature ---- */
+/* ---- Elementwise: types promote, shapes broadcast; integers become f32 where the result is not an
+ * integer in general ---- */
 
 gradc_tensor *gradc_add(gradc *g, gradc_tensor *x, gradc_tensor *y);
 gradc_tensor *gradc_sub(gradc *g, gradc_tensor *x, gradc_tensor *y);
@@ -268,7 +266,7 @@ gradc_tensor *gradc_floor_divide_scalar(gradc *g, gradc_tensor *x, double y);
 gradc_tensor *gradc_remainder_scalar(gradc *g, gradc_tensor *x, double y);
 gradc_tensor *gradc_fmod_scalar(gradc *g, gradc_tensor *x, double y);
 gradc_tensor *gradc_pow_scalar(gradc *g, gradc_tensor *x, double y);
-/* Comparisons, bool[…]; NaN is equal to nothing. */
+/* Comparisons, bool[…]; NaN equals nothing. */
 gradc_tensor *gradc_eq(gradc *g, gradc_tensor *x, gradc_tensor *y);
 gradc_tensor *gradc_ne(gradc *g, gradc_tensor *x, gradc_tensor *y);
 gradc_tensor *gradc_lt(gradc *g, gradc_tensor *x, gradc_tensor *y);
@@ -284,7 +282,7 @@ gradc_tensor *gradc_ge_scalar(gradc *g, gradc_tensor *x, double y);
 gradc_tensor *gradc_isnan(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_isinf(gradc *g, gradc_tensor *x);
 gradc_tensor *gradc_isfinite(gradc *g, gradc_tensor *x);
-/* Of what is not zero, bool[…]. */
+/* Nonzero is true; bool[…]. */
 gradc_tensor *gradc_logical_and(gradc *g, gradc_tensor *x, gradc_tensor *y);
 gradc_tensor *gradc_logical_or(gradc *g, gradc_tensor *x, gradc_tensor *y);
 gradc_tensor *gradc_logical_xor(gradc *g, gradc_tensor *x, gradc_tensor *y);
@@ -347,7 +345,7 @@ gradc_tensor *gradc_leaky_relu(gradc *g, gradc_tensor *x, double slope); /* slop
 /* slope: [1], or one a channel (dimension 1) */
 gradc_tensor *gradc_prelu(gradc *g, gradc_tensor *x, gradc_tensor *slope);
 gradc_tensor *gradc_elu(gradc *g, gradc_tensor *x, double alpha); /* alpha (exp(x) - 1) below 0 */
-/* Alpha (exp(x/alpha) - 1) below 0. */
+/* alpha (exp(x/alpha) - 1) below 0. */
 gradc_tensor *gradc_celu(gradc *g, gradc_tensor *x, double alpha);
 gradc_tensor *gradc_selu(gradc *g, gradc_tensor *x); /* elu scaled by torch's constants */
 /* By erf, or torch's approximate="tanh". */
@@ -358,11 +356,11 @@ gradc_tensor *gradc_sigmoid(gradc *g, gradc_tensor *x); /* 1/(1 + exp(-x)) */
 gradc_tensor *gradc_logsigmoid(gradc *g, gradc_tensor *x); /* log(sigmoid(x)) */
 gradc_tensor *gradc_hardsigmoid(gradc *g, gradc_tensor *x); /* relu6(x + 3)/6 */
 gradc_tensor *gradc_hardswish(gradc *g, gradc_tensor *x); /* x relu6(x + 3)/6 */
-/* x within low and high */
+/* x clamped to low and high */
 gradc_tensor *gradc_hardtanh(gradc *g, gradc_tensor *x, double low, double high);
 /* 0 where |x| <= lambda */
 gradc_tensor *gradc_hardshrink(gradc *g, gradc_tensor *x, double lambda);
-/* x nearer to 0 by lambda */
+/* x moved towards 0 by lambda */
 gradc_tensor *gradc_softshrink(gradc *g, gradc_tensor *x, double lambda);
 gradc_tensor *gradc_tanhshrink(gradc *g, gradc_tensor *x); /* x - tanh(x) */
 /* torch: 1, 20 */
@@ -371,10 +369,10 @@ gradc_tensor *gradc_softsign(gradc *g, gradc_tensor *x); /* x/(1 + |x|) */
 /* x above threshold, else value */
 gradc_tensor *gradc_threshold(gradc *g, gradc_tensor *x, double threshold, double value);
 gradc_tensor *gradc_softmax(gradc *g, gradc_tensor *x, int dim); /* sums to 1 along dim */
-/* Its logarithm, without overflow. */
+/* The logarithm of softmax, without overflow. */
 gradc_tensor *gradc_log_softmax(gradc *g, gradc_tensor *x, int dim);
 
-/* ---- Reductions over dims; keepdim: they stay with extent 1. No dims: all ---- */
+/* ---- Reductions over dims (none: all); keepdim keeps them with extent 1 ---- */
 
 /* Integers and bool: i64. */
 gradc_tensor *gradc_sum(gradc *g, gradc_tensor *x, gradc_shape dims, int keepdim);
@@ -392,10 +390,10 @@ gradc_tensor *gradc_var(gradc *g, gradc_tensor *x, gradc_shape dims, int64_t cor
                         int keepdim);
 gradc_tensor *gradc_std(gradc *g, gradc_tensor *x, gradc_shape dims, int64_t correction,
                         int keepdim);
-/* (sum |x|^p)^(1/p); p may be INFINITY, 0 counts what is not zero. */
+/* (sum |x|^p)^(1/p); p may be INFINITY; 0 counts the nonzero elements. */
 gradc_tensor *gradc_norm(gradc *g, gradc_tensor *x, double p, gradc_shape dims, int keepdim);
-/* Largest or smallest along dim; its position (i64) to *indices, unless that is NULL. Of equals the
- * first; NaN wins. */
+/* Largest or smallest along dim; its position (i64) goes to *indices unless that is NULL. The first
+ * of equal ones; NaN wins. */
 gradc_tensor *gradc_max(gradc *g, gradc_tensor *x, int dim, int keepdim, gradc_tensor **indices);
 gradc_tensor *gradc_min(gradc *g, gradc_tensor *x, int dim, int keepdim, gradc_tensor **indices);
 /* The position alone. */
@@ -404,7 +402,7 @@ gradc_tensor *gradc_argmin(gradc *g, gradc_tensor *x, int dim, int keepdim);
 /* Running sum and product along dim. */
 gradc_tensor *gradc_cumsum(gradc *g, gradc_tensor *x, int dim);
 gradc_tensor *gradc_cumprod(gradc *g, gradc_tensor *x, int dim);
-/* In order along dim, equals in the order they had; positions to *indices unless NULL. */
+/* Stable sort along dim; positions go to *indices unless that is NULL. */
 gradc_tensor *gradc_sort(gradc *g, gradc_tensor *x, int dim, int descending,
                          gradc_tensor **indices);
 gradc_tensor *gradc_argsort(gradc *g, gradc_tensor *x, int dim, int descending);
@@ -414,44 +412,44 @@ gradc_tensor *gradc_topk(gradc *g, gradc_tensor *x, int64_t k, int dim, int larg
 
 /* ---- Shape: the same elements, or some of them ---- */
 
-/* One extent may be -1: what is left. view is reshape: whether elements are copied is not seen. */
+/* One extent may be -1: inferred. view is reshape: tensors never observably share elements. */
 gradc_tensor *gradc_reshape(gradc *g, gradc_tensor *x, gradc_shape shape);
 gradc_tensor *gradc_view(gradc *g, gradc_tensor *x, gradc_shape shape);
 /* Dimensions first to last become one. */
 gradc_tensor *gradc_flatten(gradc *g, gradc_tensor *x, int first, int last);
 /* Dimension i is dims[i] of x. */
 gradc_tensor *gradc_permute(gradc *g, gradc_tensor *x, gradc_shape dims);
-/* The two exchanged. */
+/* Swaps two dimensions. */
 gradc_tensor *gradc_transpose(gradc *g, gradc_tensor *x, int dim0, int dim1);
 gradc_tensor *gradc_t(gradc *g, gradc_tensor *x);                           /* of rank 2 or less */
-/* Those of dims that are 1. */
+/* Removes those of dims whose extent is 1. */
 gradc_tensor *gradc_squeeze(gradc *g, gradc_tensor *x, gradc_shape dims);
 gradc_tensor *gradc_unsqueeze(gradc *g, gradc_tensor *x, int dim); /* a new one of extent 1 there */
 gradc_tensor *gradc_expand(gradc *g, gradc_tensor *x, gradc_shape shape);   /* -1: as it is */
-/* Length elements from start on. */
+/* `length` elements from start on. */
 gradc_tensor *gradc_narrow(gradc *g, gradc_tensor *x, int dim, int64_t start, int64_t length);
 /* As x[start:end:step]. */
 gradc_tensor *gradc_slice(gradc *g, gradc_tensor *x, int dim, int64_t start, int64_t end,
                           int64_t step);
-/* That element of dim, which goes. */
+/* Element `index` of dim, which is removed. */
 gradc_tensor *gradc_select(gradc *g, gradc_tensor *x, int dim, int64_t index);
 gradc_tensor *gradc_flip(gradc *g, gradc_tensor *x, gradc_shape dims); /* in reverse along dims */
-/* What leaves at the end comes in at the start. */
+/* Elements shifted off the end enter at the start. */
 gradc_tensor *gradc_roll(gradc *g, gradc_tensor *x, int64_t shift, int dim);
-/* So many times along each dimension. */
+/* times[i] copies along dimension i. */
 gradc_tensor *gradc_repeat(gradc *g, gradc_tensor *x, gradc_shape times);
 /* [.., r, c]: zero above the diagonal */
 gradc_tensor *gradc_tril(gradc *g, gradc_tensor *x, int64_t diagonal);
 gradc_tensor *gradc_triu(gradc *g, gradc_tensor *x, int64_t diagonal); /* zero below it */
-/* pads: (low, high) of the last dimension, then of the one before, … as torch's; negative ones
+/* pads: (low, high) of the last dimension, then of the one before, … as in torch; negative ones
  * crop. */
 gradc_tensor *gradc_pad(gradc *g, gradc_tensor *x, gradc_shape pads, double value);
-/* One after the other along dim. */
+/* Along an existing dimension. */
 gradc_tensor *gradc_cat(gradc *g, gradc_tensor *const *x, int n, int dim);
 /* Along a new dimension. */
 gradc_tensor *gradc_stack(gradc *g, gradc_tensor *const *x, int n, int dim);
-/* Pieces of this size along dim (the last may be smaller), or so many of equal size; into out,
- * which has room for max. How many, -1 on failure (too little room too). */
+/* Pieces of this size along dim (the last may be smaller), or `chunks` pieces of equal size; into
+ * out, which has room for max. Returns their number, or -1 on failure, also if max is too small. */
 int gradc_split(gradc *g, gradc_tensor *x, int64_t size, int dim, gradc_tensor **out, int max);
 int gradc_chunk(gradc *g, gradc_tensor *x, int64_t chunks, int dim, gradc_tensor **out, int max);
 gradc_tensor *gradc_clone(gradc *g, gradc_tensor *x); /* x, recorded */
@@ -459,24 +457,24 @@ gradc_tensor *gradc_to(gradc *g, gradc_tensor *x, gradc_dtype dtype); /* of anot
 
 /* ---- Indices: i64 or i32, 0 to extent - 1; others are an error when the graph is run ---- */
 
-/* Index [n]. */
+/* index [n]. */
 gradc_tensor *gradc_index_select(gradc *g, gradc_tensor *x, int dim, gradc_tensor *index);
-/* Result has index's shape. */
+/* The result has index's shape. */
 gradc_tensor *gradc_gather(gradc *g, gradc_tensor *x, int dim, gradc_tensor *index);
-/* x, with from (index's shape, or larger) put, or added, at index along dim; of equal indices the
- * last is put. */
+/* x with from (index's shape, or larger) stored, or added, at index along dim; of equal indices the
+ * last is stored. */
 gradc_tensor *gradc_scatter(gradc *g, gradc_tensor *x, int dim, gradc_tensor *index,
                             gradc_tensor *from);
 gradc_tensor *gradc_scatter_add(gradc *g, gradc_tensor *x, int dim, gradc_tensor *index,
                                 gradc_tensor *from);
-/* Weight [n, d], index […]: […, d]. */
+/* weight [n, d], index […]: […, d]. */
 gradc_tensor *gradc_embedding(gradc *g, gradc_tensor *weight, gradc_tensor *index);
 /* i64 […, classes] */
 gradc_tensor *gradc_one_hot(gradc *g, gradc_tensor *index, int64_t classes);
 
 /* ---- Layers ---- */
 
-/* Rank 1 counts as a row, a column; the rest broadcasts. */
+/* x of rank 1 counts as a row, y as a column; leading dimensions broadcast. */
 gradc_tensor *gradc_matmul(gradc *g, gradc_tensor *x, gradc_tensor *y);
 gradc_tensor *gradc_outer(gradc *g, gradc_tensor *x, gradc_tensor *y); /* of rank 1 each */
 /* "bij,bjk->bik" */
@@ -484,7 +482,7 @@ gradc_tensor *gradc_einsum(gradc *g, const char *equation, gradc_tensor *const *
 /* […, i], [o, i], [o] or NULL */
 gradc_tensor *gradc_linear(gradc *g, gradc_tensor *x, gradc_tensor *weight, gradc_tensor *bias);
 /* x [N, C, …] (or [C, …]), weight [O, C/groups, k…], bias [O] or NULL. stride, padding, dilation:
- * one for all, or one a dimension; GRADC_DIMS() is 1, 0, 1. */
+ * one number for all dimensions, or one each; GRADC_DIMS() is 1, 0, 1. */
 gradc_tensor *gradc_conv1d(gradc *g, gradc_tensor *x, gradc_tensor *weight, gradc_tensor *bias,
                            gradc_shape stride, gradc_shape padding, gradc_shape dilation,
                            int64_t groups);
@@ -520,17 +518,17 @@ gradc_tensor *gradc_avg_pool2d(gradc *g, gradc_tensor *x, gradc_shape kernel, gr
                                gradc_shape padding, int ceil_mode, int count_include_pad);
 gradc_tensor *gradc_avg_pool3d(gradc *g, gradc_tensor *x, gradc_shape kernel, gradc_shape stride,
                                gradc_shape padding, int ceil_mode, int count_include_pad);
-/* To these extents (-1: as it is), from windows of nearly equal size. */
+/* To these extents (-1: unchanged), from windows of nearly equal size. */
 gradc_tensor *gradc_adaptive_avg_pool1d(gradc *g, gradc_tensor *x, gradc_shape out);
 gradc_tensor *gradc_adaptive_avg_pool2d(gradc *g, gradc_tensor *x, gradc_shape out);
 gradc_tensor *gradc_adaptive_avg_pool3d(gradc *g, gradc_tensor *x, gradc_shape out);
-/* x [N, C, …]; the others [C] or NULL. With training, by the batch's own statistics, and mean and
- * variance (buffers, or NULL) move towards them by momentum, the variance as count - 1 divides;
- * else by mean and variance. */
+/* x [N, C, …]; the others [C] or NULL. With training, normalises by the batch's statistics and
+ * moves mean and variance (buffers, or NULL) towards them by momentum, the variance with divisor
+ * count - 1; else normalises by mean and variance. */
 gradc_tensor *gradc_batch_norm(gradc *g, gradc_tensor *x, gradc_tensor *mean,
                                gradc_tensor *variance, gradc_tensor *weight, gradc_tensor *bias,
                                int training, double momentum, double eps);
-/* Over the last dimensions, which have this shape; weight and bias of it, or NULL. */
+/* Over the last dimensions, which have this shape; weight and bias have it too, or are NULL. */
 gradc_tensor *gradc_layer_norm(gradc *g, gradc_tensor *x, gradc_shape shape, gradc_tensor *weight,
                                gradc_tensor *bias, double eps);
 gradc_tensor *gradc_rms_norm(gradc *g, gradc_tensor *x, gradc_shape shape, gradc_tensor *weight,
@@ -540,37 +538,39 @@ gradc_tensor *gradc_group_norm(gradc *g, gradc_tensor *x, int64_t groups, gradc_
                                gradc_tensor *bias, double eps);
 gradc_tensor *gradc_instance_norm(gradc *g, gradc_tensor *x, gradc_tensor *weight,
                                   gradc_tensor *bias, double eps);
-/* With training, zero with probability p and the others times 1/(1 - p); else x. */
+/* With training, sets elements to zero with probability p and multiplies the others by 1/(1 - p);
+ * else x. */
 gradc_tensor *gradc_dropout(gradc *g, gradc_tensor *x, double p, int training);
-/* softmax(q k' / sqrt(e)) v of q […, l, e], k […, s, e], v […, s, f]; mask (or NULL) [.., l, s] is
- * added, or if bool says what is seen; causal: position i sees 0 to i. */
+/* softmax(q k' / sqrt(e)) v for q […, l, e], k […, s, e], v […, s, f]; mask [.., l, s] (or NULL) is
+ * added to the scores, or if bool selects the positions that are seen; causal: position i sees 0 to
+ * i. */
 gradc_tensor *gradc_scaled_dot_product_attention(gradc *g, gradc_tensor *q, gradc_tensor *k,
                                                  gradc_tensor *v, gradc_tensor *mask, int causal);
 
 /* ---- Losses ---- */
 
 enum { GRADC_NONE, GRADC_MEAN, GRADC_SUM }; /* how a loss is reduced */
-/* Of an element with the difference d to its target: d^2; |d|; d^2/(2 beta) below beta, then |d| -
- * beta/2; huber_loss is that times beta, which it calls delta. */
+/* With d the difference of an element to its target: d^2; |d|; d^2/(2 beta) for |d| below beta,
+ * then |d| - beta/2; huber_loss is that times beta, which it calls delta. */
 gradc_tensor *gradc_mse_loss(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction);
 gradc_tensor *gradc_l1_loss(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction);
 gradc_tensor *gradc_smooth_l1_loss(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction,
                                    double beta);
 gradc_tensor *gradc_huber_loss(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction,
                                double delta);
-/* Target (log target - x); x: logarithms. */
+/* target (log target - x); x: logarithms. */
 gradc_tensor *gradc_kl_div(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction);
 /* -(target log x + (1 - target) log(1 - x)), of probabilities x or of their logits. */
 gradc_tensor *gradc_binary_cross_entropy(gradc *g, gradc_tensor *x, gradc_tensor *target,
                                          int reduction);
 gradc_tensor *gradc_binary_cross_entropy_with_logits(gradc *g, gradc_tensor *x,
                                                      gradc_tensor *target, int reduction);
-/* x [N, C, …] (or [C]), of scores, or of logarithms of probabilities for nll_loss; target: classes
+/* x [N, C, …] (or [C]): scores, or for nll_loss logarithms of probabilities; target: classes
  * [N, …], where -100 is left out of the sum and the mean; or, for cross_entropy, probabilities of
  * x's shape. */
 gradc_tensor *gradc_cross_entropy(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction);
 gradc_tensor *gradc_nll_loss(gradc *g, gradc_tensor *x, gradc_tensor *target, int reduction);
-/* With a weight a class [C] or NULL, another class to leave out, and label smoothing. */
+/* With one weight per class [C] or NULL, another class to leave out, and label smoothing. */
 gradc_tensor *gradc_cross_entropy_weighted(gradc *g, gradc_tensor *x, gradc_tensor *target,
                                            gradc_tensor *weight, int reduction,
                                            int64_t ignore_index, double label_smoothing);

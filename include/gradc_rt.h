@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What compiled models share: the types that generated headers use, and the interface between
+ * The interface of compiled models: the types that generated headers use, and the interface between
  * generated code and the runtime library (libgradc_rt.a). C99 and C++17. The runtime allocates
  * nothing, never prints and never aborts. */
 #ifndef GRADC_RT_H
@@ -28,8 +28,8 @@ enum {
     GRADC_RT_E_INDEX,     /* an index in the data is out of range: see gradc_rt_error */
     GRADC_RT_E_DIMENSION, /* no specialisation for the dimension given */
     GRADC_RT_E_FILE,      /* a file cannot be read or written */
-    GRADC_RT_E_FORMAT,    /* a file's content is not what is due: see gradc_rt_error */
-    GRADC_RT_E_MEMORY     /* the system gave no memory (threads, file buffers) */
+    GRADC_RT_E_FORMAT,    /* a file is malformed or does not match the model: see gradc_rt_error */
+    GRADC_RT_E_MEMORY     /* out of memory for file buffers */
 };
 /* A sentence for a status; never NULL. */
 const char *gradc_rt_status_text(gradc_rt_status status);
@@ -51,14 +51,14 @@ enum {
     GRADC_RT_F64
 };
 
-/* A pool of workers that several contexts may share (calls through one pool take turns). */
+/* A pool of workers that several contexts may share (calls through one pool run one at a time). */
 typedef struct gradc_rt_pool gradc_rt_pool;
 /* Bytes of memory for a pool of `threads` (the caller counts as one). */
 size_t gradc_rt_pool_bytes(uint32_t threads);
-/* Starts threads - 1 workers in 64-aligned memory of at least gradc_rt_pool_bytes(threads). */
+/* Starts threads - 1 workers. memory must be 64-aligned and have gradc_rt_pool_bytes(threads). */
 gradc_rt_status gradc_rt_pool_init(gradc_rt_pool **pool, void *memory, size_t bytes,
                                    uint32_t threads, uint32_t spin_us);
-/* Joins the workers; the memory is the caller's again. NULL is allowed. */
+/* Joins the workers; the memory belongs to the caller again. NULL is allowed. */
 void gradc_rt_pool_fini(gradc_rt_pool *pool);
 
 typedef struct gradc_rt_options {
@@ -67,21 +67,21 @@ typedef struct gradc_rt_options {
     /* Workers, the caller included; at least 1, at most 64 or what the pool has. */
     uint32_t threads;
     uint64_t seed;       /* of all random numbers */
-    gradc_rt_pool *pool; /* NULL: a pool of the context's own */
+    gradc_rt_pool *pool; /* NULL: the context starts its own */
     uint32_t spin_us;    /* how long workers spin after a call before they sleep */
     uint32_t flags;      /* 0 */
 } gradc_rt_options;
 
-/* What the last call that failed found. The tensor's name lives as long as the model's object code,
+/* Describes the last call that failed. The tensor's name lives as long as the model's object code,
  * due and found until the next failure. */
 typedef struct gradc_rt_error {
     gradc_rt_status status;
     const char *tensor; /* its name, or NULL */
     int64_t at;         /* which element of the index tensor, or which byte of a file */
-    int64_t value;      /* what was found there; of GRADC_RT_E_FILE: errno */
+    int64_t value;      /* what was found there; for GRADC_RT_E_FILE errno */
     int64_t limit;      /* what it must stay below */
-    /* Of a tensor that load refuses: what it must be, "f32[3,2]", and what the file has; else
-     * NULL. */
+    /* For a tensor that load refuses: the expected type, "f32[3,2]", and what the file has;
+     * otherwise NULL. */
     const char *due, *found;
 } gradc_rt_error;
 
@@ -90,17 +90,17 @@ typedef struct gradc_rt_tensor {
     const int64_t *shape;
     int rank, dtype, trainable;
     size_t bytes;
-    size_t grad_at; /* in elements of the gradient block; SIZE_MAX: has no gradient */
+    size_t grad_at; /* in elements of the gradient block; SIZE_MAX: no gradient */
 } gradc_rt_tensor;
 
 /* ==== Between generated code and the runtime ==== */
 
 #define GRADC_RT_ABI 2u
-#define GRADC_RT_MAX_PORTS 512u   /* ports of an entry, and inputs of a model, at most */
+#define GRADC_RT_MAX_PORTS 512u   /* most ports of an entry, and most inputs of a model */
 #define GRADC_RT_MAX_THREADS 64u  /* of a context's own pool; a shared pool may have more */
-/* Bytes of the arena for the context: its fixed part, a pointer of so many bytes for scratch, the
- * state block, each port of the entry that has most, and each input; and of code with threads and
- * files, which says so by 1, room for its own pool and for texts of errors. */
+/* Bytes of the arena for the context: its fixed part; a pointer (of `pointer` bytes) for scratch,
+ * the state block, each port of the entry with most ports, and each input; and for code with
+ * threads and files (hosted: 1), its own pool and texts of errors. */
 #define GRADC_RT_CTX_FIXED 192u
 #define GRADC_RT_HOSTED_BYTES 4800u
 #define GRADC_RT_CTX_BYTES(pointer, ports, inputs, hosted)                            \
@@ -115,42 +115,42 @@ typedef struct gradc_rt_worker {
     void *run;            /* the runtime's */
 } gradc_rt_worker;
 
-/* An entry's code, run by every worker at the same time. slot[0] is scratch, slot[1] the state
- * block, then a pointer for each port, in order (NULL: not given, and not needed for what is
- * wanted). Bit i of `wanted`: output port group i is wanted, see gradc_rt_port.needed_by. */
+/* An entry's code; all workers run it at the same time. slot[0] is scratch, slot[1] the state
+ * block, then a pointer for each port, in order (NULL: not given, and not needed for the wanted
+ * outputs). Bit i of `wanted`: output port group i is wanted, see gradc_rt_port.needed_by. */
 typedef void gradc_rt_body(gradc_rt_worker *worker, void *const *slot, uint64_t wanted);
-/* All workers of the call meet; what each wrote before is seen by all after. Nothing when there is
- * one thread. */
+/* A barrier of all workers of the call: writes before it are visible to all after it. Does nothing
+ * with one thread. */
 void gradc_rt_barrier(gradc_rt_worker *worker);
-/* Notes a bad index; of several the smallest (check, at) is kept, so that the report does not
+/* Reports a bad index; of several the smallest (check, at) is kept, so that the report does not
  * depend on threads. */
 void gradc_rt_bad_index(gradc_rt_worker *worker, uint32_t check, int64_t at, int64_t value,
                         int64_t limit);
-/* 1 when a bad index was noted in this call; asked after a barrier, so all workers get the same
- * answer. */
+/* 1 if a bad index was reported in this call; called after a barrier, so that all workers get the
+ * same answer. */
 int gradc_rt_failed(gradc_rt_worker *worker);
 
-/* The square root of a float by its bits, rounded to nearest: for processors that have no
+/* The square root of a float given by its bits, rounded to nearest: for processors without an
  * instruction for it. */
 uint32_t gradc_rt_sqrt_f32(uint32_t x);
 uint64_t gradc_rt_sqrt_f64(uint64_t x);
 
-enum { /* what a port is a member of */
+enum { /* the struct that a port is a member of */
     GRADC_RT_INPUT, GRADC_RT_COTANGENT, GRADC_RT_HYPER, GRADC_RT_OUTPUT, GRADC_RT_INPUT_GRAD
 };
 typedef struct gradc_rt_port {
     const char *name;
-    /* Which struct, and which member of it (a pointer each; GRADC_RT_HYPER: a float). */
+    /* The struct, and the member's index (a pointer each; GRADC_RT_HYPER: a float). */
     uint32_t source, index;
     uint32_t dtype, rank;
     const int64_t *shape;
     size_t bytes;
-    /* input: mask of outputs that cannot do without; output: its own bit */
+    /* input: mask of the outputs that need it; output: its own bit */
     uint64_t needed_by;
-    /* Output not wanted, or cotangent NULL: where in scratch its storage is, or SIZE_MAX: NULL is
-     * passed. */
+    /* For an output that is not wanted, or a NULL cotangent: offset of its storage in scratch;
+     * SIZE_MAX: NULL is passed. */
     size_t fallback;
-    /* cotangent: 1 when it is that of the loss (NULL struct: 1), else zero when NULL */
+    /* cotangent: 1 for the loss's, which is 1 if the struct is NULL; a NULL member is zero */
     uint32_t one;
     uint32_t reserved;
 } gradc_rt_port;
@@ -167,7 +167,7 @@ typedef struct gradc_rt_entry {
     gradc_rt_body *body; /* NULL: the model has no such entry */
     const gradc_rt_port *port;
     uint32_t nports;
-    uint32_t parallel;        /* 0: too small to gain, the caller runs it alone */
+    uint32_t parallel;        /* 0: too small to gain from workers, the caller runs it alone */
     uint64_t always;          /* bits of `wanted` that are always set: state updates */
     const char *const *check; /* names of the index tensors of bad_index's checks */
     uint64_t nchecks;
@@ -179,11 +179,11 @@ typedef struct gradc_rt_state {
     uint32_t reserved;
     size_t at;        /* in the state block */
     const void *init; /* row-major; NULL: zeros */
-    /* Of dimensions in storage, outermost first; NULL: row-major, as gradients always are. */
+    /* The order of dimensions in storage, outermost first; NULL: row-major, as gradients are. */
     const int64_t *order;
 } gradc_rt_state;
 
-enum { /* bits of gradc_rt_level.cpu: what the code needs */
+enum { /* bits of gradc_rt_level.cpu: features that the code needs */
        GRADC_RT_CPU_SSE41 = 1,
        GRADC_RT_CPU_AVX = 2,
        GRADC_RT_CPU_AVX2 = 4,
@@ -200,8 +200,8 @@ typedef struct gradc_rt_level {
     const gradc_rt_entry *entry; /* [specialisation][GRADC_RT_KINDS] */
 } gradc_rt_level;
 
-/* Everything about a model, constant data of its object. States come in the order parameters and
- * statistics (nparams of them, those of PREFIX_param), then the others. */
+/* The description of a model, constant data of its object. Parameters and statistics come first
+ * (nparams of them, those of PREFIX_param), then the other states. */
 typedef struct gradc_rt_model {
     uint32_t abi, size; /* GRADC_RT_ABI, sizeof(gradc_rt_model) */
     uint64_t id;        /* hash of the model: states and entries */
@@ -209,11 +209,12 @@ typedef struct gradc_rt_model {
     const gradc_rt_state *state;
     uint32_t nstates, nparams;
     size_t state_bytes, scratch_bytes;
-    /* The gradient block: offset in the state block, elements (f32, or f64 if all of them are). */
+    /* The gradient block: offset in the state block, and elements (f64 if all gradients are f64,
+     * else f32). */
     size_t grad_at, grad_count;
     /* GRADC_RT_CTX_BYTES; that + state_bytes + scratch_bytes, each 64-aligned. */
     size_t ctx_bytes, arena_bytes;
-    const gradc_rt_level *level; /* the first that the processor has is run */
+    const gradc_rt_level *level; /* the first that the processor supports is used */
     uint32_t nlevels, nspecs;
     uint32_t ninputs;            /* members of PREFIX_inputs before the dimensions */
     /* Symbolic dimensions that choose the specialisation, int64_t members after the inputs. */
@@ -226,7 +227,7 @@ typedef struct gradc_rt_model {
     uint32_t seed_state;
 } gradc_rt_model;
 
-enum { /* bytes of these on a machine of 32 bits */
+enum { /* sizes of these structs on a 32-bit machine */
        GRADC_RT_TENSOR_32 = 28,
        GRADC_RT_PORT_32 = 56,
        GRADC_RT_ENTRY_32 = 40,
@@ -235,40 +236,41 @@ enum { /* bytes of these on a machine of 32 bits */
        GRADC_RT_MODEL_32 = 96
 };
 
-/* Lays a context into arena and starts its pool. The arena must be 64-aligned and have
+/* Places a context in the arena and starts its pool. The arena must be 64-aligned and have
  * model->arena_bytes. Parameters get their initial values, all other states zero. */
 gradc_rt_status gradc_rt_init(gradc_rt_ctx **ctx, const gradc_rt_model *model, void *arena,
                               size_t bytes, const gradc_rt_options *options);
-/* The same of freestanding code, which has no threads: options->threads must be 1. */
+/* The same for freestanding code, which has no threads: options->threads must be 1. */
 gradc_rt_status gradc_rt_init_freestanding(gradc_rt_ctx **ctx, const gradc_rt_model *model,
                                            void *arena, size_t bytes,
                                            const gradc_rt_options *options);
-/* Joins the workers of the context's own pool; the arena is the caller's again. NULL is allowed. */
+/* Joins the workers of the context's own pool; the arena belongs to the caller again. NULL is
+ * allowed. */
 void gradc_rt_fini(gradc_rt_ctx *ctx);
-/* Runs an entry; the structs are those of the generated header (arrays of pointers; hyper of
+/* Runs an entry. The structs are those of the generated header (arrays of pointers; hyper of
  * floats) or NULL. */
 gradc_rt_status gradc_rt_call(gradc_rt_ctx *ctx, uint32_t kind, const void *inputs,
                               const void *cotangents, const void *hyper, const void *outputs,
                               const void *input_grads);
 /* Sets the gradient block to zero. */
 gradc_rt_status gradc_rt_zero_grad(gradc_rt_ctx *ctx);
-/* What the last call that failed found; never NULL, status GRADC_RT_OK when none failed. Lives as
+/* Describes the last call that failed; never NULL, with status GRADC_RT_OK if none failed. Lives as
  * long as the context. */
 const gradc_rt_error *gradc_rt_last_error(const gradc_rt_ctx *ctx);
-/* Copies parameter or statistic i out or in, row-major, as many bytes as its gradc_rt_tensor says.
- * GRADC_RT_E_ARGUMENT when there is no i. Setting ends the readiness for backward. */
+/* Copies parameter or statistic i out or in, row-major, the bytes of its gradc_rt_tensor.
+ * GRADC_RT_E_ARGUMENT if there is no i. After a set, backward needs a new forward_train. */
 gradc_rt_status gradc_rt_param_get(gradc_rt_ctx *ctx, size_t i, void *dst);
 gradc_rt_status gradc_rt_param_set(gradc_rt_ctx *ctx, size_t i, const void *src);
-/* NULL and *count 0 when the model has no gradient block. */
+/* NULL and *count 0 if the model has no gradient block. */
 float *gradc_rt_grad_block(gradc_rt_ctx *ctx, size_t *count);
-/* Parameters and statistics, and with_state optimizer slots and counters too, to a safetensors
- * file: a temporary file beside it, then a rename, so that a kill at any moment leaves the old file
- * or the new. */
+/* Writes parameters and statistics, and with_state optimizer slots and counters too, to a
+ * safetensors file: to a temporary file beside it, then renamed, so that a kill at any moment
+ * leaves the old file or the new. */
 gradc_rt_status gradc_rt_save(gradc_rt_ctx *ctx, const char *path, int with_state);
-/* All or nothing, by name, type and shape; every parameter must be there, other tensors of the file
- * are ignored; state is loaded when the file has all of it. */
+/* Loads tensors by name, type and shape, all or nothing. Every parameter must be there, other
+ * tensors of the file are ignored; state is loaded if the file has all of it. */
 gradc_rt_status gradc_rt_load(gradc_rt_ctx *ctx, const char *path);
-/* Storage of any state, for tests and tools; NULL if there is none of that name. */
+/* Storage of any state, for tests and tools; NULL if no state has that name. */
 void *gradc_rt_state_data(gradc_rt_ctx *ctx, const char *name, size_t *bytes);
 
 #ifdef __cplusplus

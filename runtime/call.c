@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Calls: which specialisation, what is wanted, a pointer for each port, the order of calls.
- * Everything that can be refused is refused before the body runs; a bad index inside it is the
- * body's to notice before it writes any state. */
+ * Calls: chooses the specialisation, determines the wanted outputs, sets a pointer for each port,
+ * checks the order of calls. Invalid arguments are refused before the body runs; the body itself
+ * detects bad indices, before it writes any state. */
 #include "runtime/memory.h"
 #include "runtime/rt.h"
 
@@ -11,7 +11,7 @@
 typedef struct call {
     gradc_rt_ctx *ctx;
     const gradc_rt_entry *entry;
-    /* By port source; NULL: no struct; unused for hyper. */
+    /* By port source; NULL: no struct; not used for hyper. */
     void *const *member[GRADC_RT_INPUT_GRAD + 1];
     const float *hyper;
     uint64_t wanted;
@@ -47,7 +47,7 @@ static void fill_one(void *at, uint32_t dtype, size_t bytes)
         memcpy((char *)at + i, one, width);
 }
 
-/* The cotangent that was not given: 1 of the loss when there is no struct at all, else 0. */
+/* A cotangent that was not given: 1 for the loss if there is no struct at all, else 0. */
 static void *implied_cotangent(const call *c, const gradc_rt_port *port)
 {
     void *at = fallback(c, port);
@@ -85,7 +85,7 @@ static gradc_rt_status set_slot(const call *c, const gradc_rt_port *port, void *
     return GRADC_RT_OK;
 }
 
-/* What is wanted comes first: which inputs are needed depends on it. */
+/* Determines the wanted outputs first, because the needed inputs depend on them. */
 static gradc_rt_status set_slots(call *c)
 {
     const gradc_rt_entry *e = c->entry;
@@ -104,7 +104,7 @@ static gradc_rt_status set_slots(call *c)
     return GRADC_RT_OK;
 }
 
-/* The row of the first n dimensions, or nspecs. */
+/* The first specialisation whose first n dimensions match, or nspecs. */
 static uint32_t find_spec(const gradc_rt_model *model, const int64_t *dims, uint32_t n)
 {
     for (uint32_t s = 0; s < model->nspecs; s++) {
@@ -126,13 +126,13 @@ static gradc_rt_status choose_spec(gradc_rt_ctx *ctx, const void *inputs, uint32
         return GRADC_RT_OK;
     if (!inputs)
         return rt_fail(ctx, GRADC_RT_E_ARGUMENT, model->dim_name[0], 0, 0, 0);
-    /* The dimensions follow the pointers, as aligned as an int64_t is in a struct. */
+    /* The dimensions follow the pointers, aligned as an int64_t in a struct. */
     size_t at = (model->ninputs * sizeof(void *) + sizeof(int64_t) - 1) & ~(sizeof(int64_t) - 1);
     const int64_t *dims = (const int64_t *)(const void *)((const char *)inputs + at);
     *spec = find_spec(model, dims, model->ndims);
     if (*spec < model->nspecs)
         return GRADC_RT_OK;
-    uint32_t d = 0; /* the first that no specialisation has, given those before it */
+    uint32_t d = 0; /* the first that matches no specialisation, given those before it */
     while (d + 1 < model->ndims && find_spec(model, dims, d + 1) < model->nspecs)
         d++;
     return rt_fail(ctx, GRADC_RT_E_DIMENSION, model->dim_name[d], d, dims[d], 0);
@@ -158,7 +158,7 @@ static gradc_rt_status run(call *c)
     return rt_fail(ctx, GRADC_RT_E_INDEX, name, ctx->run.at, ctx->run.value, ctx->run.limit);
 }
 
-/* Keeps what backward will read again. */
+/* Keeps the inputs, which backward reads again. */
 static void make_ready(gradc_rt_ctx *ctx, uint32_t spec, void *const *inputs)
 {
     for (uint32_t i = 0; i < ctx->model->ninputs; i++)
@@ -203,8 +203,8 @@ gradc_rt_status gradc_rt_call(gradc_rt_ctx *ctx, uint32_t kind, const void *inpu
     status = run(&c);
     if (status == GRADC_RT_E_THREADS)
         return status; /* the body did not run */
-    /* forward_train and backward use up what was saved, failed or not; the others when they have
-     * changed the parameters. */
+    /* forward_train and backward invalidate the residuals even if they fail; the other calls only
+     * if they changed the parameters. */
     ctx->ready =
         kind == GRADC_RT_FORWARD || (status && (kind == GRADC_RT_UPDATE || kind == GRADC_RT_STEP))
             ? was_ready

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contexts. The arena holds, each 64-aligned: the context, with the pointers that a call needs
- * behind it and then, where there are threads and files, what runtime/hosted/ needs; the state
- * block; scratch. */
+ * Contexts. The arena holds, each 64-aligned: the context, followed by the pointers of a call and,
+ * with threads and files, by the memory of runtime/hosted/; the state block; scratch. */
 #include "runtime/memory.h"
 #include "runtime/rt.h"
 
 /* The context fits its part of the arena. */
 typedef char context_fits[sizeof(gradc_rt_ctx) <= GRADC_RT_CTX_FIXED ? 1 : -1];
 #if UINTPTR_MAX == UINT32_MAX
-/* A compiler on a machine of 64 bits takes the records for that large. */
+/* The compiler, which runs on a 64-bit machine, assumes these sizes. */
 typedef char records_fit[sizeof(gradc_rt_tensor) == GRADC_RT_TENSOR_32 &&
                                  sizeof(gradc_rt_port) == GRADC_RT_PORT_32 &&
                                  sizeof(gradc_rt_entry) == GRADC_RT_ENTRY_32 &&
@@ -26,7 +25,7 @@ static size_t align(size_t bytes)
     return (bytes + RT_LINE - 1) / RT_LINE * RT_LINE;
 }
 
-/* Ports of the entry that has most. */
+/* The largest number of ports of an entry. */
 static size_t most_ports(const gradc_rt_model *model)
 {
     size_t most = 0;
@@ -42,7 +41,7 @@ static size_t context_bytes(const gradc_rt_model *model, size_t ports)
     return GRADC_RT_CTX_BYTES(sizeof(void *), ports, model->ninputs, 0);
 }
 
-/* The runtime's limits, which the compiler keeps as well. */
+/* The runtime's limits, which the compiler respects too. */
 static bool within_limits(const gradc_rt_model *model, size_t more)
 {
     if (model->abi != GRADC_RT_ABI || model->size != sizeof *model ||
@@ -152,11 +151,11 @@ gradc_rt_status gradc_rt_param_set(gradc_rt_ctx *ctx, size_t i, const void *src)
         return rt_fail(ctx, GRADC_RT_E_ARGUMENT, NULL, 0, (int64_t)i, ctx->model->nparams);
     const gradc_rt_state *s = &ctx->model->state[i];
     rt_write_rows(s, ctx->state + s->at, src);
-    ctx->ready = 0; /* what forward_train saved belongs to the old value */
+    ctx->ready = 0; /* the residuals of forward_train belong to the old value */
     return GRADC_RT_OK;
 }
 
-/* The gradient block is of doubles when all tensors that have a gradient are. */
+/* The gradient block holds doubles if all tensors with a gradient do. */
 static size_t grad_element(const gradc_rt_model *model)
 {
     for (uint32_t i = 0; i < model->nparams; i++)

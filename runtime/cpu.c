@@ -20,7 +20,7 @@ uint64_t rt_cpu(void)
 {
     static const struct {
         uint64_t bit;
-        /* Bits of leaf 1, leaf 7, and its first subleaf, that all must be there. */
+        /* Bits of leaf 1, leaf 7, and its subleaf 1, that must all be set. */
         uint32_t ecx1, ebx7, ecx7, eax71;
         uint32_t saved; /* and of xcr0 */
     } feature[] = {
@@ -41,7 +41,7 @@ uint64_t rt_cpu(void)
         return 0;
     if (__get_cpuid_count(7, 0, &a, &b7, &c7, &d) && a >= 1)
         __get_cpuid_count(7, 1, &a71, &b, &c, &d);
-    uint64_t saved = c1 & 1u << 27 ? xcr0() : 0; /* xgetbv itself is there only with OSXSAVE */
+    uint64_t saved = c1 & 1u << 27 ? xcr0() : 0; /* xgetbv exists only with OSXSAVE */
     uint64_t bits = 0;
     for (size_t i = 0; i < sizeof feature / sizeof *feature; i++)
         if ((c1 & feature[i].ecx1) == feature[i].ecx1 &&
@@ -93,7 +93,7 @@ uint64_t rt_cpu(void)
     return 0;
 }
 
-/* There is no flushing to zero. */
+/* RISC-V cannot flush to zero. */
 uint64_t rt_fp_enter(void)
 {
 #ifdef __riscv_flen
@@ -122,7 +122,7 @@ uint64_t rt_cpu(void)
     return 0;
 }
 
-/* Without instructions for floats there is no mode. */
+/* Without a floating-point unit there is no mode. */
 uint64_t rt_fp_enter(void)
 {
 #ifdef __ARM_FP
@@ -145,5 +145,5 @@ void rt_fp_leave(uint64_t mode)
 }
 
 #else
-#error "no floating-point mode is known for this processor"
+#error "gradc_rt does not support this processor: add its floating-point mode here"
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Bad indices that code finds in its data. */
+ * Bad indices that generated code detects in its data. */
 #include "runtime/rt.h"
 
 void gradc_rt_bad_index(gradc_rt_worker *worker, uint32_t check, int64_t at, int64_t value,

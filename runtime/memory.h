@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the runtime has of <string.h>, which a machine without a system may not have; compilers want
- * these two functions anywhere. */
+ * The functions of <string.h> that the runtime uses. Freestanding machines may lack that header,
+ * but compilers need these two functions everywhere. */
 #ifndef RUNTIME_MEMORY_H
 #define RUNTIME_MEMORY_H
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Tensors whose storage is not row-major: what callers and files see is. */
+ * Conversion between row-major order, which callers and files use, and a state's storage order. */
 #include "runtime/memory.h"
 #include "runtime/rt.h"
 
-enum { MOST_RANK = 16 }; /* as the compiler has it */
+enum { MOST_RANK = 16 }; /* the compiler's limit */
 
-/* Where a row-major position is in storage, kept up while positions ascend. */
+/* A row-major position and its offset in storage, updated as the position advances. */
 typedef struct walk {
     const gradc_rt_state *state;
     int64_t index[MOST_RANK], stride[MOST_RANK], at;

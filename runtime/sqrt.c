@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Square roots for processors that have no instruction for them, on the bits of floats, rounded to
- * nearest. */
+ * Square roots for processors without an instruction for them, by integer arithmetic on the bits of
+ * floats, rounded to nearest. */
 #include "runtime/rt.h"
 
-/* The first n bits of the root of m, whose uppermost pair of bits is at `shift`: what follows m's
- * last bit is zeros. */
+/* The first n bits of the square root of m, whose uppermost pair of bits is at `shift`; zeros
+ * follow m's last bit. */
 static uint64_t root(uint64_t m, int shift, int n)
 {
     uint64_t rest = 0, found = 0;
@@ -22,8 +22,8 @@ static uint64_t root(uint64_t m, int shift, int n)
     return found;
 }
 
-/* Of a float with `digits` bits behind the point and the largest exponent `top`. A root lies never
- * between two floats, so one bit more than those kept says how to round. */
+/* The square root of a float with `digits` bits after the point and the largest exponent `top`. A
+ * root is never halfway between two floats, so one more bit than are kept decides the rounding. */
 static uint64_t float_root(uint64_t x, int digits, int64_t top)
 {
     uint64_t one = (uint64_t)1 << digits, m = x & (one - 1);
@@ -47,7 +47,7 @@ static uint64_t float_root(uint64_t x, int digits, int64_t top)
         m <<= 1;
         exponent--;
     }
-    /* m has digits + 1 or digits + 2 bits; pairs are counted from its point on. */
+    /* m has digits + 1 or digits + 2 bits; pairs of bits are counted from its point. */
     int odd = digits & 1;
     uint64_t found = root(m << odd, digits + odd, digits + 2);
     return (((uint64_t)(exponent / 2 + top / 2)) << digits) + ((found + 1) >> 1) - one;

@@ -11,15 +11,16 @@ const char *gradc_rt_status_text(gradc_rt_status status)
         [GRADC_RT_E_ARGUMENT] =
             "a pointer is missing or misaligned, or an argument is out of range",
         [GRADC_RT_E_ARENA] = "the arena is too small or not 64-aligned",
-        [GRADC_RT_E_MODEL] = "this belongs to another model, or to another version of the runtime",
+        [GRADC_RT_E_MODEL] = "the options or the file belong to another model, or the model needs "
+                             "another version of the runtime",
         [GRADC_RT_E_CPU] = "the model was not compiled for this processor",
-        [GRADC_RT_E_THREADS] = "the workers could not be started, or the pool has too few",
-        [GRADC_RT_E_ORDER] = "backward needs forward_train before it",
+        [GRADC_RT_E_THREADS] = "the workers could not be started, or the pool has too few threads",
+        [GRADC_RT_E_ORDER] = "backward needs a call of forward_train before it",
         [GRADC_RT_E_INDEX] = "an index in the data is out of range",
-        [GRADC_RT_E_DIMENSION] = "the model was not compiled for this dimension",
+        [GRADC_RT_E_DIMENSION] = "the model has no specialisation for this dimension",
         [GRADC_RT_E_FILE] = "the file cannot be read or written",
-        [GRADC_RT_E_FORMAT] = "the file's content is not what is due",
-        [GRADC_RT_E_MEMORY] = "the system gave no memory",
+        [GRADC_RT_E_FORMAT] = "the file is malformed or does not match the model",
+        [GRADC_RT_E_MEMORY] = "out of memory",
     };
     if (status < 0 || (size_t)status >= sizeof text / sizeof *text)
         return "unknown status";

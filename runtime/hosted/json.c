@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * See json.h. Bounds: `at` never passes `end`, and a decoded string is never longer than what it
- * came from. */
+ * See json.h. Bounds: `at` never passes `end`, and a decoded string is never longer than its
+ * source. */
 #include "runtime/hosted/json.h"
 
 #include <string.h>
@@ -52,7 +52,7 @@ static uint32_t hex4(rt_json *j)
     return value;
 }
 
-/* What follows \u, as UTF-8; a lone surrogate is refused. */
+/* Decodes the digits after \u to UTF-8; refuses a lone surrogate. */
 static char *unicode(rt_json *j, char *to)
 {
     uint32_t c = hex4(j);

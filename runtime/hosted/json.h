@@ -2,8 +2,8 @@
  * Copyright (c) The gradc authors
  *
  * A strict reader for the headers of safetensors files: objects, arrays, strings and unsigned
- * integers, taken token by token by code that knows the grammar, so there is no recursion. Every
- * function refuses by setting `bad`, and does nothing after that. */
+ * integers. Code that knows the grammar reads it token by token, so there is no recursion. On an
+ * error every function sets `bad`; after that they do nothing. */
 #ifndef RUNTIME_HOSTED_JSON_H
 #define RUNTIME_HOSTED_JSON_H
 
@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 typedef struct rt_json {
-    char *at, *end; /* the text, which strings are decoded into */
+    char *at, *end; /* the text; strings are decoded in place */
     bool bad;
 } rt_json;
 
@@ -21,9 +21,9 @@ typedef struct rt_text {
     size_t length;
 } rt_text;
 
-/* Takes the character if it is next. */
+/* Consumes the character if it is next. */
 bool rt_json_accept(rt_json *j, char c);
-/* Takes the character, which must be next. */
+/* Consumes the character, which must be next. */
 void rt_json_expect(rt_json *j, char c);
 /* A string, decoded in place. */
 rt_text rt_json_string(rt_json *j);
@@ -31,7 +31,7 @@ rt_text rt_json_string(rt_json *j);
 int64_t rt_json_integer(rt_json *j);
 /* After an opening bracket and after each member: true when another member follows. */
 bool rt_json_more(rt_json *j, char closing, bool first);
-/* Nothing but white space may follow. */
+/* Only white space may follow. */
 void rt_json_finish(rt_json *j);
 
 bool rt_text_is(rt_text text, const char *s);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Reads a safetensors file, from anywhere: nothing in it is believed. The header is read whole and
- * checked whole: the grammar, each tensor's range against its type and shape, all ranges together
- * against the file's size (they must cover the data without gap or overlap, as the format says),
- * each tensor of the model against what the file has. Then the model's tensors are read into memory
- * of their own, and only when all are there does any state change. That memory is mapped from the
- * system and given back before the return. */
+ * Reads an untrusted safetensors file. The whole header is read and checked: the grammar, each
+ * tensor's range against its type and shape, all ranges together against the file's size (they must
+ * cover the data without gap or overlap, as the format demands), each tensor of the model against
+ * the file's. Then the model's tensors are read into a staging buffer, and only when all are there
+ * does any state change. The buffer is mapped from the system and unmapped before the return. */
 #define _GNU_SOURCE
 #include "runtime/hosted/json.h"
 #include "runtime/hosted/hosted.h"
@@ -19,10 +18,10 @@
 #include <unistd.h>
 
 enum {
-    MOST_HEADER = 100000000, /* as other readers of the format have it */
+    MOST_HEADER = 100000000, /* as in other readers of the format */
     MOST_RANK = 64,
-    /* The shortest entry is `"":{"dtype":"","shape":[],"data_offsets":[0,0]},`, so a header has
-     * fewer entries than this share. */
+    /* At most the bytes of the shortest entry, `"":{"dtype":"","shape":[],"data_offsets":[0,0]},`,
+     * which bounds the number of entries. */
     LEAST_ENTRY = 40
 };
 
@@ -46,11 +45,11 @@ typedef struct loader {
     pair *names; /* [nstates] hash of the name, index of the state; sorted */
     pair *ranges; /* begin and end of each tensor in the file */
     size_t nranges, most_ranges;
-    uint64_t *found; /* [nstates] where in the file's data, or NOT_FOUND, or MISMATCH */
-    bool foreign; /* the file says that it is of another model */
+    uint64_t *found; /* [nstates] offset in the file's data, or NOT_FOUND, or MISMATCH */
+    bool foreign; /* the file says that it belongs to another model */
     bool with_state; /* the file says that it has the state */
-    bool twice; /* a tensor of ours stands in the file twice */
-    /* The first state that the file has otherwise: of parameters, of the others. */
+    bool twice; /* a tensor of the model is in the file twice */
+    /* The first state with another type or shape in the file: of parameters, of the others. */
     struct {
         uint32_t state;
         entry entry;
@@ -78,7 +77,7 @@ static void sift(pair *p, size_t i, size_t n)
     }
 }
 
-/* Heap sort: no memory, no recursion, no bad case. */
+/* Heap sort: needs no memory and no recursion, and is never quadratic. */
 static void sort(pair *p, size_t n)
 {
     for (size_t i = n / 2; i-- > 0;)
@@ -163,8 +162,7 @@ static void read_entry(rt_json *j, entry *e)
         j->bad = true;
 }
 
-/* The range lies in the data and, for types that are known, has the bytes that the shape asks
- * for. */
+/* The range is within the data and, for known types, has the size of the shape. */
 static bool range_is_right(const loader *l, const entry *e)
 {
     if (e->begin > e->end || (uint64_t)e->end > l->data)
@@ -174,7 +172,7 @@ static bool range_is_right(const loader *l, const entry *e)
         dtype++;
     uint64_t bytes = rt_dtype_bytes(dtype);
     if (!bytes)
-        return true; /* a type of later days; its tensor is none of ours */
+        return true; /* an unknown type: no tensor of the model has it */
     bool empty = false;
     for (int d = 0; d < e->rank; d++)
         empty |= !e->shape[d];
@@ -260,7 +258,7 @@ static gradc_rt_status read_header(loader *l)
     return GRADC_RT_OK;
 }
 
-/* The ranges follow each other from the first byte of the data to the last. */
+/* The ranges follow each other without gaps from the first byte of the data to the last. */
 static gradc_rt_status check_ranges(loader *l)
 {
     sort(l->ranges, l->nranges);
@@ -274,14 +272,14 @@ static gradc_rt_status check_ranges(loader *l)
     return GRADC_RT_OK;
 }
 
-/* State i must be in the file, and is not, or is another: the first of its kind. */
+/* Reports state i, the first of its kind that the file lacks or has with another type or shape. */
 static gradc_rt_status due(loader *l, uint32_t i)
 {
     char found[RT_TYPE_TEXT] = "no tensor of that name";
     const char *dtype = "?";
     const entry *e = &l->unlike[!rt_is_param(l->ctx->model, i)].entry;
     if (l->found[i] == MISMATCH) {
-        for (uint32_t t = 0; rt_dtype_bytes(t); t++) /* what else a file may say is not repeated */
+        for (uint32_t t = 0; rt_dtype_bytes(t); t++) /* other text of the file is not repeated */
             if (rt_text_is(e->dtype, rt_dtype_name(t)))
                 dtype = rt_dtype_name(t);
         rt_type_text(found, dtype, e->rank, e->shape);
@@ -290,8 +288,8 @@ static gradc_rt_status due(loader *l, uint32_t i)
                           &l->ctx->model->state[i].tensor, 0, found);
 }
 
-/* All that is due is there. Without all of the state none of it is taken; a file of this very model
- * that says it has the state must have it. */
+/* Checks that all required tensors are there. Unless all of the state is there, none of it is
+ * loaded; a file of this very model that says it has the state must have it. */
 static gradc_rt_status check_tensors(loader *l, bool *with_state)
 {
     const gradc_rt_model *model = l->ctx->model;
@@ -309,7 +307,7 @@ static gradc_rt_status check_tensors(loader *l, bool *with_state)
     return GRADC_RT_OK;
 }
 
-/* Reads all the bytes at that place of the file. */
+/* Reads so many bytes at that offset of the file. */
 static gradc_rt_status read_at(loader *l, void *to, uint64_t bytes, uint64_t at)
 {
     char *p = to;
@@ -319,7 +317,7 @@ static gradc_rt_status read_at(loader *l, void *to, uint64_t bytes, uint64_t at)
             continue;
         if (n < 0)
             return rt_fail(l->ctx, GRADC_RT_E_FILE, NULL, (int64_t)at, errno, 0);
-        if (!n) /* it has become shorter */
+        if (!n) /* the file was truncated meanwhile */
             return rt_fail(l->ctx, GRADC_RT_E_FORMAT, NULL, (int64_t)at, 0, 0);
         p += n;
         at += (uint64_t)n;
@@ -340,7 +338,7 @@ static bool is_taken(const gradc_rt_model *model, uint32_t i, bool with_state)
            model->state[i].tensor.bytes;
 }
 
-/* A boolean is a byte 0 or 1 in memory, and generated code relies on it. */
+/* Generated code relies on bools being bytes 0 or 1. */
 static bool bytes_are_valid(const gradc_rt_tensor *t, const char *data)
 {
     for (size_t i = 0; t->dtype == GRADC_RT_BOOL && i < t->bytes; i++)
@@ -368,7 +366,7 @@ static gradc_rt_status read_tensors(loader *l, bool with_state, char *staging)
     return GRADC_RT_OK;
 }
 
-/* Reads the tensors aside, then puts them in place. */
+/* Reads the tensors into a staging buffer, then copies them to the state block. */
 static gradc_rt_status take(loader *l, bool with_state)
 {
     gradc_rt_ctx *ctx = l->ctx;
@@ -416,7 +414,7 @@ static gradc_rt_status load_mapped(loader *l)
     if (!status)
         status = take(l, with_state);
     if (!status)
-        l->ctx->ready = 0; /* what forward_train saved belongs to the old parameters */
+        l->ctx->ready = 0; /* the residuals of forward_train belong to the old parameters */
     return status;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Workers. A worker enters once per call, not once per kernel; inside a call workers meet at
- * barriers. Every wait is on a word that grows by 2 when what is awaited has come: the waiter
- * spins, then sets bit 0 and sleeps on the word, and whoever moves the word on wakes the sleepers
- * if that bit was set. So nobody who spins costs a system call.
+ * Workers. A worker enters once per call, not once per kernel; inside a call workers synchronise at
+ * barriers. Every wait is on a word that grows by 2 when the event occurs: the waiter spins, then
+ * sets bit 0 and sleeps on the word; whoever advances the word wakes the sleepers if that bit was
+ * set. So waking threads that only spin costs no system call.
  *
  * After fork the child has none of the workers: calls that need them fail there, and fini does not
  * wait for them. */
@@ -20,11 +20,11 @@
 #include <unistd.h>
 
 enum { MOST_THREADS = 4096 };
-/* How long to spin at a barrier: above what the kernels of a call differ by, below what a preempted
- * worker takes. */
+/* How long to spin at a barrier: longer than workers differ in a call's kernels, shorter than a
+ * worker stays preempted. */
 static const uint64_t barrier_spin_ns = 100000;
-/* After so long the one who is waited for may want this very processor: from then on each turn
- * offers it. */
+/* After so long the awaited thread may be waiting for this very processor: from then on each
+ * iteration yields. */
 static const uint64_t yield_after_ns = 5000;
 
 static void futex_wait(uint32_t *word, uint32_t value)
@@ -44,8 +44,8 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Waits until the word is no longer `old` (whose bit 0 is clear) and returns what it is then,
- * without bit 0. */
+/* Waits until the word is no longer `old` (whose bit 0 is clear) and returns its new value, without
+ * bit 0. */
 static uint32_t wait_while(uint32_t *word, uint32_t old, uint64_t spin_ns)
 {
     uint64_t start = 0;
@@ -58,7 +58,7 @@ static uint32_t wait_while(uint32_t *word, uint32_t old, uint64_t spin_ns)
             sched_yield();
         else
             rt_relax();
-        if (!yields && i % 64 != 63) /* the clock is read once in 64 turns */
+        if (!yields && i % 64 != 63) /* reads the clock once in 64 iterations */
             continue;
         uint64_t time = now_ns();
         if (!start)
@@ -77,7 +77,7 @@ static uint32_t wait_while(uint32_t *word, uint32_t old, uint64_t spin_ns)
     }
 }
 
-/* Ends the wait of all who wait on the word. Only one thread at a time moves a word. */
+/* Ends all waits on the word. Only one thread at a time advances a word. */
 static void move_on(uint32_t *word)
 {
     uint32_t next = (__atomic_load_n(word, __ATOMIC_RELAXED) & ~1u) + 2;
@@ -105,7 +105,7 @@ static void *work(void *argument)
 {
     rt_box *box = argument;
     gradc_rt_pool *pool = box->pool;
-    rt_fp_enter(); /* for good: the thread is the pool's own */
+    rt_fp_enter(); /* never restored: the thread belongs to the pool */
     for (uint32_t seen = 0;;) {
         seen = wait_while(&box->go, seen, pool->spin_ns);
         if (!pool->body)
@@ -212,7 +212,7 @@ void gradc_rt_pool_fini(gradc_rt_pool *pool)
 /* ---- Contexts with threads and files ---- */
 
 #define POOL_AT ((sizeof(rt_texts) + RT_LINE - 1) / RT_LINE * RT_LINE)
-/* Texts and a pool of the promised size fit. */
+/* The error texts and a pool of GRADC_RT_MAX_THREADS fit. */
 typedef char hosted_fits[POOL_AT + sizeof(gradc_rt_pool) + GRADC_RT_MAX_THREADS * sizeof(rt_box) <=
                                  GRADC_RT_HOSTED_BYTES
                              ? 1

@@ -2,10 +2,10 @@
  * Copyright (c) The gradc authors
  *
  * Writes a safetensors file: eight bytes with the length of the header, the header in JSON, the
- * tensors. The file is written under another name in the same folder, flushed to the disk and
- * renamed, so at any moment the old file is there or the new. A killed process may leave that other
- * file, `.gradc-PID-N.tmp`; nothing reads it. Links are followed; a device or pipe is written
- * to. */
+ * tensors. The file is written under a temporary name in the same folder, flushed to the disk and
+ * renamed, so that at any moment the old file or the new one is there. A killed process may leave
+ * the temporary file, `.gradc-PID-N.tmp`; nothing reads it. Links are followed; a device or pipe is
+ * written to directly. */
 #define _GNU_SOURCE
 #include "runtime/hosted/hosted.h"
 
@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Where bytes go: to a file through a small buffer, or nowhere, to count them. */
+/* Writes bytes to a file through a small buffer, or only counts them. */
 typedef struct sink {
     int fd; /* -1: only counts */
     int error;
@@ -134,9 +134,8 @@ static bool is_saved(const gradc_rt_model *model, uint32_t i, bool with_state)
     return rt_is_param(model, i) || (with_state && rt_is_resumable(model, i));
 }
 
-/* Visits the tensors in the order in which they stand in the file, wide elements first: each is
- * then aligned to its element, without gaps, which the format forbids. data: NULL for their entries
- * in the header. */
+/* Writes the tensors in the order of the file, wide elements first: this aligns each to its
+ * element without gaps, which the format forbids. data: NULL to write their header entries. */
 static void put_tensors(sink *s, const gradc_rt_model *model, bool with_state, const char *data)
 {
     uint64_t at = 0;
@@ -184,12 +183,12 @@ static int put_file(int fd, gradc_rt_ctx *ctx, bool with_state)
     put_header(&s, ctx->model, with_state);
     put_tensors(&s, ctx->model, with_state, ctx->state);
     flush(&s);
-    if (!s.error && fsync(fd) && errno != EINVAL) /* EINVAL: a pipe or device, which cannot */
+    if (!s.error && fsync(fd) && errno != EINVAL) /* EINVAL: a pipe or device cannot be flushed */
         s.error = errno;
     return s.error;
 }
 
-/* `.gradc-PID-N.tmp`: short, so that it fits where any name does. */
+/* `.gradc-PID-N.tmp`: short enough for any file system. */
 static void temporary_name(char name[64], uint64_t pid, uint64_t n)
 {
     sink s;
@@ -233,12 +232,12 @@ static int replace(gradc_rt_ctx *ctx, int folder, const char *base, bool with_st
         error = errno;
     if (error)
         unlinkat(folder, name, 0);
-    else if (fsync(folder) && errno != EINVAL) /* EINVAL: this file system cannot, and need not */
+    else if (fsync(folder) && errno != EINVAL) /* EINVAL: the file system cannot flush folders */
         error = errno;
     return error;
 }
 
-/* Writes what is there and is no file. Returns 0 or an errno. */
+/* Writes to an existing path that is not a regular file. Returns 0 or an errno. */
 static int overwrite(gradc_rt_ctx *ctx, const char *path, bool with_state)
 {
     int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
@@ -250,11 +249,10 @@ static int overwrite(gradc_rt_ctx *ctx, const char *path, bool with_state)
     return error;
 }
 
-/* Where links at path lead, to what is there or, as a plain open would, to what is not there yet.
- * Returns 0 or an errno. */
+/* Resolves links at path as open would; the target need not exist. Returns 0 or an errno. */
 static int follow(const char *path, char to[PATH_MAX])
 {
-    enum { MOST = 40 }; /* as Linux */
+    enum { MOST = 40 }; /* as in Linux */
     char target[PATH_MAX];
     size_t n = strlen(path);
     if (n >= PATH_MAX)
@@ -263,7 +261,7 @@ static int follow(const char *path, char to[PATH_MAX])
     for (int links = 0; links < MOST; links++) {
         ssize_t length = readlink(to, target, sizeof target);
         if (length < 0)
-            return 0; /* no link */
+            return 0; /* not a link */
         char *slash = strrchr(to, '/');
         size_t at = *target == '/' || !slash ? 0 : (size_t)(slash - to) + 1;
         if ((size_t)length >= PATH_MAX - at)
@@ -303,7 +301,7 @@ gradc_rt_status gradc_rt_save(gradc_rt_ctx *ctx, const char *path, int with_stat
         return GRADC_RT_E_ARGUMENT;
     if (!path)
         return rt_fail(ctx, GRADC_RT_E_ARGUMENT, NULL, 0, 0, 0);
-    for (uint32_t i = 0; i < ctx->model->nstates; i++) /* the one name that a file cannot hold */
+    for (uint32_t i = 0; i < ctx->model->nstates; i++) /* the one name that the format reserves */
         if (is_saved(ctx->model, i, with_state) &&
             !strcmp(ctx->model->state[i].tensor.name, "__metadata__"))
             return rt_fail(ctx, GRADC_RT_E_FORMAT, ctx->model->state[i].tensor.name, 0, 0, 0);

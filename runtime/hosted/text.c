@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Types of tensors as text, in files and in error reports. */
+ * Tensor types as text, for files and error reports. */
 #include "runtime/hosted/hosted.h"
 
 #include <string.h>
