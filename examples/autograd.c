@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A walk through tensors and automatic differentiation. At the end the same function is traced on
+ * A tour of tensors and automatic differentiation. At the end the same function is traced on
  * inputs and compiled to autograd_loss.o and autograd_loss.h in the current folder;
  * examples/autograd_linked.c is a program that links them. */
 #include "gradc.h"
@@ -13,7 +13,7 @@ static const float W[5][3] = {{0.9698f, -0.4488f, -0.2511f},
                               {0.5091f, 0.0953f, -0.0344f}};
 static const float B[3] = {-1.7136f, 1.8476f, -0.7694f};
 
-/* "name = [0.1284, -0.8305, -1.8507]": the numbers themselves, as a program reads them. */
+/* Prints "name = [0.1284, -0.8305, -1.8507]", from the elements that gradc_data returns. */
 static void list(gradc *g, const char *name, gradc_tensor *x)
 {
     const float *v = gradc_data(g, x);
@@ -58,7 +58,7 @@ static void tensors(gradc *g)
     print(g, "linspace(0, 1, steps=5)", gradc_linspace(g, GRADC_F32, 0, 1, 5));
 }
 
-/* The function of this walk: z = x w + b, and how far it is from y. */
+/* The example's function: z = x w + b. The loss compares it with y. */
 static gradc_tensor *linear(gradc *g, gradc_tensor *x, gradc_tensor *w, gradc_tensor *b)
 {
     return gradc_add(g, gradc_matmul(g, x, w), b);

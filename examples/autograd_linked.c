@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Links what examples/autograd.c compiled: the same function and gradients, without the
+ * Links the object that examples/autograd.c compiled: the same function and gradients, without the
  * compiler. */
 #include "autograd_loss.h"
 

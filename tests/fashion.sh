@@ -52,13 +52,13 @@ refused() {
   if ./train "$1" >/dev/null 2>said; then echo "not refused: $2"; exit 1; fi
   grep -q "$2" said || { cat said; exit 1; }
 }
-refused ./nowhere 'cannot be read'
+refused ./nowhere 'cannot open the file'
 labels train-labels-idx1-ubyte.gz 192 10
 refused . 'train: y: '
 labels train-labels-idx1-ubyte.gz 100
-refused . 'another number'
+refused . 'the number of labels'
 gzip -dc train-images-idx3-ubyte.gz | head -c 100000 | gzip >short.gz
 mv short.gz train-images-idx3-ubyte.gz
-refused . 'ends early'
+refused . 'the file is truncated'
 labels train-images-idx3-ubyte.gz 192
-refused . 'another shape'
+refused . 'unexpected shape'

@@ -4,8 +4,8 @@
 
     pip install torch==2.13.0 onnx onnxscript && python make_cnn.py [FILE]
 
-Inputs x (64 images of 1x28x28, brightness 0 to 1) and y (64 labels), outputs logits and loss. The same file serves training,
-which wants the loss, and prediction, which does not.
+Inputs x (64 images of 1x28x28, brightness 0 to 1) and y (64 labels), outputs logits and loss. The same file is for training,
+which needs the loss, and for prediction, which does not.
 """
 import os, sys
 import torch, torch.nn as nn, torch.nn.functional as F

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Trains a small convolutional network to tell ten kinds of clothes apart, on the 60,000 pictures
- * of Fashion-MNIST, then counts how many of 10,000 other pictures it gets right. The network is
- * cnn.onnx beside this file; `gradc compile cnn.onnx --train=adam` turned it into cnn.o and cnn.h,
- * with forward, backward and Adam as native code. All that is left to an application is here:
- * reading data, one block of memory, and a loop around cnn_step.
+ * Trains a small convolutional network to classify clothes of ten kinds, on the 60,000 training
+ * images of Fashion-MNIST, then measures its accuracy on the 10,000 test images. The network is
+ * cnn.onnx beside this file; `gradc compile cnn.onnx --train=adam` compiled it to cnn.o and cnn.h,
+ * with forward, backward and Adam as native code. The rest of the application is here: reading
+ * data, one block of memory, and a loop around cnn_step.
  *
  *     train [-e EPOCHS] [-t THREADS] [-s SEED] [-o WEIGHTS.safetensors] [FOLDER]
  *
@@ -37,8 +37,8 @@ typedef struct {
 } dataset;
 
 /* Reads an IDX file of bytes: two zeros, the type 8, the rank, then the extents as big-endian
- * numbers of four bytes, then the elements. Gives the elements; *count is the first extent, and
- * `each` must be the product of the others. */
+ * numbers of four bytes, then the elements. Returns the elements; *count is the first extent, and
+ * the product of the others must be `each`. */
 static unsigned char *read_idx(const char *folder, const char *name, size_t each, size_t *count)
 {
     char path[4096];
@@ -47,21 +47,21 @@ static unsigned char *read_idx(const char *folder, const char *name, size_t each
     snprintf(path, sizeof path, "%s/%s", folder, name);
     gzFile f = gzopen(path, "rb");
     if (!f)
-        die(path, "cannot be read (Debian's package dataset-fashion-mnist has it)");
+        die(path, "cannot open the file (Debian's package dataset-fashion-mnist has it)");
     if (gzread(f, head, 4) != 4 || head[0] || head[1] || head[2] != 8 || head[3] < 1 || head[3] > 4)
-        die(path, "is not an IDX file of bytes");
+        die(path, "not an IDX file of bytes");
     for (int i = 0; i < head[3]; i++) {
         if (gzread(f, number, 4) != 4)
-            die(path, "ends early");
+            die(path, "the file is truncated");
         extent[i] =
             (size_t)number[0] << 24 | (size_t)number[1] << 16 | (size_t)number[2] << 8 | number[3];
         product *= i ? extent[i] : 1;
     }
     if (product != each || extent[0] < BATCH || extent[0] > 1000000)
-        die(path, "has another shape than expected");
+        die(path, "unexpected shape");
     unsigned char *bytes = malloc(extent[0] * each);
     if (!bytes || gzread(f, bytes, (unsigned)(extent[0] * each)) != (int)(extent[0] * each))
-        die(path, bytes ? "ends early" : "does not fit into memory");
+        die(path, bytes ? "the file is truncated" : "out of memory");
     gzclose(f);
     *count = extent[0];
     return bytes;
@@ -74,11 +74,11 @@ static dataset read_dataset(const char *folder, const char *images, const char *
     d.image = read_idx(folder, images, PIXELS, &d.count);
     d.label = read_idx(folder, labels, 1, &count);
     if (count != d.count)
-        die(labels, "has another number of labels than there are images");
+        die(labels, "the number of labels is not the number of images");
     return d;
 }
 
-/* Picture i of a batch goes to x as numbers from 0 to 1, its label to y. */
+/* Stores an image as element i of a batch: pixels from 0 to 1 to x, its label to y. */
 static void put_example(const dataset *d, size_t which, size_t i, float *x, int64_t *y)
 {
     for (size_t p = 0; p < PIXELS; p++)
@@ -113,7 +113,7 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* One line an epoch; on a terminal a bar that grows until the epoch is done. */
+/* One line per epoch, on a terminal with a progress bar. */
 static void show_progress(int epoch, int epochs, size_t done, size_t all, double loss, double since)
 {
     enum { WIDTH = 30 };
@@ -131,7 +131,7 @@ static void show_progress(int epoch, int epochs, size_t done, size_t all, double
 
 /* ==== The network ==== */
 
-/* Every call tells how it went. */
+/* Every call returns a status. */
 static void check(const cnn_ctx *net, gradc_rt_status status)
 {
     if (status) {
@@ -151,7 +151,7 @@ static void train_epoch(cnn_ctx *net, const dataset *d, int epoch, int epochs, u
     size_t steps = d->count / BATCH, *order = malloc(d->count * sizeof *order);
     double start = seconds();
     if (!order)
-        die("the order of the images", "does not fit into memory");
+        die("the order of the images", "out of memory");
     for (size_t i = 0; i < d->count; i++)
         order[i] = i;
     shuffle(order, d->count, random);
@@ -159,7 +159,7 @@ static void train_epoch(cnn_ctx *net, const dataset *d, int epoch, int epochs, u
         for (size_t i = 0; i < BATCH; i++)
             put_example(d, order[s * BATCH + i], i, x, y);
         check(net, cnn_step(net, &in, &hyper, &out));
-        /* The mean of about the last hundred. */
+        /* The mean loss of about the last hundred steps. */
         recent += (loss - recent) / (float)(s < 100 ? s + 1 : 100);
         if (s % 16 == 15 || s + 1 == steps)
             show_progress(epoch, epochs, s + 1, steps, recent, start);
@@ -167,8 +167,8 @@ static void train_epoch(cnn_ctx *net, const dataset *d, int epoch, int epochs, u
     free(order);
 }
 
-/* The share of pictures whose largest logit is that of their label, in percent. The last batch is
- * filled up with the first pictures again, which do not count. Labels are not needed for logits. */
+/* The percentage of images whose largest logit is that of their label. The first images fill up the
+ * last batch and are not counted again. Logits do not need the labels. */
 static double accuracy(cnn_ctx *net, const dataset *d)
 {
     static float x[BATCH * PIXELS], logits[BATCH][KINDS];
@@ -217,12 +217,12 @@ int main(int argc, char **argv)
         read_dataset(folder, "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz");
     dataset test = read_dataset(folder, "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz");
 
-    /* The network lives in one block of ours: parameters, Adam's state, everything in between.
+    /* One block of memory holds the whole network: parameters, Adam's state, everything in between.
      * Nothing else is allocated. */
     void *arena;
     cnn_ctx *net;
     if (posix_memalign(&arena, 64, CNN_ARENA_BYTES))
-        die("the network", "does not fit into memory");
+        die("the network", "out of memory");
     check(NULL, cnn_init(&net, arena, CNN_ARENA_BYTES, &options));
     printf("%zu training and %zu test images, %u threads, %.1f MB for the network\n", train.count,
            test.count, options.threads, (double)CNN_ARENA_BYTES / 1e6);

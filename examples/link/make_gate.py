@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) The gradc authors
-"""Writes gate.onnx: a network of three layers that can learn a gate of two inputs, such as exclusive or, and its loss.
+"""Writes gate.onnx: a network of three layers that can learn a gate with two inputs, such as exclusive or, with its loss.
 
     pip install torch==2.13.0 onnx onnxscript && python make_gate.py
 """
