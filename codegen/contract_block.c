@@ -400,36 +400,42 @@ static void emit_blocks(blocks *b, int axis, const cg_index *scalar_at, const cg
 
 /* ---- The end ---- */
 
-/* One row of the group: `local`, its number in it, and `row` among all. */
-static void finish_row(blocks *b, LLVMValueRef local, const cg_index *part, int lanes)
+/* A row of the group: its sums, and its index in the axes that are not lanes. */
+typedef struct finished {
+    blocks *b;
+    LLVMValueRef sum;
+    const cg_index *part;
+} finished;
+
+static void finish_lanes(cg_emitter *e, void *user, const cg_index *lane)
 {
-    cg_contraction *c = b->c;
-    cg_emitter *e = c->e;
+    const finished *f = user;
     cg_unit *u = e->u;
     cg_index at[IR_MAX_RANK];
+    LLVMValueRef sum = f->sum, order[256];
+    for (int i = 0; i < e->lanes; i++)
+        order[i] = LLVMConstInt(u->i32, (unsigned long long)(lane->constant + i), 0);
+    if (e->lanes == 1)
+        sum = LLVMBuildExtractElement(u->b, sum, order[0], "");
+    else if (e->lanes < f->b->lanes)
+        sum = LLVMBuildShuffleVector(u->b, sum, LLVMGetPoison(f->b->type),
+                                     LLVMConstVector(order, (unsigned)e->lanes), "");
+    cg_output_index(f->b->c, f->part, lane, at);
+    cg_finish(f->b->c, at, sum);
+}
+
+/* Row `local` of the group, of which so many lanes are results. */
+static void finish_row(blocks *b, LLVMValueRef local, const cg_index *part, int lanes)
+{
+    cg_unit *u = b->c->e->u;
     LLVMValueRef last = LLVMBuildNSWMul(u->b, LLVMBuildNSWSub(u->b, b->tiles, cg_i64(u, 1), ""),
                                         cg_i64(u, b->s->MR), "");
     LLVMValueRef moved = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntSGE, local, last, ""),
                                          b->shift, cg_i64(u, 0), "");
     LLVMValueRef sum = LLVMBuildLoad2(
-                     u->b, b->type,
-                     cg_block_slot(b, b->type, b->sums, LLVMBuildNSWAdd(u->b, local, moved, "")),
-                     ""),
-                 order[256];
-    for (int i = 0; i < lanes; i++)
-        order[i] = LLVMConstInt(u->i32, (unsigned long long)i, 0);
-    if (lanes == 1)
-        sum = LLVMBuildExtractElement(u->b, sum, order[0], "");
-    else if (lanes < b->lanes)
-        sum = LLVMBuildShuffleVector(u->b, sum, LLVMGetPoison(b->type),
-                                     LLVMConstVector(order, (unsigned)lanes), "");
-    e->lanes = lanes;
-    cg_var *v = cg_var_new(e, cg_i64(u, 0), lanes - 1);
-    v->lane = lanes > 1;
-    cg_index lane = cg_of_var(v);
-    cg_output_index(c, part, &lane, at);
-    cg_finish(c, at, sum);
-    e->lanes = 1;
+        u->b, b->type, cg_block_slot(b, b->type, b->sums, LLVMBuildNSWAdd(u->b, local, moved, "")),
+        "");
+    cg_each_piece(b->c->e, 0, lanes, b->s->width, finish_lanes, &(finished){b, sum, part});
 }
 
 /* Rows of the group, in runs of the innermost row axis where groups are made of such. */

@@ -10,10 +10,8 @@ typedef struct tile {
     cg_contraction *c;
     int64_t size[SCHED_AXES]; /* by axis */
     int lanes, rows;
-    int64_t row
-        [2]
-    /* Offset of each row from the first, in elements of either operand */
-        [SCHED_MOST_TILE_ROWS];
+    /* Offset of each row from the first, in elements of either operand. */
+    int64_t row[2][SCHED_MOST_TILE_ROWS];
     LLVMValueRef acc[SCHED_MOST_TILE_ROWS];
     LLVMTypeRef type;
 } tile;
@@ -161,16 +159,18 @@ static void finish(tile *t)
     e->lanes = 1;
 }
 
-static void emit_tile(cg_contraction *c, bool last_lanes, bool last_rows)
+/* The lanes `from` … of the last tile along them (lanes 0: all of another). */
+static void emit_tile(cg_contraction *c, int64_t from, int lanes, bool last_rows)
 {
     cg_emitter *e = c->e;
     tile t = {.c = c, .lanes = 1, .rows = 1};
     cg_index start[2] = {cg_of(c->s->operand[0].offset), cg_of(c->s->operand[1].offset)};
     for (int i = 0; i < c->s->naxes; i++) {
         const sched_axis *x = &c->s->axis[i];
-        bool last = i == c->s->lane ? last_lanes : i == c->s->ragged && last_rows;
-        t.size[i] = last ? x->extent - (x->tiles - 1) * x->tile : x->tile;
-        c->base[i] = last ? cg_of((x->tiles - 1) * x->tile) : cg_scaled(&c->tile[i], x->tile);
+        bool last = i == c->s->lane ? lanes > 0 : i == c->s->ragged && last_rows;
+        int64_t begin = (x->tiles - 1) * x->tile, piece = i == c->s->lane ? from : 0;
+        t.size[i] = !last ? x->tile : i == c->s->lane ? lanes : x->extent - begin;
+        c->base[i] = last ? cg_of(begin + piece) : cg_scaled(&c->tile[i], x->tile);
         for (int s = 0; s < 2; s++)
             start[s] = cg_add(e, &start[s], &c->base[i], x->stride[s]);
     }
@@ -237,7 +237,11 @@ void cg_emit_tile(cg_emitter *e, const sched_contraction *s)
         for (int i = 0; i < 2; i++)
             if (ends[i].axis >= 0)
                 cg_if(e, &branch[i], is_end(c, &ends[i]));
-        emit_tile(c, ends[0].last, ends[1].last);
+        int64_t rest = ends[0].last ? s->axis[s->lane].extent % s->axis[s->lane].tile : 0;
+        if (!rest)
+            emit_tile(c, 0, 0, ends[1].last);
+        for (int64_t from = 0; from < rest; from += cg_piece(rest - from, s->width))
+            emit_tile(c, from, cg_piece(rest - from, s->width), ends[1].last);
         for (int i = 1; i >= 0; i--)
             if (ends[i].axis >= 0)
                 cg_endif(e, &branch[i]);

@@ -170,6 +170,23 @@ typedef struct cg_branch {
 } cg_branch;
 void cg_if(cg_emitter *e, cg_branch *b, LLVMValueRef condition); /* i1 */
 void cg_endif(cg_emitter *e, cg_branch *b);
+/* Neighbours as vectors (lanes.c). Lanes of the next vector where so many are left: a power of
+ * two of at least a register, of `width` lanes, or all that is left if that is less. */
+int cg_piece(int64_t left, int width);
+/* Emits the code for e->lanes elements from x on. */
+typedef void cg_lanes_body(cg_emitter *e, void *user, const cg_index *x);
+/* For elements from … to - 1, in pieces. */
+void cg_each_piece(cg_emitter *e, int64_t from, int64_t to, int width, cg_lanes_body *body,
+                   void *user);
+/* A row of neighbours, or a task's chunk of it. */
+typedef struct cg_row {
+    int64_t extent;
+    int lanes, width; /* of whole vectors, of a register */
+    const cg_index *chunk; /* the task's number; read where there are several */
+    int64_t each, chunks; /* elements of a chunk; how many */
+} cg_row;
+/* In a loop whole vectors, then what is left, which is the last chunk's. */
+void cg_each_lanes(cg_emitter *e, const cg_row *r, cg_lanes_body *body, void *user);
 /* Stack storage for an accumulator, in the function's first block. */
 LLVMValueRef cg_local(cg_emitter *e, LLVMTypeRef type);
 /* Forgets what was emitted since the memo had `mark` entries. */

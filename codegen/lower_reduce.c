@@ -180,16 +180,11 @@ static void sum_row(cg_emitter *e, sums *s)
     while (lanes * s->n < e->kernel->schedule->accumulators * width && lanes * 2 <= extent)
         lanes *= 2;
     int64_t whole = extent / lanes * lanes;
-    const struct {
-        int64_t start, count;
-        int lanes;
-    } part[2] = {{0, whole, lanes}, {whole, extent - whole, (int)(extent - whole)}};
-    for (int p = 0; p < 2; p++) {
-        if (part[p].count == 0)
-            continue;
-        e->lanes = part[p].lanes;
+    for (int64_t start = 0, count; start < extent; start += count) {
+        e->lanes = start < whole ? lanes : cg_piece(extent - start, width);
+        count = start < whole ? whole : e->lanes;
         open_sums(e, s);
-        sum_loops(e, s, 0, part[p].start, part[p].count);
+        sum_loops(e, s, 0, start, count);
         for (int i = 0; i < s->n; i++) {
             ir_combine c = combine_of(s->inst[i]);
             ir_dtype wide = accumulator_type(s->inst[i]->operand[0]->type.dtype);

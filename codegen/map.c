@@ -50,45 +50,35 @@ static void set_index(const sched_map *m, int loop, const cg_index *v, cg_index 
         at[d] = *v;
 }
 
+/* The innermost loop, whose index body fills in. */
+typedef struct inner {
+    const sched_map *m;
+    const ir_value *output;
+    cg_index *at;
+} inner;
+
+static void emit_neighbours(cg_emitter *e, void *user, const cg_index *x)
+{
+    const inner *n = user;
+    set_index(n->m, n->m->nloops - 1, x, n->at, n->output);
+    emit_element(e, n->at);
+}
+
 static void emit_lanes(cg_emitter *e, const sched_map *m, const ir_value *output,
                        const cg_index *chunk, cg_index *at)
 {
-    cg_unit *u = e->u;
-    int last = m->nloops - 1, lanes = e->lanes;
-    int64_t extent = m->extent[last], whole = extent / lanes * lanes;
-    LLVMValueRef start = cg_i64(u, 0), end = cg_i64(u, whole);
-    if (m->chunks > 1) {
-        start = LLVMBuildMul(u->b, cg_scalar_part(e, chunk), cg_i64(u, m->chunk), "");
-        LLVMValueRef next = LLVMBuildAdd(u->b, start, cg_i64(u, m->chunk), "");
-        end = cg_min(e, next, end);
+    int bytes = 4;
+    for (int i = 0; i < e->kernel->outputs.count; i++) {
+        int here = ir_dtypes[e->kernel->outputs.items[i]->type.dtype].bytes;
+        bytes = here > bytes ? here : bytes;
     }
-    if (whole) {
-        cg_loop loop;
-        cg_loop_begin(e, &loop, start, end, lanes, m->chunks == 1);
-        cg_var *v = cg_var_new(e, loop.i, extent - 1);
-        v->lane = lanes > 1;
-        cg_index x = cg_of_var(v);
-        set_index(m, last, &x, at, output);
-        emit_element(e, at);
-        cg_loop_end(e, &loop);
-    }
-    if (extent > whole) {
-        cg_branch branch;
-        if (m->chunks > 1)
-            cg_if(e, &branch,
-                  LLVMBuildICmp(u->b, LLVMIntEQ, cg_scalar_part(e, chunk), cg_i64(u, m->chunks - 1),
-                                ""));
-        e->lanes = (int)(extent - whole);
-        cg_var *v = cg_var_new(e, cg_i64(u, 0), e->lanes - 1);
-        v->lane = e->lanes > 1;
-        cg_index x = cg_of_var(v);
-        x.constant = whole;
-        set_index(m, last, &x, at, output);
-        emit_element(e, at);
-        e->lanes = lanes;
-        if (m->chunks > 1)
-            cg_endif(e, &branch);
-    }
+    const cg_row row = {.extent = m->extent[m->nloops - 1],
+                        .lanes = e->lanes,
+                        .width = sched_width(e->u->target->vector_bytes, bytes),
+                        .chunk = chunk,
+                        .each = m->chunk,
+                        .chunks = m->chunks};
+    cg_each_lanes(e, &row, emit_neighbours, &(inner){m, output, at});
 }
 
 static void emit_loops(cg_emitter *e, const sched_map *m, int loop_number, const ir_value *output,

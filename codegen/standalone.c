@@ -11,8 +11,7 @@ typedef struct parts {
     const ir_value *output;
     const sched_cut *cut;
     int lane, lanes; /* those of the cut, but for copies */
-    /* Of the lanes' loop in this task: whole vectors; last: i1, this task does the rest too. */
-    LLVMValueRef start, end, last;
+    cg_index chunk; /* of the lanes' dimension, the task's */
 } parts;
 
 static parts parts_of(const cg_emitter *e, const ir_value *output)
@@ -24,63 +23,46 @@ static parts parts_of(const cg_emitter *e, const ir_value *output)
 /* The task's indices in the cut dimensions, and its piece of the lanes' dimension. */
 static void open_task(cg_emitter *e, parts *p, cg_loop *loop, cg_index *at)
 {
-    cg_unit *u = e->u;
     cg_loop_begin(e, loop, e->lo, e->hi, 1, true);
-    cg_index task = cg_of_var(cg_var_new(e, loop->i, e->kernel->schedule->tasks - 1)),
-             chunk = cg_of(0);
+    cg_index task = cg_of_var(cg_var_new(e, loop->i, e->kernel->schedule->tasks - 1));
+    p->chunk = cg_of(0);
     if (p->cut->chunks > 1)
-        cg_divide(e, &task, p->cut->chunks, &task, &chunk);
+        cg_divide(e, &task, p->cut->chunks, &task, &p->chunk);
     for (int d = p->output->type.rank - 1; d >= 0; d--)
         if (p->cut->parallel[d])
             cg_divide(e, &task, p->output->type.dim[d], &task, &at[d]);
-    if (p->lane < 0)
-        return;
-    int64_t whole = p->output->type.dim[p->lane] / p->lanes * p->lanes;
-    p->start = cg_i64(u, 0);
-    p->end = cg_i64(u, whole);
-    p->last = NULL;
-    if (p->cut->chunks > 1) {
-        LLVMValueRef number = cg_scalar_part(e, &chunk);
-        p->start = LLVMBuildMul(u->b, number, cg_i64(u, p->cut->chunk), "");
-        p->end = cg_min(e, LLVMBuildAdd(u->b, p->start, cg_i64(u, p->cut->chunk), ""), p->end);
-        p->last = LLVMBuildICmp(u->b, LLVMIntEQ, number, cg_i64(u, p->cut->chunks - 1), "");
-    }
 }
 
 typedef void body(cg_emitter *e, void *user, cg_index *at);
 
-/* Runs the body for the lanes' dimension: whole vectors, then what is left. */
+typedef struct neighbours {
+    int lane;
+    cg_index *at;
+    body *f;
+    void *user;
+} neighbours;
+
+static void at_neighbours(cg_emitter *e, void *user, const cg_index *x)
+{
+    const neighbours *n = user;
+    n->at[n->lane] = *x;
+    n->f(e, n->user, n->at);
+}
+
+/* Runs the body for the lanes' dimension. */
 static void for_lanes(cg_emitter *e, const parts *p, cg_index *at, body *f, void *user)
 {
     if (p->lane < 0) {
         f(e, user, at);
         return;
     }
-    int64_t extent = p->output->type.dim[p->lane], whole = extent / p->lanes * p->lanes;
-    cg_loop loop;
-    e->lanes = p->lanes;
-    cg_loop_begin(e, &loop, p->start, p->end, p->lanes, p->cut->chunks == 1);
-    cg_var *v = cg_var_new(e, loop.i, extent - 1);
-    v->lane = e->lanes > 1;
-    at[p->lane] = cg_of_var(v);
-    f(e, user, at);
-    cg_loop_end(e, &loop);
-    if (extent > whole) {
-        cg_branch branch;
-        int mark = e->memo.count;
-        if (p->last)
-            cg_if(e, &branch, p->last);
-        e->lanes = (int)(extent - whole);
-        v = cg_var_new(e, cg_i64(e->u, 0), e->lanes - 1);
-        v->lane = e->lanes > 1;
-        at[p->lane] = cg_of_var(v);
-        at[p->lane].constant = whole;
-        f(e, user, at);
-        if (p->last)
-            cg_endif(e, &branch);
-        cg_forget(e, mark);
-    }
-    e->lanes = 1;
+    const cg_row row = {.extent = p->output->type.dim[p->lane],
+                        .lanes = p->lanes,
+                        .width = p->lanes,
+                        .chunk = &p->chunk,
+                        .each = p->cut->chunk,
+                        .chunks = p->cut->chunks};
+    cg_each_lanes(e, &row, at_neighbours, &(neighbours){p->lane, at, f, user});
 }
 
 /* A loop for each dimension of t that `skip` does not name, then the lanes. */
@@ -230,8 +212,6 @@ void cg_emit_scatter(cg_emitter *e, const sched_contraction *part)
         if (p.lane < 0 && fastest >= 0) { /* copies have lanes in any case */
             copy.lane = fastest;
             copy.lanes = p.cut->copy_lanes;
-            copy.start = cg_i64(e->u, 0);
-            copy.end = cg_i64(e->u, t->dim[fastest] / copy.lanes * copy.lanes);
         }
         for_dims(e, &copy, t, p.cut->parallel, 0, at, copy_element, &s);
     }

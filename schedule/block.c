@@ -11,7 +11,6 @@
 
 /* What a file may ask for: stack, code. */
 enum { MOST_MC = 4096, MOST_KC = 4096, MOST_UNROLL = 16 };
-enum { MOST_VECTORS = 3 }; /* that are tried */
 
 static int64_t products(const sched_contraction *c)
 {
@@ -28,17 +27,14 @@ bool sched_applies_block(sched_job *j, const sched_contraction *c)
            ir_gemm_packs(&(ir_gemm){c->rows, c->axis[c->lane].extent, products(c)});
 }
 
-/* Registers of a tile's row: as few lanes as can be stay empty, and rather two registers than one
- * or three. */
+/* Registers of a tile's row: as few lanes as can be stay empty, and rather two registers than
+ * one. */
 static int choose_vectors(const sched_contraction *c)
 {
     int64_t vectors = sched_ceil_div(c->axis[c->lane].extent, c->width), best = 0;
     int wide = 1;
-    for (int w = 1; w <= MOST_VECTORS; w++) {
-        int64_t cost = sched_ceil_div(vectors, w) * w *
-                       (w == 1   ? IR_TUNING(BLOCK_ONE)
-                        : w == 2 ? 100
-                                 : IR_TUNING(BLOCK_THREE));
+    for (int w = 1; w <= 2; w++) {
+        int64_t cost = sched_ceil_div(vectors, w) * w * (w == 1 ? IR_TUNING(BLOCK_ONE) : 100);
         if (w == 1 || cost < best) {
             best = cost;
             wide = w;
@@ -59,8 +55,9 @@ static bool rows_are_affine(const sched_contraction *c)
     return true;
 }
 
-/* Rows of a task: whole runs of the innermost row axis where it is short. */
-static int64_t choose_MC(const sched_contraction *c)
+/* Rows of a task: whole runs of the innermost row axis where it is short; cut into tiles of one
+ * size, of at most MR rows. */
+static void choose_rows(sched_contraction *c)
 {
     int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1, MC = IR_TUNING(MC);
     int64_t tasks = sched_ceil_div(c->axis[c->lane].extent, c->NC) * sched_batch(c);
@@ -69,9 +66,11 @@ static int64_t choose_MC(const sched_contraction *c)
            tasks * sched_ceil_div(c->rows, MC) < IR_TUNING(BLOCK_TASKS))
         MC /= 2;
     MC = sched_ceil_div(c->rows, sched_ceil_div(c->rows, MC));
-    int64_t unit = inner <= MC ? inner : 1;
-    unit = unit == 1 ? c->MR : unit;
-    return sched_ceil_div(MC, unit) * unit;
+    if (inner > 1 && inner <= MC)
+        MC = sched_ceil_div(MC, inner) * inner;
+    int64_t tiles = sched_ceil_div(MC, c->MR);
+    c->MR = (int)sched_ceil_div(MC, tiles);
+    c->MC = inner > 1 && inner <= MC ? MC : tiles * c->MR;
 }
 
 /* Packed, only the broadcast operand's strides matter: the nearest is innermost. */
@@ -118,11 +117,12 @@ void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows
                          int group)
 {
     const sched_axis *lane = &c->axis[c->lane];
-    int most = rows_are_affine(c) ? SCHED_MOST_ROWS : SCHED_MOST_PLACES;
+    int64_t most = rows_are_affine(c) ? SCHED_MOST_ROWS : SCHED_MOST_PLACES;
+    most = most > c->rows ? c->rows : most;
     c->NR = vectors * c->width;
     c->NC = panels * c->NR;
-    c->MR = rows > most ? most : rows < 1 ? 1 : rows;
-    c->MC = choose_MC(c);
+    c->MR = rows > most ? (int)most : rows < 1 ? 1 : rows;
+    choose_rows(c);
     c->packs = group > 1 || lane->stride[c->vector] != 1 || lane->extent % c->NC ||
                c->MC >= IR_TUNING(BLOCK_PACK_ROWS);
     choose_order(c);

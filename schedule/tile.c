@@ -29,8 +29,11 @@ void sched_choose_tile(sched_job *j, sched_contraction *c)
     c->NR = 1;
     if (c->lane >= 0) {
         int64_t extent = c->axis[c->lane].extent;
-        wide = sched_ceil_div(vectors, sched_ceil_div(vectors, wide));
-        c->NR = (int)(extent < wide * c->width ? extent : wide * c->width);
+        int64_t lanes = c->width; /* a power of two of registers, or less than one */
+        while (lanes * 2 <= wide * c->width && lanes * 2 <= extent)
+            lanes *= 2;
+        c->NR = (int)(extent < lanes ? extent : lanes);
+        wide = lanes / c->width;
     }
     int64_t budget = (registers - wide - 2) / wide;
     budget = budget > SCHED_MOST_TILE_ROWS ? SCHED_MOST_TILE_ROWS : budget;

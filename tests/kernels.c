@@ -357,6 +357,58 @@ static void compare(uint64_t seed, bool in_own, const char *cpu)
     context_teardown();
 }
 
+/* ---- Rows of any length ---- */
+
+/* What ends in a piece of a vector: maps, sums, tiles of a contraction, running sums, scatters. */
+static const ir_func *function_of_rows(int64_t n, ir_dtype dtype)
+{
+    ir_builder b = ir_builder_new(ir_func_new(ir_module_new(ctx, arena, "rows"), "forward"));
+    b.func->entry = true;
+    state = (uint64_t)n * 31 + dtype;
+    const int64_t shape[2] = {3, n}, square[2] = {4, 3}, zero = 0, one = 1;
+    const ir_type t = ir_type_of(dtype, 2, shape), w = ir_type_of(dtype, 2, square);
+    ir_value *v[2];
+    for (int s = 0; s < 2; s++) {
+        ir_state *x = ir_state_new(b.func->module, s ? "w" : "x", IR_PARAM, s ? &w : &t);
+        x->init = ir_literal_new(arena, s ? &w : &t);
+        for (int64_t i = 0; i < ir_count(&x->init->type); i++)
+            ir_literal_set(x->init, i, (double)(draw(7) - 3));
+        v[s] = ir_add_state(b.func, x);
+    }
+    ir_value *x = v[0], *square_of = ir_mul(&b, x, x);
+    ir_attrs running = {.cumulative = {IR_SUM, 0, 0, 0, 0}};
+    ir_value *y[] = {ir_add(&b, square_of, x),
+                     ir_reduce(&b, IR_SUM, square_of, 1, &one),
+                     ir_reduce(&b, IR_MAX, x, 1, &one),
+                     ir_reduce(&b, IR_SUM, x, 1, &zero),
+                     ir_build1(&b, IR_OP_cumulative, &x, 1, &running),
+                     ir_dot_general(&b, v[1], x, 0, NULL, NULL, 1, &one, &zero)};
+    for (int i = 0; i < (int)(sizeof y / sizeof *y); i++)
+        ir_add_output(b.func, base_format(arena, "y%d", i), y[i]);
+    ir_built(&b);
+    return b.func;
+}
+
+START_TEST(rows_of_any_length_give_what_the_evaluator_gives)
+{
+    static const ir_dtype of[] = {IR_F32, IR_F64, IR_I8, IR_I64};
+    static const int64_t extents[] = {1,  7,  8,  15, 16, 17, 24,  31,  33,  47,  48,
+                                      49, 63, 65, 79, 96, 97, 100, 127, 129, 1000};
+    for (int i = 0; i < (int)(sizeof extents / sizeof *extents); i++) {
+        context_setup();
+        const ir_func *f = function_of_rows(extents[i], of[_i]);
+        ir_literal *arg[2], *due[8];
+        for (int p = 0; p < f->params.count; p++)
+            arg[p] = f->params.items[p].state->init;
+        ir_eval(arena, f, arg, due, NULL);
+        for (const pass_info *p = passes; p->name; p++)
+            pass_run_one(f->module, p, true);
+        check((uint64_t)extents[i], f, level_by_turn((unsigned)i), 1 + 2 * (unsigned)(i % 2), due);
+        context_teardown();
+    }
+}
+END_TEST
+
 START_TEST(random_contractions_give_what_the_evaluator_gives)
 {
     for (uint64_t seed = (uint64_t)_i * SEEDS / PARTS; seed < (uint64_t)(_i + 1) * SEEDS / PARTS;
@@ -525,6 +577,7 @@ int main(void)
     tcase_add_loop_test(c, random_contractions_give_what_the_evaluator_gives, 0, PARTS);
     tcase_add_loop_test(c, random_mixed_contractions_give_what_the_evaluator_gives, 0, PARTS);
     tcase_add_loop_test(c, random_schedules_are_obeyed_or_refused, 0, PARTS);
+    tcase_add_loop_test(c, rows_of_any_length_give_what_the_evaluator_gives, 0, 4);
 #ifdef __x86_64__
     tcase_add_test(c, large_products_are_left_to_openblas);
 #endif
