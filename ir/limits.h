@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Limits of models (law 1): docs/limits.md, tests/driver_limits.c. */
+ * Limits of models: docs/limits.md, tests/driver_limits.c. */
 #ifndef GRADC_IR_LIMITS_H
 #define GRADC_IR_LIMITS_H
 
