@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the command is made of: a session holds options, reads a model, and makes of it what a verb
- * asks for. The names of compilers' inner types do not appear here.
+ * The parts of the command: a session holds options, reads a model, and makes of it what a verb
+ * asks for. No internal types of the compiler appear here.
  *
- * All functions but api_open, api_close and api_run are called inside api_run, to which failures
- * return. What they give lives until api_close. A function that fails has reported why. */
+ * All functions except api_open, api_close and api_run are called inside api_run, to which failures
+ * return. Their results live until api_close. A function that fails has reported why. */
 #ifndef GRADC_API_API_H
 #define GRADC_API_API_H
 
@@ -16,9 +16,9 @@
 
 typedef struct api_session api_session;
 
-/* For a program that is nothing but the command, before anything else: it gets no more memory than
- * the machine has (RLIMIT_DATA), and where LLVM gets none, which cannot be returned from, the
- * process ends with status 1 and a message instead of aborting. */
+/* For a program that is only the command; called first. The process gets no more memory than the
+ * machine has (RLIMIT_DATA). If LLVM runs out of memory, which it cannot return from, the process
+ * exits with status 1 and a message instead of aborting. */
 void api_own_process(void);
 /* Diagnostics go to err, in colour if asked for. NULL when out of memory. */
 api_session *api_open(FILE *err, bool colour);
@@ -29,10 +29,10 @@ int api_run(api_session *s, void (*f)(api_session *s, void *user), void *user);
 
 /* ---- Options ---- */
 
-/* Sets an option of the verb (a bit of API_*); value NULL: none was given. False and reported when
- * it cannot be. */
+/* Sets an option of the verb (a bit of API_*); value NULL: none was given. False and reported if
+ * that fails. */
 bool api_set_option(api_session *s, unsigned verb, const char *name, const char *value);
-/* The same of a string as on the command line, "--train=adam" or "-O3". */
+/* The same for a string as on the command line, "--train=adam" or "-O3". */
 bool api_option_string(api_session *s, unsigned verb, const char *text);
 const api_options *api_options_of(const api_session *s);
 /* Reports that the command line is at fault. */
@@ -40,8 +40,8 @@ void api_usage(api_session *s, const char *format, ...) __attribute__((format(pr
 /* Reports an error, or a note that --quiet hides. */
 void api_error(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void api_note(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The warnings that were reported so far, with --json: `text` as a terminal may see it, node -1
- * where it is of none. */
+/* The warnings that were reported so far, with --json: `text` is safe for a terminal; node -1:
+ * none. */
 typedef struct api_warning {
     const char *name, *text;
     int node;
@@ -54,7 +54,7 @@ const api_warnings *api_warnings_of(const api_session *s);
 /* Memory of the session, zeroed. */
 void *api_alloc(api_session *s, size_t bytes);
 char *api_format(api_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A raw name as a terminal may see it: control characters and what is no UTF-8 as \xHH. */
+/* A raw name made safe for a terminal: control characters and invalid UTF-8 as \xHH. */
 const char *api_shown(api_session *s, const char *text);
 
 /* ---- The stages ---- */
@@ -65,14 +65,15 @@ const char *api_shown(api_session *s, const char *text);
 bool api_read(api_session *s, unsigned verb, const char *path);
 /* Runs the passes. */
 bool api_optimise(api_session *s);
-/* From then on `stage` is called after each stage with its name: `read`, then `train` where there
- * are training entries, then each pass. */
+/* Makes the session call `stage` after each stage with its name: `read`, then `train` if there are
+ * training entries, then each pass. */
 typedef void api_stage(void *user, const char *name);
 void api_watch(api_session *s, api_stage *stage, void *user);
-/* The module as it stands, of the first specialisation, as text or for Graphviz; false on a write
+/* Prints the current module of the first specialisation, as text or for Graphviz; false on a write
  * error. */
 bool api_print(api_session *s, FILE *out, const char *format);
-/* After api_optimise: how its kernels run on each processor level, as --schedule reads it. */
+/* After api_optimise: prints the schedules of the kernels for each processor level, as --schedule
+ * reads them. */
 bool api_print_schedule(api_session *s, FILE *out);
 
 /* Machine code. */
@@ -96,7 +97,7 @@ typedef struct api_file {
     size_t size;
 } api_file;
 bool api_write(api_session *s, const api_file *files, int n);
-/* A folder, and those on the way to it; what is there already stays. */
+/* Creates a folder and its parents; existing ones are kept. */
 bool api_make_folder(api_session *s, const char *path);
 
 /* What compile writes, as --emit, -o, --prefix and --weights say. */
@@ -105,8 +106,8 @@ typedef struct api_outputs {
     int n;
     const char *link; /* what an application links, or NULL */
 } api_outputs;
-/* False and reported when the options do not say what and where; api_write_outputs would find it
- * out late. */
+/* False and reported if the options about outputs are wrong, which api_write_outputs would find out
+ * late. */
 bool api_check_outputs(api_session *s);
 /* Writes them; after api_compile. */
 bool api_write_outputs(api_session *s, api_outputs *out);
@@ -144,7 +145,7 @@ typedef struct api_facts {
 const char *api_entry_name(int e);
 const api_facts *api_facts_of(api_session *s);
 
-/* Every node, with what it says of forward and backward. */
+/* A node, and whether it has forward and backward. */
 typedef struct api_node {
     int index;
     const char *name, *op;
@@ -155,8 +156,8 @@ typedef struct api_nodes {
     api_node *items;
     int count, capacity;
 } api_nodes;
-/* Reads as far as it goes; false only when the file is none. Gaps are in the nodes and not
- * reported. */
+/* Reads as much of the file as it can; false only if it is not a model. Gaps are in the nodes and
+ * not reported. */
 bool api_check(api_session *s, const char *path, api_nodes *out);
 
 /* ---- Running ---- */
@@ -169,10 +170,10 @@ typedef struct api_timing {
     double min_us, median_us, p90_us;
     int calls;
 } api_timing;
-/* Times entry e (see api_entry_name) with inputs from files, or random ones; false if there is none
- * such. */
+/* Times entry e (see api_entry_name) with inputs from files, or random ones; false if there is no
+ * such entry. */
 bool api_time(api_session *s, int e, double seconds, api_timing *out);
-/* Where the time of the entry timed last went, with --profile: the largest part first. */
+/* Where the time of the last timed entry went, with --profile: the largest part first. */
 typedef struct api_part {
     /* "contraction", its shapes in words, the node's name, "backward", its schedule */
     const char *kind, *what, *origin, *phase, *how;
@@ -189,7 +190,7 @@ const char *api_cpu(api_session *s);
 
 /* ---- Lists ---- */
 
-/* Row i of the primitives or of the ONNX operators as columns; false behind the last. */
+/* Row i of the primitives or of the ONNX operators as columns; false past the last. */
 typedef struct api_op_row {
     const char *name, *detail, *types, *gradient;
 } api_op_row;
@@ -198,7 +199,7 @@ bool api_onnx_operator(api_session *s, int i, api_op_row *out);
 bool api_pass(int i, const char **name, const char **doc);
 bool api_warning_at(int i, const char **name, const char **doc);
 
-/* opt: reads text, runs passes, gives text. */
+/* opt: reads text, runs passes, prints text. */
 bool api_opt(api_session *s, const char *path, FILE *out);
 
 #endif

@@ -17,7 +17,7 @@ typedef struct attachment {
     ir_builder b;
     const char *text;    /* the option */
     ir_value *x;         /* the output, in f32 at least */
-    ir_type type;        /* its own */
+    ir_type type;        /* the output's own */
     ir_reduction reduction;
     double smoothing, delta, margin;
     ir_literal *weight;  /* NULL: none */
@@ -25,7 +25,7 @@ typedef struct attachment {
 
 typedef ir_value *loss_rule(attachment *a);
 
-/* The input, as long as it is as the output. */
+/* Adds the input `label`. */
 static ir_value *add_label(attachment *a, const ir_type *t)
 {
     return ir_add_input(a->b.func, "label", t);
@@ -36,7 +36,7 @@ static ir_value *label_of_floats(attachment *a)
     return ir_convert(&a->b, add_label(a, &a->type), a->x->type.dtype);
 }
 
-/* The weights in the shape given; NULL and reported if they do not fit it. */
+/* The weights, broadcast to the shape; NULL and reported if they do not fit. */
 static ir_value *weights(attachment *a, int rank, const int64_t *dim)
 {
     const ir_type *t = &a->weight->type;
@@ -45,7 +45,7 @@ static ir_value *weights(attachment *a, int rank, const int64_t *dim)
         fits = t->dim[i] == dim[rank - t->rank + i] || t->dim[i] == 1;
     if (!fits) {
         ir_type due = ir_type_of(a->x->type.dtype, rank, dim);
-        api_error(a->s, "--attach-loss=%s: the weights are %s, %s is due", a->text,
+        api_error(a->s, "--attach-loss=%s: the weights are %s, expected %s", a->text,
                   ir_type_text(a->s->arena, t), ir_type_text(a->s->arena, &due));
         return NULL;
     }
@@ -53,7 +53,7 @@ static ir_value *weights(attachment *a, int rank, const int64_t *dim)
         &a->b, ir_convert(&a->b, ir_constant(&a->b, a->weight), a->x->type.dtype), rank, dim);
 }
 
-/* Classes along the last dimension; label: i64, the shape without it, -100 where none counts. */
+/* Classes along the last dimension; label: i64 of the shape without it, -100 where ignored. */
 static ir_value *of_classes(attachment *a, bool logarithms)
 {
     ir_value *x = a->x;
@@ -113,7 +113,7 @@ static ir_value *huber(attachment *a)
     return ir_reduced(&a->b, ir_huber(&a->b, difference(a), a->delta), a->reduction);
 }
 
-/* x: logarithms of probabilities; label: probabilities. */
+/* x: log-probabilities; label: probabilities. */
 static ir_value *kl_div(attachment *a)
 {
     return ir_reduced(&a->b, ir_kl_div(&a->b, a->x, label_of_floats(a)), a->reduction);
@@ -147,7 +147,7 @@ static bool set_number(attachment *a, double *out, const char *name, const char 
 {
     double v;
     if (ir_read_element(IR_F64, value, strlen(value), &v) || !(v >= least && v <= most)) {
-        api_usage(a->s, "--attach-loss=%s: %s=%s, a number from %g to %g is due", a->text, name,
+        api_usage(a->s, "--attach-loss=%s: %s=%s: expected a number from %g to %g", a->text, name,
                   value, least, most);
         return false;
     }
@@ -158,12 +158,12 @@ static bool set_number(attachment *a, double *out, const char *name, const char 
 static bool set_weight(attachment *a, const char *value)
 {
     if (*value != '@' || !value[1]) {
-        api_usage(a->s, "--attach-loss=%s: weight=%s, weight=@FILE.npy is due", a->text, value);
+        api_usage(a->s, "--attach-loss=%s: weight=%s: expected weight=@FILE.npy", a->text, value);
         return false;
     }
     a->weight = npy_read_file(a->s->arena, value + 1);
     if (a->weight && !ir_is_float(a->weight->type.dtype)) {
-        api_error(a->s, "%s: the weights are %s, floats are due", value + 1,
+        api_error(a->s, "%s: the weights are %s, expected floats", value + 1,
                   ir_type_text(a->s->arena, &a->weight->type));
         a->weight = NULL;
     }
@@ -181,7 +181,7 @@ static bool set_option(attachment *a, const char *name, const char *value)
     if (!strcmp(name, "margin"))
         return set_number(a, &a->margin, name, value, -1e30, 1e30);
     if (strcmp(value, "mean") && strcmp(value, "sum")) {
-        api_usage(a->s, "--attach-loss=%s: reduction=%s, mean or sum is due", a->text, value);
+        api_usage(a->s, "--attach-loss=%s: reduction=%s: expected mean or sum", a->text, value);
         return false;
     }
     a->reduction = *value == 'm' ? IR_REDUCE_MEAN : IR_REDUCE_SUM;
@@ -196,12 +196,12 @@ static const struct kind *find_kind(attachment *a, const char *name)
             return &kinds[i];
         all[i] = kinds[i].name;
     }
-    api_usage(a->s, "--attach-loss=%s: there is no loss '%s'; there is %s", a->text, name,
+    api_usage(a->s, "--attach-loss=%s: unknown loss '%s'; the losses are %s", a->text, name,
               base_and(a->s->arena, all, KINDS));
     return NULL;
 }
 
-/* The kind's option of that name, which is new in `seen` (by bit). */
+/* Whether the kind has this option and it is given for the first time; sets its bit in `seen`. */
 static bool has_option(attachment *a, const struct kind *kind, const char *name, unsigned *seen)
 {
     int n = 0;
@@ -215,12 +215,12 @@ static bool has_option(attachment *a, const struct kind *kind, const char *name,
         *seen |= 1u << n;
         return true;
     }
-    api_usage(a->s, "--attach-loss=%s: %s has no '%s'; there is %s", a->text, kind->name, name,
+    api_usage(a->s, "--attach-loss=%s: %s has no option '%s', only %s", a->text, kind->name, name,
               base_and(a->s->arena, kind->options, n));
     return false;
 }
 
-/* What stands before the colon; NULL and reported if it is wrong. */
+/* Reads the text before the colon; NULL and reported if it is wrong. */
 static const struct kind *read_kind(attachment *a, size_t length)
 {
     char *text = base_strndup(a->s->arena, a->text, length), *comma = strchr(text, ',');
@@ -233,7 +233,7 @@ static const struct kind *read_kind(attachment *a, size_t length)
         if (next)
             *next = 0;
         if (!value || (next && value > next)) {
-            api_usage(a->s, "--attach-loss=%s: '%s', NAME=VALUE is due", a->text, name);
+            api_usage(a->s, "--attach-loss=%s: '%s': expected NAME=VALUE", a->text, name);
             return NULL;
         }
         *value = 0;
@@ -250,7 +250,7 @@ static bool name_is_free(api_session *s, const ir_func *f)
         const ir_port *p =
             i < f->params.count ? &f->params.items[i] : &f->results.items[i - f->params.count];
         if (p->bind == IR_INPUT && !strcmp(p->name, i < f->params.count ? "label" : "loss")) {
-            api_usage(s, "--attach-loss: the model has an %s '%s' already",
+            api_usage(s, "--attach-loss: the model already has an %s '%s'",
                       i < f->params.count ? "input" : "output", p->name);
             return false;
         }
@@ -258,7 +258,7 @@ static bool name_is_free(api_session *s, const ir_func *f)
     return true;
 }
 
-/* The output of that name, or the only one of floats; -1 and reported if there is none. */
+/* The float output of that name, or the only one; -1 and reported if there is none. */
 static int find_output(const attachment *a, const ir_func *f, const char *name)
 {
     int which = -1, floats = 0;
@@ -272,8 +272,7 @@ static int find_output(const attachment *a, const ir_func *f, const char *name)
     }
     if (which >= 0 && floats <= 1)
         return which;
-    api_usage(a->s, "--attach-loss=%s: KIND:OUTPUT is due, with one of the outputs of floats",
-              a->text);
+    api_usage(a->s, "--attach-loss=%s: expected KIND:OUTPUT with a float output", a->text);
     return -1;
 }
 
@@ -299,7 +298,7 @@ bool api_attach_loss(api_session *s, ir_func *f)
     ir_value *loss = ir_count(&a.type) ? kind->rule(&a) : NULL;
     if (!loss) {
         if (base_error_count(s->ctx) == errors)
-            api_error(s, "--attach-loss=%s: not for an output of type %s", a.text,
+            api_error(s, "--attach-loss=%s: cannot be computed for an output of type %s", a.text,
                       ir_type_text(s->arena, &a.type));
         return false;
     }

@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * --expect: results against a file. A result is judged by its distance to the value that was
- * computed in double (out64/, grad64/), against the distance that the file's own f32 value has:
- * networks with batch normalisation amplify rounding a thousandfold, in whoever's code. Distances
- * are L2, relative to the length of the value in double. */
+ * --expect: compares results with a file. A result is judged by its distance to the value that was
+ * computed in double (out64/, grad64/), against the distance of the file's own f32 value: networks
+ * with batch normalisation amplify rounding errors a thousandfold in any implementation. Distances
+ * are L2 norms, relative to the norm of the value in double. */
 #include "api/execute.h"
 
 #include <math.h>
 #include <string.h>
 
-#define LEAST 1e-5     /* what any f32 result may be off */
+#define LEAST 1e-5     /* error that any f32 result may have */
 #define LEAST_F64 1e-7
 #define LEAST_F16 0x1p-11 /* one rounding */
 #define LEAST_BF16 0x1p-8
-/* The file's own distance: beyond it the file holds two different computations, as with dropout
- * left on; deep nets whose ReLUs fall to the other side reach 4e-2. */
+/* Limit for the file's own distance: beyond it the file has two different computations, as with
+ * dropout left on. Deep nets reach 4e-2 where rounding flips ReLUs. */
 #define MOST 1e-1
-#define ZERO 1e-10     /* the largest element of what counts as zero */
+#define ZERO 1e-10     /* a tensor with all elements below this counts as zero */
 
-/* How far two numbers are apart; infinities and NaN agree with themselves. */
+/* The distance of two numbers; 0 for equal infinities and for two NaNs. */
 static double apart(double a, double b)
 {
     return a == b || (isnan(a) && isnan(b)) ? 0 : fabs(a - b);
 }
 
-/* L2 length of a - b; b NULL: of the finite elements of a. */
+/* The L2 norm of a - b; b NULL: of the finite elements of a. */
 static double length(const ir_literal *a, const ir_literal *b)
 {
     double sum = 0, scale = 0;
@@ -72,7 +72,7 @@ static bool same_integers(const ir_literal *a, const ir_literal *b)
 }
 
 typedef struct verdict {
-    double distance, theirs, limit, most; /* most: of theirs where the limit follows from it */
+    double distance, theirs, limit, most; /* most: limit for theirs, where `limit` depends on it */
     const char *against;
 } verdict;
 
@@ -111,8 +111,8 @@ static verdict judge(api_session *s, const ir_literal *x, const ir_literal *narr
     return v;
 }
 
-/* The file's value (NULL: it has none) is of the result's shape, and of its type: in double where
- * that was computed so. */
+/* Whether the file's value (NULL: none) has the result's shape and type; a value computed in double
+ * must be f64. */
 static bool fits(api_session *s, const ir_literal *x, const ir_literal *due, const char *kind,
                  const char *name)
 {
@@ -124,7 +124,7 @@ static bool fits(api_session *s, const ir_literal *x, const ir_literal *due, con
         return true;
     ir_type type = x->type;
     type.dtype = in_double ? IR_F64 : own;
-    api_error(s, "%s holds %s/%s as %s; %s is due", s->options.expect, kind, name,
+    api_error(s, "%s has %s/%s as %s, expected %s", s->options.expect, kind, name,
               ir_type_text(s->arena, &due->type), ir_type_text(s->arena, &type));
     return false;
 }
@@ -155,8 +155,8 @@ bool api_judge(api_session *s, const api_results *r, FILE *out)
         bool fine = v.distance <= v.limit;
         if (v.theirs > v.most) {
             api_error(s,
-                      "%s disagrees with itself: %s/%s is %.3g from %s64/%s, at most %.3g is due "
-                      "(is something random in it, as dropout?)",
+                      "%s is inconsistent: %s/%s is %.3g from %s64/%s, expected at most %.3g (is "
+                      "the model random, for example by dropout?)",
                       s->options.expect, kind, name, v.theirs, kind, name, v.most);
             wrong++;
             continue;
@@ -166,19 +166,19 @@ bool api_judge(api_session *s, const api_results *r, FILE *out)
                 v.theirs > 0 ? base_format(s->arena, ", the file's own %.3g", v.theirs) : "");
         wrong += !fine;
     }
-    for (int i = 0; i < file.count; i++) { /* what the file has and the model has not */
+    for (int i = 0; i < file.count; i++) { /* what the file has and the model does not */
         const char *n = file.items[i].name;
         bool grad = !strncmp(n, "grad/", 5),
              known = !(grad && s->options.grad) && strncmp(n, "out/", 4);
         for (int k = 0; k < r->count && !known; k++)
             known = r->items[k].grad == grad && !strcmp(r->items[k].name, n + (grad ? 5 : 4));
         if (!known) {
-            api_error(s, "%s: the model gives no %s", s->options.expect, n);
+            api_error(s, "%s: the model has no %s", s->options.expect, n);
             wrong++;
         }
     }
     if (!compared)
-        api_error(s, "%s holds nothing to compare with", s->options.expect);
+        api_error(s, "%s has nothing to compare with", s->options.expect);
     else if (wrong)
         api_error(s, "%d of %d results are too far from %s", wrong, compared, s->options.expect);
     return compared && !wrong;

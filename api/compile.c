@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * From modules to machine code, and what belongs to it: libraries, weights, flags for the C
- * compiler. */
+ * Compiles modules to machine code, and makes what belongs to it: libraries, weights, flags for the
+ * C compiler. */
 #include "api/session.h"
 #include "base/path.h"
 #include "files/safetensors.h"
@@ -31,7 +31,7 @@ static void watch(void *user, const pass_info *pass, const ir_module *m)
     api_note_stage(user, pass->name);
 }
 
-/* What lies in one state block lies the same way for all specialisations. */
+/* All specialisations store a state in the same layout. */
 static void share_orders(const ir_module *from, ir_module *to)
 {
     for (int i = 0; i < to->states.count; i++) {
@@ -87,7 +87,7 @@ cg_request api_request(api_session *s)
     return r;
 }
 
-/* The file of --schedule; true if there is none. */
+/* Reads the file of --schedule; true if there is none. */
 static bool read_schedule(api_session *s, cg_request *r)
 {
     enum { MOST = 64 << 20 }; /* bytes */
@@ -149,7 +149,7 @@ const void *api_weights(api_session *s, size_t *size)
     void *copy = ok ? base_memdup(s->arena, bytes, *size) : NULL;
     free(bytes);
     if (!ok)
-        api_error(s, "the weights cannot be written to memory");
+        api_error(s, "cannot write the weights to memory");
     return copy;
 }
 
@@ -224,12 +224,12 @@ const void *api_code_shared(api_session *s, const char *name, size_t *size)
     workshop *w = base_new(s->arena, workshop);
     base_data data;
     if (!library) {
-        api_error(s, "libgradc_rt.a is not where this program looks for it: beside it in ../lib");
+        api_error(s, "cannot find libgradc_rt.a; expected it in ../lib beside this program");
         return NULL;
     }
     w->folder = base_format(s->arena, "%s/gradc-link-XXXXXX", place && *place ? place : "/tmp");
     if (!mkdtemp(w->folder)) {
-        api_error(s, "%s: the linker's folder cannot be made: %s", w->folder, strerror(errno));
+        api_error(s, "%s: cannot create the linker's folder: %s", w->folder, strerror(errno));
         return NULL;
     }
     w->object = base_format(s->arena, "%s/.o", w->folder);

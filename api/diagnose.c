@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * How diagnostics look: as clang's, with the place first and a caret under a line of text. */
+ * Prints diagnostics as clang does, with the location first and a caret under a line of text. */
 #include "api/session.h"
 #include "ir/text.h"
 
@@ -14,8 +14,8 @@ static const char *paint(const api_session *s, const char *code)
 
 enum { SAFE_PIECE = 5 };
 
-/* The next character of raw text as a terminal may see it, in `to`: what is not to be shown as
- * \xHH. Returns the bytes of text that it is. */
+/* Writes the next character of raw text to `to`, safe for a terminal: what cannot be shown as \xHH.
+ * Returns the number of bytes of the character. */
 static size_t safe_piece(const unsigned char *c, char to[SAFE_PIECE])
 {
     int n = *c >= 0x20 && *c < 0x7f ? 1 : base_shown_utf8(c);
@@ -90,7 +90,7 @@ static void print_source(FILE *f, const base_loc *loc)
     fprintf(f, "    %s\n    %*s^\n", line, (int)(column - from), "");
 }
 
-/* For JSON, as a terminal may see it. */
+/* For JSON, with text that is safe for a terminal. */
 static void keep_warning(api_session *s, const base_diagnostic *d)
 {
     api_warning w = {d->warning->name, api_shown(s, d->text), d->loc ? d->loc->node : -1};
@@ -122,7 +122,7 @@ void api_report(void *user, const base_diagnostic *d)
         keep_warning(s, d);
 }
 
-/* One severity and the words. */
+/* Reports a formatted message. */
 #define REPORT(severity)                                    \
     do {                                                    \
         va_list args;                                       \

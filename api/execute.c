@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * `run` and `bench`: the code in this process, with inputs from files. */
+ * `run` and `bench`: run the code in this process, with inputs from files. */
 #include "api/session.h"
 #include "api/execute.h"
 #include "base/path.h"
@@ -12,8 +12,7 @@
 
 /* ---- Inputs ---- */
 
-/* What the file holds as the type that is due: the same one, or f32 for f64 where everything is
- * computed in double. */
+/* The file's value as the expected type: unchanged, or f32 converted to f64 with --f64. */
 static void *fitting(api_session *s, const char *what, const char *name, const char *file,
                      const ir_literal *value, const ir_type *due)
 {
@@ -27,7 +26,7 @@ static void *fitting(api_session *s, const char *what, const char *name, const c
             ((double *)wide->data)[i] = (double)((const float *)value->data)[i];
         return wide->data;
     }
-    api_error(s, "%s '%s' is %s, %s holds %s", what, name, ir_type_text(s->arena, due), file,
+    api_error(s, "%s '%s' is %s, but %s has %s", what, name, ir_type_text(s->arena, due), file,
               ir_type_text(s->arena, &value->type));
     return NULL;
 }
@@ -36,7 +35,7 @@ static void *made_up(api_session *s, const ir_type *t, uint64_t *random)
 {
     ir_literal *l = ir_literal_new(s->arena, t);
     for (int64_t i = 0, n = ir_count(t); i < n && ir_is_float(t->dtype); i++) {
-        double sum = -6; /* of twelve uniform numbers: near enough to a normal one */
+        double sum = -6; /* of twelve uniform numbers: close to a normal one */
         for (int k = 0; k < 12; k++) {
             *random = *random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
             sum += (double)(*random >> 40) / (double)(1 << 24);
@@ -141,7 +140,7 @@ static const char *input_type(api_session *s, const char *name)
     return "?";
 }
 
-/* The input for want of which an entry did nothing; NULL: that was not why. */
+/* The missing input that made an entry fail; NULL: it failed for another reason. */
 static const char *missing_input(api_session *s, api_machine *m, gradc_rt_status status)
 {
     const char *name =
@@ -155,13 +154,13 @@ static const char *missing_input(api_session *s, api_machine *m, gradc_rt_status
 
 static bool report_missing(api_session *s, const char *name)
 {
-    api_error(s, "input '%s' (%s) is not given; --input %s=FILE.npy", name, input_type(s, name),
+    api_error(s, "input '%s' (%s) is missing; give --input %s=FILE.npy", name, input_type(s, name),
               name);
     return false;
 }
 
-/* Calls an entry. An output that needs an input which was not given is left out, as long as another
- * one is left. */
+/* Calls an entry. An output that needs a missing input is left out, unless no output would be
+ * left. */
 static bool call_with_what_is_given(api_session *s, api_machine *m, int entry, api_results *r)
 {
     gradc_rt_status status = api_machine_call(m, entry, false);
@@ -171,7 +170,7 @@ static bool call_with_what_is_given(api_session *s, api_machine *m, int entry, a
     int kept = 0;
     for (int i = 0; i < r->count; i++)
         api_machine_set(m, CG_OUTPUTS, r->items[i].name, NULL);
-    for (int i = 0; i < r->count; i++) { /* each alone: does it go without? */
+    for (int i = 0; i < r->count; i++) { /* each alone: does it need the input? */
         api_machine_set(m, CG_OUTPUTS, r->items[i].name, r->items[i].value->data);
         status = api_machine_call(m, entry, false);
         api_machine_set(m, CG_OUTPUTS, r->items[i].name, NULL);
@@ -183,13 +182,13 @@ static bool call_with_what_is_given(api_session *s, api_machine *m, int entry, a
     r->count = kept;
     if (!kept)
         return report_missing(s, missing);
-    api_note(s, "input '%s' is not given: outputs that need it are left out", missing);
+    api_note(s, "input '%s' is missing: outputs that need it are left out", missing);
     for (int i = 0; i < kept; i++)
         api_machine_set(m, CG_OUTPUTS, r->items[i].name, r->items[i].value->data);
     return api_machine_ok(m, entry, api_machine_call(m, entry, false));
 }
 
-/* Results that were asked for: all outputs whose inputs are there, and gradients. */
+/* Computes the requested results: all outputs whose inputs are given, and gradients. */
 static bool call(api_session *s, api_machine *m, api_results *r)
 {
     int entry = s->options.grad ? GRADC_RT_FORWARD_TRAIN : GRADC_RT_FORWARD;
@@ -316,7 +315,7 @@ bool api_time(api_session *s, int e, double seconds, api_timing *out)
             return false;
         make_results(s, s->machine, CG_OUTPUTS, &r, false);
         make_results(s, s->machine, CG_INPUT_GRADS, &r, true);
-        /* a thousand steps on one batch would end in numbers that nobody trains with */
+        /* a thousand steps on one batch would reach values that do not occur in training */
         api_machine_set_hyper(s->machine, "lr", 0);
     }
     double *us = base_array(s->arena, double, MOST), one;
@@ -343,7 +342,7 @@ static int by_time(const void *a, const void *b)
     return (x->us < y->us) - (x->us > y->us);
 }
 
-/* The counters count cycles, and what an entry does lies between them: their sum is its time. */
+/* The counters count cycles and cover all of an entry: their sum is its time. */
 void api_profile(api_session *s, int e, const api_timing *t, api_parts *out)
 {
     const cg_profile *p = &s->object->profile;

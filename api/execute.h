@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What a run gave. */
+ * The results of a run. */
 #ifndef GRADC_API_EXECUTE_H
 #define GRADC_API_EXECUTE_H
 
@@ -17,12 +17,13 @@ typedef struct api_results {
     int count, capacity;
 } api_results;
 
-/* compare.c: compares with --expect, a line each to out; false when one is too far away. */
+/* compare.c: compares with --expect and prints a line for each result; false if one is too far
+ * off. */
 bool api_judge(api_session *s, const api_results *r, FILE *out);
-/* format.c: a raw name in a file name, bytes outside [A-Za-z0-9._-] as %XX. */
+/* format.c: a raw name as part of a file name, with bytes outside [A-Za-z0-9._-] as %XX. */
 const char *api_file_name(base_arena *arena, const char *raw);
-/* A tensor as people read it, without a newline at the end; so many columns stand before
- * it, and further lines begin with as many blanks. Returns the column behind it. */
+/* Prints a tensor for readers, without a newline at the end. `indent` columns precede it, and
+ * further lines begin with as many blanks. Returns the column after it. */
 int api_print_tensor(FILE *out, const ir_literal *l, int indent);
 
 #endif

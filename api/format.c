@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Names and tensors in print. Tensors have the form in which torch prints them: four digits after
- * the point, columns of one width, scientific where the range is wide, lines of 80, and of more
- * than 1000 elements only three at each end of a dimension. */
+ * Prints names and tensors. Tensors are printed as in torch: four digits after the point, columns
+ * of one width, scientific notation where the range is wide, lines of 80 columns, and of more than
+ * 1000 elements only three at each end of a dimension. */
 #include "api/execute.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@
 enum { DIGITS = 4, MOST = 1000, EDGE = 3, LINE = 80 };
 
 typedef struct style {
-    /* whole: every number is an integer, and printed with a bare point */
+    /* whole: every number is an integer, and printed with a point but no digits after it */
     bool floats, whole, scientific;
     int width;
 } style;
@@ -25,7 +25,7 @@ typedef struct printer {
     style style;
 } printer;
 
-/* One element, without padding; the length. */
+/* Prints one element, without padding; returns the length. */
 static int element(const printer *p, const style *s, int64_t i, char text[64])
 {
     if (p->l->type.dtype == IR_BOOL)
@@ -42,8 +42,8 @@ static int element(const printer *p, const style *s, int64_t i, char text[64])
     return s->whole ? snprintf(text, 64, "%.0f.", v) : snprintf(text, 64, "%.*f", DIGITS, v);
 }
 
-/* The next element that is shown after index `at` in row-major order, as an index of it; false
- * behind the last. */
+/* Advances index `at` to the next element that is shown, in row-major order; false past the
+ * last. */
 static bool next_shown(const printer *p, int64_t *at)
 {
     const ir_type *t = &p->l->type;
@@ -65,7 +65,7 @@ static int64_t position(const printer *p, const int64_t *at)
     return i;
 }
 
-/* What the elements that are shown need. */
+/* Chooses the style by the elements that are shown. */
 static void choose_style(printer *p)
 {
     style *s = &p->style;
@@ -88,7 +88,7 @@ static void choose_style(printer *p)
         int64_t i = position(p, at);
         double v = ir_literal_get(p->l, i);
         char text[64];
-        /* Those do not widen columns. */
+        /* Zeros, infinities and NaNs do not widen columns. */
         int n = s->floats && (v == 0 || !isfinite(v)) ? 0 : element(p, s, i, text);
         s->width = n > s->width ? n : s->width;
     } while (next_shown(p, at));
@@ -100,7 +100,7 @@ static void pad(FILE *out, int n)
         putc(' ', out);
 }
 
-/* The innermost dimension, several to a line. Returns the column behind it. */
+/* Prints the innermost dimension, several elements to a line. Returns the column after it. */
 static int print_row(printer *p, int64_t from, int indent)
 {
     int64_t n = p->l->type.dim[p->l->type.rank - 1];
@@ -152,7 +152,7 @@ static int print_dimension(printer *p, int d, int64_t from, int indent)
         }
         if (i + 1 < t->dim[d]) {
             putc(',', p->out);
-            for (int k = d; k < t->rank - 1; k++) /* an empty line more for each dimension inside */
+            for (int k = d; k < t->rank - 1; k++) /* one empty line more for each inner dimension */
                 putc('\n', p->out);
             pad(p->out, indent + 1);
         }

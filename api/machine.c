@@ -67,12 +67,12 @@ api_machine *api_machine_new(base_ctx *ctx, base_arena *arena, const cg_object *
     make_members(m, arena);
     void *memory = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
-        base_report(ctx, BASE_ERROR, NULL, "no memory for the model's arena of %zu bytes",
+        base_report(ctx, BASE_ERROR, NULL, "cannot allocate the model's arena of %zu bytes",
                     m->bytes);
         return NULL;
     }
 #ifdef MADV_HUGEPAGE
-    madvise(memory, m->bytes, MADV_HUGEPAGE); /* a wish: without large pages all is well too */
+    madvise(memory, m->bytes, MADV_HUGEPAGE); /* optional: it works without huge pages too */
 #endif
     m->memory = memory;
     base_defer(ctx, dispose, m);
@@ -88,7 +88,7 @@ api_machine *api_machine_new(base_ctx *ctx, base_arena *arena, const cg_object *
                           .spin_us = 50};
     gradc_rt_status status = init(&m->rt, memory, m->bytes, &r);
     if (status) {
-        base_report(ctx, BASE_ERROR, NULL, "the model does not start: %s",
+        base_report(ctx, BASE_ERROR, NULL, "cannot initialize the model: %s",
                     gradc_rt_status_text(status));
         return NULL;
     }
@@ -124,7 +124,7 @@ gradc_rt_status api_machine_call(api_machine *m, int entry, bool cotangents)
                          m->part[CG_INPUT_GRADS]);
 }
 
-/* The number beside 0 to limit - 1 that the input takes, NULL if there is none. */
+/* The value besides 0 to limit - 1 that the input accepts, or NULL. */
 static const int64_t *exception(const api_machine *m, const gradc_rt_error *e)
 {
     const cg_part *p = &m->o->part[CG_INPUTS];
@@ -143,11 +143,11 @@ static void report_index(api_machine *m, int entry, const gradc_rt_error *e)
     long long at = e->at, value = e->value, last = e->limit - 1;
     if (other)
         base_report(m->ctx, BASE_ERROR, NULL,
-                    "%s: '%s' holds %lld at element %lld; 0 to %lld, or %lld, are due",
+                    "%s: '%s' holds %lld at element %lld; expected 0 to %lld, or %lld",
                     cg_entry_names[entry], name, value, at, last, (long long)*other);
     else
         base_report(m->ctx, BASE_ERROR, NULL,
-                    "%s: '%s' holds %lld at element %lld; 0 to %lld are in range",
+                    "%s: '%s' holds %lld at element %lld; expected 0 to %lld",
                     cg_entry_names[entry], name, value, at, last);
 }
 

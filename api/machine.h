@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * A compiled model in this process: the object's bytes loaded, a context in an arena of its own,
- * entries called with pointers that are given by the raw names of the model's inputs and
+ * and entries that are called with pointers set by the raw names of the model's inputs and
  * outputs. */
 #ifndef GRADC_API_MACHINE_H
 #define GRADC_API_MACHINE_H
@@ -13,7 +13,7 @@
 typedef struct api_machine api_machine;
 
 typedef struct api_machine_options {
-    uint32_t threads; /* 0 is 1 */
+    uint32_t threads; /* 0 means 1 */
     uint64_t seed;
 } api_machine_options;
 
@@ -24,12 +24,11 @@ api_machine *api_machine_new(base_ctx *ctx, base_arena *arena, const cg_object *
 /* Frees it now: workers are joined, the arena is unmapped. */
 void api_machine_free(api_machine *m);
 
-/* The member `name` of a struct of the header (part: CG_INPUTS, CG_COTANGENTS, CG_OUTPUTS,
- * CG_INPUT_GRADS) points to data from now on: row-major, as the header says; NULL: not given, not
- * wanted. False when there is no such member. */
+/* Sets the member `name` of a struct of the header (part: CG_INPUTS, CG_COTANGENTS, CG_OUTPUTS,
+ * CG_INPUT_GRADS) to data, row-major as the header says; NULL: an input that is not given, an
+ * output that is not wanted. False if there is no such member. */
 bool api_machine_set(api_machine *m, int part, const char *name, void *data);
-/* A hyper-parameter; those that are not set have their defaults. False when there is none of that
- * name. */
+/* Sets a hyper-parameter; the others have their defaults. False if there is none of that name. */
 bool api_machine_set_hyper(api_machine *m, const char *name, float value);
 /* Calls an entry (GRADC_RT_FORWARD, …) with what is set; cotangents: the struct is passed, else
  * NULL, which means 1 for the loss. */
@@ -42,7 +41,7 @@ uint64_t *api_machine_counters(api_machine *m);
 
 /* For the runtime's functions that take a context: param_get, grad_block, save, … */
 gradc_rt_ctx *api_machine_ctx(api_machine *m);
-/* Parameter or statistic i, NULL behind the last. */
+/* Parameter or statistic i; NULL past the last. */
 const gradc_rt_tensor *api_machine_param(api_machine *m, size_t i);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The memory of a process that is nothing but the command. */
+ * Memory limits of a process that runs only the command. */
 #include "api/api.h"
 #include "codegen/codegen.h"
 
@@ -9,10 +9,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Whatever thread is here, others may hold any lock: nothing but system calls. */
+/* Called on any thread, while others may hold any lock: only system calls are safe. */
 static void give_up(void)
 {
-    static const char text[] = "gradc: error: out of memory while machine code was generated\n";
+    static const char text[] = "gradc: error: out of memory during code generation\n";
     ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
     (void)written;
     _exit(1);
@@ -31,7 +31,7 @@ static rlim_t in_use(void)
     return (rlim_t)data * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Of the machine, or of the container if that has less: version 2 and 1 of control groups; 0:
+/* The memory of the machine, or of the container if that has less (cgroups v2 and v1); 0:
  * unknown. */
 static rlim_t memory_there_is(void)
 {
@@ -56,7 +56,7 @@ void api_own_process(void)
     struct rlimit limit;
     rlim_t budget = memory_there_is();
     cg_on_out_of_memory(give_up);
-    /* A sanitizer's shadow is larger than any memory. */
+    /* A sanitizer's shadow memory is larger than any budget. */
     if (budget && in_use() < budget && !getrlimit(RLIMIT_DATA, &limit) && limit.rlim_cur > budget) {
         limit.rlim_cur = budget;
         setrlimit(RLIMIT_DATA, &limit);

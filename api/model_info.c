@@ -94,7 +94,7 @@ const api_facts *api_facts_of(api_session *s)
 typedef struct gap { /* an error at a node */
     const char *text;
     int node;
-    /* Of reading; NULL: only who asks for the node's derivative is refused. */
+    /* Of an error of reading; NULL: an error only if the node's derivative is needed. */
     const base_loc *loc;
 } gap;
 typedef struct gaps {
@@ -102,7 +102,7 @@ typedef struct gaps {
     gap *items;
     int count, capacity;
     BASE_LIST(base_diagnostic) warnings;
-    bool general; /* there was an error at no node: reported at once */
+    bool general; /* there was an error without a node, reported at once */
 } gaps;
 
 static void note_gap(void *user, const base_diagnostic *d)
@@ -121,7 +121,7 @@ static void note_gap(void *user, const base_diagnostic *d)
                     d->text);
         return;
     }
-    /* What it points to goes with the context of reading. */
+    /* The strings that it points to are freed with the reader's context. */
     base_loc *loc = base_memdup(g->s->arena, d->loc, sizeof *loc);
     loc->file = g->s->path;
     loc->name = d->loc->name ? base_strdup(g->s->arena, d->loc->name) : NULL;
@@ -131,7 +131,7 @@ static void note_gap(void *user, const base_diagnostic *d)
     BASE_PUSH(g->s->arena, g, one);
 }
 
-/* By the index of a node that is among the facts: the first thing said of it. */
+/* For each node of the facts, by its index: the first error. */
 static const char **reasons(const gaps *g, const onnx_facts *facts)
 {
     int n = 0;
@@ -144,9 +144,8 @@ static const char **reasons(const gaps *g, const onnx_facts *facts)
     return why;
 }
 
-/* What compiling may still refuse when all nodes of the modules have a forward: derivatives that
- * the options ask for, what is too large when it is written out, inputs and outputs, memory.
- * Reported. */
+/* Reports what compiling may still refuse when all nodes have a forward: derivatives that the
+ * options ask for, an expanded graph that is too large, inputs and outputs, memory. */
 static void check_rest(api_session *s)
 {
     if (!api_complete(s) || !api_optimise(s))
@@ -155,7 +154,7 @@ static void check_rest(api_session *s)
     cg_measure(s->ctx, s->arena, &r);
 }
 
-/* Of a text: its instructions, all of which have a forward. */
+/* Lists the instructions of a text, all of which have a forward. */
 static bool check_text(api_session *s, const char *path, api_nodes *out)
 {
     int index = 0;
@@ -174,8 +173,8 @@ static bool check_text(api_session *s, const char *path, api_nodes *out)
     return true;
 }
 
-/* Nodes whose operator has a gradient, but not as it is used here (a Loop whose end only data
- * decides). */
+/* Nodes whose operator has a gradient, but not as it is used here (a Loop with a trip count that
+ * depends on data). */
 static void without_rule(gaps *g, const ir_module *m)
 {
     for (int k = 0; k < m->funcs.count; k++)
@@ -188,9 +187,9 @@ static void without_rule(gaps *g, const ir_module *m)
             }
 }
 
-/* The model as a whole is at fault (a dimension has no value, a file of weights is missing): of
- * nodes that were not built for want of what they read, and not for anything of their own, there is
- * nothing to say. */
+/* Whether the fault is the model's as a whole (a dimension has no value, a file of weights is
+ * missing). Nodes then failed only for lack of their inputs, and a table of them would say
+ * nothing. */
 static bool nothing_known(const gaps *g, const onnx_facts *facts)
 {
     bool built = true;
@@ -199,7 +198,8 @@ static bool nothing_known(const gaps *g, const onnx_facts *facts)
     return g->general && !g->count && !built;
 }
 
-/* Whether those are asked that have no derivative is known when the training entries are built. */
+/* Whether all nodes have a forward. Which derivatives are needed is known only when the training
+ * entries are built. */
 static bool all_forward(const gaps *g, const onnx_facts *facts)
 {
     bool all = !g->general;
@@ -221,7 +221,7 @@ static void list_nodes(const gaps *g, api_nodes *out)
         x.why = why[n->index];
         x.backward &= !x.forward || !x.why;
         if (!x.forward && !x.why)
-            x.why = "what it reads was not built";
+            x.why = "an input of it was not built";
         if (x.forward && !x.backward && !x.why)
             x.why = "no derivative rule";
         x.backward &= x.forward;
@@ -229,9 +229,9 @@ static void list_nodes(const gaps *g, api_nodes *out)
     }
 }
 
-/* What reading refused of a file whose nodes all have a forward: training as it is asked for. The
- * table says of a node that it has no derivative, which others may not need; these errors are for
- * all. */
+/* Reports why reading failed although all nodes have a forward: the requested training is not
+ * possible. The table lists missing derivatives, which may not be needed; these errors always
+ * count. */
 static void tell_refused(const gaps *g)
 {
     for (int i = 0; i < g->s->facts.nodes.count; i++)
@@ -242,7 +242,7 @@ static void tell_refused(const gaps *g)
             base_report(g->s->ctx, BASE_ERROR, g->items[i].loc, "%s", g->items[i].text);
 }
 
-/* Those of reading; the session knows which are on. */
+/* Passes on the warnings of reading; the session knows which are enabled. */
 static void tell_warnings(gaps *g)
 {
     for (int i = 0; i < g->warnings.count; i++) {
@@ -252,7 +252,8 @@ static void tell_warnings(gaps *g)
     g->warnings.count = 0;
 }
 
-/* True: all nodes have a forward, and nothing was said yet of the rest, nor any warning. */
+/* True if all nodes have a forward; then the warnings, and errors about the rest, are still to be
+ * reported. */
 static bool read_nodes(gaps *g, base_ctx *ctx, const onnx_options *o)
 {
     api_session *s = g->s;
@@ -269,8 +270,8 @@ static bool read_nodes(gaps *g, base_ctx *ctx, const onnx_options *o)
     return false;
 }
 
-/* Reads the file for the nodes alone, with its diagnostics kept, in a context whose failures end
- * there. */
+/* Reads the file only for its nodes and keeps the diagnostics, in a context of its own where
+ * failures end. */
 static bool check_nodes(gaps *g, const onnx_options *o, api_nodes *out)
 {
     api_session *s = g->s;
@@ -289,7 +290,7 @@ static bool check_nodes(gaps *g, const onnx_options *o, api_nodes *out)
     }
     api_blame(s);
     list_nodes(g, out);
-    s->facts = (onnx_facts){0}; /* lived in that context */
+    s->facts = (onnx_facts){0}; /* its memory belongs to that context */
     base_ctx_free(ctx);
     return forward;
 }

@@ -34,10 +34,10 @@ static const char *add_names(api_session *s, api_names *names, const char *value
     return NULL;
 }
 
-/* What is wrong was reported already. */
+/* The error is already reported. */
 static const char reported[] = "";
 
-/* One a line; empty lines are passed over. */
+/* One name per line; empty lines are skipped. */
 static const char *add_file(api_session *s, api_names *names, const char *path)
 {
     base_data data;
@@ -69,7 +69,7 @@ static const char *add_pair(api_session *s, api_pairs *pairs, const char *value)
 {
     const char *equals = strchr(value, '=');
     if (!equals || equals == value || !equals[1])
-        return "NAME=VALUE is due";
+        return "expected NAME=VALUE";
     api_pair pair = {base_strndup(s->arena, value, (size_t)(equals - value)),
                      base_strdup(s->arena, equals + 1)};
     for (int i = 0; i < pairs->count; i++)
@@ -102,13 +102,12 @@ static const char *set(api_session *s, const api_option_info *i, void *field, co
     default: break;
     }
     if (!value || !*value)
-        return "a value is due";
+        return "expected a value";
     switch (i->kind) {
     case API_TEXT: *(const char **)field = base_strdup(s->arena, value); return NULL;
     case API_NUMBER:
-        return api_read_integer(value, field)
-                   ? NULL
-                   : "a whole number from 0 to 9223372036854775807 is due";
+        return api_read_integer(value, field) ? NULL
+                                              : "expected an integer from 0 to 9223372036854775807";
     case API_NAMES: return add_names(s, field, value);
     case API_FILES: return add_files(s, field, value);
     default: return add_pair(s, field, value);
@@ -125,10 +124,10 @@ bool api_set_option(api_session *s, unsigned verb, const char *name, const char 
             s->usage = true;
         else if (wrong)
             api_usage(s, "--%s%s%s: %s%s%s", name, value ? "=" : "", value ? value : "", wrong,
-                      i->argument ? "; as in " : "", i->argument ? i->argument : "");
+                      i->argument ? ", as in " : "", i->argument ? i->argument : "");
         return !wrong;
     }
-    api_usage(s, "there is no option --%s here", name);
+    api_usage(s, "unknown option --%s", name);
     return false;
 }
 
@@ -141,7 +140,7 @@ bool api_option_string(api_session *s, unsigned verb, const char *text)
                 return api_set_option(s, verb, i->name, text[2] ? text + 2 : NULL);
     }
     if (strncmp(text, "--", 2)) {
-        api_usage(s, "'%s' is no option", text);
+        api_usage(s, "'%s' is not an option", text);
         return false;
     }
     return api_set_option(

@@ -11,10 +11,10 @@ static const struct {
     const char *name, *suffix;
 } kinds[KINDS] = {{"obj", ".o"}, {"asm", ".s"}, {"llvm", ".ll"}, {"lib", ".a"}, {"shared", ".so"}};
 
-/* What is asked for, and where it goes. */
+/* What to write, and where. */
 typedef struct wanted {
     bool kind[KINDS];
-    int own;          /* the kind of -o, whose path is as it stands; KINDS without -o */
+    int own;          /* the kind of -o, which gets this very path; KINDS without -o */
     /* The files' path without suffix, and without the `lib` of libraries; NULL without -o. */
     const char *stem;
 } wanted;
@@ -27,7 +27,8 @@ static bool choose_kinds(api_session *s, wanted *w)
         while (k < KINDS && strcmp(kinds[k].name, o->emit.items[i]))
             k++;
         if (k == KINDS) {
-            api_usage(s, "--emit: '%s' is none of obj, asm, llvm, lib, shared", o->emit.items[i]);
+            api_usage(s, "--emit: unknown form '%s'; choose from obj, asm, llvm, lib, shared",
+                      o->emit.items[i]);
             return false;
         }
         w->kind[k] = true;
@@ -41,8 +42,8 @@ static const char *base_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* -o FILE.o, or with the suffix of another kind, which is then the one that is meant. FILE.o names
- * all files, also where --emit leaves the object out. */
+/* -o FILE.o, or a file whose suffix selects another kind. FILE.o names all files, even if --emit
+ * leaves out the object. */
 static bool read_path(api_session *s, wanted *w)
 {
     const char *file = s->options.file, *base = base_of(file), *dot = strrchr(base, '.');
@@ -51,8 +52,8 @@ static bool read_path(api_session *s, wanted *w)
         k++;
     if (k == KINDS) {
         api_usage(s,
-                  "--output=%s: a name that ends in .o is due; or in .s, .ll, .a, .so for what "
-                  "--emit calls asm, llvm, lib, shared",
+                  "--output=%s: expected a name that ends in .o, or in .s, .ll, .a, .so for asm, "
+                  "llvm, lib, shared of --emit",
                   file);
         return false;
     }
@@ -77,7 +78,7 @@ static bool read_wanted(api_session *s, wanted *w)
     w->kind[OBJ] |= !s->options.file && !s->options.emit.count;
     if (!w->kind[SHARED] || !s->options.target)
         return true;
-    api_usage(s, "--emit=shared links for this machine: leave out --target");
+    api_usage(s, "--emit=shared links for this machine and excludes --target");
     return false;
 }
 

@@ -27,7 +27,7 @@ bool api_choose(api_session *s, const char *option, const api_names *patterns,
             mark(patterns->items[k], true, name, n, chosen))
             continue;
         api_usage(s, "--%s: '%s' matches nothing%s%s", option, patterns->items[k],
-                  n ? "; there is, for example, " : "", n ? name[0] : "");
+                  n ? "; try, for example, " : "", n ? name[0] : "");
         ok = false;
     }
     return ok;

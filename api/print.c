@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The module as it stands: text, or a drawing for Graphviz. */
+ * Prints the module as text, or as a graph for Graphviz. */
 #include "api/session.h"
 #include "files/gir.h"
 
@@ -93,8 +93,8 @@ bool api_opt(api_session *s, const char *path, FILE *out)
     const char *dot = strrchr(path, '.');
     if (dot && !strcmp(dot, ".onnx")) {
         api_usage(s,
-                  "'%s': opt takes a text, NAME.gir or - for standard input; gradc dump "
-                  "--after=read makes one of an ONNX file",
+                  "'%s': opt reads text, NAME.gir or - for standard input; gradc dump --after=read "
+                  "converts an ONNX file",
                   path);
         return false;
     }
@@ -107,14 +107,14 @@ bool api_opt(api_session *s, const char *path, FILE *out)
     for (int i = 0; i < s->options.passes.count; i++) {
         const pass_info *p = pass_by_name(s->options.passes.items[i]);
         if (!p) {
-            api_usage(s, "--passes: there is no pass '%s'; --list-passes shows them",
+            api_usage(s, "--passes: unknown pass '%s'; --list-passes lists them",
                       s->options.passes.items[i]);
             return false;
         }
         if ((m->props & p->needs) != p->needs) {
             api_usage(s,
-                      "--passes: '%s' needs what an earlier pass does (pad_convolutions, layout, "
-                      "fuse, plan stand in this order)",
+                      "--passes: '%s' needs an earlier pass (the order is pad_convolutions, "
+                      "layout, fuse, plan)",
                       p->name);
             return false;
         }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Which integers the model takes at an input: for the header's comments, and for messages about one
- * that is out of range. They are read off the graph as it comes in: an index of a gather that is an
- * input as it stands, or one number of it replaced (a label that is ignored), or negative ones
+ * Which integers the model accepts at an input: for the header's comments, and for messages about
+ * values out of range. They follow from the graph before the passes, where the index of a gather is
+ * an input itself, or an input with one value replaced (an ignored label) or with negative values
  * counted from the end. */
 #include "api/session.h"
 
@@ -11,7 +11,7 @@
 
 enum { DEEP = 32 };
 
-/* All elements of v are one number. */
+/* Whether all elements of v are one constant integer. */
 static bool is_number(const ir_value *v, int64_t *out)
 {
     for (int i = 0;
@@ -24,7 +24,7 @@ static bool is_number(const ir_value *v, int64_t *out)
     return true;
 }
 
-/* Behind moves and changes of the integer type. */
+/* The value behind views and integer conversions. */
 static const ir_value *source(const ir_value *v)
 {
     for (int i = 0; i < DEEP && v->def; i++) {
@@ -45,8 +45,8 @@ static bool is_compared(const ir_value *cond, ir_relation relation, const ir_val
            source(c->operand[0]) == with && is_number(c->operand[1], number);
 }
 
-/* The input that v is, with `range` telling what it may hold so that v is within [0, limit); NULL:
- * it is none. */
+/* The input that v comes from, or NULL; `range`: the values of the input for which v is within [0,
+ * limit). */
 static const ir_value *input_of(const ir_value *v, int64_t limit, cg_taken *range)
 {
     *range = (cg_taken){.high = limit - 1};
@@ -72,8 +72,7 @@ static const ir_value *input_of(const ir_value *v, int64_t limit, cg_taken *rang
     return v->def ? NULL : v;
 }
 
-/* Of two that hold for one input, the narrower; what is replaced in one of them only is not allowed
- * by both. */
+/* Intersects two ranges of one input; a replaced value stays allowed only if both replace it. */
 static void meet(cg_taken *x, const cg_taken *y)
 {
     x->has_other &= y->has_other && x->other == y->other;

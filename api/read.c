@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * From a file and the options to modules whose entries are complete: one module for each choice of
- * the dimensions. */
+ * Reads a file, as the options say, into modules with all their entries: one module for each choice
+ * of the dimensions. */
 #include "api/session.h"
 #include "base/path.h"
 #include "codegen/names.h"
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-/* The input that --attach-loss adds: the file does not know it. */
+/* The input that --attach-loss adds: the file does not have it. */
 static bool is_attached(const api_session *s, const char *name)
 {
     return s->options.attach_loss && !strcmp(name, "label");
@@ -25,7 +25,7 @@ static const char *value_of(const api_pairs *pairs, const char *name)
     return NULL;
 }
 
-/* Its value is in the model: one in a file of inputs is passed over. */
+/* Its value is part of the model; one in a file of inputs is ignored. */
 static bool is_baked(const api_session *s, const char *name)
 {
     return value_of(&s->options.bake, name) != NULL;
@@ -37,7 +37,7 @@ const char *api_input_file(const api_session *s, const char *name)
     return own ? own : s->options.inputs ? s->options.inputs : "memory";
 }
 
-/* ---- What the options say of shapes ---- */
+/* ---- Shapes from the options ---- */
 
 typedef struct wish { /* a --dim */
     const char *name;
@@ -61,7 +61,7 @@ static bool read_extents(api_session *s, const api_pair *p, char separator, int6
         size_t length = strcspn(at, (const char[]){separator, 0});
         if (*n == most || !api_read_integer(base_strndup(s->arena, at, length), &out[*n])) {
             api_usage(s, "'%s=%s': %s", p->name, p->value,
-                      *n == most ? "too many numbers" : "numbers are due");
+                      *n == most ? "too many numbers" : "expected numbers");
             return false;
         }
         for (int i = 0; i < *n && separator == ','; i++)
@@ -141,7 +141,7 @@ static bool read_given(api_session *s)
     }
     for (int i = 0; i < s->options.input.count; i++) {
         if (is_baked(s, s->options.input.items[i].name)) {
-            api_usage(s, "--input: '%s' is baked, its value cannot be another",
+            api_usage(s, "--input: '%s' is baked and cannot have another value",
                       s->options.input.items[i].name);
             return false;
         }
@@ -159,7 +159,7 @@ static bool read_given(api_session *s)
     return ok;
 }
 
-/* A text's input becomes a constant. */
+/* Makes an input of a text a constant. */
 static bool bake(api_session *s, ir_func *f, const onnx_input *in)
 {
     for (int i = 0; i < f->params.count; i++) {
@@ -167,7 +167,7 @@ static bool bake(api_session *s, ir_func *f, const onnx_input *in)
         if (p->bind != IR_INPUT || !p->name || strcmp(p->name, in->name))
             continue;
         if (!ir_type_eq(&p->value->type, &in->value->type)) {
-            api_error(s, "--bake %s: the input is %s, %s holds %s", in->name,
+            api_error(s, "--bake %s: the input is %s, but %s has %s", in->name,
                       ir_type_text(s->arena, &p->value->type), in->from,
                       ir_type_text(s->arena, &in->value->type));
             return false;
@@ -189,7 +189,7 @@ static bool bake(api_session *s, ir_func *f, const onnx_input *in)
 static ir_module *read_text(api_session *s, const wishes *w)
 {
     if (s->options.dim.count || s->options.shape.count) {
-        api_usage(s, "--dim and --shape are for ONNX files: a text has its shapes");
+        api_usage(s, "--dim and --shape are for ONNX files; the shapes of a text are fixed");
         return NULL;
     }
     ir_module *m = gir_read_file(s->ctx, s->arena, s->path);
@@ -230,29 +230,30 @@ static onnx_options *onnx_options_of(api_session *s, const wishes *w, const int6
     return base_memdup(s->arena, &o, sizeof o);
 }
 
-/* The options that are wrong whatever the model. */
+/* Reports options that are wrong for any model. */
 static bool check_words(api_session *s)
 {
     const api_options *o = &s->options;
     if (o->target && s->verb & (API_RUN | API_BENCH))
-        api_usage(s, "--target: code for another machine does not run here; compile writes it");
+        api_usage(s, "--target: code for another machine cannot run here; use compile");
     if (o->blas && strcmp(o->blas, "auto") && strcmp(o->blas, "none"))
-        api_usage(s, "--blas=%s: auto or none", o->blas);
+        api_usage(s, "--blas=%s: expected auto or none", o->blas);
     if (o->level > 3)
-        api_usage(s, "-O%lld: 0 to 3", (long long)o->level);
+        api_usage(s, "-O%lld: expected 0 to 3", (long long)o->level);
     if (o->threads == 0 || o->threads > (int64_t)GRADC_RT_MAX_THREADS)
-        api_usage(s, "--threads=%lld: 1 to %u", (long long)o->threads, GRADC_RT_MAX_THREADS);
+        api_usage(s, "--threads=%lld: expected 1 to %u", (long long)o->threads,
+                  GRADC_RT_MAX_THREADS);
     if (o->batchnorm && strcmp(o->batchnorm, "file") && strcmp(o->batchnorm, "train") &&
         strcmp(o->batchnorm, "eval"))
-        api_usage(s, "--batchnorm=%s: file, train or eval", o->batchnorm);
+        api_usage(s, "--batchnorm=%s: expected file, train or eval", o->batchnorm);
     if (o->batchnorm_variance && strcmp(o->batchnorm_variance, "onnx") &&
         strcmp(o->batchnorm_variance, "torch"))
-        api_usage(s, "--batchnorm-variance=%s: onnx or torch", o->batchnorm_variance);
+        api_usage(s, "--batchnorm-variance=%s: expected onnx or torch", o->batchnorm_variance);
     if (s->text && (o->batchnorm || o->batchnorm_variance))
-        api_usage(s, "--batchnorm and --batchnorm-variance are for ONNX files: here batch "
-                     "normalisation is written out");
+        api_usage(s, "--batchnorm and --batchnorm-variance are for ONNX files; a text has batch "
+                     "normalisation already expanded");
     if (o->weights && strcmp(o->weights, "embed") && strcmp(o->weights, "file"))
-        api_usage(s, "--weights=%s: embed or file", o->weights);
+        api_usage(s, "--weights=%s: expected embed or file", o->weights);
     if (!s->usage && !cg_check_target(s->ctx, s->arena, o->target,
                                       (const char *const *)o->cpu.items, o->cpu.count))
         s->usage = true;
@@ -267,7 +268,7 @@ static bool ends_with(const char *text, const char *end)
     return n >= k && !strcmp(text + n - k, end);
 }
 
-/* What was given for inputs that decided a shape is in the module now. */
+/* Notes the given inputs that are now constants of the module because they determine a shape. */
 static bool note_offers(api_session *s)
 {
     const ir_func *f = ir_entry_by_name(s->module[0], "forward");
@@ -287,12 +288,12 @@ static bool note_offers(api_session *s)
                 s, "%s: there is no input '%s'", s->path, name);
             return false;
         }
-        api_note(s, "input '%s' decides a shape: its value is baked in", s->given.items[i].name);
+        api_note(s, "input '%s' determines a shape: its value is baked in", s->given.items[i].name);
     }
     return true;
 }
 
-/* The name of a member of the header. */
+/* Whether the header has a member of that name. */
 static bool is_member(const api_session *s, const char *name)
 {
     const ir_module *m = s->module[0];
@@ -316,15 +317,15 @@ static bool check_renames(api_session *s)
     for (int i = 0; i < s->options.rename.count; i++) {
         const api_pair *p = &s->options.rename.items[i];
         if (!cg_is_member_name(s->arena, p->value))
-            api_usage(s, "--rename: '%s' is no name in C", p->value);
+            api_usage(s, "--rename: '%s' is not a valid name in C", p->value);
         if (!is_member(s, p->name))
             api_usage(s, "--rename: no input or output is named '%s'", p->name);
     }
     return !s->usage;
 }
 
-/* A name that the model has not is the command line's fault, unless it comes from a file of
- * inputs. */
+/* A name that the model does not have is a fault of the command line, unless it comes from a file
+ * of inputs. */
 void api_blame(api_session *s)
 {
     const api_options *o = &s->options;
@@ -335,8 +336,7 @@ void api_blame(api_session *s)
     }
 }
 
-/* What the options ask, of this verb and model; false and reported when they are at fault whatever
- * the model. */
+/* Reads the options for this verb and model; false and reported if they are wrong for any model. */
 static bool read_options(api_session *s, wishes *w)
 {
     return check_words(s) && read_training(s) && read_given(s) && read_dims(s, w) &&
@@ -388,7 +388,8 @@ bool api_read_modules(api_session *s, unsigned verb, const char *path)
             s->dim_name[s->ndims++] = w.items[i].name;
         }
         if (w.items[i].n > 1 && verb & (API_RUN | API_BENCH)) {
-            api_usage(s, "--dim %s has %d extents: one is due here; compile and info take several",
+            api_usage(s,
+                      "--dim %s has %d extents, expected one here; compile and info take several",
                       w.items[i].name, w.items[i].n);
             return false;
         }

@@ -91,7 +91,7 @@ void api_set_warnings(api_session *s)
     for (int i = 0; i < names->count; i++)
         if (!known[i])
             base_warn(s->ctx, BASE_W_unknown_warning_option, NULL,
-                      "unknown warning option '-W%s'; --help lists the known", names->items[i]);
+                      "unknown warning option '-W%s'; --help lists the warnings", names->items[i]);
 }
 
 bool api_sound(const api_session *s)
@@ -158,7 +158,7 @@ bool api_write(api_session *s, const api_file *files, int n)
 bool api_make_folder(api_session *s, const char *path)
 {
     char *part = base_strdup(s->arena, path);
-    for (char *slash = part + 1; *slash; slash++) /* the folders on the way */
+    for (char *slash = part + 1; *slash; slash++) /* the parent folders */
         if (*slash == '/') {
             *slash = 0;
             mkdir(part, 0777);
@@ -167,6 +167,6 @@ bool api_make_folder(api_session *s, const char *path)
     struct stat st;
     if (!mkdir(part, 0777) || (errno == EEXIST && !stat(part, &st) && S_ISDIR(st.st_mode)))
         return true;
-    api_error(s, "%s: the folder cannot be made: %s", path, strerror(errno));
+    api_error(s, "%s: cannot create the folder: %s", path, strerror(errno));
     return false;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contexts, and the functions of gradc.h that ask for values. */
+ * Contexts, and the functions of gradc.h that read or set values. */
 #include "api/trace.h"
 
 #include <stdlib.h>
@@ -53,7 +53,7 @@ size_t gradc_mark(gradc *g)
     return mark;
 }
 
-/* Updates that were not done, because they depend on inputs or failed, are forgotten with the
+/* Updates that were not applied, because they depend on inputs or failed, are dropped with the
  * tensors that they depend on. */
 static void forget_updates(gradc *g, size_t mark)
 {
@@ -76,7 +76,7 @@ void gradc_release(gradc *g, size_t mark)
     if (!g)
         return;
     if (mark < 1 || mark >= (size_t)g->segments.count) {
-        trace_error(g, "gradc_release", "%zu is no mark, or it was released", mark);
+        trace_error(g, "gradc_release", "%zu is not a mark, or was released", mark);
         return;
     }
     if (g->updates.count)
@@ -103,7 +103,7 @@ int gradc_copy_out(gradc *g, gradc_tensor *x, void *dst)
     if (!trace_evaluate(g, "gradc_copy_out", &x, 1))
         return -1;
     if (!dst && gradc_bytes(x)) {
-        trace_error(g, "gradc_copy_out", "nowhere to copy to");
+        trace_error(g, "gradc_copy_out", "the destination is NULL");
         return -1;
     }
     if (gradc_bytes(x))
@@ -111,14 +111,13 @@ int gradc_copy_out(gradc *g, gradc_tensor *x, void *dst)
     return 0;
 }
 
-/* The only element as a literal of rank 0; false and reported if there is another number of
- * them. */
+/* The only element as a literal of rank 0; false and reported if there is not exactly one. */
 static bool only_element(gradc *g, const char *function, gradc_tensor *x, ir_literal *out)
 {
     if (!trace_evaluate(g, function, &x, 1))
         return false;
     if (gradc_numel(x) != 1) {
-        trace_error(g, function, "a tensor of %lld elements, one is due",
+        trace_error(g, function, "expected a tensor of one element, got %lld",
                     (long long)gradc_numel(x));
         return false;
     }
@@ -215,8 +214,9 @@ int gradc_assign(gradc *g, gradc_tensor *x, gradc_tensor *from)
     bool fits = ir_shape_eq(&x->type, &from->type);
     if (x->value || x->role == TRACE_INPUT || from->symbolic || !fits) {
         trace_error(g, row.name, "%s",
-                    x->value || x->role == TRACE_INPUT ? "the tensor is no leaf with a value" :
-                    fits ? "the value depends on an input" : "shapes differ");
+                    x->value || x->role == TRACE_INPUT ? "the tensor is not a leaf with a value"
+                    : fits                             ? "the value depends on an input"
+                                                       : "the shapes differ");
         return -1;
     }
     if (x->update && x->requires_grad && !trace_execute(g, &(trace_run){.function = row.name}))

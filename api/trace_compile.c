@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * gradc_compile: a graph of inputs becomes a module, and goes the way of a file's. */
+ * gradc_compile: makes a module of a graph of inputs, and compiles it like one from a file. */
 #include "api/session.h"
 #include "api/trace.h"
 #include "base/path.h"
@@ -20,7 +20,7 @@ typedef struct compiling {
     bool ok;
 } compiling;
 
-/* Errors are this function's, unless an operation of the record made them. */
+/* Errors are reported under this function's name, unless they have an operation of the record. */
 static void sink(void *g, const base_diagnostic *d)
 {
     const base_loc *loc = d->loc;
@@ -63,13 +63,13 @@ static bool guarded(compiling *w)
 static void run(gradc *g, void *user)
 {
     compiling *w = user;
-    for (int i = 0; i < w->n; i++) /* may throw in the record's context: not later */
+    for (int i = 0; i < w->n; i++) /* may throw in the record's context, so not later */
         if (w->outputs[i].tensor)
             trace_value(w->outputs[i].tensor);
     w->ctx = base_ctx_new(sink, g);
     w->ok = w->ctx && guarded(w);
     if (!w->ok)
-        trace_error(g, function, "out of memory"); /* unless an error stands already */
+        trace_error(g, function, "out of memory"); /* without effect after another error */
     base_ctx_free(w->ctx);
 }
 
@@ -80,11 +80,11 @@ int gradc_compile(gradc *g, const gradc_output *outputs, int n, const char *path
     if (!g || g->failed)
         return -1;
     if (!path || !*base_file_name(path)) {
-        trace_error(g, function, "no name for the files");
+        trace_error(g, function, "the path has no file name");
         return -1;
     }
     if (n < 1 || !outputs) {
-        trace_error(g, function, "no outputs");
+        trace_error(g, function, "expected at least one output");
         return -1;
     }
     if (g->updates.count && !trace_execute(g, &(trace_run){.function = function}))

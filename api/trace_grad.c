@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Backward: the operations between a tensor and the leaves are looked up and, unless they are
- * retained, released; the piece of the record that they made is run with its gradients; those are
- * added up. */
+ * Backward: finds the operations between a tensor and the leaves, runs that piece of the record
+ * with its gradients, accumulates them, and releases the operations unless they are retained. */
 #include "api/trace.h"
 #include "passes/passes.h"
 
@@ -36,7 +35,7 @@ static nodes nodes_of(base_arena *arena, const gradc_tensor *x)
     return all;
 }
 
-/* ---- Adding up ---- */
+/* ---- Accumulation ---- */
 
 static void add_into(ir_literal *sum, const ir_literal *x)
 {
@@ -55,7 +54,7 @@ static void make_grad(gradc *g, void *user)
     x->grad = trace_leaf_new(g, x->home, &x->type, NULL);
 }
 
-/* x's grad gets d. What is held elsewhere is not written to. */
+/* Accumulates d into x's grad. Data that others hold is not written to. */
 static void accumulate(trace_run *run, gradc_tensor *x, trace_data *d)
 {
     (void)run;
@@ -68,7 +67,7 @@ static void accumulate(trace_run *run, gradc_tensor *x, trace_data *d)
         ir_literal sum = {x->type, d->bytes}, old = {x->type, grad->data->bytes};
         add_into(&sum, &old);
     }
-    trace_set_data(grad, d); /* d is the run's result, and nobody else's */
+    trace_set_data(grad, d); /* d is the run's result, held by nobody else */
     x->has_grad = true;
 }
 
@@ -79,7 +78,7 @@ typedef struct backward {
     gradc_tensor *from, *cotangent;
     unsigned flags;
     trace_run run;
-    /* Instead of a run: gradients become part of the record. */
+    /* Instead of a run: records the gradients. */
     bool (*record)(gradc *g, struct backward *w);
     gradc_tensor **grad;
     bool ok;
@@ -92,14 +91,12 @@ static bool start_ok(gradc *g, const backward *w)
         (ct && !trace_mine(g, w->function, ct)))
         return false;
     if (!y->requires_grad)
-        trace_error(g, w->function,
-                    "the tensor does not require grad, and no operation that does made it");
+        trace_error(g, w->function, "the tensor does not require grad and has no grad_fn");
     else if (!ct && gradc_numel(y) != 1)
-        trace_error(g, w->function,
-                    "without a cotangent it starts at a tensor of one element; this one has %lld",
+        trace_error(g, w->function, "a tensor of %lld elements needs a cotangent",
                     (long long)gradc_numel(y));
     else if (ct && !ir_type_eq(&y->type, &ct->type))
-        trace_error(g, w->function, "the cotangent has not the tensor's type and shape");
+        trace_error(g, w->function, "the cotangent does not have the tensor's type and shape");
     else
         return true;
     return false;
@@ -110,8 +107,8 @@ static bool graph_ok(gradc *g, const backward *w, const nodes *all)
     for (int i = 0; i < all->count; i++)
         if (all->items[i]->released) {
             trace_error(g, w->function,
-                        "the graph was released by an earlier backward (%s was met); ask that one "
-                        "to keep it with GRADC_RETAIN_GRAPH",
+                        "the graph was released by an earlier backward (at %s); call that one with "
+                        "GRADC_RETAIN_GRAPH",
                         all->items[i]->grad_fn);
             return false;
         }
@@ -154,7 +151,7 @@ int gradc_backward(gradc *g, gradc_tensor *loss, gradc_tensor *cotangent, unsign
 
 /* ---- gradients ---- */
 
-/* Sums of what belongs to one tensor; data that a run gave. */
+/* Sums up the gradients of each tensor in a run's results. */
 static void gather(trace_run *run, gradc_tensor *x, trace_data *d)
 {
     trace_data **sum = run->user;
@@ -180,7 +177,7 @@ static void make_gradients(gradc *g, void *user)
         gradc_tensor *x = trace_leaf_new(g, trace_top(g), &w->run.wrt[i]->type, NULL);
         x->data = sum[i];
         sum[i] = NULL;
-        for (int k = 0; k < i && !x->data; k++) /* one tensor named twice has one gradient */
+        for (int k = 0; k < i && !x->data; k++) /* a tensor that is listed twice has one gradient */
             if (w->run.wrt[k] == w->run.wrt[i])
                 x->data = trace_hold(w->grad[k]->data);
         if (!x->data) {
@@ -191,7 +188,7 @@ static void make_gradients(gradc *g, void *user)
     }
 }
 
-/* The sum of the gradients in `joint`, recorded again, that belong to x; zeros if there is none. */
+/* The sum of the gradients of x among the results of `joint`; zeros if there are none. */
 static ir_value *recorded_sum(ir_builder *b, const trace_cut *cut, const gradc_tensor *x,
                               ir_value *const *out)
 {
@@ -206,7 +203,7 @@ static ir_value *recorded_sum(ir_builder *b, const trace_cut *cut, const gradc_t
     return sum ? sum : ir_splat(b, &x->type, 0);
 }
 
-/* Forward and backward once more into the record; what forward says twice is merged when it is
+/* Records forward and backward once more; the repeated forward is merged by CSE when it is
  * compiled. */
 static bool record_gradients(gradc *g, backward *w)
 {
@@ -267,7 +264,7 @@ int gradc_gradients(gradc *g, gradc_tensor *y, gradc_tensor *cotangent, gradc_te
     if (!g)
         return -1;
     if (n < 0 || (n && (!x || !grad))) {
-        trace_error(g, function, "no list of tensors, or nowhere to put their gradients");
+        trace_error(g, function, "the list of tensors or of gradients is NULL, or n is negative");
         return -1;
     }
     for (int i = 0; i < n; i++) {
@@ -340,7 +337,7 @@ int gradc_set_requires_grad(gradc *g, gradc_tensor *x, int on)
         return -1;
     if (x->node || (on && !ir_is_float(x->type.dtype))) {
         trace_error(g, function,
-                    x->node ? "the tensor is no leaf" : "only float tensors have gradients");
+                    x->node ? "the tensor is not a leaf" : "only float tensors have gradients");
         return -1;
     }
     if (!trace_become_leaf(g, function, x))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * gradc_print: `tensor(…)` with what torch says behind the elements. */
+ * gradc_print: prints `tensor(…)` with torch's suffixes after the elements. */
 #include "api/execute.h"
 #include "api/trace.h"
 
@@ -45,14 +45,14 @@ int gradc_print(gradc *g, FILE *out, gradc_tensor *x)
     if (!trace_evaluate(g, "gradc_print", &x, 1))
         return -1;
     if (!out) {
-        trace_error(g, "gradc_print", "no file to print to");
+        trace_error(g, "gradc_print", "the file is NULL");
         return -1;
     }
     fputs("tensor(", out);
     ir_literal l = {x->type, x->data->bytes};
     print_suffixes(out, x, api_print_tensor(out, &l, 7));
     if (ferror(out)) {
-        trace_error(g, "gradc_print", "a write error");
+        trace_error(g, "gradc_print", "write error");
         return -1;
     }
     return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Running a piece of the record: it is cut out, and compiled unless a piece that computes the same
+ * Runs a piece of the record: cuts it out, and compiles it unless a piece that computes the same
  * was compiled before. */
 #include "api/trace.h"
 #include "api/machine.h"
@@ -15,7 +15,7 @@ typedef struct program {
     base_ctx *ctx;          /* owns all of it */
     trace_bytes key;
     api_machine *machine;
-    uint64_t used;        /* when, in runs */
+    uint64_t used;        /* number of the last run */
     struct program *next;
 } program;
 
@@ -69,7 +69,7 @@ static void forget_oldest(trace_programs *all)
 typedef struct running {
     gradc *g;
     trace_run *run;
-    base_ctx *ctx;    /* of the new program, or of nothing when an old one serves */
+    base_ctx *ctx;    /* of the new program; unused if an old one matches */
     base_arena *arena;
     trace_cut cut;
     ir_value *cotangent;
@@ -81,7 +81,7 @@ typedef struct running {
     bool kept;      /* the program is in the list, and its context with it */
 } running;
 
-/* The values to compute: those wanted, where backward starts (whose value comes for free), and
+/* The values to compute: those wanted, the tensor where backward starts (at no extra cost), and
  * updates. */
 static void list_outputs(running *r)
 {
@@ -103,7 +103,7 @@ static void list_outputs(running *r)
     }
 }
 
-/* The cut's function, its results, and the key of what it will become. */
+/* Cuts out the function with its results, and computes the key of its program. */
 static void cut_out(running *r, trace_bytes *key)
 {
     ir_module *m = ir_module_new(r->ctx, r->arena, "trace");
@@ -122,7 +122,7 @@ static void cut_out(running *r, trace_bytes *key)
     BASE_PUSH(r->arena, key, how);
 }
 
-/* The function with its gradients in its place. */
+/* Replaces the function by one that also computes its gradients. */
 static bool add_gradients(running *r)
 {
     ir_func *f = r->cut.f;
@@ -172,8 +172,8 @@ static void compile(void *user)
     r->program->machine = o ? api_machine_new(r->ctx, r->arena, o, NULL) : NULL;
 }
 
-/* What goes in and out of a program is handed over at each call, in room that the runtime
- * limits. */
+/* Whether the inputs and outputs of a program fit the runtime's limit for a call; reported if
+ * not. */
 static bool has_room(running *r)
 {
     int n = r->cut.f->params.count + (r->run->cotangent != NULL) + r->out.count;
@@ -182,15 +182,14 @@ static bool has_room(running *r)
     if (n <= (int)GRADC_RT_MAX_PORTS)
         return true;
     trace_error(r->g, r->run->function,
-                "%d leaves, values asked for and gradients belong to what is to run; %u in all are "
-                "the limit, which parameters of "
-                "what gradc_compile makes do not count to",
+                "the run has %d leaves, requested values and gradients, the limit is %u; "
+                "parameters of a model from gradc_compile do not count",
                 n, GRADC_RT_MAX_PORTS);
     return false;
 }
 
-/* In the new context: an old program that serves, or a new one in r->program. False if nothing
- * can. */
+/* In the new context: sets r->program to an old program that matches, or to a new one. False on
+ * failure. */
 static bool prepare(running *r)
 {
     trace_programs *all = r->g->programs;
@@ -199,7 +198,7 @@ static bool prepare(running *r)
     list_outputs(r);
     cut_out(r, &key);
     if (r->cut.without) {
-        trace_error(r->g, r->run->function, "the value depends on the input '%s', which has none",
+        trace_error(r->g, r->run->function, "the value depends on input '%s', which has no value",
                     r->cut.without->name);
         return false;
     }
@@ -225,7 +224,7 @@ static bool prepare(running *r)
 
 static trace_data *new_data(running *r, const ir_type *t, bool zero)
 {
-    /* Its place in the list first: growing that may throw, and nobody would free it. */
+    /* The list grows first: that may throw, and then nobody would free the data. */
     if (zero)
         BASE_PUSH(r->arena, &r->zeros, NULL);
     else
@@ -268,9 +267,9 @@ static bool call(running *r)
     return api_machine_ok(m, GRADC_RT_FORWARD, api_machine_call(m, GRADC_RT_FORWARD, false));
 }
 
-/* ---- What a run leaves ---- */
+/* ---- After a run ---- */
 
-/* Updates whose value is known take place. */
+/* Applies updates whose value is known. */
 static void settle(gradc *g)
 {
     int n = 0;
@@ -281,7 +280,7 @@ static void settle(gradc *g)
             trace_set_data(x, trace_hold(to->data));
         } else if (to) {
             g->updates.items[n++] = x;
-        } /* else it was done already, or given up */
+        } /* else it was already applied, or dropped */
     }
     g->updates.count = n;
     n = 0;
@@ -295,7 +294,7 @@ static void settle(gradc *g)
     g->waiting.count = n;
 }
 
-/* Updates that cannot be computed: leaves keep the values that they have. */
+/* Drops updates that cannot be computed: leaves keep their values. */
 static void give_up_updates(gradc *g)
 {
     for (int i = 0; i < g->updates.count; i++) {
@@ -306,7 +305,7 @@ static void give_up_updates(gradc *g)
     settle(g);
 }
 
-/* Hands every result to whom it belongs. */
+/* Hands each result to its owner. */
 static void distribute(running *r)
 {
     int n = 0;
@@ -361,7 +360,7 @@ static void execute(gradc *g, void *user)
 
 bool trace_execute(gradc *g, trace_run *run)
 {
-    /* Leaves get their values before gradients by them are asked for. */
+    /* Leaves get their values before their gradients are computed. */
     if (run->from && g->waiting.count) {
         trace_run first = {.function = run->function};
         if (!trace_execute(g, &first))
@@ -371,10 +370,10 @@ bool trace_execute(gradc *g, trace_run *run)
     g->asking = run->function;
     trace_try(g, execute, &r);
     g->asking = NULL;
-    /* Not for the fault of what was wanted are updates lost … */
+    /* An error in what was wanted does not lose updates … */
     if (r.run && (run->nwanted || run->from))
         trace_execute(g, &(trace_run){.function = run->function});
-    else if (r.run) /* … nor do they make all later runs fail for a fault of their own */
+    else if (r.run) /* … and an update with an error of its own does not make all later runs fail */
         give_up_updates(g);
     return !r.run;
 }
@@ -385,18 +384,18 @@ bool trace_evaluate(gradc *g, const char *function, gradc_tensor *const *x, int 
     if (!g)
         return false;
     if (n < 0 || (n && !x)) {
-        trace_error(g, function, "no list of tensors");
+        trace_error(g, function, "the list of tensors is NULL, or n is negative");
         return false;
     }
     for (int i = 0; i < n; i++) {
         if ((!x[i] && g->failed) || !trace_mine(g, function, x[i]))
             return false;
         if (x[i]->symbolic && !x[i]->value) {
-            trace_error(g, function, "the input '%s' has no value", x[i]->name);
+            trace_error(g, function, "input '%s' has no value", x[i]->name);
             return false;
         }
         if (x[i]->update && x[i]->update->symbolic) {
-            trace_error(g, function, "the value of '%s' depends on an input, which has none",
+            trace_error(g, function, "the value of '%s' depends on an input, which has no value",
                         x[i]->name ? x[i]->name : "a tensor");
             return false;
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the options say of training: which output is the loss, what trains, and which entries are
+ * Applies the options about training: which output is the loss, what trains, and which entries are
  * built. */
 #include "api/session.h"
 
@@ -34,7 +34,7 @@ static bool find_loss(api_session *s, ir_func *f)
         if (i < 0 || !is_scalar_float(&f->results.items[i])) {
             api_usage(s,
                       i < 0 ? "--loss: there is no output '%s'"
-                            : "--loss: the output '%s' is no scalar of floats",
+                            : "--loss: output '%s' is not a float scalar",
                       s->options.loss);
             return false;
         }
@@ -53,7 +53,7 @@ static bool find_loss(api_session *s, ir_func *f)
     return true;
 }
 
-/* An error where a loss is needed and none is known. */
+/* Reports that a loss is needed and none is known. */
 static bool miss_loss(api_session *s, const ir_func *f)
 {
     const char *list = "";
@@ -62,12 +62,12 @@ static bool miss_loss(api_session *s, const ir_func *f)
             list = base_format(s->arena, "%s%s'%s'", list, *list ? ", " : "",
                                f->results.items[i].name);
     if (*list)
-        api_error(s, "%s: several outputs could be the loss, %s; --loss=NAME says which", s->path,
-                  list);
+        api_error(s, "%s: several outputs could be the loss: %s; choose one with --loss=NAME",
+                  s->path, list);
     else
         api_error(s,
-                  "%s: training needs a loss, and no output is a scalar of floats; "
-                  "--attach-loss=KIND makes one",
+                  "%s: training needs a loss, and no output is a float scalar; add one with "
+                  "--attach-loss=KIND",
                   s->path);
     return false;
 }
@@ -112,7 +112,7 @@ static bool choose_trainable(api_session *s, ir_module *m)
             x->why = "--freeze names it";
         }
         if (x->trainable && !ir_is_float(x->type.dtype)) {
-            api_usage(s, "'%s' is %s: only floats train", x->name,
+            api_usage(s, "'%s' is %s; only float parameters can train", x->name,
                       ir_type_text(s->arena, &x->type));
             return false;
         }
@@ -192,7 +192,7 @@ static bool choose_outputs(api_session *s, const ir_func *f, int *out, int *n)
         if (i < 0 || !ir_is_float(f->results.items[i].value->type.dtype)) {
             api_usage(s,
                       i < 0 ? "--cotangent: there is no output '%s'"
-                            : "--cotangent: the output '%s' does not hold floats",
+                            : "--cotangent: output '%s' is not a float tensor",
                       name);
             return false;
         }
@@ -205,16 +205,16 @@ static bool choose_outputs(api_session *s, const ir_func *f, int *out, int *n)
     return true;
 }
 
-/* A parameter that the optimizer moves, or whoever reads its gradient, is not moved by the graph
- * too. */
+/* A trainable parameter is updated by the optimizer, or by the caller from its gradient, so the
+ * graph must not update it too. */
 static bool updates_no_parameter(api_session *s, const ir_func *f)
 {
     for (int i = 0; i < f->results.count; i++) {
         const ir_port *p = &f->results.items[i];
         if (p->bind != IR_STATE || p->state->kind != IR_PARAM || !p->state->trainable)
             continue;
-        api_error(s, "@%s updates '%s', which trains; --freeze=%s leaves it to the graph", f->name,
-                  p->state->name, p->state->name);
+        api_error(s, "@%s updates '%s', which also trains; --freeze=%s leaves it to the graph",
+                  f->name, p->state->name, p->state->name);
         return false;
     }
     return true;
@@ -237,8 +237,8 @@ static bool build_entries(api_session *s, ir_module *m, ir_func *f, unsigned wan
         !choose_outputs(s, f, cotangents, &o.ncotangents) ||
         !choose_states(s, "no-decay", &s->options.no_decay, m, no_decay))
         return false;
-    /* Of `run`: the loss is one of those named or nothing here, and what only it needs may be
-     * missing. */
+    /* With --cotangent of `run`, the loss counts only if it is named, and inputs that only it needs
+     * may be missing. */
     if (s->options.cotangent.count)
         f->loss = -1;
     if (f->loss < 0 && ((s->optimizer && step) || !o.ncotangents))
@@ -246,7 +246,7 @@ static bool build_entries(api_session *s, ir_module *m, ir_func *f, unsigned wan
     return train_build(m, &o);
 }
 
-/* The first option given that says something of backward; NULL: none. */
+/* The first given option that is about backward; NULL: none. */
 static const char *needs_backward(const api_options *o)
 {
     return o->wrt.count                                ? "wrt"
@@ -263,12 +263,12 @@ bool api_check_names(api_session *s, ir_module *m)
     bool ok = api_check_layers(s) && choose_trainable(s, m);
     ok &= choose_states(s, "no-decay", &s->options.no_decay, m, unused);
     ok &= choose_inputs(s, f, index, &n);
-    /* It adds an output. */
+    /* --attach-loss adds an output. */
     return (s->options.attach_loss || (find_loss(s, f) && choose_outputs(s, f, index, &n))) && ok;
 }
 
-/* A text that was written after training entries were built has them; others would be built beside
- * them. */
+/* A text that was written after training entries were built already has them; building them again
+ * would make others beside them. */
 static bool is_built(api_session *s, const ir_module *m)
 {
     const char *found = NULL;
@@ -276,8 +276,7 @@ static bool is_built(api_session *s, const ir_module *m)
         found = ir_entry_by_name(m, api_entry_name(e)) ? api_entry_name(e) : NULL;
     if (found)
         api_error(s,
-                  "%s: the entry @%s is there already: all entries are compiled as they stand, "
-                  "without --train and --entries",
+                  "%s: entry @%s already exists; compile this file without --train and --entries",
                   s->path, found);
     return found;
 }
@@ -300,7 +299,7 @@ bool api_train(api_session *s, ir_module *m)
     if (s->options.f64)
         pass_widen(m);
     if (!s->options.train && !s->options.grad && needs_backward(&s->options)) {
-        api_usage(s, "--%s is about backward, which --train%s makes", needs_backward(&s->options),
+        api_usage(s, "--%s needs backward; give --train%s", needs_backward(&s->options),
                   s->verb == API_RUN ? " or --grad" : "");
         return false;
     }

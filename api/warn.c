@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What trains otherwise than its author may have meant: exporters write inference where training
- * was meant, and merge what only starts equal. Once a model, whatever the number of its
- * specialisations. */
+ * Warns where training may not be what the author meant: exporters write inference mode for
+ * training, and merge tensors that are only equal at the start. Once per model, whatever the number
+ * of its specialisations. */
 #include "api/session.h"
 
 #include <string.h>
 
 enum { MOST_NAMES = 20 };
 
-/* A list of names in words, of which the first few are shown. */
+/* A list of names as text, of which the first few are shown. */
 typedef struct listing {
     const char *text;
     int count;
@@ -32,8 +32,8 @@ static const char *listed(api_session *s, const listing *l, bool more)
 
 /* ---- Modes ---- */
 
-/* Of all layers of a kind in a mode: at the first one, with the others named. `what` says what that
- * means. */
+/* One warning for all layers of a kind in a mode, at the first one; it names the others. `what`
+ * says what that means. */
 static void warn_mode(api_session *s, base_warning which, bool batch_norm, bool training,
                       const char *what)
 {
@@ -78,13 +78,12 @@ static void warn_folded(api_session *s, const ir_module *m)
     else if (f->torch_list && !f->layers.count)
         base_warn(s->ctx, BASE_W_folded_layers, &loc,
                   "neither BatchNormalization nor Dropout is in the file; torch's newer exporter "
-                  "keeps those of a model in training mode only "
-                  "if it is told optimize=False");
+                  "keeps those of a model in training mode only with optimize=False");
     if (made.count)
         base_warn(s->ctx, BASE_W_folded_layers, &loc,
-                  "%s: the exporter computed %s from the model's parameters, as it does where it "
-                  "folds BatchNormalization; "
-                  "training=TrainingMode.TRAINING and do_constant_folding=False keep the model's",
+                  "%s: the exporter computed %s from the model's parameters, as it does when it "
+                  "folds BatchNormalization; training=TrainingMode.TRAINING and "
+                  "do_constant_folding=False keep the model's",
                   listed(s, &made, false), made.count > 1 ? "these" : "it");
 }
 
@@ -92,16 +91,16 @@ static void warn_modes(api_session *s, const ir_module *m)
 {
     bool train = s->options.train != NULL, said = s->options.batchnorm != NULL;
     if (train && !said)
-        warn_mode(s, BASE_W_batchnorm_eval, true, false,
-                  "training takes the running statistics and does not move them; --batchnorm=train "
-                  "takes the batch's, "
-                  "--batchnorm=eval says that this is meant");
+        warn_mode(
+            s, BASE_W_batchnorm_eval, true, false,
+            "training uses the running statistics and does not update them; give --batchnorm=train "
+            "to use the batch's, or --batchnorm=eval to keep the running ones");
     if (!train && !said)
         warn_mode(s, BASE_W_batchnorm_train, true, true,
-                  "it takes the batch's statistics and not the running ones; --batchnorm=eval "
-                  "takes those, --batchnorm=file says that this is meant");
+                  "it uses the batch's statistics and not the running ones; give --batchnorm=eval "
+                  "to use those, or --batchnorm=file to keep the batch's");
     if (train)
-        warn_mode(s, BASE_W_dropout_eval, false, false, "training drops nothing");
+        warn_mode(s, BASE_W_dropout_eval, false, false, "training drops no elements");
     else
         warn_mode(s, BASE_W_dropout_train, false, true, "it drops elements at random");
     if (train)
@@ -118,8 +117,8 @@ bool api_check_layers(api_session *s)
         return true;
     api_usage(s,
               "--batchnorm=train: there is no BatchNormalization in %s; torch's exporters fold it "
-              "into the layer before it, the older one unless it is "
-              "told training=TrainingMode.TRAINING, the newer one unless it is told optimize=False",
+              "into the layer before it, the older one without training=TrainingMode.TRAINING, the "
+              "newer one without optimize=False",
               s->path);
     return false;
 }
@@ -136,11 +135,10 @@ static void warn_shared(api_session *s, const ir_module *m)
             continue;
         for (int k = 0; k < x->users.count; k++)
             list_name(s, &users, x->users.items[k]);
-        base_warn(
-            s->ctx, BASE_W_tied_weights, &(base_loc){.file = s->path, .node = -1},
-            "'%s' is one tensor for %s and stays one in training; torch's exporters merge what "
-            "is equal, as copies are before they train",
-            x->name, listed(s, &users, x->more));
+        base_warn(s->ctx, BASE_W_tied_weights, &(base_loc){.file = s->path, .node = -1},
+                  "'%s' is one tensor for %s and stays one in training; torch's exporters merge "
+                  "equal tensors, as copies are before training",
+                  x->name, listed(s, &users, x->more));
     }
 }
 
@@ -157,8 +155,7 @@ static void warn_merged(api_session *s)
             listed(s, &names, false), names.count > 1 ? "are" : "is");
 }
 
-/* A weight is hardly a single number, nor a mask of huge ones: said, so that --freeze may be
- * thought of. */
+/* A single number, or a mask of huge numbers, is hardly a weight and may need --freeze. */
 static bool looks_odd(const ir_state *x)
 {
     int64_t n = ir_count(&x->type);
@@ -179,7 +176,7 @@ static void warn_odd(api_session *s, const ir_module *m)
         if (x->kind == IR_PARAM && x->trainable && !s->options.trainable.count &&
             !s->facts.torch_list && looks_odd(x))
             base_warn(s->ctx, BASE_W_odd_parameter, NULL,
-                      "'%s' trains, but does not look like a weight; --freeze keeps it as it is",
+                      "'%s' trains, but does not look like a weight; --freeze keeps it constant",
                       x->name);
     }
 }

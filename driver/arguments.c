@@ -13,15 +13,15 @@ int driver_close_output(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
-    fprintf(stderr, "gradc: error: standard output cannot be written: %s\n", strerror(errno));
+    fprintf(stderr, "gradc: error: cannot write to standard output: %s\n", strerror(errno));
     return status ? status : 1;
 }
 
 const char driver_version[] = GRADC_VERSION;
 
-enum { LONG = 1000, USAGE = LONG - 1 }; /* keys of options without a letter: this and their row */
+enum { LONG = 1000, USAGE = LONG - 1 }; /* keys of options without a letter: LONG plus their row */
 
-/* In place of argp's own, which do not notice that what they print does not arrive. */
+/* In place of argp's own, which do not notice write errors. */
 static const struct argp_option common[] = {
     {"help", '?', NULL, 0, "prints this list", -1},
     {"usage", USAGE, NULL, 0, "prints a short usage message", -1},
@@ -42,14 +42,14 @@ static error_t parse(int key, char *value, struct argp_state *state)
     parsing *p = state->input;
     if (key == ARGP_KEY_ARG) {
         if (p->model)
-            argp_error(state, "one model is due; '%s' is another", value);
+            argp_error(state, "expected one model, got another: '%s'", value);
         p->model = value;
         return 0;
     }
     if (key == ARGP_KEY_END) {
         if (!p->model && !p->failed &&
             !(p->verb->bit == API_OPT && api_options_of(p->s)->list_passes))
-            argp_error(state, "a model is due");
+            argp_error(state, "expected a model");
         return 0;
     }
     if (key == '?' || key == USAGE)
@@ -87,7 +87,7 @@ static struct argp_option *options_of(api_session *s, const verb *v)
     return o;
 }
 
-/* The verb's own text, then what stands behind the options. */
+/* The verb's own text, then the text after the options. */
 static const char *text_of(api_session *s, const verb *v)
 {
     const char *text = api_format(s, "%s\vWarnings, for -W:\n", v->doc), *name, *doc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * `bench`: what compiling and each entry take. */
+ * `bench`: times the compilation and each entry. */
 #include "driver/driver.h"
 
 #include <jansson.h>

@@ -11,16 +11,16 @@
 typedef void verb_run(api_session *s, const char *model);
 
 typedef struct verb {
-    const char *name, *model, *doc; /* model: how --help calls the argument */
+    const char *name, *model, *doc; /* model: the argument's name in --help */
     unsigned bit;                   /* API_COMPILE … */
     verb_run *run;
 } verb;
 extern const verb verbs[]; /* name NULL at the end */
 
-/* Parses argv (argv[0] is the verb) by argp into the session; gives the model's path, NULL where
- * there is none. Exits for --help, --version and faults of the command line. */
+/* Parses argv (argv[0] is the verb) by argp into the session; returns the model's path, or NULL.
+ * Exits for --help, --version and faults of the command line. */
 const char *driver_arguments(api_session *s, const verb *v, int argc, char **argv);
-/* Flushes stdout: the status, or 1 and reported if not all that was printed has arrived. */
+/* Flushes stdout; returns the status, or 1 and reports it if output was lost. */
 int driver_close_output(int status);
 struct json_t;
 /* A name or a message as a value. */

@@ -27,7 +27,7 @@ static const char *stage_text(dumping *d, const char *format)
     char *copy = ok ? api_format(d->s, "%s", bytes) : NULL;
     free(bytes);
     if (!ok)
-        api_error(d->s, "the stage cannot be printed");
+        api_error(d->s, "cannot print the stage");
     return copy;
 }
 
@@ -71,7 +71,7 @@ static void write_schedules(dumping *d)
     api_write(d->s, &file, 1);
 }
 
-/* The stage whose outcome a pass gets. */
+/* The stage before a pass. */
 static const char *stage_before(const api_options *o, const char *name)
 {
     const char *last = o->train ? "train" : "read", *pass, *doc;
@@ -96,22 +96,24 @@ static bool check_options(api_session *s, const api_options *o, const char *form
     while (formats[k] && strcmp(formats[k], format))
         k++;
     if (!formats[k])
-        api_usage(s, "--format=%s: text, dot, llvm or asm", format);
+        api_usage(s, "--format=%s: expected text, dot, llvm or asm", format);
     else if ((o->after && !is_stage(o->after, true)) || (o->before && !is_stage(o->before, false)))
-        api_usage(s, "there is no pass '%s'; gradc opt --list-passes shows them",
+        api_usage(s, "unknown pass '%s'; gradc opt --list-passes lists them",
                   o->after && !is_stage(o->after, true) ? o->after : o->before);
     else if (o->after && !strcmp(o->after, "schedule") && strcmp(format, "text"))
-        api_usage(s, "--format=%s: schedules are text", format);
+        api_usage(s, "--format=%s: schedules are printed as text only", format);
     else if (o->after && !strcmp(o->after, "train") && !o->train)
-        api_usage(s, "--after=train: there is that stage with --train");
+        api_usage(s, "--after=train: this stage needs --train");
     else if ((o->after != NULL) + (o->before != NULL) + o->after_all > 1)
-        api_usage(s, "one of --after, --before and --after-all is enough");
+        api_usage(s, "give only one of --after, --before and --after-all");
     else if (o->after_all && !o->folder)
-        api_usage(s, "--after-all writes files: -o DIR says where");
+        api_usage(s, "--after-all writes files; give their folder with -o DIR");
     else if (!o->after_all && (o->folder || o->changed))
-        api_usage(s, "-o and --changed belong to --after-all");
+        api_usage(s, "-o and --changed need --after-all");
     else if (k >= 2 && (o->after || o->before || o->after_all))
-        api_usage(s, "--format=%s is what comes out at the end", format);
+        api_usage(
+            s, "--format=%s prints the final code and excludes --after, --before and --after-all",
+            format);
     else
         return true;
     return false;
@@ -142,6 +144,6 @@ void run_dump(api_session *s, const char *model)
     } else if (!o->after && !o->before && !o->after_all) {
         api_print(s, stdout, d.format);
     } else if (!o->after_all && !d.found) {
-        api_error(s, "the model did not come by the stage '%s'", o->after ? o->after : o->before);
+        api_error(s, "the model did not reach stage '%s'", o->after ? o->after : o->before);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * `info`: what a model takes, gives, learns, and how much memory it needs. */
+ * `info`: inputs, outputs, parameters and memory of a model. */
 #include "driver/driver.h"
 
 #include <jansson.h>
@@ -59,7 +59,7 @@ static json_t *json_variants(api_session *s, const api_facts *f)
         const api_variant *v = &f->variant[k];
         json_t *dims = json_object();
         for (int d = 0; d < f->ndims; d++)
-            /* No UTF-8. */
+            /* Not UTF-8. */
             if (json_object_set_new(dims, f->dim_name[d], json_integer(v->extent[d])))
                 json_object_set_new(dims, api_shown(s, f->dim_name[d]), json_integer(v->extent[d]));
         json_array_append_new(all, json_pack("{s:o, s:o, s:o, s:I}", "dims", dims, "inputs",

@@ -7,8 +7,8 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-/* NULL stays NULL, which is written null. A name of a text need not be UTF-8: then as a terminal
- * shows it. */
+/* NULL is printed as null. A name in a text may be invalid UTF-8; it is then printed as on a
+ * terminal. */
 json_t *driver_json_text(api_session *s, const char *text)
 {
     json_t *plain = text ? json_string(text) : json_null();
@@ -28,7 +28,7 @@ json_t *driver_json_warnings(api_session *s)
     return all;
 }
 
-/* jansson leaves one control character as it is. */
+/* jansson does not escape one control character. */
 static void print_safe(const char *text)
 {
     for (; *text; text++)

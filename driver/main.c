@@ -63,14 +63,14 @@ int main(int argc, char **argv)
         return driver_close_output(0);
     }
     api_own_process();
-    /* a file that grows too large fails as any other does, and is cleared away */
+    /* a file that grows too large fails like any other write, and is removed */
     signal(SIGXFSZ, SIG_IGN);
     command c = {.argc = argc - 1, .argv = argv + 1};
     for (const verb *v = verbs; v->name && !c.verb; v++)
         c.verb = strcmp(v->name, first) ? NULL : v;
     if (!c.verb && (strcmp(first, "--list-ops") || argc > 2)) {
         if (*first)
-            fprintf(stderr, "gradc: error: there is no verb '%s'\n", first);
+            fprintf(stderr, "gradc: error: unknown verb '%s'\n", first);
         help(stderr);
         return 2;
     }

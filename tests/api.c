@@ -179,15 +179,15 @@ START_TEST(wrong_options_are_faults_of_the_command_line)
         {"--loss=z", "no output 'z'"},
         {"--wrt=q", "'q'"},
         {"--attach-loss=hinges", "softmax_cross_entropy"},
-        {"--nonsense", "no option"},
-        {"--threads=two", "whole number"},
+        {"--nonsense", "unknown option"},
+        {"--threads=two", "an integer"},
         {"--rename=a", "NAME=VALUE"},
         {"--freeze=a,,b", "empty name"},
-        {"threads", "no option"},
+        {"threads", "not an option"},
         {"--entries=step", "--train"},
-        {"--no-decay=scale", "about backward"},
-        {"--cotangents=y", "no option"},
-        {"--grad", "no option"},
+        {"--no-decay=scale", "needs backward"},
+        {"--cotangents=y", "unknown option"},
+        {"--grad", "unknown option"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         *errors = 0;
@@ -226,7 +226,7 @@ static float train(api_session *s, float *x, void *label, const char *name, floa
 
 static void near(float x, double y)
 {
-    ck_assert_msg(fabs(x - y) < 2e-6 * (1 + fabs(y)), "%.9g, %.9g is due", x, y);
+    ck_assert_msg(fabs(x - y) < 2e-6 * (1 + fabs(y)), "%.9g, expected %.9g", x, y);
 }
 
 typedef struct attached {
@@ -325,20 +325,20 @@ END_TEST
 START_TEST(attached_losses_name_what_there_is)
 {
     static const char *const wrong[][2] = {
-        {"hinges", "there is no loss 'hinges'; there is softmax_cross_entropy, nll, "
+        {"hinges", "unknown loss 'hinges'; the losses are softmax_cross_entropy, nll, "
                    "bce_with_logits, mse, l1, huber, kl_div and hinge"},
-        {"mse,weight=@w.npy", "mse has no 'weight'; there is reduction"},
-        {"nll,smooth=1", "nll has no 'smooth'; there is reduction, smoothing and weight"},
-        {"nll,smoothing=1.5", "smoothing=1.5, a number from 0 to 1 is due"},
+        {"mse,weight=@w.npy", "mse has no option 'weight', only reduction"},
+        {"nll,smooth=1", "nll has no option 'smooth', only reduction, smoothing and weight"},
+        {"nll,smoothing=1.5", "smoothing=1.5: expected a number from 0 to 1"},
         {"nll,smoothing=x", "smoothing=x"},
-        {"nll,smoothing", "'smoothing', NAME=VALUE is due"},
-        {"nll,", "'', NAME=VALUE is due"},
+        {"nll,smoothing", "'smoothing': expected NAME=VALUE"},
+        {"nll,", "'': expected NAME=VALUE"},
         {"huber,delta=0", "delta=0"},
-        {"mse,reduction=none", "mean or sum is due"},
-        {"nll,weight=w.npy", "weight=@FILE.npy is due"},
+        {"mse,reduction=none", "expected mean or sum"},
+        {"nll,weight=w.npy", "expected weight=@FILE.npy"},
         {"mse,reduction=sum,reduction=mean", "'reduction' is given twice"},
         {"nll,smoothing=0,reduction=sum,smoothing=0.1", "'smoothing' is given twice"},
-        {"mse:z", "KIND:OUTPUT is due"},
+        {"mse:z", "expected KIND:OUTPUT"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         *errors = 0;
@@ -347,7 +347,7 @@ START_TEST(attached_losses_name_what_there_is)
     }
     *errors = 0;
     api_session *s = attach(net, "nll,weight=@tests/fixtures/elements.npy");
-    ck_assert_msg(!s->usage && strstr(errors, "the weights are f32[2,2], f32[2] is due"), "%s",
+    ck_assert_msg(!s->usage && strstr(errors, "the weights are f32[2,2], expected f32[2]"), "%s",
                   errors);
     *errors = 0;
     s = attach(net, "nll,weight=@tests/fixtures/none.npy");
@@ -387,8 +387,8 @@ START_TEST(outputs_whose_inputs_are_missing_are_left_out)
         ck_assert_int_eq(fclose(f), 0);
         ck_assert_msg(fine == (given == 1), "%s%s", errors, text);
         ck_assert_str_eq(text, given ? "x f32[2]\n[-1., -2.]\n" : "");
-        ck_assert(strstr(errors, given ? "(note) input 'b' is not given"
-                                       : "input 'a' (f32[2]) is not given"));
+        ck_assert(strstr(errors, given ? "(note) input 'b' is missing"
+                                       : "input 'a' (f32[2]) is missing"));
         free(text);
     }
 }
@@ -401,7 +401,7 @@ START_TEST(members_are_renamed_to_names_only)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         *errors = 0;
         api_session *s = SESSION(API_COMPILE, net, wrong[i]);
-        ck_assert(s->usage && strstr(errors, "is no name in C"));
+        ck_assert(s->usage && strstr(errors, "is not a valid name in C"));
     }
 }
 END_TEST
@@ -477,9 +477,9 @@ START_TEST(what_is_expected_has_the_results_type)
     api_session *s = api_session_in(ctx, arena);
     char *text;
     ck_assert(!judged_as(s, 1, IR_I64, 1, IR_F64, 1, true, &text));
-    ck_assert_msg(strstr(errors, "holds out/y as i64[2]; f32[2] is due"), "%s", errors);
+    ck_assert_msg(strstr(errors, "has out/y as i64[2], expected f32[2]"), "%s", errors);
     ck_assert(!judged_as(s, 1, IR_F32, 1, IR_F32, 1, true, &text));
-    ck_assert_msg(strstr(errors, "holds out64/y as f32[2]; f64[2] is due"), "%s", errors);
+    ck_assert_msg(strstr(errors, "has out64/y as f32[2], expected f64[2]"), "%s", errors);
     ck_assert(strstr(errors, "/tmp/gradc-expect-"));
 }
 END_TEST
@@ -509,8 +509,8 @@ START_TEST(a_file_far_from_itself_judges_nothing)
     ck_assert(judged(s, 1.5, 1.09, 1, true, &text));
     ck_assert(!judged(s, 1, 1.11, 1, true, &text));
     ck_assert_msg(
-        strstr(errors, "disagrees with itself: out/y is 0.11 from out64/y, at most 0.1 is due"),
-        "%s", errors);
+        strstr(errors, "is inconsistent: out/y is 0.11 from out64/y, expected at most 0.1"), "%s",
+        errors);
     ck_assert(!judged(s, 1, INFINITY, 1, true, &text));
     ck_assert(!judged(s, 1, NAN, 1, true, &text));
     ir_literal *one = LIST(IR_F16, 1, 1, 1), *exact = LIST(IR_F64, 1, 1, 1);

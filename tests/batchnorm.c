@@ -45,8 +45,8 @@ static void near_values(const char *what, int64_t step, const ir_literal *is, co
     for (int64_t i = 0; i < ir_count(&is->type); i++) {
         double x = ir_literal_get(is, i), y = ir_literal_get(due, i);
         ck_assert_msg(fabs(x - y) <= limit * (1 + fabs(y)),
-                      "step %d, %s: element %d is %.15g, %.15g is due", (int)step, what, (int)i, x,
-                      y);
+                      "step %d, %s: element %d is %.15g, expected %.15g", (int)step, what, (int)i,
+                      x, y);
     }
 }
 
@@ -195,9 +195,11 @@ START_TEST(what_cannot_train_is_refused)
         onnx_mode mode;
     } cases[] = {
         {"torch/tied_script.onnx",
-         "the running mean is the initializer 'b.bias', which is a parameter too", ONNX_MODE_TRAIN},
+         "the running mean is the initializer 'b.bias', which is also a parameter",
+         ONNX_MODE_TRAIN},
         {"torch/tied_export.onnx",
-         "the running mean is the initializer 'b.bias', which is a parameter too", ONNX_MODE_TRAIN},
+         "the running mean is the initializer 'b.bias', which is also a parameter",
+         ONNX_MODE_TRAIN},
         {"torch/tied_script.onnx", NULL, ONNX_MODE_EVAL},
         {"torch/tied_export_train.onnx", NULL, ONNX_MODE_TRAIN},
     };
@@ -223,7 +225,7 @@ START_TEST(scalars_train_where_they_are_listed)
         const char *why;
     } cases[] = {
         {"torch/tied_script_train.onnx", false,
-         "a scalar initializer, which trains only where --trainable names it"},
+         "a scalar initializer, which trains only if --trainable names it"},
         {"torch/tied_export_train.onnx", true, "the exporter lists it as a parameter"},
     };
     for (int i = 0; i < 2; i++) {

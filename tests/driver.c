@@ -68,7 +68,7 @@ START_TEST(what_does_not_arrive_is_an_error)
         snprintf(command, sizeof command, "%s %s >/dev/full", GRADC_COMMAND, lines[i]);
         run_program((const char *const[]){"sh", "-c", command, NULL}, NULL);
         ck_exit(1, lines[i]);
-        ck_says("standard output cannot be written");
+        ck_says("cannot write to standard output");
         gradc_line(lines[i], NULL);
         ck_exit(0, lines[i]);
     }
@@ -152,15 +152,15 @@ static const struct { const char *line, *says;
     {"compile small.gir --dim batch", "batch"},
     {"compile small.gir --dim batch=none", "none"},
     {"compile " SHAPED " --dim batch=2,3,2", "2 is given twice"},
-    {"run " SHAPED " --dim batch=2,3", "2 extents: one is due here"},
-    {"bench " SHAPED " --dim batch=2,3", "2 extents: one is due here"},
+    {"run " SHAPED " --dim batch=2,3", "2 extents, expected one here"},
+    {"bench " SHAPED " --dim batch=2,3", "2 extents, expected one here"},
     {"compile small.gir --shape x=3y4", "3y4"},
     {"run small.gir --input x", "x"},
     {"run small.gir --input nothing=x.npy", "nothing"},
     {"compile small.gir --bake nothing=x.npy", "'nothing'"},
     {"compile small.gir --rename nothing=a", "'nothing'"},
-    {"compile small.gir --rename x=int", "'int' is no name in C"},
-    {"compile small.gir --train --attach-loss=mse:y", "output 'loss' already"},
+    {"compile small.gir --rename x=int", "'int' is not a valid name in C"},
+    {"compile small.gir --train --attach-loss=mse:y", "already has an output 'loss'"},
     {"compile small.gir --train --cotangent=nothing", "'nothing'"},
     {"run small.gir --grad --cotangent nothing=x.npy", "'nothing'"},
     {"compile " SHAPED " --shape nothing=3", "'nothing'"},
@@ -179,7 +179,7 @@ static const struct { const char *line, *says;
     {"dump small.gir --after=sleep", "sleep"},
     {"dump small.gir --format=pdf", "pdf"},
     {"dump small.gir --after=train", "--train"},
-    {"opt " SHAPED, "opt takes a text"},
+    {"opt " SHAPED, "opt reads text"},
     {"opt small.gir --passes=sleep", "sleep"},
 };
 enum { MISUSES = sizeof misuse / sizeof *misuse };
@@ -202,7 +202,7 @@ START_TEST(a_compiled_model_is_an_object_and_a_header)
     ck_assert(is_there("small.o") && is_there("small.h"));
     ck_assert_int_eq(file_count("."), 4);
     ck_assert_msg(strstr(said.out, "small.o") && strstr(said.out, "gradc_rt"),
-                  "the link line is due, not '%s'", said.out);
+                  "expected the link line, got '%s'", said.out);
     static char header[1 << 16];
     read_all("small.h", header, sizeof header);
     const char *due[] = {"SMALL_ARENA_BYTES", "SMALL_HYPER {0.00999999978f", "small_step(",
@@ -387,7 +387,7 @@ START_TEST(a_cotangent_goes_without_the_labels)
         snprintf(line, sizeof line, "run labelled.gir -i x=x.npy --grad %s", lines[i]);
         gradc_line(line, NULL);
         ck_exit(1, line);
-        ck_says("input 't' (f32[3]) is not given");
+        ck_says("input 't' (f32[3]) is missing");
     }
 }
 END_TEST
@@ -438,18 +438,18 @@ START_TEST(what_does_not_fit_is_named_with_its_file)
     put_npy("wrong.npy", "<f4", "(2, 3)", zeros, 24);
     gradc("run", model, "--input", "x=wrong.npy");
     ck_exit(1, "a rank");
-    ck_says("input 'x' has rank 4, in wrong.npy it has rank 2");
+    ck_says("input 'x' has rank 4, but wrong.npy gives rank 2");
     put_npy("wrong.npy", "<f4", "(1, 1, 2, 3)", zeros, 24);
     gradc("run", model, "--input", "x=wrong.npy");
     ck_exit(1, "an extent");
-    ck_says("in wrong.npy it is");
+    ck_says("but wrong.npy gives");
     put_npy("wrong.npy", "<f8", "(3,)", zeros, 24);
     gradc("run", "small.gir", "--bake", "x=wrong.npy");
     ck_exit(1, "a baked value");
-    ck_says("the input is f32[3], wrong.npy holds f64[3]");
+    ck_says("the input is f32[3], but wrong.npy has f64[3]");
     gradc("run", "small.gir", "--input", "x=x.npy", "--grad", "--cotangent", "y=wrong.npy");
     ck_exit(1, "a cotangent");
-    ck_says("cotangent 'y' is f32[3], wrong.npy holds f64[3]");
+    ck_says("cotangent 'y' is f32[3], but wrong.npy has f64[3]");
 }
 END_TEST
 
@@ -463,8 +463,8 @@ START_TEST(declared_shapes_that_contradict_are_warned_of)
     wire_model(&w, "declared.onnx");
     gradc("compile", "declared.onnx", "--train=none", "--cotangent=y");
     ck_exit(0, "compile");
-    const char *due =
-        "declared.onnx: warning: output 'y' is declared as f32[2,4], the graph makes f32[2,3]";
+    const char *due = "declared.onnx: warning: output 'y' is declared as f32[2,4], but the graph "
+                      "produces f32[2,3]";
     ck_says(due);
     ck_assert(!strstr(strstr(said.err, due) + strlen(due), "declared as"));
     put_npy("s.npy", "<i8", "(2,)", (const int64_t[]){3, 2}, 16);
@@ -500,11 +500,11 @@ START_TEST(an_initializer_that_is_an_input_may_be_given)
     ck_assert_msg(strstr(said.out, "trains: w"), "%s", said.out);
     gradc("run", model, "--input", "x=x.npy", "--input", "w=x.npy");
     ck_exit(1, "another shape");
-    ck_says("input 'w' has rank 1, in x.npy it has rank 3");
+    ck_says("input 'w' has rank 1, but x.npy gives rank 3");
     put_npy("w.npy", "<i8", "(3,)", (const int64_t[]){2, 3, 4}, 24);
     gradc("run", model, "--input", "x=x.npy", "--input", "w=w.npy");
     ck_exit(1, "another type");
-    ck_says("input 'w' is f32[3], in w.npy it is i64[3]");
+    ck_says("input 'w' is f32[3], but w.npy gives i64[3]");
 }
 END_TEST
 
@@ -529,10 +529,11 @@ START_TEST(updates_of_a_text)
             gradc("compile", "m.gir", option[i]);
             if (both && i) {
                 ck_exit(1, "a parameter that trains");
-                ck_says("@forward updates 'w', which trains; --freeze=w leaves it to the graph");
+                ck_says(
+                    "@forward updates 'w', which also trains; --freeze=w leaves it to the graph");
                 gradc("check", "m.gir", option[i]);
                 ck_exit(1, "check");
-                ck_says("@forward updates 'w', which trains");
+                ck_says("@forward updates 'w', which also trains");
                 gradc("compile", "m.gir", option[i], "--freeze=w", "--wrt=x",
                       "--entries=forward,forward_train,backward");
             }
@@ -681,8 +682,8 @@ START_TEST(dump_shows_each_form)
     gradc("dump", "small.gir", "--train=adam", "--after-all", "-o", "stages");
     ck_exit(0, "--after-all");
     gradc("dump", "small.gir", "--after-all", "-o", "x.npy");
-    ck_exit(1, "a file where the folder is due");
-    ck_says("x.npy: the folder cannot be made");
+    ck_exit(1, "a file in place of the folder");
+    ck_says("x.npy: cannot create the folder");
     ck_assert_msg(strchr(said.err, '\n') == strrchr(said.err, '\n'), "one error is enough: %s",
                   said.err);
     ck_assert_int_gt(file_count("stages"), 5);
@@ -845,11 +846,10 @@ START_TEST(training_entries_are_built_once)
     ck_exit(0, "compile");
     gradc("compile", "trained.gir", "--train=sgd");
     ck_exit(1, "compile --train");
-    ck_says("the entry @forward_train is there already");
+    ck_says("entry @forward_train already exists");
     gradc("compile", "trained.gir", "--entries=step");
     ck_exit(1, "compile --entries");
-    ck_says("trained.gir: the entry @forward_train is there already: all entries are compiled as "
-            "they stand, without --train and --entries");
+    ck_says("trained.gir: entry @forward_train already exists; compile this file without --train");
 }
 END_TEST
 
@@ -861,7 +861,7 @@ START_TEST(nothing_is_written_on_failure)
     ck_assert_int_eq(file_count("."), 2);
     ck_assert(!mkdir("other.h", 0700));
     gradc("compile", "small.gir", "-o", "other.o");
-    ck_exit(1, "a folder where the header is due");
+    ck_exit(1, "a folder in place of the header");
     ck_assert(!is_there("other.o") && file_count(".") == 3);
     gradc("compile", "missing.onnx");
     ck_exit(1, "a missing model");

@@ -31,7 +31,7 @@ START_TEST(a_bad_label_names_tensor_position_value_and_limit)
         ck_says("'y'");
         ck_says("17");
         ck_says(i ? "-3" : "10");
-        ck_says("0 to 9, or -100, are due");
+        ck_says("expected 0 to 9, or -100");
         ck_assert(!is_there("out"));
     }
 }
@@ -52,7 +52,7 @@ static const struct {
      "bool[3]\n"
      " %5 = select %4, %i, %3 : i64[3]\n %6 = reshape %5 shape=[3,1] : i64[3,1]\n %y = gather %x, "
      "%6 dims=[1] batch=1 : f32[3]",
-     "'i' holds 7 at element 2; 0 to 3, or -100, are due",
+     "'i' holds 7 at element 2; expected 0 to 3, or -100",
      {1, -100, 7}},
     /* of no tensor with a name: whose it is */
     {"node",
@@ -60,20 +60,20 @@ static const struct {
      " %1 = constant value=[[0],[1],[9]] : i64[3,1]\n %2 = gather %x, %1 dims=[0] batch=0 : "
      "f32[3,4] ! node 4 op \"Gather\"\n"
      " %y = reduce %2 combine=sum axes=[1] : f32[3]",
-     "'index of node 4 (Gather)' holds 9 at element 2; 0 to 2 are in range",
+     "'index of node 4 (Gather)' holds 9 at element 2; expected 0 to 2",
      {0}},
     {"line",
      "(3,)",
      " %1 = constant value=[[0],[1],[9]] : i64[3,1]\n %2 = gather %x, %1 dims=[0] batch=0 : "
      "f32[3,4]\n"
      " %y = reduce %2 combine=sum axes=[1] : f32[3]",
-     "'index in line 5' holds 9 at element 2; 0 to 2 are in range",
+     "'index in line 5' holds 9 at element 2; expected 0 to 2",
      {0}},
     {"body",
      "(3,)",
      " %1 = reshape %i shape=[3,1] : i64[3,1]\n %y, %t = scan %x, %1 body=@body consts=1 carries=0 "
      "length=3 reverse=0 live=0 : f32[3], i64[]",
-     "'index in line 11' holds 12 at element 0; 0 to 11 are in range",
+     "'index in line 11' holds 12 at element 0; expected 0 to 11",
      {11, 12, 0}},
     /* negative ones counted from the end: what was given is told */
     {"gather",
@@ -84,7 +84,7 @@ static const struct {
      "%6 = add %i, %4 : i64[3]\n"
      " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %y = gather %x, "
      "%8 dims=[1] batch=1 : f32[3]",
-     "'i' holds -5 at element 1; 0 to 3 are in range",
+     "'i' holds -5 at element 1; expected 0 to 3",
      {-4, -5, 3}},
     {"scatter",
      "(3,)",
@@ -95,7 +95,7 @@ static const struct {
      " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %9 = scatter %x, "
      "%8, %x combine=sum dims=[0] batch=0 : f32[3,4]\n"
      " %y = reduce %9 combine=sum axes=[1] : f32[3]",
-     "'i' holds -4 at element 2; 0 to 2 are in range",
+     "'i' holds -4 at element 2; expected 0 to 2",
      {-3, 2, -4}},
     {"scatter of the least",
      "(3,)",
@@ -106,7 +106,7 @@ static const struct {
      " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %9 = scatter %x, "
      "%8, %x combine=sum dims=[0] batch=0 : f32[3,4]\n"
      " %y = reduce %9 combine=sum axes=[1] : f32[3]",
-     "'i' holds -9223372036854775808 at element 0; 0 to 2 are in range",
+     "'i' holds -9223372036854775808 at element 0; expected 0 to 2",
      {INT64_MIN, 0, 1}},
     {"scatter beyond",
      "(3,)",
@@ -117,7 +117,7 @@ static const struct {
      " %7 = select %5, %6, %i : i64[3]\n%8 = reshape %7 shape=[3,1] : i64[3,1]\n %9 = scatter %x, "
      "%8, %x combine=sum dims=[0] batch=0 : f32[3,4]\n"
      " %y = reduce %9 combine=sum axes=[1] : f32[3]",
-     "'i' holds 3 at element 1; 0 to 2 are in range",
+     "'i' holds 3 at element 1; expected 0 to 2",
      {0, 3, 1}},
     {"gather and scatter",
      "(3,)",
@@ -129,7 +129,7 @@ static const struct {
      "%8 dims=[0] batch=0 : f32[3,4]\n"
      " %10 = scatter %x, %8, %9 combine=sum dims=[0] batch=0 : f32[3,4]\n %y = reduce %10 "
      "combine=sum axes=[1] : f32[3]",
-     "'i' holds -7 at element 0; 0 to 2 are in range",
+     "'i' holds -7 at element 0; expected 0 to 2",
      {-7, 0, 1}},
     {"two components",
      "(3,)",
@@ -141,7 +141,7 @@ static const struct {
      "add %4, %6 : i64[1,2]\n"
      " %9 = select %7, %8, %6 : i64[1,2]\n %z = gather %x, %9 dims=[0,1] batch=0 : f32[1]\n %y = "
      "broadcast %z shape=[3] dims=[0] : f32[3]",
-     "'i' holds -6 at element 1; 0 to 3 are in range",
+     "'i' holds -6 at element 1; expected 0 to 3",
      {-3, -6, 0}},
 };
 

@@ -5,7 +5,7 @@
 #include "tests/command.h"
 #include "tests/suite.h"
 
-#define DECLARED "output 'y' is declared as f32[2,4], the graph makes f32[2,3]"
+#define DECLARED "output 'y' is declared as f32[2,4], but the graph produces f32[2,3]"
 
 /* declared.onnx, of which there is one thing to warn. */
 static void declared(void)
@@ -108,7 +108,7 @@ START_TEST(an_unknown_name_is_a_warning)
         const char *says;
     } cases[] = {
         {"compile plain.gir -Wnothing", 0,
-         "gradc: warning: unknown warning option '-Wnothing'; --help lists the known "
+         "gradc: warning: unknown warning option '-Wnothing'; --help lists the warnings "
          "[-Wunknown-warning-option]\n"},
         {"compile plain.gir -Wno-nothing", 0, "unknown warning option '-Wno-nothing'"},
         {"compile plain.gir -Werror=nothing", 0, "unknown warning option '-Werror=nothing'"},
@@ -163,8 +163,8 @@ END_TEST
 #define NORMS FIXTURES "torch/norms.onnx"
 #define TIED(way) FIXTURES "torch/tied_" way ".onnx"
 #define IS_TIED                                                                                \
-    " and stays one in training; torch's exporters merge what is equal, as copies are before " \
-    "they train [-Wtied-weights]\n"
+    " and stays one in training; torch's exporters merge equal tensors, as copies are before " \
+    "training [-Wtied-weights]\n"
 
 /* All that is said: each piece, and as many warnings as there are pieces. */
 static const struct {
@@ -173,9 +173,9 @@ static const struct {
     {"info " NORMS " --train",
      {"norms.onnx: node 7 'node__native_batch_norm_legit_functional__0' (BatchNormalization): "
       "warning: in inference mode, as are node 10 "
-      "'node__native_batch_norm_legit_functional_1__0': training takes the running statistics and "
-      "does not move them; --batchnorm=train takes the "
-      "batch's, --batchnorm=eval says that this is meant [-Wbatchnorm-eval]\n"}},
+      "'node__native_batch_norm_legit_functional_1__0': training uses the running statistics and "
+      "does not update them; give --batchnorm=train to use the batch's, or --batchnorm=eval to "
+      "keep the running ones [-Wbatchnorm-eval]\n"}},
     {"info " NORMS, {NULL}},
     {"info " NORMS " --train -Wno-batchnorm-eval", {NULL}},
     {"info " NORMS " --train --batchnorm=train", {NULL}},
@@ -185,9 +185,9 @@ static const struct {
     {"info " NORMS " --batchnorm=train", {NULL}},
     {"info " FIXTURES "conv_script.onnx --train", {NULL}},
     {"info " FIXTURES "conv_script.onnx",
-     {"node 1 '/b/BatchNormalization' (BatchNormalization): warning: in training mode: it takes "
-      "the batch's statistics and not the running ones; "
-      "--batchnorm=eval takes those, --batchnorm=file says that this is meant "
+     {"node 1 '/b/BatchNormalization' (BatchNormalization): warning: in training mode: it uses the "
+      "batch's statistics and not the running ones; give --batchnorm=eval to use those, or "
+      "--batchnorm=file to keep the batch's "
       "[-Wbatchnorm-train]\n"}},
     {"info " FIXTURES "conv_script.onnx --batchnorm=file", {NULL}},
     {"info " FIXTURES "conv_script.onnx --batchnorm=eval", {NULL}},
@@ -265,8 +265,8 @@ START_TEST(every_verb_knows_the_mode)
     ck_says("for ONNX files");
     gradc(verbs[_i], NORMS, "--batchnorm=maybe", "--batchnorm-variance=much");
     ck_exit(2, verbs[_i]);
-    ck_says("--batchnorm=maybe: file, train or eval");
-    ck_says("--batchnorm-variance=much: onnx or torch");
+    ck_says("--batchnorm=maybe: expected file, train or eval");
+    ck_says("--batchnorm-variance=much: expected onnx or torch");
 }
 END_TEST
 
@@ -278,8 +278,8 @@ static void has_row(const char *row)
 START_TEST(scalars_train_where_they_are_named)
 {
     gradc("info", TIED("script_train"), "--train", "--attach-loss=mse");
-    has_row("  scale f32[]: does not train (a scalar initializer, which trains only where "
-            "--trainable names it)\n");
+    has_row("  scale f32[]: does not train (a scalar initializer, which trains only if --trainable "
+            "names it)\n");
     gradc("info", TIED("script_train"), "--train", "--attach-loss=mse", "--trainable=scale");
     has_row("  scale f32[]: trains (--trainable names it)\n");
     gradc("info", TIED("export_train"), "--train", "--attach-loss=mse");
@@ -297,7 +297,7 @@ START_TEST(dropout_has_modes_too)
     wire_model(&w, "dropout.onnx");
     gradc("info", "dropout.onnx", "--train", "--cotangent=y");
     ck_exit(0, "--train");
-    ck_says("node 0 'drop' (Dropout): warning: in inference mode: training drops nothing "
+    ck_says("node 0 'drop' (Dropout): warning: in inference mode: training drops no elements "
             "[-Wdropout-eval]\n");
     gradc("info", "dropout.onnx");
     ck_assert_str_eq(said.err, "");

@@ -431,7 +431,7 @@ static void next_is(const char *where, const ir_literal *due)
         bool same = ir_is_int(due->type.dtype)
                         ? ir_literal_get_int(is, i) == ir_literal_get_int(due, i)
                         : fabs(x - y) <= limit * (1 + fabs(y)) || (isnan(x) && isnan(y)) || x == y;
-        ck_assert_msg(same, "%s: element %d is %.9g, %.9g is due", where, (int)i, x, y);
+        ck_assert_msg(same, "%s: element %d is %.9g, expected %.9g", where, (int)i, x, y);
     }
 }
 

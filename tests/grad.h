@@ -165,7 +165,7 @@ static inline void grad_near(const char *what, const ir_literal *a, const ir_lit
     for (int64_t i = 0; i < ir_count(&a->type); i++) {
         double x = ir_literal_get(a, i), y = ir_literal_get(b, i);
         ck_assert_msg(x == y || (x != x && y != y) || fabs(x - y) <= limit * (1 + fabs(y)),
-                      "%s: element %d is %.17g, %.17g is due", what, (int)i, x, y);
+                      "%s: element %d is %.17g, expected %.17g", what, (int)i, x, y);
     }
 }
 

@@ -423,7 +423,7 @@ static void near(const char *name, const char *what, const ir_literal *got, cons
     for (int64_t i = 0; i < ir_count(&due->type); i++) {
         double x = ir_literal_get(got, i), y = ir_literal_get(due, i);
         ck_assert_msg(fabs(x - y) <= tolerance * (1 + fabs(y)),
-                      "%s: %s [%d] is %.10g, %.10g is due", name, what, (int)i, x, y);
+                      "%s: %s [%d] is %.10g, expected %.10g", name, what, (int)i, x, y);
     }
 }
 
@@ -617,7 +617,7 @@ START_TEST(compiled_training_agrees)
         ck_assert(fabs(loss - ir_literal_get(out[0], 0)) < 1e-9 &&
                   fabs(y[29] - ir_literal_get(out[1], 29)) < 1e-9);
         for (int i = 0; i < 60; i++)
-            ck_assert_msg(fabs(got_dx[i] - ir_literal_get(dx, i)) < 1e-9, "x [%d]: %g, %g is due",
+            ck_assert_msg(fabs(got_dx[i] - ir_literal_get(dx, i)) < 1e-9, "x [%d]: %g, expected %g",
                           i, got_dx[i], ir_literal_get(dx, i));
         run_entry(plain, turn ? "step" : "update", state, in, out, &dx); /* both, and in the mix */
         ck_assert(!api_machine_call(x, turn ? GRADC_RT_STEP : GRADC_RT_UPDATE, false));

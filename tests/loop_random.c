@@ -156,7 +156,7 @@ static void agrees(const char *what, reference *r, const ir_func *f)
     for (int i = 0; i < f->results.count; i++) {
         ck_assert(ir_type_eq(&got[i]->type, &r->due[i]->type));
         int64_t at = reference_check(r, i, got[i]);
-        ck_assert_msg(at < 0, "%s: result %d [%d] is %.17g, %.17g is due", what, i, (int)at,
+        ck_assert_msg(at < 0, "%s: result %d [%d] is %.17g, expected %.17g", what, i, (int)at,
                       ir_literal_get(got[i], at), ir_literal_get(r->due[i], at));
     }
 }

@@ -241,7 +241,7 @@ START_TEST(wrong_files_are_refused)
         message.bytes[strcspn((char *)message.bytes, "\n")] = 0;
         const char *text = refusal(model.bytes, model.size, &said);
         ck_assert_msg(text && *text && strstr(text, (char *)message.bytes),
-                      "%s: '%s' is due, found '%s'", all.items[i], (char *)message.bytes,
+                      "%s: expected '%s', found '%s'", all.items[i], (char *)message.bytes,
                       text ? text : "no error");
     }
     base_ctx_free(ctx);
@@ -284,16 +284,16 @@ START_TEST(wire_limits)
     ck_assert(strstr(refusal("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12, &said),
                      "longer than ten bytes"));
     ck_assert(strstr(refusal("\x00\x00", 2, &said), "out of range"));
-    ck_assert(strstr(refusal("\x3a\x7f", 2, &said), "reaches beyond"));
+    ck_assert(strstr(refusal("\x3a\x7f", 2, &said), "extends beyond"));
     /* By one byte, into what follows. */
-    ck_assert(strstr(refusal("\x3a\x03\x0a\x02\x00\x08\x08", 7, &said), "reaches beyond"));
+    ck_assert(strstr(refusal("\x3a\x03\x0a\x02\x00\x08\x08", 7, &said), "extends beyond"));
     for (int i = 0; i < 17; i++)
         memcpy(b + 2 * i, "\x3a", 2); /* a graph that stands twice is merged, … */
-    ck_assert(!strstr(refusal(b, 34, &said), "many times"));
+    ck_assert(!strstr(refusal(b, 34, &said), "repeated too often"));
     memcpy(b + 34, "\x3a", 2); /* … but not for ever */
-    ck_assert(strstr(refusal(b, 36, &said), "many times"));
+    ck_assert(strstr(refusal(b, 36, &said), "repeated too often"));
     ck_assert(strstr(refusal("\x3d\0\0\0\0", 5, &said), "wrong wire type"));
-    ck_assert(strstr(refusal("\x12\x02\xc0\x80", 4, &said), "not UTF-8"));
+    ck_assert(strstr(refusal("\x12\x02\xc0\x80", 4, &said), "not valid UTF-8"));
     memset(b, 0x3b, DEEP); /* start of a group, nested */
     ck_assert(strstr(refusal(b, DEEP, &said), "wrong wire type"));
     memset(b, 0x0b | 0x60, DEEP);
@@ -388,7 +388,7 @@ START_TEST(what_trains)
     ck_assert_ptr_null(
         onnx_read_file(ctx, arena, FOLDER "/conv_export.onnx",
                        &(onnx_options){.baked = &(onnx_input){"z", NULL, NULL}, .nbaked = 1}));
-    ck_assert_str_eq(base_ctx_why(ctx), "there is no input 'z' that could be baked");
+    ck_assert_str_eq(base_ctx_why(ctx), "there is no input 'z' to bake");
     base_ctx_free(ctx);
 }
 END_TEST

@@ -337,7 +337,7 @@ START_TEST(a_refused_tensor_is_described)
         const gradc_rt_error *e = gradc_rt_last_error(f.ctx);
         ck_assert_msg(!strcmp(e->tensor, bad[i].tensor) && !strcmp(e->found, bad[i].found),
                       "case %zu: '%s' has %s", i, e->tensor, e->found);
-        ck_assert_msg(!strcmp(e->due, bad[i].due), "case %zu: %s is due", i, e->due);
+        ck_assert_msg(!strcmp(e->due, bad[i].due), "case %zu: expected %s", i, e->due);
     }
     char header[2048];
     int n = sprintf(header, "{\"w\":{\"dtype\":\"F32\",\"data_offsets\":[0,0],\"shape\":[0");

@@ -392,7 +392,7 @@ START_TEST(errors_have_their_place)
         const report *r = &seen.items[0];
         if (m || seen.count != 1 || r->line != errors[i].line ||
             (errors[i].column && r->column != errors[i].column) || !strstr(r->text, errors[i].why))
-            ck_abort_msg("case %d: %d errors, first %d:%d %s; %d:%d %s is due in\n%s", (int)i,
+            ck_abort_msg("case %d: %d errors, first %d:%d %s; expected %d:%d %s in\n%s", (int)i,
                          seen.count, r->line, r->column, r->text, errors[i].line, errors[i].column,
                          errors[i].why, errors[i].text);
     }

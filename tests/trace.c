@@ -119,7 +119,7 @@ START_TEST(backward_needs_a_start)
     ck_assert_int_eq(gradc_backward(g, gradc_sum(g, plain, GRADC_ALL, 0), NULL, 0), -1);
     check_error("does not require grad");
     ck_assert_int_eq(gradc_backward(g, v, NULL, 0), -1);
-    check_error("one element");
+    check_error("needs a cotangent");
     ck_assert_int_eq(gradc_backward(g, v, gradc_ones(g, GRADC_F32, GRADC_SHAPE(3)), 0), -1);
     check_error("cotangent");
     ck_assert_int_eq(gradc_backward(g, v, gradc_full(g, GRADC_F32, GRADC_SHAPE(2), 5), 0), 0);
@@ -293,7 +293,7 @@ START_TEST(a_loop_compiles_once_and_frees_what_it_made)
     ck_assert_double_eq_tol(gradc_item(g, w), 3, 1e-4);
     ck_assert_ptr_null(gradc_grad(g, w));
     gradc_release(g, 1);
-    check_error("is no mark");
+    check_error("is not a mark");
 }
 END_TEST
 
@@ -393,8 +393,8 @@ START_TEST(many_leaves_have_a_limit_that_is_told)
     for (int i = 1; i < MANY; i++)
         sum = gradc_add(g, sum, number(i));
     ck_assert_int_eq(gradc_backward(g, sum, NULL, GRADC_RETAIN_GRAPH), -1);
-    check_error("gradc_backward: 601 leaves, values asked for and gradients belong to what is to "
-                "run; 512 in all are the limit");
+    check_error(
+        "gradc_backward: the run has 601 leaves, requested values and gradients, the limit is 512");
     ck_assert_double_eq(gradc_item(g, sum), MANY * (MANY - 1) / 2);
 }
 END_TEST
@@ -481,7 +481,7 @@ START_TEST(errors_name_function_and_shapes_and_stick)
               strstr(gradc_error(g), "f32[5,2]"));
     gradc_clear_error(g);
     gradc_reshape(g, x, GRADC_SHAPE(7, -1));
-    check_error("gradc_reshape: f32[4,3] cannot become [7,-1]");
+    check_error("gradc_reshape: cannot reshape f32[4,3] to [7,-1]");
     gradc_add(g, x, y);
     check_error("gradc_add: shapes do not broadcast: f32[4,3] and f32[5,2]");
     gradc_matmul(g, x, y);
@@ -494,7 +494,7 @@ START_TEST(errors_name_function_and_shapes_and_stick)
     check_error("gradc_add: a tensor is NULL");
     ck_assert_ptr_nonnull(gradc_linear(g, x, gradc_ones(g, GRADC_F32, GRADC_SHAPE(2, 3)), NULL));
     gradc_softmax(g, x, 2);
-    check_error("gradc_softmax: dimension 2 of f32[4,3]");
+    check_error("gradc_softmax: dimension 2 is out of range for f32[4,3]");
     gradc_conv2d(g, x, y, NULL, GRADC_DIMS(), GRADC_DIMS(), GRADC_DIMS(), 1);
     check_error("gradc_conv2d");
     gradc_tensor *signal = gradc_ones(g, GRADC_F32, GRADC_SHAPE(1, 2, 5)),
@@ -503,8 +503,8 @@ START_TEST(errors_name_function_and_shapes_and_stick)
     check_error("gradc_conv1d: weights f32[2,2,7] are larger than f32[1,2,5] with its padding");
     gradc_conv_transpose1d(g, signal, long_one, NULL, GRADC_DIMS(), GRADC_DIMS(6), GRADC_DIMS(), 1,
                            GRADC_DIMS());
-    check_error("gradc_conv_transpose1d: a stride of 1 and a padding of 6 leave nothing of "
-                "f32[1,2,5], or too much");
+    check_error("gradc_conv_transpose1d: stride 1 and padding 6 make the result for f32[1,2,5] "
+                "empty or too large");
     gradc_cross_entropy(g, x, y, GRADC_MEAN);
     check_error("gradc_cross_entropy: scores f32[4,3] and target f32[5,2]");
     gradc_ones(g, GRADC_F32, GRADC_SHAPE(1 << 30, 1 << 30, 1 << 30));
@@ -512,7 +512,7 @@ START_TEST(errors_name_function_and_shapes_and_stick)
     gradc_ones(g, GRADC_F32, GRADC_SHAPE(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1));
     check_error("rank 17");
     gradc_item(g, x);
-    check_error("12 elements");
+    check_error("expected a tensor of one element, got 12");
 }
 END_TEST
 
@@ -608,15 +608,15 @@ START_TEST(inputs_have_no_value)
 {
     gradc_tensor *x = gradc_input(g, "x", GRADC_F32, GRADC_SHAPE(2)), *y = gradc_exp(g, x);
     ck_assert_ptr_null(gradc_data(g, y));
-    check_error("the input 'x'");
+    check_error("input 'x'");
     ck_assert_ptr_null(gradc_data(g, x));
-    check_error("the input 'x'");
+    check_error("input 'x'");
     ck_assert_ptr_null(gradc_input(g, "x", GRADC_F32, GRADC_SHAPE(2)));
-    check_error("'x' already");
+    check_error("already a tensor named 'x'");
     gradc_tensor *w = number(1);
     ck_assert_int_eq(gradc_backward(g, gradc_sum(g, gradc_mul(g, y, w), GRADC_ALL, 0), NULL, 0),
                      -1);
-    check_error("the input 'x'");
+    check_error("input 'x'");
     ck_assert_int_eq(gradc_assign(g, w, gradc_sum(g, y, GRADC_ALL, 0)), -1);
     check_error("depends on an input");
 }
@@ -631,7 +631,7 @@ START_TEST(models_that_cannot_be_compiled)
     gradc_clear_error(g);
     ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", y}, {"y", x}}, 2, "/tmp/none", NULL),
                      -1);
-    check_error("two outputs are called 'y'");
+    check_error("two outputs are named 'y'");
     ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", y}}, 1, "/tmp/none", unknown), -1);
     check_error("wings");
     ck_assert_int_eq(gradc_compile(g, (gradc_output[]){{"y", y}}, 1, "/tmp/none", train), -1);

@@ -445,14 +445,14 @@ START_TEST(numbers_at_the_ends_of_their_types)
         ck_assert_double_eq(gradc_item(g, gradc_sum(g, sums[i], GRADC_ALL, 0)), i % 3 == 0 ? 4 : 0);
     ck_assert_int_eq(gradc_split(g, x, INT64_MAX, 0, piece, 1), 1);
     ck_assert_int_eq(gradc_chunk(g, x, INT64_MAX, 0, piece, 1), -1);
-    ck_assert_ptr_nonnull(strstr(gradc_error(g), "2 pieces, and room for 1"));
+    ck_assert_ptr_nonnull(strstr(gradc_error(g), "2 pieces do not fit an array of 1"));
     gradc_clear_error(g);
     gradc_tensor *many = gradc_sum(g, gradc_repeat(g, w, GRADC_SHAPE(2, 500000)), GRADC_ALL, 0);
     ck_assert_double_eq(gradc_item(g, many), 3000000);
     ck_assert_int_eq(gradc_backward(g, many, NULL, 0), 0);
     ck_assert_double_eq(gradc_item(g, gradc_grad(g, w)), 1000000);
     ck_assert_ptr_null(gradc_repeat(g, x, GRADC_SHAPE(INT64_MAX, 1)));
-    ck_assert_ptr_nonnull(strstr(gradc_error(g), "times"));
+    ck_assert_ptr_nonnull(strstr(gradc_error(g), "repeat count"));
     gradc_clear_error(g);
     ck_assert(gradc_item_int(g, gradc_scalar(g, GRADC_F32, INFINITY)) == INT64_MAX);
     ck_assert(gradc_item_int(g, gradc_scalar(g, GRADC_F32, -1e30)) == INT64_MIN);

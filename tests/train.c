@@ -125,7 +125,7 @@ static void near_values(const char *where, const ir_literal *a, const ir_literal
     ck_assert(ir_type_eq(&a->type, &b->type));
     for (int64_t i = 0; i < ir_count(&a->type); i++) {
         double x = ir_literal_get(a, i), y = ir_literal_get(b, i);
-        ck_assert_msg(fabs(x - y) <= limit * (1 + fabs(y)), "%s: element %d is %.9g, %.9g is due",
+        ck_assert_msg(fabs(x - y) <= limit * (1 + fabs(y)), "%s: element %d is %.9g, expected %.9g",
                       where, (int)i, x, y);
     }
 }

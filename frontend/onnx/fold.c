@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Which values are known when the model is read. Shapes are, so everything computed from them is;
- * initializers and inputs become constants where a shape depends on them. */
+ * Constant folding while a model is read. Shapes are known, and so is all that is computed from
+ * them; initializers and inputs become constants where a shape depends on them. */
 #include "frontend/onnx/reader.h"
 
-/* Ops whose cost is that of their operands and results. */
+/* Ops that cost no more than reading their operands and writing their results. */
 static bool cheap(const ir_inst *inst)
 {
     return !ir_has_trait(inst, IR_CONTRACTION | IR_OVER_WINDOW | IR_STRUCTURED);
@@ -27,20 +27,20 @@ onnx_init *onnx_init_of(onnx_reader *r, ir_value *v)
     return base_map_get_ptr(&r->states, r->main->params.items[v->index].state);
 }
 
-/* A parameter's literal, where constants are due. */
+/* A parameter's literal where a constant is required. */
 static ir_literal *of_param(onnx_reader *r, ir_value *v, const char **why)
 {
     onnx_init *init = onnx_init_of(r, v);
     if (init) {
         if (!init->constant) {
             init->constant = r->changed = true;
-            init->why = "it decides a shape";
+            init->why = "it determines a shape";
         }
         return init->value;
     }
     const char *name = input_name(r, v);
     if (!name) {
-        *why = v->name ? v->name : "a value of the loop";
+        *why = v->name ? v->name : "a value inside a loop";
         return NULL;
     }
     *why = base_format(r->scratch, "the input '%s', which can be baked", name);
@@ -102,7 +102,7 @@ static ir_literal *fold(onnx_reader *r, ir_value *asked, bool demand, const char
             l = IR_ATTR(v->def, constant)->value;
         } else if (!l) {
             int due = stack.count;
-            *why = "what is computed from data";
+            *why = "values computed from data";
             if (!cheap(v->def))
                 break;
             for (int i = 0; i < v->def->noperands; i++)
@@ -110,7 +110,7 @@ static ir_literal *fold(onnx_reader *r, ir_value *asked, bool demand, const char
                     BASE_PUSH(temporary, &stack, v->def->operand[i]);
             if (stack.count > due)
                 continue;
-            *why = "a computation that is too large";
+            *why = "a computation that is too large to fold";
             if (!evaluate(r, v->def))
                 break;
             l = base_map_get_ptr(&r->known, v);

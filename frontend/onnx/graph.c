@@ -79,7 +79,7 @@ static ir_value *make_init(onnx_scope *s, onnx_entry *e)
         if ((!strcmp(init->name, "seed") || !strcmp(init->name, "calls")) &&
             ir_state_by_name(r->m, init->name)) {
             base_report(r->ctx, BASE_ERROR, s->body->b.loc,
-                        "a weight is called '%s', which is the name of a counter of random numbers",
+                        "a weight is named '%s', which is reserved for a random number counter",
                         init->name);
             return NULL;
         }
@@ -106,7 +106,7 @@ static void bind_entry(onnx_scope *s, const char *name, onnx_entry e)
 bool onnx_bind(onnx_scope *s, const base_loc *loc, const char *name, ir_value *v)
 {
     if (base_map_get_text(&s->names, name)) {
-        base_report(s->r->ctx, BASE_ERROR, loc, "the name '%s' is given twice in one graph", name);
+        base_report(s->r->ctx, BASE_ERROR, loc, "name '%s' is defined twice in one graph", name);
         return false;
     }
     bind_entry(s, name, (onnx_entry){.value = v});
@@ -127,9 +127,9 @@ bool onnx_random(onnx_node *n, ir_value **seed, ir_value **calls, int *stream)
             ir_type t = ir_scalar_type(IR_U64);
             ir_state *s = ir_state_by_name(r->m, names[i]);
             if (s && s->kind != IR_COUNTER) {
-                onnx_error(
-                    n, "a weight is called '%s', which is the name of a counter of random numbers",
-                    names[i]);
+                onnx_error(n,
+                           "a weight is named '%s', which is reserved for a random number counter",
+                           names[i]);
                 return false;
             }
             *mine[i] = ir_add_state(r->main, s ? s : ir_state_new(r->m, names[i], IR_COUNTER, &t));
@@ -166,7 +166,7 @@ const base_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index)
                       .name = p->name && *p->name ? base_strdup(s->r->arena, p->name) : NULL};
     loc->op = base_strdup(s->r->arena, p->op_type ? p->op_type : "");
     if (s->depth) {
-        /* The node that is built; its op may be "outermost > inner". */
+        /* The node that is being built; its op may be "outermost > inner". */
         const base_loc *outer = s->body->b.loc;
         loc->op =
             base_format(s->r->arena, "%.*s > %s", (int)strcspn(outer->op, " "), outer->op, loc->op);
@@ -199,7 +199,7 @@ static const onnx_op *find_op(onnx_node *n, const char *domain, const char *name
 static bool attrs_ok(onnx_node *n)
 {
     if (n->proto->n_attribute > 100)
-        onnx_error(n, "%zu attributes are more than any operator has", n->proto->n_attribute);
+        onnx_error(n, "too many attributes (%zu)", n->proto->n_attribute);
     for (size_t i = 0; i < n->proto->n_attribute && i < 100; i++) {
         const char *name = n->proto->attribute[i]->name ? n->proto->attribute[i]->name : "";
         size_t length = strlen(name);
@@ -209,7 +209,7 @@ static bool attrs_ok(onnx_node *n)
             at += *at == ' ';
         }
         if (!*at || !length)
-            onnx_error(n, "attribute '%s' is not known", name);
+            onnx_error(n, "unknown attribute '%s'", name);
         for (size_t k = 0; k < i; k++)
             if (n->proto->attribute[k]->name && !strcmp(n->proto->attribute[k]->name, name))
                 onnx_error(n, "attribute '%s' is given twice", name);
@@ -223,7 +223,7 @@ static bool attrs_ok(onnx_node *n)
     return !n->failed;
 }
 
-/* Inputs by name into n->in; false if any is missing, or was not made because of an error. */
+/* Looks up the inputs into n->in; false if one is missing, or was not built because of an error. */
 static bool inputs_ok(onnx_node *n, int most)
 {
     bool ok = true;
@@ -236,8 +236,8 @@ static bool inputs_ok(onnx_node *n, int most)
             int maker = (int)(intptr_t)base_map_get_text(&n->scope->makers, name) - 1;
             if (maker >= 0)
                 onnx_error(n,
-                           "input '%s' is made only by node %d: the nodes form a cycle or are out "
-                           "of order",
+                           "input '%s' is produced only by node %d: the nodes form a cycle or are "
+                           "out of order",
                            name, maker);
             else
                 onnx_error(n, "input '%s' does not exist", name);
@@ -272,14 +272,15 @@ static bool signature_ok(onnx_node *n)
         if (*n->proto->input[i])
             given = i + 1;
     if (given < op->in_min || (op->in_max >= 0 && given > op->in_max))
-        onnx_error(
-            n, op->in_max < 0 ? "%d inputs, at least %d are due" : "%d inputs, %d to %d are due",
-            given, op->in_min, op->in_max);
+        onnx_error(n,
+                   op->in_max < 0 ? "got %d inputs, expected at least %d"
+                                  : "got %d inputs, expected %d to %d",
+                   given, op->in_min, op->in_max);
     for (int i = 0; i < op->in_min && i < n->nin; i++)
         if (!*n->proto->input[i])
             onnx_error(n, "input %d is missing", i);
     if (op->out_max >= 0 && n->nout > op->out_max)
-        onnx_error(n, "%d outputs, at most %d are due", n->nout, op->out_max);
+        onnx_error(n, "got %d outputs, expected at most %d", n->nout, op->out_max);
     return !n->failed;
 }
 
@@ -294,7 +295,7 @@ static void bind_outputs(onnx_node *n)
                        : n->out_entry[i].sequence ? n->out_entry[i]
                                                   : (onnx_entry){.value = n->out[i]};
         if (old && !(old->value == NULL && !old->init && !old->sequence)) {
-            onnx_error(n, "output '%s' is a name that stands already for something else", name);
+            onnx_error(n, "output '%s' reuses a name that is already defined", name);
             continue;
         }
         if (!n->failed && !e.value && !e.sequence) {
@@ -307,7 +308,7 @@ static void bind_outputs(onnx_node *n)
     }
 }
 
-/* W: short floats enter as f32 … */
+/* W: converts 16-bit float inputs to f32 … */
 static void enter(onnx_node *n)
 {
     ir_dtype first = IR_DTYPES;
@@ -324,7 +325,7 @@ static void enter(onnx_node *n)
     }
 }
 
-/* … and results leave in the type of the first. */
+/* … and the results back to the type of the first. */
 static void leave(onnx_node *n)
 {
     for (int i = 0; i < n->nout && i < 32 && n->rounded != IR_F32; i++)
@@ -370,7 +371,7 @@ static void build_node(onnx_node *n)
     for (int i = 0; i < n->nin; i++)
         if (n->entry[i] && n->entry[i]->sequence && strncmp(name, "Sequence", 8) &&
             strcmp(name, "ConcatFromSequence") && strcmp(name, "Identity")) {
-            onnx_error(n, "input %d is a sequence, a tensor is due", i);
+            onnx_error(n, "input %d: expected a tensor, got a sequence", i);
             return;
         }
     enter(n);
@@ -447,8 +448,8 @@ static void call_function(onnx_node *n, const Onnx__FunctionProto *f)
         return;
     }
     if (n->nin > (int)f->n_input || n->nout > (int)f->n_output) {
-        onnx_error(n, "%d inputs and %d outputs; the function has %zu and %zu", n->nin, n->nout,
-                   f->n_input, f->n_output);
+        onnx_error(n, "the call has %d inputs and %d outputs, the function has %zu and %zu", n->nin,
+                   n->nout, f->n_input, f->n_output);
         return;
     }
     onnx_scope_init(&inner, n->r, NULL, n->scope->body, n->scope->depth + 1);
@@ -462,7 +463,7 @@ static void call_function(onnx_node *n, const Onnx__FunctionProto *f)
     for (int i = 0; i < n->nout; i++) {
         onnx_entry *e = base_map_get_text(&inner.names, f->output[i]);
         if (!e && base_error_count(n->r->ctx) == errors)
-            onnx_error(n, "function %s does not make its output '%s'", f->name, f->output[i]);
+            onnx_error(n, "function %s does not produce its output '%s'", f->name, f->output[i]);
         if (e && e->sequence)
             n->out_entry[i] = *e;
         else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What builders of operators lean on: attributes, constant operands, axes. */
+ * Helpers for the operators' builders: attributes, constant operands, axes. */
 #include "frontend/onnx/reader.h"
 
 #include <stdlib.h>
@@ -21,7 +21,8 @@ enum { A_FLOAT = 1, A_INT, A_STRING, A_TENSOR, A_GRAPH, A_FLOATS, A_INTS, A_STRI
 static const char *const kinds[] = {"nothing", "a float", "an int", "a string", "a tensor",
                                     "a graph", "floats",  "ints",   "strings"};
 
-/* What the filled fields say; 0: several or none. Lists may be empty, so their `type` counts. */
+/* The kind of the field that is filled; 0: several or none. Lists may be empty, so their `type`
+ * counts. */
 static int kind_of(const Onnx__AttributeProto *a)
 {
     int found = 0, kind = 0;
@@ -36,7 +37,7 @@ static int kind_of(const Onnx__AttributeProto *a)
         return 0;
     if (!found && a->type >= A_FLOAT && a->type <= A_STRINGS && a->type != A_TENSOR &&
         a->type != A_GRAPH)
-        return a->type; /* proto3 writers leave out zeros and empty texts */
+        return a->type; /* proto3 writers leave out zeros and empty strings */
     return found == 1 && (!a->type || a->type == kind) ? kind : 0;
 }
 
@@ -48,7 +49,7 @@ static const Onnx__AttributeProto *raw_attr(const Onnx__NodeProto *p, const char
     return NULL;
 }
 
-/* A reference to an attribute of the function that holds this node. */
+/* Follows references to attributes of the function that holds this node. */
 static const Onnx__AttributeProto *resolve(const onnx_scope *s, const Onnx__AttributeProto *a)
 {
     while (a && a->ref_attr_name && *a->ref_attr_name) {
@@ -77,7 +78,7 @@ const Onnx__AttributeProto *onnx_attr(onnx_node *n, const char *name, int type)
     int kind = kind_of(a);
     if (kind == type)
         return a;
-    onnx_error(n, "attribute '%s': %s is due, found %s", name, kinds[type], kinds[kind]);
+    onnx_error(n, "attribute '%s': expected %s, got %s", name, kinds[type], kinds[kind]);
     return NULL;
 }
 
@@ -115,7 +116,7 @@ bool onnx_ints(onnx_node *n, const char *name, ir_ints *out)
     if (!a)
         return false;
     if (a->n_ints > IR_MAX_NODES) {
-        onnx_error(n, "attribute '%s' has %zu entries", name, a->n_ints);
+        onnx_error(n, "attribute '%s' has too many entries (%zu)", name, a->n_ints);
         return false;
     }
     *out = (ir_ints){(int)a->n_ints, a->ints};
@@ -137,7 +138,7 @@ bool onnx_ints_n(onnx_node *n, const char *name, int count, int64_t otherwise, i
     ir_ints v;
     bool given = onnx_ints(n, name, &v);
     if (given && v.n != count) {
-        onnx_error(n, "attribute '%s' has %d entries, %d are due", name, v.n, count);
+        onnx_error(n, "attribute '%s' has %d entries, expected %d", name, v.n, count);
         return false;
     }
     for (int i = 0; i < count; i++)
@@ -149,11 +150,11 @@ bool onnx_ints_n(onnx_node *n, const char *name, int count, int64_t otherwise, i
 
 static ir_literal *constant_in(onnx_node *n, int i, const char *what)
 {
-    const char *why = "it is missing";
+    const char *why = "an input that is missing";
     ir_literal *l = i < n->nin && n->in[i] ? onnx_demand(n->r, n->in[i], &why) : NULL;
     if (!l)
-        onnx_error(n, "input %d (%s) decides a shape and must be a constant; it depends on %s", i,
-                   what, why);
+        onnx_error(n, "input %d (%s) determines a shape and must be a constant; it depends on %s",
+                   i, what, why);
     return l;
 }
 
@@ -163,8 +164,8 @@ bool onnx_const_ints(onnx_node *n, int input, const char *what, ir_ints *out)
     if (!l)
         return false;
     if (l->type.rank > 1 || !ir_is_int(l->type.dtype) || ir_count(&l->type) > 65536) {
-        onnx_error(n, "input %d (%s) is %s, a short list of integers is due", input, what,
-                   ir_type_text(n->r->scratch, &l->type));
+        onnx_error(n, "input %d (%s): expected a list of at most 65536 integers, got %s", input,
+                   what, ir_type_text(n->r->scratch, &l->type));
         return false;
     }
     *out = (ir_ints){(int)ir_count(&l->type),
@@ -180,7 +181,7 @@ bool onnx_const_int(onnx_node *n, int input, const char *what, int64_t *out)
     if (!onnx_const_ints(n, input, what, &v))
         return false;
     if (v.n != 1)
-        onnx_error(n, "input %d (%s) has %d elements, one is due", input, what, v.n);
+        onnx_error(n, "input %d (%s): expected one element, got %d", input, what, v.n);
     else
         *out = v.v[0];
     return !n->failed;
@@ -192,7 +193,7 @@ bool onnx_const_float(onnx_node *n, int input, const char *what, double *out)
     if (!l)
         return false;
     if (ir_count(&l->type) != 1)
-        onnx_error(n, "input %d (%s) is %s, one number is due", input, what,
+        onnx_error(n, "input %d (%s): expected one number, got %s", input, what,
                    ir_type_text(n->r->scratch, &l->type));
     else
         *out = ir_literal_get(l, 0);
@@ -204,7 +205,7 @@ bool onnx_const_float(onnx_node *n, int input, const char *what, double *out)
 bool onnx_axis(onnx_node *n, int64_t axis, int rank, int64_t *out)
 {
     if (axis < -rank || axis >= rank) {
-        onnx_error(n, "axis %lld is outside a tensor of rank %d", (long long)axis, rank);
+        onnx_error(n, "axis %lld is out of range for a tensor of rank %d", (long long)axis, rank);
         return false;
     }
     *out = axis < 0 ? axis + rank : axis;
@@ -220,7 +221,7 @@ bool onnx_axes(onnx_node *n, ir_ints axes, int rank, int64_t *out, int *count)
         if (!onnx_axis(n, axes.v[i], rank, &a))
             return false;
         if (seen >> a & 1) {
-            onnx_error(n, "axis %lld is named twice", (long long)axes.v[i]);
+            onnx_error(n, "axis %lld is given twice", (long long)axes.v[i]);
             return false;
         }
         seen |= 1u << a;

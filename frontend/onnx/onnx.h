@@ -18,7 +18,7 @@ typedef struct onnx_shape {
     const char *input;
     int rank;
     int64_t dim[IR_MAX_RANK];
-    const char *from; /* who says so, for messages: a file's name; NULL: --shape */
+    const char *from; /* where it comes from, for messages: a file's name; NULL: --shape */
 } onnx_shape;
 
 /* An input's value that is known when the model is compiled. */
@@ -28,7 +28,7 @@ typedef struct onnx_input {
     const char *from; /* the file's name, or NULL */
 } onnx_input;
 
-/* A node of the main graph, for `check`; why it failed stands in the diagnostics with its index. */
+/* A node of the main graph, for `check`; the diagnostics with its index say why it failed. */
 typedef struct onnx_node_info {
     int index;
     const char *name, *op, *domain; /* name "" if it has none */
@@ -50,22 +50,22 @@ typedef struct onnx_layer_info {
 } onnx_layer_info;
 
 /* An initializer of rank 1 or more that layers of different scopes share, or that is a weight and a
- * statistic; the scopes, or the names that the exporter gave it there, each in quotes. */
+ * statistic; `users`: the scopes, or the names that the exporter gave it there, each in quotes. */
 typedef struct onnx_shared_info {
     const char *name;
     BASE_LIST(const char *) users;
     bool more; /* there are others */
 } onnx_shared_info;
 
-/* What reading found out beside the module; lists live in the arena. */
+/* What reading found besides the module; lists live in the arena. */
 typedef struct onnx_facts {
-    /* Parameters that the exporter lists, found nowhere in the file. */
+    /* Parameters that the exporter lists and the file does not have. */
     BASE_LIST(const char *) merged_params;
-    BASE_LIST(const char *) folded_means; /* running means that it lists, the same */
+    BASE_LIST(const char *) folded_means; /* running means, likewise */
     BASE_LIST(const char *) dim_names; /* symbolic dimensions of the inputs, each once */
     /* Inputs that are initializers too, whose values the options give. */
     BASE_LIST(const char *) overridden;
-    /* What the options name, as input or dimension, and the file has not: reported. */
+    /* Inputs and dimensions that the options name and the file does not have: reported. */
     BASE_LIST(const char *) unknown;
     BASE_LIST(onnx_constant_info) constants;
     BASE_LIST(onnx_node_info) nodes; /* in the file's order */
@@ -87,25 +87,25 @@ typedef struct onnx_options {
     /* Inputs that become constants; one that is an initializer too becomes one of this value. */
     const onnx_input *baked;
     int nbaked;
-    /* Inputs that become constants only where they decide a shape; facts says which did. For an
+    /* Inputs that become constants only where they determine a shape; facts says which did. For an
      * input that is an initializer too it is the (initial) value. */
     const onnx_input *offered;
     int noffered;
-    /* `forward` is inference, and there is a function `train` beside it; else the file to the
-     * letter */
+    /* `forward` is inference, with a function `train` beside it; else `forward` follows the file
+     * exactly */
     bool training;
     /* Of BatchNormalization; `forward` beside a `train` is inference whatever it says. */
     onnx_mode batch_norm;
-    /* Running variances move towards the batch's with count - 1, as torch's do; else with count, as
-     * ONNX says. */
+    /* Running variances use the batch's variance divided by count - 1, as in torch; else by count,
+     * as ONNX says. */
     bool unbiased_variance;
     onnx_facts *facts; /* filled if not NULL */
 } onnx_options;
 
 /* The model as a module: an entry `forward` and, when training, a function `train` (entry false)
  * whose results are the same outputs, then updates of statistics and of the counter `calls`.
- * Weights are states. NULL, with all that is wrong reported, if the file cannot be taken; external
- * data is looked for in the file's folder and nowhere else. options may be NULL. */
+ * Weights are states. NULL, with all errors reported, if the file cannot be read; external data is
+ * read from the file's folder only. options may be NULL. */
 ir_module *onnx_read_file(base_ctx *ctx, base_arena *arena, const char *path,
                           const onnx_options *options);
 /* The same for bytes; `file` names them in messages, `folder` (may be NULL: none) holds external
@@ -120,7 +120,7 @@ typedef struct onnx_op_info {
     const char *types;         /* of the first input, in words */
     const char *gradient;      /* "yes", "zero" or "no" */
 } onnx_op_info;
-/* Row i, false behind the last. */
+/* Row i; false past the last. */
 bool onnx_op_at(int i, onnx_op_info *out);
 
 #endif

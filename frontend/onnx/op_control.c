@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * If, Loop and Scan. A condition that is known selects its branch, which is built in place. Else
- * bodies become functions; what they use from outside comes as parameters in front of their own. */
+ * If, Loop and Scan. A constant condition selects its branch, which is built in place. Otherwise
+ * bodies become functions; the values that they capture become parameters in front of their own. */
 #include "frontend/onnx/reader.h"
 
 #define BUILD(name) void onnx_build_##name(onnx_node *n)
@@ -24,20 +24,20 @@ static bool run(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g)
     return true;
 }
 
-/* Output i of a graph that was run; reported if there is none, unless that follows from what was
- * reported. */
+/* Output i of a graph that was built; a missing one is reported, unless an earlier error explains
+ * it. */
 static ir_value *output(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, size_t i)
 {
     const char *name = i < g->n_output && g->output[i]->name ? g->output[i]->name : "";
     onnx_entry *e = onnx_find(s, name);
     ir_value *v = e && !e->sequence ? onnx_value_of(s, e) : NULL;
     if (!v && !n->failed && (!e || base_error_count(n->r->ctx) == n->r->errors))
-        onnx_error(n, "output '%s' of a subgraph is not made", name);
+        onnx_error(n, "the subgraph does not produce its output '%s'", name);
     n->failed |= !v;
     return v;
 }
 
-/* The function's parameters in this order. */
+/* Puts the function's parameters in this order. */
 static void order_params(ir_func *f, ir_value *const *order, int count)
 {
     BUG_UNLESS(count == f->params.count);
@@ -64,7 +64,7 @@ static void branch_in_place(onnx_node *n, const Onnx__GraphProto *g)
     }
 }
 
-/* Both branches take what either captures. */
+/* Both branches take the union of the values that they capture. */
 static int join_captures(onnx_node *n, onnx_body *body, ir_value ***operands)
 {
     onnx_reader *r = n->r;
@@ -92,7 +92,7 @@ static int join_captures(onnx_node *n, onnx_body *body, ir_value ***operands)
     return all.count;
 }
 
-/* One branch as a function of its own; false and reported if it cannot be made. */
+/* One branch as a function of its own; false and reported if it cannot be built. */
 static bool branch_as_function(onnx_node *n, onnx_body *body, const char *name,
                                const Onnx__GraphProto *g)
 {
@@ -110,8 +110,9 @@ static bool branch_as_function(onnx_node *n, onnx_body *body, const char *name,
     return true;
 }
 
-/* Both branches as functions whose results are alike: then data may choose. NULL if they are, else
- * in words why not; what is wrong with a branch by itself is held back. */
+/* Builds both branches as functions with results of the same types, so that the condition may
+ * depend on data. NULL if that works, else a text that says why not; errors within a branch are
+ * held back. */
 static const char *branches_as_functions(onnx_node *n, onnx_body *body,
                                          const Onnx__GraphProto *const *g)
 {
@@ -119,13 +120,13 @@ static const char *branches_as_functions(onnx_node *n, onnx_body *body,
     const char *fault = NULL;
     for (int k = 0; k < 2; k++)
         if (!branch_as_function(n, &body[k], names[k], g[k]))
-            fault = fault ? "neither branch can be made of these shapes"
+            fault = fault ? "neither branch can be built for these shapes"
                           : base_format(n->r->scratch,
-                                        "the %s branch cannot be made of these shapes", names[k]);
+                                        "the %s branch cannot be built for these shapes", names[k]);
     for (int i = 0; i < n->nout && !fault; i++)
         if (!ir_type_eq(&body[0].b.func->results.items[i].value->type,
                         &body[1].b.func->results.items[i].value->type))
-            fault = "the branches differ in shape";
+            fault = "the branches' outputs differ in type";
     n->failed = false;
     return fault;
 }
@@ -137,7 +138,7 @@ BUILD(if)
     if (!g[0] || !g[1])
         return;
     if (ir_count(&n->in[0]->type) != 1) {
-        onnx_error(n, "the condition is %s, one bool is due", onnx_type_text(n, n->in[0]));
+        onnx_error(n, "the condition is %s, expected one bool", onnx_type_text(n, n->in[0]));
         return;
     }
     ir_literal *known = onnx_peek(r, n->in[0]);
@@ -171,7 +172,7 @@ BUILD(if)
         n->out[i] = inst->result[i];
 }
 
-/* Parameters of a body that runs in a scan: captured, then its own; operands likewise. */
+/* A scan of the body. Its parameters and operands are the captured values, then its own. */
 static ir_inst *build_scan(onnx_node *n, onnx_body *body, ir_value *const *own,
                            ir_value *const *own_param, int nown, int carries, int64_t length,
                            ir_value *go)
@@ -196,20 +197,20 @@ static ir_inst *build_scan(onnx_node *n, onnx_body *body, ir_value *const *own,
 static bool body_inputs(onnx_node *n, const Onnx__GraphProto *g, int due)
 {
     if ((int)g->n_input != due)
-        onnx_error(n, "the body has %zu inputs, %d are due", g->n_input, due);
+        onnx_error(n, "the body has %zu inputs, expected %d", g->n_input, due);
     for (size_t i = 0; i < g->n_input; i++)
         if (!g->input[i]->name)
             onnx_error(n, "input %zu of the body has no name", i);
     return !n->failed;
 }
 
-/* The body's parameters: carried values, then the iteration. False and reported. */
+/* The body's parameters: carried values, then the iteration. False and reported if that fails. */
 static bool loop_params(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, int carries,
                         ir_value **own, ir_value **param)
 {
     ir_type counter = ir_scalar_type(IR_I64);
     if (carries > 60) {
-        onnx_error(n, "%d carried values are more than the 60 that are supported", carries);
+        onnx_error(n, "%d carried values exceed the limit of 60", carries);
         return false;
     }
     for (int i = 0; i < carries; i++) {
@@ -227,7 +228,7 @@ static bool loop_params(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, 
     return true;
 }
 
-/* Outputs of the body from number `first` on become its results. */
+/* Adds the body's outputs from number `first` on as results of its function. */
 static bool add_results(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, size_t first,
                         size_t count)
 {
@@ -240,7 +241,8 @@ static bool add_results(onnx_node *n, onnx_scope *s, const Onnx__GraphProto *g, 
     return true;
 }
 
-/* Iterations at most of a loop that may end early and is a scan, which has a derivative. */
+/* A loop that may end early and has at most this many iterations becomes a scan, which has a
+ * derivative; one with more becomes a while_loop. */
 enum { SCANNED = 65536 };
 
 typedef struct onnx_loop {
@@ -254,8 +256,8 @@ typedef struct onnx_loop {
     ir_value *more;  /* the body's condition */
 } onnx_loop;
 
-/* Only data decides where the loop ends: a while_loop over the condition, the iteration and the
- * carried values. */
+/* The trip count depends on data: a while_loop over the condition, the iteration and the carried
+ * values. */
 static ir_inst *build_while(onnx_loop *l)
 {
     onnx_node *n = l->n;
@@ -283,7 +285,7 @@ static ir_inst *build_while(onnx_loop *l)
         order[fixed + 2 + i] = l->param[i];
     }
     order_params(body, order, m);
-    ir_port *carried = body->results.items; /* they stand there already, after two that come now */
+    ir_port *carried = body->results.items; /* added before; two more go in front of them */
     int count = body->results.count;
     body->results.items = NULL;
     body->results.count = body->results.capacity = 0;
@@ -305,7 +307,7 @@ static ir_inst *build_while(onnx_loop *l)
             .while_loop = {.test = test, .body = body, .consts = fixed, .limit = l->length}});
 }
 
-/* The most iterations: known, or `most`, or if there is no such input INT64_MAX. */
+/* The trip count: known, or `most`, or INT64_MAX if there is no such input. */
 static bool loop_bound(onnx_loop *l, int ys)
 {
     onnx_node *n = l->n;
@@ -313,7 +315,7 @@ static bool loop_bound(onnx_loop *l, int ys)
     l->length = INT64_MAX;
     if (!given)
         return true;
-    if (ys || onnx_peek(n->r, given)) /* the length of stacked results is a shape */
+    if (ys || onnx_peek(n->r, given)) /* the length of scan outputs is part of a shape */
         return onnx_const_int(n, 0, "M", &l->length);
     l->most = ir_reshape(n->b, ir_convert(n->b, given, IR_I64), 0, NULL);
     return l->most != NULL;
@@ -325,15 +327,14 @@ static bool loop_fits(onnx_loop *l, const Onnx__GraphProto *g, int ys, bool live
     if (!l->more)
         return false;
     if (l->more->type.dtype != IR_BOOL || ir_count(&l->more->type) != 1)
-        onnx_error(n, "the body's condition is %s, one bool is due", onnx_type_text(n, l->more));
+        onnx_error(n, "the body's condition is %s, expected one bool", onnx_type_text(n, l->more));
     else if (ys < 0 || n->nout > l->carries + ys)
         onnx_error(n, "the body has %zu outputs for %d carried values", g->n_output, l->carries);
     else if (live && ys)
-        onnx_error(n, "stacked results of a loop that may end early have a length that data "
-                      "decides, which is not supported");
+        onnx_error(n, "scan outputs of a loop that may end early have a data-dependent length, "
+                      "which is not supported");
     else if (!live && l->length == INT64_MAX && !l->most)
-        onnx_error(
-            n, "the loop has neither a bound on its iterations nor a condition that could end it");
+        onnx_error(n, "the loop has neither a trip count nor a condition that can end it");
     return !n->failed;
 }
 
@@ -398,8 +399,8 @@ BUILD(scan)
         return;
     int carries = nx >= 1 && nx <= n->nin ? n->nin - (int)nx : -1;
     if (carries < 0 || n->nin > 60 || (int)g->n_output < carries || n->nout > (int)g->n_output) {
-        onnx_error(n, "%lld sequences among %d inputs, %zu results", (long long)nx, n->nin,
-                   g->n_output);
+        onnx_error(n, "num_scan_inputs is %lld for %d inputs and %zu outputs of the body",
+                   (long long)nx, n->nin, g->n_output);
         return;
     }
     onnx_scope s;
@@ -424,8 +425,8 @@ BUILD(scan)
             if (!v)
                 return;
             if (length >= 0 && length != v->type.dim[0])
-                onnx_error(n, "sequences have %lld and %lld elements", (long long)length,
-                           (long long)v->type.dim[0]);
+                onnx_error(n, "the scan inputs have different lengths, %lld and %lld",
+                           (long long)length, (long long)v->type.dim[0]);
             length = v->type.dim[0];
             t = v->type;
             memmove(t.dim, t.dim + 1, (size_t)(t.rank - 1) * sizeof *t.dim);

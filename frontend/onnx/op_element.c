@@ -112,7 +112,7 @@ BUILD(swish)
     n->out[0] = ir_swish(n->b, X, onnx_float(n, "alpha", 1));
 }
 
-/* Bounds and bias are fractions for integers too. */
+/* Integers are computed in f64, since the bounds and the bias may be fractions. */
 BUILD(shrink)
 {
     ir_dtype t = X->type.dtype;
@@ -143,7 +143,7 @@ BUILD(clip)
         if (!v)
             continue;
         if (ir_count(&v->type) != 1 || v->type.dtype != X->type.dtype) {
-            onnx_error(n, "the bound '%s' is %s, one %s is due", i ? "max" : "min",
+            onnx_error(n, "bound '%s' is %s, expected one %s", i ? "max" : "min",
                        onnx_type_text(n, v), ir_dtypes[X->type.dtype].name);
             return;
         }
@@ -197,7 +197,7 @@ BUILD(pow)
         n->out[0] = ir_pow(n->b, x, ir_convert(n->b, y, t));
 }
 
-/* The sign of y unless fmod. */
+/* The result has the sign of y, unless fmod. */
 BUILD(mod)
 {
     ir_value *x, *y;
@@ -237,7 +237,7 @@ BUILD(where)
     n->out[0] = ir_select(n->b, c, x, y);
 }
 
-/* To the same type it is the value, with its derivative. */
+/* A cast to the same type is the value itself, and keeps its derivative. */
 BUILD(cast)
 {
     ir_dtype to;

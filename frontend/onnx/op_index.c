@@ -8,8 +8,8 @@
 #define X n->in[0]
 #define Y n->in[1]
 
-/* Index components with negative ones counted from the end: extent[k] is the dimension that
- * component k selects in. */
+/* Adds the extent to negative index components; extent[k] is that of the dimension which component
+ * k indexes. */
 static ir_value *wrap(onnx_node *n, ir_value *index, int count, const int64_t *extent)
 {
     ir_builder *b = n->b;
@@ -17,7 +17,7 @@ static ir_value *wrap(onnx_node *n, ir_value *index, int count, const int64_t *e
         return NULL;
     ir_dtype t = index->type.dtype;
     if (!ir_is_int(t)) {
-        onnx_error(n, "indices are %s, integers are due", onnx_type_text(n, index));
+        onnx_error(n, "expected integer indices, got %s", onnx_type_text(n, index));
         return NULL;
     }
     if (!ir_is_signed(t))
@@ -63,14 +63,14 @@ BUILD(gather)
     n->out[0] = ir_transpose(n->b, y, perm);
 }
 
-/* x cut to the extent of index beside the axis. */
+/* Slices x to the extents of the index in all dimensions but the axis. */
 static ir_value *cut(onnx_node *n, ir_value *x, const ir_type *index, int axis)
 {
     int64_t from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK];
     for (int i = 0; i < x->type.rank; i++) {
         to[i] = i == axis ? x->type.dim[i] : index->dim[i];
         if (to[i] > x->type.dim[i]) {
-            onnx_error(n, "indices are %s for %s", ir_type_text(n->r->scratch, index),
+            onnx_error(n, "indices %s do not fit data %s", ir_type_text(n->r->scratch, index),
                        onnx_type_text(n, x));
             return NULL;
         }
@@ -84,7 +84,7 @@ BUILD(gather_elements)
     if (!onnx_axis(n, onnx_int(n, "axis", 0), X->type.rank, &axis))
         return;
     if (Y->type.rank != X->type.rank) {
-        onnx_error(n, "indices are %s for %s", onnx_type_text(n, Y), onnx_type_text(n, X));
+        onnx_error(n, "indices %s do not fit data %s", onnx_type_text(n, Y), onnx_type_text(n, X));
         return;
     }
     int last = X->type.rank - 1;
@@ -101,7 +101,7 @@ BUILD(gather_nd)
     int64_t batch = onnx_int(n, "batch_dims", 0), dims[IR_MAX_RANK],
             count = Y->type.rank ? Y->type.dim[Y->type.rank - 1] : 0;
     if (batch < 0 || Y->type.rank < 1 || count > X->type.rank - batch || batch >= Y->type.rank) {
-        onnx_error(n, "indices are %s for %s", onnx_type_text(n, Y), onnx_type_text(n, X));
+        onnx_error(n, "indices %s do not fit data %s", onnx_type_text(n, Y), onnx_type_text(n, X));
         return;
     }
     for (int i = 0; i < count; i++)
@@ -121,7 +121,7 @@ BUILD(scatter_elements)
     if (way < 0 || !onnx_axis(n, onnx_int(n, "axis", 0), rank, &axis))
         return;
     if (Y->type.rank != rank || !cut(n, X, &Y->type, (int)axis)) {
-        onnx_error(n, "indices are %s for %s", onnx_type_text(n, Y), onnx_type_text(n, X));
+        onnx_error(n, "indices %s do not fit data %s", onnx_type_text(n, Y), onnx_type_text(n, X));
         return;
     }
     for (int i = 0; i < rank; i++) {
@@ -140,7 +140,7 @@ BUILD(scatter_nd)
     int way = onnx_choice(n, "reduction", "none", ways);
     int64_t dims[IR_MAX_RANK], count = Y->type.rank ? Y->type.dim[Y->type.rank - 1] : -1;
     if (way < 0 || count < 0 || count > X->type.rank) {
-        onnx_error(n, "indices are %s for %s", onnx_type_text(n, Y), onnx_type_text(n, X));
+        onnx_error(n, "indices %s do not fit data %s", onnx_type_text(n, Y), onnx_type_text(n, X));
         return;
     }
     for (int i = 0; i < count; i++)
@@ -160,8 +160,8 @@ BUILD(one_hot)
         !onnx_axis(n, onnx_int(n, "axis", -1), rank, &axis))
         return;
     if (!(depth >= 0 && depth < 1e15) || values->type.rank != 1 || values->type.dim[0] != 2) {
-        onnx_error(n, "depth %g, and values %s: a count and two values are due", depth,
-                   onnx_type_text(n, values));
+        onnx_error(n, "expected a depth of 0 or more and two values, got depth %g and values %s",
+                   depth, onnx_type_text(n, values));
         return;
     }
     int64_t extent = (int64_t)depth;
@@ -191,10 +191,10 @@ BUILD(compress)
     int64_t axis = 0, one = ir_count(&X->type);
     ir_value *x = flat ? ir_reshape(n->b, X, 1, &one) : X;
     if (!l || l->type.dtype != IR_BOOL || l->type.rank != 1) {
-        onnx_error(
-            n,
-            "the condition decides a shape and must be a constant list of bools; it depends on %s",
-            why);
+        onnx_error(n,
+                   "the condition determines a shape and must be a constant list of bools; it "
+                   "depends on %s",
+                   why);
         return;
     }
     if (!x || (!flat && !onnx_axis(n, onnx_int(n, "axis", 0), X->type.rank, &axis)))
@@ -214,7 +214,7 @@ BUILD(compress)
     n->out[0] = ir_move_axis(n->b, ir_gather(n->b, x, index, 1, &axis, 0), 0, (int)axis);
 }
 
-/* The first lengths[b] elements of each sequence in reverse order, the others as they are. */
+/* Reverses the first lengths[b] elements of each sequence; the others stay in place. */
 BUILD(reverse_sequence)
 {
     ir_builder *b = n->b;

@@ -5,8 +5,8 @@
 #include "frontend/onnx/reader.h"
 #include "ir/nn.h"
 
-/* The loss of x [N, C, d…], logarithms of probabilities unless scores, for labels [N, d…], with
- * weights [C]. Returns the logarithms. */
+/* The loss of x [N, C, d…], which holds scores or log-probabilities, for labels [N, d…] with
+ * weights [C]. Returns the log-probabilities. */
 static ir_value *class_loss(onnx_node *n, bool scores)
 {
     static const char *const ways[] = {"none", "mean", "sum", NULL}; /* as ir_reduction */
@@ -24,7 +24,7 @@ static ir_value *class_loss(onnx_node *n, bool scores)
     if (!fits || !ir_is_int(y->type.dtype) ||
         (k.weight && (k.weight->type.rank != 1 || k.weight->type.dim[0] != x->type.dim[1]))) {
         onnx_error(
-            n, "scores [N, C, …], integer labels [N, …] and weights [C] are due; found %s, %s, %s",
+            n, "expected scores [N, C, …], integer labels [N, …] and weights [C], got %s, %s, %s",
             onnx_type_text(n, x), onnx_type_text(n, y), onnx_type_text(n, k.weight));
         return NULL;
     }

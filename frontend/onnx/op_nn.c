@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contractions, convolutions, pools. */
+ * Contractions, convolutions, pooling. */
 #include "frontend/onnx/reader.h"
 #include "ir/nn.h"
 
@@ -20,7 +20,7 @@ BUILD(gemm)
 {
     int64_t xc = onnx_int(n, "transA", 0) ? 0 : 1, yc = onnx_int(n, "transB", 0) ? 1 : 0;
     if (X->type.rank != 2 || Y->type.rank != 2) {
-        onnx_error(n, "two matrices are due; found %s and %s", onnx_type_text(n, X),
+        onnx_error(n, "expected two matrices, got %s and %s", onnx_type_text(n, X),
                    onnx_type_text(n, Y));
         return;
     }
@@ -40,14 +40,14 @@ BUILD(einsum)
 
 /* ---- Windows ---- */
 
-typedef struct window { /* a number a spatial dimension */
+typedef struct window { /* one entry per spatial dimension */
     int spatial;
     int64_t size[IR_MAX_RANK], stride[IR_MAX_RANK], dilation[IR_MAX_RANK], low[IR_MAX_RANK],
         high[IR_MAX_RANK];
     int way; /* auto_pad */
 } window;
 enum { NOTSET, SAME_UPPER, SAME_LOWER, VALID };
-enum { MAX_WINDOW = 1 << 30 }; /* of what a window is made of, each */
+enum { MAX_WINDOW = 1 << 30 }; /* limits each member of a window */
 
 static bool read_window(onnx_node *n, int spatial, const int64_t *kernel, window *w)
 {
@@ -80,11 +80,11 @@ static bool read_window(onnx_node *n, int spatial, const int64_t *kernel, window
         if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->size[i] > limit ||
             w->stride[i] > limit || w->dilation[i] > limit || w->low[i] < -limit ||
             w->low[i] > limit || w->high[i] < -limit || w->high[i] > limit) {
-            onnx_error(
-                n,
-                "kernel %lld, stride %lld, dilation %lld, pads %lld, %lld in spatial dimension %d",
-                (long long)w->size[i], (long long)w->stride[i], (long long)w->dilation[i],
-                (long long)w->low[i], (long long)w->high[i], i);
+            onnx_error(n,
+                       "invalid window in spatial dimension %d: kernel %lld, stride %lld, dilation "
+                       "%lld, pads %lld, %lld",
+                       i, (long long)w->size[i], (long long)w->stride[i], (long long)w->dilation[i],
+                       (long long)w->low[i], (long long)w->high[i]);
             return false;
         }
     }
@@ -114,7 +114,7 @@ static ir_value *add_bias(onnx_node *n, ir_value *y)
     if (!y || !bias)
         return y;
     if (bias->type.rank != 1 || bias->type.dim[0] != y->type.dim[1]) {
-        onnx_error(n, "the bias is %s for %lld channels", onnx_type_text(n, bias),
+        onnx_error(n, "bias %s does not fit %lld channels", onnx_type_text(n, bias),
                    (long long)y->type.dim[1]);
         return NULL;
     }
@@ -148,10 +148,10 @@ static bool conv_ok(onnx_node *n)
 {
     if (X->type.rank < 3 || Y->type.rank != X->type.rank)
         onnx_error(
-            n, "a tensor of rank 3 or more and weights of the same rank are due; found %s and %s",
+            n, "expected a tensor of rank 3 or more and weights of the same rank, got %s and %s",
             onnx_type_text(n, X), onnx_type_text(n, Y));
     else if (onnx_int(n, "group", 1) < 1)
-        onnx_error(n, "group is %lld", (long long)onnx_int(n, "group", 1));
+        onnx_error(n, "group is %lld, expected 1 or more", (long long)onnx_int(n, "group", 1));
     return !n->failed;
 }
 
@@ -163,22 +163,21 @@ BUILD(conv)
     auto_pad(&w, X->type.dim + 2);
     for (int i = 0; i < w.spatial; i++)
         if (X->type.dim[2 + i] + w.low[i] + w.high[i] < span_of(&w, i)) {
-            onnx_error(n, "the weights do not fit spatial dimension %d of %s with its padding", i,
-                       onnx_type_text(n, X));
+            onnx_error(n, "the kernel is larger than spatial dimension %d of %s with its padding",
+                       i, onnx_type_text(n, X));
             return;
         }
     n->out[0] = add_bias(n, convolve(n, X, Y, &w, NULL, onnx_int(n, "group", 1)));
 }
 
-/* Padding of the convolution that a transposed one is, in spatial dimension i: what the pads leave,
- * or *want (NULL: not given) elements. */
+/* Padding in spatial dimension i of the convolution that computes a transposed one, for the output
+ * extent that the pads give, or for *want (NULL: not given). */
 static bool transposed_pads(onnx_node *n, window *w, int i, int64_t extra, const int64_t *want)
 {
     int64_t extent = X->type.dim[2 + i], span = span_of(w, i), full;
     if (extent < 1 || extra < 0 || extra > MAX_WINDOW ||
         !base_size_mul(w->stride[i], extent - 1, &full) || full > IR_MAX_TENSOR_BYTES) {
-        onnx_error(n,
-                   "a stride of %lld and an output_padding of %lld for spatial dimension %d of %s",
+        onnx_error(n, "stride %lld and output_padding %lld do not fit spatial dimension %d of %s",
                    (long long)w->stride[i], (long long)extra, i, onnx_type_text(n, X));
         return false;
     }
@@ -187,7 +186,8 @@ static bool transposed_pads(onnx_node *n, window *w, int i, int64_t extra, const
                   : w->way == SAME_UPPER || w->way == SAME_LOWER ? extent * w->stride[i]
                                                                  : full - w->low[i] - w->high[i];
     if (out < 1 || out > IR_MAX_TENSOR_BYTES) {
-        onnx_error(n, "the result has %lld elements in spatial dimension %d", (long long)out, i);
+        onnx_error(n, "the result would have %lld elements in spatial dimension %d", (long long)out,
+                   i);
         return false;
     }
     if (want || w->way == SAME_UPPER || w->way == SAME_LOWER) {
@@ -200,8 +200,8 @@ static bool transposed_pads(onnx_node *n, window *w, int i, int64_t extra, const
     return true;
 }
 
-/* The derivative of a convolution by its input: weights reversed, the input spread by the
- * stride. */
+/* The derivative of a convolution with respect to its input: weights reversed, input dilation by
+ * the stride. */
 BUILD(conv_transpose)
 {
     window w;
@@ -252,7 +252,7 @@ static bool pool_window(onnx_node *n, window *w, int64_t *out)
     const int64_t *extent = X->type.dim + 2;
     if (rank < 3 || !read_window(n, rank - 2, NULL, w)) {
         if (!n->failed)
-            onnx_error(n, "a tensor of rank 3 or more is due, found %s", onnx_type_text(n, X));
+            onnx_error(n, "expected a tensor of rank 3 or more, got %s", onnx_type_text(n, X));
         return false;
     }
     auto_pad(w, extent);
@@ -289,8 +289,8 @@ static ir_value *window_sum(onnx_node *n, ir_value *x, const window *w)
                                      .window_dilation = ir_spatial_ints(n->b, s, w->dilation, 1)}});
 }
 
-/* Position in the tensor of the element that each window chose, as MaxPool's second output
- * counts. */
+/* The flat position in the tensor of the element that each window chose: MaxPool's second
+ * output. */
 static ir_value *flat_positions(onnx_node *n, ir_value *inside, const window *w, bool column_major)
 {
     ir_builder *b = n->b;
@@ -397,7 +397,7 @@ static ir_value *window_counts(onnx_node *n, const window *w, const int64_t *pad
     return ir_broadcast(n->b, ir_convert(n->b, v, y->dtype), y->rank, y->dim, dims);
 }
 
-/* The sum of each window of x; *w and *pads, low and then high, as the node has them. */
+/* The sum of each window of x; fills *w and *pads (low, then high) from the node. */
 static ir_value *pooled_sum(onnx_node *n, ir_value *x, window *w, int64_t *pads)
 {
     int64_t out[IR_MAX_RANK], from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK];
@@ -438,7 +438,7 @@ static int spatial_axes(onnx_node *n, int64_t *axes)
     for (int i = 0; i < k; i++)
         axes[i] = 2 + i;
     if (k < 1)
-        onnx_error(n, "a tensor of rank 3 or more is due, found %s", onnx_type_text(n, X));
+        onnx_error(n, "expected a tensor of rank 3 or more, got %s", onnx_type_text(n, X));
     return k < 1 ? 0 : k;
 }
 

@@ -12,7 +12,7 @@
 static bool channels(onnx_node *n, int i)
 {
     if (RANK < 2 || n->in[i]->type.rank != 1 || n->in[i]->type.dim[0] != X->type.dim[1])
-        onnx_error(n, "input %d is %s for %s; one number a channel is due", i,
+        onnx_error(n, "input %d is %s, expected one element per channel of %s", i,
                    onnx_type_text(n, n->in[i]), onnx_type_text(n, X));
     return !n->failed;
 }
@@ -22,7 +22,7 @@ static ir_value *by_channel(onnx_node *n, ir_value *v)
     return v ? onnx_along(n->b, ir_convert(n->b, v, X->type.dtype), RANK, 1, X->type.dim) : NULL;
 }
 
-/* A layer that has a training mode. */
+/* Records a layer that has a training mode. */
 static void note_layer(onnx_node *n, bool batch_norm, bool training)
 {
     onnx_reader *r = n->r;
@@ -33,27 +33,29 @@ static void note_layer(onnx_node *n, bool batch_norm, bool training)
     r->facts->has_training_ops |= training || !batch_norm;
 }
 
-/* Whether a statistic can move in `train`: it is not if it is a constant, or a parameter too, since
- * exporters merge equal initializers. */
+/* Whether `train` can update a running statistic. It cannot if that is a constant, or also a
+ * parameter: exporters merge equal initializers. */
 static bool can_move(onnx_node *n, int i)
 {
     const onnx_init *init = onnx_init_of(n->r, n->given[i]);
     const char *what = i == 3 ? "mean" : "variance";
     if (init && init->data)
-        onnx_error(n,
-                   "the running %s is the initializer '%s', which is a parameter too: exporters "
-                   "merge what is equal; torch's older one does not "
-                   "if it is told training=TrainingMode.TRAINING, the newer one if it is told "
-                   "optimize=False",
-                   what, init->name);
+        onnx_error(
+            n,
+            "the running %s is the initializer '%s', which is also a parameter: the exporter "
+            "merged equal tensors; export again with training=TrainingMode.TRAINING (torch's older "
+            "exporter) or optimize=False (the newer one)",
+            what, init->name);
     else if (!init && n->r->options->batch_norm == ONNX_MODE_TRAIN && onnx_peek(n->r, n->given[i]))
-        onnx_error(n, "the running %s is a constant, which cannot move; an initializer is due",
-                   what);
+        onnx_error(
+            n,
+            "the running %s is a constant, which training cannot update; expected an initializer",
+            what);
     return !n->failed;
 }
 
-/* new = momentum * old + (1 - momentum) * factor * batch; the state that `old` is moves so in
- * `train`. */
+/* new = momentum * old + (1 - momentum) * factor * batch; in `train` this updates the state that
+ * `old` reads. */
 static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, double momentum,
                                 double factor)
 {
@@ -61,7 +63,7 @@ static ir_value *move_statistic(onnx_node *n, ir_value *old, ir_value *batch, do
     onnx_init *init = onnx_init_of(r, old);
     ir_value *now = init && init->state ? base_map_get_ptr(&r->updated, init->state) : NULL;
     if (now)
-        old = now; /* a layer that runs twice moves its statistics twice */
+        old = now; /* a layer that runs twice updates its statistics twice */
     ir_value *v = ir_moving_average(n->b, old, batch, momentum, (1 - momentum) * factor);
     if (init && init->state && v && r->training) {
         if (n->scope->body->outer) {
@@ -96,14 +98,14 @@ BUILD(batch_norm)
     for (int i = 0; i < RANK; i++)
         if (i != 1)
             axes[k++] = i;
-    n->typed = 6; /* statistics keep theirs */
+    n->typed = 6; /* the statistics keep their type */
     if (training) {
         ir_moments m = ir_moments_of(b, X, k, axes);
         d = m.centered;
         variance = m.variance;
         double count = (double)(X->type.dim[1] ? ir_count(&X->type) / X->type.dim[1] : 0);
         if (n->r->options->unbiased_variance && count == 1) {
-            onnx_error(n, "one value a channel has no unbiased variance");
+            onnx_error(n, "a channel with one value has no unbiased variance");
             return;
         }
         n->out[1] = move_statistic(n, n->given[3], ir_stop_gradient(b, m.mean), momentum, 1);
@@ -127,7 +129,7 @@ BUILD(instance_norm)
 {
     int64_t axes[IR_MAX_RANK];
     if (RANK < 3 || !channels(n, 1) || !channels(n, 2)) {
-        onnx_error(n, "a tensor of rank 3 or more is due, found %s", onnx_type_text(n, X));
+        onnx_error(n, "expected a tensor of rank 3 or more, got %s", onnx_type_text(n, X));
         return;
     }
     for (int i = 2; i < RANK; i++)
@@ -136,13 +138,13 @@ BUILD(instance_norm)
     n->out[0] = ir_add(n->b, ir_mul(n->b, y, by_channel(n, n->in[1])), by_channel(n, n->in[2]));
 }
 
-/* Scale and bias by group before opset 21, by channel since. */
+/* Scale and bias are per group before opset 21, per channel since. */
 BUILD(group_norm)
 {
     ir_builder *b = n->b;
     int64_t g = onnx_int(n, "num_groups", 0);
     if (RANK < 2 || g < 1 || X->type.dim[1] % g) {
-        onnx_error(n, "%lld groups of %s", (long long)g, onnx_type_text(n, X));
+        onnx_error(n, "num_groups %lld does not fit %s", (long long)g, onnx_type_text(n, X));
         return;
     }
     int64_t c = X->type.dim[1];
@@ -151,8 +153,8 @@ BUILD(group_norm)
         ir_value *v = n->in[1 + i];
         if (n->opset < 21) {
             if (v->type.rank != 1 || v->type.dim[0] != g) {
-                onnx_error(n, "input %d is %s for %lld groups", 1 + i, onnx_type_text(n, v),
-                           (long long)g);
+                onnx_error(n, "input %d is %s, expected one element for each of %lld groups", 1 + i,
+                           onnx_type_text(n, v), (long long)g);
                 return;
             }
             v = ir_reshape(b, ir_broadcast(b, v, 2, (int64_t[]){g, c / g}, (int64_t[]){0}), 1, &c);
@@ -164,7 +166,7 @@ BUILD(group_norm)
     n->out[0] = ir_add(b, ir_mul(b, y, factor[0]), factor[1]);
 }
 
-/* The axes from `axis` on; false and reported if there are none such. */
+/* The axes from `axis` to the last; false and reported if `axis` is out of range. */
 static bool axes_from(onnx_node *n, int64_t *axes, int *k)
 {
     int64_t axis;
@@ -201,7 +203,7 @@ BUILD(rms_norm)
     n->out[0] = ir_mul(n->b, y, ir_broadcast_like(n->b, n->in[1], X));
 }
 
-/* The deviation plus a constant, not the root of a sum. */
+/* Epsilon is added to the deviation, not to the variance. */
 BUILD(mean_variance_norm)
 {
     ir_builder *b = n->b;
@@ -221,7 +223,7 @@ BUILD(lp_norm)
 {
     int64_t axis, p = onnx_int(n, "p", 2);
     if (!onnx_axis(n, onnx_int(n, "axis", -1), RANK, &axis) || p < 1 || p > 2) {
-        onnx_error(n, "p is %lld, 1 or 2 is due", (long long)p);
+        onnx_error(n, "p is %lld, expected 1 or 2", (long long)p);
         return;
     }
     ir_value *s =
@@ -241,7 +243,7 @@ BUILD(lrn)
     int64_t size = onnx_int(n, "size", 0), ones[IR_MAX_RANK], window[IR_MAX_RANK],
             low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0};
     if (size < 1 || size > 1 << 20 || RANK < 2) {
-        onnx_error(n, "a size of %lld for %s", (long long)size, onnx_type_text(n, X));
+        onnx_error(n, "size %lld does not fit %s", (long long)size, onnx_type_text(n, X));
         return;
     }
     for (int i = 0; i < RANK; i++)
@@ -266,7 +268,7 @@ BUILD(lrn)
     n->out[0] = ir_div(b, X, ir_pow(b, s, ir_like(n->b, s, onnx_float(n, "beta", 0.75))));
 }
 
-/* Before opset 12 the ratio is an attribute, and nothing says whether it is training. */
+/* Before opset 12 the ratio is an attribute, and there is no training_mode. */
 BUILD(dropout)
 {
     ir_builder *b = n->b;
@@ -286,7 +288,7 @@ BUILD(dropout)
     if (operands && n->nin > 1 && n->in[1] && !onnx_const_float(n, 1, "ratio", &ratio))
         return;
     if (!(ratio >= 0 && ratio < 1)) {
-        onnx_error(n, "the ratio is %g, from 0 to below 1 is due", ratio);
+        onnx_error(n, "the ratio is %g, expected 0 <= ratio < 1", ratio);
         return;
     }
     n->out[0] = X;

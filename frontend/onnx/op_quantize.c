@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Quantisation. DequantizeLinear of what QuantizeLinear gave passes gradients straight through
- * where nothing was cut off, the ends of the range included, and none to scale and zero point, as
- * torch.fake_quantize_per_tensor_affine: so trains a model with quantisation in it. */
+ * Quantisation. DequantizeLinear of a QuantizeLinear is a straight-through estimator, as
+ * torch.fake_quantize_per_tensor_affine is, so that models with quantisation train: gradients pass
+ * where nothing was clamped, the ends of the range included; scale and zero point get none. */
 #include "frontend/onnx/reader.h"
 
 #include <math.h>
@@ -12,13 +12,13 @@
 #define X n->in[0]
 #define Y n->in[1]
 
-/* What an integer value was made of. */
+/* What an integer value was quantised from. */
 typedef struct quantised {
-    ir_value *x, *scale, *inside; /* inside, bool: not cut off */
-    const ir_value *raw_scale;    /* before it was repeated */
+    ir_value *x, *scale, *inside; /* inside, bool: not clamped */
+    const ir_value *raw_scale;    /* before it was broadcast */
 } quantised;
 
-/* Scale or zero point along the axis, or for all. */
+/* Broadcasts a scale or zero point, per tensor or along the axis. */
 static ir_value *per_axis(onnx_node *n, ir_value *v)
 {
     int64_t axis = onnx_int(n, "axis", 1);
@@ -33,16 +33,15 @@ static ir_value *per_axis(onnx_node *n, ir_value *v)
         return NULL;
     if (v->type.rank != 1 || v->type.dim[0] != X->type.dim[axis]) {
         onnx_error(n,
-                   "a scale or zero point is %s, of %s: one number, or one for each element of the "
-                   "axis, is due",
+                   "a scale or zero point is %s, expected one element, or one for each element of "
+                   "the axis of %s",
                    ir_type_text(n->r->scratch, &v->type), ir_type_text(n->r->scratch, &X->type));
         return NULL;
     }
     return ir_broadcast(n->b, v, X->type.rank, X->type.dim, &axis);
 }
 
-/* v, a whole number, as an element of the type; what lies outside its range goes to the end of
- * it. */
+/* Converts v, which holds whole numbers, to the type; values out of range saturate. */
 static ir_value *to_integer(onnx_node *n, ir_value *v, ir_dtype to, quantised q)
 {
     ir_builder *b = n->b;
@@ -105,7 +104,7 @@ static ir_func *straight_vjp(ir_module *m, const ir_type *t, const ir_type *mask
     return f;
 }
 
-/* y, with the derivative of x where `inside`, and none else. */
+/* y, with the derivative of x where `inside`, and 0 elsewhere. */
 static ir_value *straight_through(onnx_node *n, ir_value *x, ir_value *inside, ir_value *y)
 {
     onnx_reader *r = n->r;
@@ -144,7 +143,7 @@ BUILD(dequantize)
     n->out[0] = straight_through(n, from, q->inside, y);
 }
 
-/* To u8, with the scale and zero point that the values' range gives. */
+/* To u8, with scale and zero point from the range of the values. */
 BUILD(dynamic_quantize)
 {
     ir_builder *b = n->b;
@@ -156,7 +155,7 @@ BUILD(dynamic_quantize)
     ir_value *high = ir_max(b, ir_reduce(b, IR_MAX, X, X->type.rank, axes), zero);
     ir_value *scale = ir_sub(b, high, low);
     scale = ir_div(b, scale, ir_like(n->b, scale, 255));
-    /* All zeros: any scale says so, but 0. */
+    /* All zeros: any scale represents them, except 0. */
     scale = ir_select(b, ir_compare(b, IR_EQ, scale, zero), ir_scalar(b, X->type.dtype, 1), scale);
     /* saturates */
     ir_value *point = ir_convert(b, ir_round(b, ir_neg(b, ir_div(b, low, scale))), IR_U8);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Reductions, softmax, running sums, order. */
+ * Reductions, softmax, cumulative sums, top-k. */
 #include "frontend/onnx/reader.h"
 #include "ir/nn.h"
 
@@ -10,10 +10,11 @@
 #define BUILD(name) void onnx_build_##name(onnx_node *n)
 #define X n->in[0]
 
-/* What a reduction does to x over k axes, which stay as 1. */
+/* A reduction of x over k axes, which stay with extent 1. */
 typedef ir_value *reduction(ir_builder *b, ir_value *x, int k, const int64_t *axes);
 
-/* Over the axes of the node, attribute or operand: all, or none, if it has none. */
+/* Reduces over the node's axes, attribute or operand. An empty list means all, or none with
+ * noop_with_empty_axes. */
 static void reduce(onnx_node *n, reduction *rule)
 {
     ir_ints raw;
@@ -88,7 +89,7 @@ static ir_value *hardmax(ir_builder *b, ir_value *x, int64_t axis)
         x->type.dtype);
 }
 
-/* The rule along the axis; before opset 13 all dimensions from it on are one. */
+/* Applies the rule along the axis; before opset 13 the dimensions from it on are flattened. */
 static void along_axis(onnx_node *n, ir_value *rule(ir_builder *b, ir_value *x, int64_t axis))
 {
     bool flat = n->opset < 13;
@@ -144,8 +145,7 @@ BUILD(top_k)
         (n->opset >= 10 && !onnx_const_int(n, 1, "k", &k)))
         return;
     if (k < 0 || k > X->type.dim[axis]) {
-        onnx_error(n, "k is %lld for a dimension of %lld", (long long)k,
-                   (long long)X->type.dim[axis]);
+        onnx_error(n, "k is %lld, expected 0 to %lld", (long long)k, (long long)X->type.dim[axis]);
         return;
     }
     ir_inst *sorted = ir_sort_positions(n->b, X, (int)axis, largest);

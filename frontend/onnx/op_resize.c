@@ -1,28 +1,27 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Resize and Upsample. Each axis in turn: nearest is a gather by known indices; linear and cubic
- * are a contraction with a known matrix of weights, so their derivatives are contractions too.
+ * Resize and Upsample, axis by axis: nearest is a gather with constant indices; linear and cubic
+ * are contractions with a constant matrix of weights, so their derivatives are contractions too.
  *
- * A scale is an f32 number, and extents and positions follow from it in f32, as in onnxruntime: in
- * more precision another element would be the nearest where a position is next to a whole or a
- * half. */
+ * Scales are f32, and extents and positions are computed from them in f32, as in onnxruntime: with
+ * more precision, a position close to a whole or a half could select another nearest element. */
 #include "frontend/onnx/reader.h"
 
 #include <math.h>
 
 enum { NEAREST, LINEAR, CUBIC };
 enum { HALF_PIXEL, ASYMMETRIC, ALIGN_CORNERS, PYTORCH_HALF_PIXEL, HALF_PIXEL_SYMMETRIC };
-/* The last, of old files: floor to enlarge, ceil to shrink. */
+/* OUTWARD, for old files: floor to enlarge, ceil to shrink. */
 enum { ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, FLOOR, CEIL, OUTWARD };
 
 typedef struct resize {
     int mode, place, nearest;
-    double a; /* of the cubic */
+    double a; /* cubic coefficient */
     bool exclude_outside;
 } resize;
 
-/* Where output i of m lies among the inputs of d. */
+/* The position of output i along the input; the extents are d (input) and m (output). */
 static float position(const resize *z, int64_t i, int64_t d, int64_t m, float scale)
 {
     float x = (float)i, from = (float)d, to = (float)m;
@@ -109,14 +108,14 @@ static ir_value *weighted_axis(onnx_node *n, const resize *z, ir_value *x, int64
     return y ? ir_move_axis(n->b, y, y->type.rank - 1, (int)axis) : NULL;
 }
 
-/* What says how large the result is. */
+/* Where the result's extents come from. */
 typedef enum source {
     BY_SIZES_OR_SCALES, /* operands 3 or 2: Resize since opset 11 */
     BY_SCALES,          /* operand 1: Resize of opset 10, Upsample of 9 */
     BY_ATTRIBUTE,       /* `scales`: older Upsample */
 } source;
 
-/* New extents and scales a listed axis; false and reported. */
+/* New extent and scale of each listed axis; false and reported if they are not valid. */
 static bool targets(onnx_node *n, source from, const int64_t *axis, int count, int64_t *size,
                     float *scale)
 {
@@ -129,14 +128,14 @@ static bool targets(onnx_node *n, source from, const int64_t *axis, int count, i
         for (int i = 0; a && a->n_floats == (size_t)count && i < count; i++)
             scale[i] = a->floats[i];
         if (!a || a->n_floats != (size_t)count)
-            onnx_error(n, "the scales do not fit %s", onnx_type_text(n, x));
+            onnx_error(n, "expected one scale for each axis of %s", onnx_type_text(n, x));
     } else {
         int i = sized ? 3 : from == BY_SCALES ? 1 : 2;
         l = i < n->nin && n->in[i] ? onnx_demand(n->r, n->in[i], &why) : NULL;
         if (!l || ir_count(&l->type) != count)
             onnx_error(n,
-                       l ? "the %s do not fit the axes%.0s"
-                         : "the %s decide a shape and must be a constant; they depend on %s",
+                       l ? "expected as many %s as axes%.0s"
+                         : "the %s determine a shape and must be a constant; they depend on %s",
                        sized ? "sizes" : "scales", why);
     }
     for (int i = 0; !n->failed && i < count; i++) {
@@ -151,7 +150,7 @@ static bool targets(onnx_node *n, source from, const int64_t *axis, int count, i
         if (sized)
             scale[i] = d > 0 ? (float)size[i] / d : 1;
         if (!(scale[i] > 0) || size[i] < 0 || (d == 0 && size[i] > 0))
-            onnx_error(n, "axis %lld cannot become %lld long", (long long)axis[i],
+            onnx_error(n, "cannot resize axis %lld to %lld elements", (long long)axis[i],
                        (long long)size[i]);
     }
     return !n->failed;
@@ -211,7 +210,7 @@ static void resample(onnx_node *n, source from)
         if (scale[i] == 1 && size[i] == x->type.dim[axis[i]])
             continue;
         if (!onnx_shape_ok(n, t.dtype, t.rank, t.dim) || size[i] > 1 << 24) {
-            onnx_error(n, "axis %lld cannot become %lld long", (long long)axis[i],
+            onnx_error(n, "cannot resize axis %lld to %lld elements", (long long)axis[i],
                        (long long)size[i]);
             return;
         }

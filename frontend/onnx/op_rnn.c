@@ -3,7 +3,7 @@
  *
  * RNN, GRU and LSTM as scans. The product of the inputs with W does not depend on the state, so it
  * is one contraction over all steps before the scan; only the product with R is inside. Where
- * operands entered as f32, the state is rounded once a step. */
+ * 16-bit operands were converted to f32, the state is rounded once per step. */
 #include "frontend/onnx/reader.h"
 #include "ir/nn.h"
 
@@ -30,7 +30,7 @@ static ir_value *hard_sigmoid(ir_builder *b, ir_value *x)
     return ir_hard_sigmoid(b, x, 0.2, 0.5);
 }
 
-/* With the default of their parameters. */
+/* With the default values of their parameters. */
 static const activation activations[] = {
     {"Sigmoid", ir_logistic},
     {"Tanh", ir_tanh},
@@ -56,7 +56,7 @@ static ir_value *gate(cell *k, ir_value *x, int g)
     return ir_slice_axis(&k->b, x, 1, g * k->hidden, (g + 1) * k->hidden);
 }
 
-/* h times rows [from, to) of R, as gates. */
+/* h times the rows of R that belong to gates [from, to). */
 static ir_value *recur(cell *k, ir_value *h, int from, int to)
 {
     int64_t one = 1;
@@ -64,7 +64,7 @@ static ir_value *recur(cell *k, ir_value *h, int from, int to)
                           0, NULL, NULL, 1, &one, &one);
 }
 
-/* Vector number g of a list of vectors of length H, for every row. */
+/* Vector g of a list of vectors of length H, broadcast to all rows. */
 static ir_value *vector(cell *k, ir_value *v, int g)
 {
     v = ir_slice_axis(&k->b, v, 0, g * k->hidden, (g + 1) * k->hidden);
@@ -114,7 +114,7 @@ static ir_value *step_lstm(cell *k, ir_value **c)
     return ir_mul(b, activate(k, 0, o), out);
 }
 
-/* Slice d of the first dimension, that dimension gone. */
+/* Slice d of the first dimension, without that dimension. */
 static ir_value *part(onnx_node *n, ir_value *v, int d)
 {
     return v ? ir_reshape(n->b, ir_slice_axis(n->b, v, 0, d, d + 1), v->type.rank - 1,
@@ -147,7 +147,7 @@ static ir_value *project(cell *k, ir_value *x, int d, ir_value **rb)
     return ir_add(b, xw, onnx_along(b, wb, 3, 2, (int64_t[]){k->steps, k->batch, wide}));
 }
 
-/* The step's function: its parameters were made; results h, c, y. */
+/* Completes the step's function, whose parameters exist; results h, c, y. */
 static bool finish_step(cell *k, ir_func *f)
 {
     bool lstm = k->gates == LSTM;
@@ -259,7 +259,7 @@ static bool read_activations(onnx_node *n, int directions, cell *k)
     if (onnx_has(n, "activation_alpha") || onnx_has(n, "activation_beta"))
         onnx_error(n, "activation_alpha and activation_beta are not supported");
     if (a && a->n_strings != (size_t)(per * directions))
-        onnx_error(n, "%zu activations, %d are due", a->n_strings, per * directions);
+        onnx_error(n, "got %zu activations, expected %d", a->n_strings, per * directions);
     for (size_t i = 0; !n->failed && a && i < a->n_strings; i++) {
         const activation *found = find_activation(&a->strings[i]),
                          **used = &k->activation[i % (size_t)per];
@@ -282,12 +282,12 @@ static bool has_type(onnx_node *n, int i, int rank, const int64_t *dim)
         return true;
     ir_type due = ir_type_of(v->type.dtype, rank, dim);
     if (!ir_shape_eq(&due, &v->type))
-        onnx_error(n, "input %d is %s, %s is due", i, onnx_type_text(n, v),
+        onnx_error(n, "input %d is %s, expected %s", i, onnx_type_text(n, v),
                    ir_type_text(n->r->scratch, &due));
     return !n->failed;
 }
 
-/* [D, N, H] from one [N, H] a direction, or [N, D, H] where the batch comes first. */
+/* [D, N, H] from one [N, H] per direction, or [N, D, H] where the batch comes first. */
 static ir_value *stack_states(onnx_node *n, ir_value *const *v, int count, bool batch_first)
 {
     ir_value *part_of[2];
@@ -314,7 +314,7 @@ static void recurrent(onnx_node *n, int gates)
     if (way < 0 || !read_activations(n, D, &k))
         return;
     if (x->type.rank != 3 || n->in[2]->type.rank != 3) {
-        onnx_error(n, "sequences [T, N, I] and weights [D, gates, H] are due; found %s and %s",
+        onnx_error(n, "expected sequences [T, N, I] and weights [D, gates, H], got %s and %s",
                    onnx_type_text(n, x), onnx_type_text(n, n->in[2]));
         return;
     }

@@ -27,14 +27,13 @@ BUILD(reshape)
         if (shape[i] == -1 && infer < 0)
             infer = i;
         else if (shape[i] < 0 || !base_size_mul(known, shape[i], &known)) {
-            onnx_error(n, "dimension %d of the new shape is %lld", i, (long long)want.v[i]);
+            onnx_error(n, "invalid dimension %d of the new shape: %lld", i, (long long)want.v[i]);
             return;
         }
     }
     if (infer >= 0) {
         if (!known || total % known) {
-            onnx_error(n,
-                       "%s has no whole number of elements for the dimension -1 of the new shape",
+            onnx_error(n, "cannot infer the dimension -1 of the new shape from %s",
                        onnx_type_text(n, X));
             return;
         }
@@ -84,7 +83,7 @@ BUILD(unsqueeze)
         return;
     rank = RANK + (raw.n > IR_MAX_RANK ? IR_MAX_RANK + 1 : raw.n);
     if (!given || rank > IR_MAX_RANK) {
-        onnx_error(n, given ? "the result's rank is above the limit of 16" : "no axes are given");
+        onnx_error(n, given ? "the result's rank is above the limit of 16" : "axes are missing");
         return;
     }
     if (!onnx_axes(n, raw, rank, axes, &k))
@@ -101,7 +100,8 @@ BUILD(transpose)
     uint32_t seen = 0;
     bool given = onnx_ints(n, "perm", &perm);
     if (n->failed || (given && perm.n != RANK)) {
-        onnx_error(n, "perm has %d entries for %s", perm.n, onnx_type_text(n, X));
+        onnx_error(n, "perm has %d entries, which do not match the rank of %s", perm.n,
+                   onnx_type_text(n, X));
         return;
     }
     for (int i = 0; i < RANK; i++) {
@@ -119,7 +119,7 @@ BUILD(concat)
 {
     int64_t axis;
     if (!onnx_has(n, "axis"))
-        onnx_error(n, "no axis is given");
+        onnx_error(n, "attribute 'axis' is missing");
     else if (onnx_axis(n, onnx_int(n, "axis", 0), RANK, &axis))
         n->out[0] = ir_concat(n->b, n->in, n->nin, (int)axis);
 }
@@ -142,12 +142,12 @@ static bool parts(onnx_node *n, int64_t extent, int count, int64_t *size)
                 sum = -1;
         }
         if (given.n != count || sum != extent)
-            onnx_error(n, "the %d parts do not make up the %lld elements in %d outputs", given.n,
+            onnx_error(n, "%d split sizes do not divide %lld elements into %d outputs", given.n,
                        (long long)extent, count);
         return !n->failed;
     }
     if (onnx_int(n, "num_outputs", count) != count || (n->opset < 18 && extent % count)) {
-        onnx_error(n, "%lld elements do not make %d equal parts", (long long)extent, count);
+        onnx_error(n, "cannot split %lld elements into %d equal parts", (long long)extent, count);
         return false;
     }
     int64_t chunk = (extent + count - 1) / count, left = extent;
@@ -172,7 +172,7 @@ BUILD(split)
     }
 }
 
-/* One axis as ONNX means it: clamped; negative steps count down. */
+/* The range of one axis as ONNX defines it: clamped; negative steps count down. */
 static void slice_range(int64_t extent, int64_t *start, int64_t *end, int64_t step)
 {
     int64_t low = step > 0 ? 0 : -1, high = step > 0 ? extent : extent - 1;
@@ -185,7 +185,7 @@ static void slice_range(int64_t extent, int64_t *start, int64_t *end, int64_t st
     }
 }
 
-/* Before opset 10 what to slice is said by attributes. */
+/* Before opset 10 starts, ends and axes are attributes. */
 BUILD(slice)
 {
     ir_ints start, end, axes = {0}, step = {0};
@@ -219,7 +219,7 @@ BUILD(slice)
         if (!onnx_axis(n, has_axes ? axes.v[i] : i, RANK, &a))
             return;
         if (k == 0 || seen >> a & 1) {
-            onnx_error(n, k ? "axis %lld is named twice" : "a step is 0 on axis %lld",
+            onnx_error(n, k ? "axis %lld is given twice" : "the step of axis %lld is 0",
                        (long long)a);
             return;
         }
@@ -259,8 +259,8 @@ BUILD(expand)
         int64_t p = i < rank - RANK ? 1 : DIM[i - rank + RANK],
                 q = i < rank - want.n ? 1 : want.v[i - rank + want.n];
         if (q < 0 || (p != q && p != 1 && q != 1)) {
-            onnx_error(n, "%s does not repeat to dimension %d of %lld", onnx_type_text(n, X), i,
-                       (long long)q);
+            onnx_error(n, "cannot broadcast %s: dimension %d of the result is %lld",
+                       onnx_type_text(n, X), i, (long long)q);
             return;
         }
         shape[i] = p == 1 ? q : p;
@@ -269,7 +269,7 @@ BUILD(expand)
         n->out[0] = ir_broadcast_to(n->b, X, rank, shape);
 }
 
-/* x `times` times behind itself along an axis: [.., 1, d, ..] repeats to [.., t, d, ..]. */
+/* Repeats x along an axis: [.., 1, d, ..] is broadcast to [.., t, d, ..]. */
 static ir_value *repeat(onnx_node *n, ir_value *x, int axis, int64_t times)
 {
     if (times == 1)
@@ -278,7 +278,7 @@ static ir_value *repeat(onnx_node *n, ir_value *x, int axis, int64_t times)
     int64_t wide[IR_MAX_RANK + 1], dims[IR_MAX_RANK];
     if (times < 0 || !base_size_mul(t.dim[axis], times, &t.dim[axis]) ||
         !onnx_shape_ok(n, t.dtype, t.rank, t.dim) || t.rank == IR_MAX_RANK) {
-        onnx_error(n, "dimension %d cannot repeat %lld times", axis, (long long)times);
+        onnx_error(n, "cannot repeat dimension %d by a factor of %lld", axis, (long long)times);
         return NULL;
     }
     for (int d = 0; d < x->type.rank; d++) {
@@ -295,7 +295,7 @@ BUILD(tile)
     if (!onnx_const_ints(n, 1, "repeats", &times))
         return;
     if (times.n != RANK) {
-        onnx_error(n, "%d repeats for %s", times.n, onnx_type_text(n, X));
+        onnx_error(n, "%d repeats do not match the rank of %s", times.n, onnx_type_text(n, X));
         return;
     }
     ir_value *x = X;
@@ -306,7 +306,7 @@ BUILD(tile)
 
 enum { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP };
 
-/* One side of one axis, by mirror, edge or wrap, from x. */
+/* The padding of one side of one axis from x: reflect, edge or wrap. */
 static ir_value *border(onnx_node *n, ir_value *x, int axis, int64_t count, bool high, int mode)
 {
     int64_t extent = x->type.dim[axis], a = axis, from, to;
@@ -347,12 +347,12 @@ static bool pads_of(onnx_node *n, int64_t *low, int64_t *high)
                        (listed && !onnx_const_ints(n, 3, "axes", &axes))
                  : !onnx_ints(n, "pads", &pads)) {
         if (!n->failed)
-            onnx_error(n, "no pads are given");
+            onnx_error(n, "pads are missing");
         return false;
     }
     int count = listed ? axes.n : RANK;
     if (pads.n != 2 * count || count > RANK) {
-        onnx_error(n, "%d pads for %d axes", pads.n, count);
+        onnx_error(n, "%d pads do not match %d axes", pads.n, count);
         return false;
     }
     for (int i = 0; i < count; i++) {
@@ -365,14 +365,14 @@ static bool pads_of(onnx_node *n, int64_t *low, int64_t *high)
     return true;
 }
 
-/* Without what negative pads take away: that is no element to mirror, repeat or wrap. */
+/* Slices off what negative pads remove; those elements are not reflected, repeated or wrapped. */
 static ir_value *crop(onnx_node *n, ir_value *x, const int64_t *low, const int64_t *high)
 {
     for (int i = 0; i < RANK && x; i++) {
         int64_t extent = x->type.dim[i], from = low[i] < 0 ? low[i] : 0,
                 to = high[i] < 0 ? high[i] : 0;
         if (from < -extent || to < -extent - from) {
-            onnx_error(n, "negative padding leaves nothing of axis %d", i);
+            onnx_error(n, "negative padding removes more elements than axis %d has", i);
             return NULL;
         }
         x = from || to ? ir_slice_axis(n->b, x, i, -from, extent + to) : x;
@@ -447,7 +447,7 @@ BUILD(constant)
     }
     if (which < 0 || !(a = onnx_attr(n, names[which], types[which]))) {
         if (!n->failed)
-            onnx_error(n, "one value is due, of numbers");
+            onnx_error(n, "expected one attribute that holds a numeric value");
         return;
     }
     ir_literal *l = NULL;
@@ -477,7 +477,7 @@ BUILD(constant_of_shape)
     if (!onnx_const_ints(n, 0, "shape", &shape) || (a && !l))
         return;
     if (l && ir_count(&l->type) != 1) {
-        onnx_error(n, "the value has %lld elements, one is due", (long long)ir_count(&l->type));
+        onnx_error(n, "expected a value of one element, got %lld", (long long)ir_count(&l->type));
         return;
     }
     if (onnx_shape_ok(n, l ? l->type.dtype : IR_F32, shape.n, shape.v))
@@ -491,7 +491,7 @@ BUILD(eye_like)
     ir_dtype t = X->type.dtype;
     if (RANK != 2 ||
         (onnx_has(n, "dtype") && !onnx_dtype(n->r, n->loc, (int32_t)onnx_int(n, "dtype", 1), &t))) {
-        onnx_error(n, "a matrix is due, of a supported type");
+        onnx_error(n, "expected a matrix and a supported element type");
         return;
     }
     ir_value *d = ir_sub(n->b, ir_iota(n->b, IR_I64, 2, DIM, 1), ir_iota(n->b, IR_I64, 2, DIM, 0));
@@ -504,7 +504,7 @@ BUILD(trilu)
     int64_t k = 0;
     bool upper = onnx_int(n, "upper", 1) != 0;
     if (RANK < 2 || (n->nin > 1 && n->in[1] && !onnx_const_int(n, 1, "k", &k))) {
-        onnx_error(n, "a matrix is due, and a constant k");
+        onnx_error(n, "expected a tensor of rank 2 or more and a constant k");
         return;
     }
     n->out[0] = ir_triangle(n->b, X, k, upper);
@@ -524,7 +524,7 @@ BUILD(range)
     int64_t dim = (int64_t)count;
     if (v[2] == 0 || dim * 8 > IR_MAX_FOLD_BYTES) {
         onnx_error(n,
-                   v[2] == 0 ? "the step is 0" : "the range has more elements than a constant may");
+                   v[2] == 0 ? "the step is 0" : "the range has too many elements for a constant");
         return;
     }
     ir_value *x = ir_iota(n->b, IR_I64, 1, &dim, 0);
@@ -540,7 +540,7 @@ BUILD(depth_to_space)
     int mode = onnx_choice(n, "mode", "DCR", modes);
     int64_t s = onnx_int(n, "blocksize", 0);
     if (mode < 0 || RANK != 4 || s < 1 || s > 65536 || DIM[1] % (s * s)) {
-        onnx_error(n, "blocks of %lld do not fit %s", (long long)s, onnx_type_text(n, X));
+        onnx_error(n, "blocksize %lld does not fit %s", (long long)s, onnx_type_text(n, X));
         return;
     }
     int64_t c = DIM[1] / (s * s);
@@ -554,7 +554,7 @@ BUILD(space_to_depth)
 {
     int64_t s = onnx_int(n, "blocksize", 0);
     if (RANK != 4 || s < 1 || s > 65536 || DIM[2] % s || DIM[3] % s) {
-        onnx_error(n, "blocks of %lld do not fit %s", (long long)s, onnx_type_text(n, X));
+        onnx_error(n, "blocksize %lld does not fit %s", (long long)s, onnx_type_text(n, X));
         return;
     }
     ir_value *x = ir_reshape(n->b, X, 6, (int64_t[]){DIM[0], DIM[1], DIM[2] / s, s, DIM[3] / s, s});
@@ -572,7 +572,7 @@ BUILD(split_to_sequence)
     if (!onnx_axis(n, onnx_int(n, "axis", 0), RANK, &axis))
         return;
     if ((n->nin > 1 && n->in[1] && !l) || (l && !ir_is_int(l->type.dtype))) {
-        onnx_error(n, "the sizes of the parts must be a constant");
+        onnx_error(n, "the split sizes must be constant integers");
         return;
     }
     int64_t chunk = l && l->type.rank == 0 ? ir_literal_get_int(l, 0) : 1, extent = DIM[axis],
@@ -580,7 +580,8 @@ BUILD(split_to_sequence)
     if (!count && chunk > 0)
         count = (extent + chunk - 1) / chunk;
     if (chunk < 1 || count > 65536) {
-        onnx_error(n, "parts of %lld, or more than 65536 of them", (long long)chunk);
+        onnx_error(n, "split size %lld is below 1 or makes more than 65536 parts",
+                   (long long)chunk);
         return;
     }
     onnx_entry e = {.sequence = true,
@@ -594,7 +595,7 @@ BUILD(split_to_sequence)
                        : extent - at < chunk ? extent - at
                                              : chunk;
         if (size < 0 || size > extent - at) {
-            onnx_error(n, "the parts do not fit the dimension of %lld", (long long)extent);
+            onnx_error(n, "the split sizes do not fit the dimension of %lld", (long long)extent);
             return;
         }
         e.items[i] = ir_slice_axis(n->b, X, (int)axis, at, at + size);
@@ -627,7 +628,8 @@ BUILD(sequence_at)
         return;
     int count = n->entry[0]->nitems;
     if (at < -count || at >= count)
-        onnx_error(n, "position %lld in a sequence of %d", (long long)at, count);
+        onnx_error(n, "position %lld is out of range for a sequence of %d tensors", (long long)at,
+                   count);
     else
         n->out[0] =
             onnx_capture(n->r, n->scope->body, n->entry[0]->items[at < 0 ? at + count : at]);
@@ -663,7 +665,7 @@ BUILD(concat_from_sequence)
     n->out[0] = ir_concat(n->b, items, count, (int)axis);
 }
 
-/* Each axis cut or filled with zeros, evenly on both sides; the odd element goes to the end. */
+/* Crops or zero-pads each axis, evenly on both sides; the odd element goes to the end. */
 BUILD(center_crop_pad)
 {
     ir_ints want, raw;
@@ -672,7 +674,7 @@ BUILD(center_crop_pad)
     if (n->failed || !onnx_const_ints(n, 1, "shape", &want))
         return;
     if (want.n != (listed ? raw.n : RANK) || want.n > RANK) {
-        onnx_error(n, "%d sizes for the axes of %s", want.n, onnx_type_text(n, X));
+        onnx_error(n, "%d sizes do not match the axes of %s", want.n, onnx_type_text(n, X));
         return;
     }
     for (int i = 0; i < want.n; i++) {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A model: inputs, weights, rounds, and what trains. */
+ * Reads a model: inputs, weights, rounds, and which weights train. */
 #include "frontend/onnx/reader.h"
 
 enum { OLDEST_OPSET = 7, NEWEST_OPSET = 27 };
 
-/* The symbol of a dimension, or NULL. What exporters write for "unknown" is none: two such
- * dimensions need not be alike. */
+/* The symbol of a dimension, or NULL. What exporters write for "unknown" is no symbol: two such
+ * dimensions may differ. */
 static const char *symbol_of(const Onnx__DimensionProto *d)
 {
     const char *name = d && d->dim_param ? d->dim_param : "";
@@ -33,7 +33,7 @@ static void read_lists(onnx_reader *r)
                                       f->overload ? f->overload : "");
         if (base_map_get_text(&r->functions, key))
             base_report(r->ctx, BASE_ERROR, &(base_loc){.file = r->file, .node = -1},
-                        "two functions are called %s", key);
+                        "two functions are named %s", key);
         base_map_put_text(&r->functions, key, (void *)f);
     }
 }
@@ -51,7 +51,7 @@ static void read_initializers(onnx_reader *r)
         const char *name = t && t->name ? t->name : "";
         if (!*name || base_map_get_text(&r->inits, name)) {
             base_report(r->ctx, BASE_ERROR, &loc,
-                        *name ? "two initializers are called '%s'"
+                        *name ? "two initializers are named '%s'"
                               : "initializer %.0s%zu has no name",
                         name, i);
             continue;
@@ -79,7 +79,7 @@ static const char *next_target(onnx_reader *r, const char **at, const char *kind
     return base_strndup(r->arena, found, n);
 }
 
-/* Statistics of a BatchNormalization that is left are initializers. */
+/* Lists running means that are not initializers: their BatchNormalization was folded. */
 static void read_buffers(onnx_reader *r, const char *list)
 {
     const char *name, *end = "running_mean";
@@ -201,7 +201,7 @@ static bool is_listed(const char *const *names, int n, const char *name)
     return false;
 }
 
-/* `what` is the sentence with the name in it. */
+/* Reports `what`, a message about the name, once per name. */
 static void unknown(onnx_reader *r, const char *name, const char *what)
 {
     const base_loc loc = {.file = r->file, .node = -1};
@@ -211,7 +211,7 @@ static void unknown(onnx_reader *r, const char *name, const char *what)
     base_report(r->ctx, BASE_ERROR, &loc, "%s", what);
 }
 
-/* What options name is there. */
+/* Reports inputs and dimensions that options name and the file does not have. */
 static void check_options(onnx_reader *r)
 {
     const onnx_options *o = r->options;
@@ -222,13 +222,12 @@ static void check_options(onnx_reader *r)
     for (int i = 0; i < o->nshapes; i++)
         if (!input_named(r, o->shapes[i].input))
             unknown(r, o->shapes[i].input,
-                    base_format(r->scratch, "there is no input '%s' whose shape could be given",
+                    base_format(r->scratch, "there is no input '%s' to set the shape of",
                                 o->shapes[i].input));
     for (int i = 0; i < o->nbaked; i++)
         if (!input_named(r, o->baked[i].name))
             unknown(r, o->baked[i].name,
-                    base_format(r->scratch, "there is no input '%s' that could be baked",
-                                o->baked[i].name));
+                    base_format(r->scratch, "there is no input '%s' to bake", o->baked[i].name));
     for (int i = 0; i < o->ndims; i++)
         if (!is_listed(r->facts->dim_names.items, r->facts->dim_names.count, o->dims[i].name))
             unknown(
@@ -252,7 +251,7 @@ static ir_literal *baked(const onnx_reader *r, const char *name)
     return base_map_get_text(&r->used_offers, name);
 }
 
-/* Who says what shape an input has, for messages. */
+/* Where an input's shape comes from, for messages. */
 static const char *source(const onnx_reader *r, const char *name)
 {
     const onnx_shape *s = shape_option(r, name);
@@ -263,7 +262,7 @@ static const char *source(const onnx_reader *r, const char *name)
     return from ? from : "its baked value";
 }
 
-/* One dimension; false and reported if nothing says how large it is. */
+/* The extent of one dimension; false and reported if it is unknown, or if its sources disagree. */
 static bool input_dim(onnx_reader *r, const base_loc *loc, const char *name,
                       const Onnx__DimensionProto *d, int i, const onnx_shape *s,
                       const ir_literal *known, int64_t *out)
@@ -274,7 +273,7 @@ static bool input_dim(onnx_reader *r, const base_loc *loc, const char *name,
     int64_t given = s ? s->dim[i] : known ? known->type.dim[i] : -1;
     *out = given >= 0 ? given : fixed;
     if (*out < 0 && d && d->has_dim_value)
-        base_report(r->ctx, BASE_ERROR, loc, "input '%s' has the dimension %lld", name,
+        base_report(r->ctx, BASE_ERROR, loc, "input '%s' has an invalid dimension %lld", name,
                     (long long)d->dim_value);
     else if (*out < 0 && symbol)
         base_report(r->ctx, BASE_ERROR, loc,
@@ -284,8 +283,9 @@ static bool input_dim(onnx_reader *r, const base_loc *loc, const char *name,
         base_report(r->ctx, BASE_ERROR, loc,
                     "dimension %d of input '%s' has no value; give --shape %s=…", i, name, name);
     else if (given >= 0 && fixed >= 0 && given != fixed)
-        base_report(r->ctx, BASE_ERROR, loc, "dimension %d of input '%s' is %lld, in %s it is %lld",
-                    i, name, (long long)fixed, source(r, name), (long long)given);
+        base_report(r->ctx, BASE_ERROR, loc,
+                    "dimension %d of input '%s' is %lld, but %s gives %lld", i, name,
+                    (long long)fixed, source(r, name), (long long)given);
     else
         return true;
     return false;
@@ -310,10 +310,10 @@ static bool input_type(onnx_reader *r, const base_loc *loc, const Onnx__ValueInf
         base_report(r->ctx, BASE_ERROR, loc, "input '%s' has no shape; give --shape %s=…", in->name,
                     in->name);
     else if (rank > IR_MAX_RANK)
-        base_report(r->ctx, BASE_ERROR, loc, "input '%s' has rank %zu; %d is the limit", in->name,
+        base_report(r->ctx, BASE_ERROR, loc, "input '%s' has rank %zu, the limit is %d", in->name,
                     rank, IR_MAX_RANK);
     else if (given >= 0 && given != (int)rank)
-        base_report(r->ctx, BASE_ERROR, loc, "input '%s' has rank %zu, in %s it has rank %d",
+        base_report(r->ctx, BASE_ERROR, loc, "input '%s' has rank %zu, but %s gives rank %d",
                     in->name, rank, source(r, in->name), given);
     if (rank > IR_MAX_RANK || (given < 0 ? !t->shape : given != (int)rank))
         return false;
@@ -328,15 +328,14 @@ static bool input_type(onnx_reader *r, const base_loc *loc, const Onnx__ValueInf
         return false;
     }
     if (ok && known && known->type.dtype != dtype) {
-        base_report(r->ctx, BASE_ERROR, loc, "input '%s' is %s, in %s it is %s", in->name,
+        base_report(r->ctx, BASE_ERROR, loc, "input '%s' is %s, but %s gives %s", in->name,
                     ir_dtypes[dtype].name, source(r, in->name), ir_dtypes[known->type.dtype].name);
         return false;
     }
     return ok;
 }
 
-/* An initializer that is listed among the inputs is a default: the value that is given takes its
- * place. */
+/* An initializer that is also an input is its default value; a given value replaces it. */
 static void override(onnx_reader *r, const onnx_input *given, bool constant)
 {
     const base_loc loc = {.file = r->file, .node = -1};
@@ -346,7 +345,7 @@ static void override(onnx_reader *r, const onnx_input *given, bool constant)
     if (!in || !init || !input_type(r, &loc, in, &type))
         return;
     if (!ir_type_eq(&type, &given->value->type)) {
-        base_report(r->ctx, BASE_ERROR, &loc, "input '%s' is %s, in %s it is %s", given->name,
+        base_report(r->ctx, BASE_ERROR, &loc, "input '%s' is %s, but %s gives %s", given->name,
                     ir_type_text(r->scratch, &type), source(r, given->name),
                     ir_type_text(r->scratch, &given->value->type));
         return;
@@ -419,7 +418,7 @@ static void add_outputs(onnx_scope *s)
         onnx_entry *e = onnx_find(s, name);
         if (!e || base_map_get_text(&once, name)) {
             base_report(r->ctx, BASE_ERROR, loc,
-                        e ? "two outputs are called '%s'" : "output '%s' is made by no node", name);
+                        e ? "two outputs are named '%s'" : "no node produces output '%s'", name);
             continue;
         }
         base_map_put_text(&once, name, e);
@@ -428,8 +427,8 @@ static void add_outputs(onnx_scope *s)
             if (e->sequence)
                 base_report(r->ctx, BASE_ERROR, loc,
                             "output '%s' is a sequence, which is not supported", name);
-            else if (base_error_count(r->ctx) == r->errors) /* else it follows from one of those */
-                base_report(r->ctx, BASE_ERROR, loc, "output '%s' was not made", name);
+            else if (base_error_count(r->ctx) == r->errors) /* else one of those is the cause */
+                base_report(r->ctx, BASE_ERROR, loc, "output '%s' was not produced", name);
             continue;
         }
         if (ir_is_float(v->type.dtype) && ir_count(&v->type) == 1 && v->type.rank <= 1) {
@@ -456,7 +455,7 @@ static const char *declared_text(onnx_reader *r, const Onnx__TensorTypeProto *t,
     return t->shape ? base_format(r->scratch, "%s]", text) : text;
 }
 
-/* Another extent than the file declares, or another rank; what it leaves open fits. */
+/* Whether the rank or an extent differs from the declared one; an undeclared extent fits. */
 static bool shape_differs(const Onnx__TensorShapeProto *shape, const ir_type *is)
 {
     bool differs = shape && (int64_t)shape->n_dim != is->rank;
@@ -466,9 +465,9 @@ static bool shape_differs(const Onnx__TensorShapeProto *shape, const ir_type *is
     return differs;
 }
 
-/* What the file declares of its outputs. Another element type would be read wrongly by who believes
- * the file: an error, as in other runtimes. Another shape is what some exporters leave behind: a
- * warning. */
+/* Compares the outputs with what the file declares. A different element type is an error, as in
+ * other runtimes: a caller who trusts the file would misread the output. A different shape is a
+ * warning, since some exporters leave stale shapes. */
 static void check_outputs(onnx_reader *r)
 {
     const Onnx__GraphProto *g = r->model->graph;
@@ -484,7 +483,7 @@ static void check_outputs(onnx_reader *r)
         if (!wrong && (!t || !shape_differs(t->shape, is)))
             continue;
         const char *what = base_format(
-            r->scratch, "output '%s' is declared as %s, the graph makes %s",
+            r->scratch, "output '%s' is declared as %s, but the graph produces %s",
             f->results.items[i].name, declared_text(r, t, name), ir_type_text(r->scratch, is));
         if (wrong)
             base_report(r->ctx, BASE_ERROR, &loc, "%s", what);
@@ -531,8 +530,7 @@ static void build_main(onnx_reader *r, const char *name)
     r->main->entry = !r->training;
 }
 
-/* True if every float initializer that was seen to configure an operator is a constant now; else
- * another round is due. */
+/* Float initializers that only configure operators become constants; the next round uses them. */
 static void find_constants(onnx_reader *r)
 {
     for (int i = 0; i < r->all_inits.count; i++) {
@@ -569,7 +567,7 @@ static void name_trainables(onnx_reader *r)
             s->trainable = s->type.rank > 0;
             s->why = s->trainable
                          ? "a float initializer"
-                         : "a scalar initializer, which trains only where --trainable names it";
+                         : "a scalar initializer, which trains only if --trainable names it";
         }
     }
 }
@@ -595,7 +593,7 @@ static bool opsets_ok(onnx_reader *r, const base_loc *loc)
     return ok;
 }
 
-/* Rounds until nothing changes: at most one an initializer and one an offered input. */
+/* Rounds until nothing changes: at most one per initializer and one per offered input. */
 static ir_module *rounds(onnx_reader *r)
 {
     int errors = base_error_count(r->ctx), most = r->all_inits.count + r->options->noffered + 2;
@@ -658,7 +656,7 @@ ir_module *onnx_read_memory(base_ctx *ctx, base_arena *arena, const void *bytes,
     if (!opsets_ok(&r, loc))
         return NULL;
     if (r.model->n_training_info)
-        base_warn(ctx, BASE_W_training_info, loc, "the training graphs in the file are not used");
+        base_warn(ctx, BASE_W_training_info, loc, "the training graphs in the file are ignored");
     read_lists(&r);
     read_initializers(&r);
     read_signature(&r);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Inside the ONNX reader: what is shared by the reader (read.c, wire.c, tensor.c, fold.c) and the
+ * Internals of the ONNX reader, shared by the reader (read.c, wire.c, tensor.c, fold.c) and the
  * operators' builders (op_*.c).
  *
- * A model is converted in rounds. In the first, float initializers are weights and every input is
- * an input; what turns out to configure an operator or to decide a shape becomes a constant in the
- * next; there is at most one round more than such tensors. */
+ * A model is converted in rounds. In the first, float initializers are weights and inputs stay
+ * inputs. A tensor that turns out to configure an operator or to determine a shape becomes a
+ * constant in the next round, so there is at most one round more than there are such tensors. */
 #ifndef GRADC_ONNX_READER_H
 #define GRADC_ONNX_READER_H
 
@@ -19,7 +19,7 @@ typedef struct onnx_reader onnx_reader;
 typedef struct onnx_node onnx_node;
 typedef struct onnx_scope onnx_scope;
 
-/* A use of an initializer: by its scope and role, and in words. */
+/* A use of an initializer: a key made of its scope and role, and a text for messages. */
 typedef struct onnx_use {
     const char *key, *shown;
 } onnx_use;
@@ -27,7 +27,7 @@ typedef struct onnx_use {
 /* An initializer of the main graph. */
 typedef struct onnx_init {
     const Onnx__TensorProto *proto;
-    ir_literal *value;      /* read at the first use */
+    ir_literal *value;      /* NULL: could not be read */
     const char *name;
     bool broken;            /* could not be read: reported */
     bool constant;          /* found to be no weight */
@@ -35,17 +35,17 @@ typedef struct onnx_init {
     bool listed;            /* by the exporter, as a parameter */
     BASE_LIST(onnx_use) uses; /* in this round: of different keys, the first few */
     bool more_uses;
-    const char *why;        /* it is constant */
+    const char *why;        /* why it is constant */
     ir_state *state;        /* in this round */
 } onnx_init;
 
 /* What a name stands for. */
 typedef struct onnx_entry {
-    ir_value *value;    /* NULL: an error was reported where it should have been made */
-    ir_value **items;   /* of a sequence, which is always of a known length */
+    ir_value *value;    /* NULL: it was not built, which was reported */
+    ir_value **items;   /* of a sequence, whose length is always known */
     int nitems;
     bool sequence;
-    onnx_init *init;    /* a weight or constant of the file, made where it is first used */
+    onnx_init *init;    /* a weight or constant of the file, built at its first use */
 } onnx_entry;
 
 /* A function that is being built; the body of an If, Loop or Scan has an outer one, whose values it
@@ -59,10 +59,10 @@ typedef struct onnx_body {
     bool loop;                    /* runs many times */
 } onnx_body;
 
-/* Where names live: a graph, or a function's body. */
+/* A scope of names: a graph or a function's body. */
 struct onnx_scope {
     onnx_reader *r;
-    onnx_scope *outer;  /* whose names are seen too; NULL in the main graph and in functions */
+    onnx_scope *outer;  /* whose names are visible too; NULL in the main graph and in functions */
     onnx_body *body;
     base_map names; /* -> onnx_entry */
     base_map makers; /* name -> node index + 1, of all nodes of the graph */
@@ -94,10 +94,10 @@ struct onnx_node {
     ir_builder *b;
     int nin, nout;
     ir_value **in;       /* at least op->in_max and nin of them; NULL: left out */
-    ir_value **given;    /* the same before they entered as f32 */
+    ir_value **given;    /* the same before conversion to f32 */
     onnx_entry **entry;  /* the same, for sequences */
     ir_value **out;      /* at least 8 */
-    /* What f32 results are rounded to; IR_F32 where no operand entered as f32. */
+    /* What f32 results are rounded to; IR_F32 where no operand was converted to f32. */
     ir_dtype rounded;
     unsigned typed;      /* bit i: output i has its type already */
     onnx_entry *out_entry; /* sequences; at least 8 */
@@ -118,26 +118,26 @@ struct onnx_reader {
     ir_func *main;        /* the function that is being built */
     bool training;        /* building `train` */
     bool inference;       /* `forward` of a training compilation */
-    bool changed;         /* another round is due */
+    bool changed;         /* another round is needed */
     base_map ops, functions, inits, states;
     BASE_LIST(onnx_init *) all_inits;
     base_map known; /* value -> its literal */
     base_map outer_of; /* captured parameter -> the value outside */
-    base_map used_offers; /* input name -> its literal, baked because it decides a shape */
+    base_map used_offers; /* input name -> its literal, baked because it determines a shape */
     base_map dims; /* symbolic dimension -> extent + 1 */
-    base_map unopened; /* names of files of external data that were told not to open */
+    base_map unopened; /* external data files that could not be opened: reported */
     base_map updated; /* state -> its new value in `train` */
-    base_map quantised; /* integer value -> what it was made of (op_quantize.c) */
+    base_map quantised; /* integer value -> what it was quantised from (op_quantize.c) */
     /* Type -> attributes of the call that passes gradients straight through. */
     base_map straight;
     int64_t fold_left, nodes;
-    /* Bytes of what the file tells in fewer: so far, and of that the initializers. */
+    /* Bytes of tensors that the file stores in fewer bytes: so far, and those of initializers. */
     int64_t unpacked, unpacked_first;
     int streams, bodies;
     ir_value *random_seed, *random_calls;
 };
 
-/* wire.c: NULL and reported if the bytes are no model. */
+/* wire.c: NULL and reported if the bytes are not a model. */
 Onnx__ModelProto *onnx_unpack(base_arena *arena, const base_loc *loc, const void *bytes,
                               size_t size);
 
@@ -145,20 +145,21 @@ Onnx__ModelProto *onnx_unpack(base_arena *arena, const base_loc *loc, const void
 ir_literal *onnx_literal(onnx_reader *r, const base_loc *loc, const Onnx__TensorProto *t);
 ir_literal *onnx_dense_literal(onnx_reader *r, const base_loc *loc,
                                const Onnx__SparseTensorProto *t);
-/* The file tells a tensor of so many bytes in fewer; false and reported when all such tensors are
- * too much. */
+/* Counts a tensor of so many bytes that the file stores in fewer; false and reported if all such
+ * tensors exceed the limit. */
 bool onnx_unpacks(onnx_reader *r, const base_loc *loc, int64_t bytes);
-/* An ONNX element type; false and reported if we have none. */
+/* An ONNX element type; false and reported if it is not supported. */
 bool onnx_dtype(onnx_reader *r, const base_loc *loc, int32_t data_type, ir_dtype *out);
-/* The type in words, ours where we have it; *known as onnx_dtype gives it, or -1. */
+/* The type's name, the IR's if it has the type; *known: what onnx_dtype gives, or -1. */
 const char *onnx_dtype_name(int32_t data_type, int *known);
 
-/* The file's value that v is, or NULL. */
+/* The initializer that v is, or NULL. */
 onnx_init *onnx_init_of(onnx_reader *r, ir_value *v);
-/* fold.c: the value as a literal, if constants alone make it; NULL if not. */
+/* fold.c: the value as a literal if it depends on constants alone, else NULL. */
 ir_literal *onnx_peek(onnx_reader *r, ir_value *v);
-/* The same where a constant is due: initializers and offered inputs on the way become constants (in
- * the next round). NULL if it cannot be; *why (may be NULL) then says on what it depends. */
+/* The same where a constant is required: initializers and offered inputs that it depends on become
+ * constants (in the next round). NULL if that fails; *why (may be NULL) then says what it depends
+ * on. */
 ir_literal *onnx_demand(onnx_reader *r, ir_value *v, const char **why);
 
 /* graph.c */
@@ -166,21 +167,22 @@ bool onnx_run_graph(onnx_scope *s, const Onnx__GraphProto *g);
 onnx_entry *onnx_find(onnx_scope *s, const char *name);
 ir_value *onnx_value_of(onnx_scope *s, onnx_entry *e);
 bool onnx_bind(onnx_scope *s, const base_loc *loc, const char *name, ir_value *v);
-/* v as seen from inside body: a parameter of it where v lies outside. */
+/* v as seen from inside body: if it is defined outside, a parameter or a copy of a small
+ * constant. */
 ir_value *onnx_capture(onnx_reader *r, onnx_body *body, ir_value *v);
 /* A function whose name is made unique by a count. */
 ir_func *onnx_func_new(onnx_reader *r, const char *name);
 onnx_body onnx_body_new(onnx_reader *r, onnx_body *outer, const char *name, const base_loc *loc);
 void onnx_scope_init(onnx_scope *s, onnx_reader *r, onnx_scope *outer, onnx_body *body, int depth);
-/* The operator or function in words for messages, and its location. */
+/* The location of a node, with its operator or function for messages. */
 const base_loc *onnx_loc(onnx_scope *s, const Onnx__NodeProto *p, int index);
 /* The opset version of a domain in this scope, 0 if it is not imported. */
 int onnx_opset(const onnx_scope *s, const char *domain);
-/* The running seed and call count, for random_bits; false and reported where randomness is not
+/* The states `seed` and `calls`, for random_bits; false and reported where randomness is not
  * supported. */
 bool onnx_random(onnx_node *n, ir_value **seed, ir_value **calls, int *stream);
 
-/* share.c: input i of a node is that initializer, perhaps under another name. */
+/* share.c: records that input i of a node is that initializer, perhaps under another name. */
 void onnx_note_use(onnx_node *n, onnx_init *init, int i, bool stat);
 /* Fills facts->shared. */
 void onnx_list_shared(onnx_reader *r);
@@ -204,7 +206,7 @@ bool onnx_ints_n(onnx_node *n, const char *name, int count, int64_t otherwise, i
 bool onnx_const_ints(onnx_node *n, int input, const char *what, ir_ints *out);
 bool onnx_const_int(onnx_node *n, int input, const char *what, int64_t *out);
 bool onnx_const_float(onnx_node *n, int input, const char *what, double *out);
-/* Axes counted from the end where negative; each once; ascending. */
+/* Negative axes count from the end; each axis once; ascending. */
 bool onnx_axis(onnx_node *n, int64_t axis, int rank, int64_t *out);
 bool onnx_axes(onnx_node *n, ir_ints axes, int rank, int64_t *out, int *count);
 /* `axes` from the attribute, or from input i (constant); *given: there was one. */
@@ -216,7 +218,7 @@ ir_literal *onnx_ints_literal(base_arena *arena, ir_dtype t, int rank, const int
                               const int64_t *v);
 const char *onnx_type_text(onnx_node *n, const ir_value *v);
 /* Common pieces. */
-/* Rank 1 x along axis of shape. */
+/* Broadcasts x, of rank 1, along an axis of the shape. */
 ir_value *onnx_along(ir_builder *b, ir_value *x, int rank, int axis, const int64_t *shape);
 
 #define ONNX_OP(name, domain, since, last, in_min, in_max, out_max, types, config, gradient, \

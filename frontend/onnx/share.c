@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Initializers that layers share. Exporters merge equal ones, so that parameters which only start
- * alike become one. What tells that from a layer that runs twice is where the uses are: the scope
- * in a node's name (`/layers.0/linear/Gemm`, from torch's older exporter, which numbers the calls
- * of a layer, `/layers.0_1/…`), or in its metadata (the newer one), or the name that an Identity
- * gives the initializer for the parameter that was merged into it. Nodes without a scope count as
- * one layer. */
+ * Initializers that layers share. Exporters merge equal ones, so that different parameters with
+ * equal initial values become one. The scopes of the uses distinguish that from a layer that runs
+ * twice. A scope is in a node's name (`/layers.0/linear/Gemm`, from torch's older exporter, which
+ * numbers the calls of a layer, `/layers.0_1/…`), in its metadata (the newer one), or in the name
+ * that an Identity gives the initializer for the parameter that was merged into it. Nodes without a
+ * scope count as one layer. */
 #include "frontend/onnx/reader.h"
 
 #include <ctype.h>
@@ -36,7 +36,8 @@ static const char *scope_of_name(onnx_reader *r, const char *name)
     return scope;
 }
 
-/* The last but one of "['', 'layers', 'layers.0', 'linear_2']"; NULL: there is no such list. */
+/* The second to last entry of "['', 'layers', 'layers.0', 'linear_2']"; NULL: there is no such
+ * list. */
 static const char *scope_of_list(onnx_reader *r, const Onnx__NodeProto *p)
 {
     const char *item[2] = {NULL, NULL};
@@ -59,7 +60,7 @@ static const char *scope_of_list(onnx_reader *r, const Onnx__NodeProto *p)
                                                : NULL;
 }
 
-/* Of a node, found once however many initializers it reads; "": it has none. */
+/* The scope of a node, looked up once; "" if it has none. */
 static const char *scope_of(onnx_node *n)
 {
     if (!n->layer)

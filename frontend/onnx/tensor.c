@@ -61,8 +61,8 @@ static bool tensor_type(onnx_reader *r, const base_loc *loc, const Onnx__TensorP
     return false;
 }
 
-/* Bytes of a file beside the model. One that cannot be opened is told of once, however many tensors
- * lie in it. */
+/* Reads bytes of a file beside the model. A file that cannot be opened is reported once, however
+ * many tensors it holds. */
 static bool read_beside(onnx_reader *r, const base_loc *loc, const char *name, int64_t offset,
                         int64_t bytes, base_data *out)
 {
@@ -91,7 +91,7 @@ static bool external(onnx_reader *r, const base_loc *loc, const Onnx__TensorProt
             k++;
         if (k == 4 || value[k] || !t->external_data[i]->value) {
             base_report(r->ctx, BASE_ERROR, loc, "tensor '%s': external data key '%s' is %s",
-                        t->name, key, k == 4 ? "not known" : "given twice or empty");
+                        t->name, key, k == 4 ? "unknown" : "given twice or empty");
             return false;
         }
         value[k] = t->external_data[i]->value;
@@ -112,15 +112,16 @@ static bool external(onnx_reader *r, const base_loc *loc, const Onnx__TensorProt
     }
     if (!value[0] || number[2] != bytes) {
         base_report(r->ctx, BASE_ERROR, loc,
-                    value[0] ? "tensor '%s': external data of %lld bytes, %lld are due"
-                             : "tensor '%s': external data without a location",
+                    value[0] ? "tensor '%s': external data has %lld bytes, expected %lld"
+                             : "tensor '%s': external data has no location",
                     t->name, (long long)number[2], (long long)bytes);
         return false;
     }
     if (!r->folder) {
-        base_report(r->ctx, BASE_ERROR, loc,
-                    "tensor '%s' lies in a file beside the model, which has no folder here",
-                    t->name);
+        base_report(
+            r->ctx, BASE_ERROR, loc,
+            "tensor '%s' is in a file beside the model, but the model was not read from a folder",
+            t->name);
         return false;
     }
     return read_beside(r, loc, value[0], number[1], bytes, out);
@@ -142,15 +143,15 @@ static void from_bytes(onnx_reader *r, ir_literal *l, void *bytes)
             ((uint8_t *)l->data)[i] = ((uint8_t *)l->data)[i] != 0;
 }
 
-/* In all fields of a type. */
+/* The number of elements in all typed fields. */
 static size_t elements_in_fields(const Onnx__TensorProto *t)
 {
     return t->n_float_data + t->n_int32_data + t->n_int64_data + t->n_double_data +
            t->n_uint64_data + t->n_string_data;
 }
 
-/* The typed field that holds elements of t; -1 elements: none fits. 16-bit floats are bit patterns
- * in int32_data. */
+/* Whether the typed field for the element type holds all elements, and no other field any. 16-bit
+ * floats are bit patterns in int32_data. */
 static bool from_fields(const Onnx__TensorProto *t, ir_literal *l)
 {
     size_t n = (size_t)ir_count(&l->type),
@@ -190,11 +191,10 @@ ir_literal *onnx_literal(onnx_reader *r, const base_loc *loc, const Onnx__Tensor
     int64_t bytes = ir_bytes(&l.type);
     const char *name = t->name ? t->name : "";
     if (t->has_raw_data + (elements_in_fields(t) > 0) + (t->data_location == 1) > 1) {
-        base_report(
-            r->ctx, BASE_ERROR, loc,
-            "tensor '%s' has its elements in two places: one of raw bytes, a field of a type "
-            "and another file is due",
-            name);
+        base_report(r->ctx, BASE_ERROR, loc,
+                    "tensor '%s' has data in two places; expected one of raw_data, a typed field "
+                    "and external data",
+                    name);
         return NULL;
     }
     if (t->data_location == 1) {
@@ -203,12 +203,12 @@ ir_literal *onnx_literal(onnx_reader *r, const base_loc *loc, const Onnx__Tensor
             return NULL;
         from_bytes(r, &l, data.bytes);
     } else if (t->data_location) {
-        base_report(r->ctx, BASE_ERROR, loc, "tensor '%s': data location %d is not known", name,
+        base_report(r->ctx, BASE_ERROR, loc, "tensor '%s': unknown data location %d", name,
                     t->data_location);
         return NULL;
     } else if (t->has_raw_data) {
         if (t->raw_data.len != (size_t)bytes) {
-            base_report(r->ctx, BASE_ERROR, loc, "tensor '%s' holds %zu raw bytes, %s needs %lld",
+            base_report(r->ctx, BASE_ERROR, loc, "tensor '%s' has %zu raw bytes, but %s needs %lld",
                         name, t->raw_data.len, ir_type_text(r->scratch, &l.type), (long long)bytes);
             return NULL;
         }
@@ -216,7 +216,7 @@ ir_literal *onnx_literal(onnx_reader *r, const base_loc *loc, const Onnx__Tensor
     } else {
         if (!from_fields(t, &l)) {
             base_report(r->ctx, BASE_ERROR, loc,
-                        "tensor '%s' does not hold the %lld elements of %s", name,
+                        "tensor '%s' does not have the %lld elements of %s", name,
                         (long long)ir_count(&l.type), ir_type_text(r->scratch, &l.type));
             return NULL;
         }
@@ -230,11 +230,9 @@ bool onnx_unpacks(onnx_reader *r, const base_loc *loc, int64_t bytes)
 {
     if (base_size_within(&r->unpacked, bytes, IR_MAX_UNPACKED_BYTES))
         return true;
-    base_report(
-        r->ctx, BASE_ERROR, loc,
-        "sparse tensors and tables made for operators are more than %lld bytes in all, which "
-        "is the limit",
-        (long long)IR_MAX_UNPACKED_BYTES);
+    base_report(r->ctx, BASE_ERROR, loc,
+                "sparse tensors and operators' tables exceed the limit of %lld bytes in total",
+                (long long)IR_MAX_UNPACKED_BYTES);
     return false;
 }
 

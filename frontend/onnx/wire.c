@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * From bytes to messages. protobuf-c recurses without a limit and trusts its input's sizes, so the
- * bytes are first walked with a stack of our own, driven by the generated descriptors:
- * https://protobuf.dev/programming-guides/encoding/. What passes is shallow, holds a bounded number
- * of messages, and unpacks within a budget that follows from what was counted. A singular message
- * that stands twice is merged, as the standard says; protobuf-c copies at each merge, so their
- * number is bounded. */
+ * Unpacks a file's protobuf messages. protobuf-c recurses without a limit and trusts the sizes in
+ * its input, so the bytes are first walked with an explicit stack, driven by the generated
+ * descriptors: https://protobuf.dev/programming-guides/encoding/. What passes is shallow, holds a
+ * bounded number of messages, and unpacks within a memory budget computed from the counts. A
+ * singular message that occurs twice is merged, as the standard says; protobuf-c copies at each
+ * merge, so their number is bounded. */
 #include "frontend/onnx/reader.h"
 
 #include <stdio.h>
@@ -53,13 +53,13 @@ static bool varint(const walker *w, level *l, uint64_t *out)
     *out = 0;
     for (int i = 0; i < 10; i++) {
         if (l->at == l->end)
-            return fail(w, l->at, "it ends inside a number");
+            return fail(w, l->at, "it ends inside a varint");
         unsigned char c = *l->at++;
         *out |= (uint64_t)(c & 127) << (7 * i);
         if (c < 128)
             return true;
     }
-    return fail(w, l->at, "a number is longer than ten bytes");
+    return fail(w, l->at, "a varint is longer than ten bytes");
 }
 
 /* UTF-8 without NUL; surrogates and overlong forms are refused. */
@@ -92,14 +92,14 @@ static int wire_of(ProtobufCType t)
     }
 }
 
-/* The elements of a packed field end where the field does. */
+/* Whether the last element of a packed field ends where the field does. */
 static bool packed_ok(const walker *w, const ProtobufCFieldDescriptor *f, const unsigned char *at,
                       const unsigned char *end)
 {
     int wire = wire_of(f->type);
     if (wire == WIRE_32 || wire == WIRE_64)
         return (size_t)(end - at) % (wire == WIRE_32 ? 4 : 8) == 0 ||
-               fail(w, at, "a list of numbers has an odd length");
+               fail(w, at, "the length of a packed field is not a multiple of its element size");
     for (level l = {.at = at, .end = end}; l.at < l.end;) {
         uint64_t v;
         if (!varint(w, &l, &v))
@@ -116,7 +116,7 @@ static bool bytes_field(walker *w, level *l, const ProtobufCFieldDescriptor *f, 
     inner->type = NULL;
     if (f->type == PROTOBUF_C_TYPE_STRING) {
         if (!text_ok(at, n))
-            return fail(w, at, "a text is not UTF-8 or holds a NUL");
+            return fail(w, at, "a string is not valid UTF-8 or contains a NUL");
         if (n > IR_MAX_NAME && strcmp(f->name, "value"))
             return fail(w, at, "a name is longer than 4096 bytes");
         w->strings++;
@@ -124,7 +124,7 @@ static bool bytes_field(walker *w, level *l, const ProtobufCFieldDescriptor *f, 
         unsigned position = (unsigned)(f - l->type->fields);
         if (f->label != PROTOBUF_C_LABEL_REPEATED) {
             if (l->seen >> position & 1 && ++w->repeats > MAX_REPEATS)
-                return fail(w, at, "messages that may stand once stand many times");
+                return fail(w, at, "singular messages are repeated too often");
             l->seen |= 1u << position;
         }
         if (++w->messages > IR_MAX_MESSAGES)
@@ -164,7 +164,7 @@ static bool one_field(walker *w, level *l, level *inner)
         return false;
     }
     if (v > (uint64_t)(l->end - l->at))
-        return fail(w, at, "a field reaches beyond its message");
+        return fail(w, at, "a field extends beyond its message");
     if (f && wire == WIRE_BYTES && !bytes_field(w, l, f, (size_t)v, inner))
         return false;
     l->at += v;
@@ -218,10 +218,9 @@ Onnx__ModelProto *onnx_unpack(base_arena *arena, const base_loc *loc, const void
     base_ctx *ctx = base_arena_ctx(arena);
     walker w = {.ctx = ctx, .loc = loc, .start = bytes};
     if (size > INT32_MAX) {
-        base_report(
-            ctx, BASE_ERROR, loc,
-            "the file is larger than 2 GiB, which the format does not allow; weights may lie "
-            "in external data");
+        base_report(ctx, BASE_ERROR, loc,
+                    "the file is larger than 2 GiB, which the format does not allow; store weights "
+                    "as external data");
         return NULL;
     }
     if (!walk(&w, bytes, size))
@@ -232,6 +231,6 @@ Onnx__ModelProto *onnx_unpack(base_arena *arena, const base_loc *loc, const void
     Onnx__ModelProto *model = onnx__model_proto__unpack(&allocator, size, bytes);
     if (!model)
         base_report(ctx, BASE_ERROR, loc,
-                    "the file needs more memory to read than its size allows");
+                    "reading the file needs more memory than its size allows");
     return model;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Recording one operation: operands are checked, brought to their common type and shape, handed to
- * the row's builder, and what it built becomes tensors. */
+ * Records one operation: checks its operands, promotes and broadcasts them, calls the row's
+ * builder, and makes tensors of its results. */
 #include "frontend/trace/trace.h"
 
 /* ---- Types promote as in torch ---- */
@@ -17,7 +17,7 @@ static ir_dtype common(ir_dtype a, ir_dtype b)
     if (ca == IR_CLASS_B)
         return b;
     if (ca == IR_CLASS_F && cb == IR_CLASS_F)
-        return na == nb ? IR_F32 : na > nb ? a : b; /* f16 and bf16 meet in f32 */
+        return na == nb ? IR_F32 : na > nb ? a : b; /* f16 with bf16 gives f32 */
     if (ca == IR_CLASS_F || cb == IR_CLASS_F)
         return ca == IR_CLASS_F ? a : b;
     if (ca == cb)
@@ -28,8 +28,8 @@ static ir_dtype common(ir_dtype a, ir_dtype b)
     return u == IR_U8 ? IR_I16 : u == IR_U16 ? IR_I32 : u == IR_U32 ? IR_I64 : IR_DTYPES;
 }
 
-/* A class of operands (tensors with dimensions, without, numbers) gives way to the one before it
- * unless its kind is higher. */
+/* Operands have three classes: tensors with dimensions, tensors without, numbers. A later class
+ * changes the type only if its kind (bool, integer, float) is higher. */
 static ir_dtype prefer(ir_dtype first, ir_dtype second)
 {
     if (first == IR_DTYPES || second == IR_DTYPES)
@@ -71,7 +71,8 @@ static bool promote(trace_call *c)
     return true;
 }
 
-/* The type that is short, if the first float's is. */
+/* If the first float has 16 bits, converts the operands of its type to f32 and returns that type;
+ * else returns IR_F32. */
 static ir_dtype widen(trace_call *c)
 {
     ir_dtype first = IR_DTYPES;
@@ -88,7 +89,7 @@ static ir_dtype widen(trace_call *c)
 
 static bool spread(trace_call *c)
 {
-    /* The second round brings the earlier ones to what the later ones added. */
+    /* The second round broadcasts the earlier operands to dimensions that the later ones added. */
     for (int k = 0; k < 2; k++)
         for (int i = 1; i < c->nin; i++)
             if (!ir_broadcast_both(c->b, &c->v[0], &c->v[i]))
@@ -103,7 +104,7 @@ static bool prepare(trace_call *c, ir_dtype *rounded)
     for (int i = 0; (types & TRACE_FLOATS) && i < c->nin; i++) {
         ir_value *v = c->v[i];
         if (v && (!ir_is_float(v->type.dtype) || v->type.dtype != c->v[0]->type.dtype)) {
-            trace_wrong(c, "operand %d is %s, %s is due", i, trace_text(c, v),
+            trace_wrong(c, "operand %d is %s, expected %s", i, trace_text(c, v),
                         i ? ir_dtypes[c->v[0]->type.dtype].name : "a float type");
             return false;
         }
@@ -120,7 +121,7 @@ static bool prepare(trace_call *c, ir_dtype *rounded)
 
 /* ---- Results ---- */
 
-/* The value as one of its own: not a parameter, nor another tensor's. */
+/* A value of the result's own: not a parameter, nor another tensor's value. */
 static ir_value *own(trace_call *c, ir_value *v, bool cut_off)
 {
     if (cut_off)
@@ -207,7 +208,7 @@ gradc_tensor *trace_apply(trace_call *c)
     if (c->also)
         *c->also = NULL;
     if (c->nin < 1) {
-        trace_error(g, c->row->name, "no tensors");
+        trace_error(g, c->row->name, "expected at least one tensor");
         return NULL;
     }
     for (int i = 0; i < c->nin; i++) {
@@ -220,8 +221,8 @@ gradc_tensor *trace_apply(trace_call *c)
     }
     for (size_t i = 0; i < sizeof c->s / sizeof *c->s; i++)
         if (c->s[i].rank < 0 || c->s[i].rank > IR_MAX_RANK) {
-            trace_error(g, c->row->name, "a list of %d numbers, where at most %d are due",
-                        c->s[i].rank, IR_MAX_RANK);
+            trace_error(g, c->row->name, "a list has %d numbers, expected at most %d", c->s[i].rank,
+                        IR_MAX_RANK);
             return NULL;
         }
     trace_try(g, record, c);
@@ -247,7 +248,7 @@ const char *trace_text(trace_call *c, const ir_value *v)
 bool trace_dim(trace_call *c, int64_t dim, int room, int *out)
 {
     if (dim < -room || dim >= room) {
-        trace_wrong(c, "dimension %lld of %s", (long long)dim,
+        trace_wrong(c, "dimension %lld is out of range for %s", (long long)dim,
                     c->v[0] ? trace_text(c, c->v[0]) : "?");
         return false;
     }
@@ -259,13 +260,13 @@ bool trace_dims(trace_call *c, gradc_shape dims, int rank, int64_t *out, int *n)
 {
     bool on[IR_MAX_RANK] = {false};
     for (int i = 0, d; i < dims.rank; i++) {
-        /* Torch lets a number have one dimension here. */
+        /* As in torch, a tensor of rank 0 has one dimension here. */
         if (rank == 0 && (dims.dim[i] == 0 || dims.dim[i] == -1))
             continue;
         if (!trace_dim(c, dims.dim[i], rank, &d))
             return false;
         if (on[d]) {
-            trace_wrong(c, "dimension %lld is named twice", (long long)dims.dim[i]);
+            trace_wrong(c, "dimension %lld is given twice", (long long)dims.dim[i]);
             return false;
         }
         on[d] = true;
@@ -281,7 +282,7 @@ bool trace_numbers(trace_call *c, const char *what, gradc_shape from, int n, int
                    int64_t *out)
 {
     if (from.rank > 1 && from.rank != n) {
-        trace_wrong(c, "%s has %d numbers where 1 or %d are due", what, from.rank, n);
+        trace_wrong(c, "%s has %d numbers, expected 1 or %d", what, from.rank, n);
         return false;
     }
     for (int i = 0; i < n; i++)
@@ -296,7 +297,7 @@ ir_value *trace_choose(trace_call *c, ir_value *yes, ir_value *no)
         return NULL;
     ir_value *flag = trace_special(c->g, TRACE_TRAINING, &t, 1);
     ir_value *v = ir_select(c->b, ir_broadcast_like(c->b, flag, yes), yes, no);
-    /* Cutting passes over the select, so it must not be the value of a tensor itself. */
+    /* trace_cut_value() skips the select, so it must not itself be the value of a tensor. */
     return ir_build1(c->b, IR_OP_reshape, &v, 1,
                      &(ir_attrs){.reshape.shape = ir_ints_of(c->b, yes->type.rank, yes->type.dim)});
 }

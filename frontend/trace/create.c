@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * New tensors. They are filled at once: what they hold is data of the record, not part of its
+ * New tensors. They are filled at once: their elements are data of the record, not part of its
  * graph. */
 #include "frontend/trace/trace.h"
 #include "ir/philox.h"
@@ -91,11 +91,11 @@ static void fill_diagonal(gradc *g, ir_literal *l, const filling *f)
         ir_literal_set(l, i * columns + i, 1);
 }
 
-/* ---- Random numbers: word i of a drawing, as random_bits has them ---- */
+/* ---- Random numbers: word i of a draw, as random_bits computes it ---- */
 
 typedef struct words {
     uint64_t seed, call;
-    int64_t block; /* whose words are there */
+    int64_t block; /* the block that w holds */
     uint32_t w[4];
 } words;
 
@@ -117,7 +117,7 @@ static uint32_t word(words *r, int64_t i)
     return r->w[i % 4];
 }
 
-/* As many bits as the type has digits, so that no number is rounded up to 1. */
+/* As many bits as the type's significand, so that no number is rounded up to 1. */
 static void fill_uniform(gradc *g, ir_literal *l, const filling *f)
 {
     (void)f;
@@ -133,7 +133,7 @@ static void fill_uniform(gradc *g, ir_literal *l, const filling *f)
     }
 }
 
-/* Box and Muller: two words make two numbers. */
+/* Box-Muller: two words make two numbers. */
 static void fill_normal(gradc *g, ir_literal *l, const filling *f)
 {
     (void)f;
@@ -167,7 +167,7 @@ gradc_tensor *gradc_from(gradc *g, gradc_dtype dtype, gradc_shape shape, const v
     if (!g || !trace_type(g, "gradc_from", dtype, shape, &t))
         return NULL;
     if (!data && ir_bytes(&t)) {
-        trace_error(g, "gradc_from", "no data");
+        trace_error(g, "gradc_from", "data is NULL");
         return NULL;
     }
     return filled(g, (filling){.type = t, .fill = fill_copy, .from = data});
@@ -200,7 +200,7 @@ gradc_tensor *gradc_arange(gradc *g, gradc_dtype dtype, double start, double end
     if (!g)
         return NULL;
     if (!(n >= 0 && n < (double)IR_MAX_TENSOR_BYTES)) {
-        trace_error(g, "gradc_arange", "%g to %g by %g", start, end, step);
+        trace_error(g, "gradc_arange", "invalid range: %g to %g by %g", start, end, step);
         return NULL;
     }
     return shaped(g, "gradc_arange", dtype, GRADC_SHAPE((int64_t)n),
@@ -226,7 +226,7 @@ static gradc_tensor *random_floats(gradc *g, const char *function, gradc_dtype d
     if (!g || !trace_type(g, function, dtype, shape, &t))
         return NULL;
     if (!ir_is_float(t.dtype)) {
-        trace_error(g, function, "%s, a float type is due", ir_dtypes[t.dtype].name);
+        trace_error(g, function, "expected a float type, got %s", ir_dtypes[t.dtype].name);
         return NULL;
     }
     return filled(g, (filling){.type = t, .fill = how});
@@ -246,7 +246,7 @@ gradc_tensor *gradc_randint(gradc *g, gradc_dtype dtype, gradc_shape shape, int6
                             int64_t high)
 {
     if (g && low >= high) {
-        trace_error(g, "gradc_randint", "no integer from %lld to below %lld", (long long)low,
+        trace_error(g, "gradc_randint", "expected low < high, got %lld and %lld", (long long)low,
                     (long long)high);
         return NULL;
     }
@@ -254,7 +254,7 @@ gradc_tensor *gradc_randint(gradc *g, gradc_dtype dtype, gradc_shape shape, int6
                   (filling){.fill = fill_integers, .i = {low, high}});
 }
 
-/* The element type and shape of another. */
+/* With the element type and shape of another tensor. */
 #define LIKE(name, ...)                                                           \
     {                                                                             \
         if (!g || (!x && g->failed) || !trace_mine(g, "gradc_" #name "_like", x)) \

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Cutting a piece out of the record: a walk from a value over what it depends on, without
- * recursion, that copies instructions into a function of their own. It ends at parameters of the
- * record, and at tensors whose elements are known. */
+ * Cuts a piece out of the record: walks, without recursion, from a value to all that it depends on,
+ * and copies the instructions into a new function. The walk ends at parameters of the record and at
+ * tensors whose elements are known. */
 #include "frontend/trace/trace.h"
 
-/* The parameter stands for a leaf's value to come, and no gradient is asked for: then it is that
- * value. */
+/* The updated value of a leaf, if the parameter stands for a leaf with a pending update and no
+ * gradient is asked for; else NULL. */
 static ir_value *to_come(const trace_cut *cut, const ir_value *v)
 {
     const trace_leaf *leaf = v->aux;
@@ -16,7 +16,7 @@ static ir_value *to_come(const trace_cut *cut, const ir_value *v)
                : NULL;
 }
 
-/* The side of a choice between training and inference that counts. */
+/* Follows choices between training and inference (trace_choose) to the side that this cut takes. */
 static ir_value *resolve(trace_cut *cut, ir_value *v)
 {
     for (;;) {
@@ -75,8 +75,8 @@ static gradc_tensor *known(const trace_cut *cut, const ir_value *v)
     return x && x->data && !cut->leaf && !(cut->through && x->requires_grad) ? x : NULL;
 }
 
-/* Results of a copied instruction. A tensor whose gradient is wanted gets a zero added, whose
- * gradient is the same. */
+/* Records the results of a copied instruction. To a tensor whose gradient is wanted, a zero input
+ * is added, which has the same gradient. */
 static void keep_results(trace_cut *cut, const ir_inst *inst, const ir_inst *copy)
 {
     for (int i = 0; i < inst->nresults; i++) {
@@ -99,7 +99,7 @@ static void copy_inst(trace_cut *cut, ir_inst *inst)
     ir_attrs attrs = *inst->attrs;
     for (int i = 0; i < inst->noperands; i++)
         operand[i] = copied(cut, inst->operand[i]);
-    /* In a model all drawings share one call number. */
+    /* In a model all random draws share one call number. */
     if (inst->op == IR_OP_random_bits && cut->leaf)
         attrs.random_bits.stream = cut->drawings++;
     if (ir_has_trait(inst, IR_CHECKED) && operand[1]->def && !operand[1]->name && inst->loc)
@@ -112,7 +112,7 @@ static void copy_inst(trace_cut *cut, ir_inst *inst)
 
 typedef struct step {
     ir_inst *inst;
-    int next; /* operand to look at */
+    int next; /* next operand to visit */
 } step;
 
 ir_value *trace_cut_value(trace_cut *cut, gradc_tensor *x)

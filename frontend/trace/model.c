@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A graph of inputs as a module that a file could be: parameters and buffers become states with the
- * values that they have now, inputs become inputs in the order in which they were made, other data
- * constants. What dropout and batch_norm do in training goes into a function `train`; `forward` is
- * inference. */
+ * Turns a graph of inputs into a module like one read from a file: parameters and buffers become
+ * states with their current values, inputs become inputs in the order of their creation, and other
+ * data becomes constants. What dropout and batch_norm do in training goes into a function `train`;
+ * `forward` is inference. */
 #include "frontend/trace/trace.h"
 
 typedef struct model {
@@ -30,8 +30,7 @@ static ir_value *counter(model *w, const char *name)
     ir_state *s = ir_state_by_name(w->m, name);
     if (s && s->kind != IR_COUNTER) {
         trace_error(w->g, w->function,
-                    "a tensor is called '%s', which is the name of a counter of random numbers",
-                    name);
+                    "a tensor is named '%s', which is reserved for a random number counter", name);
         w->failed = true;
     }
     return ir_add_state(w->f, s ? s : ir_state_new(w->m, name, IR_COUNTER, &t));
@@ -74,14 +73,14 @@ static ir_value *place(trace_cut *cut, ir_value *v, trace_leaf *leaf)
         return state(w, x);
     if (x && leaf->requires_grad && !w->failed) {
         trace_error(w->g, w->function,
-                    "a tensor %s that requires grad has no name; gradc_parameter gives it one",
+                    "a tensor %s that requires grad has no name; give it one with gradc_parameter",
                     ir_type_text(w->arena, &v->type));
         w->failed = true;
     }
     return ir_constant(&cut->b, literal_of(w, &v->type, leaf->data));
 }
 
-/* Makes function `name` of the outputs. */
+/* Builds function `name`, which computes the outputs. */
 static trace_cut build(model *w, const char *name, const gradc_output *outputs, int n,
                        bool training)
 {
@@ -102,7 +101,7 @@ static trace_cut build(model *w, const char *name, const gradc_output *outputs, 
     return cut;
 }
 
-/* Buffers that the model has move as the record says. */
+/* Adds the recorded updates of the model's buffers. */
 static void add_updates(model *w, trace_cut *cut)
 {
     for (int i = 0; i < w->g->updates.count; i++) {
@@ -127,7 +126,7 @@ static bool outputs_ok(gradc *g, const char *function, const gradc_output *outpu
             trace_error(g, function, "output %d has no name", i);
         for (int k = 0; outputs[i].name && k < i; k++)
             if (!strcmp(outputs[k].name, outputs[i].name))
-                trace_error(g, function, "two outputs are called '%s'", outputs[i].name);
+                trace_error(g, function, "two outputs are named '%s'", outputs[i].name);
     }
     return !g->failed;
 }
@@ -143,7 +142,7 @@ ir_module *trace_model(gradc *g, const char *function, base_ctx *ctx, base_arena
     if (!outputs_ok(g, function, outputs, n))
         return NULL;
     ir_module *m = w.m;
-    w.m = ir_module_new(ctx, arena, "survey"); /* which inputs are met on either side */
+    w.m = ir_module_new(ctx, arena, "survey"); /* finds the inputs of both functions */
     bool chose = build(&w, "survey", outputs, n, false).chose;
     build(&w, "survey", outputs, n, true);
     w.m = m;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Elementwise operations. Where a function has a corner, its formulas are chosen so that the
- * derivative at the corner is torch's. */
+ * Elementwise operations. Where a function has a kink, its formula is chosen so that the derivative
+ * there is torch's. */
 #include "frontend/trace/trace.h"
 #include "ir/nn.h"
 
@@ -170,7 +170,7 @@ TRACE_BUILD(where)
     ir_builder *b = c->b;
     ir_value *which = X, *x = Y, *y = c->v[2];
     if (which->type.dtype != IR_BOOL) {
-        trace_wrong(c, "the condition is %s, bool is due", trace_text(c, which));
+        trace_wrong(c, "the condition is %s, expected bool", trace_text(c, which));
         return;
     }
     ir_dtype t = wider(x->type.dtype, y->type.dtype);
@@ -184,7 +184,7 @@ TRACE_BUILD(masked_fill)
 {
     ir_value *x = X, *mask = Y;
     if (mask->type.dtype != IR_BOOL)
-        trace_wrong(c, "the mask is %s, bool is due", trace_text(c, mask));
+        trace_wrong(c, "the mask is %s, expected bool", trace_text(c, mask));
     else if (ir_broadcast_both(c->b, &x, &mask))
         OUT = ir_select(c->b, mask, ir_like(c->b, x, c->n[0]), x);
 }
@@ -241,7 +241,7 @@ TRACE_BUILD(prelu)
     else if (slope->type.rank == 1 && slope->type.dim[0] == channels)
         slope = ir_broadcast(c->b, slope, X->type.rank, X->type.dim, &axis);
     else
-        trace_wrong(c, "slopes %s for %s", trace_text(c, slope), trace_text(c, X));
+        trace_wrong(c, "slopes %s do not fit %s", trace_text(c, slope), trace_text(c, X));
     OUT = ir_prelu(c->b, X, slope);
 }
 

@@ -13,7 +13,7 @@ static bool is_index(trace_call *c, ir_value *index)
 {
     if (index->type.dtype == IR_I64 || index->type.dtype == IR_I32)
         return true;
-    trace_wrong(c, "the index is %s, i64 is due", trace_text(c, index));
+    trace_wrong(c, "the index is %s, expected i64 or i32", trace_text(c, index));
     return false;
 }
 
@@ -22,7 +22,7 @@ static ir_value *vectors(trace_call *c, ir_value *index)
 {
     ir_type t = index->type;
     if (t.rank == IR_MAX_RANK) {
-        trace_wrong(c, "an index of rank %d", t.rank);
+        trace_wrong(c, "an index of rank %d is not supported", t.rank);
         return NULL;
     }
     t.dim[t.rank++] = 1;
@@ -36,7 +36,7 @@ TRACE_BUILD(index_select)
     if (!is_index(c, INDEX) || !trace_dim(c, c->i[0], RANK, &d))
         return;
     if (INDEX->type.rank > 1) {
-        trace_wrong(c, "the index is %s, one dimension is due", trace_text(c, INDEX));
+        trace_wrong(c, "the index is %s, expected at most one dimension", trace_text(c, INDEX));
         return;
     }
     dim = d;
@@ -47,7 +47,7 @@ TRACE_BUILD(index_select)
 TRACE_BUILD(embedding)
 {
     if (X->type.rank != 2)
-        trace_wrong(c, "the weights are %s, [n, d] is due", trace_text(c, X));
+        trace_wrong(c, "the weights are %s, expected [n, d]", trace_text(c, X));
     else if (is_index(c, INDEX))
         OUT = ir_gather(c->b, X, vectors(c, INDEX), 1, (int64_t[]){0}, 0);
 }
@@ -63,7 +63,7 @@ TRACE_BUILD(one_hot)
     OUT = ir_convert(c->b, ir_compare(c->b, IR_EQ, at, ir_broadcast_like(c->b, index, at)), IR_I64);
 }
 
-/* All dimensions but the last as one: [p, n]. */
+/* Flattens all dimensions but the last: [p, n]. */
 static ir_value *rows(trace_call *c, ir_value *v)
 {
     int64_t last = v->type.dim[v->type.rank - 1],
@@ -93,21 +93,21 @@ ir_value *trace_take_last(trace_call *c, ir_value *x, ir_value *index)
     return ir_reshape(c->b, y, index->type.rank, index->type.dim);
 }
 
-/* v cut to the extents of `to`, but in dimension d; NULL and reported if it has less. */
+/* Slices v to the extents of `to`, except in dimension d; NULL and reported if v is smaller. */
 static ir_value *cut_to(trace_call *c, ir_value *v, const ir_value *to, int d)
 {
     int64_t from[IR_MAX_RANK] = {0}, limit[IR_MAX_RANK];
     for (int i = 0; i < v->type.rank; i++) {
         limit[i] = i == d ? v->type.dim[i] : to->type.dim[i];
         if (limit[i] > v->type.dim[i]) {
-            trace_wrong(c, "the index %s reaches beyond %s", trace_text(c, to), trace_text(c, v));
+            trace_wrong(c, "the index %s extends beyond %s", trace_text(c, to), trace_text(c, v));
             return NULL;
         }
     }
     return ir_slice(c->b, v, from, limit, NULL);
 }
 
-/* The checks that gather and scatter share; rank 0 counts as rank 1 (the values change). */
+/* The checks that gather and scatter share; reshapes operands of rank 0 to rank 1. */
 static bool read_index(trace_call *c, int *d)
 {
     for (int i = 0; i < c->nin; i++) {
@@ -119,7 +119,8 @@ static bool read_index(trace_call *c, int *d)
     if (!is_index(c, INDEX) || !trace_dim(c, c->i[0], RANK, d))
         return false;
     if (INDEX->type.rank != RANK)
-        trace_wrong(c, "the index is %s for %s", trace_text(c, INDEX), trace_text(c, X));
+        trace_wrong(c, "the index %s does not have the rank of %s", trace_text(c, INDEX),
+                    trace_text(c, X));
     return !c->b->failed;
 }
 
@@ -140,8 +141,8 @@ TRACE_BUILD(gather)
     OUT = in_shape_of(c, ir_move_axis(c->b, y, last, d), c->in[1]);
 }
 
-/* What lies outside the index's extents in the other dimensions keeps its value: the part inside is
- * put back by padding. */
+/* Elements outside the index's extents in the other dimensions keep their values: the part inside
+ * is padded to the shape of X and selected. */
 static ir_value *put_back(trace_call *c, ir_value *part, int d)
 {
     int64_t low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK];
@@ -162,7 +163,7 @@ static ir_value *put_back(trace_call *c, ir_value *part, int d)
                      ir_pad(c->b, part, ir_scalar(c->b, X->type.dtype, 0), low, high, NULL), X);
 }
 
-/* extra: how an element is combined with what was there. */
+/* extra: how the new elements are combined with those of X. */
 TRACE_BUILD(scatter)
 {
     int d;
@@ -170,7 +171,7 @@ TRACE_BUILD(scatter)
         return;
     ir_value *from = c->v[2];
     if (from->type.rank != RANK || from->type.dtype != X->type.dtype) {
-        trace_wrong(c, "%s into %s", trace_text(c, from), trace_text(c, X));
+        trace_wrong(c, "cannot scatter %s into %s", trace_text(c, from), trace_text(c, X));
         return;
     }
     from = cut_to(c, from, INDEX, -1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contractions, convolutions, pools, attention. */
+ * Contractions, convolutions, pooling, attention. */
 #include "frontend/trace/trace.h"
 #include "ir/nn.h"
 
@@ -26,7 +26,8 @@ TRACE_BUILD(matmul)
 TRACE_BUILD(outer)
 {
     if (X->type.rank != 1 || Y->type.rank != 1) {
-        trace_wrong(c, "%s and %s, one dimension each is due", trace_text(c, X), trace_text(c, Y));
+        trace_wrong(c, "expected two tensors of rank 1, got %s and %s", trace_text(c, X),
+                    trace_text(c, Y));
         return;
     }
     int64_t shape[] = {X->type.dim[0], Y->type.dim[0]};
@@ -38,20 +39,21 @@ TRACE_BUILD(einsum)
 {
     for (int i = 1; i < c->nin; i++)
         if (c->v[i]->type.dtype != X->type.dtype) {
-            trace_wrong(c, "%s and %s", trace_text(c, X), trace_text(c, c->v[i]));
+            trace_wrong(c, "operands have different types, %s and %s", trace_text(c, X),
+                        trace_text(c, c->v[i]));
             return;
         }
     OUT = ir_einsum(c->b, c->text ? c->text : "", c->v, c->nin);
 }
 
-/* The bias along dimension d of y. */
+/* Adds the bias along dimension d of y. */
 static ir_value *add_bias(trace_call *c, ir_value *y, int d)
 {
     int64_t axis = d;
     if (!y || !BIAS)
         return y;
     if (BIAS->type.rank != 1 || BIAS->type.dim[0] != y->type.dim[d]) {
-        trace_wrong(c, "the bias is %s for %s", trace_text(c, BIAS), trace_text(c, y));
+        trace_wrong(c, "bias %s does not fit %s", trace_text(c, BIAS), trace_text(c, y));
         return NULL;
     }
     return ir_add(c->b, y, ir_broadcast(c->b, BIAS, y->type.rank, y->type.dim, &axis));
@@ -62,7 +64,7 @@ TRACE_BUILD(linear)
     int r = X->type.rank;
     int64_t last = r - 1, in = 1;
     if (r < 1 || W->type.rank != 2 || X->type.dim[last] != W->type.dim[1]) {
-        trace_wrong(c, "%s with weights %s; […, i] and [o, i] are due", trace_text(c, X),
+        trace_wrong(c, "expected x […, i] and weights [o, i], got %s and %s", trace_text(c, X),
                     trace_text(c, W));
         return;
     }
@@ -75,7 +77,7 @@ TRACE_BUILD(linear)
 
 /* ---- Windows ---- */
 
-typedef struct window { /* a number a spatial dimension */
+typedef struct window { /* one entry per spatial dimension */
     int spatial;
     int64_t size[IR_MAX_RANK], stride[IR_MAX_RANK], dilation[IR_MAX_RANK], low[IR_MAX_RANK],
         high[IR_MAX_RANK];
@@ -88,10 +90,11 @@ static bool window_ok(trace_call *c, const window *w)
         if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->low[i] < 0 ||
             w->size[i] > limit || w->stride[i] > limit || w->dilation[i] > limit ||
             w->low[i] > limit) {
-            trace_wrong(
-                c, "kernel %lld, stride %lld, padding %lld, dilation %lld in spatial dimension %d",
-                (long long)w->size[i], (long long)w->stride[i], (long long)w->low[i],
-                (long long)w->dilation[i], i);
+            trace_wrong(c,
+                        "invalid window: kernel %lld, stride %lld, padding %lld, dilation %lld in "
+                        "spatial dimension %d",
+                        (long long)w->size[i], (long long)w->stride[i], (long long)w->low[i],
+                        (long long)w->dilation[i], i);
             return false;
         }
     return true;
@@ -102,14 +105,14 @@ static int64_t span_of(const window *w, int i)
     return (w->size[i] - 1) * w->dilation[i] + 1;
 }
 
-/* x with a dimension for the batch where it has none. */
+/* x with a dimension for the batch, which is added if it has none. */
 static ir_value *batched(trace_call *c, int spatial, bool *added)
 {
     int64_t shape[IR_MAX_RANK] = {1};
     *added = X->type.rank == spatial + 1;
     if (X->type.rank != spatial + 2 && !*added) {
-        trace_wrong(c, "%s has not %d or %d dimensions", trace_text(c, X), spatial + 1,
-                    spatial + 2);
+        trace_wrong(c, "expected %d or %d dimensions, got %s", spatial + 1, spatial + 2,
+                    trace_text(c, X));
         return NULL;
     }
     if (!*added)
@@ -150,8 +153,8 @@ static ir_value *convolve(trace_call *c, ir_value *x, ir_value *w, const window 
                                                  .batch_groups = 1}});
 }
 
-/* x with its batch, and the window that the weights and s[0..2], stride, padding, dilation, say;
- * NULL and reported if they do not fit. */
+/* x with a batch dimension; fills the window from the weights and s[0..2] (stride, padding,
+ * dilation). NULL and reported if they do not fit. */
 static ir_value *read_convolution(trace_call *c, window *w, bool *added)
 {
     int s = w->spatial = c->row->extra;
@@ -161,8 +164,8 @@ static ir_value *read_convolution(trace_call *c, window *w, bool *added)
     if (*added)
         c->grad_fn = "SqueezeBackward1";
     if (W->type.rank != s + 2 || c->i[0] < 1 || c->i[0] > 1 << 30) {
-        trace_wrong(c, "%s with weights %s in %lld groups", trace_text(c, X), trace_text(c, W),
-                    (long long)c->i[0]);
+        trace_wrong(c, "%s does not fit weights %s in %lld groups", trace_text(c, X),
+                    trace_text(c, W), (long long)c->i[0]);
         return NULL;
     }
     memcpy(w->size, W->type.dim + 2, (size_t)s * sizeof *w->size);
@@ -189,7 +192,7 @@ TRACE_BUILD(conv)
         OUT = unbatched(c, add_bias(c, convolve(c, x, W, &w, NULL, c->i[0]), 1), added);
 }
 
-/* Weights [C, O/g, k…] as those of the convolution that this is the derivative of: [O, C/g, k…],
+/* Weights [C, O/g, k…] as those of the equivalent convolution with input dilation: [O, C/g, k…],
  * reversed. */
 static ir_value *turn_weights(trace_call *c, int spatial, int64_t g)
 {
@@ -217,21 +220,22 @@ TRACE_BUILD(conv_transpose)
     if (!x || !trace_numbers(c, "the output padding", c->s[3], w.spatial, 0, extra))
         return;
     if (W->type.dim[0] != x->type.dim[1] || W->type.dim[0] % g) {
-        trace_wrong(c, "%s with weights %s in %lld groups", trace_text(c, X), trace_text(c, W),
-                    (long long)g);
+        trace_wrong(c, "%s does not fit weights %s in %lld groups", trace_text(c, X),
+                    trace_text(c, W), (long long)g);
         return;
     }
     for (int i = 0; i < w.spatial; i++) {
         if (extra[i] < 0 || (extra[i] >= w.stride[i] && extra[i] >= w.dilation[i])) {
-            trace_wrong(c, "an output padding of %lld; it stays below the stride or the dilation",
+            trace_wrong(c,
+                        "output padding is %lld, expected 0 or more and less than the stride or "
+                        "the dilation",
                         (long long)extra[i]);
             return;
         }
         int64_t extent = x->type.dim[2 + i], full;
         if (extent < 1 || !base_size_mul(w.stride[i], extent - 1, &full) ||
             full > IR_MAX_TENSOR_BYTES || full + span_of(&w, i) + extra[i] - 2 * w.low[i] < 1) {
-            trace_wrong(c,
-                        "a stride of %lld and a padding of %lld leave nothing of %s, or too much",
+            trace_wrong(c, "stride %lld and padding %lld make the result for %s empty or too large",
                         (long long)w.stride[i], (long long)w.low[i], trace_text(c, X));
             return;
         }
@@ -246,8 +250,8 @@ TRACE_BUILD(conv_transpose)
 
 /* ---- Pools ---- */
 
-/* The window of s[0..2], kernel, stride, padding, and how many there are; ceil_mode adds padding on
- * the high side, unless the last window would start in it. */
+/* Fills the window from s[0..2] (kernel, stride, padding) and `out` with the number of windows;
+ * ceil_mode adds padding on the high side, unless the last window would start in it. */
 static ir_value *read_pool(trace_call *c, window *w, gradc_shape dilation, bool ceil, bool *added,
                            int64_t *out)
 {
@@ -267,7 +271,7 @@ static ir_value *read_pool(trace_call *c, window *w, gradc_shape dilation, bool 
         int64_t extent = x->type.dim[2 + i], room = extent + 2 * w->low[i] - span_of(w, i),
                 step = w->stride[i];
         if (w->low[i] > w->size[i] / 2 || room < 0) {
-            trace_wrong(c, "a kernel of %lld with padding %lld in spatial dimension %d of %s",
+            trace_wrong(c, "kernel %lld with padding %lld does not fit spatial dimension %d of %s",
                         (long long)w->size[i], (long long)w->low[i], i, trace_text(c, X));
             return NULL;
         }
@@ -280,7 +284,7 @@ static ir_value *read_pool(trace_call *c, window *w, gradc_shape dilation, bool 
     return x;
 }
 
-/* The windows that there are to be: high padding may have given one more. */
+/* The first `out` windows: high padding may have added one more. */
 static ir_value *first_windows(trace_call *c, ir_value *y, const int64_t *out)
 {
     int64_t from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK];
@@ -327,8 +331,8 @@ static ir_value *window_sum(trace_call *c, ir_value *x, const window *w)
     return ir_build1(c->b, IR_OP_reduce_window, &x, 1, &attrs);
 }
 
-/* Divides by how many elements each window covers; `padded`: those of the padding, but not what
- * ceil_mode added, count too. */
+/* Divides by the number of elements that each window covers; `padded`: padding counts, except what
+ * ceil_mode added. */
 static ir_value *divide_by_counts(trace_call *c, ir_value *y, const ir_value *x, const window *w,
                                   bool padded)
 {
@@ -369,8 +373,8 @@ TRACE_BUILD(avg_pool)
             added);
 }
 
-/* Window i of n over an extent e goes from floor(i e / n) to ceil((i + 1) e / n): a matrix [n, e]
- * of their weights, applied to dimension d. */
+/* Window i of n over an extent e goes from floor(i e / n) to ceil((i + 1) e / n). Dimension d is
+ * contracted with a matrix [n, e] of the windows' weights. */
 static ir_value *adapt(trace_call *c, ir_value *x, int d, int64_t n)
 {
     ir_builder *b = c->b;
@@ -399,8 +403,8 @@ TRACE_BUILD(adaptive)
         int64_t extent = x->type.dim[2 + i];
         out[i] = out[i] == -1 ? extent : out[i];
         if (out[i] < 1 || out[i] > 1 << 20 || extent < 1) {
-            trace_wrong(c, "%lld windows in spatial dimension %d of %s", (long long)out[i], i,
-                        trace_text(c, X));
+            trace_wrong(c, "invalid output size %lld for spatial dimension %d of %s",
+                        (long long)out[i], i, trace_text(c, X));
             return;
         }
         w.size[i] = w.stride[i] = extent / out[i];
@@ -434,7 +438,7 @@ TRACE_BUILD(attention)
     if (q->type.rank < 2 || r < 2 || v->type.rank < 2 ||
         q->type.dim[q->type.rank - 1] != k->type.dim[r - 1] || !q->type.dim[q->type.rank - 1] ||
         !ir_is_float(q->type.dtype)) {
-        trace_wrong(c, "q %s, k %s, v %s; […, l, e], […, s, e], […, s, f] are due",
+        trace_wrong(c, "expected q […, l, e], k […, s, e] and v […, s, f], got %s, %s and %s",
                     trace_text(c, q), trace_text(c, k), trace_text(c, v));
         return;
     }

@@ -13,7 +13,7 @@ static bool reduction_ok(trace_call *c)
 {
     if (c->i[0] == GRADC_NONE || c->i[0] == GRADC_MEAN || c->i[0] == GRADC_SUM)
         return true;
-    trace_wrong(c, "a reduction of %lld; GRADC_NONE, GRADC_MEAN or GRADC_SUM is due",
+    trace_wrong(c, "unknown reduction %lld; expected GRADC_NONE, GRADC_MEAN or GRADC_SUM",
                 (long long)c->i[0]);
     return false;
 }
@@ -27,13 +27,14 @@ static ir_value *reduced(trace_call *c, ir_value *loss)
     return ir_reduced(c->b, loss, (ir_reduction)c->i[0]);
 }
 
-/* The way torch is made of other operations shows in the name. */
+/* The name shows of which operations torch composes the loss. */
 static const char *name_of(const trace_call *c, const char *none, const char *mean, const char *sum)
 {
     return c->i[0] == GRADC_NONE ? none : c->i[0] == GRADC_MEAN ? mean : sum;
 }
 
-/* The operands in one shape; false and reported if they have none, or the reduction is wrong. */
+/* Broadcasts the operands to one shape; false and reported if that fails or the reduction is
+ * unknown. */
 static bool prepare(trace_call *c)
 {
     return reduction_ok(c) && ir_broadcast_both(c->b, &X, &Y);
@@ -46,7 +47,7 @@ static bool prepare_equal(trace_call *c)
         return false;
     if (ir_shape_eq(&X->type, &Y->type))
         return true;
-    trace_wrong(c, "%s with target %s; one shape is due", trace_text(c, X), trace_text(c, Y));
+    trace_wrong(c, "x %s and target %s differ in shape", trace_text(c, X), trace_text(c, Y));
     return false;
 }
 
@@ -105,14 +106,14 @@ static bool target_ok(trace_call *c, bool logarithms, bool probability, int axis
     for (int i = 0; fits && !probability && i < Y->type.rank; i++)
         fits = Y->type.dim[i] == X->type.dim[i + (i >= axis)];
     if (!fits)
-        trace_wrong(c, "scores %s and target %s; [N, C, …] with classes [N, …]%s are due",
-                    trace_text(c, X), trace_text(c, Y),
-                    logarithms ? "" : " or probabilities [N, C, …]");
+        trace_wrong(
+            c, "scores %s and target %s do not match; expected [N, C, …] with classes [N, …]%s",
+            trace_text(c, X), trace_text(c, Y), logarithms ? "" : " or probabilities [N, C, …]");
     return fits;
 }
 
-/* The loss of scores X, or of logarithms of probabilities, for Y; k says the weight and what is
- * ignored and smoothed. */
+/* The loss of X, scores or log-probabilities, for Y; k has the weight, the ignored class and the
+ * smoothing. */
 static void class_loss(trace_call *c, bool logarithms, ir_classes k)
 {
     bool probability = !logarithms && ir_is_float(Y->type.dtype);
@@ -122,18 +123,19 @@ static void class_loss(trace_call *c, bool logarithms, ir_classes k)
         return;
     k.reduction = (ir_reduction)c->i[0];
     if (X->type.rank < 1 || X->type.rank == IR_MAX_RANK || !ir_is_float(X->type.dtype)) {
-        trace_wrong(c, "scores %s, a float tensor [N, C, …] is due", trace_text(c, X));
+        trace_wrong(c, "scores are %s, expected a float tensor [N, C, …]", trace_text(c, X));
         return;
     }
     if (!target_ok(c, logarithms, probability, k.axis))
         return;
     if (k.weight && (k.weight->type.dtype != X->type.dtype || k.weight->type.rank != 1 ||
                      k.weight->type.dim[0] != X->type.dim[k.axis])) {
-        trace_wrong(c, "weights %s for scores %s", trace_text(c, k.weight), trace_text(c, X));
+        trace_wrong(c, "weights %s do not fit scores %s", trace_text(c, k.weight),
+                    trace_text(c, X));
         return;
     }
     if (!(k.smoothing >= 0 && k.smoothing <= 1)) {
-        trace_wrong(c, "a label smoothing of %g", k.smoothing);
+        trace_wrong(c, "label smoothing is %g, expected 0 to 1", k.smoothing);
         return;
     }
     k.logs = logarithms ? X : ir_log_softmax(c->b, X, k.axis);

@@ -23,7 +23,7 @@ TRACE_BUILD(detach)
 TRACE_BUILD(to)
 {
     if (c->i[0] < 0 || c->i[0] >= IR_DTYPES)
-        trace_wrong(c, "%lld is no element type", (long long)c->i[0]);
+        trace_wrong(c, "unknown element type %lld", (long long)c->i[0]);
     else
         OUT = ir_convert(c->b, X, (ir_dtype)c->i[0]);
 }
@@ -51,7 +51,7 @@ TRACE_BUILD(reshape)
     for (int i = 0, at = 0; i < c->s[0].rank; i++)
         at += snprintf(text + at, sizeof text - (size_t)at, "%s%lld", i ? "," : "",
                        (long long)c->s[0].dim[i]);
-    trace_wrong(c, "%s cannot become [%s]", trace_text(c, X), text);
+    trace_wrong(c, "cannot reshape %s to [%s]", trace_text(c, X), text);
 }
 
 TRACE_BUILD(flatten)
@@ -65,7 +65,7 @@ TRACE_BUILD(flatten)
     if (!trace_dim(c, c->i[0], RANK, &first) || !trace_dim(c, c->i[1], RANK, &last))
         return;
     if (last < first) {
-        trace_wrong(c, "dimensions %d to %d", first, last);
+        trace_wrong(c, "the first dimension, %d, is after the last, %d", first, last);
         return;
     }
     for (int i = 0; i < RANK; i++)
@@ -87,7 +87,7 @@ TRACE_BUILD(permute)
         seen |= 1u << d;
     }
     if (c->s[0].rank != RANK || seen != (1u << RANK) - 1)
-        trace_wrong(c, "%d dimensions in order are due for %s", RANK, trace_text(c, X));
+        trace_wrong(c, "expected a permutation of the %d dimensions of %s", RANK, trace_text(c, X));
     else
         OUT = ir_transpose(c->b, X, perm);
 }
@@ -136,13 +136,13 @@ TRACE_BUILD(squeeze)
     OUT = ir_reshape(c->b, X, t.rank, t.dim);
 }
 
-/* x with a dimension of extent 1 before dimension d; NULL and reported where the rank does not
- * allow it. */
+/* x with a dimension of extent 1 before dimension d; NULL and reported if the rank is at the
+ * limit. */
 static ir_value *unsqueeze(trace_call *c, ir_value *x, int d)
 {
     ir_type t = x->type;
     if (t.rank == IR_MAX_RANK) {
-        trace_wrong(c, "%s cannot have one dimension more", trace_text(c, x));
+        trace_wrong(c, "cannot add a dimension to %s", trace_text(c, x));
         return NULL;
     }
     memmove(t.dim + d + 1, t.dim + d, (size_t)(t.rank - d) * sizeof *t.dim);
@@ -177,13 +177,13 @@ TRACE_BUILD(narrow)
         return;
     int64_t extent = DIM[d], start = c->i[1] < 0 ? c->i[1] + extent : c->i[1], length = c->i[2];
     if (start < 0 || length < 0 || start > extent || length > extent - start)
-        trace_wrong(c, "%lld from %lld on of dimension %d of %s", (long long)length,
-                    (long long)c->i[1], d, trace_text(c, X));
+        trace_wrong(c, "%lld elements from %lld on do not fit dimension %d of %s",
+                    (long long)length, (long long)c->i[1], d, trace_text(c, X));
     else
         OUT = ir_slice_axis(c->b, X, d, start, start + length);
 }
 
-/* A bound as Python takes it. */
+/* A slice bound as in Python. */
 static int64_t bound(int64_t v, int64_t extent)
 {
     v = v < 0 ? v + extent : v;
@@ -197,7 +197,7 @@ TRACE_BUILD(slice)
     if (!trace_dim(c, c->i[0], RANK, &d))
         return;
     if (c->i[3] < 1) {
-        trace_wrong(c, "a step of %lld, where 1 or more is due", (long long)c->i[3]);
+        trace_wrong(c, "the step is %lld, expected 1 or more", (long long)c->i[3]);
         return;
     }
     for (int i = 0; i < RANK; i++) {
@@ -218,7 +218,8 @@ TRACE_BUILD(select)
         return;
     int64_t i = c->i[1] < 0 ? c->i[1] + DIM[d] : c->i[1];
     if (i < 0 || i >= DIM[d]) {
-        trace_wrong(c, "index %lld in dimension %d of %s", (long long)c->i[1], d, trace_text(c, X));
+        trace_wrong(c, "index %lld is out of range for dimension %d of %s", (long long)c->i[1], d,
+                    trace_text(c, X));
         return;
     }
     ir_type t = X->type;
@@ -246,14 +247,15 @@ TRACE_BUILD(roll)
     OUT = shift ? ir_concat(c->b, parts, 2, d) : X;
 }
 
-/* Each dimension is split into (times, extent), with the first repeated, and joined again; what is
- * before and behind it counts as one. */
+/* For each dimension, x is flattened to [before, rest], broadcast to [before, times, rest] and
+ * reshaped to the result; `rest` starts with the dimension. */
 TRACE_BUILD(repeat)
 {
     gradc_shape times = c->s[0];
     ir_value *x = X;
     if (times.rank < RANK) {
-        trace_wrong(c, "%d numbers for %s", times.rank, trace_text(c, X));
+        trace_wrong(c, "%d repeat counts are fewer than the dimensions of %s", times.rank,
+                    trace_text(c, X));
         return;
     }
     ir_type t = {.rank = times.rank};
@@ -263,7 +265,7 @@ TRACE_BUILD(repeat)
     for (int d = 0; d < t.rank; d++) {
         int64_t n = times.dim[d];
         if (n < 0 || n > IR_MAX_TENSOR_BYTES) {
-            trace_wrong(c, "%lld times", (long long)n);
+            trace_wrong(c, "invalid repeat count %lld", (long long)n);
             return;
         }
         if (n == 1 || !x)
@@ -286,7 +288,7 @@ static ir_value *triangle(trace_call *c, bool upper)
 {
     if (RANK >= 2)
         return ir_triangle(c->b, X, c->i[0], upper);
-    trace_wrong(c, "%s has less than two dimensions", trace_text(c, X));
+    trace_wrong(c, "%s has fewer than two dimensions", trace_text(c, X));
     return NULL;
 }
 
@@ -305,7 +307,7 @@ TRACE_BUILD(pad)
     int64_t low[IR_MAX_RANK] = {0}, high[IR_MAX_RANK] = {0};
     gradc_shape p = c->s[0];
     if (p.rank % 2 || p.rank / 2 > RANK) {
-        trace_wrong(c, "%d numbers for %s", p.rank, trace_text(c, X));
+        trace_wrong(c, "%d padding numbers do not fit %s", p.rank, trace_text(c, X));
         return;
     }
     for (int i = 0; i < p.rank / 2; i++) {
@@ -317,8 +319,7 @@ TRACE_BUILD(pad)
 
 /* ---- Several ---- */
 
-/* Operands of one dimension that are empty are passed over, as in torch, unless there is no
- * other. */
+/* Empty operands of rank 1 are skipped, as in torch, unless there are no others. */
 TRACE_BUILD(cat)
 {
     int d, n = 0;
@@ -336,7 +337,8 @@ TRACE_BUILD(stack)
         return;
     for (int i = c->nin - 1; i >= 0; i--) {
         if (!ir_shape_eq(&c->v[i]->type, &X->type)) {
-            trace_wrong(c, "%s and %s", trace_text(c, X), trace_text(c, c->v[i]));
+            trace_wrong(c, "tensors differ in shape: %s and %s", trace_text(c, X),
+                        trace_text(c, c->v[i]));
             return;
         }
         c->v[i] = unsqueeze(c, c->v[i], d);
@@ -354,7 +356,7 @@ static int pieces(gradc *g, const trace_row *row, gradc_tensor *x, int64_t size,
 {
     int64_t extent = x->type.dim[d], n = extent ? (extent - 1) / size + 1 : 1;
     if (n > max) {
-        trace_error(g, row->name, "%lld pieces, and room for %d", (long long)n, max);
+        trace_error(g, row->name, "%lld pieces do not fit an array of %d", (long long)n, max);
         return -1;
     }
     for (int i = 0; i < n; i++) {
@@ -376,8 +378,8 @@ static int split(gradc *g, const trace_row *row, gradc_tensor *x, int64_t size, 
     if (!g || (!x && g->failed) || !trace_mine(g, row->name, x))
         return -1;
     if (d < 0 || d >= rank || size < 1 || !out) {
-        trace_error(g, row->name, "%lld along dimension %d of a tensor of rank %d", (long long)size,
-                    dim, rank);
+        trace_error(g, row->name, "cannot split by %lld along dimension %d of a tensor of rank %d",
+                    (long long)size, dim, rank);
         return -1;
     }
     if (count)

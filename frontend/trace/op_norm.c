@@ -10,7 +10,7 @@
 #define DIM c->v[0]->type.dim
 #define OUT c->out[0]
 
-/* One number a channel, along dimension 1; true too where there is none. */
+/* Broadcasts operand i, one element per channel, along dimension 1; true if it is left out. */
 static bool by_channel(trace_call *c, int i)
 {
     int64_t axis = 1;
@@ -18,8 +18,8 @@ static bool by_channel(trace_call *c, int i)
     if (!v)
         return true;
     if (RANK < 2 || v->type.rank != 1 || v->type.dim[0] != DIM[1]) {
-        trace_wrong(c, "operand %d is %s for %s; one number a channel is due", i, trace_text(c, v),
-                    trace_text(c, X));
+        trace_wrong(c, "operand %d is %s, expected one element per channel of %s", i,
+                    trace_text(c, v), trace_text(c, X));
         return false;
     }
     c->v[i] = ir_broadcast(c->b, ir_convert(c->b, v, X->type.dtype), RANK, DIM, &axis);
@@ -45,7 +45,7 @@ static void move(trace_call *c, int i, ir_value *old, ir_value *v, double moment
         trace_update(c, c->in[i], old, v);
 }
 
-/* The dimensions without that of channels. */
+/* All dimensions except that of the channels. */
 static int batch_axes(trace_call *c, int64_t *axes)
 {
     int n = 0;
@@ -55,7 +55,7 @@ static int batch_axes(trace_call *c, int64_t *axes)
     return n;
 }
 
-/* Statistics of the batch; the buffers move. */
+/* Normalises by the batch's statistics and updates the buffers. */
 static ir_value *batch_normalise(trace_call *c, ir_value *const *old, double epsilon,
                                  double momentum)
 {
@@ -75,13 +75,13 @@ static bool statistics_ok(trace_call *c, bool training)
     for (int i = 3; i < 5; i++) {
         const gradc_tensor *x = c->in[i];
         if (!x && !training)
-            trace_wrong(c, "without training, mean and variance are due");
+            trace_wrong(c, "mean and variance are required outside training");
         else if (x && training && (x->value || x->requires_grad))
             trace_wrong(
-                c, "mean and variance are leaves without gradient, as gradc_buffer makes them");
+                c, "mean and variance must be leaves without gradient, as gradc_buffer makes them");
     }
     if (RANK < 2 || !ir_is_float(X->type.dtype))
-        trace_wrong(c, "%s, a float tensor [N, C, …] is due", trace_text(c, X));
+        trace_wrong(c, "expected a float tensor [N, C, …], got %s", trace_text(c, X));
     return !c->b->failed;
 }
 
@@ -106,7 +106,7 @@ TRACE_BUILD(batch_norm)
     OUT = affine(c, y);
 }
 
-/* The last dimensions, which are those of s[0] and of weight and bias; 0 and reported if not. */
+/* The last dimensions, whose shape is s[0] and that of weight and bias; 0 and reported if not. */
 static int layer_axes(trace_call *c, int64_t *axes)
 {
     int n = c->s[0].rank, first = RANK - n;
@@ -115,8 +115,10 @@ static int layer_axes(trace_call *c, int64_t *axes)
         fits = !c->v[i] || (c->v[i]->type.rank == n &&
                             !memcmp(c->v[i]->type.dim, c->s[0].dim, (size_t)n * sizeof *DIM));
     if (!fits)
-        trace_wrong(c, "%s does not end in the shape given, or weight or bias has another",
-                    trace_text(c, X));
+        trace_wrong(
+            c,
+            "the normalized shape does not match the last dimensions of %s, the weight or the bias",
+            trace_text(c, X));
     for (int i = 0; fits && i < n; i++)
         axes[i] = first + i;
     return fits ? n : 0;
@@ -147,7 +149,7 @@ TRACE_BUILD(group_norm)
 {
     int64_t groups = c->i[0];
     if (RANK < 2 || groups < 1 || DIM[1] % groups)
-        trace_wrong(c, "%lld groups of %s", (long long)groups, trace_text(c, X));
+        trace_wrong(c, "%lld groups do not fit %s", (long long)groups, trace_text(c, X));
     else if (by_channel(c, 1) && by_channel(c, 2))
         OUT = affine(c, ir_group_normalize(c->b, X, groups, c->n[0]));
 }
@@ -155,7 +157,7 @@ TRACE_BUILD(group_norm)
 TRACE_BUILD(instance_norm)
 {
     if (RANK < 3 || !DIM[1])
-        trace_wrong(c, "%s, [N, C, …] is due", trace_text(c, X));
+        trace_wrong(c, "expected a tensor [N, C, …] of rank 3 or more, got %s", trace_text(c, X));
     else if (by_channel(c, 1) && by_channel(c, 2))
         OUT = affine(c, ir_group_normalize(c->b, X, DIM[1], c->n[0]));
 }
@@ -165,7 +167,7 @@ TRACE_BUILD(dropout)
     double p = c->n[0];
     OUT = X;
     if (!(p >= 0 && p <= 1))
-        trace_wrong(c, "a probability of %g", p);
+        trace_wrong(c, "the probability is %g, expected 0 to 1", p);
     else if (c->i[0] && p > 0)
         OUT = trace_choose(c,
                            p < 1 ? ir_dropout(c->b, X, trace_random_bits(c, &X->type), p, NULL)

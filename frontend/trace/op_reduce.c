@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Reductions, running sums, order. */
+ * Reductions, cumulative sums, sorting. */
 #include "frontend/trace/trace.h"
 #include "ir/nn.h"
 
@@ -11,7 +11,7 @@
 #define RANK c->v[0]->type.rank
 #define OUT c->out[0]
 
-/* The dimensions given, and whether they stay. */
+/* The dimensions to reduce, and whether they are kept. */
 typedef struct over {
     int n;
     int64_t axes[IR_MAX_RANK];
@@ -31,7 +31,7 @@ static ir_value *reduce(trace_call *c, ir_combine combine, ir_value *x, const ov
                    : ir_reduce(c->b, combine, x, o->n, o->axes);
 }
 
-/* A dimension of x; a tensor of rank 0 counts as one of extent 1: then *x has rank 1. */
+/* Reads a dimension of x; a tensor of rank 0 is reshaped to rank 1. */
 static bool read_axis(trace_call *c, ir_value **x, int *axis)
 {
     *x = X;
@@ -85,7 +85,7 @@ TRACE_BUILD(mean)
     OUT = ir_mean(c->b, X, o.n, o.axes, o.keep);
 }
 
-/* Also false (and reported) where there is nothing to choose from. */
+/* False and reported if a reduced dimension is empty. */
 static bool not_empty(trace_call *c, const over *o)
 {
     for (int i = 0; i < o->n; i++)
@@ -218,7 +218,8 @@ TRACE_BUILD(topk)
     if (!read_axis(c, &x, &axis))
         return;
     if (k < 0 || k > x->type.dim[axis]) {
-        trace_wrong(c, "%lld of dimension %d of %s", (long long)k, axis, trace_text(c, x));
+        trace_wrong(c, "k is %lld, out of range for dimension %d of %s", (long long)k, axis,
+                    trace_text(c, x));
         return;
     }
     ir_inst *inst = ir_sort_positions(c->b, x, axis, c->i[1] != 0);

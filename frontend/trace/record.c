@@ -227,14 +227,14 @@ void trace_set_update(gradc_tensor *x, gradc_tensor *to)
 bool trace_type(gradc *g, const char *function, gradc_dtype dtype, gradc_shape shape, ir_type *out)
 {
     if ((unsigned)dtype >= IR_DTYPES)
-        trace_error(g, function, "%d is no element type", (int)dtype);
+        trace_error(g, function, "unknown element type %d", (int)dtype);
     else if (shape.rank < 0 || shape.rank > IR_MAX_RANK)
-        trace_error(g, function, "a shape of rank %d, where at most %d is due", shape.rank,
+        trace_error(g, function, "the shape has rank %d, expected at most %d", shape.rank,
                     IR_MAX_RANK);
     else if (*out = ir_type_of((ir_dtype)dtype, shape.rank, shape.dim), ir_type_ok(out))
         return true;
     else
-        trace_error(g, function, "a shape with a dimension that is negative or too large");
+        trace_error(g, function, "the shape has a negative dimension or is too large");
     return false;
 }
 
@@ -263,15 +263,15 @@ static bool is_taken(const gradc *g, const char *name)
 bool trace_name_ok(gradc *g, const char *function, const char *name)
 {
     if (!name || !*name || strlen(name) > IR_MAX_NAME)
-        trace_error(g, function, "no name, or a longer one than %d bytes", IR_MAX_NAME);
+        trace_error(g, function, "the name is empty or longer than %d bytes", IR_MAX_NAME);
     else if (is_taken(g, name))
-        trace_error(g, function, "there is a tensor named '%s' already", name);
+        trace_error(g, function, "there is already a tensor named '%s'", name);
     else
         return true;
     return false;
 }
 
-/* ---- Questions ---- */
+/* ---- Queries ---- */
 
 int gradc_rank(const gradc_tensor *x)
 {
