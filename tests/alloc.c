@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Memory that runs out, on the way from a file to code: each step of that way is done with its
- * first, second, third … allocation failing, once or from then on, until it succeeds. Every failure
- * comes back as "out of memory" to who called; under AddressSanitizer (docs/extending.md) nothing
- * is lost on the way, LLVM's part included. What other tests make fail: tests/text.c writes files,
- * tests/files.c reads data, tests/runtime.c has no allocations. */
+ * Out of memory on the way from a file to code: each step is run with its first, second, third …
+ * allocation failing, once or from then on, until it succeeds. Every failure is returned as "out of
+ * memory" to the caller; under AddressSanitizer (docs/extending.md) nothing leaks, LLVM included.
+ * Other tests cover the rest: tests/text.c writes files, tests/files.c reads data, tests/runtime.c
+ * has no allocations. */
 #include "codegen/codegen.h"
 #include "files/gir.h"
 #include "frontend/onnx/onnx.h"
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* On the way. */
+/* The results of the steps so far. */
 typedef struct way {
     base_ctx *ctx;
     base_arena *arena;
@@ -86,9 +86,9 @@ static void load(way *w)
         w->m = NULL;
 }
 
-/* few: it has few allocations, all of them when the code is there already, so a small model does.
- * every: where many allocations are behind it, the next that fails is further away, by their number
- * over this; 0, or GRADC_FAIL_EACH=1 in the environment: each one fails. */
+/* few: the step has few allocations, all after the code exists, so a small model suffices. every:
+ * after many allocations the next one that fails is further away, by their number divided by this;
+ * 0, or GRADC_FAIL_EACH=1 in the environment: each one fails. */
 static const struct { const char *name; void (*run)(way *); int every; bool few;
 } steps[] = {
     {"read", read_file, 60, false}, {"training", make_training, 15, false},
@@ -112,7 +112,7 @@ static bool is_of(int file, int step)
            (files[file].small || !steps[step].few);
 }
 
-/* Goes as far as `step`, whose n-th allocation fails; false if it did. */
+/* Runs the steps up to `step`, whose n-th allocation fails; false if it did fail. */
 static bool go(int file, int step, int64_t n, bool stay)
 {
     way *w = calloc(1, sizeof *w);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The library behind the command: how tensors are printed, names and globs, losses that are
- * attached, what trains, the judgement of --expect, specialisations. */
+ * The library behind the command: printing of tensors, names and globs, attached losses, what
+ * trains, the judgement of --expect, specialisations. */
 #include "api/execute.h"
 #include "tests/suite.h"
 
@@ -35,7 +35,7 @@ static void teardown(void)
     base_ctx_free(ctx);
 }
 
-/* ---- Tensors as people read them ---- */
+/* ---- Printed tensors ---- */
 
 static ir_literal *numbers(ir_dtype t, int rank, const int64_t *dim, double start, double step)
 {
@@ -55,7 +55,7 @@ static ir_literal *list(ir_dtype t, int n, const double *v)
     return l;
 }
 
-/* Compares with what torch prints behind `tensor(`, where lines begin with seven blanks. */
+/* Compares with what torch prints after `tensor(`, where lines begin with seven blanks. */
 static void prints(const ir_literal *l, const char *due)
 {
     char *text = NULL;
@@ -321,7 +321,7 @@ START_TEST(attached_losses_agree_with_differences)
 }
 END_TEST
 
-/* What is wrong with the option itself. */
+/* Errors in the option itself. */
 START_TEST(attached_losses_name_what_there_is)
 {
     static const char *const wrong[][2] = {
@@ -366,7 +366,7 @@ START_TEST(hyper_parameters_have_the_defaults_asked_for)
 }
 END_TEST
 
-/* An input that was not given is named, and what goes without it is computed. */
+/* A missing input is named, and what does not need it is computed. */
 START_TEST(outputs_whose_inputs_are_missing_are_left_out)
 {
     static const char two[] = "gir 1\nmodule \"m\"\nentry @forward(input %a : f32[2], input %b : "
@@ -406,7 +406,7 @@ START_TEST(members_are_renamed_to_names_only)
 }
 END_TEST
 
-/* Each function holds the next one twice: 2^20 loops, of a text of a few lines. */
+/* Each function has the next one twice: 2^20 loops from a text of a few lines. */
 START_TEST(functions_that_double_are_refused_before_they_grow)
 {
     char *text = NULL;

@@ -125,7 +125,7 @@ START_TEST(backward_names_what_it_differentiates)
             ck_assert(inst->primal->func == j && inst->primal->phase == IR_FORWARD &&
                       inst->primal->loc == inst->loc && inst->loc);
     }
-    ck_assert_int_eq(count(j, IR_BACKWARD, IR_OP_add), 1); /* two ways to a */
+    ck_assert_int_eq(count(j, IR_BACKWARD, IR_OP_add), 1); /* two paths to a */
     ir_func *k = ad_joint(f->module, j,
                           &(ad_request){.loss = -1,
                                         .cotangents = (int[]){1},
@@ -221,7 +221,7 @@ START_TEST(what_is_missing_is_named)
 }
 END_TEST
 
-/* Shapes of the highest rank have room for no dimension more. */
+/* Shapes of the highest rank cannot get another dimension. */
 START_TEST(rank_16)
 {
     static const struct { const char *params, *body, *error;
@@ -263,7 +263,8 @@ START_TEST(rank_16)
 }
 END_TEST
 
-/* What would pass a limit is refused, not built: tensors of 2^40 bytes, positions far outside. */
+/* Derivatives that would exceed a limit are refused, not built: tensors of 2^40 bytes, positions
+ * far outside. */
 static const char *const large[][2] = {
     {"%x : f16[2,200000000000]", "%y = sort %x axis=0 : f16[2,200000000000]"},
     {"%x : f16[4,100000000000]",
@@ -327,8 +328,8 @@ START_TEST(all_cropped_away)
 }
 END_TEST
 
-/* Instructions of backward after the passes; constants and repeats cost nothing. None compares
- * again, or computes its function again. */
+/* Instructions of backward after the passes; constants and broadcasts cost nothing. None repeats a
+ * comparison or recomputes its function. */
 static const struct { const char *body; int most;
 } costs[] = {
     {"%y = tanh %x : f32[8]", 3},
@@ -390,9 +391,9 @@ static double reads_of(const ir_func *f, ir_phase phase)
     return reads;
 }
 
-/* What code for a window's derivative reads is about what forward reads, whatever the window: along
- * a dimension of n elements, at most twice that, and one more an element where strides do not
- * divide; as many times that as taps are apart. */
+/* Code for a window's derivative reads about as much as forward, whatever the window: along a
+ * dimension of n elements, at most twice that, and one more per element where strides do not
+ * divide; all times the dilation. */
 START_TEST(windows_are_read_once)
 {
     static const char *const ops[] = {"reduce_window", "reduce_window", "arg_window"};
@@ -420,7 +421,7 @@ START_TEST(windows_are_read_once)
 }
 END_TEST
 
-/* A sum over large windows, and its derivative, are done one dimension after the other. */
+/* A sum over large windows, and its derivative, are computed one dimension after the other. */
 START_TEST(sums_of_windows_are_separated)
 {
     ir_func *j = joint_of(parse("gir 1\nmodule \"m\"\nentry @f(input %x : f32[3,56,56]) {\n %y = "
@@ -546,9 +547,8 @@ START_TEST(batch_normalisation_sums_thrice)
 }
 END_TEST
 
-/* Time is linear in the instructions, those that forward gets anew included. */
-/* The bias in front of a GELU, itself scaled or not: its gradient is the sum of what the weights'
- * gradient reads. That is all of that size that backward writes. */
+/* A bias before a GELU, whose result is scaled or not: its gradient is the sum of the tensor that
+ * the weights' gradient reads. Backward writes no other tensor of that size. */
 START_TEST(gelu_writes_one_derivative)
 {
     const char *scale = _i ? " %sb = broadcast %s shape=[64,32] dims=[1] : f32[64,32]\n %o = mul "

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * BatchNormalization that is told to train: a file of torch's newer exporter, which writes
- * inference whatever the model's mode, against torch in training mode, step by step
- * (tests/fixtures/make_onnx.py) and against differences. */
+ * BatchNormalization in training mode: a file of torch's newer exporter, which writes inference
+ * mode whatever the model's mode, against torch in training mode, step by step
+ * (tests/fixtures/make_onnx.py), and against differences. */
 #include "frontend/onnx/onnx.h"
 #include "files/npy.h"
 #include "tests/grad.h"
@@ -27,7 +27,7 @@ static ir_tensors values_of(const char *path)
     return values;
 }
 
-/* Row i of a tensor with one row a step. */
+/* Row i of a tensor with one row per step. */
 static ir_literal *row(const ir_tensors *values, const char *name, int64_t i)
 {
     const ir_literal *all = ir_tensor_by_name(values, name);
@@ -130,7 +130,7 @@ START_TEST(gradients_agree_with_differences)
 }
 END_TEST
 
-/* The same network from both exporters, told to be in the same mode, is the same. */
+/* The same network from both exporters, in the same mode, gives the same results. */
 START_TEST(the_mode_is_as_told)
 {
     static const struct {
@@ -186,8 +186,8 @@ START_TEST(the_mode_is_as_told)
 }
 END_TEST
 
-/* A statistic that exporters merged with a parameter does not move with it, nor does a single value
- * a channel have an unbiased variance. */
+/* Refused: a statistic that exporters merged with a parameter, and the unbiased variance of a
+ * single value per channel. */
 START_TEST(what_cannot_train_is_refused)
 {
     static const struct {

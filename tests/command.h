@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * For tests of the command: runs the built gradc in a folder of its own as a shell would, without a
- * shell, and keeps what it says; and writes small ONNX and .npy files. */
+ * For tests of the command: runs the built gradc in a folder of its own, as a shell would but
+ * without one, and keeps its output; writes small ONNX and .npy files. */
 #ifndef GRADC_TESTS_COMMAND_H
 #define GRADC_TESTS_COMMAND_H
 
@@ -22,7 +22,7 @@
 
 #define ROOT GRADC_SOURCE "/" /* of the project: tests run in a folder of their own */
 
-static char command_folder[64]; /* where each test works */
+static char command_folder[64]; /* the working folder of each test */
 static struct {
     int status;                          /* the exit status, or -signal */
     char out[1 << 20], err[1 << 20];     /* what was printed, cut */
@@ -50,14 +50,14 @@ static inline void read_all(const char *path, char *to, size_t size)
 }
 
 #ifdef GRADC_SANITIZED
-/* Instrumented, the same work takes several times as long. */
+/* Instrumented code takes several times as long. */
 enum { SANITIZED = true, PROCESSOR_SECONDS = 600 };
 #else
 enum { SANITIZED = false, PROCESSOR_SECONDS = 60 };
 #endif
 
-/* Runs a program to its end, within PROCESSOR_SECONDS; what it reads from stdin is in the file
- * `input`, if not NULL. */
+/* Runs a program to its end, within PROCESSOR_SECONDS, with the file `input` as its stdin, if not
+ * NULL. */
 static inline int run_program(const char *const *argv, const char *input)
 {
     pid_t child = fork();
@@ -85,7 +85,7 @@ static inline int run_program(const char *const *argv, const char *input)
 /* Runs gradc with these arguments. */
 #define gradc(...) run_program((const char *const[]){GRADC_COMMAND, __VA_ARGS__, NULL}, NULL)
 
-/* The same with the words of one line, cut at blanks: for tables. */
+/* The same with the words of one line, split at blanks: for tables. */
 static inline int gradc_line(const char *line, const char *input)
 {
     static char words[8192];
@@ -97,7 +97,7 @@ static inline int gradc_line(const char *line, const char *input)
     return run_program(argv, input);
 }
 
-/* What is due, with everything that was said when it is not. */
+/* Checks the exit status; a failure shows all output. */
 #define ck_exit(due, what)                                                                       \
     ck_assert_msg(said.status == (due), "%s: exit %d, not %d\nstdout: %.2000s\nstderr: %.2000s", \
                   (const char *)(what), said.status, (int)(due), said.out, said.err)
@@ -150,8 +150,8 @@ static inline void put_npy(const char *path, const char *type, const char *shape
     put(path, file, 128 + size);
 }
 
-/* ==== ONNX files, written from their end to their beginning: a message's length is known when its
- * content is there ==== */
+/* ==== ONNX files, written from their end to their beginning: a message's length is known only
+ * after its content is written ==== */
 
 typedef struct wire {
     unsigned char *bytes;
@@ -185,7 +185,7 @@ static inline void wire_varint(wire *w, uint64_t v)
     wire_bytes(w, b, n);
 }
 
-/* What was written since `end`, a former size - at, becomes a message in this field. */
+/* Makes what was written since `end`, a former size - at, a message in this field. */
 static inline void wire_close(wire *w, int field, size_t end)
 {
     wire_varint(w, w->size - w->at - end);
@@ -274,7 +274,7 @@ static inline void wire_node(wire *w, const char *op, const char *name, const ch
     wire_close(w, GRAPH_NODE, end);
 }
 
-/* The same of two inputs, without a name. */
+/* The same with two inputs and without a name. */
 static inline void wire_binary(wire *w, const char *op, const char *x, const char *y,
                                const char *output)
 {
@@ -296,7 +296,7 @@ static inline void wire_integer(wire *w, const char *name, int64_t v)
     wire_close(w, NODE_ATTRIBUTE, end);
 }
 
-/* The graph that was written becomes a model of opset 17, and a file. */
+/* Writes the graph to a file, as a model of opset 17. */
 static inline void wire_model(wire *w, const char *path)
 {
     wire_close(w, MODEL_GRAPH, 0);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What most tests of the compiler work in: a context and an arena of the test's own, and the first
- * diagnostic. */
+ * For most tests of the compiler: a context and an arena per test, and the first diagnostic. */
 #ifndef TESTS_CONTEXT_H
 #define TESTS_CONTEXT_H
 

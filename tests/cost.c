@@ -55,7 +55,8 @@ static const struct {
     {"%x : f32[3,4]", "%z = cumulative %x combine=sum axis=1 reverse=0 exclusive=0 : f32[3,4]", 0, 12, 48, 48, {1}},
     /* 16 elements, 3 rounds of merging rows of 8. */
     {"%x : f32[2,8]", "%z = sort %x axis=1 descending=0 : f32[2,8]", 0, 48, 64, 64, {1}},
-    /* Windows: 3 taps apart by 2 are still 3; of 3 taps over every other place 2 can meet an element. */
+    /* Windows: 3 taps with dilation 2 are still 3; of 3 taps over an operand with input dilation 2,
+     * 2 can meet an element. */
     {"%x : f32[10]", "%z = reduce_window %x combine=sum window=[3] stride=[1] low=[0] high=[0] base_dilation=[1] window_dilation=[2] : f32[6]",
      0, 18, 40, 24, {3}},
     {"%x : f32[5]", "%z = reduce_window %x combine=sum window=[3] stride=[1] low=[0] high=[0] base_dilation=[2] window_dilation=[1] : f32[7]",
@@ -75,7 +76,7 @@ static const struct {
     {"%x : f32[2,3,10], %w : f32[5,3,3]",
      "%z = convolution %x, %w " CONV "stride=[1] low=[0] high=[0] lhs_dilation=[1] rhs_dilation=[1] feature_groups=1 batch_groups=1 : f32[2,5,8]",
      720, 1440, 420, 320, {9, 9}},
-    /* Padding is multiplied: as many products for all 10 places. */
+    /* Padding is multiplied: the same number of products for all 10 positions. */
     {"%x : f32[2,3,10], %w : f32[5,3,3]",
      "%z = convolution %x, %w " CONV "stride=[1] low=[1] high=[1] lhs_dilation=[1] rhs_dilation=[1] feature_groups=1 batch_groups=1 : f32[2,5,10]",
      900, 1800, 420, 400, {9, 9}},
@@ -90,11 +91,12 @@ static const struct {
     {"%x : f32[4,3,5], %w : f32[6,3,2]",
      "%z = convolution %x, %w " CONV "stride=[1] low=[0] high=[0] lhs_dilation=[1] rhs_dilation=[1] feature_groups=1 batch_groups=2 : f32[2,6,4]",
      288, 576, 384, 192, {6, 6}},
-    /* Gaps in the operand: of 10 places those with odd number meet 2 taps, the others 1; 15 in all, for 2 channels and 4 features. */
+    /* Input dilation: of 10 positions the odd ones meet 2 taps, the others 1; 15 in all, for 2
+     * channels and 4 features. */
     {"%x : f32[1,2,5], %w : f32[4,2,3]",
      "%z = convolution %x, %w " CONV "stride=[1] low=[1] high=[2] lhs_dilation=[2] rhs_dilation=[1] feature_groups=1 batch_groups=1 : f32[1,4,10]",
      120, 240, 136, 160, {3, 3}},
-    /* Gaps in both: place i meets tap 0 where 3 divides i, tap 1 where it divides i + 2. */
+    /* Dilation of both: position i meets tap 0 where 3 divides i, tap 1 where it divides i + 2. */
     {"%x : f32[1,1,4], %w : f32[1,1,2]",
      "%z = convolution %x, %w " CONV "stride=[1] low=[0] high=[1] lhs_dilation=[3] rhs_dilation=[2] feature_groups=1 batch_groups=1 : f32[1,1,9]",
      6, 12, 24, 36, {2.0 / 3, 2.0 / 3}},
@@ -280,11 +282,12 @@ static const struct {
     {"%x : f32[4,3,5], %w : f32[6,3,2]",
      "%z = convolution %x, %w " CONV "stride=[1] low=[0] high=[0] lhs_dilation=[1] rhs_dilation=[1] feature_groups=1 batch_groups=2 : f32[2,6,4]",
      1, 1, 8, 3, 6},
-    /* Every other place is a product of its own; that of odd places has 2 of 3 taps, for 2 channels. */
+    /* Every other position is a product of its own; that of odd positions has 2 of 3 taps, for 2
+     * channels. */
     {"%x : f32[1,2,5], %w : f32[4,2,3]",
      "%z = convolution %x, %w " CONV "stride=[1] low=[1] high=[2] lhs_dilation=[2] rhs_dilation=[1] feature_groups=1 batch_groups=1 : f32[1,4,10]",
      1, 1, 5, 4, 4},
-    /* Taps two apart over elements two apart: half of the places meet all 3, the others none. */
+    /* Dilation 2 of both: half of the positions meet all 3 taps, the others none. */
     {"%x : f32[1,2,5], %w : f32[4,2,3]",
      "%z = convolution %x, %w " CONV "stride=[1] low=[0] high=[0] lhs_dilation=[2] rhs_dilation=[2] feature_groups=1 batch_groups=1 : f32[1,4,5]",
      1, 1, 3, 4, 6},
@@ -303,7 +306,7 @@ START_TEST(contractions_are_matrix_products)
 }
 END_TEST
 
-/* Packed if it is used often, copied if it is used often and not packed, else read as it lies. */
+/* Packed if it is used often, copied if it is used often and not packed, else read in place. */
 START_TEST(an_operand_is_packed_copied_or_read_as_it_lies)
 {
     static const struct {

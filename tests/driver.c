@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The command as a user meets it: exit statuses, what goes to stdout and stderr, what is written
- * and what is not. Hostile files have tests of their own in driver_hostile.c. */
+ * The command as a user sees it: exit statuses, what goes to stdout and stderr, what is written and
+ * what is not. Hostile files have tests of their own in driver_hostile.c. */
 #include "tests/command.h"
 #include "tests/suite.h"
 
@@ -93,7 +93,7 @@ END_TEST
 #endif
 #define SHAPED ROOT "tests/fixtures/onnx/shape_input.onnx"
 
-/* Command lines at fault: exit 2 and a word of what is wrong. */
+/* Wrong command lines: exit 2, and a message that names the fault. */
 static const struct { const char *line, *says;
 } misuse[] = {
     {"", "verb"},
@@ -350,8 +350,8 @@ START_TEST(run_writes_or_prints)
 }
 END_TEST
 
-/* Where backward starts at another output than the loss, what only the loss needs may be missing;
- * else it is named. */
+/* If backward starts at another output than the loss, an input that only the loss needs may be
+ * missing; else it is named. */
 START_TEST(a_cotangent_goes_without_the_labels)
 {
     put_text("labelled.gir",
@@ -430,7 +430,7 @@ START_TEST(data_at_fault_is_exit_1)
 }
 END_TEST
 
-/* The same of an ONNX file, whose reader looks at shapes. */
+/* The same for an ONNX file, whose reader checks shapes. */
 START_TEST(what_does_not_fit_is_named_with_its_file)
 {
     static const double zeros[8];
@@ -453,7 +453,7 @@ START_TEST(what_does_not_fit_is_named_with_its_file)
 }
 END_TEST
 
-/* What exporters leave behind is said, and followed no further; a symbolic dimension fits. */
+/* Stale shapes from exporters are reported and otherwise ignored; a symbolic dimension fits. */
 START_TEST(declared_shapes_that_contradict_are_warned_of)
 {
     wire w = {0};
@@ -876,7 +876,7 @@ START_TEST(nothing_is_written_on_failure)
 }
 END_TEST
 
-/* A limit of file sizes that the object does not keep. */
+/* A limit of file sizes that the object exceeds. */
 START_TEST(a_file_too_large_leaves_nothing)
 {
     char command[400];
@@ -911,8 +911,8 @@ static void each_fixture(void (*f)(const char *model, const char *data))
     ck_assert_int_gt(n, 20);
 }
 
-/* Networks that were exported for training hold the values of their inference form, which --train
- * makes of them. */
+/* For networks that were exported for training, the files have the values of inference, which
+ * --train makes of @forward. */
 static void agrees(const char *model, const char *data)
 {
     gradc("run", model, "--inputs", data, "--expect", data,

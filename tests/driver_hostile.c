@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Files from anyone, given to the command: each ends with a diagnostic and exit 1, or is compiled;
+ * Hostile files, given to the command: each ends with a diagnostic and exit 1, or is compiled;
  * nothing is written when it is refused, nothing crashes, nothing outside the model's folder is
  * read, and no name reaches generated text raw. */
 #include "tests/command.h"
@@ -89,7 +89,7 @@ START_TEST(random_bytes_are_refused)
 }
 END_TEST
 
-/* Bytes of a good file changed at random: any end is right but a crash or a hang. */
+/* Bytes of a good file changed at random: anything but a crash or a hang is right. */
 START_TEST(changed_bytes_do_no_harm)
 {
     size_t size;
@@ -119,7 +119,7 @@ START_TEST(nested_subgraphs_are_refused)
     wire w = {0};
     wire_value(&w, GRAPH_OUTPUT, "y", 0, NULL);
     for (int i = 0; i < 100000; i++) {
-        /* what there is becomes the branch of an If, that a graph */
+        /* what is written so far becomes the branch of an If, and that a graph */
         wire_close(&w, 6, 0);       /* g */
         wire_number(&w, 20, 5);     /* type: a graph */
         wire_text(&w, 1, "then_branch");
@@ -154,7 +154,7 @@ START_TEST(many_empty_messages_end)
 }
 END_TEST
 
-/* A node that reads many initializers and says at length where it stands. */
+/* A node that reads many initializers and has a long list of scopes. */
 START_TEST(a_long_scope_is_read_once)
 {
     enum { INPUTS = 20000, ITEMS = 1000000 };
@@ -270,8 +270,8 @@ START_TEST(dimensions_that_overflow_are_refused)
 }
 END_TEST
 
-/* external.onnx reads external.bin beside it; what stands there in its place is no file of that
- * folder, or no file. */
+/* external.onnx reads external.bin beside it; what replaces that is not a file of that folder, or
+ * not a file. */
 START_TEST(external_data_stays_in_the_folder)
 {
     size_t size, weights_size;
@@ -456,7 +456,7 @@ START_TEST(names_never_reach_text_raw)
 }
 END_TEST
 
-/* What was said is JSON, whose list of that key has members of all names. */
+/* The output is JSON, and its list with that key has members of all names. */
 static void json_has_names(const char *key)
 {
     json_t *all = json_loads(said.out, 0, NULL), *list = json_object_get(all, key);
@@ -467,7 +467,7 @@ static void json_has_names(const char *key)
     json_decref(all);
 }
 
-/* Both of which onnx.proto would have: which one counts is nowhere said. */
+/* onnx.proto allows both and does not say which one counts. */
 START_TEST(elements_stand_in_one_place)
 {
     wire w = {0};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the command says of an index in the data that is out of range: whose it is, where it stands,
- * what was given and what is due. */
+ * Messages of the command about an index in the data that is out of range: which tensor, which
+ * element, the value, and the expected range. */
 #include "tests/command.h"
 #include "tests/suite.h"
 
@@ -15,8 +15,8 @@ START_TEST(merged_kernels_do_not_need_each_other)
 }
 END_TEST
 
-/* A classifier of the repository, trained with labels out of range: cross entropy's check
- * speaks. */
+/* A classifier of the repository, trained with labels out of range: the check of cross entropy
+ * reports them. */
 START_TEST(a_bad_label_names_tensor_position_value_and_limit)
 {
     static float x[64 * 784];
@@ -37,8 +37,8 @@ START_TEST(a_bad_label_names_tensor_position_value_and_limit)
 }
 END_TEST
 
-/* Graphs of the forms that front ends make of an index. The label of which one number is ignored
- * stands beside a constant that has a name. */
+/* Graphs with the forms of an index that front ends make. The label with an ignored value is beside
+ * a constant that has a name. */
 static const struct {
     /* body: of x f32[3,4] and i, i64 of that shape, makes y */
     const char *name, *shape, *body, *due;
@@ -54,7 +54,7 @@ static const struct {
      "%6 dims=[1] batch=1 : f32[3]",
      "'i' holds 7 at element 2; expected 0 to 3, or -100",
      {1, -100, 7}},
-    /* of no tensor with a name: whose it is */
+    /* of no tensor with a name: the message has its node */
     {"node",
      "(3,)",
      " %1 = constant value=[[0],[1],[9]] : i64[3,1]\n %2 = gather %x, %1 dims=[0] batch=0 : "
@@ -75,7 +75,7 @@ static const struct {
      "length=3 reverse=0 live=0 : f32[3], i64[]",
      "'index in line 11' holds 12 at element 0; expected 0 to 11",
      {11, 12, 0}},
-    /* negative ones counted from the end: what was given is told */
+    /* negative ones counted from the end: the message has the given value */
     {"gather",
      "(3,)",
      " %1 = constant value=0 : i64[]\n %2 = broadcast %1 shape=[3] dims=[] : i64[3]\n %3 = "

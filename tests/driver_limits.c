@@ -32,7 +32,7 @@ static void begin(void)
     say("gir 1\nmodule \"m\"");
 }
 
-/* What the entry, which was begun, gives. */
+/* Ends the entry, which was begun, with its results. */
 static void finish(const char *value)
 {
     say("    return (\n        output \"y\" %s\n    )\n}", value);
@@ -57,7 +57,7 @@ static void params(int n, const char *type, const char *init)
         gradc(__VA_ARGS__);                  \
         ck_exit(0, "just inside the limit"); \
     } while (0)
-/* The verb and `check`, which says beforehand what compiling says. */
+/* The verb and `check`, which reports beforehand what compiling reports. */
 #define is_within(verb, path) \
     do {                      \
         works(verb, path);    \
@@ -88,8 +88,7 @@ static void after(int number, const char *line)
     putc('\n', text);
 }
 
-/* So many instructions, each behind the other, and in front of them a contraction, which takes
- * along what follows it, or none. */
+/* A chain of so many instructions, after a contraction that they are fused into, or after none. */
 static void chain(int length, bool contraction, const char *const *op, int nops)
 {
     char last[20];
@@ -126,7 +125,7 @@ START_TEST(chains_of_any_length_compile)
 }
 END_TEST
 
-/* Expressions that share operands have as many paths as one likes. */
+/* Expressions that share operands can have any number of paths. */
 START_TEST(indices_of_many_paths_end)
 {
     enum { LONG = 100 };
@@ -178,7 +177,7 @@ END_TEST
 
 static void wire_branch(wire *w, const char *name, int depth);
 
-/* The graph of a branch: an If in an If in … so many, or at last a Neg. Its output has a name of
+/* The graph of a branch: so many nested Ifs, with a Neg in the innermost. Its output has a name of
  * its own. */
 static void wire_ifs(wire *w, int depth, const char *output)
 {
@@ -310,8 +309,8 @@ START_TEST(nodes_of_a_graph)
 }
 END_TEST
 
-/* A model with so many empty entries in a list of the file (metadata_props), or in a list that we
- * do not know. */
+/* A model with so many empty entries in a list of the file (metadata_props), or in an unknown
+ * list. */
 static void messages(int n, bool known)
 {
     wire w = {0};
@@ -599,7 +598,7 @@ START_TEST(length_of_a_file)
 }
 END_TEST
 
-/* A text's weights, whose header is so long. */
+/* The weights file of a text, with a header of this length. */
 static void side_file(size_t header)
 {
     static const char json[] =
@@ -638,7 +637,7 @@ static int within(rlim_t bytes, const char *verb)
     return status;
 }
 
-/* Whatever gets no memory, the compiler or LLVM, the command says so and ends with 1. */
+/* If the compiler or LLVM runs out of memory, the command reports it and exits with 1. */
 START_TEST(memory_runs_out)
 {
     enum { STEP = 8 << 20 };

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the command warns of, and how it is told to or not to. */
+ * Warnings of the command, and the options that control them. */
 #include "tests/command.h"
 #include "tests/suite.h"
 
 #define DECLARED "output 'y' is declared as f32[2,4], but the graph produces f32[2,3]"
 
-/* declared.onnx, of which there is one thing to warn. */
+/* declared.onnx, which causes one warning. */
 static void declared(void)
 {
     wire w = {0};
@@ -166,7 +166,7 @@ END_TEST
     " and stays one in training; torch's exporters merge equal tensors, as copies are before " \
     "training [-Wtied-weights]\n"
 
-/* All that is said: each piece, and as many warnings as there are pieces. */
+/* All warnings: each piece, and as many warnings as there are pieces. */
 static const struct {
     const char *line, *says[8];
 } modes[] = {

@@ -33,7 +33,8 @@ typedef struct fake_hyper {
     float lr, momentum;
 } fake_hyper;
 
-/* What the bodies saw, for tests to ask; written atomically, as contexts may run at once. */
+/* What the bodies observed, for tests to read; written atomically, since contexts may run
+ * concurrently. */
 static uint32_t fake_threads;   /* of the last call */
 static uint32_t fake_bad_modes; /* workers that were not in flush-to-zero, round-to-nearest mode */
 static uint64_t fake_wanted;    /* of the last call */
@@ -369,7 +370,7 @@ static inline gradc_rt_options fake_options(const gradc_rt_model *model, uint32_
 static inline fake fake_new(const gradc_rt_model *model, uint32_t threads, gradc_rt_pool *pool)
 {
     fake f = {NULL, aligned_alloc(64, (model->arena_bytes + 63) / 64 * 64)};
-    memset(f.arena, 0xee, model->arena_bytes); /* so that nothing leans on a clean arena */
+    memset(f.arena, 0xee, model->arena_bytes); /* so that nothing relies on a zeroed arena */
     gradc_rt_options o = fake_options(model, threads, pool);
     if (gradc_rt_init(&f.ctx, model, f.arena, model->arena_bytes, &o))
         abort();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Files: confined reading, writing all or nothing, safetensors, .npy, .npz, IDX; what hostile ones
- * try. Fixtures are made by tests/fixtures/make_files.py. */
+ * Files: confined reading, writing all or nothing, safetensors, .npy, .npz, IDX; hostile files.
+ * Fixtures are made by tests/fixtures/make_files.py. */
 #define _GNU_SOURCE
 #include "files/npy.h"
 #include "base/path.h"
@@ -487,7 +487,7 @@ START_TEST(hostile_npz)
     ck_assert(npz_write_file(ctx, in("x.npz"), &t, NPZ_STORED));
     d = load(in("x.npz"));
     entry = memmem(d.bytes, d.size, "PK\1\2", 4);
-    memcpy(entry + 46 + 5, entry, 46); /* b lies where a does */
+    memcpy(entry + 46 + 5, entry, 46); /* b overlaps a */
     REFUSED(npz_read(arena, NULL, d, &out), "overlap");
 }
 END_TEST

@@ -3,10 +3,10 @@
  *
  * Code for machines that are not this one, and code without an operating system: small models are
  * compiled for each, linked with a runtime built the same way, run under an emulator where there is
- * one, and held to the evaluator: forward, steps of training, a bad index. And what objects and the
- * runtime leave undefined is listed here. Needs Debian's packages qemu-user, qemu-system-arm,
- * gcc-riscv64-linux-gnu, libc6-dev-riscv64-cross, gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and
- * gcc-arm-none-eabi; what is missing is said and left out. */
+ * one, and compared with the evaluator: forward, steps of training, a bad index. Undefined symbols
+ * of objects and the runtime are checked against a list here. Needs Debian's packages qemu-user,
+ * qemu-system-arm, gcc-riscv64-linux-gnu, libc6-dev-riscv64-cross, gcc-aarch64-linux-gnu,
+ * libc6-dev-arm64-cross and gcc-arm-none-eabi; what is missing is reported and skipped. */
 #include "gradc_rt.h"
 #include "tests/command.h"
 #include "tests/context.h"
@@ -81,7 +81,7 @@ static bool is_program(const char *command)
     return !system(line);
 }
 
-/* Says what is not tested. */
+/* Reports what is not tested. */
 static bool can_link(const machine *m)
 {
     if (!strncmp(m->triple, "x86_64", 6)) {
@@ -133,8 +133,8 @@ static const char wide[] =
     "  return (output \"s\" %s, output \"loss\" %l loss)\n"
     "}\n";
 
-/* What processors without floats, doubles or wide integers call functions for, and what reads and
- * writes elements one by one. */
+/* Operations for which processors without floats, doubles or wide integers call functions, and
+ * operations that read and write elements one by one. */
 static const char functions[] =
     "gir 1\n"
     "module \"functions\"\n"
@@ -526,7 +526,7 @@ static const char batched[] = "gir 1\nmodule \"batched\"\n"
                               "  %%y = add %%x, %%x : f32[%d]\n"
                               "  return (output \"y\" %%y)\n}\n";
 
-/* Dimensions that choose the specialisation lie behind the pointers of the inputs. */
+/* Dimensions that choose the specialisation follow the pointers of the inputs. */
 START_TEST(dimensions_choose_the_code)
 {
     const machine *m = &machines[_i];

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Random graphs: each is made from its seed, and asked what tests/graph_check.h says. `./run
+ * Random graphs: each is made from its seed, and checked as tests/graph_check.h says. `./run
  * fuzz-graphs`.
  *
- *   test_fuzz_graphs                       those of tests/graphs, which were wrong once, and a few
- *   new ones; what ctest runs test_fuzz_graphs N [SEED]              N graphs from a seed on, and a
- *   table of what was met test_fuzz_graphs FILE.gir [SEED]       a graph from a file, in all
- *   configurations --all     each graph in all configurations, not in two --config=K  in one --show
- *      the text of the graphs --here    a single graph in this process, for a debugger
+ *   test_fuzz_graphs                  those of tests/graphs, which were wrong once, and a few new
+ *                                     ones; what ctest runs
+ *   test_fuzz_graphs N [SEED]         N graphs from a seed on, and a table of what was met
+ *   test_fuzz_graphs FILE.gir [SEED]  a graph from a file, in all configurations
+ *     --all       each graph in all configurations, not in two
+ *     --config=K  in one
+ *     --show      the text of the graphs
+ *     --here      a single graph in this process, for a debugger
  *
  * Graphs run in child processes, so that what crashes or hangs is one failure among others. A
  * failure is made small and written to fuzz-graphs/SEED.gir beside this program. */
@@ -223,7 +226,7 @@ static bool find_config(shrinking *s, const char *fault)
     return false;
 }
 
-/* Makes what fails small, says what it is, and writes it to a file. */
+/* Shrinks a failing graph, reports it, and writes it to a file. */
 static void report(uint64_t seed, const char *text, const char *fault)
 {
     base_ctx *ctx = base_ctx_new(NULL, NULL);
@@ -263,7 +266,7 @@ static void work(int number, uint64_t from, uint64_t end)
         limit_time(options.which == GRAPH_TWO ? SECONDS : SECONDS * 10);
         check_seed(seed, w->fault);
         if (*w->fault)
-            _exit(3); /* as if it had died: one way of telling */
+            _exit(3); /* as if it had died: one way to report it */
     }
     _exit(0);
 }
@@ -278,7 +281,7 @@ static pid_t start_worker(int number, uint64_t from, uint64_t end)
     return p;
 }
 
-/* The text of a seed, made in a child as what makes it may be at fault; NULL if it dies. */
+/* The text of a seed, made in a child process, since the generator may fail; NULL if it dies. */
 static const char *safe_text(uint64_t seed, base_ctx *ctx, base_arena *arena)
 {
     pid_t p = fork();
@@ -414,8 +417,8 @@ static int known(void)
     return wrong + !found;
 }
 
-/* Is what was asked for a check of something? A count of graphs, and a configuration that this
- * processor runs. */
+/* Whether the arguments check anything: a count of graphs, and a configuration that this processor
+ * runs. */
 static bool asks(const char *count)
 {
     graph_config c = graph_config_of(options.which < 0 ? 0 : (unsigned)options.which);

@@ -169,14 +169,14 @@ static const struct { const char *params, *body;
     {"%x : f64[6,7]", "%i = constant value=[[0,3],[5,-1],[2,2]] : i32[3,2]\n"
                       " %y = window_take %x, %i window=[3,2] stride=[2,3] low=[1,0] high=[0,1] "
                       "window_dilation=[1,2] : f64[3,2]"},
-    /* sums that are taken apart, and quotients by the own sum */
+    /* sums that are split, and quotients by their own sum */
     {"%x : f64[3,5]", "%m = reduce %x combine=max axes=[1] : f64[3]\n %s = stop_gradient %m : "
                       "f64[3]\n %b = broadcast %s shape=[3,5] dims=[0] : f64[3,5]\n"
                       " %d = sub %x, %b : f64[3,5]\n"
                       " %e = exp %d : f64[3,5]\n %t = reduce %e combine=sum axes=[1] : f64[3]\n %c "
                       "= broadcast %t shape=[3,5] dims=[0] : f64[3,5]\n"
                       " %y = div %e, %c : f64[3,5]"},
-    {"%x : f64[3,1,4]", /* repeated along other dimensions than it was summed over */
+    {"%x : f64[3,1,4]", /* broadcast along other dimensions than it was summed over */
      "%e = exp %x : f64[3,1,4]\n %t = reduce %e combine=sum axes=[0,1] : f64[4]\n %c = broadcast "
      "%t shape=[3,1,4] dims=[2] : f64[3,1,4]\n"
      " %y = div %e, %c : f64[3,1,4]"},

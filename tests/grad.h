@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Gradients against differences, by the evaluator in f64: central differences of fourth order,
+ * Checks gradients by differences on the evaluator in f64: central differences of fourth order,
  * whose error is about h^4. */
 #ifndef TESTS_GRAD_H
 #define TESTS_GRAD_H
@@ -27,9 +27,13 @@ static inline double grad_uniform(uint64_t *state, double low, double high)
     return low + (high - low) * (double)(grad_random(state) >> 11) * 0x1p-53;
 }
 
-/* Numbers for a parameter; the first letter of its name says which: p  positive    u  inside (-1,
- *   1)    a  above 1    d  0.17 apart from each other, and 0.04 from those of the next parameter i,
- *   c  small integers, bools         others  of both signs, away from 0 */
+/* Numbers for a parameter; the first letter of its name says which:
+ *   p  positive
+ *   u  inside (-1, 1)
+ *   a  above 1
+ *   d  0.17 apart from each other, and 0.04 from those of the next parameter
+ *   i, c  small integers, bools
+ *   others  of both signs, away from 0 */
 static inline ir_literal *grad_numbers(base_arena *to, const ir_port *port, int number,
                                        uint64_t *state)
 {
@@ -67,7 +71,8 @@ static inline ir_literal **grad_eval(base_arena *to, const ir_func *f, ir_litera
     return results;
 }
 
-/* What of f is differentiated: its float inputs, and from `first` on its float results. */
+/* What is differentiated: the float results of f from `first` on, with respect to its float
+ * inputs. */
 typedef struct grad_request {
     ad_request r;
     int cotangents[64], inputs[64];
@@ -86,8 +91,8 @@ static inline void grad_all(grad_request *q, const ir_func *f, int first)
             q->cotangents[q->r.ncotangents++] = i;
 }
 
-/* Sum over the asked results of f times their cotangents, with element k of parameter p moved by
- * h. */
+/* The sum of the requested results of f, each times its cotangent, with element k of parameter p
+ * moved by h. */
 static inline double grad_moved(const ir_func *f, const grad_request *q, ir_literal *const *args,
                                 int p, int64_t k, double h)
 {
@@ -108,7 +113,7 @@ static inline double grad_moved(const ir_func *f, const grad_request *q, ir_lite
     return sum;
 }
 
-/* joint is f's joint function of q; args are of joint, so that f's come first. At most `most`
+/* joint is f's joint function of q; args are those of joint, where f's come first. At most `most`
  * elements of each input are tried. */
 static inline void grad_check(const char *what, const ir_func *f, const ir_func *joint,
                               const grad_request *q, ir_literal *const *args, int most)
@@ -134,9 +139,8 @@ static inline void grad_check(const char *what, const ir_func *f, const ir_func 
     base_arena_free(scratch);
 }
 
-/* First derivatives of f, and those of the joint function in turn, up to `order`. Numbers for f are
- * in args already, or NULL; args has room for those of all orders. Returns the last joint
- * function. */
+/* Checks first derivatives of f, then those of the joint function, up to `order`. args holds values
+ * for f, or NULL, and has room for those of all orders. Returns the last joint function. */
 static inline ir_func *grad_check_orders(const char *what, ir_func *f, int order, int most,
                                          uint64_t *state, ir_literal **args)
 {

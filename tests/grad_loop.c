@@ -653,9 +653,9 @@ static const ir_inst *only_scan(const ir_func *f)
     return scan;
 }
 
-/* An iteration of backward has the one contraction that the next one needs; those of weights and
- * inputs, and the bias's sum, follow the loop. Forward leaves its ys, the gates' sums and the
- * cells' states, and nothing twice. */
+/* An iteration of backward has only the contraction that the next one needs; those of weights and
+ * inputs, and the bias's sum, follow the loop. Forward saves its ys, the gates' sums and the cells'
+ * states, and nothing twice. */
 START_TEST(weights_are_contracted_once)
 {
     ir_module *m = trained(lstm_of(3, 2));
@@ -740,7 +740,7 @@ START_TEST(what_would_be_saved_has_a_limit)
 }
 END_TEST
 
-/* d sin(x) / dx is said to be 1, so that it shows who was asked. */
+/* d sin(x) / dx is given as 1, which shows whether the rule is used. */
 START_TEST(custom_derivatives_are_called)
 {
     ir_module *m =
@@ -766,8 +766,8 @@ START_TEST(custom_derivatives_are_called)
 }
 END_TEST
 
-/* A derivative given as a function, a branch of it too, computes in backward: what is inlined of it
- * is not cut off into forward. */
+/* A derivative given as a function, and a branch in it, computes in backward: what is inlined of it
+ * does not move to forward. */
 START_TEST(what_a_derivative_calls_is_backward)
 {
     ir_module *m = parse(

@@ -23,7 +23,7 @@ static int seeds_of(ir_op op)
     return n > 4 ? 240 : n ? 80 : 16;
 }
 
-/* The text of a graph with the op and a loss of what it gives; NULL if what was drawn does not
+/* The text of a graph with the op and a loss of its results; NULL if what was drawn does not
  * fit. */
 static const char *graph_of(base_ctx *ctx, base_arena *arena, ir_op op, uint64_t seed)
 {

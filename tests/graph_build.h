@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the makers of random instructions (graph_ops.h) build with. */
+ * Helpers for the makers of random instructions (graph_ops.h). */
 #ifndef TESTS_GRAPH_BUILD_H
 #define TESTS_GRAPH_BUILD_H
 
@@ -9,7 +9,8 @@
 
 enum { GEN_TRIES = 6, GEN_WORK = 60000 };
 
-/* Would an instruction on operands of these types be right, with results that are not too large? */
+/* Whether an instruction on operands of these types is valid, with results that are not too
+ * large. */
 static inline bool gen_fits(gen *g, ir_op op, const ir_type *types, int n, const ir_attrs *attrs)
 {
     ir_value fake[8], *operand[8];
@@ -30,7 +31,7 @@ static inline bool gen_fits(gen *g, ir_op op, const ir_type *types, int n, const
     return true;
 }
 
-/* Appends it; magnitudes of float results are at most `bound`, 0 for that of the operands. */
+/* Appends it; magnitudes of float results are at most `bound`, or 0: the bound of the operands. */
 static inline bool gen_append(gen *g, ir_op op, ir_value *const *operand, int n,
                               const ir_attrs *attrs, double bound)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What is asked of every graph: its text reads back to itself; compiled code gives what the
- * evaluator gives, the same bits for any number of threads; a graph with a loss has the gradients
- * that differences have, and trains as its plain joint function and update say; so have some the
- * second derivatives, which are compiled too. */
+ * The checks of every graph: its text reads back to itself; compiled code gives what the evaluator
+ * gives, with the same bits for any number of threads; a graph with a loss has the gradients that
+ * differences give, and trains as its plain joint function and update do. Some graphs have their
+ * second derivatives checked, which are compiled too. */
 #ifndef TESTS_GRAPH_CHECK_H
 #define TESTS_GRAPH_CHECK_H
 
@@ -39,7 +39,7 @@ static inline bool graph_reads_back(graph_check *k)
 
 /* ---- Comparison ---- */
 
-/* What a result of a reference is compared with. */
+/* The result of a call that is compared with a reference. */
 static inline bool graph_compare(graph_code *c, const char *entry, reference *r, int result,
                                  const void *got)
 {
@@ -80,7 +80,7 @@ static inline bool graph_compare_results(graph_code *c, const char *entry, refer
     return true;
 }
 
-/* Did the call end as the reference says? `done` is false when there is nothing to compare. */
+/* Whether the call ended as the reference did; `done` is false if there is nothing to compare. */
 static inline bool graph_status(graph_code *c, const char *entry, reference *r,
                                 gradc_rt_status status, bool *done)
 {
@@ -95,7 +95,7 @@ static inline bool graph_status(graph_code *c, const char *entry, reference *r,
                       gradc_rt_status_text(status));
 }
 
-/* All outputs in one piece, to be compared with those of other threads. */
+/* All outputs in one piece, to compare them with those for other numbers of threads. */
 static inline const char *graph_bits(graph_code *c, size_t *size)
 {
     size_t n = 0;
@@ -119,8 +119,7 @@ static inline ir_func *graph_forward(const ir_module *m)
     return ir_func_by_name(m, "forward");
 }
 
-/* The reference of @forward, without what nothing needs: an index that nobody sees is not
- * checked. */
+/* The reference of @forward, without dead code: an index that nothing uses is not checked. */
 static inline reference *graph_reference(graph_check *k, bool real)
 {
     ir_module *m = graph_parse(k);
@@ -169,8 +168,8 @@ static inline bool graph_gives(graph_check *k, const graph_config *config, refer
 
 /* ---- Derivatives ---- */
 
-/* May differences be asked? Not where a number is rounded to 16 bits, or a derivative is zero by
- * decree. */
+/* Whether differences can check it: not where a value is rounded to 16 bits, or a derivative is
+ * zero by definition. */
 static inline bool graph_is_smooth(const ir_module *m)
 {
     for (int i = 0; i < m->funcs.count; i++)
@@ -187,7 +186,7 @@ static inline bool graph_is_smooth(const ir_module *m)
     return true;
 }
 
-/* Derivatives of derivatives grow; those that are too long are left out. */
+/* Higher derivatives grow; those that are too long are skipped. */
 static inline bool graph_is_short(const ir_func *f)
 {
     int n = 0;
@@ -203,8 +202,8 @@ typedef struct graph_wish { /* what is differentiated */
     ir_literal **weight; /* of the results with a cotangent; NULL: the loss alone */
 } graph_wish;
 
-/* The loss for all parameters that train and that @forward reads, and for some of the float inputs;
- * with `outputs`, from other outputs than the loss too. */
+/* Requests gradients of the loss for all trainable parameters that @forward reads, and for some of
+ * the float inputs; with `outputs`, also of other outputs. */
 static inline void graph_wishes(graph_check *k, const ir_module *m, graph_wish *w, bool all,
                                 bool outputs)
 {
@@ -232,7 +231,7 @@ static inline void graph_wishes(graph_check *k, const ir_module *m, graph_wish *
     }
 }
 
-/* What is differentiated, a number; *size is the sum of its terms' magnitudes. */
+/* The scalar that is differentiated; *size is the sum of its terms' magnitudes. */
 static inline double graph_number(const ir_func *f, const graph_wish *w, ir_literal *const *results,
                                   double *size)
 {
@@ -248,8 +247,8 @@ static inline double graph_number(const ir_func *f, const graph_wish *w, ir_lite
     return sum;
 }
 
-/* That number with all that is differentiated moved by h along a direction that follows from `way`;
- * adds up the slope that the gradients claim. */
+/* The same scalar with its arguments moved by h along a direction that depends on `way`; adds up
+ * the slope by the gradients. */
 static inline double graph_moved(graph_check *k, const ir_func *f, const graph_wish *w,
                                  ir_literal *const *args, ir_literal *const *gradient, int way,
                                  double h, double *slope)
@@ -293,8 +292,8 @@ static inline void graph_see_infinity(void *user, const ir_inst *inst, ir_litera
         *seen |= ir_is_float(result[i]->type.dtype) && !noise_is_finite(result[i]);
 }
 
-/* Something on the way is infinite, as the least of a window in which there is nothing but padding:
- * where that ends in a finite number again, a derivative is zero times infinity, in torch too. */
+/* Whether an intermediate value is infinite, as the minimum of a window of padding alone: where
+ * that leads to a finite value again, a derivative is zero times infinity, in torch too. */
 static inline bool graph_meets_infinity(graph_check *k, const ir_func *f, ir_literal *const *args)
 {
     bool seen = false;
@@ -307,9 +306,8 @@ typedef struct graph_slopes {
     int tried, judged; /* directions; those without a kink nearby */
 } graph_slopes;
 
-/* Central differences of two steps, extrapolated. Where they do not agree with each other, or the
- * second difference does not shrink with the square of the step, there is a kink, and nothing is
- * said. */
+/* Central differences of two steps, extrapolated. Where they disagree, or the second difference
+ * does not shrink with the square of the step, there is a kink, and nothing is checked. */
 static inline bool graph_slope(graph_check *k, const ir_func *f, const graph_wish *w,
                                ir_literal *const *args, ir_literal *const *gradient, int way,
                                double at, double size, graph_slopes *count)
@@ -357,7 +355,7 @@ static inline bool graph_slopes_are(graph_check *k, const ir_func *f, const ir_f
     return true;
 }
 
-/* The gradients that a joint function has, differentiated in turn. */
+/* Requests the derivatives of a joint function's gradients. */
 static inline void graph_wish_next(graph_wish *w, const ir_func *f, const ir_func *joint)
 {
     w->r.loss = -1;
@@ -366,7 +364,7 @@ static inline void graph_wish_next(graph_wish *w, const ir_func *f, const ir_fun
         w->cotangents[w->r.ncotangents++] = i;
 }
 
-/* Values of a joint function's cotangents, behind the `own` arguments that there are. */
+/* Appends values for a joint function's cotangents to its `own` other arguments. */
 static inline ir_literal **graph_more_args(graph_check *k, const ir_func *joint,
                                            ir_literal *const *args, int own)
 {
@@ -524,7 +522,7 @@ static inline ir_literal **graph_update_args(void *user, int sample)
     return args;
 }
 
-/* Parameters are what the update makes of them, or what they were. */
+/* Checks that parameters are the update's results, or unchanged. */
 static inline bool graph_compare_params(graph_code *c, const char *entry, graph_training *t,
                                         bool changed)
 {
@@ -547,7 +545,7 @@ static inline bool graph_compare_params(graph_code *c, const char *entry, graph_
     return true;
 }
 
-/* Gradients after backward. */
+/* Checks gradients after backward. */
 static inline bool graph_compare_gradients(graph_code *c, graph_training *t)
 {
     for (int j = t->own; j < t->joint->f->results.count; j++) {
@@ -614,8 +612,8 @@ static inline bool graph_step(graph_code *c, graph_training *t, const char *entr
            graph_compare_params(c, entry, t, *done);
 }
 
-/* A step, and one more, which sees what the first one wrote: parameters, statistics, slots, the
- * count of steps. */
+/* Two steps: the second reads what the first wrote: parameters, statistics, slots, the step
+ * count. */
 static inline bool graph_trains_whole(graph_code *c, graph_training *t)
 {
     bool done;
@@ -686,7 +684,7 @@ static inline bool graph_trains(graph_check *k, const graph_config *config)
     unsigned rows = 0;
     while (optimizers[rows].name)
         rows++;
-    /* By turns, and none. */
+    /* Cycles through the optimizers and none. */
     const train_optimizer *optimizer =
         k->seed % (rows + 1) ? &optimizers[k->seed % (rows + 1) - 1] : NULL;
     graph_training t;
@@ -707,12 +705,12 @@ static inline bool graph_trains(graph_check *k, const graph_config *config)
     return true;
 }
 
-/* ---- All of it ---- */
+/* ---- All checks ---- */
 
 enum { GRAPH_ALL = -1, GRAPH_TWO = -2 };
 
-/* The n-th configuration that is asked for; false behind the last. which: one, GRAPH_ALL, or
- * GRAPH_TWO that follow from the seed. */
+/* The n-th requested configuration; false past the last. which: one, GRAPH_ALL, or GRAPH_TWO: two
+ * that depend on the seed. */
 static inline bool graph_config_at(const graph_check *k, int which, int n, graph_config *out)
 {
     unsigned random = (unsigned)(graph_hash("configurations", k->seed) >> 20), seen = 0;

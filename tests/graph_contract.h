@@ -7,7 +7,7 @@
 
 #include "tests/graph_build.h"
 
-/* Now and then operands of other types (*t, of which one is chosen) that are summed in *sum. */
+/* Sometimes chooses operand types (*t, one of which is given) with an accumulator type *sum. */
 static inline void gen_accumulator(gen *g, ir_dtype t[2], ir_dtype *sum)
 {
     static const ir_dtype rows[][3] = {
@@ -68,7 +68,7 @@ static inline bool gen_make_dot_general(gen *g, ir_op op)
 static inline bool gen_make_convolution(gen *g, ir_op op)
 {
     ir_dtype dtype = gen_dtype(g, ir_ops[op].classes);
-    /* What padding gives with an infinite weight is not defined. */
+    /* The product of padding and an infinite weight is not defined. */
     if (dtype == IR_DTYPES || g->p->raw)
         return false;
     for (int tries = 0; tries < GEN_TRIES; tries++) {

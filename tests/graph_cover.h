@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What random graphs have met: primitives by an operand's element type (a result's, if there are no
- * operands) and by what stands in front of it. Cells that no graph can fill are blank and not
- * counted: types that the row in ir/ops.def does not allow, and what cover_possible says. */
+ * The coverage of random graphs: primitives by an operand's element type (a result's, if there are
+ * no operands) and by what produces it. Cells that no graph can fill are blank and not counted:
+ * types that the row in ir/ops.def does not allow, and what cover_possible excludes. */
 #ifndef TESTS_GRAPH_COVER_H
 #define TESTS_GRAPH_COVER_H
 
@@ -35,7 +35,7 @@ typedef struct cover {
     uint32_t graphs, instructions, directions, judged;
 } cover;
 
-/* The kinds of an operand, a bit each. split: a reshape over a repeated axis. */
+/* The kinds of an operand, a bit each. split: a reshape over a broadcast axis. */
 static inline unsigned cover_of(const ir_value *v)
 {
     unsigned kinds = 0;
@@ -84,13 +84,13 @@ static inline void cover_add(cover *c, const ir_module *m)
             for (int k = 0; k < inst->noperands; k++)
                 cover_count(c, inst->op, inst->operand[k]->type.dtype,
                             nested | cover_of(inst->operand[k]));
-            if (!inst->noperands && inst->nresults) /* constants and iota have nothing in front */
+            if (!inst->noperands && inst->nresults) /* constants and iota have no operands */
                 cover_count(c, inst->op, inst->result[0]->type.dtype,
                             nested | 1u << COVER_CONSTANT);
         }
 }
 
-/* May an operand of this type (any: -1) stand behind this (any: -1)? Rows say which types are
+/* Whether an operand of this type (any: -1) can come from this (any: -1). Rows say which types are
  * computed with: structured ops take all, and the keys of random_bits are u64[]. */
 static inline bool cover_possible(int op, int t, int kind)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Random graphs whose numbers are small integers, so that whatever is done to them their results
- * are equal, not close. What no element was reduced to may be infinite, and give NaN. */
+ * Random graphs on small integers, so that results must be equal after any transformation, not just
+ * close. A reduction of no elements may be infinite, and lead to NaN. */
 #ifndef TESTS_GRAPH_EXACT_H
 #define TESTS_GRAPH_EXACT_H
 

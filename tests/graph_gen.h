@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What random graphs are drawn with: numbers that follow from a seed, types, and values of a given
- * type. A value asked for comes from the pool of those that there are, or is made of one, and often
- * behind a chain of views that is drawn backwards from the type that is due.
+ * Generators for random graphs: numbers that follow from a seed, types, and values of a given type.
+ * A requested value comes from the pool of existing ones, or is made from one, often behind a chain
+ * of views that is drawn backwards from the requested type.
  *
- * Floats are kept within GEN_LIMIT: each value has a bound of its magnitude (`aux`), and what may
- * go beyond is scaled.
+ * Floats are kept within GEN_LIMIT: each value has a bound of its magnitude (`aux`), and values
+ * that may exceed it are scaled.
  *
- * What draws or builds stands once in an argument list or initializer, as C leaves the order of
- * evaluation there to the compiler. */
+ * An argument list or initializer has at most one call that draws or builds, since C leaves the
+ * order of evaluation to the compiler. */
 #ifndef TESTS_GRAPH_GEN_H
 #define TESTS_GRAPH_GEN_H
 
@@ -24,7 +24,7 @@ typedef struct gen_profile {
     unsigned types;  /* a bit for each ir_dtype that may be drawn */
     bool smooth;     /* for derivatives: no while_loop, no bits of floats */
     bool exact;      /* floats are small integers, and stay so: sums in any order are exact */
-    bool raw;        /* domains are guarded no more: NaN and infinities arise */
+    bool raw;        /* domains are not guarded: NaN and infinities occur */
     bool states;     /* parameters and statistics */
     bool trains;     /* a loss, and parameters that train */
     bool may_miss;   /* indices may be out of range */
@@ -49,8 +49,8 @@ typedef struct gen {
     int depth; /* of the function that is made; only that of depth 0 gets new inputs and states */
     ir_value *pool[GEN_POOL];
     int n;
-    gen_domain domain; /* of what views stand on */
-    bool stored;       /* views stand on inputs, states and constants, whose bits are known */
+    gen_domain domain; /* of the values below views */
+    bool stored;       /* views are of inputs, states and constants, whose bits are known */
 } gen;
 
 static inline uint32_t draw(gen *g, uint32_t below)
@@ -141,8 +141,8 @@ static inline ir_value *gen_any(gen *g)
     return g->pool[one_in(g, 3) ? (uint32_t)g->n - 1 : draw(g, (uint32_t)g->n)];
 }
 
-/* A type of these classes: that of a value that there is, or a new one. Of no dtype if the profile
- * has none of them. */
+/* A type of these classes: that of an existing value, or a new one. No dtype if the profile has
+ * none of them. */
 static inline ir_type gen_type(gen *g, int classes)
 {
     for (int tries = 0; tries < 4 && draw(g, 3) && g->n; tries++) {
@@ -302,7 +302,7 @@ static inline ir_value *gen_find(gen *g, const ir_type *t)
     return NULL;
 }
 
-/* An integer that is small and not negative, as floats and indices want it. */
+/* A small non-negative integer, for floats and indices. */
 static inline ir_value *gen_small_int(gen *g, ir_value *v)
 {
     if (v->type.dtype == IR_BOOL || (v->aux && gen_bound(v) <= 16 && !ir_is_signed(v->type.dtype)))
@@ -344,7 +344,7 @@ static inline ir_value *gen_resized(gen *g, ir_value *v, int64_t n)
     return ir_pad(&g->b, v, ir_scalar(&g->b, v->type.dtype, 1), &low, &high, NULL);
 }
 
-/* Any value, made one of type t. */
+/* Any value, converted to type t. */
 static inline ir_value *gen_adapted(gen *g, const ir_type *t)
 {
     if (!g->n)
@@ -424,7 +424,7 @@ static inline ir_value *gen_via_broadcast(gen *g, const ir_type *t, int depth)
     return ir_broadcast(&g->b, gen_viewed(g, &from, depth), t->rank, t->dim, dims);
 }
 
-/* A dimension is two that lie side by side, of which one may be repeated: the reshape of a
+/* Splits a dimension into two neighbours, of which one may be repeated: the reshape of a
  * broadcast. */
 static inline ir_value *gen_via_split(gen *g, const ir_type *t, int depth)
 {
@@ -451,7 +451,7 @@ static inline ir_value *gen_via_split(gen *g, const ir_type *t, int depth)
     return ir_reshape(&g->b, v, t->rank, t->dim);
 }
 
-/* Neighbours merged, units put in or left out. */
+/* Merges neighbouring dimensions, inserts or drops unit dimensions. */
 static inline ir_value *gen_via_reshape(gen *g, const ir_type *t, int depth)
 {
     ir_type from = {.dtype = t->dtype};
@@ -526,7 +526,7 @@ static inline ir_value *gen_via_concat(gen *g, const ir_type *t, int depth)
 
 typedef ir_value *gen_via(gen *g, const ir_type *t, int depth);
 
-/* A value of type t behind `depth` views or moves at least. */
+/* A value of type t behind at least `depth` views or moves. */
 static inline ir_value *gen_viewed(gen *g, const ir_type *t, int depth)
 {
     static gen_via *const ways[] = {
@@ -547,7 +547,7 @@ static inline ir_value *gen_operand(gen *g, const ir_type *t)
     return gen_viewed(g, t, depths[draw(g, 8)]);
 }
 
-/* One within a domain: moved there behind its views, or below them. */
+/* A value within a domain: moved into it after its views, or before them. */
 static inline ir_value *gen_operand_in(gen *g, const ir_type *t, gen_domain domain)
 {
     if (draw(g, 2))

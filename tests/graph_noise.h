@@ -3,14 +3,18 @@
  *
  * How far compiled code may be from the evaluator on a graph, by stochastic arithmetic: the graph
  * is evaluated several times, and each time each instruction's float results are moved, at random
- * up or down, by what the code may round otherwise. How far an output moves is how much rounding
- * matters there: depth, cancellation, and kinks and jumps (a comparison, a sort, a floor) among it.
+ * up or down, by the rounding difference that the code may have. How far an output moves shows how
+ * much rounding matters there, with depth, cancellation, and kinks and jumps (a comparison, a sort,
+ * a floor) included.
  *
- * An instruction moves its result by nothing                if it copies, compares or orders, or if
- *   the operation was exact (so graphs of small integers stay exact) a unit in the last place for +
- *   - * / and square root; ulps of docs/numbers.md for elementary functions n units of the sum of
- *   magnitudes, for a sum of n products: code adds in its own order, f16 and bf16 in f32 n units,
- *   for a product of n
+ * An instruction moves its result by
+ *   nothing                    if it copies, compares or orders, or if the operation was exact (so
+ *                              graphs of small integers stay exact)
+ *   a unit in the last place   for + - * / and square root
+ *   ulps of docs/numbers.md    for elementary functions
+ *   n units of the sum of      for a sum of n products: code adds in its own order, f16 and bf16 in
+ *   magnitudes                 f32
+ *   n units                    for a product of n
  * Denormal numbers are set to zero in the first of the evaluations, as code does; the sign of a
  * zero that a sum gives is open. */
 #ifndef TESTS_GRAPH_NOISE_H
@@ -23,7 +27,7 @@
 
 typedef struct noise {
     uint64_t random;
-    double size;  /* of the moves, in those said above */
+    double size;  /* of the moves, in the units above */
     bool flushes; /* denormals are zero */
     bool pads;    /* padding of convolutions is multiplied */
     bool exact_too; /* exact operations are moved as well: code may get there another way */
@@ -40,7 +44,7 @@ static inline int noise_precision(ir_dtype t)
     return t == IR_F64 ? 53 : t == IR_F32 ? 24 : t == IR_F16 ? 11 : 8;
 }
 
-/* That sums are accumulated with. */
+/* The precision that sums are accumulated with. */
 static inline int noise_accumulates(ir_dtype t)
 {
     return t == IR_F64 ? 53 : 24;
@@ -68,7 +72,7 @@ static inline double noise_ulps(ir_op op, ir_dtype t)
     return bound > 0 ? bound + 1 : 0;
 }
 
-/* Was r = x op y free of rounding, computed in double? */
+/* Whether r = x op y, computed in double, is exact. */
 static inline bool noise_is_exact(ir_op op, double x, double y, double r)
 {
     if (!isfinite(r))
@@ -84,8 +88,8 @@ static inline bool noise_is_exact(ir_op op, double x, double y, double r)
     }
 }
 
-/* Exponent of the lowest bit set in any element: all are multiples of 2 to that; large if all are
- * zero. */
+/* The exponent of the lowest bit set in any element: all are multiples of 2 to that power; large if
+ * all are zero. */
 static inline int noise_grid(const ir_literal *l)
 {
     int least = 4000;
@@ -263,8 +267,8 @@ enum { NOISE_FEW = 5, NOISE_MANY = 60 };
 
 typedef ir_literal **reference_args(void *user, int sample);
 
-/* What a function gives for its arguments, and what it gives with noise. args_of, if not NULL,
- * gives the arguments of a sample. */
+/* A function's results for its arguments, without and with noise. args_of, if not NULL, gives the
+ * arguments of a sample. */
 typedef struct reference {
     base_arena *arena;
     const ir_func *f;
@@ -272,7 +276,7 @@ typedef struct reference {
     reference_args *args_of;
     void *user;
     bool bad, may_be_bad; /* an index was out of range; in any evaluation */
-    bool dead_bad;        /* in an instruction that nothing needs: code without dce may check it */
+    bool dead_bad;        /* in a dead instruction: code without dce may check it */
     int samples;
     uint64_t random;
 } reference;
@@ -313,7 +317,7 @@ static inline bool reference_same(double a, double b)
     return a == b || (isnan(a) && isnan(b));
 }
 
-/* Is x a possible value of element i of result k, by the samples that there are? */
+/* Whether x is a possible value of element i of result k, judged by the samples so far. */
 static inline bool reference_allows(const reference *r, int k, int64_t i, const ir_literal *got,
                                     double margin)
 {
@@ -345,8 +349,8 @@ static inline bool reference_allows(const reference *r, int k, int64_t i, const 
            fabs(x - want) <= margin * spread + noise_unit(got->type.dtype, want);
 }
 
-/* The first element of result k that is not possible, or -1. Samples are made as they are needed: a
- * few, and many before it is said that something is wrong. */
+/* The first element of result k that is not possible, or -1. Samples are made on demand: a few, and
+ * many before a failure is reported. */
 static inline int64_t reference_check(reference *r, int k, const ir_literal *got)
 {
     static const struct {

@@ -138,7 +138,7 @@ static inline bool gen_make_bitcast(gen *g, ir_op op)
     ir_dtype to = all[draw(g, n)];
     if ((real && g->p->smooth && draw(g, 8)) || (to != t.dtype && ir_is_float(to) && g->p->exact))
         return false;
-    g->stored = real && to != t.dtype; /* what is computed has other bits in code */
+    g->stored = real && to != t.dtype; /* computed values have other bits in compiled code */
     ir_value *v = gen_operand(g, &t);
     g->stored = false;
     bool tame = ir_is_float(to) && !real && !g->p->raw;
@@ -171,7 +171,7 @@ static inline bool gen_make_iota(gen *g, ir_op op)
 
 /* ---- Moves ---- */
 
-/* One of the views that gen_viewed draws, with another behind it perhaps. */
+/* One of the views that gen_viewed draws, perhaps followed by another. */
 static inline bool gen_make_via(gen *g, gen_via *way)
 {
     ir_type t = gen_type(g, IR_CLASS_ANY);
@@ -310,7 +310,7 @@ static inline bool gen_make_gather(gen *g, ir_op op)
     return false;
 }
 
-/* What may combine elements of a type, `set` where it is allowed. */
+/* The combinations for elements of a type, with `set` where it is allowed. */
 static inline ir_combine gen_combine(gen *g, ir_dtype t, bool set)
 {
     static const ir_combine of_bool[] = {IR_MAX, IR_MIN, IR_AND, IR_OR, IR_SET},
@@ -321,7 +321,7 @@ static inline ir_combine gen_combine(gen *g, ir_dtype t, bool set)
     return ir_is_float(t) ? of_floats[draw(g, set ? 6 : 5)] : of_ints[draw(g, set ? 7 : 6)];
 }
 
-/* x fit to be multiplied n times, and the bound of what comes of combining n elements. */
+/* x, scaled so that a product of n elements stays bounded; *bound: that of n combined elements. */
 static inline ir_value *gen_combined(gen *g, ir_combine c, ir_value *x, int64_t n, double *bound)
 {
     if (c == IR_PROD && ir_is_float(x->type.dtype))
@@ -365,8 +365,8 @@ static inline bool gen_make_scatter(gen *g, ir_op op)
 
 /* ---- Reductions, windows, order ---- */
 
-/* The greatest or least of nothing is infinite, and what is infinite stays out of graphs that are
- * not raw: convolutions take it for granted. */
+/* The maximum or minimum of no elements is infinite, and infinities stay out of graphs that are not
+ * raw: convolutions rely on that. */
 static inline ir_value *gen_finite(gen *g, ir_value *v)
 {
     if (!ir_is_float(v->type.dtype) || g->p->raw)
@@ -406,7 +406,7 @@ static inline bool gen_make_arg_reduce(gen *g, ir_op op)
            gen_append(g, op, (ir_value *[]){gen_operand(g, &t)}, 1, &a, 0);
 }
 
-/* What the ops on windows share. */
+/* The attributes that ops on windows share. */
 typedef struct gen_window {
     ir_ints window, stride, low, high, window_dilation;
 } gen_window;
@@ -455,8 +455,7 @@ static inline bool gen_make_reduce_window(gen *g, ir_op op)
     return false;
 }
 
-/* The type of what is cut into windows, the windows, and the type of what arg_window gives, or
- * false. */
+/* The type of the operand, the windows, and the type of arg_window's results; or false. */
 static inline bool gen_windowing(gen *g, ir_type *t, gen_window *w, ir_type *windows, ir_attrs *a)
 {
     *t = gen_type(g, ir_ops[IR_OP_arg_window].classes);
@@ -611,7 +610,7 @@ static inline ir_type gen_sequence(const ir_type *t, int64_t length)
     return s;
 }
 
-/* What a carry becomes: often something made of it. */
+/* The next value of a carry: often computed from it. */
 static inline ir_value *gen_next(gen *g, ir_value *carry)
 {
     ir_value *v = gen_operand(g, &carry->type);
@@ -680,7 +679,7 @@ static inline bool gen_make_cond(gen *g, ir_op op)
                       &(ir_attrs){.cond = {.then_body = yes.b.func, .else_body = no.b.func}}, 0);
 }
 
-/* It runs while a count is below a number, and perhaps something else holds. */
+/* It runs while a count is below a number, and perhaps while another condition holds. */
 static inline bool gen_make_while(gen *g, ir_op op)
 {
     if (g->depth >= g->p->depth || g->p->smooth)
@@ -709,8 +708,8 @@ static inline bool gen_make_while(gen *g, ir_op op)
     return gen_append(g, op, x, n, &(ir_attrs){.while_loop = a}, 0);
 }
 
-/* The callee's derivative as autodiff has it, in the form of a call's own: (operands, results,
- * cotangents) to the operands' cotangents. NULL if it has none. */
+/* The callee's derivative by autodiff, in the form of a call's vjp: (operands, results, cotangents)
+ * to the operands' cotangents. NULL if it has none. */
 static inline ir_func *gen_derivative(const ir_func *callee)
 {
     int n = callee->params.count, r = callee->results.count, given[GEN_BODY], input[GEN_BODY],
@@ -777,8 +776,7 @@ static gen_maker *const gen_makers[IR_OPS] = {
 #include "ir/ops.def"
 };
 
-/* One more instruction, if what was drawn could be made: an elementwise one as often as all
- * others. */
+/* Adds an instruction, if the drawn one can be made: elementwise ones as often as all others. */
 static inline bool gen_make(gen *g)
 {
     bool elementwise = draw(g, 5) < 2;
@@ -799,7 +797,7 @@ static inline bool gen_is_used(const ir_func *f, const ir_value *v)
     return false;
 }
 
-/* Values that nothing uses, then any: intermediates, inputs, constants, one twice. */
+/* Outputs: values that nothing uses, then any: intermediates, inputs, constants, one twice. */
 static inline void gen_outputs(gen *g)
 {
     ir_func *f = g->b.func;
@@ -813,7 +811,7 @@ static inline void gen_outputs(gen *g)
                                         : g->pool[draw(g, (uint32_t)g->n)]);
 }
 
-/* A smooth number from what floats there are. */
+/* A smooth scalar computed from the floats that exist. */
 static inline void gen_loss(gen *g, ir_dtype t)
 {
     ir_value *sum = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Graphs given as text, compiled in a configuration and called: inputs, outputs and the arena lie
- * between pages that fault, and the arena is full of what nothing may lean on. */
+ * Compiles graphs given as text in a configuration, and calls them: inputs, outputs and the arena
+ * are between pages that fault, and the arena is filled with values that nothing may rely on. */
 #ifndef TESTS_GRAPH_RUN_H
 #define TESTS_GRAPH_RUN_H
 
@@ -96,8 +96,8 @@ static inline double graph_special(uint64_t r)
     return numbers[r % (sizeof numbers / sizeof *numbers)];
 }
 
-/* The values of an input or state follow from its name, so that they stay when others go. Seeds
- * differ in what floats are: small integers, real, with infinities and NaN. */
+/* The values of an input or state depend on its name, so that they stay when others are removed.
+ * Seeds differ in the kind of floats: small integers, real, with infinities and NaN. */
 static inline ir_literal *graph_values(base_arena *a, const char *name, const ir_type *t,
                                        uint64_t seed, bool real)
 {
@@ -172,12 +172,11 @@ typedef struct graph_code {
 
 static inline bool graph_pass_runs(const pass_info *p, bool optimised)
 {
-    /* Calls are no longer allowed in layout. */
+    /* Calls are not allowed from layout on. */
     return optimised || p->needs || p->sets || !strcmp(p->name, "inline");
 }
 
-/* Some states lie in memory with their dimensions in another order: one that layout finds
- * decided. */
+/* Stores some states with their dimensions in another order, which layout finds decided. */
 static inline void graph_orders(const graph_check *k, ir_module *m)
 {
     for (int s = 0; s < m->states.count; s++) {

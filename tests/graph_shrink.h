@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A graph made smaller as long as it fails alike: results dropped, instructions replaced by an
- * operand, an input or a constant, extents made smaller throughout. Each candidate is text, and is
+ * Shrinks a graph as long as it fails in the same way: drops results, replaces instructions by an
+ * operand, an input or a constant, makes extents smaller throughout. Each candidate is text, and is
  * tried in a process of its own. */
 #ifndef TESTS_GRAPH_SHRINK_H
 #define TESTS_GRAPH_SHRINK_H
@@ -17,7 +17,7 @@
 typedef void shrink_try(const char *text, uint64_t seed, int config, int stages, char *fault,
                         size_t size);
 
-/* Of two faults of one kind the same: without numbers, names and configuration. */
+/* A fault without numbers, names and configuration: the same for faults of one kind. */
 static inline void shrink_kind(const char *fault, char *kind, size_t size)
 {
     static const char *const kinds[] = {
@@ -98,7 +98,7 @@ static inline bool shrink_removes(ir_inst *inst)
 
 enum { SHRINK_WAYS = 7 }; /* removed if unused; by operand 0, 1, 2, an input, zeros, ones */
 
-/* Replaces an instruction's results in a way; false if it does not apply. */
+/* Replaces an instruction's results in one of the ways; false if it does not apply. */
 static inline bool shrink_replaces(ir_inst *inst, int way)
 {
     ir_func *f = inst->func;
@@ -129,7 +129,7 @@ static inline bool shrink_replaces(ir_inst *inst, int way)
     return any;
 }
 
-/* The result becomes an operand of what gave it. */
+/* Replaces a result by an operand of its instruction. */
 static inline bool shrink_lifts(ir_func *f, int i, int operand)
 {
     ir_port *p = i < f->results.count ? &f->results.items[i] : NULL;
@@ -244,7 +244,7 @@ static inline int shrink_change(shrinking *s, int n)
     return applied;
 }
 
-/* Makes s->text as small as it gets in the time that there is. */
+/* Makes s->text as small as time allows. */
 static inline void shrink(shrinking *s, const char *fault, int seconds)
 {
     s->until = time(NULL) + seconds;

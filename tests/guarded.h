@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Memory whose end or beginning is that of a page, with pages beside it that fault when they are
- * touched. */
+ * Memory that ends or begins at a page boundary, beside pages that fault when they are touched. */
 #ifndef TESTS_GUARDED_H
 #define TESTS_GUARDED_H
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contraction kernels of sizes at which they pack, cut and turn their operands: random dot_generals
- * and convolutions, operands stored in any order of dimensions, expressions before and after,
- * compiled for each processor level that runs here, for one thread and for three, against the
- * evaluator. All numbers are small integers, so sums in any order are exact. */
+ * Contraction kernels of sizes at which they pack, tile and transpose their operands: random
+ * dot_generals and convolutions, operands stored in any order of dimensions, expressions before and
+ * after, compiled for each processor level that runs here, for one thread and for three, against
+ * the evaluator. All numbers are small integers, so sums in any order are exact. */
 #include "gradc_rt.h"
 #include "schedule/schedule.h"
 #include "tests/levels.h"
@@ -78,8 +78,8 @@ static ir_value *repeated(ir_builder *b, const char *name, ir_dtype t, int rank,
     return ir_reshape(b, v, rank, dim);
 }
 
-/* A value of this shape, which a random chain of views makes of something stored: repeated,
- * reversed, cut out, turned. */
+/* A value of this shape, which a random chain of views makes of a stored one: broadcast, reversed,
+ * sliced, transposed. */
 static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim,
                          int views)
 {
@@ -107,7 +107,7 @@ static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, 
     }
 }
 
-/* Some of what the contraction stands on is a result too, so that it lies in memory. */
+/* Some values that the contraction depends on are results too, so that they are in memory. */
 static void also_results(ir_func *f)
 {
     int n = 0;
@@ -121,7 +121,7 @@ typedef struct types {
     ir_dtype of[2], sum;
 } types;
 
-/* Extents around what kernels cut at, mostly small. */
+/* Extents around the tile sizes of kernels, mostly small. */
 static int64_t extent(void)
 {
     static const int64_t often[] = {1, 2, 3, 5, 7, 8, 12, 15, 16, 17, 24, 31, 33, 48, 50, 64};
@@ -211,7 +211,7 @@ static ir_value *convolved(ir_builder *b, const types *t)
     return ir_build1(b, IR_OP_convolution, (ir_value *[]){x, y}, 2, &a);
 }
 
-/* What follows: a bias, something elementwise, both the sum and what is made of it. */
+/* The epilogue: a bias, something elementwise; results are the sum and what is made of it. */
 static void after(ir_builder *b, ir_value *v)
 {
     ir_func *f = b->func;
@@ -417,7 +417,7 @@ START_TEST(random_contractions_give_what_the_evaluator_gives)
 }
 END_TEST
 
-/* Features too, in turn with the levels. */
+/* A level, or alternately one with features. */
 static const char *level_or_features(unsigned turn)
 {
     static const char *const more[] = {"x86-64-v3+avxvnni", "x86-64-v4+avx512vnni",
@@ -485,7 +485,7 @@ static const char *changed(const char *text)
     return out;
 }
 
-/* A schedule is obeyed, and the sums are what they were, or it is refused with a reason. */
+/* A schedule is applied and the sums stay the same, or it is refused with a reason. */
 START_TEST(random_schedules_are_obeyed_or_refused)
 {
     enum { CHANGES = 6 };
@@ -523,8 +523,8 @@ START_TEST(random_schedules_are_obeyed_or_refused)
 END_TEST
 
 #ifdef __x86_64__
-/* As large as it must be for OpenBLAS, and a little larger; operands lie either way, alone or in a
- * batch. */
+/* Just large enough for OpenBLAS, and a little larger; operands are transposed or not, alone or in
+ * a batch. */
 static ir_func *large_function(int number)
 {
     bool turned[2] = {number & 1, number & 2}, batched = number == 3, wide = number == 2;
@@ -547,7 +547,7 @@ static ir_func *large_function(int number)
     return b.func;
 }
 
-/* Against blocks, which the evaluator has judged. */
+/* Against blocks, which are checked against the evaluator. */
 START_TEST(large_products_are_left_to_openblas)
 {
     for (int number = 1; number < 4 && level_runs_here("x86-64-v3"); number++) {

@@ -45,7 +45,7 @@ static inline bool level_runs_here(const char *cpu)
     return true;
 }
 
-/* The next of the levels that run here, by turns. */
+/* The next of the levels that run here, cyclically. */
 static inline const char *level_by_turn(unsigned turn)
 {
     unsigned n = 0;
@@ -57,8 +57,8 @@ static inline const char *level_by_turn(unsigned turn)
             return levels[i];
 }
 
-/* Says once a process, in the log of the tests, that code of this level was run; `./run test`
- * counts these lines. */
+/* Writes to the tests' log, once per process, that code of this level was run; `./run test` counts
+ * these lines. */
 static inline void level_ran(const char *cpu)
 {
     static unsigned said;

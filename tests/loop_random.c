@@ -37,7 +37,7 @@ static ir_value *stacked(ir_builder *b, ir_value **y, const ir_type *t)
     return ir_concat(b, y, (int)t->dim[0], 0);
 }
 
-/* Iterations that do not run are computed all the same, and not taken. */
+/* Iterations that do not run are computed too, and their results are not selected. */
 static void unroll(ir_inst *scan)
 {
     const struct ir_attrs_scan *a = IR_ATTR(scan, scan);

@@ -129,8 +129,8 @@ START_TEST(code_of_a_level_keeps_to_it)
 }
 END_TEST
 
-/* Assembly has a line of the text for what comes from it, and a kernel is named after its node,
- * whatever the name holds. */
+/* Assembly refers to the text's lines, and a kernel is named after its node, whatever characters
+ * the name has. */
 START_TEST(debug_information_says_where_code_comes_from)
 {
     const char *text = "gir 1\nmodule \"m\"\nentry @forward(input %x : f32[100]) {\n"
@@ -173,8 +173,8 @@ static cg_object *compile_many(int n, int first, int step)
     return compile(r);
 }
 
-/* Kernels of a large model are compiled side by side; the object has each once, shows none of them,
- * and is the same every time. */
+/* Kernels of a large model are compiled in parallel; the object has each once, exports none of
+ * them, and is the same every time. */
 START_TEST(many_kernels_make_one_object)
 {
     enum { KERNELS = 100 };

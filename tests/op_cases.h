@@ -20,7 +20,7 @@ enum { B = IR_CLASS_B, I = IR_CLASS_I, F = IR_CLASS_F, N = IR_CLASS_N };
 #define ZEROS(op, operands, body) {IR_OP_##op, F, operands, body, NULL, FILL_ZERO, 0, 0, false},
 #define SPECIAL(op, types, operands, body) \
     {IR_OP_##op, types, operands, body, NULL, FILL_SPECIAL, 0, 0, false},
-/* Real numbers, off by so many units in the last place, and of those of 1. */
+/* Real numbers, with an error of so many units in the last place, of the value and of 1. */
 #define REAL(op, types, operands, body, ulps, error) \
     {IR_OP_##op, types, operands, body, NULL, FILL_REAL, ulps, error, false},
 #define CALLS(op, types, operands, body, funcs) \
@@ -252,7 +252,7 @@ static const op_case op_cases[] = {
                                                             "high=[0,2] window_dilation=[3,1] : $[40,47]")
     EXACT(window_put, N, "%x $[1,17], %p i32[1,17] -1:34", "%y1 = window_put %x, %p shape=[14,90] window=[5,7] stride=[6,5] low=[2,3] "
                                                            "high=[1,0] window_dilation=[3,2] : $[14,90]")
-    /* operands and result that lie in different orders */
+    /* operands and result stored in different orders */
     EXACT(window_put, N, "%x $[40,40], %p i32[40,40] -1:3",
           "%a = transpose %x perm=[1,0] : $[40,40]\n  %q = transpose %p perm=[1,0] : i32[40,40]\n"
           "  %u = window_put %a, %p shape=[41,41] window=[2,2] stride=[1,1] low=[0,0] high=[0,0] window_dilation=[1,1] : $[41,41]\n"
@@ -456,7 +456,8 @@ static const op_case op_cases[] = {
           "  %s = reduce %x combine=sum axes=[0] : $[]\n  %m = add %s, %d : $[]\n  return %n, %m, %a\n}\n")
     CALLS(scan, B|N, "%c $[2,3], %x $[4,2,3], %z $[4]", "%y1, %y2, %y3, %y4, %y5 = scan %c, %c, %x, %z body=@body consts=0 carries=2 length=4 "
                                                         "reverse=0 live=0 : $[2,3], $[2,3], $[4], $[4,3,2], i64[]",
-          /* carries move along; a sequence is handed on */
+          /* the second carry is the first one's last value; the sequence of scalars is passed
+           * through */
           "func @body(%a : $[2,3], %b : $[2,3], %x : $[2,3], %z : $[]) {\n  %m = max %a, %x : $[2,3]\n  %t = transpose %a perm=[1,0] : $[3,2]\n"
           "  return %m, %a, %z, %t\n}\n")
     CALLS(scan, N, "%n i64[] 1:4, %c $[3], %x $[6,3], %g bool[]", "%one = constant value=true : bool[]\n"

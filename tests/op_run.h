@@ -5,9 +5,9 @@
  * goes through the passes, is compiled for each processor level that runs here, and is called for
  * one thread and for two.
  *
- * A case names its operands with their types and the instructions on them, in the text form but for
- * two things: `$` is the element type, for which all that the case allows are put in turn, and how
- * an operand comes about is left to the runner: it may be a parameter, a view of one (transposed,
+ * A case names its operands with their types and the instructions on them, in the text form with
+ * two exceptions: `$` is the element type, replaced by each type that the case allows, and the
+ * runner chooses how an operand is produced: it may be a parameter, a view of one (transposed,
  * every second element, reversed, repeated), computed, or a constant. Values whose names begin with
  * y are results.
  *
@@ -45,9 +45,9 @@ typedef struct op_case {
     const char *operands;
     const char *body, *funcs;
     op_fill fill;
-    /* What floats may be off by: of their own units in the last place, and of those of 1. */
+    /* The allowed error of floats: in units in the last place of the value, and of 1. */
     double ulps, error;
-    bool plain;           /* operands are parameters as they stand */
+    bool plain;           /* operands are parameters themselves */
 } op_case;
 
 /* ---- Text of a module ---- */
@@ -80,7 +80,7 @@ typedef struct op_batch {
     op_text params, body, funcs, results;
     BASE_LIST(op_output) outputs;
     BASE_LIST(const op_case *) param_case; /* by parameter: how it is filled */
-    BASE_LIST(double) bound; /* two a parameter; NAN: none */
+    BASE_LIST(double) bound; /* two per parameter; NAN: none */
     int cases;
     bool bad; /* an index was out of range */
     uint64_t random;
@@ -102,7 +102,7 @@ static inline void op_open(op_batch *b)
         all[i]->file = open_memstream(&all[i]->bytes, &all[i]->size);
 }
 
-/* The case's text with `$` and names made its own. */
+/* The case's text with `$` replaced and names made unique. */
 static inline void op_expand(FILE *out, const char *text, int number, const char *dtype)
 {
     for (; text && *text; text++)
@@ -392,8 +392,8 @@ static inline bool dtype_by_name(const char *name, ir_dtype *out)
     return false;
 }
 
-/* Adds a case with an element type; kind: how the first operand comes about, the next ones are of
- * the next kinds. */
+/* Adds a case with an element type; kind: how the first operand is produced; the others take the
+ * next kinds. */
 static inline void op_add(op_batch *b, const op_case *c, ir_dtype t, unsigned kind)
 {
     char word[64], type[16];
@@ -421,7 +421,7 @@ static inline void op_add(op_batch *b, const op_case *c, ir_dtype t, unsigned ki
     b->cases++;
 }
 
-/* Does the case have `$` at all? */
+/* Whether the case has `$` at all. */
 static inline bool op_is_typed(const op_case *c)
 {
     return strchr(c->operands, '$') || strchr(c->body, '$');
@@ -503,8 +503,8 @@ static inline bool op_may_want(const char *symbol, bool blas)
            (blas && (!strncmp(symbol, "cblas_", 6) || !strncmp(symbol, "openblas_", 9)));
 }
 
-/* From the symbol table of an ELF file: nothing is undefined but the runtime and what any C program
- * has. */
+/* Checks the symbol table of an ELF file: nothing is undefined but the runtime and what any C
+ * program has. */
 static inline int op_undefined(const cg_object *o)
 {
     const char *bytes = o->bytes;
@@ -529,8 +529,8 @@ static inline int op_undefined(const cg_object *o)
 
 /* ---- The run ---- */
 
-/* Levels, best last, each with the optimisation it is compiled with; how often: every which batch,
- * since the lesser ones differ little. */
+/* Levels, best last, each with the optimisation it is compiled with; how often: in every n-th
+ * batch, since the lower ones differ little. */
 static const struct { const char *cpu; int level, every;
 } op_levels[] = {
 #ifdef __x86_64__
@@ -596,7 +596,7 @@ static inline gradc_rt_status op_call(op_program *p, const cg_object *o, cg_jit 
     gradc_rt_options options = {o->id, sizeof options, threads, 5, NULL, 0, 0};
     void *memory = aligned_alloc(64, (size_t)o->sizes.arena);
     ck_assert(memory != NULL);
-    memset(memory, 0xa5, (size_t)o->sizes.arena); /* nothing may lean on what was there */
+    memset(memory, 0xa5, (size_t)o->sizes.arena); /* nothing may rely on earlier contents */
     ck_assert_int_eq(init(&rt, memory, (size_t)o->sizes.arena, &options), GRADC_RT_OK);
     for (int i = 0; i < p->f->results.count; i++)
         memset(p->out[i], 0xa5, p->storage[p->f->params.count + i].bytes);
@@ -651,7 +651,8 @@ static inline ir_module *op_module(op_batch *b)
     return m;
 }
 
-/* Runs what was added, a batch of this number, for the levels; how much was wrong. */
+/* Runs the added cases, as the batch of this number, on the levels; returns the number of
+ * failures. */
 static inline int op_run(op_batch *b, ir_module *m, unsigned number)
 {
     op_program p = {0};

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Every row of ir/ops.def, compiled, against the evaluator; tests/op_run.h says how. The
- * elementwise ops have their cases made here, by element type and shape; those of the others stand
- * in tests/op_cases.h. */
+ * Every row of ir/ops.def, compiled, against the evaluator; tests/op_run.h says how. The cases of
+ * elementwise ops are made here, by element type and shape; those of the others are in
+ * tests/op_cases.h. */
 #include "tests/op_cases.h"
 
 enum { MOST = 48 }; /* cases of a module */
@@ -16,7 +16,8 @@ typedef struct collector {
     unsigned seed, turn, batches; /* turn: of shapes and of kinds of operands */
 } collector;
 
-/* What an op's cases are made by, of its name: a new row of the table moves no other op's cases. */
+/* The seed of an op's cases, from its name: a new row of the table does not change the cases of
+ * other ops. */
 static unsigned seed_of(int op)
 {
     unsigned h = 2166136261u;
@@ -25,7 +26,7 @@ static unsigned seed_of(int op)
     return h ^ h >> 16;
 }
 
-/* Does the op occur in what was made? (The text could name another.) */
+/* Whether the op occurs in what was made. (The text could name another.) */
 static bool occurs(const ir_module *m, int op)
 {
     for (int i = 0; i < m->funcs.count; i++)
@@ -67,7 +68,7 @@ static const char *const shapes[] = {"",   "1",   "3",    "7",      "8",     "9"
                                      "0",  "5,3", "4,33", "2,3,17", "2,0,3", "6,1,8"};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-/* What is published and one more: the evaluator has an error of its own. tests/math.c tests the
+/* The published bound plus one: the evaluator has an error of its own. tests/math.c tests the
  * bounds themselves. */
 static double ulps_of(int op, ir_dtype t)
 {
@@ -197,14 +198,14 @@ static void elementwise_cases(collector *c, int op)
     else if (op == IR_OP_compare)
         comparisons(c);
     else
-        /* Integer powers are long. */
+        /* Integer powers take long. */
         elementwise_types(c, op, "", op == IR_OP_is_nan ? "bool" : "$", op == IR_OP_pow ? 1 : 3);
 }
 
 /* ---- Tests ---- */
 
-/* An op's cases are put in f32 and in every other type that they allow, by turns. GRADC_OPS_ALL=1
- * in the environment asks for all. */
+/* An op's cases use f32 and, alternately, every other type that they allow. GRADC_OPS_ALL=1 in the
+ * environment asks for all. */
 static bool has_turn(const op_case *c, unsigned number, int t)
 {
     if (!op_is_typed(c))

@@ -3,10 +3,10 @@
  *
  * Passes on text: tests/passes/PASS/NAME.gir holds a module before, a line `---`, and the module
  * after the pass. Every function of it is also evaluated before and after on the same numbers. Two
- * more folders test what is no row of the pass table: `partition` splits the function @joint,
- * `widen` widens. What layout, fuse and plan decide is printed as comments; the rows that set what
- * a pass needs run before it. `build/tests/test_passes --update` writes what the passes now give
- * into the files: read the difference before committing. */
+ * more folders test what is not in the pass table: `partition` splits the function @joint, `widen`
+ * widens. What layout, fuse and plan decide is printed as comments; the rows that set what a pass
+ * needs run before it. `build/tests/test_passes --update` writes what the passes now give into the
+ * files: read the difference before committing. */
 #include "base/path.h"
 #include "passes/passes.h"
 #include "tests/context.h"

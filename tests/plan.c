@@ -116,8 +116,8 @@ START_TEST(compiled_random_functions_give_what_the_evaluator_gives)
 }
 END_TEST
 
-/* Whatever shares a kernel: a call that does not want a result need not give what only that result
- * reads. */
+/* Whichever results share a kernel, a call that does not want a result need not give the inputs
+ * that only that result reads. */
 START_TEST(no_result_needs_what_it_does_not_read)
 {
     for (uint64_t seed = 0; seed < SEEDS; seed++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The runtime's files: what is saved comes back, and nothing that a file can hold does harm. */
+ * The runtime's files: what is saved is restored, and no content of a file does harm. */
 #include "tests/fake_model.h"
 #include "tests/suite.h"
 
@@ -197,12 +197,12 @@ START_TEST(hostile_files_are_refused)
     } bad[] = {
         {"", 0, GRADC_RT_E_FORMAT, NULL},
         {"{}", 0, GRADC_RT_E_FORMAT, "w"},
-        {"{}", 1, GRADC_RT_E_FORMAT, NULL}, /* data of nobody */
+        {"{}", 1, GRADC_RT_E_FORMAT, NULL}, /* data of no tensor */
         {"[]", 0, GRADC_RT_E_FORMAT, NULL},
         {"{" ODD "," W "," MEAN "}", 52, GRADC_RT_E_FORMAT, "mask"},
         {"{\"__metadata__\":{\"gradc.model\":\"0000000000000001\"}," ODD "," W "," MEAN "}", 52,
          GRADC_RT_E_MODEL, "mask"},
-        /* of this model, with state, they say, but it has none */
+        /* claims to be of this model, with state, but has none */
         {"{\"__metadata__\":{\"gradc.state\":\"1\"}," ODD "," W "," MEAN "," MASK "}", 55,
          GRADC_RT_E_FORMAT, "w.momentum"},
         /* Too short. */
@@ -311,7 +311,7 @@ START_TEST(hostile_files_are_refused)
 }
 END_TEST
 
-/* Which tensor, what is due, what the file has. */
+/* Which tensor, what is expected, what the file has. */
 START_TEST(a_refused_tensor_is_described)
 {
     static const struct { const char *entry, *tensor, *due, *found; size_t data;
@@ -386,7 +386,7 @@ START_TEST(a_boolean_is_0_or_1)
 }
 END_TEST
 
-/* A context whose file is there and which has moved on since: `before` is its state now. */
+/* A context that was saved to a file and has changed since: `before` is its state now. */
 static fake saved_and_moved(char before[STATE_BYTES])
 {
     fake f = fake_new(&fake_model, 1, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Schedules as text: what is chosen for kernels of known shapes, that a text gives itself again,
- * and what is refused, with which words. tests/kernels.c runs random schedules. */
+ * Schedules as text: what is chosen for kernels of known shapes, that a text reads back to itself,
+ * and what is refused, with which message. tests/kernels.c runs random schedules. */
 #include "schedule/schedule.h"
 #include "tests/tiny_model.h"
 
@@ -93,7 +93,7 @@ START_TEST(kernels_of_known_shapes)
 }
 END_TEST
 
-/* Every text that is printed gives itself again, and one of a level says nothing of another. */
+/* Every printed text reads back to itself, and that of one level does not affect another. */
 START_TEST(a_text_gives_itself_again)
 {
     m = tiny_module(ctx, arena, 100);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * How large what is generated gets: LLVM's time on a function grows faster than the function, so no
- * function may grow with the model. What is cut for that computes what it did. */
+ * The size of generated code: LLVM's time on a function grows faster than the function, so no
+ * function may grow with the model. Code that is split for that computes the same. */
 #include "gradc_rt.h"
 #include "ir/kernels.h"
 #include "tests/tiny_model.h"
@@ -79,7 +79,7 @@ static ir_module *long_model(int place)
     ir_state *mean = ir_state_new(m, "mean", IR_STAT, &type),
              *weight = ir_state_new(m, "w", IR_PARAM, &type);
     weight->init = ir_literal_new(arena, &type);
-    for (int64_t i = 0; i < 4; i++) /* turns the columns: numbers stay small */
+    for (int64_t i = 0; i < 4; i++) /* rotates the columns: numbers stay small */
         ir_literal_set(weight->init, i * 4 + (i + 1) % 4, 1);
     ir_value *x = ir_add_input(f, "x", &type), *index = ir_add_input(f, "i", &rows),
              *c = ir_add_input(f, "c", &flag);

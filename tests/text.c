@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The text form: what is printed is read back, the same to the byte; what is wrong is reported with
- * its place. */
+ * The text form: what is printed reads back to itself, byte for byte; errors are reported with
+ * their position. */
 #include "ir/lex.h"
 #include "base/path.h"
 #include "files/gir.h"

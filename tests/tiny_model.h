@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A model with all five entries, written by hand: y = x * w, loss = sum (y - t)^2; and what makes a
- * planned module of a text. */
+ * A model with all five entries, written by hand: y = x * w, loss = sum (y - t)^2; and a function
+ * that makes a planned module from text. */
 #ifndef TESTS_TINY_MODEL_H
 #define TESTS_TINY_MODEL_H
 

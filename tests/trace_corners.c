@@ -110,8 +110,8 @@ START_TEST(corners_are_torchs)
 }
 END_TEST
 
-/* What is left of the loss of a confident answer is small, and exact: due is softplus(-x) or
- * softplus(x) of torch 2.13.0 in double. */
+/* The loss of a confident answer is small but exact: due is softplus(-x) or softplus(x) of torch
+ * 2.13.0 in double. */
 START_TEST(confident_answers_keep_their_loss)
 {
     static const struct { float x, y; double due;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Every function of gradc.h with what no caller should give it: nothing, tensors of every type and
- * odd shape, of another context, without a value, with a graph that is gone; shapes and numbers at
- * the ends of their types. A call gives a tensor or fails with a message, and never ends the
- * process. What is recorded nevertheless is run and differentiated, now and then. GRADC_HOSTILE=N:
- * N times as many calls. */
+ * Every function of gradc.h with arguments that no caller should give: NULL, tensors of every type
+ * and odd shape, of another context, without a value, with a released graph; shapes and numbers at
+ * the limits of their types. A call returns a tensor or fails with a message, and never ends the
+ * process. What is recorded nevertheless is sometimes run and differentiated. GRADC_HOSTILE=N: N
+ * times as many calls. */
 #include "api/trace.h"
 #include "tests/suite.h"
 
@@ -176,7 +176,7 @@ static const void *some_data(void)
     return draw(4) ? zeros : NULL;
 }
 
-/* One that some_data() has the elements of, or that is none, or too large for any. */
+/* A shape that some_data() has the elements of, or an invalid one, or one that is too large. */
 static gradc_shape small_shape(void)
 {
     gradc_shape s = some_shape();
@@ -185,7 +185,7 @@ static gradc_shape small_shape(void)
     return ir_type_ok(&t) && ir_count(&t) > 64 ? GRADC_SHAPE(2, 3) : s;
 }
 
-/* Such a size that memory is no matter. */
+/* A size for which memory always suffices. */
 static int64_t some_size(void)
 {
     int64_t n = some_int();
@@ -231,7 +231,7 @@ OTHER(chunk, gradc_chunk(g, T, I, D, draw(5) ? pieces : NULL, draw(5) ? 4 : -(in
                  ? pieces[0]
                  : NULL)
 
-/* Functions that give no tensor. */
+/* Functions that return no tensor. */
 static void ask(void)
 {
     char room[4096];
@@ -383,7 +383,7 @@ static FILE *nowhere_file(void)
     return f;
 }
 
-/* What a hostile call gave is a tensor like another. */
+/* A tensor from a hostile call is like any other. */
 static void use(gradc_tensor *y)
 {
     gradc_tensor *x = pool[GRADC_F32], *d;

@@ -159,7 +159,7 @@ static gradc_tensor *rounded(const ir_literal *from, ir_dtype narrow, ir_dtype t
                : x;
 }
 
-/* Element by element x is y rounded to x's type, or next to that where y lies in the middle. */
+/* Each element of x is that of y rounded to x's type, or next to that where y is halfway. */
 static void check_rounded(const char *name, const char *what, gradc_tensor *x, gradc_tensor *y)
 {
     check_no_error(name);
