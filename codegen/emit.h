@@ -198,7 +198,8 @@ void cg_kernel_attributes(cg_unit *u, LLVMValueRef f);
 /* The column `emit` of schedule/strategies.def: the kernel's code between lo and hi, as its
  * schedule says; part: of a contraction, else NULL. */
 typedef void cg_strategy(cg_emitter *e, const sched_contraction *part);
-#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) cg_strategy cg_emit_##emit;
+#define STRATEGY(NAME, text, kind, applies, choose, cost, complete, emit, doc) \
+    cg_strategy cg_emit_##emit;
 #include "schedule/strategies.def"
 /* How many tasks e->extent makes, of a map whose code serves any number of elements. */
 LLVMValueRef cg_map_tasks(cg_emitter *e);

@@ -274,7 +274,7 @@ void cg_emit_none(cg_emitter *e, const sched_contraction *part)
 static void run_strategy(cg_emitter *e)
 {
     static cg_strategy *const strategies[SCHED_STRATEGIES] = {
-#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) cg_emit_##emit,
+#define STRATEGY(NAME, text, kind, applies, choose, cost, complete, emit, doc) cg_emit_##emit,
 #include "schedule/strategies.def"
     };
     const sched_kernel *s = e->kernel->schedule;

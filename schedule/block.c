@@ -12,19 +12,11 @@
 /* What a file may ask for: stack, code. */
 enum { MOST_MC = 4096, MOST_KC = 4096, MOST_UNROLL = 16 };
 
-static int64_t products(const sched_contraction *c)
-{
-    int64_t n = 1;
-    for (int i = 0; i < c->nk; i++)
-        n *= c->k[i].extent;
-    return n;
-}
-
 bool sched_applies_block(sched_job *j, const sched_contraction *c)
 {
     (void)j;
     return c->lane >= 0 && c->nk && c->axis[c->lane].stride[!c->vector] == 0 &&
-           ir_gemm_packs(&(ir_gemm){c->rows, c->axis[c->lane].extent, products(c)});
+           ir_gemm_packs(&(ir_gemm){c->rows, c->axis[c->lane].extent, sched_products(c)});
 }
 
 /* Registers of a tile's row: as few lanes as can be stay empty, and rather two registers than
@@ -61,7 +53,7 @@ static void choose_rows(sched_contraction *c)
 {
     int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1, MC = IR_TUNING(MC);
     int64_t tasks = sched_ceil_div(c->axis[c->lane].extent, c->NC) * sched_batch(c);
-    double work = (double)c->rows * (double)products(c) * (double)(tasks * c->NC);
+    double work = (double)c->rows * (double)sched_products(c) * (double)(tasks * c->NC);
     while (work > IR_TUNING(BLOCK_SMALL) && MC > 4 * c->MR &&
            tasks * sched_ceil_div(c->rows, MC) < IR_TUNING(BLOCK_TASKS))
         MC /= 2;
@@ -124,7 +116,8 @@ void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows
     c->MR = rows > most ? (int)most : rows < 1 ? 1 : rows;
     choose_rows(c);
     c->packs = group > 1 || lane->stride[c->vector] != 1 || lane->extent % c->NC ||
-               c->MC >= IR_TUNING(BLOCK_PACK_ROWS);
+               (c->MC >= IR_TUNING(BLOCK_PACK_ROWS) &&
+                (sched_steps_pages(c) || sched_broadcast_lines(c) >= 1));
     choose_order(c);
     sched_contraction joined = *c;
     sched_order_k(&joined);
@@ -144,6 +137,16 @@ void sched_choose_block(sched_job *j, sched_contraction *c)
     int vectors = choose_vectors(c);
     sched_choose_blocks(c, vectors, 1, (j->level->registers - vectors - 1) / vectors,
                         IR_TUNING(BLOCK_KC), 1);
+}
+
+double sched_cost_block(const sched_job *j, const sched_contraction *c)
+{
+    (void)j;
+    double groups = (double)sched_ceil_div(c->rows, c->MC), k = (double)sched_products(c),
+           rows = (double)(sched_ceil_div(c->rows, c->MR) * c->MR),
+           lanes = (double)(sched_ceil_div(c->axis[c->lane].extent, c->NR) * c->NR);
+    return k * lanes *
+           (rows * IR_TUNING(BLOCK_COST) / 100 + (c->packs ? groups * IR_TUNING(BLOCK_PACK) : 0));
 }
 
 const char *sched_complete_block(sched_job *j, sched_contraction *c)

@@ -18,6 +18,39 @@ int sched_width(int vector_bytes, int bytes)
     return lanes ? lanes : 1;
 }
 
+int64_t sched_products(const sched_contraction *c)
+{
+    int64_t n = 1;
+    for (int i = 0; i < c->nk; i++)
+        n *= c->k[i].extent;
+    return n;
+}
+
+bool sched_steps_pages(const sched_contraction *c)
+{
+    enum { PAGE = 4096 };
+    int64_t bytes = ir_dtypes[c->of[c->vector]].bytes;
+    for (int i = 0; i < c->nk; i++)
+        if (c->k[i].extent > 1 && c->k[i].stride[c->vector] * bytes % PAGE != 0)
+            return false;
+    return c->nk > 0;
+}
+
+double sched_broadcast_lines(const sched_contraction *c)
+{
+    int s = !c->vector, bytes = ir_dtypes[c->of[s]].bytes;
+    int64_t step = INT64_MAX;
+    for (int i = 0; i < c->nk; i++) {
+        int64_t stride = llabs(c->k[i].stride[s]);
+        if (c->k[i].extent > 1 && stride < step)
+            step = stride;
+    }
+    if (step < SCHED_LINE / bytes)
+        return (double)(c->MR * step * bytes) / SCHED_LINE;
+    return c->axis[c->row[0]].stride[s] == 1 ? (double)sched_ceil_div(c->MR * bytes, SCHED_LINE)
+                                             : c->MR;
+}
+
 int64_t sched_batch(const sched_contraction *c)
 {
     int64_t n = 1;

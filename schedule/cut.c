@@ -155,6 +155,12 @@ void sched_choose_none(sched_job *j, sched_contraction *c)
     (void)j, (void)c;
 }
 
+double sched_cost_none(const sched_job *j, const sched_contraction *c)
+{
+    (void)j, (void)c;
+    return 0;
+}
+
 const char *sched_complete_none(sched_job *j, sched_contraction *c)
 {
     (void)j, (void)c;

@@ -59,6 +59,12 @@ void sched_choose_dot(sched_job *j, sched_contraction *c)
     c->unroll = IR_TUNING(DOT_UNROLL);
 }
 
+/* Several products in one instruction: never more than a block costs. */
+double sched_cost_dot(const sched_job *j, const sched_contraction *c)
+{
+    return sched_cost_block(j, c) / sched_dots[c->dot].group;
+}
+
 const char *sched_complete_dot(sched_job *j, sched_contraction *c)
 {
     if (c->dot == SCHED_DOTS)

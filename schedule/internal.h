@@ -19,14 +19,17 @@ typedef struct sched_job {
 } sched_job;
 
 /* The columns of strategies.def. c is a part of a contraction, NULL for other kernels. A strategy
- * applies, or not; choose decides; complete checks decisions and computes what follows from them:
+ * applies, or not; choose decides; cost estimates the time of what was chosen, in
+ * multiply-accumulates; complete checks decisions and computes what follows from them:
  * NULL, or why they cannot be obeyed, in words. */
 typedef bool sched_applies(sched_job *j, const sched_contraction *c);
 typedef void sched_choose(sched_job *j, sched_contraction *c);
+typedef double sched_cost(const sched_job *j, const sched_contraction *c);
 typedef const char *sched_complete(sched_job *j, sched_contraction *c);
-#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) \
-    sched_applies sched_applies_##applies;                               \
-    sched_choose sched_choose_##choose;                                  \
+#define STRATEGY(NAME, text, kind, applies, choose, cost, complete, emit, doc) \
+    sched_applies sched_applies_##applies;                                     \
+    sched_choose sched_choose_##choose;                                        \
+    sched_cost sched_cost_##cost;                                              \
     sched_complete sched_complete_##complete;
 #include "schedule/strategies.def"
 
@@ -43,6 +46,15 @@ void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows
                          int group);
 /* The same for BLOCK and DOT; NC is set. */
 const char *sched_complete_blocks(sched_job *j, sched_contraction *c);
+/* Products of a result. */
+int64_t sched_products(const sched_contraction *c);
+/* Does each step along K move the vector operand by whole pages, which caches bear badly? */
+bool sched_steps_pages(const sched_contraction *c);
+enum { SCHED_LINE = 64 }; /* bytes of a cache line */
+/* Cache lines of the broadcast operand that a tile of MR rows touches for the first time, a
+ * product: a part of one for each row where products lie side by side, else one, or one for each
+ * row. */
+double sched_broadcast_lines(const sched_contraction *c);
 /* The summed axes in the order that c->order names. */
 void sched_order_k(sched_contraction *c);
 

@@ -11,23 +11,42 @@ static const struct strategy {
     ir_kernel_kind kind;
     sched_applies *applies;
     sched_choose *choose;
+    sched_cost *cost;
     sched_complete *complete;
 } strategies[SCHED_STRATEGIES] = {
-#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) \
-    {IR_KERNEL_##kind, sched_applies_##applies, sched_choose_##choose, sched_complete_##complete},
+#define STRATEGY(NAME, text, kind, applies, choose, cost, complete, emit, doc)            \
+    {IR_KERNEL_##kind, sched_applies_##applies, sched_choose_##choose, sched_cost_##cost, \
+     sched_complete_##complete},
 #include "schedule/strategies.def"
 };
 
 static void choose(sched_job *j, sched_contraction *c, sched_strategy *out)
 {
-    int s = 0;
-    while (s < SCHED_STRATEGIES &&
-           (strategies[s].kind != j->kernel->kind || !strategies[s].applies(j, c)))
-        s++;
-    if (s == SCHED_STRATEGIES)
+    double least = 0;
+    int found = -1;
+    sched_contraction best = {0};
+    for (int s = 0; s < SCHED_STRATEGIES; s++) {
+        const struct strategy *t = &strategies[s];
+        if (t->kind != j->kernel->kind || !t->applies(j, c))
+            continue;
+        if (!c) { /* one strategy applies */
+            t->choose(j, NULL);
+            *out = (sched_strategy)s;
+            return;
+        }
+        sched_contraction chosen = *c;
+        t->choose(j, &chosen);
+        double cost = t->cost(j, &chosen);
+        if (found < 0 || cost < least) {
+            least = cost;
+            best = chosen;
+            found = s;
+        }
+    }
+    if (found < 0)
         BUG("no strategy for a kernel of the kind %s", ir_kernel_kind_names[j->kernel->kind]);
-    *out = (sched_strategy)s;
-    strategies[s].choose(j, c);
+    *c = best;
+    *out = (sched_strategy)found;
 }
 
 /* What the file says of a part of the kernel, which is one of @func; NULL: nothing. */

@@ -34,7 +34,7 @@ typedef struct sched_level {
 } sched_level;
 
 typedef enum sched_strategy {
-#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) SCHED_##NAME,
+#define STRATEGY(NAME, text, kind, applies, choose, cost, complete, emit, doc) SCHED_##NAME,
 #include "schedule/strategies.def"
     SCHED_STRATEGIES
 } sched_strategy;

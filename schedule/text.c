@@ -11,7 +11,7 @@
 #include <string.h>
 
 const char *const sched_strategy_names[SCHED_STRATEGIES] = {
-#define STRATEGY(NAME, text, kind, applies, choose, complete, emit, doc) text,
+#define STRATEGY(NAME, text, kind, applies, choose, cost, complete, emit, doc) text,
 #include "schedule/strategies.def"
 };
 

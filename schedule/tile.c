@@ -6,6 +6,8 @@
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 
+#include <math.h>
+
 enum { MOST_VECTORS = 8 /* of a row of a tile */, MOST_UNROLL = 16 };
 
 bool sched_applies_tile(sched_job *j, const sched_contraction *c)
@@ -49,6 +51,40 @@ void sched_choose_tile(sched_job *j, sched_contraction *c)
     c->unroll = inner <= MOST_UNROLL && inner * c->MR <= IR_TUNING(TILE_STRAIGHT)
                     ? (int)inner
                     : IR_TUNING(TILE_UNROLL);
+}
+
+/* How much slower loads make the products: where the operands of a tile are more than the nearest
+ * cache holds, a line takes as long as the products of some rows with a line of lanes; longer where
+ * steps are pages; and longer where both are more than the next cache holds. */
+static double slowed_by_loads(const sched_contraction *c)
+{
+    int bytes = ir_dtypes[c->of[c->vector]].bytes;
+    double vector = (double)(c->NR * bytes) / SCHED_LINE,
+           scalar = c->nrows ? sched_broadcast_lines(c) : 0,
+           all = (double)sched_products(c) * (vector + scalar) * SCHED_LINE, slow = 1;
+    if (c->lane < 0)
+        return 1;
+    if (all > IR_TUNING(TILE_NEAR))
+        slow = IR_TUNING(TILE_LINE) * (vector + scalar) / (c->MR * vector);
+    if (sched_steps_pages(c))
+        slow = fmax(slow, (double)IR_TUNING(TILE_PAGES) / c->MR);
+    if (all > IR_TUNING(TILE_FAR))
+        slow = fmax(slow, IR_TUNING(TILE_LARGE) / 100.0);
+    return fmax(slow, 1);
+}
+
+/* The rest of a row is taken as it is, in pieces. Lanes that are apart are gathered for each tile;
+ * few sums do not hide the latency of addition. */
+double sched_cost_tile(const sched_job *j, const sched_contraction *c)
+{
+    (void)j;
+    const sched_axis *lane = c->lane < 0 ? NULL : &c->axis[c->lane];
+    double lanes = lane ? (double)(sched_ceil_div(lane->extent, c->width) * c->width) : 1,
+           sums = c->MR * (double)sched_ceil_div(c->NR, c->width),
+           slow = fmax(slowed_by_loads(c), IR_TUNING(TILE_SUMS) / sums);
+    if (lane && lane->stride[c->vector] != 1)
+        slow += (double)IR_TUNING(TILE_GATHER) / c->MR;
+    return (double)sched_products(c) * lanes * (double)c->rows * slow;
 }
 
 const char *sched_complete_tile(sched_job *j, sched_contraction *c)
