@@ -41,7 +41,7 @@ typedef struct leaf {
 
 /* +- rest * factors. */
 typedef struct term {
-    ir_value *all; /* without its sign */
+    ir_value *all; /* without its sign; NULL: the sign is that of a factor in it */
     bool negative;
     leaf factor[2 * LEAVES];
     ir_value *rest[2 * LEAVES]; /* by number, ascending */
@@ -132,6 +132,7 @@ static void add_product(term *t, const ir_inst *in, ir_value *v, bool divides, u
     }
     if (room && inst && inst->op == IR_OP_neg && inst->phase != IR_FORWARD) {
         t->negative = !t->negative;
+        t->all = NULL;
         add_product(t, inst, inst->operand[0], false, axes, depth + 1);
         return;
     }
@@ -348,7 +349,7 @@ static ir_value *build(const apart *a)
     for (int i = 0; i < a->n; i++) {
         const term *t = &a->terms[i];
         ir_value *rest = NULL;
-        for (int k = 0; k < t->nrest && t->nfactors; k++)
+        for (int k = 0; k < t->nrest && (t->nfactors || !t->all); k++)
             rest = rest ? ir_mul(&b, rest, now(t->rest[k])) : now(t->rest[k]);
         ir_value *sum = ir_reduce(&b, IR_SUM, rest ? rest : now(t->all), axes.n, axes.v);
         for (int k = 0; k < t->nfactors; k++)
