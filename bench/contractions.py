@@ -8,7 +8,8 @@ Levels that this processor does not have are left out. Types take turns; a figur
 """
 import argparse, json, os, subprocess, tempfile
 
-LEVELS = ["x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v3+avxvnni", "x86-64-v4", "x86-64-v4+avx512vnni", "x86-64-v4+avx512bf16"]
+LEVELS = ["x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v3+avxvnni", "x86-64-v3+avxvnniint8", "x86-64-v4", "x86-64-v4+avx512vnni",
+          "x86-64-v4+avx512bf16"]
 # name: types of the operands and of the sum, and whether the right one is transposed
 KINDS = {"f32": ("f32", "f32", "f32", False), "i8 x i8": ("i8", "i8", "i32", False), "u8 x i8, transposed": ("u8", "i8", "i32", True),
          "bf16": ("bf16", "bf16", "f32", False)}

@@ -365,6 +365,21 @@ static LLVMValueRef dot_vnni(dots *d, LLVMValueRef piece, LLVMValueRef group, LL
     return is_signed(d, d->b->vector) ? vpdpbusd(d, sum, row, words) : vpdpbusd(d, sum, words, row);
 }
 
+/* An instruction for each pair of signs; of two, the signed operand comes first. */
+static LLVMValueRef dot_int8(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
+{
+    static const char *const name[][3] = {
+        {"llvm.x86.avx2.vpdpbuud.128", "llvm.x86.avx2.vpdpbuud.256"},
+        {"llvm.x86.avx2.vpdpbsud.128", "llvm.x86.avx2.vpdpbsud.256"},
+        {"llvm.x86.avx2.vpdpbssd.128", "llvm.x86.avx2.vpdpbssd.256"},
+    };
+    LLVMValueRef words = load(d, cg_vector(d->u->i32, d->width), piece),
+                 row = cg_splat(d->u, load(d, d->u->i32, group), d->width);
+    bool first = is_signed(d, d->b->vector);
+    return by_width(d, name[is_signed(d, 0) + is_signed(d, 1)],
+                    (LLVMValueRef[]){sum, first ? words : row, first ? row : words}, 3);
+}
+
 static LLVMValueRef dot_pairs(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
 {
     static const char *const name[] = {"llvm.x86.sse2.pmadd.wd", "llvm.x86.avx2.pmadd.wd",
@@ -407,7 +422,8 @@ static LLVMValueRef dot_widen(dots *d, LLVMValueRef piece, LLVMValueRef group, L
     return sum;
 }
 
-static dot *const emitters[SCHED_DOTS] = {[SCHED_DOT_VNNI] = dot_vnni,
+static dot *const emitters[SCHED_DOTS] = {[SCHED_DOT_INT8] = dot_int8,
+                                          [SCHED_DOT_VNNI] = dot_vnni,
                                           [SCHED_DOT_PAIRS] = dot_pairs,
                                           [SCHED_DOT_BF16] = dot_bf16,
                                           [SCHED_DOT_WIDEN] = dot_widen};

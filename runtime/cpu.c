@@ -21,26 +21,29 @@ uint64_t rt_cpu(void)
     static const struct {
         uint64_t bit;
         /* Bits of leaf 1, leaf 7, and its subleaf 1, that must all be set. */
-        uint32_t ecx1, ebx7, ecx7, eax71;
+        uint32_t ecx1, ebx7, ecx7, eax71, edx71;
         uint32_t saved; /* and of xcr0 */
     } feature[] = {
-        {GRADC_RT_CPU_SSE41, 1u << 19, 0, 0, 0, 0},
-        {GRADC_RT_CPU_AVX, 1u << 28, 0, 0, 0, 0x06},
-        {GRADC_RT_CPU_AVX2, 1u << 28, 1u << 5, 0, 0, 0x06},
-        {GRADC_RT_CPU_FMA, 1u << 12 | 1u << 28, 0, 0, 0, 0x06},
-        {GRADC_RT_CPU_F16C, 1u << 29 | 1u << 28, 0, 0, 0, 0x06},
-        {GRADC_RT_CPU_AVX512, 1u << 28, 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31, 0, 0,
-         0xe6},
-        {GRADC_RT_CPU_BMI2, 0, 1u << 8, 0, 0, 0},
-        {GRADC_RT_CPU_AVXVNNI, 1u << 28, 0, 0, 1u << 4, 0x06},
-        {GRADC_RT_CPU_AVX512VNNI, 1u << 28, 1u << 16, 1u << 11, 0, 0xe6},
-        {GRADC_RT_CPU_AVX512BF16, 1u << 28, 1u << 16, 0, 1u << 5, 0xe6},
+        {GRADC_RT_CPU_SSE41, .ecx1 = 1u << 19},
+        {GRADC_RT_CPU_AVX, .ecx1 = 1u << 28, .saved = 0x06},
+        {GRADC_RT_CPU_AVX2, .ecx1 = 1u << 28, .ebx7 = 1u << 5, .saved = 0x06},
+        {GRADC_RT_CPU_FMA, .ecx1 = 1u << 12 | 1u << 28, .saved = 0x06},
+        {GRADC_RT_CPU_F16C, .ecx1 = 1u << 29 | 1u << 28, .saved = 0x06},
+        {GRADC_RT_CPU_AVX512, .ecx1 = 1u << 28,
+         .ebx7 = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31, .saved = 0xe6},
+        {GRADC_RT_CPU_BMI2, .ebx7 = 1u << 8},
+        {GRADC_RT_CPU_AVXVNNI, .ecx1 = 1u << 28, .eax71 = 1u << 4, .saved = 0x06},
+        {GRADC_RT_CPU_AVX512VNNI, .ecx1 = 1u << 28, .ebx7 = 1u << 16, .ecx7 = 1u << 11,
+         .saved = 0xe6},
+        {GRADC_RT_CPU_AVX512BF16, .ecx1 = 1u << 28, .ebx7 = 1u << 16, .eax71 = 1u << 5,
+         .saved = 0xe6},
+        {GRADC_RT_CPU_AVXVNNIINT8, .ecx1 = 1u << 28, .edx71 = 1u << 4, .saved = 0x06},
     };
-    uint32_t a, b, c, c1 = 0, d, b7 = 0, c7 = 0, a71 = 0;
+    uint32_t a, b, c, c1 = 0, d, b7 = 0, c7 = 0, a71 = 0, d71 = 0;
     if (!__get_cpuid(1, &a, &b, &c1, &d))
         return 0;
     if (__get_cpuid_count(7, 0, &a, &b7, &c7, &d) && a >= 1)
-        __get_cpuid_count(7, 1, &a71, &b, &c, &d);
+        __get_cpuid_count(7, 1, &a71, &b, &c, &d71);
     uint64_t saved = c1 & 1u << 27 ? xcr0() : 0; /* xgetbv exists only with OSXSAVE */
     uint64_t bits = 0;
     for (size_t i = 0; i < sizeof feature / sizeof *feature; i++)
@@ -48,6 +51,7 @@ uint64_t rt_cpu(void)
             (b7 & feature[i].ebx7) == feature[i].ebx7 &&
             (c7 & feature[i].ecx7) == feature[i].ecx7 &&
             (a71 & feature[i].eax71) == feature[i].eax71 &&
+            (d71 & feature[i].edx71) == feature[i].edx71 &&
             (saved & feature[i].saved) == feature[i].saved)
             bits |= feature[i].bit;
     return bits;

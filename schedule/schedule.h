@@ -20,6 +20,7 @@ enum {
     SCHED_HAS_PMADDWD = 1, /* x86's multiply-adds of pairs of 16 bits */
     SCHED_HAS_VNNI = 2,    /* vpdpbusd, for all registers of the level */
     SCHED_HAS_BF16 = 4,    /* vdpbf16ps, for all registers of the level */
+    SCHED_HAS_VNNI_INT8 = 8, /* vpdpbssd, vpdpbsud, vpdpbuud, the same */
 };
 
 /* What is to be known of a CPU level. */

@@ -420,8 +420,8 @@ END_TEST
 /* A level, or alternately one with features. */
 static const char *level_or_features(unsigned turn)
 {
-    static const char *const more[] = {"x86-64-v3+avxvnni", "x86-64-v4+avx512vnni",
-                                       "x86-64-v4+avx512bf16"};
+    static const char *const more[] = {"x86-64-v3+avxvnni", "x86-64-v3+avxvnniint8",
+                                       "x86-64-v4+avx512vnni", "x86-64-v4+avx512bf16"};
     unsigned n = sizeof more / sizeof *more;
     const char *cpu = turn % 2 ? more[turn / 2 % n] : level_by_turn(turn / 2);
     return level_runs_here(cpu) ? cpu : level_by_turn(turn);

@@ -6,6 +6,9 @@
 #ifndef TESTS_LEVELS_H
 #define TESTS_LEVELS_H
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +39,10 @@ static inline bool level_runs_here(const char *cpu)
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (!strcmp(cpu, "x86-64-v3+avxvnni"))
         return level_runs_here("x86-64-v3") && __builtin_cpu_supports("avxvnni");
+    unsigned a, b, c, d = 0;
+    if (!strcmp(cpu, "x86-64-v3+avxvnniint8")) /* gcc 12 has no name for it */
+        return level_runs_here("x86-64-v3") && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+               d & 1u << 4;
     if (!strcmp(cpu, "x86-64-v4+avx512vnni"))
         return level_runs_here("x86-64-v4") && __builtin_cpu_supports("avx512vnni");
     if (!strcmp(cpu, "x86-64-v4+avx512bf16"))

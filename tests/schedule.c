@@ -67,6 +67,10 @@ static const struct choice {
     {MATMUL(256, 4096, 96), "x86-64-v4", "block NR=32 MR=11 MC=44 KC=256 unroll=4"},
     {BYTES("i8", "i8"), "x86-64-v3", "dot by=pmaddwd NR=8 MR=6 MC=66 NC=32 KC=384 unroll=2"},
     {BYTES("u8", "i8"), "x86-64-v3+avxvnni", "dot by=vnni NR=16 MR=6 MC=66 NC=32 KC=384 unroll=2"},
+    {BYTES("i8", "i8"), "x86-64-v3+avxvnniint8",
+     "dot by=vnniint8 NR=16 MR=6 MC=66 NC=32 KC=384 unroll=2"},
+    {BYTES("i8", "i8"), "x86-64-v3+avxvnni+avxvnniint8",
+     "dot by=vnniint8 NR=16 MR=6 MC=66 NC=32 KC=384 unroll=2"},
     {BYTES("u8", "u8"), "x86-64-v4+avx512vnni",
      "dot by=vnni NR=32 MR=11 MC=66 NC=32 KC=384 unroll=2"},
     /* Several registers of lanes are a power of two of them. */
