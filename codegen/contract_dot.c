@@ -422,11 +422,11 @@ static LLVMValueRef dot_widen(dots *d, LLVMValueRef piece, LLVMValueRef group, L
     return sum;
 }
 
-static dot *const emitters[SCHED_DOTS] = {[SCHED_DOT_INT8] = dot_int8,
-                                          [SCHED_DOT_VNNI] = dot_vnni,
-                                          [SCHED_DOT_PAIRS] = dot_pairs,
-                                          [SCHED_DOT_BF16] = dot_bf16,
-                                          [SCHED_DOT_WIDEN] = dot_widen};
+static dot *const emitters[SCHED_DOTS] = {
+#define DOT(NAME, text, emit, of, sum, group, registers, needs, doc) \
+    [SCHED_DOT_##NAME] = dot_##emit,
+#include "schedule/dots.def"
+};
 
 /* ---- Tiles ---- */
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the emitters of contractions share (contract.c): tasks, operands, and the end of a row. */
+ * What the emitters of contractions share (contraction.c): tasks, operands, and the end of a
+ * row. */
 #ifndef GRADC_CODEGEN_CONTRACTION_H
 #define GRADC_CODEGEN_CONTRACTION_H
 

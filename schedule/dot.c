@@ -9,7 +9,7 @@
 enum { DOT_LANES = 128 }; /* of what a file may wish: stack, code */
 
 const sched_dot_info sched_dots[SCHED_DOTS] = {
-#define DOT(NAME, text, of, sum, group, registers, needs, doc) \
+#define DOT(NAME, text, emit, of, sum, group, registers, needs, doc) \
     [SCHED_DOT_##NAME] = {SCHED_DOT_##NAME, text, IR_##of, IR_##sum, group, registers, needs},
 #include "schedule/dots.def"
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The stage: for each kernel the first strategy that applies, or what a file wishes. */
+ * The stage: for each kernel the strategy whose schedule costs least, or what a file asks for. */
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 

@@ -45,7 +45,7 @@ extern const char *const sched_strategy_names[SCHED_STRATEGIES];
 
 /* Instructions for groups of products: the rows of dots.def. */
 typedef enum sched_dot {
-#define DOT(NAME, text, of, sum, group, registers, needs, doc) SCHED_DOT_##NAME,
+#define DOT(NAME, text, emit, of, sum, group, registers, needs, doc) SCHED_DOT_##NAME,
 #include "schedule/dots.def"
     SCHED_DOTS
 } sched_dot;
@@ -94,7 +94,8 @@ typedef struct sched_contraction {
     int vector;                  /* the operand that moves along it */
     int row[SCHED_AXES], nrows;  /* the axes that are M, innermost first */
     int width;                   /* lanes of a register */
-    /* What is decided. */
+    /* What is decided: choose, or a file, sets these and axis[row].tile; complete sets what
+     * follows, tasks among it, and puts the summed axes in order (sched_order_k). */
     sched_strategy strategy;
     int64_t order[SCHED_AXES];   /* of the summed axes: which one, as the op counts them */
     int norder;
@@ -107,7 +108,7 @@ typedef struct sched_contraction {
     bool epilogue_loop;
     /* What follows. */
     int ragged;                  /* TILE: the row axis whose last tile is smaller, -1: none */
-    int64_t rows;                /* of M, all axes counted as one */
+    int64_t rows; /* of M, all axes counted as one; 1: none */
     /* BLOCK: row r of the broadcast operand begins row_stride * r away; else rows are looked up. */
     bool affine;
     int64_t row_stride;

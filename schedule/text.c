@@ -36,8 +36,17 @@ typedef enum field_kind {
 } field_kind;
 
 #define ONE(strategy) (1u << SCHED_##strategy)
-#define CONTRACTIONS (ONE(BLAS) | ONE(DOT) | ONE(BLOCK) | ONE(TILE))
-#define MAPS (ONE(MAP) | ONE(ROW))
+enum {
+    CONTRACTIONS = 0
+#define STRATEGY(NAME, text, kind, applies, choose, cost, complete, emit, doc) \
+    | (IR_KERNEL_##kind == IR_KERNEL_CONTRACTION ? ONE(NAME) : 0)
+#include "schedule/strategies.def"
+    ,
+    MAPS = 0
+#define STRATEGY(NAME, text, kind, applies, choose, cost, complete, emit, doc) \
+    | (IR_KERNEL_##kind == IR_KERNEL_MAP ? ONE(NAME) : 0)
+#include "schedule/strategies.def"
+};
 #define CUTS (ONE(SCATTER) | ONE(CUMULATIVE))
 static const struct field {
     const char *key;

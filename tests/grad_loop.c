@@ -735,7 +735,7 @@ START_TEST(what_would_be_saved_has_a_limit)
             "joint");
         ck_abort_msg("not refused");
     }
-    ck_assert_msg(strstr(first_error, "are too large or of too high a rank") != NULL, "%s",
+    ck_assert_msg(strstr(first_error, "are too large or have too high a rank") != NULL, "%s",
                   first_error);
 }
 END_TEST
