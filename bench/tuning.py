@@ -7,10 +7,10 @@
 ZOO holds the files of bench/peers/export.py; missing ones are exported. gradc is a build with GRADC_TUNABLE, in which the environment changes
 values: `./run tuning` builds it. A model whose plan and schedules are the same with both values has the same code and is not timed. The others are
 timed in turns; a figure is the least time of all rounds with the other value over the least with the row's own, on one thread: `step` of a training
-file, `forward` of one for inference. Ratios between 0.98 and 1.02 are noise on most machines. Rows that only code generation reads (UNROLL_WINDOWS
-aside) are not seen here.
+file, `forward` of one for inference. Ratios between 0.98 and 1.02 are noise on most machines. Rows that only code generation reads (PARALLEL_CALL,
+PARALLEL_PHASE) are not seen here.
 """
-import argparse, hashlib, json, os, re, subprocess, sys
+import argparse, hashlib, json, os, re, subprocess
 
 from zoo import HERE, export_missing
 
@@ -21,6 +21,10 @@ def rows(source):
     return {name: eval(value) for name, value in ROW.findall(open(source).read())}
 
 
+class Refused(Exception):
+    """A value that gradc cannot work with."""
+
+
 class Gradc:
     def __init__(self, a):
         self.a, self.plans = a, {}
@@ -29,7 +33,7 @@ class Gradc:
         train = ["--train=adamw", "--loss=loss"] if ".train." in model else []
         p = subprocess.run([self.a.gradc, verb, model, "-q", *train, *options], capture_output=True, env={**os.environ, "GRADC_TUNING": tuning})
         if p.returncode:
-            sys.exit(f"{model}, {tuning or 'as it is'}: {p.stderr.decode()}")
+            raise Refused(f"{model}: {p.stderr.decode().splitlines()[-1]}")
         return p.stdout
 
     def plan(self, tuning, model):
@@ -68,10 +72,13 @@ def main():
         value = all_rows[name]
         for other in a.values or sorted({max(1, value // 2), value * 2} - {value}):
             tuning, found = f"{name}={other}", []
-            for model in a.models:
-                path = f"{a.zoo}/{model}.onnx"
-                if g.plan("", path) != g.plan(tuning, path):
-                    found.append(f"{model} {ratio(g, tuning, path, a.rounds):.2f}")
+            try:
+                for model in a.models:
+                    path = f"{a.zoo}/{model}.onnx"
+                    if g.plan("", path) != g.plan(tuning, path):
+                        found.append(f"{model} {ratio(g, tuning, path, a.rounds):.2f}")
+            except Refused as e:
+                found.append(str(e))
             print(f"{name} {other} over {value}: {', '.join(found) or 'the same code'}", flush=True)
 
 

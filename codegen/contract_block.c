@@ -49,6 +49,22 @@ void cg_each_width(cg_blocks *b, void (*emit)(cg_blocks *b, int lanes, void *use
 
 /* ---- Packing ---- */
 
+/* Of the panel: f16 and bf16 are f32 there. */
+static unsigned element_bytes(const blocks *b)
+{
+    unsigned bytes = (unsigned)ir_dtypes[b->s->dtype].bytes;
+    return ir_is_float(b->s->dtype) && bytes < 4 ? 4 : bytes;
+}
+
+/* Of a step's lanes in the panel: what divides all steps, a register at most. */
+static unsigned step_alignment(const blocks *b)
+{
+    unsigned step = (unsigned)b->lanes * element_bytes(b),
+             most = (unsigned)b->s->width * element_bytes(b);
+    step &= -step;
+    return step < most ? step : most;
+}
+
 typedef struct packing {
     blocks *b;
     const int64_t *extent; /* of the axes from split on */
@@ -95,8 +111,7 @@ static void put(packing *p, const cg_index *step, int lane, LLVMValueRef v)
     at.constant += lane;
     LLVMValueRef to = cg_block_slot(b, element, b->panel, cg_scalar_part(b->c->e, &at)),
                  s = LLVMBuildStore(u->b, v, to);
-    LLVMSetAlignment(
-        s, (unsigned)(ir_dtypes[b->c->s->dtype].bytes < 4 ? 4 : ir_dtypes[b->c->s->dtype].bytes));
+    LLVMSetAlignment(s, element_bytes(b));
 }
 
 LLVMValueRef cg_zero_extend_lanes(cg_unit *u, LLVMValueRef v, int n)
@@ -244,9 +259,7 @@ static void multiply(tile *t, LLVMValueRef vector, LLVMValueRef moved, int64_t s
         v = LLVMBuildLoad2(
             u->b, b->type,
             cg_block_slot(b, cg_type(c->e, c->s->dtype, 1), vector, cg_i64(u, vector_at)), "");
-        LLVMSetAlignment(v, (unsigned)(c->s->width * ir_dtypes[c->s->dtype].bytes < 4 * c->s->width
-                                           ? 4 * c->s->width
-                                           : c->s->width * ir_dtypes[c->s->dtype].bytes));
+        LLVMSetAlignment(v, step_alignment(b));
     } else {
         v = cg_operand_load(c, b->vector, vector, vector_at, b->lanes);
     }
@@ -415,7 +428,7 @@ static void finish_lanes(cg_emitter *e, void *user, const cg_index *lane)
     LLVMValueRef sum = f->sum, order[256];
     for (int i = 0; i < e->lanes; i++)
         order[i] = LLVMConstInt(u->i32, (unsigned long long)(lane->constant + i), 0);
-    if (e->lanes == 1)
+    if (e->lanes == 1 && f->b->lanes > 1)
         sum = LLVMBuildExtractElement(u->b, sum, order[0], "");
     else if (e->lanes < f->b->lanes)
         sum = LLVMBuildShuffleVector(u->b, sum, LLVMGetPoison(f->b->type),

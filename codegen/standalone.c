@@ -56,12 +56,13 @@ static void for_lanes(cg_emitter *e, const parts *p, cg_index *at, body *f, void
         f(e, user, at);
         return;
     }
-    const cg_row row = {.extent = p->output->type.dim[p->lane],
-                        .lanes = p->lanes,
-                        .width = p->lanes,
-                        .chunk = &p->chunk,
-                        .each = p->cut->chunk,
-                        .chunks = p->cut->chunks};
+    const cg_row row = {
+        .extent = p->output->type.dim[p->lane],
+        .lanes = p->lanes,
+        .width = sched_width(e->u->target->vector_bytes, ir_dtypes[p->output->type.dtype].bytes),
+        .chunk = &p->chunk,
+        .each = p->cut->chunk,
+        .chunks = p->cut->chunks};
     cg_each_lanes(e, &row, at_neighbours, &(neighbours){p->lane, at, f, user});
 }
 

@@ -3,7 +3,7 @@
  *
  * BLOCK: a task is MC rows times the NR lanes of a few registers, and goes through the products KC
  * at a time, so that what it reads of the vector operand stays in the nearest cache while all rows
- * pass by; mostly that panel is packed first. */
+ * pass by; where it pays, that panel is packed first. */
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 
@@ -19,20 +19,11 @@ bool sched_applies_block(sched_job *j, const sched_contraction *c)
            ir_gemm_packs(&(ir_gemm){c->rows, c->axis[c->lane].extent, sched_products(c)});
 }
 
-/* Registers of a tile's row: as few lanes as can be stay empty, and rather two registers than
- * one. */
+/* Registers of a tile's row, one or two: two cost less, if they do not leave many lanes empty. */
 static int choose_vectors(const sched_contraction *c)
 {
-    int64_t vectors = sched_ceil_div(c->axis[c->lane].extent, c->width), best = 0;
-    int wide = 1;
-    for (int w = 1; w <= 2; w++) {
-        int64_t cost = sched_ceil_div(vectors, w) * w * (w == 1 ? IR_TUNING(BLOCK_ONE) : 100);
-        if (w == 1 || cost < best) {
-            best = cost;
-            wide = w;
-        }
-    }
-    return wide;
+    int64_t vectors = sched_ceil_div(c->axis[c->lane].extent, c->width);
+    return sched_ceil_div(vectors, 2) * 2 * 100 < vectors * IR_TUNING(BLOCK_ONE) ? 2 : 1;
 }
 
 /* Are all rows of the broadcast operand one stride apart? */

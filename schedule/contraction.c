@@ -30,10 +30,14 @@ bool sched_steps_pages(const sched_contraction *c)
 {
     enum { PAGE = 4096 };
     int64_t bytes = ir_dtypes[c->of[c->vector]].bytes;
-    for (int i = 0; i < c->nk; i++)
-        if (c->k[i].extent > 1 && c->k[i].stride[c->vector] * bytes % PAGE != 0)
+    bool moves = false;
+    for (int i = 0; i < c->nk; i++) {
+        int64_t step = c->k[i].stride[c->vector] * bytes;
+        if (c->k[i].extent > 1 && step % PAGE != 0)
             return false;
-    return c->nk > 0;
+        moves |= c->k[i].extent > 1 && step != 0;
+    }
+    return moves;
 }
 
 double sched_broadcast_lines(const sched_contraction *c)

@@ -82,7 +82,7 @@ double sched_cost_tile(const sched_job *j, const sched_contraction *c)
     double lanes = lane ? (double)(sched_ceil_div(lane->extent, c->width) * c->width) : 1,
            sums = c->MR * (double)sched_ceil_div(c->NR, c->width),
            slow = fmax(slowed_by_loads(c), IR_TUNING(TILE_SUMS) / sums);
-    if (lane && lane->stride[c->vector] != 1)
+    if (lane && lane->stride[c->vector] != 1 && lane->stride[c->vector] != 0)
         slow += (double)IR_TUNING(TILE_GATHER) / c->MR;
     return (double)sched_products(c) * lanes * (double)c->rows * slow;
 }

@@ -451,6 +451,18 @@ static char *schedule_of(const ir_func *f, const char *cpu)
     return copy;
 }
 
+/* Blocks of any size, with the order of the summed axes that the line has: of one to eight
+ * registers of lanes, and numbers of lanes that no level would choose. */
+static const char *random_block(const char *line, size_t n)
+{
+    static const int lanes[] = {1, 3, 4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128};
+    const char *k = base_strndup(arena, line, n), *order = strstr(k, " k=");
+    return base_format(arena, "block NR=%d MR=%d MC=%d KC=%d%s unroll=1 pack ",
+                       lanes[draw(sizeof lanes / sizeof *lanes)], 1 + (int)draw(6),
+                       6 + (int)draw(20), 1 + (int)draw(60),
+                       order ? base_strndup(arena, order, 1 + strcspn(order + 1, " ")) : "");
+}
+
 /* The text with another number, flag or strategy in a few places. */
 static const char *changed(const char *text)
 {
@@ -472,6 +484,10 @@ static const char *changed(const char *text)
             word = word > n ? n : word;
             const char *put = base_strndup(arena, at + i, word - i);
             bool number = i && strchr("=,", at[i - 1]) && word > i;
+            if (kernel && (!strcmp(put, "tile") || !strcmp(put, "dot")) && draw(3) == 0) {
+                out = base_format(arena, "%s%s", out, random_block(at + i, n - i));
+                break;
+            }
             if (kernel && number && draw(8) == 0)
                 put = numbers[draw(sizeof numbers / sizeof *numbers)];
             else if (kernel && !number && i > 4 && word > i && at[word] == ' ' && draw(24) == 0)
@@ -486,6 +502,51 @@ static const char *changed(const char *text)
 }
 
 /* A schedule is applied and the sums stay the same, or it is refused with a reason. */
+/* Sums of narrow integers, whose steps in a packed panel need not be aligned as registers are. */
+START_TEST(blocks_of_three_registers_are_loaded_as_they_lie)
+{
+    static const ir_dtype of[] = {IR_I8, IR_I16, IR_F32};
+    static const int registers[] = {1, 3, 5};
+    const int64_t shape[2][2] = {{16, 64}, {100, 64}}, one = 1;
+    for (int run = 0; run < 9; run++) {
+        context_setup();
+        const char *cpu = level_by_turn((unsigned)run);
+        ir_builder b = ir_builder_new(ir_func_new(ir_module_new(ctx, arena, "narrow"), "forward"));
+        b.func->entry = true;
+        state = (uint64_t)run;
+        ir_value *v[2];
+        ir_literal *arg[2], *due[1], *got[1];
+        for (int s = 0; s < 2; s++) {
+            ir_type t = ir_type_of(of[run / 3], 2, shape[s]);
+            ir_state *x = ir_state_new(b.func->module, s ? "w" : "x", IR_PARAM, &t);
+            arg[s] = x->init = ir_literal_new(arena, &t);
+            for (int64_t i = 0; i < ir_count(&t); i++)
+                ir_literal_set(x->init, i, (double)(draw(3) - 1));
+            v[s] = ir_add_state(b.func, x);
+        }
+        ir_add_output(b.func, "y", ir_dot_general(&b, v[0], v[1], 0, NULL, NULL, 1, &one, &one));
+        ir_built(&b);
+        ir_eval(arena, b.func, arg, due, NULL);
+        for (const pass_info *p = passes; p->name; p++)
+            pass_run_one(b.func->module, p, true);
+        const char *plain = schedule_of(b.func, cpu), *level = strstr(plain, "// "),
+                   *kernel = strstr(plain, " block ");
+        kernel = kernel ? kernel : strstr(plain, " tile ");
+        ck_assert_msg(level && kernel, "%s", plain);
+        int width = atoi(level + 3) / 4; /* "64 bytes in a vector register" */
+        const char *text = base_format(arena, "%.*s block NR=%d MR=4 MC=16 KC=63 unroll=2 pack\n",
+                                       (int)(kernel - plain), plain, width * registers[run % 3]);
+        bool no = false;
+        const struct sched_wishes *w = sched_read(ctx, arena, text, strlen(text), "s.txt");
+        ck_assert_msg(w != NULL, "%s", first_error);
+        run_as(b.func, cpu, true, 1, got, w, &no);
+        ck_assert_msg(!no, "%s\n%s", first_error, text);
+        equal((uint64_t)run, b.func, text, due, got);
+        context_teardown();
+    }
+}
+END_TEST
+
 START_TEST(random_schedules_are_obeyed_or_refused)
 {
     enum { CHANGES = 6 };
@@ -577,6 +638,7 @@ int main(void)
     tcase_add_loop_test(c, random_contractions_give_what_the_evaluator_gives, 0, PARTS);
     tcase_add_loop_test(c, random_mixed_contractions_give_what_the_evaluator_gives, 0, PARTS);
     tcase_add_loop_test(c, random_schedules_are_obeyed_or_refused, 0, PARTS);
+    tcase_add_test(c, blocks_of_three_registers_are_loaded_as_they_lie);
     tcase_add_loop_test(c, rows_of_any_length_give_what_the_evaluator_gives, 0, 4);
 #ifdef __x86_64__
     tcase_add_test(c, large_products_are_left_to_openblas);
