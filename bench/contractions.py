@@ -15,15 +15,15 @@ KINDS = {"f32": ("f32", "f32", "f32", False), "i8 x i8": ("i8", "i8", "i32", Fal
          "bf16": ("bf16", "bf16", "f32", False)}
 
 
-def text(n, lhs, rhs, total, transposed):
+def text(m, n, k, lhs, rhs, total, transposed):
     return f"""gir 1
 module "product"
 
 entry @forward(
-    input %x : {lhs}[{n},{n}],
-    input %w : {rhs}[{n},{n}]
+    input %x : {lhs}[{m},{k}],
+    input %w : {rhs}[{n if transposed else k},{k if transposed else n}]
 ) {{
-    %y = dot_general %x, %w lhs_contract=[1] rhs_contract=[{int(transposed)}] accumulate={total} : {total}[{n},{n}]
+    %y = dot_general %x, %w lhs_contract=[1] rhs_contract=[{int(transposed)}] accumulate={total} : {total}[{m},{n}]
     return (
         output "y" %y
     )
@@ -48,7 +48,7 @@ def main():
         files = {}
         for i, (name, kind) in enumerate(KINDS.items()):
             files[name] = os.path.join(folder, f"product{i}.gir")
-            open(files[name], "w").write(text(a.size, *kind))
+            open(files[name], "w").write(text(a.size, a.size, a.size, *kind))
         print(f"| level | f32 µs | GFLOP/s | {' | '.join(list(KINDS)[1:])} |\n|{'---|' * (len(KINDS) + 2)}")
         for cpu in a.cpu:
             times = {name: [] for name in files}

@@ -9,27 +9,12 @@ cost model chooses. The least of all rounds counts; the kinds take turns; one th
 """
 import argparse, json, os, re, subprocess, sys, tempfile
 
+from contractions import text
 from zoo import HERE
 
 SHAPES = [f"{m}x{n}x{k}" for m in (4, 16, 64, 256) for n in (48, 96, 256, 1000, 1024) for k in (64, 512, 2048)]
 BLOCKS = "PACK_M=1 PACK_K=1 PACK_N=1 BLOCK_COST=1 BLOCK_PACK=0"
 TUNING = {"tile": "PACK_K=2147483647", "packed": BLOCKS, "unpacked": BLOCKS}
-
-
-def text(m, n, k):
-    return f"""gir 1
-module "product"
-
-entry @forward(
-    input %x : f32[{m},{k}],
-    input %w : f32[{k},{n}]
-) {{
-    %y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] accumulate=f32 : f32[{m},{n}]
-    return (
-        output "y" %y
-    )
-}}
-"""
 
 
 def call(a, tuning, *options):
@@ -45,9 +30,10 @@ def schedule(a, tuning, file, cpu):
 
 def least(a, kind, file, cpu):
     """In us; infinite where blocks must be packed."""
-    text = re.sub(r"^( +0 .*?)( pack)?  //", r"\1 pack  //" if kind == "packed" else r"\1  //", schedule(a, TUNING[kind], file, cpu), flags=re.M)
-    wish = file + ".schedule"
-    open(wish, "w").write(text if kind != "tile" else schedule(a, TUNING[kind], file, cpu))
+    wish, asked = file + ".schedule", schedule(a, TUNING[kind], file, cpu)
+    if kind != "tile":
+        asked = re.sub(r"^( +0 .*?)( pack)?  //", r"\1 pack  //" if kind == "packed" else r"\1  //", asked, flags=re.M)
+    open(wish, "w").write(asked)
     p = call(a, TUNING[kind], "bench", file, f"--cpu={cpu}", f"--schedule={wish}", "--threads=1", "--blas=none", "--json")
     return json.loads(p.stdout)["forward"]["min_us"] if not p.returncode else float("inf")
 
@@ -64,7 +50,7 @@ def main():
         for cpu in a.cpu:
             for shape in a.shapes:
                 m, n, k = map(int, shape.split("x"))
-                open(file, "w").write(text(m, n, k))
+                open(file, "w").write(text(m, n, k, "f32", "f32", "f32", False))
                 best = dict.fromkeys(TUNING, float("inf"))
                 for _ in range(a.rounds):
                     for kind in TUNING:

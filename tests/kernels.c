@@ -56,6 +56,16 @@ static ir_value *stored(ir_builder *b, const char *name, ir_dtype t, int rank, c
     return draw(3) ? v : ir_neg(b, v);
 }
 
+/* One of integers from -most to most, in the order of its dimensions. */
+static ir_value *small_integers(ir_builder *b, const char *name, const ir_type *t, int64_t most)
+{
+    ir_state *s = ir_state_new(b->func->module, name, IR_PARAM, t);
+    s->init = ir_literal_new(arena, t);
+    for (int64_t i = 0; i < ir_count(t); i++)
+        ir_literal_set(s->init, i, (double)(draw(2 * most + 1) - most));
+    return ir_add_state(b->func, s);
+}
+
 static ir_value *operand(ir_builder *b, const char *name, ir_dtype t, int rank, const int64_t *dim,
                          int views);
 
@@ -341,17 +351,29 @@ static void check(uint64_t seed, const ir_func *f, const char *cpu, uint32_t thr
     equal(seed, f, base_format(arena, "%s, %u threads", cpu ? cpu : "native", threads), due, got);
 }
 
+/* What the evaluator gives for the initial values of all parameters. */
+static void evaluate(const ir_func *f, ir_literal **due)
+{
+    ir_literal *arg[8];
+    for (int i = 0; i < f->params.count; i++)
+        arg[i] = f->params.items[i].state->init;
+    ir_eval(arena, f, arg, due, NULL);
+}
+
+static void run_passes(const ir_func *f)
+{
+    for (const pass_info *p = passes; p->name; p++)
+        pass_run_one(f->module, p, true);
+}
+
 /* Function `seed` on `native` and on another level. */
 static void compare(uint64_t seed, bool in_own, const char *cpu)
 {
     context_setup();
     const ir_func *f = random_function(seed, in_own), *g = random_function(seed, in_own);
-    ir_literal *arg[8], *due[8]; /* results: sum, y, and three views */
-    for (int i = 0; i < f->params.count; i++)
-        arg[i] = f->params.items[i].state->init;
-    ir_eval(arena, f, arg, due, NULL);
-    for (const pass_info *p = passes; p->name; p++)
-        pass_run_one(g->module, p, true);
+    ir_literal *due[8]; /* results: sum, y, and three views */
+    evaluate(f, due);
+    run_passes(g);
     check(seed, g, NULL, 1 + 2 * (unsigned)(seed % 2), due);
     check(seed, g, cpu, 3 - 2 * (unsigned)(seed / 4 % 2), due);
     context_teardown();
@@ -369,11 +391,7 @@ static const ir_func *function_of_rows(int64_t n, ir_dtype dtype)
     const ir_type t = ir_type_of(dtype, 2, shape), w = ir_type_of(dtype, 2, square);
     ir_value *v[2];
     for (int s = 0; s < 2; s++) {
-        ir_state *x = ir_state_new(b.func->module, s ? "w" : "x", IR_PARAM, s ? &w : &t);
-        x->init = ir_literal_new(arena, s ? &w : &t);
-        for (int64_t i = 0; i < ir_count(&x->init->type); i++)
-            ir_literal_set(x->init, i, (double)(draw(7) - 3));
-        v[s] = ir_add_state(b.func, x);
+        v[s] = small_integers(&b, s ? "w" : "x", s ? &w : &t, 3);
     }
     ir_value *x = v[0], *square_of = ir_mul(&b, x, x);
     ir_attrs running = {.cumulative = {IR_SUM, 0, 0, 0, 0}};
@@ -397,12 +415,9 @@ START_TEST(rows_of_any_length_give_what_the_evaluator_gives)
     for (int i = 0; i < (int)(sizeof extents / sizeof *extents); i++) {
         context_setup();
         const ir_func *f = function_of_rows(extents[i], of[_i]);
-        ir_literal *arg[2], *due[8];
-        for (int p = 0; p < f->params.count; p++)
-            arg[p] = f->params.items[p].state->init;
-        ir_eval(arena, f, arg, due, NULL);
-        for (const pass_info *p = passes; p->name; p++)
-            pass_run_one(f->module, p, true);
+        ir_literal *due[8];
+        evaluate(f, due);
+        run_passes(f);
         check((uint64_t)extents[i], f, level_by_turn((unsigned)i), 1 + 2 * (unsigned)(i % 2), due);
         context_teardown();
     }
@@ -515,20 +530,15 @@ START_TEST(blocks_of_three_registers_are_loaded_as_they_lie)
         b.func->entry = true;
         state = (uint64_t)run;
         ir_value *v[2];
-        ir_literal *arg[2], *due[1], *got[1];
+        ir_literal *due[1], *got[1];
         for (int s = 0; s < 2; s++) {
             ir_type t = ir_type_of(of[run / 3], 2, shape[s]);
-            ir_state *x = ir_state_new(b.func->module, s ? "w" : "x", IR_PARAM, &t);
-            arg[s] = x->init = ir_literal_new(arena, &t);
-            for (int64_t i = 0; i < ir_count(&t); i++)
-                ir_literal_set(x->init, i, (double)(draw(3) - 1));
-            v[s] = ir_add_state(b.func, x);
+            v[s] = small_integers(&b, s ? "w" : "x", &t, 1);
         }
         ir_add_output(b.func, "y", ir_dot_general(&b, v[0], v[1], 0, NULL, NULL, 1, &one, &one));
         ir_built(&b);
-        ir_eval(arena, b.func, arg, due, NULL);
-        for (const pass_info *p = passes; p->name; p++)
-            pass_run_one(b.func->module, p, true);
+        evaluate(b.func, due);
+        run_passes(b.func);
         const char *plain = schedule_of(b.func, cpu), *level = strstr(plain, "// "),
                    *kernel = strstr(plain, " block ");
         kernel = kernel ? kernel : strstr(plain, " tile ");
@@ -556,12 +566,9 @@ START_TEST(random_schedules_are_obeyed_or_refused)
         context_setup();
         const ir_func *f = random_function(seed, seed % 2), *g = random_function(seed, seed % 2);
         const char *cpu = level_or_features((unsigned)(seed / 2));
-        ir_literal *arg[8], *due[8], *got[8];
-        for (int i = 0; i < f->params.count; i++)
-            arg[i] = f->params.items[i].state->init;
-        ir_eval(arena, f, arg, due, NULL);
-        for (const pass_info *p = passes; p->name; p++)
-            pass_run_one(g->module, p, true);
+        ir_literal *due[8], *got[8];
+        evaluate(f, due);
+        run_passes(g);
         const char *plain = schedule_of(g, cpu);
         for (int k = 0; k < CHANGES; k++) {
             const char *text = k ? changed(plain) : plain;
@@ -596,11 +603,7 @@ static ir_func *large_function(int number)
     for (int s = 0; s < 2; s++) {
         int64_t *dim = s ? rhs : lhs, shape[3] = {dim[0], dim[1 + turned[s]], dim[2 - turned[s]]};
         ir_type t = ir_type_of(wide ? IR_F64 : IR_F32, batched ? 3 : 2, shape + !batched);
-        ir_state *x = ir_state_new(b.func->module, s ? "w" : "x", IR_PARAM, &t);
-        x->init = ir_literal_new(arena, &t);
-        for (int64_t i = 0; i < ir_count(&t); i++)
-            ir_literal_set(x->init, i, (double)(draw(5) - 2));
-        v[s] = ir_add_state(b.func, x);
+        v[s] = small_integers(&b, s ? "w" : "x", &t, 2);
     }
     int64_t zero = 0, k[2] = {batched + !turned[0], batched + turned[1]};
     after(&b, ir_dot_general(&b, v[0], v[1], batched, &zero, &zero, 1, &k[0], &k[1]));
@@ -615,8 +618,7 @@ START_TEST(large_products_are_left_to_openblas)
         context_setup();
         state = (uint64_t)number * 77 + 5;
         const ir_func *f = large_function(number);
-        for (const pass_info *p = passes; p->name; p++)
-            pass_run_one(f->module, p, true);
+        run_passes(f);
         ir_literal *due[2], *got[2];
         ck_assert_msg(!run(f, "x86-64-v3", false, 2, due), "OpenBLAS was not asked for");
         ck_assert_msg(!run(f, "x86-64", true, 2, got), "of that level it was not measured");
