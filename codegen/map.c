@@ -67,14 +67,9 @@ static void emit_neighbours(cg_emitter *e, void *user, const cg_index *x)
 static void emit_lanes(cg_emitter *e, const sched_map *m, const ir_value *output,
                        const cg_index *chunk, cg_index *at)
 {
-    int bytes = 4;
-    for (int i = 0; i < e->kernel->outputs.count; i++) {
-        int here = ir_dtypes[e->kernel->outputs.items[i]->type.dtype].bytes;
-        bytes = here > bytes ? here : bytes;
-    }
     const cg_row row = {.extent = m->extent[m->nloops - 1],
                         .lanes = e->lanes,
-                        .width = sched_width(e->u->target->vector_bytes, bytes),
+                        .width = m->width,
                         .chunk = chunk,
                         .each = m->chunk,
                         .chunks = m->chunks};

@@ -97,14 +97,19 @@ static const traits *traits_of(sched_job *j)
     return j->traits;
 }
 
-static int choose_lanes(sched_job *j, const ir_value *output, const traits *t)
+static int width_of(const sched_job *j)
 {
     int size = 4;
     for (int i = 0; i < j->kernel->outputs.count; i++) {
         int here = ir_dtypes[j->kernel->outputs.items[i]->type.dtype].bytes;
         size = here > size ? here : size;
     }
-    int fastest = ir_fastest(output), lanes = sched_width(j->level->vector_bytes, size),
+    return sched_width(j->level->vector_bytes, size);
+}
+
+static int choose_lanes(sched_job *j, const ir_value *output, const traits *t)
+{
+    int fastest = ir_fastest(output), lanes = width_of(j),
         most = t->column                        ? IR_TUNING(MAP_COLUMN) * lanes
                : t->work < IR_TUNING(MAP_HEAVY) ? 2 * lanes
                                                 : lanes;
@@ -193,6 +198,7 @@ const char *sched_complete_map(sched_job *j, sched_contraction *c)
     if (m->flat && !t->flat)
         return "its elements are not one loop: flat is not possible";
     find_loops(m, space);
+    m->width = width_of(j);
     if (m->lanes < 1 || m->lanes > SCHED_MOST_LANES || (t->row && m->lanes != 1) ||
         (m->lanes > 1 && m->lanes > m->extent[m->nloops - 1]))
         return "lanes are 1 to 64, no more than there are neighbours, and 1 in a row kernel";

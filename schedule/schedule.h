@@ -134,6 +134,7 @@ typedef struct sched_map {
     bool flat; /* all elements are one loop */
     /* The code serves any number of elements that is a multiple of the lanes. */
     bool polymorphic;
+    int width; /* lanes of a register for the widest output */
     int lanes; /* neighbours at once; 1: lanes may run inside a reduction */
     int accumulators; /* registers of a sum whose lanes run along the summed dimension */
     int nloops; /* outermost first; the last is the lanes' unless lanes is 1 */
