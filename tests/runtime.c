@@ -6,8 +6,13 @@
 #include "tests/no_malloc.h"
 #include "tests/suite.h"
 
+#include <dirent.h>
 #include <fenv.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -401,6 +406,58 @@ START_TEST(contexts_share_a_pool)
 }
 END_TEST
 
+/* Signals that each thread of this process but the first blocks; returns how many threads. */
+static int blocked_signals(uint64_t *mask, int most)
+{
+    int n = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    ck_assert_ptr_nonnull(tasks);
+    for (struct dirent *d; (d = readdir(tasks));) {
+        char path[300], line[200];
+        if (d->d_name[0] == '.' || atoi(d->d_name) == getpid())
+            continue;
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", d->d_name);
+        FILE *status = fopen(path, "r");
+        ck_assert_ptr_nonnull(status);
+        ck_assert_int_lt(n, most);
+        while (fgets(line, sizeof line, status))
+            if (!strncmp(line, "SigBlk:", 7))
+                mask[n] = strtoull(line + 7, NULL, 16);
+        fclose(status);
+        n++;
+    }
+    closedir(tasks);
+    return n;
+}
+
+START_TEST(workers_block_all_signals_but_faults)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS},
+                     others[] = {SIGINT, SIGTERM, SIGALRM, SIGUSR1, SIGCHLD, SIGPIPE};
+    size_t bytes = gradc_rt_pool_bytes(3);
+    void *memory = aligned_alloc(64, bytes);
+    gradc_rt_pool *pool;
+    uint64_t mask[8] = {0};
+    ck_assert_int_eq(gradc_rt_pool_init(&pool, memory, bytes, 3, 0), GRADC_RT_OK);
+    int workers = 0;
+    for (int tries = 0; tries < 1000 && workers < 2; tries++) { /* a thread begins with all */
+        int n = blocked_signals(mask, 8);
+        workers = 0;
+        for (int i = 0; i < n; i++)
+            workers += mask[i] && !(mask[i] >> (SIGSEGV - 1) & 1);
+        usleep(1000);
+    }
+    ck_assert_int_eq(workers, 2);
+    for (int i = 0; i < 8; i++)
+        for (int k = 0; k < 6 && mask[i]; k++) {
+            ck_assert_uint_eq(mask[i] >> (faults[k] - 1) & 1, 0);
+            ck_assert_uint_eq(mask[i] >> (others[k] - 1) & 1, 1);
+        }
+    gradc_rt_pool_fini(pool);
+    free(memory);
+}
+END_TEST
+
 START_TEST(pool_init_refuses)
 {
     size_t bytes = gradc_rt_pool_bytes(2);
@@ -518,6 +575,7 @@ int main(void)
     tcase_add_test(c, the_callers_mode_is_kept);
     tcase_add_test(c, two_contexts_in_two_threads);
     tcase_add_test(c, contexts_share_a_pool);
+    tcase_add_test(c, workers_block_all_signals_but_faults);
     tcase_add_test(c, pool_init_refuses);
     tcase_add_test(c, sleepers_are_woken);
     tcase_add_test(c, a_child_of_fork_is_told);

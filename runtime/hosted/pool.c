@@ -158,12 +158,15 @@ static void stop(gradc_rt_pool *pool, uint32_t n)
         pthread_join(pool->box[i].thread, NULL);
 }
 
-/* Starts the workers with all signals blocked, so that an application's handlers run in its own
- * threads. */
+/* Starts the workers with all signals blocked but for faults, so that an application's handlers run
+ * in its own threads. A blocked fault ends the process without a handler. */
 static uint32_t start(gradc_rt_pool *pool)
 {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
     sigset_t all, old;
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     uint32_t started = 0;
     for (uint32_t i = 1; i < pool->threads; i++) {
