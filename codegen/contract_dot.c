@@ -5,7 +5,8 @@
  * of schedule/dots.def. Both operands are packed: the vector operand to a panel [groups][NC][group]
  * of its own type, whatever the instruction, and the rows of each tile to [MR][groups][group] as
  * the instruction takes them. Groups lie along the innermost summed axis, and the last one of it is
- * filled up with zeros. */
+ * filled up with zeros; for tiles, so are their number and that of the rows. */
+#include "codegen/contract_amx.h"
 #include "codegen/contract_block.h"
 
 enum { MOST_PIECES = 16, MOST_GROUP = 4 };
@@ -16,7 +17,8 @@ typedef struct dots {
     cg_unit *u;
     int lanes;       /* that the panel has: its other lanes are zero */
     int inner;       /* the summed axis along which groups lie */
-    int64_t groups_inner, groups; /* of a run of it, and of the block */
+    int64_t groups_inner; /* of a run of it */
+    int64_t filled, groups; /* of the block, and with those of zeros behind */
     LLVMTypeRef panel_type, row_type; /* elements of panel and rows */
     int width;       /* lanes of a register of sums … */
     int pieces;      /* … of which so many are a row of a tile */
@@ -122,6 +124,15 @@ static void each_run(dots *d, const int64_t *extent, int side, int axis, LLVMVal
              cg_operand_pointer(d->b->c, side, from, times(d, loop.i, s->k[axis].stride[side])),
              plus(d, group, times(d, loop.i, runs * d->groups_inner)), emit, user);
     cg_loop_end(e, &loop);
+}
+
+/* Zeros behind the groups that are there, each of `bytes`. */
+static void clear_rest(dots *d, LLVMValueRef groups, int64_t bytes)
+{
+    if (d->filled < d->groups)
+        LLVMBuildMemSet(d->u->b, cg_gep(d->u, groups, cg_i64(d->u, d->filled * bytes)),
+                        LLVMConstInt(d->u->i8, 0, 0), cg_i64(d->u, (d->groups - d->filled) * bytes),
+                        1);
 }
 
 /* ---- The panel ---- */
@@ -263,6 +274,7 @@ static void pack_panel(cg_blocks *b, int lanes, void *user)
     p->d->lanes = lanes;
     each_run(p->d, p->extent, b->vector, b->s->split, p->from, cg_i64(p->d->u, 0), pack_run,
              &extent);
+    clear_rest(p->d, b->panel, (int64_t)b->lanes * 4);
 }
 
 /* ---- The rows of a tile ---- */
@@ -334,6 +346,7 @@ static void pack_rows(dots *d, const int64_t *extent, LLVMValueRef scalar, LLVMV
                     extent[d->inner - b->s->split]};
     each_run(d, extent, b->scalar, b->s->split, cg_tile_row(b, scalar, first_slot, loop.i),
              cg_i64(d->u, 0), row_run, &r);
+    clear_rest(d, r.at, 4);
     cg_loop_end(b->c->e, &loop);
 }
 
@@ -358,7 +371,7 @@ static LLVMValueRef vpdpbusd(dots *d, LLVMValueRef sum, LLVMValueRef u8, LLVMVal
 }
 
 /* The rows have the other sign than the panel. */
-static LLVMValueRef dot_vnni(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
+static LLVMValueRef vector_vnni(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
 {
     LLVMValueRef words = load(d, cg_vector(d->u->i32, d->width), piece),
                  row = cg_splat(d->u, load(d, d->u->i32, group), d->width);
@@ -366,7 +379,7 @@ static LLVMValueRef dot_vnni(dots *d, LLVMValueRef piece, LLVMValueRef group, LL
 }
 
 /* An instruction for each pair of signs; of two, the signed operand comes first. */
-static LLVMValueRef dot_int8(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
+static LLVMValueRef vector_int8(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
 {
     static const char *const name[][3] = {
         {"llvm.x86.avx2.vpdpbuud.128", "llvm.x86.avx2.vpdpbuud.256"},
@@ -380,7 +393,7 @@ static LLVMValueRef dot_int8(dots *d, LLVMValueRef piece, LLVMValueRef group, LL
                     (LLVMValueRef[]){sum, first ? words : row, first ? row : words}, 3);
 }
 
-static LLVMValueRef dot_pairs(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
+static LLVMValueRef vector_pairs(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
 {
     static const char *const name[] = {"llvm.x86.sse2.pmadd.wd", "llvm.x86.avx2.pmadd.wd",
                                        "llvm.x86.avx512.pmaddw.d.512"};
@@ -393,7 +406,7 @@ static LLVMValueRef dot_pairs(dots *d, LLVMValueRef piece, LLVMValueRef group, L
     return LLVMBuildAdd(b, by_width(d, name, (LLVMValueRef[]){v, row}, 2), sum, "");
 }
 
-static LLVMValueRef dot_bf16(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
+static LLVMValueRef vector_bf16(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
 {
     static const char *const name[] = {"llvm.x86.avx512bf16.dpbf16ps.128",
                                        "llvm.x86.avx512bf16.dpbf16ps.256",
@@ -405,7 +418,7 @@ static LLVMValueRef dot_bf16(dots *d, LLVMValueRef piece, LLVMValueRef group, LL
         (LLVMValueRef[]){sum, LLVMBuildBitCast(d->u->b, row, pairs, ""), load(d, pairs, piece)}, 3);
 }
 
-static LLVMValueRef dot_widen(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
+static LLVMValueRef vector_widen(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
 {
     LLVMBuilderRef b = d->u->b;
     LLVMTypeRef floats = cg_vector(d->u->f32, d->width);
@@ -422,13 +435,20 @@ static LLVMValueRef dot_widen(dots *d, LLVMValueRef piece, LLVMValueRef group, L
     return sum;
 }
 
-static dot *const emitters[SCHED_DOTS] = {
-#define DOT(NAME, text, emit, of, sum, group, registers, needs, doc) \
-    [SCHED_DOT_##NAME] = dot_##emit,
+/* ---- Tiles ---- */
+
+/* sums: the first row's lanes of the tile. */
+typedef void tile(dots *d, LLVMValueRef sums);
+static tile tile_amx;
+
+static const struct emitter {
+    dot *vector;
+    tile *tile;
+} emitters[SCHED_DOTS] = {
+#define DOT(NAME, text, kind, emit, of, sum, group, registers, needs, doc) \
+    [SCHED_DOT_##NAME] = {.kind = kind##_##emit},
 #include "schedule/dots.def"
 };
-
-/* ---- Tiles ---- */
 
 /* Elements of the panel that a piece covers. */
 static int piece_elements(const dots *d)
@@ -460,7 +480,7 @@ static LLVMValueRef piece_at(dots *d, LLVMValueRef group, int p)
              cg_i64(d->u, (int64_t)d->first * d->how->group + (int64_t)p * piece_elements(d))));
 }
 
-static void multiply(dots *d, LLVMValueRef group)
+static void multiply_vectors(dots *d, LLVMValueRef group)
 {
     LLVMBuilderRef b = d->u->b;
     LLVMTypeRef type = cg_vector(cg_type(d->b->c->e, d->b->s->dtype, 1), d->width);
@@ -470,8 +490,8 @@ static void multiply(dots *d, LLVMValueRef group)
                                plus(d, first, cg_i64(d->u, r * d->groups * d->how->group)));
         for (int p = 0; p < d->pieces; p++)
             LLVMBuildStore(b,
-                           emitters[d->how->dot](d, piece_at(d, group, p), here,
-                                                 LLVMBuildLoad2(b, type, d->acc[r][p], "")),
+                           emitters[d->how->dot].vector(d, piece_at(d, group, p), here,
+                                                        LLVMBuildLoad2(b, type, d->acc[r][p], "")),
                            d->acc[r][p]);
     }
 }
@@ -510,15 +530,14 @@ static void clear_tile(dots *d, int rows)
             LLVMBuildStore(d->u->b, LLVMConstNull(type), d->acc[r][p]);
 }
 
-/* One tile of the rows that are packed. */
-static void multiply_tile(dots *d, LLVMValueRef first_slot)
+static void multiply_rows(dots *d, LLVMValueRef first_slot)
 {
     cg_blocks *b = d->b;
     LLVMBuilderRef builder = d->u->b;
     LLVMTypeRef type = cg_type(b->c->e, b->s->dtype, b->s->NR);
     bool floats = ir_is_float(b->s->dtype);
     clear_tile(d, b->s->MR);
-    each_group(d, b->s->unroll, multiply);
+    each_group(d, b->s->unroll, multiply_vectors);
     for (int r = 0; r < b->s->MR; r++) {
         LLVMValueRef sum = row_sums(d, r), slot = plus(d, first_slot, cg_i64(d->u, r)),
                      to = tile_lanes(d, cg_block_slot(b, b->type, b->sums, slot));
@@ -532,6 +551,41 @@ static void multiply_tile(dots *d, LLVMValueRef first_slot)
             }
         store(d, sum, to);
     }
+}
+
+static void tile_amx(dots *d, LLVMValueRef sums)
+{
+    static const char *const bytes[2][2] = {
+        {"llvm.x86.tdpbuud.internal", "llvm.x86.tdpbusd.internal"},
+        {"llvm.x86.tdpbsud.internal", "llvm.x86.tdpbssd.internal"},
+    };
+    cg_blocks *b = d->b;
+    int64_t row = (int64_t)b->lanes * 4;
+    cg_amx x = {.product = d->how->of == IR_BF16
+                               ? "llvm.x86.tdpbf16ps.internal"
+                               : bytes[is_signed(d, b->scalar)][is_signed(d, b->vector)],
+                .rows = b->s->MR,
+                .lanes = b->s->NR,
+                .groups = d->groups,
+                .a = d->rows,
+                .b = panel_at(d, cg_i64(d->u, 0), d->first),
+                .c = sums,
+                .a_stride = cg_i64(d->u, d->groups * 4),
+                .b_stride = cg_i64(d->u, row),
+                .c_stride = LLVMSizeOf(b->type), /* which may be more than its lanes */
+                .adds = !b->s->one_block};
+    cg_amx_multiply(b->c->e, &x);
+}
+
+/* One tile of the rows that are packed. */
+static void multiply_tile(dots *d, LLVMValueRef first_slot)
+{
+    cg_blocks *b = d->b;
+    if (d->how->tiles)
+        emitters[d->how->dot].tile(d,
+                                   tile_lanes(d, cg_block_slot(b, b->type, b->sums, first_slot)));
+    else
+        multiply_rows(d, first_slot);
 }
 
 /* ---- Operands of one sign, for vpdpbusd ---- */
@@ -579,7 +633,7 @@ static void open(dots *d, cg_blocks *b)
     d->rows = cg_block_stack(b, d->row_type, s->MR * d->groups * d->how->group);
     if (d->how->dot == SCHED_DOT_VNNI && is_signed(d, 0) == is_signed(d, 1))
         d->correction = cg_local(e, b->type);
-    for (int r = 0; r < s->MR; r++)
+    for (int r = 0; r < s->MR && !d->how->tiles; r++)
         for (int p = 0; p < d->pieces; p++)
             d->acc[r][p] = cg_local(e, cg_type(e, s->dtype, d->width));
 }
@@ -589,9 +643,11 @@ static void dot_block(cg_blocks *b, const int64_t *extent, LLVMValueRef scalar, 
     dots *d = b->user;
     d->inner = b->s->nk - 1;
     d->groups_inner = sched_ceil_div(extent[d->inner - b->s->split], d->how->group);
-    d->groups = d->groups_inner;
+    d->filled = d->groups_inner;
     for (int i = b->s->split; i < d->inner; i++)
-        d->groups *= extent[i - b->s->split];
+        d->filled *= extent[i - b->s->split];
+    int64_t step = d->how->tiles ? SCHED_AMX : 1;
+    d->groups = sched_ceil_div(d->filled, step) * step;
     if (!b->panel) /* the first block is the largest */
         open(d, b);
     cg_each_width(b, pack_panel, &(panel){d, extent, vector});

@@ -31,11 +31,12 @@ typedef struct feature_row {
     int vector_bytes;
     uint64_t bit;
     unsigned schedules;
+    bool native;
 } feature_row;
 
 static const feature_row features[] = {
-#define FEATURE(name, architecture, levels, llvm, bytes, bit, schedules) \
-    {name, architecture, levels, llvm, bytes, bit, schedules},
+#define FEATURE(name, architecture, levels, llvm, bytes, bit, schedules, native) \
+    {name, architecture, levels, llvm, bytes, bit, schedules, native},
 #include "codegen/features.def"
 };
 enum { FEATURES = sizeof features / sizeof *features };
@@ -168,7 +169,7 @@ static const cg_target *host(base_ctx *ctx, base_arena *arena, const char *tripl
         return NULL;
     cg_target *t = target_of(arena, triple, system, best, cg_message(ctx, LLVMGetHostCPUName()));
     for (int i = 0; i < FEATURES; i++)
-        if (suits(&features[i], t) && has(own, features[i].llvm))
+        if (features[i].native && suits(&features[i], t) && has(own, features[i].llvm))
             add_feature(arena, t, &features[i]);
     return t;
 }

@@ -194,7 +194,9 @@ enum { /* bits of gradc_rt_level.cpu: features that the code needs */
        GRADC_RT_CPU_AVXVNNI = 128,
        GRADC_RT_CPU_AVX512VNNI = 256,
        GRADC_RT_CPU_AVX512BF16 = 512,
-       GRADC_RT_CPU_AVXVNNIINT8 = 1024
+       GRADC_RT_CPU_AVXVNNIINT8 = 1024,
+       GRADC_RT_CPU_AMX_INT8 = 2048,
+       GRADC_RT_CPU_AMX_BF16 = 4096
 };
 typedef struct gradc_rt_level {
     uint64_t cpu;

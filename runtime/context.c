@@ -56,7 +56,7 @@ static const gradc_rt_level *first_level(const gradc_rt_model *model)
 {
     uint64_t have = rt_cpu();
     for (uint32_t i = 0; i < model->nlevels; i++)
-        if (!(model->level[i].cpu & ~have))
+        if (!(model->level[i].cpu & ~have) && rt_cpu_grants(model->level[i].cpu))
             return &model->level[i];
     return NULL;
 }

@@ -21,7 +21,7 @@ uint64_t rt_cpu(void)
     static const struct {
         uint64_t bit;
         /* Bits of leaf 1, leaf 7, and its subleaf 1, that must all be set. */
-        uint32_t ecx1, ebx7, ecx7, eax71, edx71;
+        uint32_t ecx1, ebx7, ecx7, edx7, eax71, edx71;
         uint32_t saved; /* and of xcr0 */
     } feature[] = {
         {GRADC_RT_CPU_SSE41, .ecx1 = 1u << 19},
@@ -38,11 +38,13 @@ uint64_t rt_cpu(void)
         {GRADC_RT_CPU_AVX512BF16, .ecx1 = 1u << 28, .ebx7 = 1u << 16, .eax71 = 1u << 5,
          .saved = 0xe6},
         {GRADC_RT_CPU_AVXVNNIINT8, .ecx1 = 1u << 28, .edx71 = 1u << 4, .saved = 0x06},
+        {GRADC_RT_CPU_AMX_INT8, .edx7 = 1u << 24 | 1u << 25, .saved = 0x60000},
+        {GRADC_RT_CPU_AMX_BF16, .edx7 = 1u << 24 | 1u << 22, .saved = 0x60000},
     };
-    uint32_t a, b, c, c1 = 0, d, b7 = 0, c7 = 0, a71 = 0, d71 = 0;
+    uint32_t a, b, c, c1 = 0, d, b7 = 0, c7 = 0, d7 = 0, a71 = 0, d71 = 0;
     if (!__get_cpuid(1, &a, &b, &c1, &d))
         return 0;
-    if (__get_cpuid_count(7, 0, &a, &b7, &c7, &d) && a >= 1)
+    if (__get_cpuid_count(7, 0, &a, &b7, &c7, &d7) && a >= 1)
         __get_cpuid_count(7, 1, &a71, &b, &c, &d71);
     uint64_t saved = c1 & 1u << 27 ? xcr0() : 0; /* xgetbv exists only with OSXSAVE */
     uint64_t bits = 0;
@@ -50,11 +52,30 @@ uint64_t rt_cpu(void)
         if ((c1 & feature[i].ecx1) == feature[i].ecx1 &&
             (b7 & feature[i].ebx7) == feature[i].ebx7 &&
             (c7 & feature[i].ecx7) == feature[i].ecx7 &&
+            (d7 & feature[i].edx7) == feature[i].edx7 &&
             (a71 & feature[i].eax71) == feature[i].eax71 &&
             (d71 & feature[i].edx71) == feature[i].edx71 &&
             (saved & feature[i].saved) == feature[i].saved)
             bits |= feature[i].bit;
     return bits;
+}
+
+/* Linux lets a process use the tiles of AMX after it has asked for them: signal frames grow. */
+bool rt_cpu_grants(uint64_t bits)
+{
+    if (!(bits & (GRADC_RT_CPU_AMX_INT8 | GRADC_RT_CPU_AMX_BF16)))
+        return true;
+#ifdef __linux__
+    enum { ARCH_PRCTL = 158, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    long result = ARCH_PRCTL;
+    __asm__ volatile("syscall"
+                     : "+a"(result)
+                     : "D"((long)REQUEST_PERMISSION), "S"((long)TILE_DATA)
+                     : "rcx", "r11", "memory");
+    return result == 0;
+#else
+    return false;
+#endif
 }
 
 uint64_t rt_fp_enter(void)

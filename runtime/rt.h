@@ -82,6 +82,16 @@ void rt_write_rows(const gradc_rt_state *s, char *storage, const char *rows);
 /* cpu.c */
 /* GRADC_RT_CPU_ bits of the features that this processor and the system support. */
 uint64_t rt_cpu(void);
+/* Asks the system for what it gives only on request; false: it refuses one of these. */
+#ifdef __x86_64__
+bool rt_cpu_grants(uint64_t bits);
+#else
+static inline bool rt_cpu_grants(uint64_t bits)
+{
+    (void)bits;
+    return true;
+}
+#endif
 /* Sets flush-to-zero, denormals-are-zero, round to nearest, no traps. Returns the previous mode. */
 uint64_t rt_fp_enter(void);
 void rt_fp_leave(uint64_t mode);

@@ -38,6 +38,14 @@ static bool rows_are_affine(const sched_contraction *c)
     return true;
 }
 
+/* Rows that a tile can have. */
+static int most_rows(const sched_contraction *c)
+{
+    if (c->strategy == SCHED_DOT && sched_dots[c->dot].tiles)
+        return 2 * SCHED_AMX;
+    return rows_are_affine(c) ? SCHED_MOST_ROWS : SCHED_MOST_PLACES;
+}
+
 /* Rows of a task: whole runs of the innermost row axis where it is short; cut into tiles of one
  * size, of at most MR rows. */
 static void choose_rows(sched_contraction *c)
@@ -100,7 +108,7 @@ void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows
                          int group)
 {
     const sched_axis *lane = &c->axis[c->lane];
-    int64_t most = rows_are_affine(c) ? SCHED_MOST_ROWS : SCHED_MOST_PLACES;
+    int64_t most = most_rows(c);
     most = most > c->rows ? c->rows : most;
     c->NR = vectors * c->width;
     c->NC = panels * c->NR;
@@ -155,9 +163,9 @@ const char *sched_complete_blocks(sched_job *j, sched_contraction *c)
     c->row_stride = c->axis[c->row[0]].stride[!c->vector];
     if (c->NR % c->width || c->NR > 8 * c->width || c->NR < 1)
         return "NR is not one to eight registers of lanes";
-    if (c->MR < 1 || c->MR > (c->affine ? SCHED_MOST_ROWS : SCHED_MOST_PLACES) || c->MR > c->rows)
-        return "a tile has at most 12 rows, 8 where they are not one stride apart, and not more "
-               "than there are";
+    if (c->MR < 1 || c->MR > most_rows(c) || c->MR > c->rows)
+        return "a tile has at most 12 rows, 8 where they are not one stride apart, 32 of AMX, and "
+               "not more than there are";
     if (c->MC < c->MR || c->MC > MOST_MC)
         return "MC is not MR to 4096 rows";
     if (c->KC < 1 || c->KC > MOST_KC)

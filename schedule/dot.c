@@ -7,10 +7,12 @@
 #include "ir/tuning.h"
 
 enum { DOT_LANES = 128 }; /* of what a file may wish: stack, code */
+enum { IS_vector = 0, IS_tile = 1 };
 
 const sched_dot_info sched_dots[SCHED_DOTS] = {
-#define DOT(NAME, text, emit, of, sum, group, registers, needs, doc) \
-    [SCHED_DOT_##NAME] = {SCHED_DOT_##NAME, text, IR_##of, IR_##sum, group, registers, needs},
+#define DOT(NAME, text, kind, emit, of, sum, group, registers, needs, doc) \
+    [SCHED_DOT_##                                                          \
+        NAME] = {SCHED_DOT_##NAME, text, IR_##of, IR_##sum, IS_##kind, group, registers, needs},
 #include "schedule/dots.def"
 };
 
@@ -39,6 +41,17 @@ bool sched_applies_dot(sched_job *j, const sched_contraction *c)
     return best(j, c) && sched_applies_block(j, c);
 }
 
+/* Two by two tiles of sums: each that is loaded is multiplied twice. */
+enum { TILE_LANES = 2 * SCHED_AMX, TILE_ROWS = 2 * SCHED_AMX };
+
+static void choose_tiles(sched_contraction *c, const sched_dot_info *dot)
+{
+    int lanes = c->axis[c->lane].extent <= SCHED_AMX ? SCHED_AMX : TILE_LANES;
+    sched_choose_blocks(c, lanes / c->width, 1, TILE_ROWS,
+                        IR_TUNING(DOT_BYTES) / ir_dtypes[dot->of].bytes, dot->group * SCHED_AMX);
+    c->unroll = 1;
+}
+
 /* Sums, a row's group, and the panel's, which some instructions widen first. */
 static int rows_of(const sched_job *j, const sched_dot_info *dot, int vectors)
 {
@@ -49,11 +62,15 @@ static int rows_of(const sched_job *j, const sched_dot_info *dot, int vectors)
 void sched_choose_dot(sched_job *j, sched_contraction *c)
 {
     const sched_dot_info *dot = best(j, c);
+    c->dot = dot->dot;
+    if (dot->tiles) {
+        choose_tiles(c, dot);
+        return;
+    }
     int64_t lanes = sched_ceil_div(c->axis[c->lane].extent, c->width);
     int vectors = lanes == 1 || rows_of(j, dot, 2) < IR_TUNING(DOT_ROWS) ? 1 : 2;
     int64_t panels = sched_ceil_div(IR_TUNING(DOT_LANES), vectors * c->width),
             most = sched_ceil_div(lanes, vectors);
-    c->dot = dot->dot;
     sched_choose_blocks(c, vectors, (int)(panels > most ? most : panels), rows_of(j, dot, vectors),
                         IR_TUNING(DOT_BYTES) / ir_dtypes[dot->of].bytes, dot->group);
     c->unroll = IR_TUNING(DOT_UNROLL);
@@ -73,6 +90,8 @@ const char *sched_complete_dot(sched_job *j, sched_contraction *c)
         return "the level has no such instruction, or it is for other types";
     if (c->NR < 1 || c->NC < c->NR || c->NC % c->NR || c->NC > DOT_LANES)
         return "NC is not one or more register tiles of at most 128 lanes";
+    if (sched_dots[c->dot].tiles && (c->NR % SCHED_AMX || c->NR > TILE_LANES || c->unroll != 1))
+        return "tiles have 16 or 32 lanes, and nothing to unroll";
     c->packs = true;
     const char *wrong = sched_complete_blocks(j, c);
     if (wrong)

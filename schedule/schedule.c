@@ -35,6 +35,7 @@ static void choose(sched_job *j, sched_contraction *c, sched_strategy *out)
             return;
         }
         sched_contraction chosen = *c;
+        chosen.strategy = (sched_strategy)s;
         t->choose(j, &chosen);
         double cost = t->cost(j, &chosen);
         if (found < 0 || cost < least) {

@@ -21,6 +21,8 @@ enum {
     SCHED_HAS_VNNI = 2,    /* vpdpbusd, for all registers of the level */
     SCHED_HAS_BF16 = 4,    /* vdpbf16ps, for all registers of the level */
     SCHED_HAS_VNNI_INT8 = 8, /* vpdpbssd, vpdpbsud, vpdpbuud, the same */
+    SCHED_HAS_AMX_INT8 = 16, /* tiles of bytes, of bf16 */
+    SCHED_HAS_AMX_BF16 = 32,
 };
 
 /* What is to be known of a CPU level. */
@@ -45,7 +47,7 @@ extern const char *const sched_strategy_names[SCHED_STRATEGIES];
 
 /* Instructions for groups of products: the rows of dots.def. */
 typedef enum sched_dot {
-#define DOT(NAME, text, emit, of, sum, group, registers, needs, doc) SCHED_DOT_##NAME,
+#define DOT(NAME, text, kind, emit, of, sum, group, registers, needs, doc) SCHED_DOT_##NAME,
 #include "schedule/dots.def"
     SCHED_DOTS
 } sched_dot;
@@ -53,9 +55,11 @@ typedef struct sched_dot_info {
     sched_dot dot;
     const char *name;
     ir_dtype of, sum; /* I8: of u8 too */
+    bool tiles; /* kind tile: registers of SCHED_AMX rows and as many lanes, and so many groups */
     int group, registers;
     unsigned needs;
 } sched_dot_info;
+enum { SCHED_AMX = 16 };
 extern const sched_dot_info sched_dots[SCHED_DOTS];
 
 enum { SCHED_AXES = 2 * IR_MAX_RANK };

@@ -5,8 +5,10 @@
  * dot_generals and convolutions, operands stored in any order of dimensions, expressions before and
  * after, compiled for each processor level that runs here, for one thread and for three, against
  * the evaluator. All numbers are small integers, so sums in any order are exact. */
+#define _GNU_SOURCE /* names of registers */
 #include "gradc_rt.h"
 #include "schedule/schedule.h"
+#include "tests/amx.h"
 #include "tests/levels.h"
 #include "tests/tiny_model.h"
 
@@ -319,6 +321,7 @@ static bool run_as(const ir_func *f, const char *cpu, bool blas, uint32_t thread
         out[i] = ir_literal_new(arena, &f->results.items[i].value->type);
         data[i] = out[i]->data;
     }
+    amx_install();
     ck_assert_int_eq(entry(rt, NULL, data), GRADC_RT_OK);
     gradc_rt_fini(rt);
     free(memory);
@@ -435,8 +438,10 @@ END_TEST
 /* A level, or alternately one with features. */
 static const char *level_or_features(unsigned turn)
 {
-    static const char *const more[] = {"x86-64-v3+avxvnni", "x86-64-v3+avxvnniint8",
-                                       "x86-64-v4+avx512vnni", "x86-64-v4+avx512bf16"};
+    static const char *const more[] = {"x86-64-v3+avxvnni",    "x86-64-v3+avxvnniint8",
+                                       "x86-64-v4+avx512vnni", "x86-64-v4+avx512bf16",
+                                       "x86-64-v3+amx-int8",   "x86-64-v3+amx-bf16",
+                                       "x86-64-v4+amx-int8",   "x86-64-v4+amx-bf16"};
     unsigned n = sizeof more / sizeof *more;
     const char *cpu = turn % 2 ? more[turn / 2 % n] : level_by_turn(turn / 2);
     return level_runs_here(cpu) ? cpu : level_by_turn(turn);
@@ -478,6 +483,17 @@ static const char *random_block(const char *line, size_t n)
                        order ? base_strndup(arena, order, 1 + strcspn(order + 1, " ")) : "");
 }
 
+/* The same for `dot`, by any instruction. */
+static const char *random_dot(const char *line, size_t n)
+{
+    const char *k = base_strndup(arena, line, n), *order = strstr(k, " k=");
+    int NR = 8 << draw(3);
+    return base_format(arena, "dot by=%s NR=%d MR=%d MC=%d NC=%d KC=%d%s unroll=1 ",
+                       sched_dots[draw(SCHED_DOTS)].name, NR, 1 + (int)draw(draw(2) ? 12 : 32),
+                       32 + (int)draw(20), NR * (1 + (int)draw(3)), 64 * (1 + (int)draw(4)),
+                       order ? base_strndup(arena, order, 1 + strcspn(order + 1, " ")) : "");
+}
+
 /* The text with another number, flag or strategy in a few places. */
 static const char *changed(const char *text)
 {
@@ -500,7 +516,9 @@ static const char *changed(const char *text)
             const char *put = base_strndup(arena, at + i, word - i);
             bool number = i && strchr("=,", at[i - 1]) && word > i;
             if (kernel && (!strcmp(put, "tile") || !strcmp(put, "dot")) && draw(3) == 0) {
-                out = base_format(arena, "%s%s", out, random_block(at + i, n - i));
+                bool dots = !strcmp(put, "dot") && draw(3);
+                out = base_format(arena, "%s%s", out,
+                                  (dots ? random_dot : random_block)(at + i, n - i));
                 break;
             }
             if (kernel && number && draw(8) == 0)
@@ -516,7 +534,6 @@ static const char *changed(const char *text)
     return out;
 }
 
-/* A schedule is applied and the sums stay the same, or it is refused with a reason. */
 /* Sums of narrow integers, whose steps in a packed panel need not be aligned as registers are. */
 START_TEST(blocks_of_three_registers_are_loaded_as_they_lie)
 {
@@ -557,6 +574,45 @@ START_TEST(blocks_of_three_registers_are_loaded_as_they_lie)
 }
 END_TEST
 
+/* Every pair of signs, and bf16: several blocks of K, whose last is not whole groups, and tiles of
+ * rows and lanes that are not whole. */
+START_TEST(tiles_of_amx_give_what_the_evaluator_gives)
+{
+    static const types pairs[] = {{{IR_I8, IR_I8}, IR_I32},
+                                  {{IR_I8, IR_U8}, IR_I32},
+                                  {{IR_U8, IR_I8}, IR_I32},
+                                  {{IR_U8, IR_U8}, IR_I32},
+                                  {{IR_BF16, IR_BF16}, IR_F32}};
+    const int64_t shape[2][2] = {{41, 1031}, {1031, 45}}, one = 1, zero = 0;
+    for (int n = 0; n < 10 && level_runs_here("x86-64-v3"); n++) {
+        const types *t = &pairs[n / 2];
+        const char *cpu = t->sum == IR_I32 ? n % 2 ? "x86-64-v4+amx-int8" : "x86-64-v3+amx-int8"
+                          : n % 2          ? "x86-64-v4+amx-bf16"
+                                           : "x86-64-v3+amx-bf16";
+        if (!level_runs_here(cpu))
+            continue;
+        context_setup();
+        ir_builder b = ir_builder_new(ir_func_new(ir_module_new(ctx, arena, "tiles"), "forward"));
+        b.func->entry = true;
+        state = (uint64_t)n + 1;
+        ir_value *x = stored(&b, "x", t->of[0], 2, shape[0]),
+                 *w = stored(&b, "w", t->of[1], 2, shape[1]);
+        ir_literal *due[1], *got[1];
+        ir_add_output(b.func, "y",
+                      ir_dot_general_in(&b, t->sum, x, w, 0, NULL, NULL, 1, &one, &zero));
+        ir_built(&b);
+        evaluate(b.func, due);
+        run_passes(b.func);
+        const char *text = schedule_of(b.func, cpu);
+        ck_assert_msg(strstr(text, "by=amx"), "%s", text);
+        run(b.func, cpu, true, 2, got);
+        equal((uint64_t)n, b.func, text, due, got);
+        context_teardown();
+    }
+}
+END_TEST
+
+/* A schedule is applied and the sums stay the same, or it is refused with a reason. */
 START_TEST(random_schedules_are_obeyed_or_refused)
 {
     enum { CHANGES = 6 };
@@ -641,6 +697,7 @@ int main(void)
     tcase_add_loop_test(c, random_mixed_contractions_give_what_the_evaluator_gives, 0, PARTS);
     tcase_add_loop_test(c, random_schedules_are_obeyed_or_refused, 0, PARTS);
     tcase_add_test(c, blocks_of_three_registers_are_loaded_as_they_lie);
+    tcase_add_test(c, tiles_of_amx_give_what_the_evaluator_gives);
     tcase_add_loop_test(c, rows_of_any_length_give_what_the_evaluator_gives, 0, 4);
 #ifdef __x86_64__
     tcase_add_test(c, large_products_are_left_to_openblas);

@@ -73,6 +73,10 @@ static const struct choice {
      "dot by=vnniint8 NR=16 MR=6 MC=66 NC=32 KC=384 unroll=2"},
     {BYTES("u8", "u8"), "x86-64-v4+avx512vnni",
      "dot by=vnni NR=32 MR=11 MC=66 NC=32 KC=384 unroll=2"},
+    {BYTES("i8", "u8"), "x86-64-v4+avx512vnni+amx-int8",
+     "dot by=amxint8 NR=32 MR=32 MC=64 NC=32 KC=384 unroll=1"},
+    {BYTES("i8", "u8"), "x86-64-v3+amx-int8",
+     "dot by=amxint8 NR=32 MR=32 MC=64 NC=32 KC=384 unroll=1"},
     /* Several registers of lanes are a power of two of them. */
     {MATMUL(64, 256, 144), "x86-64-v3", "tile NR=16 MR=6 unroll=4 epilogue=unrolled"},
     {MATMUL(64, 256, 48), "x86-64-v4", "tile NR=32 MR=13 unroll=4 epilogue=unrolled"},

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright (c) The gradc authors
+ *
+ * Products of small matrices in the tile registers of AMX. */
+#ifndef GRADC_CODEGEN_CONTRACT_AMX_H
+#define GRADC_CODEGEN_CONTRACT_AMX_H
+
+#include "codegen/emit.h"
+
+/* C += A B, or C = A B. All elements are words of 32 bits: a sum, or a group of neighbours along
+ * K. `groups`, the columns of A and rows of B, is a multiple of SCHED_AMX, and so is `lanes`, the
+ * columns of B and C; at most 2 * SCHED_AMX rows and lanes. */
+typedef struct cg_amx {
+    const char *product; /* LLVM's name of the instruction */
+    int rows, lanes;
+    int64_t groups;
+    LLVMValueRef a, b, c;
+    LLVMValueRef a_stride, b_stride, c_stride; /* bytes from row to row, i64 */
+    bool adds;
+} cg_amx;
+void cg_amx_multiply(cg_emitter *e, const cg_amx *x);
+
+#endif
