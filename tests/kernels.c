@@ -697,11 +697,14 @@ int main(void)
     tcase_add_loop_test(c, random_mixed_contractions_give_what_the_evaluator_gives, 0, PARTS);
     tcase_add_loop_test(c, random_schedules_are_obeyed_or_refused, 0, PARTS);
     tcase_add_test(c, blocks_of_three_registers_are_loaded_as_they_lie);
-    tcase_add_test(c, tiles_of_amx_give_what_the_evaluator_gives);
     tcase_add_loop_test(c, rows_of_any_length_give_what_the_evaluator_gives, 0, 4);
 #ifdef __x86_64__
     tcase_add_test(c, large_products_are_left_to_openblas);
 #endif
     suite_add_tcase(s, c);
+    TCase *amx_case = tcase_create("amx");
+    tcase_set_timeout(amx_case, 120);
+    tcase_add_test(amx_case, tiles_of_amx_give_what_the_evaluator_gives);
+    suite_add_tcase(s, amx_case);
     return suite_run(s);
 }
