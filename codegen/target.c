@@ -110,6 +110,8 @@ static bool suits(const feature_row *f, const cg_target *t)
 
 static void add_feature(base_arena *arena, cg_target *t, const feature_row *f)
 {
+    if (t->cpu_bits & f->bit)
+        return; /* native has it */
     t->features = base_format(arena, "%s%s+%s", t->features, *t->features ? "," : "", f->llvm);
     t->name = base_format(arena, "%s+%s", t->name, f->name);
     t->cpu_bits |= f->bit;
@@ -144,8 +146,8 @@ static bool add_features(base_ctx *ctx, base_arena *arena, cg_target *t, const c
 }
 
 /* The best level that the host has, and its features. */
-static const cg_target *host(base_ctx *ctx, base_arena *arena, const char *triple,
-                             const cg_system *system)
+static cg_target *host(base_ctx *ctx, base_arena *arena, const char *triple,
+                       const cg_system *system)
 {
     static const struct { const char *feature; uint64_t bit;
     } names[] = {
@@ -263,13 +265,13 @@ const cg_target *cg_target_named(base_ctx *ctx, base_arena *arena, const char *t
     const char *own = cg_message(ctx, LLVMGetDefaultTargetTriple()),
                *name = triple ? base_strdup(arena, triple) : own;
     const cg_system *system = system_of(name);
-    bool native = cpu ? !strcmp(cpu, "native") : !triple;
+    bool native = cpu ? !strncmp(cpu, "native", 6) && (!cpu[6] || cpu[6] == '+') : !triple;
     char *list = base_strdup(arena, native || !same_architecture(name, own) ? "" : "native");
     if (native && system && system->backend->hosted && same_architecture(name, own)) {
-        const cg_target *t = host(ctx, arena, name, system);
+        cg_target *t = host(ctx, arena, name, system);
         if (!t)
             refuse(ctx, arena, own, NULL, "", true);
-        return t;
+        return t && (!cpu || add_features(ctx, arena, t, cpu + strlen("native"))) ? t : NULL;
     }
     for (int i = 0; i < CPUS; i++) {
         const cpu_row *c = &cpus[i];

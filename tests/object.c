@@ -50,6 +50,10 @@ START_TEST(unknown_processors_are_refused_with_the_list)
         first_error);
     *first_error = 0;
 #endif
+    cpu = "native+fast";
+    ck_assert_ptr_null(cg_compile(ctx, arena, &r));
+    ck_assert_msg(strstr(first_error, " has no feature `fast` to add; it has "), "%s", first_error);
+    *first_error = 0;
     cpu = "pentium9";
     r.triple = "vax-dec-ultrix";
     ck_assert_ptr_null(cg_compile(ctx, arena, &r));
