@@ -283,6 +283,9 @@ const char *sched_set(base_arena *arena, sched_kernel *s, sched_contraction *c,
         if (!f)
             return base_format(arena, "`%s` has no `%s`", sched_strategy_names[wish->strategy],
                                pair->key);
+        for (int i = 0; i < p; i++)
+            if (!strcmp(wish->pairs.items[i].key, pair->key))
+                return base_format(arena, "`%s` is said twice", pair->key);
         const char *why = set(f, s, c, pair->value);
         if (why)
             return base_format(arena, "`%s` %s", pair->key, why);

@@ -150,6 +150,8 @@ static const struct refusal {
     {"schedule 1\nlevel \"x86-64-v3\"\nfunc @forward module 1\n  0 tile\n", "module 1"},
     {HEAD "  0 tile KC=8\n", "`tile` has no `KC`"},
     {HEAD "  0 tile NR\n", "`NR` has no value"},
+    {HEAD "  0 tile NR=8 MR=2 NR=16\n", "`NR` is said twice"},
+    {HEAD "  0 block NR=8 MR=2 MC=2 KC=4 pack pack\n", "`pack` is said twice"},
     {HEAD "  0 block pack=1\n", "`pack` takes no value"},
     {HEAD "  0 tile NR=8,8\n", "`NR` has not one number"},
     {HEAD "  0 tile NR=0\n", "NR is 1 to 8 registers of lanes"},
