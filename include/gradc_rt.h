@@ -73,7 +73,7 @@ typedef struct gradc_rt_options {
 } gradc_rt_options;
 
 /* Describes the last call that failed. The tensor's name lives as long as the model's object code,
- * due and found until the next failure. */
+ * expected and found until the next failure. */
 typedef struct gradc_rt_error {
     gradc_rt_status status;
     const char *tensor; /* its name, or NULL */
@@ -82,7 +82,7 @@ typedef struct gradc_rt_error {
     int64_t limit;      /* what it must stay below */
     /* For a tensor that load refuses: the expected type, "f32[3,2]", and what the file has;
      * otherwise NULL. */
-    const char *due, *found;
+    const char *expected, *found;
 } gradc_rt_error;
 
 typedef struct gradc_rt_tensor {

@@ -337,7 +337,7 @@ START_TEST(a_refused_tensor_is_described)
         const gradc_rt_error *e = gradc_rt_last_error(f.ctx);
         ck_assert_msg(!strcmp(e->tensor, bad[i].tensor) && !strcmp(e->found, bad[i].found),
                       "case %zu: '%s' has %s", i, e->tensor, e->found);
-        ck_assert_msg(!strcmp(e->due, bad[i].due), "case %zu: expected %s", i, e->due);
+        ck_assert_msg(!strcmp(e->expected, bad[i].due), "case %zu: expected %s", i, e->expected);
     }
     char header[2048];
     int n = sprintf(header, "{\"w\":{\"dtype\":\"F32\",\"data_offsets\":[0,0],\"shape\":[0");
@@ -349,7 +349,7 @@ START_TEST(a_refused_tensor_is_described)
     ck_assert_ptr_nonnull(strstr(gradc_rt_last_error(f.ctx)->found, "f32[0,123456789,"));
     ck_assert_ptr_nonnull(strstr(gradc_rt_last_error(f.ctx)->found, ",...]"));
     ck_assert_int_eq(gradc_rt_load(f.ctx, "/nowhere/at/all"), GRADC_RT_E_FILE);
-    ck_assert(!gradc_rt_last_error(f.ctx)->due && !gradc_rt_last_error(f.ctx)->found);
+    ck_assert(!gradc_rt_last_error(f.ctx)->expected && !gradc_rt_last_error(f.ctx)->found);
     fake_free(f);
 }
 END_TEST

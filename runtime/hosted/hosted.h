@@ -44,7 +44,7 @@ struct gradc_rt_pool {
 enum { RT_TYPE_TEXT = 160 }; /* room for a type as text; a longer one is truncated */
 /* Storage after a context for the error's texts. The context's own pool follows. */
 typedef struct rt_texts {
-    char due[RT_TYPE_TEXT], found[RT_TYPE_TEXT];
+    char expected[RT_TYPE_TEXT], found[RT_TYPE_TEXT];
 } rt_texts;
 
 /* text.c */

@@ -273,7 +273,7 @@ static gradc_rt_status check_ranges(loader *l)
 }
 
 /* Reports state i, the first of its kind that the file lacks or has with another type or shape. */
-static gradc_rt_status due(loader *l, uint32_t i)
+static gradc_rt_status fail_state(loader *l, uint32_t i)
 {
     char found[RT_TYPE_TEXT] = "no tensor of that name";
     const char *dtype = "?";
@@ -300,7 +300,7 @@ static gradc_rt_status check_tensors(loader *l, bool *with_state)
         if (l->found[i] < MISMATCH)
             continue;
         if (rt_is_param(model, i) || (rt_is_resumable(model, i) && l->with_state && !l->foreign))
-            return due(l, i);
+            return fail_state(l, i);
         if (rt_is_resumable(model, i))
             *with_state = false;
     }

@@ -55,12 +55,12 @@ gradc_rt_status rt_fail_tensor(gradc_rt_ctx *ctx, gradc_rt_status status, const 
 {
     rt_fail(ctx, status, t->name, at, 0, 0);
     rt_texts *texts = ctx->more;
-    rt_type_text(texts->due, rt_dtype_name((uint32_t)t->dtype), t->rank, t->shape);
+    rt_type_text(texts->expected, rt_dtype_name((uint32_t)t->dtype), t->rank, t->shape);
     size_t n = strlen(found);
     n = n < sizeof texts->found ? n : sizeof texts->found - 1;
     memcpy(texts->found, found, n);
     texts->found[n] = 0;
-    ctx->error.due = texts->due;
+    ctx->error.expected = texts->expected;
     ctx->error.found = texts->found;
     return status;
 }
