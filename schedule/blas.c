@@ -2,14 +2,15 @@
  * Copyright (c) The gradc authors
  *
  * BLAS: a task is one call of OpenBLAS for MC rows and NC lanes of the result, where that was
- * measured to be faster than blocks (docs/kernels.md has the figures). The sums go into the storage
- * of the first output; if there is an epilogue, a loop over the piece reads them back. */
+ * measured to be faster than blocks (docs/kernels.md has the figures). The sums are written to the
+ * storage of the first output; if there is an epilogue, it is a loop that reads them back. */
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 
-enum { MEASURED_VECTOR_BYTES = 32 }; /* the level on which it was */
+enum { MEASURED_VECTOR_BYTES = 32 }; /* the level of the measurements */
 
-/* The axes, innermost first, lie as one: then its extent and strides. */
+/* Collapses the axes, innermost first, into one and gives its extent and strides; false if their
+ * strides do not allow it. */
 static bool as_one(const sched_axis *const *axis, int n, int64_t *extent, int64_t stride[3])
 {
     *extent = 1;
@@ -50,13 +51,13 @@ bool sched_product_of(const sched_contraction *c, const int64_t *order, sched_pr
     return true;
 }
 
-/* One of a matrix' strides is 1, and the other leaves room for its rows. */
+/* What BLAS requires: one stride is 1, the other is at least the extent of the contiguous axis. */
 static bool is_matrix(int64_t x, int64_t y, int64_t nx, int64_t ny)
 {
     return (y == 1 && x >= ny && x <= INT32_MAX) || (x == 1 && y >= nx && y <= INT32_MAX);
 }
 
-/* The first output's storage can hold the sums: nothing that the kernel reads lies there. */
+/* The first output's storage can hold the sums: no operand and no other output shares it. */
 static bool is_free(const ir_kernel *k)
 {
     const ir_value *output = k->outputs.items[0];
@@ -111,7 +112,7 @@ void sched_choose_blas(sched_job *j, sched_contraction *c)
     c->NC = piece(lanes, about, 2 * c->width);
 }
 
-/* It applies only where it was faster than all else. */
+/* BLAS applies only where it was measured to be the fastest. */
 double sched_cost_blas(const sched_job *j, const sched_contraction *c)
 {
     (void)j, (void)c;
@@ -121,11 +122,11 @@ double sched_cost_blas(const sched_job *j, const sched_contraction *c)
 const char *sched_complete_blas(sched_job *j, sched_contraction *c)
 {
     if (!j->level->has_blas || !j->level->has_blas(j->level->user))
-        return "OpenBLAS is not here, or not to be called";
+        return "OpenBLAS is not available, or calling it is disabled";
     if (!is_possible(j, c, c->order))
-        return "blas is for products of matrices of f32 or f64";
+        return "the contraction is not a matrix product of f32 or f64 that BLAS can compute";
     if (c->MC < 1 || c->NC < 1 || c->NC % (2 * c->width))
-        return "NC is no multiple of two registers of lanes";
+        return "MC is less than 1, or NC is not a multiple of two vector registers";
     sched_order_k(c);
     sched_axis *lane = &c->axis[c->lane];
     lane->tile = c->NC;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * BLOCK: a task is MC rows times the NR lanes of a few registers, and goes through the products KC
- * at a time, so that what it reads of the vector operand stays in the nearest cache while all rows
- * pass by; where it pays, that panel is packed first. */
+ * BLOCK: a task computes MC rows and NR lanes, a few registers wide. It loops over blocks of KC
+ * products, so that a block's panel of the vector operand stays in the nearest cache while all rows
+ * are multiplied by it. The panel is packed first where that pays. */
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 
 #include <stdlib.h>
 
-/* What a file may ask for: stack, code. */
+/* Limits of a schedule file, which bound stack and code size. */
 enum { MOST_MC = 4096, MOST_KC = 4096, MOST_UNROLL = 16 };
 
 bool sched_applies_block(sched_job *j, const sched_contraction *c)
@@ -19,14 +19,15 @@ bool sched_applies_block(sched_job *j, const sched_contraction *c)
            ir_gemm_packs(&(ir_gemm){c->rows, c->axis[c->lane].extent, sched_products(c)});
 }
 
-/* Registers of a tile's row, one or two: two cost less, if they do not leave many lanes empty. */
+/* Vector registers in a row of a tile, one or two: two cost less unless they leave many lanes
+ * unused. */
 static int choose_vectors(const sched_contraction *c)
 {
     int64_t vectors = sched_ceil_div(c->axis[c->lane].extent, c->width);
     return sched_ceil_div(vectors, 2) * 2 * 100 < vectors * IR_TUNING(BLOCK_ONE) ? 2 : 1;
 }
 
-/* Are all rows of the broadcast operand one stride apart? */
+/* Do all row axes of the broadcast operand collapse into one with a single stride? */
 static bool rows_are_affine(const sched_contraction *c)
 {
     int s = !c->vector;
@@ -38,7 +39,7 @@ static bool rows_are_affine(const sched_contraction *c)
     return true;
 }
 
-/* Rows that a tile can have. */
+/* The largest number of rows of a tile. */
 static int most_rows(const sched_contraction *c)
 {
     if (c->strategy == SCHED_DOT && sched_dots[c->dot].tiles)
@@ -46,8 +47,8 @@ static int most_rows(const sched_contraction *c)
     return rows_are_affine(c) ? SCHED_MOST_ROWS : SCHED_MOST_PLACES;
 }
 
-/* Rows of a task: whole runs of the innermost row axis where it is short; cut into tiles of one
- * size, of at most MR rows. */
+/* Chooses MC, a multiple of the innermost row axis' extent where that is short, and divides it into
+ * tiles of equal size of at most MR rows. */
 static void choose_rows(sched_contraction *c)
 {
     int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1, MC = IR_TUNING(MC);
@@ -64,7 +65,8 @@ static void choose_rows(sched_contraction *c)
     c->MC = inner > 1 && inner <= MC ? MC : tiles * c->MR;
 }
 
-/* Packed, only the broadcast operand's strides matter: the nearest is innermost. */
+/* If the vector operand is packed, only the broadcast operand's strides matter: the axis with the
+ * smallest is innermost. */
 static void choose_order(sched_contraction *c)
 {
     int s = !c->vector;
@@ -78,7 +80,7 @@ static void choose_order(sched_contraction *c)
         }
 }
 
-/* Axes that follow each other in both operands are one. */
+/* Collapses adjacent summed axes where the strides of both operands allow it. */
 static void join_axes(sched_contraction *c)
 {
     int n = 0;
@@ -94,7 +96,8 @@ static void join_axes(sched_contraction *c)
     c->nk = n + 1;
 }
 
-/* How many axes from the fast end on fit into KC whole; *inner: their products. */
+/* The summed axis that KC cuts: those inside it fit into KC whole. *inner: the product of their
+ * extents. */
 static int split_at(const sched_contraction *c, int64_t KC, int64_t *inner)
 {
     int split = c->nk - 1;
@@ -125,7 +128,7 @@ void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows
                    pieces = sched_ceil_div(extent * inner, KC);
     pieces = pieces > extent ? extent : pieces;
     int64_t chunk = sched_ceil_div(extent, pieces);
-    if (split == joined.nk - 1) /* the pieces of a run, but for the last, are whole groups */
+    if (split == joined.nk - 1) /* all chunks but the last consist of whole groups */
         chunk = sched_ceil_div(chunk, group) * group;
     c->KC = (chunk > extent ? extent : chunk) * inner;
     c->unroll = IR_TUNING(BLOCK_UNROLL);
@@ -158,31 +161,31 @@ const char *sched_complete_blocks(sched_job *j, sched_contraction *c)
 {
     int64_t inner;
     if (!sched_applies_block(j, c))
-        return "blocks are for contractions of many rows, products and lanes";
+        return "the contraction has too few rows, products or lanes for blocks";
     c->affine = rows_are_affine(c);
     c->row_stride = c->axis[c->row[0]].stride[!c->vector];
     if (c->NR % c->width || c->NR > 8 * c->width || c->NR < 1)
-        return "NR is not one to eight registers of lanes";
+        return "NR is not 1 to 8 vector registers";
     if (c->MR < 1 || c->MR > most_rows(c) || c->MR > c->rows)
-        return "a tile has at most 12 rows, 8 where they are not one stride apart, 32 of AMX, and "
-               "not more than there are";
+        return "MR is not 1 to 12 rows (8 where they have no common stride, 32 by AMX), or exceeds "
+               "M";
     if (c->MC < c->MR || c->MC > MOST_MC)
         return "MC is not MR to 4096 rows";
     if (c->KC < 1 || c->KC > MOST_KC)
         return "KC is not 1 to 4096 products";
     if (c->unroll < 1 || c->unroll > MOST_UNROLL)
-        return "1 to 16 products are unrolled";
+        return "unroll is not 1 to 16 products";
     sched_axis *lane = &c->axis[c->lane];
     lane->tile = c->NC;
     lane->tiles = sched_ceil_div(lane->extent, c->NC);
     if (!c->packs && (lane->stride[c->vector] != 1 || lane->extent % c->NC))
-        return "the vector operand must be packed: its lanes are apart, or do not fill registers";
+        return "the vector operand must be packed: its lanes are strided, or there is a remainder";
     sched_order_k(c);
     join_axes(c);
     c->split = split_at(c, c->KC, &inner);
     c->chunk = c->KC / inner;
     if (c->KC % inner || c->chunk > c->k[c->split].extent)
-        return "KC is no number of whole inner products";
+        return "KC is not a multiple of the inner summed axes' extents, or exceeds K";
     c->one_block = c->split == 0 && c->chunk == c->k[c->split].extent;
     c->tasks = lane->tiles * sched_ceil_div(c->rows, c->MC) * sched_batch(c);
     return NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What all strategies of contractions share: the order of the summed axes, and the epilogue. */
+ * Shared by all contraction strategies: the order of the summed axes, and the kind of epilogue. */
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 
@@ -63,8 +63,8 @@ int64_t sched_batch(const sched_contraction *c)
     return n;
 }
 
-/* The summed axes from slow to fast: the longest of those along which an operand lies side by side
- * is innermost. */
+/* Chooses the innermost summed axis: the one with the smallest strides among those that are not
+ * short; the longest if all are. */
 static void choose_order(sched_contraction *c)
 {
     c->norder = c->nk;
@@ -92,8 +92,7 @@ void sched_order_k(sched_contraction *c)
         c->k[i] = k[i];
 }
 
-/* Instructions between the anchor's result and v; at most a little above
- * IR_TUNING(EPILOGUE_LONG). */
+/* Counts instructions from the anchor's result to v; stops at IR_TUNING(EPILOGUE_LONG). */
 static int epilogue_work(const ir_kernel *k, const ir_value *v)
 {
     const ir_inst *inst = v->def;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * SCATTER, CUMULATIVE, SORT and CHECK: kernels of ops that are no expression at an index. They are
- * cut into tasks along dimensions in which their parts do not touch; lanes run along the innermost
- * dimension in storage where that is such a one. */
+ * SCATTER, CUMULATIVE, SORT and CHECK: kernels of ops that cannot be computed element by element.
+ * Tasks divide the dimensions along which the result's parts are independent; lanes run along the
+ * innermost dimension in storage if it is one of these. */
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 
@@ -13,7 +13,7 @@ static int lanes_for(sched_job *j, ir_dtype t, int64_t extent)
     return extent < lanes ? (int)(extent ? extent : 1) : lanes;
 }
 
-/* Which dimensions may be cut; returns the elements that are moved. */
+/* Finds the dimensions that may be divided; returns the number of elements that are moved. */
 static int64_t find_free(const ir_inst *anchor, sched_cut *c)
 {
     const ir_type *t = &anchor->result[0]->type;
@@ -23,8 +23,8 @@ static int64_t find_free(const ir_inst *anchor, sched_cut *c)
         const struct ir_attrs_scatter *a = IR_ATTR(anchor, scatter);
         for (int i = 0; i < a->dims.n; i++)
             touched[a->dims.v[i]] = true;
-        /* Lanes run along a dimension of the slices: one of the batch would need an index a
-         * lane. */
+        /* Lanes run along a dimension of the slices: along a batch dimension each lane would need
+         * an index of its own. */
         int fastest = ir_fastest(anchor->result[0]);
         if (fastest >= 0 && fastest < a->batch)
             touched[fastest] = true;
@@ -86,22 +86,24 @@ const char *sched_complete_cut(sched_job *j, sched_contraction *unused)
     const ir_type *t = &output->type;
     find_free(anchor, c);
     if (c->lane >= 0 && (c->lane != ir_fastest(output) || !c->free[c->lane]))
-        return "lanes run along the innermost dimension in storage, where parts do not touch in it";
+        return "lane is not the innermost dimension in storage, or parts depend on each other "
+               "along it";
     if (c->lanes < 1 || c->lanes > SCHED_MOST_LANES ||
         (c->lane < 0 ? c->lanes != 1 : ir_count(t) && c->lanes > t->dim[c->lane]))
-        return "lanes are 1 to 64, and no more than there are neighbours";
+        return "lanes is not 1 to 64, or exceeds the extent of the dimension";
     if (anchor->op == IR_OP_scatter && c->lane < 0 && ir_fastest(output) >= 0 && ir_count(t) &&
         (c->copy_lanes < 1 || c->copy_lanes > SCHED_MOST_LANES ||
          c->copy_lanes > t->dim[ir_fastest(output)]))
-        return "copy_lanes are 1 to 64, and no more than there are neighbours";
+        return "copy_lanes is not 1 to 64, or exceeds the extent of the innermost dimension";
     s->tasks = ir_count(t) ? 1 : 0;
     for (int d = 0; d < t->rank; d++) {
         if (c->parallel[d] && (!c->free[d] || d == c->lane))
-            return "parts touch in a dimension that is shared";
+            return "parallel names the lane dimension, or one along which parts depend on each "
+                   "other";
         s->tasks *= c->parallel[d] ? t->dim[d] : 1;
     }
     if (c->chunk < 0 || (c->chunk && (c->lane < 0 || c->chunk % c->lanes)))
-        return "a chunk is a number of whole lanes";
+        return "chunk is not a multiple of lanes, or there is no lane dimension";
     c->chunks = c->chunk ? sched_ceil_div(t->dim[c->lane], c->chunk) : 1;
     s->tasks *= c->chunks;
     return NULL;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A kernel in words. */
+ * A description of a kernel, for comments in schedules and for profiles. */
 #include "schedule/schedule.h"
 
 enum { WORDS = 5, SEEN = 200 };
 
-/* Instructions that say something about a kernel, each name once. */
+/* The ops that a description names, each once; views and constants are left out. */
 typedef struct words {
     base_arena *arena;
     const ir_kernel *k;

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * DOT: as BLOCK, with groups of products in one instruction (dots.def). Both operands are
- * packed. */
+ * DOT: as BLOCK, with dot-product instructions, which sum a group of products in each lane
+ * (dots.def). Both operands are packed. */
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 
-enum { DOT_LANES = 128 }; /* of what a file may wish: stack, code */
+enum { DOT_LANES = 128 }; /* limit of a schedule file, which bounds stack and code size */
 enum { IS_vector = 0, IS_tile = 1 };
 
+/* clang-format off */
 const sched_dot_info sched_dots[SCHED_DOTS] = {
 #define DOT(NAME, text, kind, emit, of, sum, group, registers, needs, doc) \
-    [SCHED_DOT_##                                                          \
-        NAME] = {SCHED_DOT_##NAME, text, IR_##of, IR_##sum, IS_##kind, group, registers, needs},
+    [SCHED_DOT_##NAME] = {SCHED_DOT_##NAME, text, IR_##of, IR_##sum, IS_##kind, group, \
+                          registers, needs},
 #include "schedule/dots.def"
 };
+/* clang-format on */
 
 static bool is_of(ir_dtype x, ir_dtype of)
 {
@@ -27,7 +29,7 @@ static bool is_possible(const sched_job *j, const sched_contraction *c, const sc
            !(dot->needs & ~j->level->features) && c->width > 1;
 }
 
-/* The first instruction that there is; NULL: none. */
+/* The first instruction that the level supports for the types, or NULL. */
 static const sched_dot_info *best(const sched_job *j, const sched_contraction *c)
 {
     for (int i = 0; i < SCHED_DOTS; i++)
@@ -41,7 +43,7 @@ bool sched_applies_dot(sched_job *j, const sched_contraction *c)
     return best(j, c) && sched_applies_block(j, c);
 }
 
-/* Two by two tiles of sums: each that is loaded is multiplied twice. */
+/* Two by two tile registers of accumulators: each operand that is loaded is used twice. */
 enum { TILE_LANES = 2 * SCHED_AMX, TILE_ROWS = 2 * SCHED_AMX };
 
 static void choose_tiles(sched_contraction *c, const sched_dot_info *dot)
@@ -52,7 +54,8 @@ static void choose_tiles(sched_contraction *c, const sched_dot_info *dot)
     c->unroll = 1;
 }
 
-/* Sums, a row's group, and the panel's, which some instructions widen first. */
+/* Rows of a tile whose accumulators fit into the registers beside a row's group and the panel's
+ * vectors, which some instructions widen first. */
 static int rows_of(const sched_job *j, const sched_dot_info *dot, int vectors)
 {
     int sums = vectors * dot->registers;
@@ -76,7 +79,7 @@ void sched_choose_dot(sched_job *j, sched_contraction *c)
     c->unroll = IR_TUNING(DOT_UNROLL);
 }
 
-/* Several products in one instruction: never more than a block costs. */
+/* An instruction does a group of products, so this never costs more than BLOCK. */
 double sched_cost_dot(const sched_job *j, const sched_contraction *c)
 {
     return sched_cost_block(j, c) / sched_dots[c->dot].group;
@@ -85,19 +88,19 @@ double sched_cost_dot(const sched_job *j, const sched_contraction *c)
 const char *sched_complete_dot(sched_job *j, sched_contraction *c)
 {
     if (c->dot == SCHED_DOTS)
-        return "no instruction is named";
+        return "`by` does not name an instruction";
     if (!is_possible(j, c, &sched_dots[c->dot]))
-        return "the level has no such instruction, or it is for other types";
+        return "the level does not support the instruction, or it is for other types";
     if (c->NR < 1 || c->NC < c->NR || c->NC % c->NR || c->NC > DOT_LANES)
-        return "NC is not one or more register tiles of at most 128 lanes";
+        return "NC is not a positive multiple of NR, or exceeds 128 lanes";
     if (sched_dots[c->dot].tiles && (c->NR % SCHED_AMX || c->NR > TILE_LANES || c->unroll != 1))
-        return "tiles have 16 or 32 lanes, and nothing to unroll";
+        return "NR is not 16 or 32 lanes, or unroll is not 1, by AMX";
     c->packs = true;
     const char *wrong = sched_complete_blocks(j, c);
     if (wrong)
         return wrong;
     int group = sched_dots[c->dot].group;
     if (c->split == c->nk - 1 && c->chunk < c->k[c->split].extent && c->chunk % group)
-        return "KC is no number of whole groups";
+        return "KC is not a multiple of the instruction's group";
     return NULL;
 }

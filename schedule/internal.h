@@ -15,13 +15,13 @@ typedef struct sched_job {
     const sched_level *level;
     ir_kernel *kernel;
     sched_kernel *out;
-    struct sched_traits *traits; /* map.c's, of a map; NULL: not known yet */
+    struct sched_traits *traits; /* of a map (map.c); NULL: not computed yet */
 } sched_job;
 
-/* The columns of strategies.def. c is a part of a contraction, NULL for other kernels. A strategy
- * applies, or not; choose decides; cost estimates the time of what was chosen, in
- * multiply-accumulates; complete checks decisions and computes what follows from them:
- * NULL, or why they cannot be obeyed, in words. */
+/* The columns of strategies.def. c is a part of a contraction, NULL for other kernels. `applies`
+ * says whether the strategy can be used; `choose` makes the decisions; `cost` estimates their time,
+ * in multiply-accumulates; `complete` checks decisions and computes what follows from them, and
+ * returns NULL or the reason why they are not possible. */
 typedef bool sched_applies(sched_job *j, const sched_contraction *c);
 typedef void sched_choose(sched_job *j, sched_contraction *c);
 typedef double sched_cost(const sched_job *j, const sched_contraction *c);
@@ -33,32 +33,32 @@ typedef const char *sched_complete(sched_job *j, sched_contraction *c);
     sched_complete sched_complete_##complete;
 #include "schedule/strategies.def"
 
-/* nest.c: the parts of a contraction, with what there is. */
+/* nest.c: finds the parts of a contraction and their axes. */
 void sched_nest(sched_job *j);
 
 /* contraction.c: the order of the summed axes and the kind of epilogue that suit any strategy. */
 void sched_contraction_defaults(sched_job *j, sched_contraction *c);
 /* Tasks of the axes that are neither lanes nor rows. */
 int64_t sched_batch(const sched_contraction *c);
-/* block.c: blocks whose tiles are `rows` (or less) of `vectors` registers, of about KC products, of
- * which groups lie side by side; a task has `panels` tiles side by side. */
+/* block.c: decides on blocks of about KC products and tiles of at most `rows` rows of `vectors`
+ * registers; `group` adjacent products are packed together, and a task is `panels` tiles wide. */
 void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows, int64_t KC,
                          int group);
-/* The same for BLOCK and DOT; NC is set. */
+/* `complete` of BLOCK and DOT; needs NC. */
 const char *sched_complete_blocks(sched_job *j, sched_contraction *c);
-/* Products of a result. */
+/* Products of a result element. */
 int64_t sched_products(const sched_contraction *c);
-/* Does each step along K move the vector operand by whole pages, which caches bear badly? */
+/* Is the vector operand's stride along K a multiple of the page size, which caches handle badly? */
 bool sched_steps_pages(const sched_contraction *c);
 enum { SCHED_LINE = 64 }; /* bytes of a cache line */
-/* Cache lines of the broadcast operand that a tile of MR rows touches for the first time, a
- * product: a part of one for each row where products lie side by side, else one, or one for each
- * row. */
+/* New cache lines of the broadcast operand for each product of a tile of MR rows: a fraction of a
+ * line for each row if the operand is contiguous along K, the lines that the rows share if it is
+ * contiguous along M, else one for each row. */
 double sched_broadcast_lines(const sched_contraction *c);
-/* The summed axes in the order that c->order names. */
+/* Puts the summed axes in the order of c->order. */
 void sched_order_k(sched_contraction *c);
 
-/* A line of a file of schedules. */
+/* A line of a schedule file. */
 typedef struct sched_pair {
     const char *key, *value; /* value: NULL for a flag */
 } sched_pair;
@@ -77,8 +77,8 @@ struct sched_wishes {
 const char *sched_key(base_arena *arena, const char *level, int spec, const char *func, int kernel,
                       int part);
 
-/* text.c: sets the decisions that a wish states, and no others; NULL, or what is wrong. c: the part
- * of a contraction, or NULL. */
+/* text.c: sets the decisions to a wish's, those that it does not name to their defaults; NULL, or
+ * what is wrong. c: the part of a contraction, or NULL. */
 const char *sched_set(base_arena *arena, sched_kernel *s, sched_contraction *c,
                       const sched_wish *wish);
 

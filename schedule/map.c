@@ -2,24 +2,23 @@
  * Copyright (c) The gradc authors
  *
  * MAP and ROW: loops over the elements of the outputs around their expressions. The innermost loop
- * takes as many neighbours at once as pays; tasks are what the loops outside of it give, or chunks
- * of it. Where an expression sums along the dimension that lies in line, lanes run along that one
- * instead (ROW). */
+ * is vectorized; tasks divide the loops outside of it, or chunks of it. Where an expression reduces
+ * the innermost dimension in storage, lanes run along that one instead (ROW). */
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 
-enum { MOST_TAPS = 1024 }; /* that a file may ask for: code */
+enum { MOST_TAPS = 1024 }; /* limit of a schedule file, which bounds code size */
 
-/* What a map's expressions are like. */
+/* Properties of a map's expressions. */
 typedef struct sched_traits {
     const sched_job *j;
     BASE_LIST(const ir_value *) seen;
-    bool flat; /* only elementwise ops on values stored alike: one loop over all elements does */
-    bool plain; /* no other ops at all, for what is the same for all elements neither */
-    bool row; /* sums the innermost dimension of something */
-    bool column; /* sums other dimensions */
-    bool window; /* combines the elements of windows */
-    double work; /* of a result element */
+    bool flat; /* only elementwise ops on values of equal storage order: one loop is enough */
+    bool plain; /* no other ops at all, not even on values that are the same for all elements */
+    bool row; /* reduces the innermost dimension of an operand */
+    bool column; /* reduces other dimensions */
+    bool window; /* reduces windows */
+    double work; /* for a result element */
 } traits;
 
 static void study_reduce(traits *t, const ir_inst *inst)
@@ -59,7 +58,7 @@ static void study(traits *t, const ir_value *output, const ir_value *v, double t
         study(t, output, inst->operand[i], times);
 }
 
-/* The pieces of a concat lie one behind the other: no dimension outside its axis. */
+/* The pieces of a concat are contiguous: dimensions outside its axis have extent 1. */
 static bool pieces_in_row(const ir_value *output)
 {
     for (int i = 0; i < output->type.rank; i++) {
@@ -84,7 +83,7 @@ static void study_output(traits *t, const ir_value *space, const ir_value *outpu
         study(t, space, output->def->operand[i], 1);
 }
 
-/* Of the job's kernel, studied once. */
+/* The traits of the job's kernel, computed once. */
 static const traits *traits_of(sched_job *j)
 {
     const ir_kernel *k = j->kernel;
@@ -123,7 +122,7 @@ static int choose_lanes(sched_job *j, const ir_value *output, const traits *t)
     return extent < lanes ? (int)(extent < 1 ? 1 : extent) : lanes;
 }
 
-/* The loops that there are, outermost first. */
+/* Sets the loops, outermost first. */
 static void find_loops(sched_map *m, const ir_value *output)
 {
     m->nloops = 0;
@@ -178,8 +177,8 @@ void sched_choose_map(sched_job *j, sched_contraction *c)
     m->flat = t->flat;
     m->lanes = choose_lanes(j, space, t);
     j->out->taps = t->window ? j->out->taps : 0;
-    /* The code of a map of plain expressions need not know how many elements there are, if there is
-     * no remainder: an optimizer's update then is one kernel for many parameters. */
+    /* A map of plain expressions is shape-polymorphic if there is no remainder: an optimizer's
+     * update then is one kernel for many parameters. */
     m->polymorphic = t->flat && t->plain && m->lanes > 1 && ir_count(&output->type) % m->lanes == 0;
     find_loops(m, space);
     if (m->polymorphic)
@@ -196,25 +195,26 @@ const char *sched_complete_map(sched_job *j, sched_contraction *c)
     const traits *t = traits_of(j);
     int64_t count = ir_count(&space->type);
     if (m->flat && !t->flat)
-        return "its elements are not one loop: flat is not possible";
+        return "the kernel cannot be flat: its elements are not one loop";
     find_loops(m, space);
     m->width = width_of(j);
     if (m->lanes < 1 || m->lanes > SCHED_MOST_LANES || (t->row && m->lanes != 1) ||
         (m->lanes > 1 && m->lanes > m->extent[m->nloops - 1]))
-        return "lanes are 1 to 64, no more than there are neighbours, and 1 in a row kernel";
+        return "lanes is not 1 to 64 (1 in a row kernel), or exceeds the innermost loop";
     if (j->out->taps < 0 || j->out->taps > MOST_TAPS)
-        return "taps are 0 to 1024";
+        return "taps is not 0 to 1024";
     if (j->out->accumulators < 1 || j->out->accumulators > SCHED_MOST_LANES)
-        return "accumulators are 1 to 64";
+        return "accumulators is not 1 to 64";
     if (m->polymorphic &&
         (!t->flat || !t->plain || m->lanes < 2 || count % m->lanes || !m->flat || m->parallel ||
          m->chunk < 1 || (m->chunk % m->lanes && count != m->lanes)))
-        return "polymorphic is for flat maps of elementwise instructions, in chunks of whole lanes";
+        return "polymorphic needs a flat map of elementwise ops and a chunk that is a multiple of "
+               "lanes";
     int loops = m->lanes > 1 ? m->nloops - 1 : m->nloops;
     if (m->parallel < 0 || m->parallel > loops)
-        return "there are not so many loops to share";
+        return "parallel exceeds the number of loops that tasks can divide";
     if (m->chunk < 0 || (m->chunk && !m->polymorphic && (m->lanes < 2 || m->chunk % m->lanes)))
-        return "a chunk is a number of whole lanes";
+        return "chunk is not a multiple of lanes, or there is only one lane";
     m->chunks =
         m->chunk && !m->polymorphic ? sched_ceil_div(m->extent[m->nloops - 1], m->chunk) : 1;
     j->out->tasks = count ? m->chunks : 0;

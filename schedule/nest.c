@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The loops of a contraction. A dot_general and a convolution without padding are the same thing
- * here: axes with a stride in both operands and, unless they are summed, a place in the result. */
+ * The loop nest of a contraction. A dot_general and a convolution without padding have the same
+ * form here: axes with a stride in each operand and, unless they are summed, a dimension of the
+ * result. */
 #include "schedule/internal.h"
 
 #include <stdlib.h>
@@ -49,9 +50,9 @@ static void axes_of_dot(sched_contraction *c, const ir_inst *dot)
             c->operand[1].stride[contract[1].v[i]], -1, 0);
 }
 
-/* Of a convolution whose input is dilated by d, results at distances of d read the same taps: those
- * from r on, taps k0, k0 + each, …, n of them, the first of which stands on element `start` of the
- * input. */
+/* In a convolution whose input is dilated by d, results that are d apart read the same taps. A
+ * phase is the results r, r + d, …: they read the n taps k0, k0 + each, …, and result r reads
+ * element `start` of the input at tap k0. */
 typedef struct phase {
     int64_t r, k0, each, n, start;
 } phase;
@@ -70,11 +71,11 @@ static phase phase_of(const ir_inst *conv, int spatial, int64_t r)
     p.n = (taps - p.k0 + p.each - 1) / p.each;
     p.start = (r + p.k0 * apart - low) / d;
     if (d > 1 && at->stride.v[spatial] != 1)
-        BUG("a convolution reached its kernel with strides on both sides");
+        BUG("a convolution in a kernel has both a stride and a dilated input");
     return p;
 }
 
-/* Axes of one phase in each spatial dimension. */
+/* Adds the axes of a part: one phase in each spatial dimension. */
 static void axes_of_convolution(sched_contraction *c, const ir_inst *conv, const phase *phases)
 {
     const struct ir_attrs_convolution *at = IR_ATTR(conv, convolution);
@@ -94,7 +95,7 @@ static void axes_of_convolution(sched_contraction *c, const ir_inst *conv, const
                 move = x[at->lhs.v[i]], size = out->dim[at->out.v[i]], last;
         last = (size - p->r - 1) / d + p->start + (p->n - 1) * p->each * apart / d;
         if (p->n && (p->start < 0 || (at->stride.v[i - 2] == 1 && last >= in->dim[at->lhs.v[i]])))
-            BUG("a convolution reached its kernel with padding");
+            BUG("a convolution in a kernel has padding");
         c->operand[0].offset += p->n ? p->start * move : 0;
         c->operand[1].offset += p->n ? p->k0 * y[at->rhs.v[i]] : 0;
         c->first[at->out.v[i]] = p->r;
@@ -104,7 +105,7 @@ static void axes_of_convolution(sched_contraction *c, const ir_inst *conv, const
     add(c, w->dim[at->rhs.v[1]], x[at->lhs.v[1]], y[at->rhs.v[1]], -1, 0);
 }
 
-/* No product of the part reads outside what its operand stands on. */
+/* Asserts that no product of the part reads outside its operands' storage. */
 static void prove_extents(const sched_contraction *c)
 {
     for (int s = 0; s < 2; s++) {
@@ -128,7 +129,7 @@ static int by_storage(const void *p, const void *q)
            (llabs(x->out_stride) < llabs(y->out_stride));
 }
 
-/* Which axis is N, and which are M. */
+/* Decides which axis is N, and which are M. */
 static void divide_axes(sched_job *j, sched_contraction *c)
 {
     int64_t stride[IR_MAX_RANK];
@@ -190,7 +191,7 @@ void sched_nest(sched_job *j)
     phase phases[IR_MAX_RANK];
     for (int s = 0; s < 2; s++)
         if (!ir_view_of(anchor->operand[s], &c.operand[s]))
-            BUG("operand %d of a %s is no view", s, ir_ops[anchor->op].name);
+            BUG("operand %d of a %s is not a view", s, ir_ops[anchor->op].name);
     if (anchor->op == IR_OP_dot_general) {
         axes_of_dot(&c, anchor);
         add_part(j, &c);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The stage: for each kernel the strategy whose schedule costs least, or what a file asks for. */
+ * Schedules each kernel: as a schedule file says, else by the strategy of least cost. */
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 
@@ -50,7 +50,7 @@ static void choose(sched_job *j, sched_contraction *c, sched_strategy *out)
     *out = (sched_strategy)found;
 }
 
-/* What the file says of a part of the kernel, which is one of @func; NULL: nothing. */
+/* The file's line for a part of the job's kernel, which belongs to f, or NULL. */
 static sched_wish *wish_for(sched_job *j, const struct sched_wishes *wishes, const ir_func *f,
                             int part, int spec)
 {
@@ -68,10 +68,10 @@ static const char *obey(sched_job *j, sched_contraction *c, sched_wish *w)
                            ir_kernel_kind_names[j->kernel->kind], sched_strategy_names[w->strategy],
                            ir_kernel_kind_names[strategies[w->strategy].kind]);
     if (!strategies[w->strategy].applies(j, c) && w->strategy != SCHED_BLAS)
-        return base_format(j->arena, "`%s` does not apply to it",
+        return base_format(j->arena, "`%s` does not apply to the kernel",
                            sched_strategy_names[w->strategy]);
     *strategy = w->strategy;
-    if (j->kernel->kind == IR_KERNEL_MAP) { /* what is not named is plain */
+    if (j->kernel->kind == IR_KERNEL_MAP) { /* defaults of what the line does not name */
         j->out->accumulators = 1;
         j->out->taps = 0;
     }
@@ -79,7 +79,7 @@ static const char *obey(sched_job *j, sched_contraction *c, sched_wish *w)
     return why ? why : strategies[*strategy].complete(j, c);
 }
 
-/* Of a kernel, or of a part of a contraction. */
+/* Schedules a kernel, or a part of a contraction. */
 static bool decide(sched_job *j, sched_contraction *c, sched_wish *w)
 {
     sched_strategy *strategy = c ? &c->strategy : &j->out->strategy;
@@ -95,7 +95,7 @@ static bool decide(sched_job *j, sched_contraction *c, sched_wish *w)
     choose(j, c, strategy);
     const char *why = strategies[*strategy].complete(j, c);
     if (why)
-        BUG("the schedule chose what it cannot do: %s", why);
+        BUG("a strategy chose an invalid schedule: %s", why);
     return true;
 }
 

@@ -5,11 +5,11 @@
  * which decides nothing. The stage `schedule` runs once a level, after `plan` and before code is
  * emitted; docs/schedule.md describes the text form.
  *
- * The words are those of BLIS. A contraction multiplies a matrix of M rows by one of N columns; K
- * is summed. Lanes run along one axis of the result, N: the operand that moves along it is loaded
- * as vectors, the other one is broadcast, an element at a time. Axes of the result along which the
- * vector operand does not move are M: one vector serves all their rows. The axes that are left,
- * batch axes, are loops. */
+ * The terms are those of BLIS. A contraction multiplies a matrix of M rows by one of N columns; K
+ * is summed. Lanes run along one axis of the result, N: the operand with a stride along it is
+ * loaded as vectors, the other one is broadcast, an element at a time. Axes of the result along
+ * which the vector operand has stride 0 are M: one vector serves all their rows. The remaining axes
+ * are batch axes, which are loops. */
 #ifndef GRADC_SCHEDULE_SCHEDULE_H
 #define GRADC_SCHEDULE_SCHEDULE_H
 
@@ -25,13 +25,13 @@ enum {
     SCHED_HAS_AMX_BF16 = 32,
 };
 
-/* What is to be known of a CPU level. */
+/* A description of a CPU level. */
 typedef struct sched_level {
     const char *name;  /* as --cpu takes it */
-    int vector_bytes;  /* of a register */
-    int registers;     /* of vectors */
+    int vector_bytes;  /* of a vector register */
+    int registers;     /* vector registers */
     unsigned features; /* SCHED_HAS_* */
-    /* Whether OpenBLAS may be called; asked only for what is large enough. NULL: no. */
+    /* Whether OpenBLAS may be called; asked only for large contractions. NULL: no. */
     bool (*has_blas)(void *user);
     void *user;
 } sched_level;
@@ -45,7 +45,7 @@ extern const char *const sched_strategy_names[SCHED_STRATEGIES];
 
 /* ---- Contractions ---- */
 
-/* Instructions for groups of products: the rows of dots.def. */
+/* Dot-product instructions: the rows of dots.def. */
 typedef enum sched_dot {
 #define DOT(NAME, text, kind, emit, of, sum, group, registers, needs, doc) SCHED_DOT_##NAME,
 #include "schedule/dots.def"
@@ -63,30 +63,29 @@ enum { SCHED_AMX = 16 };
 extern const sched_dot_info sched_dots[SCHED_DOTS];
 
 enum { SCHED_AXES = 2 * IR_MAX_RANK };
-/* What emitters have room for: rows of a tile in a block, of them those whose place is looked up,
- * rows of a tile that is a task, lanes of a map. */
+/* Limits of the emitters. */
 enum {
-    SCHED_MOST_ROWS = 12,
-    SCHED_MOST_PLACES = 8,
-    SCHED_MOST_TILE_ROWS = 32,
-    SCHED_MOST_LANES = 64
+    SCHED_MOST_ROWS = 12,      /* MR of BLOCK and DOT, … */
+    SCHED_MOST_PLACES = 8,     /* … if the rows' offsets are read from a table */
+    SCHED_MOST_TILE_ROWS = 32, /* MR of TILE */
+    SCHED_MOST_LANES = 64      /* of a map */
 };
 
 /* A loop of a contraction. */
 typedef struct sched_axis {
     int64_t extent, stride[2]; /* of the operands, in elements of storage */
     int out;                   /* dimension of the result; -1: summed */
-    /* The result's index is times * this one's: features are groups times features a group. */
+    /* Factor of this axis' index in the result's: features are groups * features of a group. */
     int64_t times;
     int64_t out_stride;        /* in the result's storage */
     /* Of result axes: elements of a tile, and how many tiles there are. */
     int64_t tile, tiles;
 } sched_axis;
 
-/* A contraction, or one part of it: a convolution whose input is dilated has a part for each phase
- * of its results, with taps of its own. */
+/* A contraction, or one part of it: an input-dilated convolution has a part for each phase of its
+ * results, with taps of its own. */
 typedef struct sched_contraction {
-    /* What there is. Offsets of the views are those of the part. */
+    /* Given, set by sched_nest. Offsets of the views are those of the part. */
     ir_view operand[2];
     ir_dtype of[2]; /* the operands' types */
     ir_dtype dtype; /* of products and sums */
@@ -95,41 +94,42 @@ typedef struct sched_contraction {
     sched_axis axis[SCHED_AXES]; /* of the result, by ascending stride in its storage */
     sched_axis k[SCHED_AXES];    /* summed, from slow to fast */
     int lane;                    /* the axis that is N, -1: none */
-    int vector;                  /* the operand that moves along it */
+    int vector; /* the operand with a stride along it */
     int row[SCHED_AXES], nrows;  /* the axes that are M, innermost first */
     int width;                   /* lanes of a register */
-    /* What is decided: choose, or a file, sets these and axis[row].tile; complete sets what
-     * follows, tasks among it, and puts the summed axes in order (sched_order_k). */
+    /* Decided, by `choose` or a file, as is axis[row].tile. `complete` then computes what follows
+     * and puts the summed axes in order (sched_order_k). */
     sched_strategy strategy;
-    int64_t order[SCHED_AXES];   /* of the summed axes: which one, as the op counts them */
+    int64_t order[SCHED_AXES]; /* of the summed axes, from slow to fast, as the op numbers them */
     int norder;
     int NR, MR;                  /* lanes and rows of a register tile */
     int64_t MC, NC, KC;          /* rows, lanes and products of a block */
-    bool packs;                  /* BLOCK: the vector operand is copied to where it has no gaps */
-    int unroll; /* of the innermost summed axis; DOT: of groups */
+    bool packs; /* BLOCK: the vector operand is copied to a packed panel */
+    int unroll; /* of the innermost summed axis; DOT: in groups */
     sched_dot dot; /* DOT: the instruction */
     /* Expressions after the sum are emitted once, in a loop over rows. */
     bool epilogue_loop;
     /* What follows. */
     int ragged;                  /* TILE: the row axis whose last tile is smaller, -1: none */
-    int64_t rows; /* of M, all axes counted as one; 1: none */
-    /* BLOCK: row r of the broadcast operand begins row_stride * r away; else rows are looked up. */
+    int64_t rows; /* M: the product of the row axes' extents; 1 without any */
+    /* BLOCK: the offset of row r of the broadcast operand is row_stride * r; else it is read from a
+     * table. */
     bool affine;
     int64_t row_stride;
-    /* BLOCK: summed axes before this one are loops around the blocks … */
+    /* BLOCK: summed axes before this one are loops around the blocks; … */
     int split;
-    int64_t chunk; /* … and this one is cut into pieces of so many; */
-    bool one_block; /* there is but one */
+    int64_t chunk; /* … this one is cut into chunks of so many elements */
+    bool one_block; /* KC is K */
     int64_t tasks, tasks_before; /* of this part, and of the parts before */
 } sched_contraction;
 
-/* A product of two matrices: M, N and K as one dimension each. */
+/* A contraction as a product of two matrices: the axes of each of M, N and K collapsed into one. */
 typedef struct sched_product {
     int64_t rows, lanes, products;
-    int64_t row_out; /* stride of rows in the result, … */
-    int64_t row, step[2], lane; /* … and of all in the operands */
+    int64_t row_out; /* stride of rows in the result */
+    int64_t row, step[2], lane; /* strides in the operands: along M, K and N */
 } sched_product;
-/* False: some axes do not lie as one. order: of the summed axes, NULL: as they are. */
+/* False if the strides do not allow it. order: of the summed axes; NULL: as they are. */
 bool sched_product_of(const sched_contraction *c, const int64_t *order, sched_product *p);
 
 /* ---- Maps ---- */
@@ -139,35 +139,35 @@ typedef struct sched_map {
     /* The code serves any number of elements that is a multiple of the lanes. */
     bool polymorphic;
     int width; /* lanes of a register for the widest output */
-    int lanes; /* neighbours at once; 1: lanes may run inside a reduction */
-    int accumulators; /* registers of a sum whose lanes run along the summed dimension */
-    int nloops; /* outermost first; the last is the lanes' unless lanes is 1 */
-    int dim[IR_MAX_RANK]; /* of the result; -1: all of them as one */
+    int lanes; /* of the innermost loop; 1: lanes may run inside a reduction */
+    int accumulators; /* registers of a reduction whose lanes run along the reduced dimension */
+    int nloops; /* outermost first; the last one is vectorized unless lanes is 1 */
+    int dim[IR_MAX_RANK]; /* of the result; -1: all dimensions collapsed */
     int64_t extent[IR_MAX_RANK];
-    int parallel; /* loops that tasks divide */
+    int parallel; /* loops that tasks divide, from the outermost on */
     int64_t chunk, chunks; /* elements of the last loop in a task; 0, 1: all */
 } sched_map;
 
-/* ---- Kernels that are cut along the dimensions of their result ---- */
+/* ---- Kernels that are divided along dimensions of their result ---- */
 
 typedef struct sched_cut {
-    bool free[IR_MAX_RANK]; /* dimensions in which parts of the result do not touch */
-    bool parallel[IR_MAX_RANK]; /* those that tasks count */
+    bool free[IR_MAX_RANK]; /* dimensions along which parts of the result are independent */
+    bool parallel[IR_MAX_RANK]; /* those that tasks divide */
     int lane; /* dimension along which lanes run; -1: none */
     int lanes;
-    /* Of copies along the innermost dimension, where lanes cannot run. */
+    /* Of a scatter's copy of its operand, along the innermost dimension, if lane is -1. */
     int copy_lanes;
-    int64_t chunk, chunks; /* elements of it in a task; 0, 1: all */
+    int64_t chunk, chunks; /* elements of `lane` in a task; 0, 1: all */
 } sched_cut;
 
 /* ---- Kernels ---- */
 
 typedef struct sched_kernel {
     sched_strategy strategy; /* of a contraction: that of its first part */
-    /* 0: nothing is to be done; polymorphic: as many as the extent makes */
+    /* 0: the outputs are empty. Of a polymorphic map: see cg_map_tasks. */
     int64_t tasks;
-    /* Of sums in expressions: registers, where lanes run along the summed dimension. Of windows in
-     * expressions: so many elements, or fewer, are unrolled. */
+    /* accumulators: of reductions in expressions, if lanes run along the reduced dimension. taps:
+     * loops over windows of at most so many elements are unrolled. */
     int accumulators, taps;
     sched_contraction *part;
     int nparts;
@@ -175,9 +175,9 @@ typedef struct sched_kernel {
     sched_cut cut;
 } sched_kernel;
 
-/* Decides for all kernels of m (ir_kernel.schedule). wishes: NULL, or what was read from a file of
- * schedules, of which `spec` is this module's number; false and reported, with its line, when one
- * of them cannot be obeyed. */
+/* Schedules all kernels of m (ir_kernel.schedule). wishes: NULL, or what was read from a schedule
+ * file; spec: the module's number in it. False and reported, with the line, when one of the wishes
+ * cannot be obeyed. */
 struct sched_wishes;
 bool sched_module(ir_module *m, base_arena *arena, const sched_level *level,
                   const struct sched_wishes *wishes, int spec);
@@ -186,18 +186,18 @@ bool sched_all_used(base_ctx *ctx, const struct sched_wishes *wishes, const char
 
 /* ---- Text (text.c); docs/schedule.md ---- */
 
-/* The decisions, in one line without a newline; the same text, the same code. */
+/* The decisions, in one line without a newline. Equal texts mean equal code. */
 const char *sched_text(base_arena *arena, const sched_kernel *s);
 /* All kernels of the functions of m, with what they compute as a comment. */
 void sched_print(FILE *out, const ir_module *m, const sched_level *level, int spec);
-/* Reads a file of schedules; NULL and reported. */
+/* Reads a schedule file; NULL and reported. */
 struct sched_wishes *sched_read(base_ctx *ctx, base_arena *arena, const char *text, size_t size,
                                 const char *file);
 /* What a kernel computes: "dot_general f32[64,784] f32[784,512] -> f32[64,512], max add". */
 const char *sched_describe(base_arena *arena, const ir_kernel *k);
 
 int64_t sched_ceil_div(int64_t x, int64_t y);
-/* Lanes of a register of so many bytes for elements of `bytes`; narrow ones are computed in 32
+/* Lanes of a register of `vector_bytes` for elements of `bytes`; narrow ones are computed in 32
  * bits. 1 on a machine without vectors. */
 int sched_width(int vector_bytes, int bytes);
 

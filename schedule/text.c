@@ -29,7 +29,7 @@ typedef enum field_kind {
     LONG,  /* an int64_t */
     DIM,   /* an int, a dimension; -1: none, and nothing is written */
     DIMS,  /* bool[IR_MAX_RANK]: a list of dimensions */
-    ORDER, /* of the summed axes: from slow to fast, numbers as the op counts them */
+    ORDER, /* the summed axes from slow to fast, as the op numbers them */
     TILES, /* of the row axes: rows of a tile, innermost axis first */
     EPILOGUE, /* a bool: loop or unrolled */
     DOT_NAME, /* a row of dots.def */
@@ -96,7 +96,7 @@ static const char *join(base_arena *arena, const int64_t *v, int n)
     return text;
 }
 
-/* NULL: nothing is to be written, since it is what is meant without it. */
+/* NULL: the value is the default, which is not written. */
 static const char *value_of(base_arena *arena, const struct field *f, const sched_kernel *s,
                             const sched_contraction *c)
 {
@@ -128,7 +128,7 @@ static const char *value_of(base_arena *arena, const struct field *f, const sche
     return NULL;
 }
 
-/* Of a part of a contraction, or (c NULL) of another kernel. */
+/* c: a part of a contraction; NULL for another kernel. */
 static const char *text_of(base_arena *arena, const sched_kernel *s, const sched_contraction *c)
 {
     sched_strategy strategy = c ? c->strategy : s->strategy;
@@ -175,7 +175,7 @@ void sched_print(FILE *out, const ir_module *m, const sched_level *level, int sp
 {
     base_arena *arena = base_arena_new(m->ctx);
     if (!spec)
-        fprintf(out, "level \"%s\"  // %d bytes in a vector register, %d of them\n", level->name,
+        fprintf(out, "level \"%s\"  // %d bytes in a vector register, %d registers\n", level->name,
                 level->vector_bytes, level->registers);
     for (int i = 0; i < m->funcs.count; i++) {
         const ir_func *f = m->funcs.items[i];
@@ -193,7 +193,7 @@ void sched_print(FILE *out, const ir_module *m, const sched_level *level, int sp
     base_arena_free(arena);
 }
 
-/* ---- What a wish sets ---- */
+/* ---- Setting decisions ---- */
 
 static int read_list(const char *text, int64_t *out, int most)
 {
@@ -211,7 +211,7 @@ static const char *set(const struct field *f, sched_kernel *s, sched_contraction
     bool seen[SCHED_AXES] = {false};
     int n = value ? read_list(value, list, SCHED_AXES) : 0;
     if ((f->kind == FLAG) != !value)
-        return value ? "takes no value" : "has no value";
+        return value ? "takes no value" : "needs a value";
     if (f->kind == EPILOGUE) {
         *(bool *)at = !strcmp(value, "loop");
         return *(bool *)at || !strcmp(value, "unrolled") ? NULL : "is loop or unrolled";
@@ -222,10 +222,10 @@ static const char *set(const struct field *f, sched_kernel *s, sched_contraction
                 *(sched_dot *)at = (sched_dot)i;
                 return NULL;
             }
-        return "is no instruction of schedule/dots.def";
+        return "does not name an instruction";
     }
     if (n < 0 || (n != 1 && (f->kind == INT || f->kind == LONG || f->kind == DIM)))
-        return "has not one number";
+        return "takes one number";
     for (int i = 0; i < n; i++)
         if (list[i] < 0 || list[i] > INT32_MAX)
             return "is out of range";
@@ -263,7 +263,7 @@ static const char *set(const struct field *f, sched_kernel *s, sched_contraction
 const char *sched_set(base_arena *arena, sched_kernel *s, sched_contraction *c,
                       const sched_wish *wish)
 {
-    if (c) { /* what is not said is not done */
+    if (c) { /* defaults of what the line does not name */
         c->norder = c->nk;
         for (int i = 0; i < c->nk; i++)
             c->order[i] = i;
@@ -285,7 +285,7 @@ const char *sched_set(base_arena *arena, sched_kernel *s, sched_contraction *c,
                                pair->key);
         for (int i = 0; i < p; i++)
             if (!strcmp(wish->pairs.items[i].key, pair->key))
-                return base_format(arena, "`%s` is said twice", pair->key);
+                return base_format(arena, "`%s` is given twice", pair->key);
         const char *why = set(f, s, c, pair->value);
         if (why)
             return base_format(arena, "`%s` %s", pair->key, why);
@@ -409,7 +409,7 @@ static bool read_line(reader *r)
     }
     if (take_word(r, "func")) {
         r->spec = 0;
-        return need_name(r, IR_TOK_FUNC, "a function's name, as @forward", &r->func) &&
+        return need_name(r, IR_TOK_FUNC, "a function's name, such as @forward", &r->func) &&
                (!take_word(r, "module") || need_int(r, &r->spec));
     }
     if (!r->level || !r->func)
@@ -436,7 +436,7 @@ struct sched_wishes *sched_read(base_ctx *ctx, base_arena *arena, const char *te
         return NULL;
     if (version != VERSION) {
         base_report(ctx, BASE_ERROR, &(base_loc){.file = file, .node = -1},
-                    "version %d of the schedules; this program knows %d", version, VERSION);
+                    "schedule version %d is not supported, only version %d", version, VERSION);
         return NULL;
     }
     while (r.lex.token.kind != IR_TOK_END) {

@@ -19,7 +19,7 @@ bool sched_applies_tile(sched_job *j, const sched_contraction *c)
 static void cut(sched_axis *x, int64_t most)
 {
     x->tiles = sched_ceil_div(x->extent, most);
-    x->tile = sched_ceil_div(x->extent, x->tiles); /* of one size, rather than a small rest */
+    x->tile = sched_ceil_div(x->extent, x->tiles); /* equal tiles rather than a small remainder */
 }
 
 void sched_choose_tile(sched_job *j, sched_contraction *c)
@@ -47,15 +47,15 @@ void sched_choose_tile(sched_job *j, sched_contraction *c)
         budget = sched_ceil_div(x->extent, x->tile) == 1 ? budget / x->tile : 1;
     }
     int64_t inner = c->nk ? c->k[c->order[c->nk - 1]].extent : 1;
-    inner = inner ? inner : 1; /* a sum of nothing */
+    inner = inner ? inner : 1; /* an empty sum */
     c->unroll = inner <= MOST_UNROLL && inner * c->MR <= IR_TUNING(TILE_STRAIGHT)
                     ? (int)inner
                     : IR_TUNING(TILE_UNROLL);
 }
 
-/* How much slower loads make the products: where the operands of a tile are more than the nearest
- * cache holds, a line takes as long as the products of some rows with a line of lanes; longer where
- * steps are pages; and longer where both are more than the next cache holds. */
+/* The factor by which loads slow down the products. Where the operands of a tile exceed the nearest
+ * cache, a cache line takes as long as the products of some rows with a line of lanes; longer where
+ * strides along K are pages; and longer where the operands exceed the next cache. */
 static double slowed_by_loads(const sched_contraction *c)
 {
     int bytes = ir_dtypes[c->of[c->vector]].bytes;
@@ -73,8 +73,8 @@ static double slowed_by_loads(const sched_contraction *c)
     return fmax(slow, 1);
 }
 
-/* The rest of a row is taken as it is, in pieces. Lanes that are apart are gathered for each tile;
- * few sums do not hide the latency of addition. */
+/* The remainder along N counts in whole registers, as it is done in narrower tiles. Strided lanes
+ * are gathered for each tile; few accumulators do not hide the latency of addition. */
 double sched_cost_tile(const sched_job *j, const sched_contraction *c)
 {
     (void)j;
@@ -91,14 +91,14 @@ const char *sched_complete_tile(sched_job *j, sched_contraction *c)
 {
     (void)j;
     int64_t rows = 1;
-    bool whole = true; /* the row axes so far have one tile each */
+    bool whole = true; /* the row axes so far are one tile each */
     c->ragged = -1;
     if (c->NR < 1 || c->NR > MOST_VECTORS * c->width || (c->lane < 0 && c->NR != 1))
-        return "NR is 1 to 8 registers of lanes, and 1 where there are none";
+        return "NR is not 1 lane to 8 vector registers, or not 1 without an axis for lanes";
     if (c->lane >= 0 && c->NR > c->axis[c->lane].extent)
-        return "NR is more than there are lanes";
+        return "NR exceeds N";
     if (c->unroll < 1 || c->unroll > MOST_UNROLL)
-        return "1 to 16 products are unrolled";
+        return "unroll is not 1 to 16 products";
     if (c->lane >= 0) {
         c->axis[c->lane].tile = c->NR;
         c->axis[c->lane].tiles = sched_ceil_div(c->axis[c->lane].extent, c->NR);
@@ -106,7 +106,7 @@ const char *sched_complete_tile(sched_job *j, sched_contraction *c)
     for (int i = 0; i < c->nrows; i++) {
         sched_axis *x = &c->axis[c->row[i]];
         if (x->tile > 1 && !whole)
-            return "only the last of the row axes in a tile may be cut";
+            return "MR cuts a row axis that is not the last one in the tile";
         x->tiles = sched_ceil_div(x->extent, x->tile);
         whole &= x->tiles == 1;
         if (x->extent % x->tile)
@@ -114,7 +114,7 @@ const char *sched_complete_tile(sched_job *j, sched_contraction *c)
         rows *= x->tile;
     }
     if (rows > SCHED_MOST_TILE_ROWS)
-        return "a tile has at most 32 rows";
+        return "MR is more than 32 rows";
     sched_order_k(c);
     c->MR = (int)rows;
     c->tasks = 1;
