@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Gathers what a model is outside its code: the members of the header's structs, the ports of each
- * entry and when they are needed, and the arena. The arena holds, each 64-aligned: the context, the
- * state block, scratch. The state block holds parameters and statistics, optimizer slots and
- * counters, the gradients as one block without gaps, and what forward_train leaves for backward; of
- * that every specialisation has its own, at the same place. States that no entry of the object uses
- * are left out, parameters aside. */
+ * Gathers a model's interface and memory layout: the members of the header's structs, the ports of
+ * each entry and when they are needed, and the arena. The arena holds, each 64-aligned: the
+ * context, the state block, scratch. The state block holds parameters and statistics, optimizer
+ * slots and counters, the gradients as one block without gaps, and the residuals of forward_train;
+ * every specialisation has residuals of its own, at the same offset. States that no entry of the
+ * object uses are left out, except parameters and statistics. */
 #include "codegen/model.h"
 #include "codegen/backend.h"
 #include "include/gradc_rt.h"
@@ -28,7 +28,7 @@ _Static_assert((int)IR_BOOL == GRADC_RT_BOOL && (int)IR_I64 == GRADC_RT_I64 &&
 
 enum { ALIGN = 64, REST = 63 /* the bit of updates and of results from 63 on */ };
 
-/* *total + bytes, 64-aligned; throws when that is no size. Returns where the piece lies. */
+/* Appends `bytes` to *total, 64-aligned, and returns their offset; throws on overflow. */
 static int64_t place(cg_model *m, int64_t *total, int64_t bytes)
 {
     int64_t at = *total, end;
@@ -114,7 +114,8 @@ static bool name_members(cg_model *m)
     bool *renamed = base_array(m->arena, bool, r->nrenames + 1), fine = true;
     for (int i = 0; i < r->nrenames; i++)
         if (!cg_is_member_name(m->arena, r->rename[i].to)) {
-            base_report(m->ctx, BASE_ERROR, &m->place, "'%s' is no name in C", r->rename[i].to);
+            base_report(m->ctx, BASE_ERROR, &m->place, "'%s' is not a valid name in C",
+                        r->rename[i].to);
             fine = false;
         }
     m->o->ndims = r->ndims;
@@ -144,7 +145,7 @@ static bool name_members(cg_model *m)
 
 /* ---- States ---- */
 
-/* By index in the module: an entry of the specialisation reads or writes it. */
+/* By index in the module: whether an entry of the specialisation reads or writes the state. */
 static bool *used_states(cg_model *m, int spec)
 {
     const ir_module *module = m->r->spec[spec].module;
@@ -209,7 +210,7 @@ static void place_saved(cg_model *m)
     m->state_bytes = most;
 }
 
-/* The other modules' states lie where the first one's of that name do. */
+/* States of the other modules have the offset of the first module's state of the same name. */
 static void share_places(cg_model *m)
 {
     for (int s = 1; s < m->r->nspecs; s++) {
@@ -227,10 +228,10 @@ static void share_places(cg_model *m)
     }
 }
 
-/* Which parameter has which gradient, and where the seed is. */
+/* Finds each parameter's gradient, and the seed. */
 static void find_positions(cg_model *m)
 {
-    /* By the parameter's index; + 1. */
+    /* By the parameter's index: the gradient's offset + 1, in elements. */
     int64_t *grad = base_array(m->arena, int64_t, m->r->spec[0].module->states.count + 1);
     m->grad_of = base_array(m->arena, int64_t, m->states.count + 1);
     m->seed_state = -1;
@@ -278,7 +279,7 @@ static uint64_t result_bit(int output)
     return (uint64_t)1 << (output < REST ? output : REST);
 }
 
-/* Results for which an input is read. */
+/* The results whose kernels read an input. */
 static uint64_t readers_of(const ir_func *f, const ir_value *input)
 {
     uint64_t bits = 0;
@@ -295,7 +296,7 @@ static bool lies_at_result(const ir_value *v, int result)
     return v->place == IR_AT_RESULT && v->offset == result;
 }
 
-/* A kernel touches the storage of a result although the result itself may not be wanted. */
+/* Does a kernel access the storage of a result that runs even if the result is not wanted? */
 static bool is_shared(const ir_func *f, int result, uint64_t own)
 {
     const ir_plan *s = f->plan;
@@ -434,7 +435,7 @@ static uint64_t hash(const cg_model *m)
     return h;
 }
 
-/* Of the entry that has most. */
+/* The largest number of ports of an entry. */
 static int most_ports(const cg_model *m)
 {
     int most = 0;
@@ -459,7 +460,7 @@ static bool lay_out_arena(cg_model *m)
     if ((uint64_t)total <= limit)
         return true;
     base_report(m->ctx, BASE_ERROR, &m->place,
-                "the model needs %lld bytes of memory; %lld are the limit", (long long)total,
+                "the model needs %lld bytes of memory; the limit is %lld", (long long)total,
                 (long long)limit);
     return false;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the files of codegen/ share. The way through: cg_compile (codegen.h) makes a unit; for
- * each CPU level, specialisation and entry, cg_emit_body turns a planned function into an LLVM
- * function (entry.c), launching kernels (kernel.c, contraction.c, standalone.c), whose
- * expressions are emitted at an index (emit.c, index.c, math.c); who runs what, and what a
- * barrier is, the target's backend says (backend.h, cpu/); model.c adds the model's descriptor
- * and the functions of the header; object.c makes an object file of it. */
+ * Shared by the files of codegen/. cg_compile (codegen.h) makes a unit. For each CPU level,
+ * specialisation and entry, cg_emit_body turns a planned function into an LLVM function (entry.c)
+ * that launches kernels (kernel.c, contraction.c, standalone.c), whose expressions are emitted at
+ * an index (emit.c, index.c, math.c). The target's backend decides who runs the tasks and what a
+ * barrier is (backend.h, cpu/). model.c adds the model's descriptor and the functions of the
+ * header; object.c makes the object file. */
 #ifndef GRADC_CODEGEN_CG_H
 #define GRADC_CODEGEN_CG_H
 
@@ -43,10 +43,10 @@ typedef struct cg_target {
     const cg_system *system;
 } cg_target;
 
-/* What is asked whether OpenBLAS is here, and gives its functions to the JIT. */
+/* The library that shows whether OpenBLAS is installed; the JIT takes its functions. */
 #define CG_BLAS_LIBRARY "libopenblas.so.0"
 
-/* One LLVM module on its way to an object file, or to a part of one. */
+/* An LLVM module that becomes an object file, or a part of one. */
 typedef struct cg_unit {
     base_ctx *ctx;
     base_arena *arena;
@@ -57,15 +57,15 @@ typedef struct cg_unit {
     const char *prefix;       /* of all symbols, clean */
     const char *suffix;       /* of internal functions' names of this level, e.g. "_v1" */
     bool blas;                /* may call OpenBLAS, if … */
-    int blas_found;           /* … it is there: 1, -1, or 0 while nobody asked */
+    int blas_found; /* … it is installed: 1, -1, or 0 if not looked up yet */
     bool debug;
     bool uses_blas;           /* set when a call was emitted */
     LLVMTypeRef ptr, i1, i8, i16, i32, i64, f32, f64, nothing;
     LLVMTypeRef word; /* size_t of the target */
-    /* Where the kernels of a large model go, so that several threads can work on them; they have no
-     * parts. */
+    /* Units for the kernels of a large model, which several threads compile; they have no parts of
+     * their own. */
     struct cg_unit **part;
-    int nparts;                 /* 0: kernels stand here */
+    int nparts; /* 0: kernels are in this module */
     int64_t weight;             /* of a part: instructions in it */
     int nkernels;               /* emitted so far */
     int nparts_cut;             /* parts of entries emitted so far, for their names */
@@ -74,13 +74,13 @@ typedef struct cg_unit {
     struct cg_debug *info;      /* debug.c; NULL before the first function */
     const char *entry;          /* the body being emitted: "forward", …; for a profile */
     struct cg_profile *profile; /* NULL: no profile */
-    LLVMValueRef counters;      /* of the profile's places; NULL: none yet */
+    LLVMValueRef counters; /* of the profile; NULL: none yet */
     /* Names of the index tensors of the last body's checks, those of called functions included. */
     BASE_LIST(const char *) checks;
 } cg_unit;
 
 /* ---- contract_blas.c ---- */
-/* What the schedule is to know of a level. */
+/* The description of a level for schedules. */
 sched_level cg_schedule_level(cg_unit *u, const cg_target *level);
 
 /* ---- entry.c ---- */
@@ -92,27 +92,27 @@ LLVMValueRef cg_emit_body(cg_unit *u, const ir_func *f, const char *symbol);
 LLVMValueRef cg_data_of(cg_unit *u, const void *bytes, size_t size);
 
 /* ---- profile.c: only when cg_unit.profile is set ---- */
-/* The number of a place: a kernel, or (NULL) the waits of the entry being emitted. */
+/* The number of the counter of a kernel, or (NULL) of the waits of the entry being emitted. */
 int cg_profile_place(cg_unit *u, const struct ir_kernel *k);
 LLVMValueRef cg_profile_begin(cg_unit *u);
-/* Adds the cycles since `begin` to the place, where `first` (i1) says that this is the first
- * worker. */
+/* Adds the cycles since `begin` to the counter, if `first` (i1): only the first worker counts. */
 void cg_profile_end(cg_unit *u, LLVMValueRef begin, int place, LLVMValueRef first);
 
 /* ---- math.c: elementary functions on a scalar or vector of f32 or f64 of any number of lanes
  * ---- */
-/* op is one of the elementwise ops that are no single instruction: exp, expm1, log, log1p, sin,
+/* op is one of the elementwise ops without an instruction: exp, expm1, log, log1p, sin,
  * cos, tan, asin, …, erf, logistic, tanh, pow, atan2, rem (fmod). Error bounds are published in
  * docs/numbers.md. */
 LLVMValueRef cg_math(cg_unit *u, ir_op op, LLVMValueRef x, LLVMValueRef y);
 
-/* ---- debug.c: nothing happens without -g ---- */
-/* Describes a function about to be filled, and makes its place the current one. */
+/* ---- debug.c: no effect without -g ---- */
+/* Describes a function before its body is emitted, and sets the location to its. */
 void cg_debug_function(cg_unit *u, LLVMValueRef function, const char *what, const base_loc *loc);
-/* Code from now on comes from loc (NULL: as before); gives the place to go back to. */
+/* Sets the location of the code that follows (NULL: unchanged); returns the previous one, for
+ * cg_debug_leave. */
 LLVMMetadataRef cg_debug_enter(cg_unit *u, const base_loc *loc);
 void cg_debug_leave(cg_unit *u, LLVMMetadataRef before);
-/* Before the module is used. */
+/* To be called before the module is used. */
 void cg_debug_close(cg_unit *u);
 
 /* ---- small helpers (llvm_helpers.c) ---- */
@@ -123,7 +123,7 @@ bool cg_has_instructions(const cg_unit *u, LLVMTypeRef f);
 LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes);           /* element itself if lanes is 1 */
 LLVMValueRef cg_i64(const cg_unit *u, int64_t v);
 LLVMValueRef cg_word(const cg_unit *u, int64_t v); /* as size_t of the target */
-/* Where pointer `number` of an array of them lies. */
+/* The address of pointer `number` in an array of pointers. */
 LLVMValueRef cg_pointer_at(cg_unit *u, LLVMValueRef array, int64_t number);
 LLVMValueRef cg_splat(cg_unit *u, LLVMValueRef scalar, int lanes);
 int cg_lanes_of(LLVMValueRef x); /* 1 of a scalar */

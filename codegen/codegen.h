@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What codegen/ does for others: planned modules become an object file and a header. No LLVM type
- * is seen here. */
+ * The interface of codegen/: planned modules become an object file and a header. It has no LLVM
+ * types. */
 #ifndef GRADC_CODEGEN_CODEGEN_H
 #define GRADC_CODEGEN_CODEGEN_H
 
@@ -11,13 +11,13 @@
 /* One module for one choice of the symbolic dimensions; inlined, fused and planned. All modules of
  * a request have the same parameters, statistics, slots, counters and gradients. */
 typedef struct cg_spec {
-    /* Its entries are the functions forward, forward_train, backward, update, step, as far as it
-     * has them. */
+    /* Its entries are those of the functions forward, forward_train, backward, update, step that
+     * it has. */
     ir_module *module;
     const int64_t *dim; /* [ndims] */
 } cg_spec;
 
-/* The integers that an input takes: low to high, and perhaps one more. */
+/* The valid integers of an input: low to high, and `other` if has_other. */
 typedef struct cg_taken {
     const char *name; /* raw */
     int64_t low, high, other;
@@ -53,18 +53,18 @@ typedef struct cg_request {
     const char *const *cpu;
     int ncpus;
     int level;                   /* of optimisation, 0 to 3 */
-    /* embed: initial values lie in the object, else the app loads them */
+    /* embed: initial values are in the object, else the app loads them */
     bool blas, debug, embed;
     /* The code counts its cycles: cg_object.profile, and the symbol PREFIX_profile. */
     bool profile;
-    unsigned entries;            /* bit k: entry k is wanted; 0: all that there are */
+    unsigned entries; /* bit k: compile entry k; 0: all that the modules have */
     const cg_default *hyper;
     int nhyper;
     uint32_t threads;            /* in PREFIX_OPTIONS; 0 is 1 */
     uint64_t seed;
     const cg_rename *rename;
     int nrenames;
-    const struct sched_wishes *schedule; /* how kernels shall run; NULL: no wishes */
+    const struct sched_wishes *schedule; /* of a schedule file, or NULL */
     const cg_taken *range;        /* of inputs, as far as they are known */
     int nranges;
 } cg_request;
@@ -91,9 +91,9 @@ typedef struct cg_sizes {
     int64_t context, params, stats, optimizer, counters, grads, saved, scratch, arena;
 } cg_sizes;
 
-/* Somewhere that a profile counts cycles of the first worker. */
+/* What a counter of a profile measures, in cycles of the first worker. */
 typedef struct cg_place {
-    const char *entry, *kind, *what; /* "step", "contraction" (or "wait"), the kernel in words */
+    const char *entry, *kind, *what; /* "step", "contraction" (or "wait"), a description */
     /* Name of the node that it comes from, "" if unknown; "backward". */
     const char *origin, *phase;
     const char *how; /* its schedule, "" for a wait */
@@ -124,18 +124,19 @@ typedef struct cg_object {
     struct cg_built *built;       /* for cg_text_of */
 } cg_object;
 
-/* False and reported, with the list, when there is no such target or processor; see cg_request. */
+/* False and reported, with those supported, if the target or a processor is not; see
+ * cg_request. */
 bool cg_check_target(base_ctx *ctx, base_arena *arena, const char *triple, const char *const *cpu,
                      int ncpus);
 /* The host's processor as `native` takes it: the row of cpus.def and LLVM's name. */
 const char *cg_host_name(base_ctx *ctx, base_arena *arena);
 
-/* f is called, on whatever thread, when LLVM gets no memory; it must not return, and there is
- * nothing to return to. Without it LLVM aborts. Once in a process. */
+/* f is called, on any thread, when LLVM runs out of memory, and must not return. Without it LLVM
+ * aborts. To be called once in a process. */
 void cg_on_out_of_memory(void (*f)(void));
 
-/* Compiles; NULL and reported when the user's wish cannot be done (an unknown processor, too large
- * an arena, …). What it gives lives in arena; LLVM's part until the context is freed. Sets
+/* Compiles; NULL and reported when the request cannot be met (an unknown processor, too large an
+ * arena, …). The result lives in arena, LLVM's part of it until the context is freed. Sets
  * ir_state.at. */
 cg_object *cg_compile(base_ctx *ctx, base_arena *arena, const cg_request *request);
 /* Lays out memory and interface only: bytes, size and header stay NULL. */
@@ -145,7 +146,7 @@ bool cg_print_schedule(base_ctx *ctx, base_arena *arena, const cg_request *reque
 /* The text of the same code: assembly, or LLVM's IR. */
 const char *cg_text_of(cg_object *o, bool assembly, size_t *size);
 
-/* A name made fit for C as the header does it: anything outside [A-Za-z0-9] becomes _, runs
+/* Turns a name into the header's identifier for it: anything outside [A-Za-z0-9] becomes _, runs
  * collapse, `digit` goes before a leading digit (and stands for an empty name), keywords and
  * standard macros get a trailing _. */
 const char *cg_clean(base_arena *arena, const char *raw, const char *digit);
@@ -153,18 +154,18 @@ const char *cg_clean_prefix(base_arena *arena, const char *raw);
 
 /* A static library with this one object; its name inside is MEMBER (at most 15 bytes are kept). */
 void *cg_archive(base_arena *arena, const cg_object *o, const char *member, size_t *size);
-/* Makes a shared library of an object file by the C compiler, `cc -shared`; runtime: path of
+/* Links an object file to a shared library with the C compiler, `cc -shared`; runtime: path of
  * libgradc_rt.a. False and reported on failure. */
 bool cg_link_shared(base_ctx *ctx, const char *object, const char *runtime, bool blas,
                     const char *output);
 
-/* The object in this process. */
+/* An object that is loaded into this process. */
 typedef struct cg_jit cg_jit;
 typedef struct cg_symbol {
     const char *name;
     void *address;
 } cg_symbol;
-/* Loads an object; symbols (ended by a NULL name, or NULL for none) are what it may refer to beside
+/* Loads an object; symbols (ended by a NULL name; NULL: none) are what it may refer to beside
  * the runtime. Freed with the context; NULL and reported on failure. */
 cg_jit *cg_jit_load(base_ctx *ctx, base_arena *arena, const void *object, size_t size,
                     const cg_symbol *symbols);

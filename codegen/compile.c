@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The way from planned modules to an object file: one LLVM module for all levels, specialisations
- * and entries, and for a model of many kernels more modules, which hold the kernels. */
+ * From planned modules to an object file: one LLVM module holds all levels, specialisations and
+ * entries; the kernels of a large model are in further modules. */
 #include "codegen/backend.h"
 #include "codegen/model.h"
 #include "codegen/target.h"
 
 #include <string.h>
 
-/* Most modules beside the main one; kernels of one, at least about. */
+/* The largest number of modules beside the main one, and about the least number of kernels in
+ * one. */
 enum { PARTS = 8, KERNELS = 24 };
 
 struct cg_built {
@@ -32,8 +33,8 @@ static void dispose_builder(void *b)
     LLVMDisposeBuilder(b);
 }
 
-/* The processors asked for, in the order in which they are preferred, each level once; NULL and
- * reported if one is unknown. */
+/* The requested processors in order of preference, each level once; NULL and reported if one is
+ * unknown. */
 static const cg_target **levels_of(base_ctx *ctx, base_arena *arena, const cg_request *r, int *n)
 {
     int wished = r->ncpus ? r->ncpus : 1;
@@ -52,7 +53,7 @@ static const cg_target **levels_of(base_ctx *ctx, base_arena *arena, const cg_re
     return level;
 }
 
-/* What code that is no level's is for: the least of the levels, without features. */
+/* The target of code that is shared by all levels: the lowest one, without features. */
 static const cg_target *common_of(const cg_target *const *level, int n)
 {
     const cg_target *least = level[0]->plain;
@@ -97,7 +98,7 @@ static void open_unit(cg_unit *u, const cg_model *m, LLVMTargetMachineRef machin
     u->nothing = LLVMVoidTypeInContext(u->ll);
 }
 
-/* Kernels are counted as they are planned; those that are alike will be one. */
+/* Kernels are counted as planned, although identical ones are emitted once. */
 static void open_parts(cg_unit *u, const cg_model *m, int nlevels, LLVMTargetMachineRef machine,
                        const char *triple)
 {

@@ -2,12 +2,12 @@
  * Copyright (c) The gradc authors
  *
  * Large matrix products by OpenBLAS, where that was measured to be faster than blocks
- * (docs/kernels.md has the figures). A task is one call for a piece of the result, a few hundred
- * rows and columns whose sizes do not depend on the number of threads; the sums go straight into
- * the output's storage, and if there is an epilogue, a loop over the piece then reads them back.
+ * (docs/kernels.md has the figures). A task is one call for a block of the result, a few hundred
+ * rows and columns; its size does not depend on the number of threads. The sums are written to the
+ * output's storage; if there is an epilogue, it is a loop that reads them back.
  *
- * It must be OpenBLAS' serial build, for a processor that OpenBLAS knows: with another one, or
- * none, the code is as without it. */
+ * OpenBLAS must be the serial build and know the processor: with another one, or none, the code is
+ * the same as with --blas=none. */
 #include "codegen/contraction.h"
 
 #include <dlfcn.h>
@@ -15,8 +15,8 @@
 
 enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 }; /* cblas.h */
 
-/* The serial OpenBLAS of this machine, with kernels of the level that was measured, or a better
- * one. */
+/* Is there a serial OpenBLAS on this machine, with kernels for the level of the measurements or a
+ * higher one? */
 static bool is_installed(void)
 {
     void *library = dlopen(CG_BLAS_LIBRARY, RTLD_LAZY | RTLD_LOCAL);
@@ -59,23 +59,23 @@ sched_level cg_schedule_level(cg_unit *u, const cg_target *level)
                          .user = u};
 }
 
-/* The product that a part is. */
+/* A part as a matrix product. */
 typedef struct product {
     cg_contraction *c;
     sched_product p;
     int scalar, vector; /* numbers of the operands */
 } product;
 
-/* C = A B for the piece, of so many rows and lanes (i64). */
+/* C = A B for a block of `rows` and `lanes` (i64). */
 static void multiply(product *p, const LLVMValueRef operand[2], LLVMValueRef result,
                      LLVMValueRef rows, LLVMValueRef lanes)
 {
     cg_contraction *c = p->c;
     cg_unit *u = c->e->u;
-    /* The scalar operand's steps, the vector operand's lanes lie apart. */
-    bool turned[2] = {p->p.step[p->scalar] != 1, p->p.lane != 1};
-    int64_t apart[2] = {turned[0] ? p->p.step[p->scalar] : p->p.row,
-                        turned[1] ? p->p.lane : p->p.step[p->vector]};
+    /* An operand is transposed unless its rows are contiguous: A's along K, B's along N. */
+    bool transposed[2] = {p->p.step[p->scalar] != 1, p->p.lane != 1};
+    int64_t leading[2] = {transposed[0] ? p->p.step[p->scalar] : p->p.row,
+                          transposed[1] ? p->p.lane : p->p.step[p->vector]};
     LLVMTypeRef real = cg_dtype(u, c->s->dtype);
     LLVMTypeRef param[] = {u->i32, u->i32, u->i32, u->i32, u->i32, u->i32, real,
                            u->ptr, u->i32, u->ptr, u->i32, real,   u->ptr, u->i32};
@@ -86,16 +86,16 @@ static void multiply(product *p, const LLVMValueRef operand[2], LLVMValueRef res
     LLVMValueRef m = LLVMBuildTrunc(u->b, rows, u->i32, ""),
                  n = LLVMBuildTrunc(u->b, lanes, u->i32, "");
     LLVMValueRef args[] = {number(u, ROW_MAJOR),
-                           number(u, turned[0] ? TRANSPOSED : PLAIN),
-                           number(u, turned[1] ? TRANSPOSED : PLAIN),
+                           number(u, transposed[0] ? TRANSPOSED : PLAIN),
+                           number(u, transposed[1] ? TRANSPOSED : PLAIN),
                            m,
                            n,
                            number(u, p->p.products),
                            LLVMConstReal(real, 1),
                            operand[p->scalar],
-                           number(u, apart[0]),
+                           number(u, leading[0]),
                            operand[p->vector],
-                           number(u, apart[1]),
+                           number(u, leading[1]),
                            LLVMConstReal(real, 0),
                            result,
                            number(u, p->p.row_out)};
@@ -103,7 +103,7 @@ static void multiply(product *p, const LLVMValueRef operand[2], LLVMValueRef res
     u->uses_blas = true;
 }
 
-/* `lanes` neighbouring sums of a row to the outputs. */
+/* The epilogue of `lanes` adjacent sums of a row. */
 static void finish_lanes(product *p, const cg_index *part, LLVMValueRef from, int64_t most,
                          int lanes)
 {
@@ -120,7 +120,7 @@ static void finish_lanes(product *p, const cg_index *part, LLVMValueRef from, in
     e->lanes = 1;
 }
 
-/* The outputs' expressions over the piece whose sums are in the first output's storage. */
+/* The epilogue of a block, whose sums are in the first output's storage. */
 static void finish(product *p, const cg_index *first, LLVMValueRef rows, LLVMValueRef lanes)
 {
     cg_contraction *c = p->c;

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contractions in blocks, for many rows and many products. A task is a group of rows times the
- * lanes of a few registers. It goes through the contracted axes a block at a time, so that what the
- * block reads of the vector operand, its panel, stays in the nearest cache while all rows of the
- * group pass by; mostly the panel is first copied ("packed") to where it lies without gaps, and a
- * vector operand that lies across the lanes is turned on the way. Sums wait in memory from block to
- * block; the order of additions is that of the contracted axes all the same. In the end a loop over
- * rows hands the sums to the outputs' expressions.
+ * Contractions in blocks, for many rows and many products. A task is a group of MC rows times the
+ * lanes of a few registers. It loops over the summed axes in blocks of KC products, so that a
+ * block's panel of the vector operand stays in the nearest cache while all rows of the group are
+ * multiplied by it. Mostly the panel is packed first, that is copied to where it is contiguous; a
+ * vector operand that is contiguous along K is transposed on the way. Between blocks the sums are
+ * in memory; products are still added in the order of the summed axes. In the end a loop over rows
+ * runs the epilogue.
  *
- * Rows of all axes are counted as one, and a tile is R rows from anywhere on; the last one is moved
- * back so that it is whole: some rows are then computed twice, which costs less than code of its
- * own. */
+ * All row axes are collapsed into one, and a tile is MR rows from any row on. The last one is moved
+ * back so that it is whole: some rows are then computed twice, which costs less than code for the
+ * remainder. */
 #include "codegen/contract_block.h"
 
 typedef cg_blocks blocks;
 
-/* ---- Memory on the stack ---- */
+/* ---- Stack memory ---- */
 
 LLVMValueRef cg_block_stack(cg_blocks *b, LLVMTypeRef type, int64_t n)
 {
@@ -49,14 +49,15 @@ void cg_each_width(cg_blocks *b, void (*emit)(cg_blocks *b, int lanes, void *use
 
 /* ---- Packing ---- */
 
-/* Of the panel: f16 and bf16 are f32 there. */
+/* Bytes of an element of the panel, in which f16 and bf16 are f32. */
 static unsigned element_bytes(const blocks *b)
 {
     unsigned bytes = (unsigned)ir_dtypes[b->s->dtype].bytes;
     return ir_is_float(b->s->dtype) && bytes < 4 ? 4 : bytes;
 }
 
-/* Of a step's lanes in the panel: what divides all steps, a register at most. */
+/* Alignment of a step's lanes in the panel: the largest power of two that divides the size of a
+ * step, at most a register. */
 static unsigned step_alignment(const blocks *b)
 {
     unsigned step = (unsigned)b->lanes * element_bytes(b),
@@ -68,9 +69,9 @@ static unsigned step_alignment(const blocks *b)
 typedef struct packing {
     blocks *b;
     const int64_t *extent; /* of the axes from split on */
-    /* The axis along which the vector operand lies side by side, -1: the lanes do. */
+    /* The summed axis along which the vector operand is contiguous, to be transposed; -1: none. */
     int across;
-    int lanes;             /* that there are; the rest is zero */
+    int lanes; /* valid lanes; the others are zero */
     LLVMValueRef from;
 } packing;
 
@@ -85,7 +86,7 @@ int64_t cg_steps_in(const cg_blocks *b, const int64_t *extent, int axis)
 void cg_transpose_lanes(cg_unit *u, LLVMValueRef *v, int n)
 {
     LLVMValueRef next[64], order[2][64];
-    /* Exchange the lanes whose number has bit s with those of the vectors that have it. */
+    /* Each pass swaps bit s of the lane's number with that of the vector's. */
     for (int s = n / 2; s; s /= 2) {
         for (int i = 0; i < n; i++)
             for (int half = 0; half < 2; half++) {
@@ -130,7 +131,7 @@ LLVMValueRef cg_zero_extend_lanes(cg_unit *u, LLVMValueRef v, int n)
                                   LLVMConstVector(order, (unsigned)n), "");
 }
 
-/* One step of the panel, its lanes side by side or apart. */
+/* Packs one step, whose lanes are contiguous or strided. */
 static void pack_step(packing *p, LLVMValueRef from, const cg_index *step)
 {
     blocks *b = p->b;
@@ -149,8 +150,8 @@ static void pack_step(packing *p, LLVMValueRef from, const cg_index *step)
     put(p, step, 0, cg_zero_extend_lanes(u, v, b->lanes));
 }
 
-/* As many steps as a register has lanes, of an operand whose steps lie side by side. */
-static void pack_turned(packing *p, LLVMValueRef from, const cg_index *step, int64_t apart)
+/* Packs as many steps as a register has lanes, from an operand that is contiguous along them. */
+static void pack_transposed(packing *p, LLVMValueRef from, const cg_index *step, int64_t apart)
 {
     blocks *b = p->b;
     cg_contraction *c = b->c;
@@ -172,7 +173,7 @@ static void pack_turned(packing *p, LLVMValueRef from, const cg_index *step, int
 
 static void pack_axis(packing *p, int axis, LLVMValueRef from, const cg_index *step);
 
-/* The axis along which the operand lies side by side: whole registers, then what is left. */
+/* Packs the axis along which the operand is contiguous: whole registers, then the remainder. */
 static void pack_across(packing *p, LLVMValueRef from, const cg_index *step)
 {
     blocks *b = p->b;
@@ -186,8 +187,8 @@ static void pack_across(packing *p, LLVMValueRef from, const cg_index *step)
         cg_loop_begin(c->e, &loop, cg_i64(u, 0), cg_i64(u, whole), c->s->width, true);
         cg_index i = cg_of_var(cg_var_new(c->e, loop.i, extent - 1)),
                  at = cg_add(c->e, step, &i, apart);
-        pack_turned(p, cg_operand_pointer(c, b->vector, from, cg_scalar_part(c->e, &i)), &at,
-                    apart);
+        pack_transposed(p, cg_operand_pointer(c, b->vector, from, cg_scalar_part(c->e, &i)), &at,
+                        apart);
         cg_loop_end(c->e, &loop);
     }
     for (int64_t i = whole; i < extent; i++) {
@@ -197,7 +198,7 @@ static void pack_across(packing *p, LLVMValueRef from, const cg_index *step)
     }
 }
 
-/* Loops over the axes from `axis` on, that which lies side by side last. */
+/* Loops over the axes from `axis` on, p->across innermost. */
 static void pack_axis(packing *p, int axis, LLVMValueRef from, const cg_index *step)
 {
     blocks *b = p->b;
@@ -273,8 +274,8 @@ static void multiply(tile *t, LLVMValueRef vector, LLVMValueRef moved, int64_t s
     }
 }
 
-/* Steps of the axes from `axis` on; moved: where they begin in the scalar operand, vector: in the
- * panel or the vector operand. */
+/* The steps of the axes from `axis` on. moved: their offset in the scalar operand; vector: their
+ * address in the panel or the vector operand. */
 static void steps(tile *t, int axis, LLVMValueRef vector, const cg_index *moved)
 {
     blocks *b = t->b;
@@ -331,7 +332,7 @@ LLVMValueRef cg_tile_row(cg_blocks *b, LLVMValueRef scalar, LLVMValueRef first_s
     return cg_operand_pointer(b->c, b->scalar, scalar, place);
 }
 
-/* All tiles of the group against one block. scalar, vector: the operands at the block's first
+/* Multiplies all tiles of the group by one block. scalar, vector: the operands at the block's first
  * step. */
 static void multiply_tiles(blocks *b, const int64_t *extent, LLVMValueRef scalar,
                            LLVMValueRef vector)
@@ -386,7 +387,7 @@ static void emit_block(blocks *b, int64_t chunk, const cg_index *scalar_at,
              cg_operand_pointer(c, b->vector, b->base[b->vector], cg_scalar_part(c->e, vector_at)));
 }
 
-/* Loops over the contracted axes outside the blocks, then over pieces of the one that is cut. */
+/* Loops over the summed axes outside the blocks, then over chunks of the one that KC cuts. */
 static void emit_blocks(blocks *b, int axis, const cg_index *scalar_at, const cg_index *vector_at)
 {
     cg_contraction *c = b->c;
@@ -411,7 +412,7 @@ static void emit_blocks(blocks *b, int axis, const cg_index *scalar_at, const cg
     }
 }
 
-/* ---- The end ---- */
+/* ---- Epilogue ---- */
 
 /* A row of the group: its sums, and its index in the axes that are not lanes. */
 typedef struct finished {
@@ -437,7 +438,7 @@ static void finish_lanes(cg_emitter *e, void *user, const cg_index *lane)
     cg_finish(f->b->c, at, sum);
 }
 
-/* Row `local` of the group, of which so many lanes are results. */
+/* The epilogue of row `local` of the group. lanes: the valid ones. */
 static void finish_row(blocks *b, LLVMValueRef local, const cg_index *part, int lanes)
 {
     cg_unit *u = b->c->e->u;
@@ -451,7 +452,8 @@ static void finish_row(blocks *b, LLVMValueRef local, const cg_index *part, int 
     cg_each_piece(b->c->e, 0, lanes, b->s->width, finish_lanes, &(finished){b, sum, part});
 }
 
-/* Rows of the group, in runs of the innermost row axis where groups are made of such. */
+/* The epilogue of all rows of the group, in whole runs of the innermost row axis if MC is a
+ * multiple of its extent. */
 static void finish_rows(blocks *b, int lanes, void *user)
 {
     (void)user;
@@ -482,7 +484,7 @@ static void finish_rows(blocks *b, int lanes, void *user)
 
 /* ---- Tasks ---- */
 
-/* Where the rows of all slots lie in the scalar operand. */
+/* Computes the offset of each slot's row in the scalar operand. */
 static void find_places(blocks *b)
 {
     cg_contraction *c = b->c;
@@ -516,7 +518,7 @@ static void clear_sums(blocks *b)
     cg_loop_end(b->c->e, &loop);
 }
 
-/* The task's place, and everything about it that is the same for all blocks. */
+/* Decodes the task, and computes what is the same for all its blocks. */
 static void open_task(blocks *b, cg_index task)
 {
     cg_contraction *c = b->c;

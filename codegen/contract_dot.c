@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contractions in blocks whose innermost products are taken a group at a time, by the instructions
- * of schedule/dots.def. Both operands are packed: the vector operand to a panel [groups][NC][group]
- * of its own type, whatever the instruction, and the rows of each tile to [MR][groups][group] as
- * the instruction takes them. Groups lie along the innermost summed axis, and the last one of it is
- * filled up with zeros; for tiles, so are their number and that of the rows. */
+ * Contractions in blocks, with the dot-product instructions of schedule/dots.def, which take a
+ * group of products at a time. Both operands are packed: the vector operand to a panel
+ * [groups][NC][group] of its own type, whatever the instruction, and the rows of each tile to
+ * [MR][groups][group] in the layout that the instruction takes. Groups run along the innermost
+ * summed axis, and the last one of it is padded with zeros. For AMX, the groups of a block are
+ * padded to whole tile registers too. */
 #include "codegen/contract_amx.h"
 #include "codegen/contract_block.h"
 
@@ -15,16 +16,16 @@ typedef struct dots {
     const sched_dot_info *how;
     cg_blocks *b;
     cg_unit *u;
-    int lanes;       /* that the panel has: its other lanes are zero */
-    int inner;       /* the summed axis along which groups lie */
+    int lanes;       /* valid lanes of the panel; the others are zero */
+    int inner;       /* the summed axis along which groups run */
     int64_t groups_inner; /* of a run of it */
-    int64_t filled, groups; /* of the block, and with those of zeros behind */
+    int64_t filled, groups; /* of the block, without and with padding */
     LLVMTypeRef panel_type, row_type; /* elements of panel and rows */
-    int width;       /* lanes of a register of sums … */
-    int pieces;      /* … of which so many are a row of a tile */
+    int width;       /* lanes of an accumulator */
+    int pieces;      /* accumulators of a row of a tile */
     int first;       /* lane of the panel at which the tile begins */
     LLVMValueRef rows;       /* of a tile, packed */
-    LLVMValueRef correction; /* of each lane's sum over the block; NULL: none */
+    LLVMValueRef correction; /* to be added to each lane's sum over the block; NULL: none */
     LLVMValueRef acc[SCHED_MOST_ROWS][MOST_PIECES];
 } dots;
 
@@ -65,13 +66,13 @@ static bool is_signed(const dots *d, int side)
     return ir_is_signed(d->b->s->of[side]);
 }
 
-/* Lane i of an array of shuffles' masks. */
+/* Lane number i, for a shuffle mask. */
 static LLVMValueRef lane(dots *d, int64_t i)
 {
     return LLVMConstInt(d->u->i32, (unsigned long long)i, 0);
 }
 
-/* Lanes from, from + step, … of x and y, one after the other. */
+/* n lanes from, from + step, … of the concatenation of x and y. */
 static LLVMValueRef pick(dots *d, LLVMValueRef x, LLVMValueRef y, int from, int step, int n)
 {
     LLVMValueRef order[512];
@@ -91,7 +92,7 @@ static LLVMValueRef interleave(dots *d, LLVMValueRef x, LLVMValueRef y)
     return LLVMBuildShuffleVector(d->u->b, x, y, LLVMConstVector(order, (unsigned)(2 * n)), "");
 }
 
-/* n vectors as one; n is a power of two. */
+/* Concatenates n vectors; n is a power of two. */
 static LLVMValueRef joined(dots *d, LLVMValueRef *v, int n)
 {
     for (; n > 1; n /= 2)
@@ -126,7 +127,7 @@ static void each_run(dots *d, const int64_t *extent, int side, int axis, LLVMVal
     cg_loop_end(e, &loop);
 }
 
-/* Zeros behind the groups that are there, each of `bytes`. */
+/* Clears the padding behind the groups of a block, each of `bytes`. */
 static void clear_rest(dots *d, LLVMValueRef groups, int64_t bytes)
 {
     if (d->filled < d->groups)
@@ -137,8 +138,9 @@ static void clear_rest(dots *d, LLVMValueRef groups, int64_t bytes)
 
 /* ---- The panel ---- */
 
-/* A group of the panel, its lanes side by side: `valid` of its elements are there. */
-static void pack_side_by_side(dots *d, LLVMValueRef from, LLVMValueRef group, int valid)
+/* Packs a group whose lanes are contiguous. valid: its elements inside the axis; the others are
+ * zero. */
+static void pack_contiguous(dots *d, LLVMValueRef from, LLVMValueRef group, int valid)
 {
     cg_blocks *b = d->b;
     int64_t step = b->s->k[d->inner].stride[b->vector];
@@ -177,7 +179,7 @@ static LLVMValueRef word(dots *d, int side, LLVMValueRef from, int valid)
     return all;
 }
 
-/* Where lane `first` of a group of the panel lies. */
+/* The address of lane `first` of a group in the panel. */
 static LLVMValueRef panel_at(dots *d, LLVMValueRef group, int first)
 {
     cg_blocks *b = d->b;
@@ -191,8 +193,8 @@ static LLVMValueRef lane_pointer(dots *d, LLVMValueRef from, int i)
     return cg_operand_pointer(b->c, b->vector, from, cg_i64(d->u, i * b->lane->stride[b->vector]));
 }
 
-/* A group whose lanes are apart. */
-static void pack_apart(dots *d, LLVMValueRef from, LLVMValueRef group, int valid)
+/* Packs a group whose lanes are strided. */
+static void pack_strided(dots *d, LLVMValueRef from, LLVMValueRef group, int valid)
 {
     cg_blocks *b = d->b;
     LLVMValueRef v = LLVMConstNull(cg_vector(d->u->i32, b->lanes));
@@ -202,7 +204,7 @@ static void pack_apart(dots *d, LLVMValueRef from, LLVMValueRef group, int valid
     store(d, v, panel_at(d, group, 0));
 }
 
-/* As many groups as a register has words, of an operand whose products lie side by side. */
+/* Packs as many groups as a register has words, from an operand that is contiguous along K. */
 static void pack_transposed(dots *d, LLVMValueRef from, LLVMValueRef group)
 {
     cg_blocks *b = d->b;
@@ -237,28 +239,28 @@ static void pack_groups(dots *d, LLVMValueRef from, LLVMValueRef group, int64_t 
     cg_loop_end(b->c->e, &loop);
 }
 
-/* A run of the vector operand; its extent is in user. */
+/* Packs a run of the vector operand; its extent is in user. */
 static void pack_run(dots *d, LLVMValueRef from, LLVMValueRef group, void *user)
 {
     cg_blocks *b = d->b;
     int64_t extent = *(const int64_t *)user, whole = extent / d->how->group, done = 0,
             step = b->s->k[d->inner].stride[b->vector];
-    bool side_by_side = b->lane->stride[b->vector] == 1;
-    if (!side_by_side && step == 1 && b->s->width > 1) {
+    bool contiguous = b->lane->stride[b->vector] == 1;
+    if (!contiguous && step == 1 && b->s->width > 1) {
         done = whole / b->s->width * b->s->width;
         pack_groups(d, from, group, whole, b->s->width, NULL);
     }
     LLVMValueRef rest =
         cg_operand_pointer(b->c, b->vector, from, cg_i64(d->u, done * d->how->group * step));
     pack_groups(d, rest, plus(d, group, cg_i64(d->u, done)), whole - done, 1,
-                side_by_side ? pack_side_by_side : pack_apart);
+                contiguous ? pack_contiguous : pack_strided);
     int valid = (int)(extent % d->how->group);
     from = cg_operand_pointer(b->c, b->vector, from, cg_i64(d->u, whole * d->how->group * step));
     group = plus(d, group, cg_i64(d->u, whole));
-    if (valid && side_by_side)
-        pack_side_by_side(d, from, group, valid);
+    if (valid && contiguous)
+        pack_contiguous(d, from, group, valid);
     else if (valid)
-        pack_apart(d, from, group, valid);
+        pack_strided(d, from, group, valid);
 }
 
 typedef struct panel {
@@ -279,7 +281,7 @@ static void pack_panel(cg_blocks *b, int lanes, void *user)
 
 /* ---- The rows of a tile ---- */
 
-/* n elements of the scalar operand as a row holds them. */
+/* Converts n elements of the scalar operand to the layout of packed rows. */
 static LLVMValueRef as_row(dots *d, LLVMValueRef v)
 {
     cg_blocks *b = d->b;
@@ -336,7 +338,7 @@ static void row_run(dots *d, LLVMValueRef from, LLVMValueRef group, void *user)
               at(d, d->row_type, to, cg_i64(d->u, r->extent)));
 }
 
-/* The rows of the tile that begins with this slot. */
+/* Packs the rows of the tile that begins at this slot. */
 static void pack_rows(dots *d, const int64_t *extent, LLVMValueRef scalar, LLVMValueRef first_slot)
 {
     cg_blocks *b = d->b;
@@ -352,10 +354,10 @@ static void pack_rows(dots *d, const int64_t *extent, LLVMValueRef scalar, LLVMV
 
 /* ---- Instructions ---- */
 
-/* sum += products of a piece of the panel, and of a row's group for all lanes. */
+/* sum + the products of a piece of the panel with a row's group, which is broadcast. */
 typedef LLVMValueRef dot(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum);
 
-/* The name of an instruction for registers of the level: one of three. */
+/* Calls the one of three intrinsics that is for the level's registers. */
 static LLVMValueRef by_width(dots *d, const char *const name[3], LLVMValueRef *args, int n)
 {
     int bytes = d->width * 4;
@@ -370,7 +372,7 @@ static LLVMValueRef vpdpbusd(dots *d, LLVMValueRef sum, LLVMValueRef u8, LLVMVal
     return by_width(d, name, (LLVMValueRef[]){sum, u8, i8}, 3);
 }
 
-/* The rows have the other sign than the panel. */
+/* The signedness of the packed rows is the opposite of the panel's. */
 static LLVMValueRef vector_vnni(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
 {
     LLVMValueRef words = load(d, cg_vector(d->u->i32, d->width), piece),
@@ -378,7 +380,7 @@ static LLVMValueRef vector_vnni(dots *d, LLVMValueRef piece, LLVMValueRef group,
     return is_signed(d, d->b->vector) ? vpdpbusd(d, sum, row, words) : vpdpbusd(d, sum, words, row);
 }
 
-/* An instruction for each pair of signs; of two, the signed operand comes first. */
+/* An instruction for each pair of signednesses; in the mixed one the signed operand is first. */
 static LLVMValueRef vector_int8(dots *d, LLVMValueRef piece, LLVMValueRef group, LLVMValueRef sum)
 {
     static const char *const name[][3] = {
@@ -437,7 +439,7 @@ static LLVMValueRef vector_widen(dots *d, LLVMValueRef piece, LLVMValueRef group
 
 /* ---- Tiles ---- */
 
-/* sums: the first row's lanes of the tile. */
+/* sums: the tile's lanes of the first row. */
 typedef void tile(dots *d, LLVMValueRef sums);
 static tile tile_amx;
 
@@ -456,7 +458,7 @@ static int piece_elements(const dots *d)
     return d->width * d->how->group / d->how->registers;
 }
 
-/* For each group of the block, so many at a time. */
+/* A loop over the groups of the block, unrolled. */
 static void each_group(dots *d, int64_t unroll, void (*emit)(dots *d, LLVMValueRef group))
 {
     cg_emitter *e = d->b->c->e;
@@ -496,7 +498,7 @@ static void multiply_vectors(dots *d, LLVMValueRef group)
     }
 }
 
-/* The sums of row r, a lane each. */
+/* The sums of row r, one per lane. */
 static LLVMValueRef row_sums(dots *d, int r)
 {
     cg_emitter *e = d->b->c->e;
@@ -516,7 +518,7 @@ static LLVMValueRef row_sums(dots *d, int r)
     return cg_lanes_of(all) == lanes ? all : pick(d, all, NULL, 0, 1, lanes);
 }
 
-/* Where the tile's lanes of a row of sums lie. */
+/* The address of the tile's lanes in a row of sums. */
 static LLVMValueRef tile_lanes(dots *d, LLVMValueRef row)
 {
     return at(d, cg_type(d->b->c->e, d->b->s->dtype, 1), row, cg_i64(d->u, d->first));
@@ -577,7 +579,7 @@ static void tile_amx(dots *d, LLVMValueRef sums)
     cg_amx_multiply(b->c->e, &x);
 }
 
-/* One tile of the rows that are packed. */
+/* Multiplies the packed rows by the panel's lanes of one tile. */
 static void multiply_tile(dots *d, LLVMValueRef first_slot)
 {
     cg_blocks *b = d->b;
@@ -588,7 +590,7 @@ static void multiply_tile(dots *d, LLVMValueRef first_slot)
         multiply_rows(d, first_slot);
 }
 
-/* ---- Operands of one sign, for vpdpbusd ---- */
+/* ---- Operands of equal signedness, for vpdpbusd ---- */
 
 static void add_panel(dots *d, LLVMValueRef group)
 {
@@ -603,8 +605,8 @@ static void add_panel(dots *d, LLVMValueRef group)
     }
 }
 
-/* Rows moved by 128: a signed one is x + 128 then, so 128 times the panel's sum is too much; an
- * unsigned one is x - 128, and as much is missing. */
+/* Rows are offset by 128 to change their signedness. A signed x is packed as x + 128, so 128 times
+ * the panel's sum is subtracted; an unsigned x as x - 128, so it is added. */
 static void correct(dots *d)
 {
     clear_tile(d, 1);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Contractions a tile at a time. A tile is a few rows of a few registers each; its sums stay in
- * registers over all contracted axes. Then the outputs' expressions take them, row by row, and are
- * stored. A task is one tile. */
+ * Contractions in register tiles. A task is one tile, a few rows of a few registers each: its sums
+ * stay in registers over all summed axes, then the epilogue computes and stores the outputs row by
+ * row. */
 #include "codegen/contraction.h"
 
 typedef struct tile {
@@ -16,7 +16,7 @@ typedef struct tile {
     LLVMTypeRef type;
 } tile;
 
-/* Elements at pointer + offset: one for all lanes, neighbours, or `stride` apart. */
+/* The lanes at pointer + offset: broadcast, contiguous or strided. */
 static LLVMValueRef load(tile *t, int side, LLVMValueRef pointer, int64_t offset)
 {
     cg_contraction *c = t->c;
@@ -36,7 +36,7 @@ static LLVMValueRef load(tile *t, int side, LLVMValueRef pointer, int64_t offset
     return all;
 }
 
-/* One step of the innermost contracted loop. The operand that rows share is loaded once. */
+/* One step of the innermost summed axis. The operand that rows share is loaded once. */
 static void step(tile *t, const LLVMValueRef pointer[2], const int64_t at[2])
 {
     LLVMValueRef shared[2] = {NULL, NULL};
@@ -59,7 +59,7 @@ static void step(tile *t, const LLVMValueRef pointer[2], const int64_t at[2])
     }
 }
 
-/* Contracted loops from number `from` on; the pointers are those of the loops outside. */
+/* Loops over the summed axes from number `from` on; pointer: as the loops outside set them. */
 static void contract(tile *t, int from, const LLVMValueRef pointer[2])
 {
     cg_contraction *c = t->c;
@@ -98,7 +98,7 @@ static void contract(tile *t, int from, const LLVMValueRef pointer[2])
         step(t, pointer, (int64_t[]){i * k->stride[0], i * k->stride[1]});
 }
 
-/* Which element of each row axis row r stands for. */
+/* The index of row r along each row axis. */
 static void row_index(const tile *t, int r, int64_t *index)
 {
     const cg_contraction *c = t->c;
@@ -108,7 +108,8 @@ static void row_index(const tile *t, int r, int64_t *index)
     }
 }
 
-/* Long expressions are emitted once, in a loop over rows, whose sums go through memory. */
+/* The epilogue emitted once, in a loop over rows that reads the sums from memory: for long
+ * expressions. */
 static void finish_in_loop(tile *t, const cg_index *lane)
 {
     cg_contraction *c = t->c;
@@ -159,7 +160,8 @@ static void finish(tile *t)
     e->lanes = 1;
 }
 
-/* The lanes `from` … of the last tile along them (lanes 0: all of another). */
+/* lanes: 0 for a whole tile along N, else that many from lane `from` of the last one. last_rows:
+ * the smaller tile of the ragged row axis. */
 static void emit_tile(cg_contraction *c, int64_t from, int lanes, bool last_rows)
 {
     cg_emitter *e = c->e;
@@ -225,7 +227,7 @@ void cg_emit_tile(cg_emitter *e, const sched_contraction *s)
     if (s->lane >= 0)
         c->tile[s->lane] = task;
     bool lanes_rest = s->lane >= 0 && s->axis[s->lane].extent % s->axis[s->lane].tile;
-    for (int v = 0; v < 4; v++) { /* whole tiles, and those at the ends */
+    for (int v = 0; v < 4; v++) { /* whole tiles, and the smaller ones at the ends */
         const end ends[2] = {{lanes_rest ? s->lane : -1, v & 1}, {s->ragged, v >> 1}};
         cg_branch branch[2];
         bool skip = false;

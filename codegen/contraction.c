@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Tasks of a contraction, its operands, and the end of each row: the outputs' expressions. */
+ * Tasks of a contraction, its operands, and its epilogue: the outputs' expressions. */
 #include "codegen/contraction.h"
 
 enum { MOST_OUTPUTS = 16 };
@@ -48,7 +48,7 @@ LLVMValueRef cg_multiply_add(cg_contraction *c, LLVMValueRef x, LLVMValueRef y, 
                                     : LLVMBuildAdd(b, LLVMBuildMul(b, x, y, ""), sum, "");
 }
 
-/* ---- The end of a row ---- */
+/* ---- Epilogue ---- */
 
 void cg_output_index(cg_contraction *c, const cg_index *part, const cg_index *lane, cg_index *at)
 {
@@ -70,7 +70,7 @@ void cg_finish(cg_contraction *c, const cg_index *at, LLVMValueRef sum)
     BUG_UNLESS(k->outputs.count <= MOST_OUTPUTS);
     e->anchor = k->anchor->result[0];
     e->anchor_value = cg_round(e, c->s->dtype, sum);
-    /* All is read before anything is written: an output may lie where an operand lay. */
+    /* All outputs are computed before any is stored: one may share the storage of an operand. */
     for (int i = 0; i < k->outputs.count; i++)
         value[i] = cg_at(e, k->outputs.items[i], at);
     for (int i = 0; i < k->outputs.count; i++)
@@ -86,7 +86,7 @@ cg_index cg_contract_task(cg_contraction *c, cg_loop *loop)
     cg_emitter *e = c->e;
     cg_unit *u = e->u;
     LLVMValueRef lo = e->lo, hi = e->hi;
-    if (c->parts) { /* what is this part's of lo … hi */
+    if (c->parts) { /* this part's share of lo … hi */
         LLVMValueRef before = cg_i64(u, c->s->tasks_before);
         lo = cg_max(e, LLVMBuildNSWSub(u->b, lo, before, ""), cg_i64(u, 0));
         hi = cg_min(e, LLVMBuildNSWSub(u->b, hi, before, ""), cg_i64(u, c->s->tasks));

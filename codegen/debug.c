@@ -6,7 +6,7 @@
  * 1. A kernel is a function named after its node. A kernel that serves several nodes, because their
  * code is the same, is named after the first.
  *
- * In a function with debug information LLVM wants a place on every call, so a location is set from
+ * In a function with debug information LLVM requires a location on every call, so one is set from
  * its first instruction on, and none outside of such functions. */
 #include "codegen/names.h"
 #include "codegen/cg.h"
@@ -27,7 +27,7 @@ static void dispose(void *di)
 
 static LLVMMetadataRef file_of(struct cg_debug *d, const char *name)
 {
-    /* a folder is what GNU as does not take with DWARF 4 */
+    /* GNU as does not accept a directory with DWARF 4 */
     return LLVMDIBuilderCreateFile(d->di, name, strlen(name), "", 0);
 }
 

@@ -44,7 +44,7 @@ LLVMValueRef cg_integer(cg_emitter *e, ir_dtype t, int64_t v)
                           : LLVMConstInt(cg_type(e, t, 1), (unsigned long long)v, 1);
 }
 
-/* What a loop without iterations reads from an empty literal is zero. */
+/* Zero for an empty literal, which only a loop without iterations reads. */
 static LLVMValueRef splat_number(cg_emitter *e, const ir_literal *l)
 {
     ir_dtype t = l->type.dtype;
@@ -108,7 +108,7 @@ static LLVMValueRef reversed(cg_emitter *e, LLVMValueRef v)
                                   LLVMConstVector(order, (unsigned)n), "");
 }
 
-/* Where lane l's element is: base + l * stride, or what the varying index says. */
+/* The element of a lane: base + lane * stride, or its value in the varying index `each`. */
 static LLVMValueRef lane_element(cg_emitter *e, LLVMValueRef base, LLVMValueRef each,
                                  int64_t stride, int lane)
 {
@@ -252,9 +252,9 @@ static LLVMBasicBlockRef block(cg_emitter *e)
     return LLVMAppendBasicBlockInContext(e->u->ll, e->function, "");
 }
 
-/* Whether the loop counts in 32 bits on a processor of as many: LLVM does not narrow it by itself,
- * and code of examples/fashion/cnn.onnx for a Cortex-M4 is 5 % smaller so (`size cnn.o`). Tasks are
- * fewer than bytes of memory. */
+/* Does the loop count in 32 bits, on a 32-bit processor? LLVM does not narrow it by itself, and
+ * code of examples/fashion/cnn.onnx for a Cortex-M4 is 5 % smaller so (`size cnn.o`). The number of
+ * tasks always fits: it is less than the bytes of memory. */
 static bool is_narrow(const cg_emitter *e, LLVMValueRef start, LLVMValueRef end)
 {
     enum { MOST = 1 << 30 };

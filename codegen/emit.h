@@ -4,12 +4,12 @@
  * Emitting expressions at an index.
  *
  * A kernel is an LLVM function (worker, storage pointers…[, scratch or extent]) that does the
- * worker's share of its tasks, lo … hi-1. Inside, an emitter holds where code goes. Values are
- * emitted at a tuple of symbolic indices, for `lanes` neighbouring elements at once: the lane
- * variable counts them. A value that is the same in all lanes comes as a scalar (one that was
- * summed perhaps as a vector), others as a vector; bool is i1, f16 and bf16 are floats already
- * rounded. So one rule an op serves scalar and vector code, broadcasts cost nothing, and what lies
- * side by side in storage is read at once. */
+ * worker's share of its tasks, lo … hi-1. An emitter holds the state of emitting one. Values are
+ * emitted at a tuple of symbolic indices, for `lanes` adjacent elements at once, which the lane
+ * variable counts. A value that is uniform across lanes is a scalar (the result of a reduction may
+ * be a vector), others are vectors; bool is i1, f16 and bf16 are f32 that are already rounded. So
+ * one rule per op serves scalar and vector code, broadcasts are free, and elements that are
+ * contiguous in storage are loaded as vectors. */
 #ifndef GRADC_CODEGEN_EMIT_H
 #define GRADC_CODEGEN_EMIT_H
 
@@ -47,31 +47,31 @@ typedef struct cg_emitter {
     cg_unit *u;
     base_arena *arena;          /* lives as long as the kernel is emitted */
     const ir_kernel *kernel;
-    /* scratch: NULL unless ir_standalone_scratch asks for some */
+    /* scratch: NULL if ir_standalone_scratch is 0 */
     LLVMValueRef function, worker, lo, hi, scratch;
     LLVMValueRef extent;      /* of a shape-polymorphic map: the last argument, i64; else NULL */
     int lanes;
     int vars;                 /* made so far */
     BASE_LIST(cg_memo) memo;
-    /* Values in storage that the kernel touches; argument i + 1 is the storage of leaf i. */
+    /* Values in storage that the kernel accesses. */
     BASE_LIST(const ir_value *) leaf;
-    BASE_LIST(int) argument;          /* which parameter of the function */
-    /* Those that the outputs need at their own index: several are done in one go. */
+    BASE_LIST(int) argument; /* by leaf: the parameter that is its storage */
+    /* Reductions that the outputs need at their own index: those that can share a loop do. */
     BASE_LIST(const ir_inst *) reduces;
     const ir_value *anchor; /* contraction: its result, … */
-    LLVMValueRef anchor_value; /* … known at the output's index; NULL: not now */
+    LLVMValueRef anchor_value; /* … at the outputs' index; NULL outside the epilogue */
 } cg_emitter;
 
-/* A rule of the table's `lower` column: result `which` of inst at index `at` (one cg_index a
+/* A rule of the table's `lower` column: result `which` of inst at index `at` (one cg_index per
  * dimension of that result). */
 typedef LLVMValueRef cg_rule(cg_emitter *e, const ir_inst *inst, int which, const cg_index *at);
 extern cg_rule *const cg_rules[IR_OPS];
 
-/* v lies in storage: no expression of this kernel. */
+/* Is v in storage, and not an expression of this kernel? */
 bool cg_is_leaf(const cg_emitter *e, const ir_value *v);
 /* v at an index: from storage, from what was emitted before, or by the rule of its instruction. */
 LLVMValueRef cg_at(cg_emitter *e, const ir_value *v, const cg_index *at);
-/* What cg_at gave before for v at this index; NULL if it was not asked, or that was forgotten. */
+/* The memoised result of cg_at for v at this index, or NULL. */
 LLVMValueRef cg_known(cg_emitter *e, const ir_value *v, const cg_index *at);
 /* Stores what cg_at yields for v (a leaf) at an index. */
 void cg_store(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef value);
@@ -79,8 +79,8 @@ void cg_store(cg_emitter *e, const ir_value *v, const cg_index *at, LLVMValueRef
 LLVMValueRef cg_load_element(cg_emitter *e, const ir_value *leaf, const cg_index *where);
 void cg_store_element(cg_emitter *e, const ir_value *leaf, const cg_index *where,
                       LLVMValueRef value);
-/* Reads where lanes lie side by side, in those of the mask; the others, which may lie outside the
- * storage, are zero. */
+/* A masked load of contiguous lanes; those outside the mask, which may be outside the storage, are
+ * zero. */
 LLVMValueRef cg_load_lanes(cg_emitter *e, const ir_value *leaf, const cg_index *where,
                            LLVMValueRef mask);
 LLVMValueRef cg_storage(cg_emitter *e, const ir_value *leaf);
@@ -94,7 +94,7 @@ void cg_level(cg_emitter *e, LLVMValueRef *x, LLVMValueRef *y);
 LLVMValueRef cg_as_vector(cg_emitter *e, LLVMValueRef x);
 /* An integer value of the index, in all lanes (i64 scalar or vector). */
 LLVMValueRef cg_index_value(cg_emitter *e, const cg_index *x);
-/* The type of dtype in registers, as wide as `like` (NULL: scalar). */
+/* The type of dtype in registers. */
 LLVMTypeRef cg_type(cg_emitter *e, ir_dtype t, int lanes);
 /* A number in registers, scalar. */
 LLVMValueRef cg_number(cg_emitter *e, ir_dtype t, double v);
@@ -114,7 +114,7 @@ static inline LLVMValueRef cg_max(cg_emitter *e, LLVMValueRef x, LLVMValueRef y)
 {
     return cg_combine(e, IR_MAX, IR_I64, x, y);
 }
-/* All lanes of x combined into one. */
+/* The horizontal reduction of x's lanes. */
 LLVMValueRef cg_across(cg_emitter *e, ir_combine c, ir_dtype t, LLVMValueRef x);
 /* f16 and bf16: rounded to the type, as floats; others unchanged. */
 LLVMValueRef cg_round(cg_emitter *e, ir_dtype t, LLVMValueRef x);
@@ -153,7 +153,7 @@ cg_index cg_clamp(cg_emitter *e, const cg_index *x, int64_t limit);
 typedef struct cg_loop {
     LLVMBasicBlockRef body, done;
     LLVMValueRef i; /* i64 */
-    LLVMValueRef narrow; /* i32: what is counted, where i is wider than registers; or NULL */
+    LLVMValueRef narrow; /* the counter as i32, where i is wider than registers; or NULL */
     LLVMValueRef end;
     int64_t step;
     int mark; /* of the memo */
@@ -170,22 +170,22 @@ typedef struct cg_branch {
 } cg_branch;
 void cg_if(cg_emitter *e, cg_branch *b, LLVMValueRef condition); /* i1 */
 void cg_endif(cg_emitter *e, cg_branch *b);
-/* Neighbours as vectors (lanes.c). Lanes of the next vector where so many are left: a power of
- * two of at least a register, of `width` lanes, or all that is left if that is less. */
+/* Vector loops (lanes.c). Lanes of the next vector of a remainder: a register of `width` lanes
+ * times a power of two, or all that are left if they are fewer. */
 int cg_piece(int64_t left, int width);
 /* Emits the code for e->lanes elements from x on. */
 typedef void cg_lanes_body(cg_emitter *e, void *user, const cg_index *x);
 /* For elements from … to - 1, in pieces. */
 void cg_each_piece(cg_emitter *e, int64_t from, int64_t to, int width, cg_lanes_body *body,
                    void *user);
-/* A row of neighbours, or a task's chunk of it. */
+/* A row of adjacent elements, or a task's chunk of it. */
 typedef struct cg_row {
     int64_t extent;
     int lanes, width; /* of whole vectors, of a register */
-    const cg_index *chunk; /* the task's number; read where there are several */
+    const cg_index *chunk; /* the number of the task's chunk; read only if there are several */
     int64_t each, chunks; /* elements of a chunk; how many */
 } cg_row;
-/* In a loop whole vectors, then what is left, which is the last chunk's. */
+/* A loop of whole vectors, then the remainder, which belongs to the last chunk. */
 void cg_each_lanes(cg_emitter *e, const cg_row *r, cg_lanes_body *body, void *user);
 /* Stack storage for an accumulator, in the function's first block. */
 LLVMValueRef cg_local(cg_emitter *e, LLVMTypeRef type);
@@ -193,15 +193,15 @@ LLVMValueRef cg_local(cg_emitter *e, LLVMTypeRef type);
 void cg_forget(cg_emitter *e, int mark);
 
 /* ---- Kernels ---- */
-/* What every function of kernels is marked with. */
+/* Sets the attributes of a kernel's function. */
 void cg_kernel_attributes(cg_unit *u, LLVMValueRef f);
-/* The column `emit` of schedule/strategies.def: the kernel's code between lo and hi, as its
- * schedule says; part: of a contraction, else NULL. */
+/* The column `emit` of schedule/strategies.def: emits tasks lo … hi-1 of the kernel as its schedule
+ * says; part: of a contraction, else NULL. */
 typedef void cg_strategy(cg_emitter *e, const sched_contraction *part);
 #define STRATEGY(NAME, text, kind, applies, choose, cost, complete, emit, doc) \
     cg_strategy cg_emit_##emit;
 #include "schedule/strategies.def"
-/* How many tasks e->extent makes, of a map whose code serves any number of elements. */
+/* The number of tasks of a shape-polymorphic map for e->extent elements. */
 LLVMValueRef cg_map_tasks(cg_emitter *e);
 
 /* An emitted kernel function and how to call it: the storage of which leaves, in order. */
@@ -212,7 +212,7 @@ typedef struct cg_call {
     int nargs;
     const ir_value **arg;
     bool scratch;   /* after the storage: where ir_kernel.scratch_at is, or … */
-    int64_t extent; /* … the number of elements; 0: the code knows it */
+    int64_t extent; /* … the number of elements of a shape-polymorphic map, else 0 */
 } cg_call;
 /* The function for a kernel; an identical one that was emitted before is used again.
  * same_storage(user, x, y): do two values share storage. */

@@ -2,27 +2,27 @@
  * Copyright (c) The gradc authors
  *
  * Entries: a planned function becomes one LLVM function that every worker runs. It calls the
- * kernels phase by phase, which take their share of the tasks each; between phases the workers
- * meet. Loops and branches stand in it as such, around the kernels of the functions that they name.
- * A long list of kernels is cut into parts, functions of their own: LLVM's time grows faster than a
- * function. */
+ * kernels phase by phase, and each worker does its share of their tasks; between phases is a
+ * barrier. Loops and branches become control flow around the kernels of the functions that they
+ * call. A long list of kernels is cut into parts, functions of their own: LLVM's time grows faster
+ * than the size of a function. */
 #include "codegen/backend.h"
 #include "base/map.h"
 
 #include <string.h>
 
-/* Storage: a pointer that is known in the function, and a distance in bytes. */
+/* Storage: a pointer of the function being emitted, and an offset in bytes. */
 typedef struct storage {
     LLVMValueRef base;
     int64_t offset;
 } storage;
 
-/* Pointers of the function that a part was cut from, which it stores where the part loads those
- * that it needs. */
+/* The pointers of the outer function, from which a part was cut: the outer function stores them in
+ * an array, from which the part loads those that it needs. */
 typedef struct bridge {
-    base_map number;        /* of a pointer there, + 1 */
-    LLVMValueRef array;   /* here */
-    LLVMValueRef *loaded; /* here, by number */
+    base_map number;      /* of an outer pointer, + 1 */
+    LLVMValueRef array;   /* in the part */
+    LLVMValueRef *loaded; /* in the part, by number */
     LLVMValueRef end;     /* of the block in which they are loaded */
 } bridge;
 
@@ -33,7 +33,7 @@ typedef struct frame {
     storage scratch;
     bool guarded; /* kernels whose outputs are not wanted are skipped */
     int checks;   /* number of its first index check in the entry */
-    bridge *bridge; /* in a part: what the pointers above are here; else NULL */
+    bridge *bridge; /* in a part: gives its pointers for those above; else NULL */
 } frame;
 
 typedef struct program {
@@ -73,7 +73,7 @@ static const void *ordered(cg_unit *u, const ir_value *v, const ir_literal *l)
     return to;
 }
 
-/* Storage of the frame, by a pointer of the function that is being filled. */
+/* Storage of the frame, with a pointer of the function being emitted. */
 static storage here(program *p, const frame *f, storage s)
 {
     bridge *x = f->bridge;
@@ -193,7 +193,7 @@ static void leave_if_failed(program *p)
 
 static void run(program *p, const frame *f);
 
-/* The function's checks follow those that are there; returns the first one's number. */
+/* Appends the function's checks to the entry's; returns the number of the first. */
 static int add_checks(program *p, const ir_func *f)
 {
     cg_unit *u = p->u;
@@ -203,7 +203,7 @@ static int add_checks(program *p, const ir_func *f)
     return first;
 }
 
-/* A frame for a function that kernel k runs; parameters and results are the caller's to fill. */
+/* A frame for a function that kernel k runs; the caller sets parameters and results. */
 static frame frame_of(program *p, const frame *outer, const ir_kernel *k, const ir_func *f)
 {
     frame inner = {.f = f, .scratch = scratch_of(p, outer)};
@@ -245,8 +245,8 @@ static void run_branch(program *p, const frame *f, const ir_kernel *k)
 
 /* ---- Loops ---- */
 
-/* What scan and while_loop have in common: carried values that move between two buffers, an
- * iteration count and a flag. */
+/* Shared by scan and while_loop: carried values, which are double-buffered, an iteration count and
+ * a flag. */
 typedef struct loop {
     const ir_kernel *k;
     int consts, carries;
@@ -279,7 +279,7 @@ static void open_loop(program *p, const frame *f, loop *l)
     }
 }
 
-/* In the body: this iteration writes each carried value where the last one did not. */
+/* In the body: each carried value is written to the buffer that this iteration does not read. */
 static void choose_buffers(program *p, const frame *f, loop *l)
 {
     cg_unit *u = p->u;
@@ -323,7 +323,7 @@ static void end_alone(program *p, LLVMBasicBlockRef next)
     LLVMPositionBuilderAtEnd(p->u->b, next);
 }
 
-/* After the loop: results whose last value is in another buffer are copied. */
+/* After the loop: copies results whose final value is in another buffer. */
 static void settle_carries(program *p, const frame *f, loop *l)
 {
     cg_unit *u = p->u;
@@ -342,8 +342,8 @@ static storage slice(program *p, storage s, LLVMValueRef number, int64_t size)
         cg_gep(p->u, pointer(p, s), LLVMBuildMul(p->u->b, number, cg_i64(p->u, size), "")), 0};
 }
 
-/* The flag that iteration t asks; the next one's is the other: a worker may still ask while another
- * is in the body and writes that. */
+/* The flag that iteration t reads. Flags are double-buffered: a worker may still read one while
+ * another is in the body and writes the next. */
 static storage flag_of(program *p, const frame *f, const ir_kernel *k, int carries, LLVMValueRef t)
 {
     storage flags = scratch_of(p, f);
@@ -361,7 +361,7 @@ static void run_scan(program *p, const frame *f, const ir_kernel *k)
     loop l = {.k = k, .consts = (int)a->consts, .carries = (int)a->carries};
     open_loop(p, f, &l);
     LLVMValueRef more = LLVMBuildICmp(u->b, LLVMIntSLT, l.t, cg_i64(u, a->length), "");
-    if (live) { /* the first time the operand says, then the body */
+    if (live) { /* the flag is the operand for the first iteration, then the body's result */
         LLVMValueRef from =
             LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntEQ, l.t, cg_i64(u, 0), ""),
                             pointer(p, storage_of(p, f, scan->operand[scan->noperands - 1])),
@@ -391,7 +391,7 @@ static void run_scan(program *p, const frame *f, const ir_kernel *k)
     settle_carries(p, f, &l);
     LLVMBasicBlockRef next = begin_alone(p, NULL);
     LLVMBuildStore(u->b, l.t, pointer(p, storage_of(p, f, scan->result[ys])));
-    for (int i = l.carries; live && i < ys; i++) { /* what was not reached is zero */
+    for (int i = l.carries; live && i < ys; i++) { /* slices of iterations that did not run are 0 */
         int64_t size = ir_bytes(&body->results.items[i].value->type);
         LLVMValueRef left = LLVMBuildSub(u->b, cg_i64(u, a->length), l.t, ""),
                      from = a->reverse ? cg_i64(u, 0) : l.t;
@@ -438,7 +438,7 @@ static void run_while(program *p, const frame *f, const ir_kernel *k)
     settle_carries(p, f, &l);
 }
 
-/* ---- Schedules ---- */
+/* ---- Lists of kernels ---- */
 
 static void run_kernel(program *p, const frame *f, const ir_kernel *k)
 {
@@ -454,7 +454,7 @@ static void run_kernel(program *p, const frame *f, const ir_kernel *k)
     }
 }
 
-/* Kernels from number `from` to number `to`, and the meetings before them. */
+/* Kernels `from` … `to` - 1, and the barriers before them. */
 static void run_some(program *p, const frame *f, int from, int to, uint64_t all)
 {
     cg_unit *u = p->u;
@@ -485,11 +485,11 @@ static void run_some(program *p, const frame *f, int from, int to, uint64_t all)
 
 /* ---- Parts ---- */
 
-enum { PART = 64 }; /* kernels in a part, and in a function that is not cut */
+enum { PART = 64 }; /* the most kernels in a part, and in a function that is not cut */
 
 static int kernels_in(const ir_func *f);
 
-/* Of those that k stands for, how many stand in the function that runs k. */
+/* How many kernels k adds to the function that runs it, including those of functions it calls. */
 static int kernels_of(const ir_kernel *k)
 {
     ir_func *called[2];
@@ -505,13 +505,13 @@ static int kernels_in(const ir_func *f)
     int n = 0;
     for (int i = 0; f->plan && i < f->plan->kernels.count && n <= PART; i++)
         n += kernels_of(f->plan->kernels.items[i]);
-    return n <= PART ? n : 1; /* a cut one is a few calls */
+    return n <= PART ? n : 1; /* one that is cut is only calls of its parts */
 }
 
 static void add_plain_attributes(cg_unit *u, LLVMValueRef function)
 {
-    /* A long list of calls gains nothing from LLVM's passes, which would keep all its pointers in
-     * registers, that is on the stack. */
+    /* A long list of calls gains nothing from LLVM's passes, which would keep all its pointers live
+     * and spill them. */
     static const char *const plain[] = {"noinline", "optnone"};
     for (int i = 0; i < 2; i++)
         LLVMAddAttributeAtIndex(
@@ -541,7 +541,7 @@ static LLVMValueRef build_bridge(program *p, const frame *f, bridge *x)
     for (int i = 0; i < results; i++)
         cross(x, here(p, f, f->result[i]).base, all, &n);
     LLVMBasicBlockRef now = LLVMGetInsertBlock(u->b), first = LLVMGetEntryBasicBlock(p->function);
-    /* Once a call, not once a turn of a loop. */
+    /* In the entry block: allocated once per call, not per iteration of a loop. */
     LLVMPositionBuilderBefore(u->b, LLVMGetFirstInstruction(first));
     LLVMValueRef array = LLVMBuildArrayAlloca(u->b, u->ptr, cg_i64(u, n + 1), "");
     LLVMPositionBuilderAtEnd(u->b, now);
@@ -550,8 +550,8 @@ static LLVMValueRef build_bridge(program *p, const frame *f, bridge *x)
     return array;
 }
 
-/* The function (worker, wanted, pointers) that runs some kernels of f; not 0: the call has
- * failed. */
+/* The function (worker, wanted, pointers) that runs some kernels of f; it returns not 0 if the call
+ * has failed. */
 static LLVMValueRef part_function(const program *outer, const frame *f, bridge *x, int from, int to,
                                   uint64_t all)
 {
@@ -626,7 +626,7 @@ static void run(program *p, const frame *f)
         run_some(p, f, 0, s->kernels.count, all);
 }
 
-/* Kernels that all results need are not guarded one by one. */
+/* Leaves at once if no result is wanted: so kernels that all results need have no guards. */
 static void leave_if_unwanted(program *p, const ir_func *f)
 {
     cg_unit *u = p->u;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * The header of a model: C99 and C++17, clean under -Wall -Wextra -Wpedantic. Names of the model
- * stand in it cleaned, their originals in comments, escaped. */
+ * The header of a model: C99 and C++17, without warnings under -Wall -Wextra -Wpedantic. Names of
+ * the model are cleaned, with the originals, escaped, in comments. */
 #include "codegen/model.h"
 #include "include/gradc_rt.h"
 
@@ -18,30 +18,31 @@ static const char *const c_types[IR_DTYPES] = {
 static const char *const part_names[CG_PARTS] = {"inputs", "cotangents", "hyper", "outputs",
                                                  "input_grads"};
 
-/* What the structs are for. */
+/* The comments of the structs. */
 static const char *const part_docs[CG_PARTS] = {
-    "Row-major tensors of the caller's, read by a call. What only outputs that are not wanted need "
-    "may be NULL.",
+    "Row-major tensors that a call reads. An input may be NULL if only outputs that are not wanted "
+    "need it.",
     "Gradients with respect to outputs, read by backward. NULL: zeros.",
     "Read at each call.",
-    "Where a call writes, row-major, memory of the caller's that overlaps nothing. NULL: not "
-    "wanted.",
-    "Where backward writes gradients with respect to inputs (it does not add). NULL: not wanted.",
+    "Row-major buffers that a call writes; they must not overlap any other memory of the call. "
+    "NULL: not wanted.",
+    "Buffers to which backward writes the gradients with respect to inputs (it does not add). "
+    "NULL: not wanted.",
 };
-/* Hyper-parameters that optimizers have, in words. */
+/* The comments of optimizers' hyper-parameters. */
 static const struct { const char *name, *doc;
 } hyper_docs[] = {
-    {"lr", "learning rate, how far a step goes"},
-    {"momentum", "share of the last step that is kept"},
+    {"lr", "learning rate"},
+    {"momentum", "decay of the momentum buffer"},
     {"beta1", "decay of the first moment"},
     {"beta2", "decay of the second moment"},
     {"alpha", "decay of the mean of squared gradients"},
     {"rho", "decay of the mean of squared gradients"},
-    {"eps", "added to what is divided by"},
-    {"weight_decay", "pull of the weights to zero"},
+    {"eps", "added to the denominator"},
+    {"weight_decay", "weight decay coefficient"},
     {"lr_decay", "decay of the learning rate"},
     {"grad_scale", "factor on the gradients, before clip_norm"},
-    {"clip_norm", "largest L2 norm of all gradients together; 0: any"},
+    {"clip_norm", "largest L2 norm of all gradients together; 0: no clipping"},
 };
 
 static const ir_type *any_type(const cg_model *m, const cg_member *x)
@@ -167,7 +168,7 @@ static void print_macros(cg_text *t, const cg_model *m)
              (long long)z->saved, (long long)z->scratch);
     print_upper(t, m->o->prefix);
     cg_print(t, "_ARENA_BYTES ((size_t)%lld)\n", (long long)z->arena);
-    cg_print(t, "/* What init takes, an initialiser of gradc_rt_options: model, size, threads, "
+    cg_print(t, "/* Options for init, an initialiser of gradc_rt_options: model, size, threads, "
                 "seed, pool, spin_us, flags. */\n#define ");
     print_upper(t, m->o->prefix);
     cg_print(t,
@@ -178,7 +179,8 @@ static void print_macros(cg_text *t, const cg_model *m)
     const cg_part *hyper = &m->o->part[CG_HYPER];
     if (!hyper->count || !is_used(m, CG_HYPER))
         return;
-    cg_print(t, "/* The default hyper-parameters, an initialiser; what NULL means. */\n#define ");
+    cg_print(t, "/* The default hyper-parameters, an initialiser. NULL for hyper means these. */\n"
+                "#define ");
     print_upper(t, m->o->prefix);
     cg_print(t, "_HYPER {");
     for (int i = 0; i < hyper->count; i++)
@@ -186,22 +188,22 @@ static void print_macros(cg_text *t, const cg_model *m)
     cg_print(t, "}\n");
 }
 
-/* Functions that are no entry's: all models have them, code with threads and files, code without,
- * and models with gradients. */
+/* Functions that are not an entry's: of all models, of targets with threads and files, of targets
+ * without, of models with gradients. */
 enum { ALWAYS = -1, HOSTED = -2, FREESTANDING = -3, GRADS = -4 };
-/* Each function of the header; $ is the prefix, ~ what forward does to states. */
+/* Each function of the header; $ is the prefix, ~ says what forward does to states. */
 static const struct { int entry; const char *text;
 } functions[] = {
     {ALWAYS,
-     "/* Functions that give a status leave parameters, statistics, gradients and optimizer "
-     "state as they were when it is not GRADC_RT_OK;\n"
-     "   $_error then says more. Pointers are aligned to their element, and the memory behind "
-     "them is the caller's. One thread at a time uses\n"
+     "/* If a function returns another status than GRADC_RT_OK, parameters, statistics, gradients "
+     "and optimizer state are unchanged, and\n"
+     "   $_error has the details. Pointers must be aligned to their element; the memory is the "
+     "caller's. Only one thread at a time may use\n"
      "   a context. */\n\n"},
     {HOSTED,
-     "/* Lays a context into a 64-aligned arena of at least $_ARENA_BYTES, with the initial "
+     "/* Creates a context in a 64-aligned arena of at least $_ARENA_BYTES, with the initial "
      "parameters, and starts options->threads - 1\n"
-     "   workers. The arena belongs to the context until $_fini. GRADC_RT_E_ARENA, "
+     "   workers. The arena belongs to the context until $_fini. Errors: GRADC_RT_E_ARENA, "
      "GRADC_RT_E_MODEL (options that are not $_OPTIONS),\n"
      "   GRADC_RT_E_CPU, GRADC_RT_E_THREADS. */\n"
      "gradc_rt_status $_init($_ctx **ctx, void *arena, size_t bytes, const gradc_rt_options "
@@ -209,68 +211,71 @@ static const struct { int entry; const char *text;
      "/* Joins the workers; the arena is the caller's again. NULL is allowed. */\n"
      "void $_fini($_ctx *ctx);\n"},
     {FREESTANDING,
-     "/* Lays a context into a 64-aligned arena of at least $_ARENA_BYTES, with the initial "
+     "/* Creates a context in a 64-aligned arena of at least $_ARENA_BYTES, with the initial "
      "parameters. The arena belongs to the context until\n"
-     "   $_fini. GRADC_RT_E_ARENA, GRADC_RT_E_MODEL (options that are not $_OPTIONS), "
+     "   $_fini. Errors: GRADC_RT_E_ARENA, GRADC_RT_E_MODEL (options that are not $_OPTIONS), "
      "GRADC_RT_E_CPU. */\n"
      "gradc_rt_status $_init($_ctx **ctx, void *arena, size_t bytes, const gradc_rt_options "
      "*options);\n"
      "/* The arena is the caller's again. NULL is allowed. */\n"
      "void $_fini($_ctx *ctx);\n"},
     {GRADC_RT_FORWARD,
-     "/* Outputs from inputs; ~. GRADC_RT_E_ARGUMENT (an input that a wanted output needs is\n"
-     "   NULL), GRADC_RT_E_INDEX (a number in an input of integers is out of range). */\n"
+     "/* Computes outputs from inputs; ~. Errors: GRADC_RT_E_ARGUMENT (an input that a wanted "
+     "output needs is\n"
+     "   NULL), GRADC_RT_E_INDEX (an index in an input is out of range). */\n"
      "gradc_rt_status $_forward($_ctx *ctx, const $_inputs *inputs, const $_outputs *outputs);\n"},
-    {GRADC_RT_FORWARD_TRAIN, "/* The same as in training: keeps what backward needs, moves running "
-                             "statistics. Inputs stay where and as\n"
-                             "   they are until backward has returned. Errors as of forward. */\n"
+    {GRADC_RT_FORWARD_TRAIN, "/* Forward in training mode: saves what backward needs, updates "
+                             "running statistics. Inputs must stay valid\n"
+                             "   and unchanged until backward has returned. Errors as of forward. "
+                             "*/\n"
                              "gradc_rt_status $_forward_train($_ctx *ctx, const $_inputs *inputs, "
                              "const $_outputs *outputs);\n"},
     {GRADC_RT_BACKWARD,
-     "/* Adds the gradients of the parameters into the gradient block, writes those of inputs. "
+     "/* Adds the gradients of the parameters to the gradient block, writes those of inputs. "
      "cotangents NULL: 1 for\n"
      "   the loss; a NULL member: zeros. Once after each forward_train, else GRADC_RT_E_ORDER. */\n"
      "gradc_rt_status $_backward($_ctx *ctx, const $_cotangents *cotangents, const $_input_grads "
      "*input_grads);\n"},
-    {GRADC_RT_UPDATE, "/* The optimizer: moves the parameters by the gradient block, which stays "
-                      "as it is. hyper NULL: the defaults. */\n"
+    {GRADC_RT_UPDATE, "/* The optimizer: updates the parameters from the gradient block, which is "
+                      "unchanged. hyper NULL: the defaults. */\n"
                       "gradc_rt_status $_update($_ctx *ctx, const $_hyper *hyper);\n"},
     {GRADC_RT_STEP,
-     "/* One step of training: forward_train, backward from zero and update in one; the gradient "
-     "block is neither read nor written.\n"
+     "/* A training step: forward_train, backward from zero gradients and update in one; the "
+     "gradient block is neither read nor written.\n"
      "   hyper NULL: the defaults; outputs NULL: none wanted. Errors as of forward_train. */\n"
      "gradc_rt_status $_step($_ctx *ctx, const $_inputs *inputs, const $_hyper *hyper, const "
      "$_outputs *outputs);\n"},
     {GRADS, "/* Sets the gradient block to zero. */\n"
             "gradc_rt_status $_zero_grad($_ctx *ctx);\n"
-            "/* The gradients, in the arena: row-major, those of parameter i from its grad_at on; "
-            "*count elements in all. */\n"
+            "/* The gradient block, in the arena: row-major, parameter i's gradient at its "
+            "grad_at; *count elements in all. */\n"
             "float *$_grad_block($_ctx *ctx, size_t *count);\n"},
     {ALWAYS,
-     "/* What the last call that failed found; never NULL, lives as long as the context. */\n"
+     "/* The details of the last call that failed; never NULL, valid as long as the context. */\n"
      "const gradc_rt_error *$_error(const $_ctx *ctx);\n"
-     "/* How many parameters and statistics there are. */\n"
+     "/* The number of parameters and statistics. */\n"
      "size_t $_param_count(void);\n"
-     "/* Name, type and size of number i, constant data; NULL from $_param_count() on. */\n"
+     "/* Name, type and size of number i, constant data; NULL if i is out of range. */\n"
      "const gradc_rt_tensor *$_param(size_t i);\n"
-     "/* Copies number i to dst, row-major, $_param(i)->bytes of them. GRADC_RT_E_ARGUMENT "
-     "when there is no number i. */\n"
+     "/* Copies number i to dst, row-major, $_param(i)->bytes bytes. GRADC_RT_E_ARGUMENT if i is "
+     "out of range. */\n"
      "gradc_rt_status $_param_get($_ctx *ctx, size_t i, void *dst);\n"
-     "/* The same from src. Ends the readiness for backward. */\n"
+     "/* Copies src to number i. Backward then needs another forward_train. */\n"
      "gradc_rt_status $_param_set($_ctx *ctx, size_t i, const void *src);\n"},
     {HOSTED,
      "/* Writes parameters and statistics as a safetensors file, with_state: optimizer state "
-     "and counters too; a file of that name is replaced\n"
-     "   whole or not at all. GRADC_RT_E_FILE, GRADC_RT_E_MEMORY. */\n"
+     "and counters too; a file of that name is\n"
+     "   replaced atomically. Errors: GRADC_RT_E_FILE, GRADC_RT_E_MEMORY. */\n"
      "gradc_rt_status $_save($_ctx *ctx, const char *path, int with_state);\n"
      "/* Reads such a file, or another one with all parameters, by name, type and shape; all "
-     "or nothing. GRADC_RT_E_FILE, GRADC_RT_E_FORMAT,\n"
-     "   GRADC_RT_E_MODEL (state of another model), GRADC_RT_E_MEMORY; $_error() has the "
-     "tensor that is not there or differs, and how. */\n"
+     "or nothing. Errors: GRADC_RT_E_FILE,\n"
+     "   GRADC_RT_E_FORMAT, GRADC_RT_E_MODEL (state of another model), GRADC_RT_E_MEMORY; "
+     "$_error() has the tensor that is missing or differs,\n"
+     "   and how. */\n"
      "gradc_rt_status $_load($_ctx *ctx, const char *path);\n"},
 };
 
-/* Those of one specialisation are those of all. */
+/* Does forward update states? The first specialisation shows it for all. */
 static bool forward_updates(const cg_model *m)
 {
     const ir_func *f = ir_entry_by_name(m->r->spec[0].module, "forward");
@@ -298,8 +303,8 @@ static void print_functions(cg_text *t, const cg_model *m)
             continue;
         for (const char *at = functions[i].text; *at; at++) {
             if (*at == '~')
-                cg_print(t, forward_updates(m) ? "the states that the graph updates move"
-                                               : "no state moves");
+                cg_print(t, forward_updates(m) ? "changes the states that the graph updates"
+                                               : "changes no state");
             else if (*at != '$')
                 BASE_PUSH(t->arena, t, *at);
             else if (at[2] >= 'A' && at[2] <= 'Z') /* a macro's */
@@ -317,7 +322,7 @@ const char *cg_header(const cg_model *m)
     cg_print(&t, "/* Generated by gradc from \"%s\". Link with the object and libgradc_rt",
              cg_quoted(m->arena, name));
     cg_print(&t, "%s. */\n",
-             !m->o->hosted     ? " as built for the same machine without a system"
+             !m->o->hosted     ? " built for the same freestanding target"
              : m->o->uses_blas ? ", and with OpenBLAS (-lopenblas), which the object calls"
                                : "");
     cg_print(&t,

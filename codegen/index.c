@@ -2,8 +2,8 @@
  * Copyright (c) The gradc authors
  *
  * Symbolic indices: affine in loop variables whose ranges are known, so that reshapes, slices and
- * transposes between a kernel's loops and storage cancel at compile time. Where a division does not
- * come out even, quotient and remainder become new variables, computed at run time. */
+ * transposes between a kernel's loops and storage cancel at compile time. Where a division is not
+ * exact, quotient and remainder become new variables, computed at run time. */
 #include "codegen/emit.h"
 
 cg_var *cg_var_new(cg_emitter *e, LLVMValueRef value, int64_t max)
@@ -49,7 +49,7 @@ cg_index cg_add(cg_emitter *e, const cg_index *x, const cg_index *y, int64_t tim
     cg_index r = {.constant = x->constant + times * y->constant};
     int i = 0, j = 0;
     while (i < x->n || (j < y->n && times)) {
-        if (r.n == CG_TERMS) { /* too long: what there is becomes one variable */
+        if (r.n == CG_TERMS) { /* too long: the terms so far become one variable */
             int64_t min, max;
             cg_range(&r, &min, &max);
             r.constant -= min;
@@ -175,7 +175,7 @@ static void divide_at_run_time(cg_emitter *e, const cg_index *x, int64_t d, cg_i
     int64_t most = max < d - 1 ? max : d - 1;
     *remainder =
         cg_opaque(e, LLVMBuildURem(u->b, v, by, ""), together ? most - (e->lanes - 1) : most);
-    if (together && e->lanes > 1) { /* that was lane 0's; the others follow */
+    if (together && e->lanes > 1) { /* that was lane 0's; lane l adds l */
         cg_var *steps = cg_var_new(e, cg_i64(u, 0), e->lanes - 1);
         steps->lane = true;
         cg_index lane = cg_of_var(steps);
@@ -205,7 +205,7 @@ void cg_divide(cg_emitter *e, const cg_index *x, int64_t d, cg_index *quotient, 
     }
     r.constant = x->constant;
     cg_range(&r, &min, &max);
-    /* Multiples of d that every value of r holds. */
+    /* Multiples of d that all values of r contain. */
     int64_t turns = min >= 0 ? min / d : -((-min + d - 1) / d);
     q.constant += turns;
     r.constant -= turns * d;
@@ -248,7 +248,7 @@ LLVMValueRef cg_inside(cg_emitter *e, const cg_index *x, int64_t limit)
     cg_range(x, &min, &max);
     if (min >= 0 && max < limit)
         return NULL;
-    cg_index above = *x; /* the bound below needs no check: nor does the constant need adding */
+    cg_index above = *x; /* if x >= 0 always holds, its constant is taken from the limit instead */
     if (min >= 0 && min == x->constant && min < limit) {
         above.constant = 0;
         limit -= min;
@@ -262,7 +262,7 @@ LLVMValueRef cg_inside(cg_emitter *e, const cg_index *x, int64_t limit)
     } else {
         v = cg_index_value(e, &above);
     }
-    LLVMTypeRef type = LLVMTypeOf(v); /* a negative one is large when unsigned */
+    LLVMTypeRef type = LLVMTypeOf(v); /* negative numbers are large as unsigned ones */
     type = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
     return LLVMBuildICmp(
         u->b, LLVMIntULT, v,
@@ -276,8 +276,8 @@ cg_index cg_clamp(cg_emitter *e, const cg_index *x, int64_t limit)
     cg_range(x, &min, &max);
     if (min >= 0 && max < limit)
         return *x;
-    /* Lanes that run contiguously stay so where only a multiple of the other terms can leave the
-     * range; that is not known here, so each lane is kept on its own unless no lane is involved. */
+    /* Each lane is clamped on its own. Contiguous lanes would remain so if only the other terms
+     * could leave the range, but that is not known here. */
     LLVMValueRef v = cg_index_value(e, x);
     int lanes = cg_lanes_of(v);
     LLVMTypeRef type = LLVMTypeOf(v);

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* ---- Storage that a kernel touches, and what makes two kernels the same ---- */
+/* ---- Storage that a kernel accesses, and its signature ---- */
 
 typedef struct bytes {
     char *items;
@@ -18,7 +18,7 @@ typedef struct bytes {
 
 typedef struct signature {
     cg_emitter *e;
-    bool polymorphic; /* where the extent is an argument, it only matters whether a value has it */
+    bool polymorphic; /* the extent is an argument: of a shape, only whether it is scalar matters */
     bytes text;
     BASE_LIST(const ir_inst *) seen;
 } signature;
@@ -63,7 +63,7 @@ static void put_attrs(signature *s, const ir_inst *inst)
         case IR_ATTR_literal: {
             const ir_literal *l = *(ir_literal *const *)at;
             put_int(s, l->type.dtype);
-            /* Immediates only: one element tells. */
+            /* Only immediates, which are splats: one element is enough. */
             put(s, l->data, ir_count(&l->type) ? (size_t)ir_dtypes[l->type.dtype].bytes : 0);
             break;
         }
@@ -114,7 +114,7 @@ static const ir_value *behind(const ir_value *v, bool broadcasts)
     return v;
 }
 
-/* v is a constant, and so is component j, of n, of all its vectors. */
+/* Is v a constant, and component j (of n) of all its index vectors `number`? */
 static bool is_component(const ir_value *v, int j, int n, int64_t number)
 {
     v = behind(v, true);
@@ -136,8 +136,8 @@ static ir_ints selected_dims(const ir_inst *anchor)
                                       : IR_ATTR(anchor, scatter)->dims;
 }
 
-/* The components of a gather's or scatter's index, by bit, of which negative ones are counted from
- * the end: select(x < 0, x + extent, x). */
+/* The components of a gather's or scatter's index, by bit, whose negative values count from the
+ * end: select(x < 0, x + extent, x). */
 static uint32_t counted_back(const ir_inst *anchor)
 {
     const ir_ints dims = selected_dims(anchor);
@@ -217,7 +217,7 @@ static LLVMTypeRef type_of(const cg_unit *u, const cg_call *call)
                             (unsigned)(call->scratch || call->extent ? n + 1 : n), 0);
 }
 
-/* Declared in the unit, if it is defined in a part of it. */
+/* Declares the function in the unit if it is defined in a part of it. */
 static void declare(cg_unit *u, cg_call *call, const char *symbol, const cg_unit *part)
 {
     if (part == u)
@@ -245,7 +245,7 @@ static void new_function(cg_emitter *e, cg_call *call, const char *symbol)
     e->extent = call->extent ? LLVMGetParam(e->function, (unsigned)call->nargs + 1) : NULL;
 }
 
-/* Leaves that share storage share an argument, so all others can be promised not to overlap. */
+/* Leaves that share storage share an argument, so that all arguments are noalias. */
 static int number_arguments(cg_emitter *e, int *leaf_of_arg,
                             bool (*same)(void *, const ir_value *, const ir_value *), void *user)
 {
@@ -270,7 +270,7 @@ void cg_emit_none(cg_emitter *e, const sched_contraction *part)
     BUG("a %s has no kernel function", ir_kernel_kind_names[e->kernel->kind]);
 }
 
-/* As the schedule says. */
+/* Calls the emitter of each strategy in the schedule. */
 static void run_strategy(cg_emitter *e)
 {
     static cg_strategy *const strategies[SCHED_STRATEGIES] = {
@@ -296,7 +296,7 @@ static void emit(cg_emitter *e, cg_call *call, const char *symbol)
                       main_inst->loc && main_inst->loc->op ? main_inst->loc->op
                                                            : ir_ops[main_inst->op].name,
                       main_inst->loc);
-    /* Accumulators stand in the first block, so that the passes see them once. */
+    /* Accumulators are allocated in the entry block, where SROA promotes them to registers. */
     LLVMBasicBlockRef first = LLVMAppendBasicBlockInContext(u->ll, e->function, ""),
                       body = LLVMAppendBasicBlockInContext(u->ll, e->function, "");
     LLVMPositionBuilderAtEnd(u->b, body);
@@ -378,7 +378,7 @@ cg_call cg_kernel_function(cg_unit *u, const ir_kernel *k,
 
 /* ---- Index checks ---- */
 
-/* The parameter whose elements v's are made from, one for one; NULL if there is no such one. */
+/* The parameter of which v is an elementwise function, or NULL. */
 static const ir_value *source_of(const ir_value *v, int64_t count, int depth)
 {
     if (!v->def)
@@ -403,7 +403,7 @@ void cg_emit_check(cg_emitter *e, const sched_contraction *part)
     uint32_t back = counted_back(anchor);
     int64_t count = ir_count(&index->type), vectors = dims.n ? count / dims.n : 0;
     const ir_value *source = dims.n == 1 ? source_of(index, count, 8) : NULL;
-    bool known = false; /* the source is among what the kernel's expression reads */
+    bool known = false; /* the kernel reads the source */
     for (int i = 0; source && i < e->leaf.count; i++)
         known |= e->leaf.items[i] == source;
     cg_loop loop;
@@ -424,7 +424,7 @@ void cg_emit_check(cg_emitter *e, const sched_contraction *part)
             cg_unravel(e, &source->type, &number, raw);
             v = LLVMBuildIntCast2(u->b, cg_at(e, source, raw), u->i64,
                                   ir_is_signed(source->type.dtype), "");
-        } else if (back >> j & 1) { /* what the model was given */
+        } else if (back >> j & 1) { /* the value before the extent was added */
             LLVMValueRef given = LLVMBuildSub(u->b, v, cg_i64(u, limit), "");
             v = LLVMBuildSelect(u->b, LLVMBuildICmp(u->b, LLVMIntSLT, v, cg_i64(u, 0), ""), given,
                                 v, "");

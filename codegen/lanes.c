@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Neighbouring elements as vectors, and what is left over at the end of a row. LLVM handles a
- * vector of several registers well if its length is a power of two; of any other length it
- * builds a splat element by element. So the remainder is taken in pieces. */
+ * Vector loops over adjacent elements, and their remainders. LLVM handles a vector of several
+ * registers well if its length is a power of two; of any other length it builds a splat element
+ * by element. So a remainder is split into pieces. */
 #include "codegen/emit.h"
 
 int cg_piece(int64_t left, int width)
@@ -16,7 +16,7 @@ int cg_piece(int64_t left, int width)
     return n;
 }
 
-/* Element `constant` + v, in e->lanes lanes from there on. */
+/* Elements `constant` + v, …, one for each of e->lanes lanes. */
 static cg_index lanes_at(cg_emitter *e, LLVMValueRef v, int64_t most, int64_t constant)
 {
     cg_var *var = cg_var_new(e, v, most);

@@ -8,10 +8,10 @@ cg_rule *const cg_rules[IR_OPS] = {
 #include "ir/ops.def"
 };
 
-/* These are no expressions: their kernels compute them, or run their functions. */
+/* These are not expressions: kernels compute them, or run the functions that they call. */
 static _Noreturn void structured(const ir_inst *inst)
 {
-    BUG("%s is no expression", ir_ops[inst->op].name);
+    BUG("%s is not an expression", ir_ops[inst->op].name);
 }
 #define STRUCTURED(rule)                                                        \
     LLVMValueRef cg_lower_##rule(cg_emitter *e, const ir_inst *inst, int which, \

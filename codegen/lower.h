@@ -11,9 +11,9 @@
     cg_rule cg_lower_##lower;
 #include "ir/ops.def"
 
-/* Both conditions (NULL: always), of any width. */
+/* x and y (NULL: true), of any width. */
 LLVMValueRef cg_both(cg_emitter *e, LLVMValueRef x, LLVMValueRef y);
-/* condition (NULL: always) ? yes : no, of any width. */
+/* condition (NULL: true) ? yes : no, of any width. */
 LLVMValueRef cg_choose(cg_emitter *e, LLVMValueRef condition, LLVMValueRef yes, LLVMValueRef no);
 
 #endif

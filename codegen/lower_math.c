@@ -140,8 +140,8 @@ static LLVMValueRef int_pow(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool 
 }
 BINARY(pow)
 
-/* True for constants other than NaN and the zero that gives way to the other one: they need no more
- * than a comparison. */
+/* Is y a constant other than NaN and the zero that loses to the other zero? Then a comparison is
+ * enough. */
 static bool is_plain(cg_emitter *e, LLVMValueRef y, bool larger)
 {
     LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(y));
@@ -149,7 +149,8 @@ static bool is_plain(cg_emitter *e, LLVMValueRef y, bool larger)
            (LLVMIsNull(LLVMBuildFCmp(B, LLVMRealOEQ, y, zero, "")) || (larger && LLVMIsNull(y)));
 }
 
-/* The same by comparisons, which LLVM has functions for. Of equal ones the sign decides. */
+/* The same by comparisons, for which LLVM has support functions. If both are zeros, the sign
+ * decides. */
 static LLVMValueRef compared_pick(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool larger)
 {
     LLVMTypeRef type = LLVMTypeOf(x);
@@ -163,7 +164,7 @@ static LLVMValueRef compared_pick(cg_emitter *e, LLVMValueRef x, LLVMValueRef y,
                            other, "");
 }
 
-/* NaN if either is; 0 is above -0: so the order of a reduction does not show. */
+/* NaN if either is; 0 is above -0. So the result of a reduction does not depend on its order. */
 static LLVMValueRef float_pick(cg_emitter *e, LLVMValueRef x, LLVMValueRef y, bool larger)
 {
     if (LLVMIsConstant(x)) {
@@ -259,7 +260,7 @@ INT(shr, shift(e, x, y, false, is_signed)) BITS(shr)
                            call2(e, "llvm.copysign", r, x), x, "");
 }
 
-/* Without an instruction for it LLVM would call libm; the runtime has one, on bits. */
+/* Without an instruction for it LLVM would call libm; the runtime has a function on the bits. */
 static LLVMValueRef root(cg_emitter *e, LLVMValueRef x)
 {
     cg_unit *u = e->u;
@@ -351,8 +352,7 @@ RULE(select)
 
 /* ---- Types ---- */
 
-/* f64 to f32 so that a second rounding to 16 bits cannot go wrong: what is lost sets the last
- * bit. */
+/* f64 to f32 by rounding to odd, so that a second rounding to 16 bits is correct. */
 static LLVMValueRef narrow_to_odd(cg_emitter *e, LLVMValueRef x)
 {
     cg_unit *u = e->u;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Ops that move elements, and those that make them from their index: each says which operand index
- * a result index stands for. */
+ * Ops that move elements, each of which maps a result index to an operand index, and ops that
+ * compute elements from their index. */
 #include "codegen/lower.h"
 
 #define RULE(name) \
@@ -143,7 +143,7 @@ RULE(concat)
             cg_index here = cg_plus(&at[axis], -start);
             x[axis] = cg_clamp(e, &here, extent);
             LLVMValueRef part = cg_at(e, inst->operand[i], x);
-            if (r) { /* from here on it is this part's */
+            if (r) { /* from `start` on the element is this part's */
                 LLVMValueRef v = cg_index_value(e, &at[axis]);
                 LLVMValueRef from = cg_splat(e->u, cg_i64(e->u, start), cg_lanes_of(v));
                 r = cg_choose(e, LLVMBuildICmp(e->u->b, LLVMIntSGE, v, from, ""), part, r);
@@ -156,7 +156,7 @@ RULE(concat)
     return r ? r : cg_number(e, inst->result[0]->type.dtype, 0);
 }
 
-/* An element of an index tensor as an index, kept inside limit. */
+/* An element of an index tensor as an index, clamped to 0 … limit-1. */
 static cg_index index_element(cg_emitter *e, const ir_value *index, const cg_index *at,
                               int64_t limit)
 {
@@ -178,7 +178,7 @@ RULE(gather)
     (void)which;
     const struct ir_attrs_gather *a = IR_ATTR(inst, gather);
     const ir_value *from = inst->operand[0], *index = inst->operand[1];
-    /* Result dimensions that are the index's. */
+    /* selected: the result's leading dimensions, which are the index's. */
     int batch = (int)a->batch, selected = index->type.rank - 1;
     cg_index x[IR_MAX_RANK], where[IR_MAX_RANK];
     bool taken[IR_MAX_RANK] = {false};
@@ -201,7 +201,7 @@ RULE(gather)
 
 /* ---- Philox4x32-10 (Salmon et al., SC 2011) ---- */
 
-/* A value of rank 0: one number, also where it was computed in all lanes. */
+/* A value of rank 0 as a scalar, even if it was computed in all lanes. */
 static LLVMValueRef scalar_at(cg_emitter *e, const ir_value *v)
 {
     LLVMValueRef x = cg_at(e, v, NULL);

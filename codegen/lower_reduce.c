@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Reductions, windows and contractions at an index: loops around the operand's expression. With
- * several lanes each lane reduces for its own result element. With one, and a reduced dimension
- * innermost in storage, lanes run along that dimension and are combined at the end in a fixed
- * tree. */
+ * Reductions and windows at an index: loops around the operand's expression. With several lanes,
+ * each lane reduces a result element of its own. With one, and a reduced dimension innermost in
+ * storage, lanes run along that dimension and are combined at the end in a fixed tree. */
 #include "codegen/lower.h"
 
 #define RULE(name) \
@@ -25,7 +24,7 @@ static ir_dtype accumulator_type(ir_dtype t)
     return t == IR_F16 || t == IR_BF16 ? IR_F32 : t;
 }
 
-/* Reductions that are done in one go: of the same axes of operands of one shape, wanted at the same
+/* Reductions that share their loops: over the same axes of operands of one shape, at the same
  * index. */
 typedef struct sums {
     ir_ints axes;
@@ -33,7 +32,7 @@ typedef struct sums {
     int row, n;
     const ir_inst *inst[MOST_SUMS];
     LLVMValueRef acc[MOST_SUMS], done[MOST_SUMS];
-    /* Of a float's max or min: those that all (max) or any (min) elements have; else NULL. */
+    /* Of a max or min of floats: the AND (max) or OR (min) of all elements' bits; else NULL. */
     LLVMValueRef bits[MOST_SUMS];
     LLVMValueRef nan[MOST_SUMS];      /* … and the latest element that is NaN, 0 if none is */
     cg_index x[IR_MAX_RANK];          /* index in the operands */
@@ -49,9 +48,9 @@ static LLVMTypeRef sum_type(cg_emitter *e, const ir_inst *inst)
     return cg_type(e, inst->operand[0]->type.dtype, e->lanes);
 }
 
-/* A max or min of floats looks at NaN and orders zeros in the end only: where it is a zero no
- * element lies beyond it, so it is -0 in a max if all elements have the sign, in a min if any has
- * it. */
+/* A max or min of floats handles NaN and the order of zeros once, at the end. If the result is a
+ * zero, no element is beyond it: so it is -0 in a max if all elements have the sign bit, in a min
+ * if any has. */
 static bool is_extreme(const ir_inst *inst)
 {
     return ir_is_float(inst->operand[0]->type.dtype) &&
@@ -80,7 +79,7 @@ static void add_to_extreme(cg_emitter *e, const sums *s, int i, LLVMValueRef v)
                    s->bits[i]);
 }
 
-/* What an accumulator has in the end. */
+/* The final value of an accumulator. */
 static LLVMValueRef close_sum(cg_emitter *e, const sums *s, int i)
 {
     LLVMBuilderRef b = e->u->b;
@@ -116,7 +115,7 @@ static void open_sums(cg_emitter *e, sums *s)
     }
 }
 
-/* The operands at s->x into the accumulators. */
+/* Accumulates the operands at s->x. */
 static void add_to_sums(cg_emitter *e, sums *s)
 {
     for (int i = 0; i < s->n; i++) {
@@ -135,8 +134,8 @@ static void add_to_sums(cg_emitter *e, sums *s)
     }
 }
 
-/* Loops over the reduced axes from number `from` on, that of the lanes, if any, innermost: `count`
- * elements from `start` on. */
+/* Loops over the reduced axes from number `from` on; the lanes' axis, if any, is innermost, with
+ * `count` elements from `start` on. */
 static void sum_loops(cg_emitter *e, sums *s, int from, int64_t start, int64_t count)
 {
     const ir_type *t = &s->inst[0]->operand[0]->type;
@@ -160,7 +159,7 @@ static void sum_loops(cg_emitter *e, sums *s, int from, int64_t start, int64_t c
     }
 }
 
-/* Each lane sums for a result element of its own. */
+/* Each lane reduces a result element of its own. */
 static void sum_lanes(cg_emitter *e, sums *s)
 {
     open_sums(e, s);
@@ -169,7 +168,7 @@ static void sum_lanes(cg_emitter *e, sums *s)
         s->done[i] = close_sum(e, s, i);
 }
 
-/* Lanes along a reduced dimension: all that fill registers, then the rest; combined in the end. */
+/* Lanes run along a reduced dimension: whole vectors, then the remainder; combined at the end. */
 static void sum_row(cg_emitter *e, sums *s)
 {
     const ir_type *t = &s->inst[0]->operand[0]->type;
@@ -196,7 +195,7 @@ static void sum_row(cg_emitter *e, sums *s)
     cg_forget(e, mark);
 }
 
-/* The reduced dimension along which inst's operand lies side by side; -1: none. */
+/* The reduced dimension along which inst's operand is contiguous; -1: none. */
 static int row_of(const ir_inst *inst)
 {
     int nearest = ir_nearest(inst->operand[0]);
@@ -267,8 +266,8 @@ static extreme extreme_new(cg_emitter *e, ir_dtype t, LLVMTypeRef index_element,
     return x;
 }
 
-/* Takes (v, index) where it wins: larger (smaller), or NaN against a number, or nothing was there
- * (index < 0); `last`: also equal. */
+/* Replaces the extreme by (v, index) where v wins: it is larger (smaller), or NaN against a number,
+ * or the first (index < 0); `last`: equal also wins. */
 static void extreme_offer(cg_emitter *e, const extreme *x, ir_dtype t, bool larger, bool last,
                           LLVMValueRef v, LLVMValueRef index, LLVMValueRef valid)
 {
@@ -333,17 +332,17 @@ typedef struct window_run window_run;
 typedef void tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number,
                  LLVMValueRef inside);
 
-/* A window op at an index. `each` is called with the index of an element in the operand, the
- * row-major number of the tap at which it lies, and whether it does (NULL: always); read_place
- * reads there. The index is kept in range except in the dimension `beyond`. */
+/* A window op at an index. `each` is called with the index of an element of the operand, the
+ * row-major number of its tap, and whether both exist (NULL: always); read_place loads the element.
+ * The index is clamped except in the dimension `beyond`. */
 struct window_run {
     const ir_inst *inst;
     tap *each;
     const cg_index *at;
     ir_taps dim[IR_MAX_RANK];
-    /* The first place that is looked at (ir_taps). */
+    /* The first place that is visited (ir_taps). */
     cg_index tap[IR_MAX_RANK], element[IR_MAX_RANK];
-    int beyond;      /* along which lanes lie side by side in all operands; -1: none */
+    int beyond; /* along which lanes are contiguous in all operands: loads are masked; or -1 */
     /* N is a multiple of common in all dimensions; NULL: it always is. */
     LLVMValueRef aligned;
     LLVMValueRef acc;
@@ -361,7 +360,7 @@ static LLVMValueRef is_zero(cg_emitter *e, const cg_index *x)
     return LLVMBuildICmp(e->u->b, LLVMIntEQ, v, LLVMConstNull(LLVMTypeOf(v)), "");
 }
 
-/* Where dimension d begins. */
+/* Sets the first place in dimension d. */
 static void first_place(cg_emitter *e, window_run *r, int d)
 {
     const ir_taps *t = &r->dim[d];
@@ -389,7 +388,7 @@ static bool in_lanes(cg_emitter *e, const cg_index *x)
     return e->lanes > 1 && cg_lane_stride(x) == 1 && !cg_is_varying(x);
 }
 
-/* The only dimension in which lanes differ, if all operands lie in storage and have a stride of 1
+/* The only dimension in which lanes differ, if all operands are in storage and have a stride of 1
  * along it; -1: none. */
 static int find_beyond(cg_emitter *e, const ir_inst *inst, const cg_index *at)
 {
@@ -448,8 +447,8 @@ static LLVMValueRef place(cg_emitter *e, const window_run *r, int d, const cg_in
     return there;
 }
 
-/* Calls r->each for every place, of which there are so many from dimension d on: unrolled, or in
- * loops when they are many. */
+/* Calls r->each for every place, of which there are `places` from dimension d on: unrolled, or in
+ * loops if there are many. */
 static void for_places(cg_emitter *e, window_run *r, int d, double places, cg_index *x,
                        const cg_index *number, LLVMValueRef inside)
 {
@@ -548,12 +547,12 @@ RULE(arg_window)
     return extreme_results(e, inst, &run.best, which, at);
 }
 
-/* An element of the sum over windows: those that hold it at the position that operand 1 names. */
+/* Adds the value of a window if operand 1, the position in it, is this tap. */
 static void put_tap(cg_emitter *e, window_run *r, const cg_index *x, const cg_index *number,
                     LLVMValueRef inside)
 {
     cg_branch branch;
-    /* The same for all lanes: a jump saves the loads. */
+    /* Uniform across lanes: a branch skips the loads. */
     bool skip = inside && cg_lanes_of(inside) == 1;
     if (skip)
         cg_if(e, &branch, inside);
@@ -573,7 +572,7 @@ RULE(window_put)
     return accumulated(e, &run, IR_SUM);
 }
 
-/* The element that operand 1 names: its number is taken apart into a tap a dimension. */
+/* The element at the position in operand 1, which is unravelled into a tap for each dimension. */
 RULE(window_take)
 {
     (void)which;

@@ -2,16 +2,16 @@
  * Copyright (c) The gradc authors
  *
  * Maps: kernels that are loops over the elements of their outputs, around the outputs'
- * expressions. The innermost loop takes as many neighbours at once as pays; tasks are what the
- * loops outside of it give, or chunks of it. */
+ * expressions. The innermost loop is vectorised; tasks divide the loops outside of it, or chunks
+ * of it. */
 #include "codegen/emit.h"
 
 #include <string.h>
 
-enum { MOST_STORES = 128, /* of an index */ MOST_LOOKS = 4096 /* for reductions done in one go */ };
+enum { MOST_STORES = 128, /* at an index */ MOST_LOOKS = 4096 /* for shared reductions */ };
 
-/* All outputs at the index, of a concat in pieces all pieces: first everything is read, then
- * written, so that an output may lie where an operand lay. */
+/* All outputs at the index, and all pieces of a concat in pieces. All are computed before any is
+ * stored, so that an output may share the storage of an operand. */
 static void emit_element(cg_emitter *e, const cg_index *at)
 {
     const ir_kernel *k = e->kernel;
@@ -44,13 +44,13 @@ static void emit_element(cg_emitter *e, const cg_index *at)
 static void set_index(const sched_map *m, int loop, const cg_index *v, cg_index *at,
                       const ir_value *output)
 {
-    /* As one: the stride of the innermost is 1, so it counts all elements. */
+    /* Collapsed: the innermost dimension has stride 1, so its index can count all elements. */
     int d = m->dim[loop] >= 0 ? m->dim[loop] : ir_fastest(output);
     if (d >= 0)
         at[d] = *v;
 }
 
-/* The innermost loop, whose index body fills in. */
+/* The innermost loop; its body sets the last index of `at`. */
 typedef struct inner {
     const sched_map *m;
     const ir_value *output;
@@ -94,8 +94,8 @@ static void emit_loops(cg_emitter *e, const sched_map *m, int loop_number, const
     cg_loop_end(e, &loop);
 }
 
-/* Reductions that v needs at its own index, as far as `left` looks reach: what is not found is done
- * by itself. */
+/* Reductions that v needs at its own index. The search ends after `left` values; a reduction that
+ * is not found does not share a loop. */
 static void find_reduces(cg_emitter *e, const ir_value *v, int *left)
 {
     if (cg_is_leaf(e, v) || --*left < 0)

@@ -4,11 +4,11 @@
  * Elementary functions as straight-line code on a scalar or a vector: exponentials, logarithms,
  * powers and the error function here, angles in math_angle.c.
  *
- * What is called often (exp, log, tanh, logistic, erf, …) is emitted in place, in f32 for f32. The
- * rest becomes an internal function a type and number of lanes, in f64 for both: f32 is widened, so
- * that its error stays near half an ulp. No path depends on a lane's value except the reduction of
- * huge angles and the loop of rem. Denormal numbers count as zero, as they do at run time. Error
- * bounds: docs/numbers.md. */
+ * Frequent functions (exp, log, tanh, logistic, erf, …) are emitted inline, in f32 for f32. Each of
+ * the others is an internal function for a type and number of lanes, in f64 for both: f32 is
+ * widened, so that its error stays near half an ulp. Control flow does not depend on data, except
+ * in the reduction of huge angles and the loop of rem. Denormal numbers count as zero, as they do
+ * at run time. Error bounds: docs/numbers.md. */
 #include "codegen/math.h"
 #include "codegen/math_tables.h"
 
@@ -55,7 +55,7 @@ V cg_m_above(const cg_m *m, V x, double limit)
     return SELECT(GT(x, NUM(limit)), NUM(limit), x);
 }
 
-/* Adding this makes the nearest integer stand in the low bits. */
+/* Adding this rounds to the nearest integer, which is then in the low bits. */
 static double magic(const cg_m *m)
 {
     return m->wide ? 0x1.8p52 : 0x1.8p23;
@@ -232,7 +232,7 @@ static V erf_of(const cg_m *m, V x, V unused)
     (void)unused;
     V a = ABS(x), q = SUB(cg_m_above(m, a, m->wide ? 6 : 4), NUM(1));
     V small = FMA(x, POLY(erf, MUL(x, x)), x);
-    if (!m->u->target->fma) /* the product alone may be denormal, and lost */
+    if (!m->u->target->fma) /* the product alone may be denormal, and count as zero */
         small = SELECT(LT(a, NUM(1e-30)), MUL(x, NUM(M_2_SQRTPI)), small);
     V t = NEG(POLY(erfc, q));
     reduced e = reduce(m, t, NULL);
@@ -253,7 +253,7 @@ static parts take_apart(const cg_m *m, V x)
 {
     int64_t root = m->wide ? 0x3fe6a09e667f3bcdll : 0x3f3504f3, mask = (1ll << mantissa(m)) - 1;
     int64_t bias = m->wide ? 1023 : 127;
-    double unit = m->wide ? 0x1p52 : 0x1p23; /* integers below it stand in its low bits */
+    double unit = m->wide ? 0x1p52 : 0x1p23; /* adding an integer below it sets its low bits */
     V i = LLVMBuildAdd(B, BITS(x), LLVMBuildSub(B, one_bits(m), INT(root), ""), "");
     V e = LLVMBuildOr(B, LLVMBuildLShr(B, i, INT(mantissa(m)), ""), BITS(NUM(unit)), "");
     parts p;
@@ -279,7 +279,7 @@ static V log_parts(const cg_m *m, V f, V e)
     return FMA(e, NUM(ln2[0]), ADD(low, f));
 }
 
-/* The logarithm's value v of x, but for what is no positive number. */
+/* v, the logarithm of a positive finite x, corrected for any other x. */
 static V log_edges(const cg_m *m, V x, V v)
 {
     v = SELECT(LT(x, NUM(INFINITY)), v, x); /* also NaN */
@@ -312,7 +312,7 @@ V cg_m_log1p(const cg_m *m, V x, V unused)
 
 /* ---- Powers ---- */
 
-/* log x as a sum of two, good to 2^-64. */
+/* log x as a sum of two, accurate to 2^-64. */
 static cg_two long_log(const cg_m *m, V x)
 {
     parts p = take_apart(m, x);
@@ -379,7 +379,7 @@ static V pow_of(const cg_m *m, V x, V y)
 typedef V emitter(const cg_m *m, V x, V y);
 typedef struct math_row {
     emitter *emit;
-    bool in_place; /* emitted where it is used, and in f32 for f32 */
+    bool in_place; /* emitted inline, and in f32 for f32 */
 } math_row;
 
 static const math_row rows[IR_OPS] = {
@@ -476,7 +476,7 @@ static V call_function(cg_unit *u, ir_op op, V x, V y)
     return LLVMBuildCall2(u->b, type, function_for(u, op, &m, type), (V[]){x, y}, two ? 2 : 1, "");
 }
 
-/* Lanes from … from + n-1 of x; outside of it, its first or last once more. */
+/* Lanes from … from + n-1 of x; numbers outside of it give its first or last lane. */
 static V lanes_from(cg_unit *u, V x, int from, int n)
 {
     V order[1024];
@@ -489,8 +489,8 @@ static V lanes_from(cg_unit *u, V x, int from, int n)
                                   LLVMConstVector(order, (unsigned)n), "");
 }
 
-/* Long vectors go through the function in pieces that registers hold: it need not exist at every
- * length. */
+/* Calls the function for pieces of a long vector that fit registers, so that there is not a
+ * function for every length. */
 static V call_in_pieces(cg_unit *u, ir_op op, V x, V y, int lanes, int piece)
 {
     V all = LLVMGetPoison(LLVMTypeOf(x)), order[1024];
@@ -509,7 +509,7 @@ static V call_in_pieces(cg_unit *u, ir_op op, V x, V y, int lanes, int piece)
 LLVMValueRef cg_math(cg_unit *u, ir_op op, LLVMValueRef x, LLVMValueRef y)
 {
     if (!rows[op].emit)
-        BUG("%s is no elementary function", ir_ops[op].name);
+        BUG("%s is not an elementary function", ir_ops[op].name);
     cg_m m = math_like(u, x);
     if (rows[op].in_place)
         return rows[op].emit(&m, x, y);

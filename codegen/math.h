@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What math.c and math_angle.c share: floats of one width, as many lanes as are asked for, and
- * short names to build with. The macros take the cg_m from a variable m. */
+ * Shared by math.c and math_angle.c: short names that build expressions on floats of one width, in
+ * any number of lanes. The macros take the cg_m from a variable m. */
 #ifndef GRADC_CODEGEN_MATH_H
 #define GRADC_CODEGEN_MATH_H
 
@@ -25,18 +25,17 @@ typedef struct cg_two {
 
 V cg_m_num(const cg_m *m, double v);
 V cg_m_int(const cg_m *m, int64_t v);
-V cg_m_fma(const cg_m *m, V x, V y, V z); /* fused only where the target can */
+V cg_m_fma(const cg_m *m, V x, V y, V z); /* fused only if the target has it */
 V cg_m_call(const cg_m *m, const char *intrinsic, V x, V y);
 V cg_m_poly(const cg_m *m, const double *coefficients, int n, V x);
 V cg_m_above(const cg_m *m, V x, double limit); /* x, or limit if x is above; NaN stays */
-/* The integer next to x, |x| < 2^51 (2^22), which also stands in the low bits of bits. */
+/* The integer nearest to x, |x| < 2^51 (2^22), which is also in the low bits of *bits. */
 V cg_m_nearest(const cg_m *m, V x, V *bits);
 cg_two cg_m_two_product(const cg_m *m, V x, V y); /* exact; f64 only */
 cg_two cg_m_two_sum(const cg_m *m, V x, V y);     /* exact */
 V cg_m_log(const cg_m *m, V x);
 V cg_m_log1p(const cg_m *m, V x, V unused);
-/* Makes f an internal function, compiled for the processor that the function being emitted is
- * for. */
+/* Makes f internal and noinline, for the same processor as the function being emitted. */
 void cg_m_like_caller(cg_unit *u, LLVMValueRef f);
 
 /* math_angle.c; all in f64 but rem. */

@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * Elementary functions of angles and their inverses, inverse hyperbolic functions, and the
- * remainder. All but rem see f64 only. */
+ * remainder. All but rem are in f64 only. */
 #include "codegen/math.h"
 #include "codegen/math_tables.h"
 
@@ -39,7 +39,7 @@ static V big_fraction(cg_unit *u, V x, V *q)
     V bits = LLVMBuildBitCast(b, x, u->i64, ""), mask = cg_i64(u, (1ll << 52) - 1);
     V m = LLVMBuildOr(b, LLVMBuildAnd(b, bits, mask, ""), cg_i64(u, 1ll << 52), "");
     V field = LLVMBuildAnd(b, LLVMBuildLShr(b, bits, cg_i64(u, 52), ""), cg_i64(u, 2047), "");
-    /* The table has 64 zeros in front. */
+    /* The table begins with 64 zero bits. */
     V from = LLVMBuildSub(b, field, cg_i64(u, 1075 + 2 - 64), "");
     V first = LLVMBuildLShr(b, from, cg_i64(u, 6), ""),
       shift = LLVMBuildAnd(b, from, cg_i64(u, 63), "");
@@ -62,7 +62,7 @@ static V big_fraction(cg_unit *u, V x, V *q)
     return fraction;
 }
 
-/* The signed 128-bit number, as a part of 2^128, times pi/2. */
+/* The signed 128-bit number, in units of 2^-128, times pi/2. */
 static cg_two fraction_to_angle(const cg_m *m, V fraction)
 {
     cg_unit *u = m->u;
@@ -201,7 +201,7 @@ static void sin_cos(const cg_m *m, const angle *r, V *sine, V *cosine)
 {
     V z = MUL(r->hi, r->hi), half = MUL(NUM(0.5), z), one = SUB(NUM(1), half);
     V s = MUL(MUL(r->hi, z), cg_m_poly(m, sin_64, COUNT(sin_64), z));
-    /* Cos r = 1 - z / 2 is enough for the tail. */
+    /* For the tail, cos r = 1 - z / 2 is accurate enough. */
     *sine = ADD(r->hi, ADD(s, FMA(NEG(half), r->lo, r->lo)));
     V c = FMA(MUL(z, z), cg_m_poly(m, cos_64, COUNT(cos_64), z), MUL(NEG(r->hi), r->lo));
     *cosine = ADD(one, ADD(SUB(SUB(NUM(1), one), half), c));
@@ -266,7 +266,7 @@ static V asin_tail(const cg_m *m, V z)
 }
 
 typedef struct arc {
-    V outer;      /* |x| > 1/2: there the half angle, of s = sqrt((1 - |x|) / 2), is known better */
+    V outer; /* |x| > 1/2: the half angle, s = sqrt((1 - |x|) / 2), is more accurate there */
     V s, tail;    /* or s = |x| */
 } arc;
 
@@ -326,7 +326,7 @@ V cg_m_atan2(const cg_m *m, V y, V x)
     V both = LLVMBuildAnd(B, EQ(a, inf), EQ(b, inf), "");
     a = SELECT(both, NUM(1), a);
     b = SELECT(both, NUM(1), b);
-    /* Sums shall not overflow, differences not be denormal. */
+    /* Scaled so that sums do not overflow and differences are not denormal. */
     V larger = SELECT(GT(a, b), a, b);
     V scale = SELECT(GT(larger, NUM(0x1p1000)), NUM(0x1p-100),
                      SELECT(LT(larger, NUM(0x1p-800)), NUM(0x1p200), NUM(1)));
@@ -367,7 +367,7 @@ V cg_m_atanh(const cg_m *m, V x, V unused)
 
 /* ---- The remainder ---- */
 
-/* While a lane's r is not below b: the largest b 2^k not above r is taken off, which is exact. */
+/* While r >= b in any lane, subtracts the largest b 2^k not above r, which is exact. */
 V cg_m_rem(const cg_m *m, V x, V y)
 {
     cg_unit *u = m->u;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What LLVM's C API lacks: a say in what happens when LLVM gets no memory. It cannot go on then,
- * and aborts. Memory comes to it from operator new and from malloc, and each of the two has a
- * handler, a C++ function. Both are looked up by their names, which are those of the Itanium C++
- * ABI; where LLVM is linked so that they are not found, it aborts as before. */
+ * What LLVM's C API lacks: handlers for running out of memory, where LLVM otherwise aborts. It
+ * allocates with operator new and with malloc, and each of the two has a C++ function that sets a
+ * handler. Both are looked up by their mangled names of the Itanium C++ ABI; if LLVM is linked so
+ * that they are not found, it still aborts. */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "codegen/codegen.h"
 

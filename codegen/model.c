@@ -54,13 +54,13 @@ static LLVMValueRef numbers(cg_unit *u, const int64_t *v, int n)
     return array(u, items, n);
 }
 
-/* size: on a machine of 64 bits, and of 32. */
+/* size: of the runtime's struct on 64-bit targets; size_32: on 32-bit ones. */
 static LLVMValueRef record(cg_unit *u, LLVMValueRef *field, int n, size_t size, size_t size_32)
 {
     size = u->target->system->word_bytes == 4 ? size_32 : size;
     LLVMValueRef r = LLVMConstStructInContext(u->ll, field, (unsigned)n, 0);
     if (LLVMABISizeOfType(LLVMGetModuleDataLayout(u->module), LLVMTypeOf(r)) != size)
-        BUG("a record of %d fields is not what the runtime has", n);
+        BUG("a record of %d fields does not have the size of the runtime's", n);
     return r;
 }
 #define RECORD(u, type, size_32, ...)          \
@@ -95,7 +95,7 @@ static LLVMValueRef state_record(cg_unit *u, const cg_model *m, int i)
 _Static_assert(IR_PARAM == 0 && IR_STAT == 1 && IR_SLOT == 2 && IR_COUNTER == 3 && IR_GRAD == 4 &&
                    IR_SAVED == 5,
                "kinds are the runtime's");
-_Static_assert(SIZE_MAX == UINT64_MAX && (uint64_t)-1 == SIZE_MAX, "-1 is no place for both");
+_Static_assert(SIZE_MAX == UINT64_MAX && (uint64_t)-1 == SIZE_MAX, "-1 means none for both");
 
 /* ---- Entries ---- */
 
@@ -240,8 +240,8 @@ static void end(cg_unit *u, LLVMTypeRef result, const char *callee, LLVMValueRef
         LLVMBuildRet(u->b, call);
 }
 
-/* PREFIX_name(…) is gradc_rt_callee(…). types: a letter a parameter (p pointer, s size, i int), the
- * result's first (v: nothing). */
+/* PREFIX_name(…) is gradc_rt_callee(…). types: a letter for the result (v: void), then one for each
+ * parameter: p pointer, s size, i int. */
 static void forward_to(cg_unit *u, const cg_model *m, const char *name, const char *callee,
                        const char *types)
 {

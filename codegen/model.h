@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * A model on its way out: what header.c writes and model.c puts into the object, gathered by
- * abi.c. */
+ * A model's interface and memory layout, gathered by abi.c: what header.c writes and model.c puts
+ * into the object. */
 #ifndef GRADC_CODEGEN_MODEL_H
 #define GRADC_CODEGEN_MODEL_H
 
@@ -21,7 +21,7 @@ typedef struct cg_port {
 } cg_port;
 
 typedef struct cg_entry {
-    const ir_func *f; /* NULL: there is none */
+    const ir_func *f; /* NULL: the model has no such entry */
     cg_port *port;
     int nports;
     bool parallel;
@@ -34,11 +34,11 @@ typedef struct cg_model {
     base_ctx *ctx;
     base_arena *arena;
     const cg_request *r;
-    const cg_target *target;        /* the least of the object's levels */
+    const cg_target *target;        /* the lowest of the object's levels */
     base_loc place;                 /* the file, for messages */
     cg_object *o;
     cg_entry *entry;              /* [nspecs][CG_ENTRIES] */
-    /* Those of the object, in the order of gradc_rt_model.state; of the first module. */
+    /* The first module's that are in the object, in the order of gradc_rt_model.state. */
     BASE_LIST(const ir_state *) states;
     int nparams;
     int64_t state_bytes, scratch_bytes;
@@ -47,7 +47,7 @@ typedef struct cg_model {
     int seed_state;               /* in `states`, or -1 */
 } cg_model;
 
-/* abi.c: NULL and reported if it cannot be. */
+/* abi.c: NULL and reported on failure. */
 cg_model *cg_model_of(base_ctx *ctx, base_arena *arena, const cg_request *r,
                       const cg_target *target);
 

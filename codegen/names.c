@@ -19,7 +19,7 @@ void cg_print(cg_text *t, const char *format, ...)
         BASE_PUSH(t->arena, t, *s);
 }
 
-/* Words that are no names: keywords of C and C++, and object-like macros of the standard headers
+/* Words that cannot be names: keywords of C and C++, and object-like macros of the standard headers
  * and of compilers. */
 static const char reserved[] =
     /* C, C23 included */
@@ -60,7 +60,7 @@ static const char reserved[] =
     /* compilers */
     " linux unix i386 arm mips sparc sun vax hpux ";
 
-/* Beginnings of families of such macros, followed by capitals, digits and _. */
+/* Prefixes of families of such macros, followed by capitals, digits and _. */
 static const char *const families[] = {
     "FLT_",    "DBL_",    "LDBL_",  "FE_",    "FP_",     "LC_",    "SEEK_",
     "M_",      "INT8_",   "INT16_", "INT32_", "INT64_",  "UINT8_", "UINT16_",
@@ -119,8 +119,8 @@ const char *cg_clean(base_arena *arena, const char *raw, const char *digit)
 
 const char *cg_clean_prefix(base_arena *arena, const char *raw)
 {
-    /* PREFIX_init and others must be no function of the system or the runtime, and PREFIX_ begins
-     * no reserved name. */
+    /* PREFIX_init and others must not be functions of the system or the runtime, and PREFIX_ must
+     * not begin a reserved name. */
     static const char *const theirs[] = {"gradc_rt",
                                          "sem",
                                          "mtx",

@@ -11,12 +11,12 @@ typedef struct cg_names {
     base_arena *arena;
     const cg_rename *rename;
     int nrenames;
-    bool *renamed;                /* by rename: a name was found */
+    bool *renamed;                /* by rename: its name was found */
     BASE_LIST(const char *) taken;
 } cg_names;
-/* A member may be called so: an identifier that is not reserved. */
+/* Is s a valid name of a member: an identifier that is not reserved? */
 bool cg_is_member_name(base_arena *arena, const char *s);
-/* The member for a raw name: renamed or cleaned, and unlike all taken before. */
+/* The member for a raw name: renamed or cleaned, and different from all taken before. */
 const char *cg_field(cg_names *n, const char *raw, const char *digit);
 /* The raw name as it may stand in a comment or a string: printable ASCII, nothing that ends a
  * comment or begins a trigraph. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * From an LLVM module to bytes: a short pipeline of passes, since the code comes with its vectors,
+ * From an LLVM module to bytes: a short pipeline of passes, since the code is already vectorised,
  * then LLVM's code generator. */
 #include "codegen/target.h"
 #include "codegen/backend.h"
@@ -13,8 +13,8 @@
 #include <string.h>
 
 static const char *const pipelines[] = {
-    /* What instruction selection gets has no unfolded constants: on some vectors of them it never
-     * ends. */
+    /* Constants are folded before instruction selection, which does not terminate on some vectors
+     * of unfolded ones. */
     "function(sroa,instsimplify)",
     "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg)",
     "function(sroa,early-cse,instcombine<no-verify-fixpoint>,loop-mssa(licm),gvn,instcombine<no-"
@@ -57,20 +57,20 @@ void cg_mark_functions(cg_unit *u)
         if (LLVMIsDeclaration(f) ||
             LLVMGetStringAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
                                           "tune-cpu", 8))
-            continue; /* of another level */
+            continue; /* it is of another level */
         set_attribute(u, f, "tune-cpu", u->target->tune);
         set_attribute(u, f, "target-cpu", u->target->cpu);
         set_attribute(u, f, "target-features", u->target->features);
-        if (!u->target->system->backend->hosted) /* no tables for unwinding */
+        if (!u->target->system->backend->hosted) /* no unwind tables */
             LLVMAddAttributeAtIndex(
                 f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
                 LLVMCreateEnumAttribute(u->ll, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
     }
 }
 
-/* LLVM's fast instruction selection, which is that of level 0, makes of a select of two floats a
- * blend of 16 bytes that reads its first operand from memory, where there may be 4. A freeze is no
- * load, and costs a move. */
+/* FastISel, which level 0 uses, turns a select of two floats into a blend that loads its first
+ * operand, 16 bytes, from memory, where only 4 may be readable. A freeze keeps the load apart, and
+ * costs a move. */
 static void freeze_selected_loads(cg_unit *u)
 {
     LLVMBuilderRef b = LLVMCreateBuilderInContext(u->ll);
@@ -94,7 +94,7 @@ void cg_optimise(cg_unit *u, LLVMTargetMachineRef machine, int level)
 {
     char *message = NULL;
     if (LLVMVerifyModule(u->module, LLVMReturnStatusAction, &message))
-        BUG("LLVM refuses the module: %s", message);
+        BUG("LLVM rejects the module: %s", message);
     LLVMDisposeMessage(message);
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
     LLVMErrorRef error = LLVMRunPasses(u->module, pipelines[level], machine, options);

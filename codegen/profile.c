@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Where an entry's time goes. With cg_request.profile the first worker reads the processor's cycle
- * counter around each kernel that it runs and around each wait for the others, and adds the
- * difference to a counter of that place: an array of the object, PREFIX_profile, in the order of
- * cg_object.profile. Such an object is for measuring: the array is a global, against the rule that
- * code touches the caller's memory only. */
+ * Profiles of entries. With cg_request.profile the first worker reads the processor's cycle counter
+ * around each kernel that it runs and around each wait for the others, and adds the difference to
+ * that place's counter: PREFIX_profile, an array in the object, in the order of cg_object.profile.
+ * Such an object is for measuring only: the array is a global, against the rule that code writes
+ * only the caller's memory. */
 #include "codegen/codegen.h"
 #include "codegen/emit.h"
 #include "schedule/schedule.h"

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Kernels of ops that are no expression at an index: scatter, sort, cumulative. Each is cut into
- * tasks along dimensions in which its parts do not touch; lanes run along the innermost dimension
- * in storage where that is such a one. */
+ * Kernels of ops that cannot be computed element by element: scatter, sort, cumulative. Tasks
+ * divide the dimensions along which the result's parts are independent; lanes run along the
+ * innermost dimension in storage if it is one of these. */
 #include "codegen/emit.h"
 
 /* The loops of a kernel: tasks, then free dimensions and one of lanes. */
 typedef struct parts {
     const ir_value *output;
     const sched_cut *cut;
-    int lane, lanes; /* those of the cut, but for copies */
-    cg_index chunk; /* of the lanes' dimension, the task's */
+    int lane, lanes; /* those of the cut, except for copies */
+    cg_index chunk; /* the task's, along the lane dimension */
 } parts;
 
 static parts parts_of(const cg_emitter *e, const ir_value *output)
@@ -20,7 +20,7 @@ static parts parts_of(const cg_emitter *e, const ir_value *output)
     return (parts){.output = output, .cut = cut, .lane = cut->lane, .lanes = cut->lanes};
 }
 
-/* The task's indices in the cut dimensions, and its piece of the lanes' dimension. */
+/* Decodes the task: its indices in the parallel dimensions, and its chunk of the lane dimension. */
 static void open_task(cg_emitter *e, parts *p, cg_loop *loop, cg_index *at)
 {
     cg_loop_begin(e, loop, e->lo, e->hi, 1, true);
@@ -49,7 +49,7 @@ static void at_neighbours(cg_emitter *e, void *user, const cg_index *x)
     n->f(e, n->user, n->at);
 }
 
-/* Runs the body for the lanes' dimension. */
+/* Runs the body for the lane dimension. */
 static void for_lanes(cg_emitter *e, const parts *p, cg_index *at, body *f, void *user)
 {
     if (p->lane < 0) {
@@ -94,10 +94,10 @@ typedef struct scattering {
     parts *p;
     const ir_inst *inst;
     const struct ir_attrs_scatter *a;
-    bool selected[IR_MAX_RANK]; /* dimensions of the result that indices choose */
+    bool selected[IR_MAX_RANK]; /* dimensions of the result that indices select */
     int leading; /* dimensions of the updates that are the index's */
     int update_dim[IR_MAX_RANK]; /* of a dimension of the result that is not selected */
-    cg_index update[IR_MAX_RANK]; /* where in the updates */
+    cg_index update[IR_MAX_RANK]; /* index in the updates */
 } scattering;
 
 static void copy_element(cg_emitter *e, void *user, cg_index *at)
@@ -125,7 +125,7 @@ static void update_element(cg_emitter *e, void *user, cg_index *at)
     cg_forget(e, mark);
 }
 
-/* One index vector: where it points inside the result, its slice is updated. */
+/* Updates the slice of one index vector, if the vector is in range. */
 static void update_slice(cg_emitter *e, scattering *s, cg_index *at)
 {
     cg_unit *u = e->u;
@@ -210,7 +210,7 @@ void cg_emit_scatter(cg_emitter *e, const sched_contraction *part)
     if (!same_argument(e, inst->operand[0], p.output)) {
         parts copy = p;
         int fastest = ir_fastest(p.output);
-        if (p.lane < 0 && fastest >= 0) { /* copies have lanes in any case */
+        if (p.lane < 0 && fastest >= 0) { /* copies are vectorised in any case */
             copy.lane = fastest;
             copy.lanes = p.cut->copy_lanes;
         }
@@ -270,9 +270,9 @@ void cg_emit_cumulative(cg_emitter *e, const sched_contraction *part)
     cg_loop_end(e, &task);
 }
 
-/* ---- Sort ---- Each row's keys are first written where its sorted ones will be, then a merge sort
- * from below moves their numbers between two buffers; at the end each result takes its elements
- * from its operand in that order. */
+/* ---- Sort ---- Each row's keys are first copied to where the sorted ones will be. A bottom-up
+ * merge sort then orders their indices, double-buffered; at the end each result gathers its
+ * operand's elements in that order. */
 
 typedef struct sorting {
     const ir_inst *inst;
@@ -280,7 +280,7 @@ typedef struct sorting {
     int64_t axis, extent;
     bool descending;
     cg_index *at;
-    LLVMValueRef buffer; /* two times `extent` numbers, of this task */
+    LLVMValueRef buffer; /* the task's: two times `extent` indices */
 } sorting;
 
 static LLVMValueRef number_at(cg_emitter *e, const sorting *s, LLVMValueRef which, LLVMValueRef i)
@@ -298,7 +298,7 @@ static LLVMValueRef key_of(cg_emitter *e, const sorting *s, LLVMValueRef number)
     return cg_load_element(e, s->keys, &where);
 }
 
-/* i1: x must stand before y; NaN is greatest. */
+/* i1: x is ordered before y; NaN is the largest. */
 static LLVMValueRef stands_before(cg_emitter *e, const sorting *s, LLVMValueRef x, LLVMValueRef y)
 {
     LLVMBuilderRef b = e->u->b;
@@ -315,8 +315,8 @@ static LLVMValueRef stands_before(cg_emitter *e, const sorting *s, LLVMValueRef 
     return LLVMBuildOr(b, LLVMBuildFCmp(b, LLVMRealOLT, x, y, ""), only_y, "");
 }
 
-/* Numbers left … middle-1 and middle … right-1 of buffer `from`, both in order, go to the other one
- * in order. */
+/* Merges the sorted indices left … middle-1 and middle … right-1 of buffer `from` into the other
+ * one. */
 static void merge(cg_emitter *e, const sorting *s, LLVMValueRef from, LLVMValueRef left,
                   LLVMValueRef middle, LLVMValueRef right)
 {
@@ -334,7 +334,8 @@ static void merge(cg_emitter *e, const sorting *s, LLVMValueRef from, LLVMValueR
         number[k] = LLVMBuildLoad2(b, u->i64, number_at(e, s, from, cg_min(e, i[k], last)), "");
         key[k] = key_of(e, s, number[k]);
     }
-    /* The left one, unless it is used up or the right one must stand before it. */
+    /* The left one, unless it is exhausted or the right one is ordered before it: so the sort is
+     * stable. */
     LLVMValueRef none = LLVMBuildICmp(b, LLVMIntSGE, i[0], middle, ""),
                  some = LLVMBuildICmp(b, LLVMIntSLT, i[1], right, "");
     LLVMValueRef take =
@@ -398,7 +399,7 @@ void cg_emit_sort(cg_emitter *e, const sched_contraction *part)
                  .descending = IR_ATTR(inst, sort)->descending != 0};
     s.extent = t->dim[s.axis];
     int64_t tasks = e->kernel->schedule->tasks;
-    ir_type rows = *t; /* one element a row */
+    ir_type rows = *t; /* one element per row */
     rows.dim[s.axis] = 1;
     int64_t count = ir_count(&rows);
     cg_index at[IR_MAX_RANK];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Processors by name. LLVM's C API cannot be asked what a processor has, and warns or aborts at a
- * name that it does not know: so the names are ours. */
+ * Processors by name. LLVM's C API does not give a processor's features, and LLVM warns or aborts
+ * at a name that it does not know: so the tables are gradc's own. */
 #include "codegen/target.h"
 #include "codegen/backend.h"
 #include "include/gradc_rt.h"
@@ -69,9 +69,9 @@ static bool has(const char *all, const char *name)
     return false;
 }
 
-/* What the code may use is one of the common levels, and its bits are what the runtime asks of a
- * processor before it runs the code; the processor's own name only chooses among instructions that
- * the level has. So no code runs where it cannot. */
+/* Code uses the features of one of the common levels, whose bits the runtime checks before it runs
+ * the code; the processor's own name only tunes it within the level. So code never runs on a
+ * processor that lacks a feature. */
 static cg_target *target_of(base_arena *arena, const char *triple, const cg_system *system,
                             const cpu_row *row, const char *tune)
 {
@@ -118,7 +118,8 @@ static void add_feature(base_arena *arena, cg_target *t, const feature_row *f)
     t->schedules |= f->schedules;
 }
 
-/* "+name+name" of a processor; false and reported, with the list, when it has no such feature. */
+/* Adds "+name+name" to a processor; false and reported, with those possible, if one cannot be
+ * added. */
 static bool add_features(base_ctx *ctx, base_arena *arena, cg_target *t, const char *text)
 {
     bool wanted[FEATURES] = {false};
@@ -133,19 +134,20 @@ static bool add_features(base_ctx *ctx, base_arena *arena, cg_target *t, const c
                     found = i;
             }
         if (found < 0) {
-            base_report(ctx, BASE_ERROR, NULL, "%s has no feature `%.*s` to add; it has %s",
-                        t->name, (int)n, text + 1, *list ? list : "none");
+            base_report(ctx, BASE_ERROR, NULL,
+                        "feature `%.*s` cannot be added to %s; features that can: %s", (int)n,
+                        text + 1, t->name, *list ? list : "none");
             return false;
         }
         wanted[found] = true;
     }
-    for (int i = 0; i < FEATURES; i++) /* a level has one name, whatever the order */
+    for (int i = 0; i < FEATURES; i++) /* the level's name does not depend on their order */
         if (wanted[i])
             add_feature(arena, t, &features[i]);
     return true;
 }
 
-/* The best level that the host has, and its features. */
+/* The highest level that the host supports, with the host's further features. */
 static cg_target *host(base_ctx *ctx, base_arena *arena, const char *triple,
                        const cg_system *system)
 {
@@ -176,7 +178,7 @@ static cg_target *host(base_ctx *ctx, base_arena *arena, const char *triple,
     return t;
 }
 
-/* Its row of targets.def; NULL: there is none. */
+/* The triple's row of targets.def, or NULL. */
 static const cg_system *system_of(const char *triple)
 {
     for (int i = 0; i < SYSTEMS; i++) {
@@ -185,7 +187,7 @@ static const cg_system *system_of(const char *triple)
         if (strncmp(triple, s->architecture, n) || triple[n] != '-')
             continue;
         const char *at = triple + n + 1;
-        if (strncmp(at, s->name, k) || (at[k] && at[k] != '-')) /* a vendor is between */
+        if (strncmp(at, s->name, k) || (at[k] && at[k] != '-')) /* skip the vendor */
             at += strcspn(at, "-") + 1;
         if (at > triple + strlen(triple) || strncmp(at, s->name, k) || (at[k] && at[k] != '-'))
             continue;
@@ -210,7 +212,7 @@ static bool same_architecture(const char *x, const char *y)
     return n == strcspn(y, "-") && !strncmp(x, y, n);
 }
 
-/* "x86_64-linux[-gnu|-musl|-android], …": what there is. */
+/* "x86_64-linux[-gnu|-musl|-android], …": the supported targets. */
 static const char *system_list(base_arena *arena)
 {
     const char *list = "";
@@ -226,19 +228,19 @@ static const char *system_list(base_arena *arena)
     return list;
 }
 
-/* Why there is no such target or processor; `list`: the processors of the architecture. */
+/* Reports why a target or processor is not supported; `list`: the processors of the
+ * architecture. */
 static void refuse(base_ctx *ctx, base_arena *arena, const char *triple, const char *cpu,
                    const char *list, bool native)
 {
     if (!*list || !system_of(triple))
-        base_report(
-            ctx, BASE_ERROR, NULL,
-            "no code is generated for the target %s; there are %s, with a vendor or without",
-            triple, system_list(arena));
+        base_report(ctx, BASE_ERROR, NULL,
+                    "target %s is not supported; supported are %s, each with or without a vendor",
+                    triple, system_list(arena));
     else if (native)
         base_report(
             ctx, BASE_ERROR, NULL,
-            "the processor native is this machine's, which the target %s is not; known there: %s",
+            "processor native is this machine's and cannot be used for target %s; known for it: %s",
             triple, list);
     else
         base_report(ctx, BASE_ERROR, NULL, "unknown processor %s; known for %s: %s", cpu ? cpu : "",

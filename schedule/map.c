@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * MAP and ROW: loops over the elements of the outputs around their expressions. The innermost loop
- * is vectorized; tasks divide the loops outside of it, or chunks of it. Where an expression reduces
+ * is vectorised; tasks divide the loops outside of it, or chunks of it. Where an expression reduces
  * the innermost dimension in storage, lanes run along that one instead (ROW). */
 #include "schedule/internal.h"
 #include "ir/tuning.h"

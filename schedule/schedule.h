@@ -2,7 +2,7 @@
  * Copyright (c) The gradc authors
  *
  * How each kernel runs on one CPU level: decided here, printed, read back, and obeyed by codegen,
- * which decides nothing. The stage `schedule` runs once a level, after `plan` and before code is
+ * which decides nothing. The stage `schedule` runs once per level, after `plan` and before code is
  * emitted; docs/schedule.md describes the text form.
  *
  * The terms are those of BLIS. A contraction multiplies a matrix of M rows by one of N columns; K
@@ -118,7 +118,7 @@ typedef struct sched_contraction {
     int64_t row_stride;
     /* BLOCK: summed axes before this one are loops around the blocks; … */
     int split;
-    int64_t chunk; /* … this one is cut into chunks of so many elements */
+    int64_t chunk; /* … this one is cut into chunks of this size */
     bool one_block; /* KC is K */
     int64_t tasks, tasks_before; /* of this part, and of the parts before */
 } sched_contraction;
@@ -141,7 +141,7 @@ typedef struct sched_map {
     int width; /* lanes of a register for the widest output */
     int lanes; /* of the innermost loop; 1: lanes may run inside a reduction */
     int accumulators; /* registers of a reduction whose lanes run along the reduced dimension */
-    int nloops; /* outermost first; the last one is vectorized unless lanes is 1 */
+    int nloops; /* outermost first; the last one is vectorised unless lanes is 1 */
     int dim[IR_MAX_RANK]; /* of the result; -1: all dimensions collapsed */
     int64_t extent[IR_MAX_RANK];
     int parallel; /* loops that tasks divide, from the outermost on */
@@ -167,7 +167,7 @@ typedef struct sched_kernel {
     /* 0: the outputs are empty. Of a polymorphic map: see cg_map_tasks. */
     int64_t tasks;
     /* accumulators: of reductions in expressions, if lanes run along the reduced dimension. taps:
-     * loops over windows of at most so many elements are unrolled. */
+     * the largest windows whose loops are unrolled, in elements. */
     int accumulators, taps;
     sched_contraction *part;
     int nparts;

@@ -577,7 +577,7 @@ START_TEST(bytes_of_a_model)
     weights_of(most);
     is_within("info", "limit.gir");
     weights_of(most + 16);
-    is_refused("are the limit", "info", "limit.gir");
+    is_refused("the limit is", "info", "limit.gir");
 }
 END_TEST
 

@@ -306,7 +306,7 @@ START_TEST(bad_renames_are_refused)
     cg_rename renames[] = {{"x", "no name"}, {"nothing", "fine"}};
     cg_request r = {.prefix = "tiny", .spec = &spec, .nspecs = 1, .rename = renames, .nrenames = 1};
     ck_assert_ptr_null(cg_measure(ctx, arena, &r));
-    ck_assert_str_eq(first_error, "0: 'no name' is no name in C");
+    ck_assert_str_eq(first_error, "0: 'no name' is not a valid name in C");
     *first_error = 0;
     r.rename = renames + 1;
     ck_assert_ptr_null(cg_measure(ctx, arena, &r));

@@ -45,14 +45,15 @@ START_TEST(unknown_processors_are_refused_with_the_list)
 #ifdef __x86_64__
     cpu = "x86-64-v3+avx512vnni";
     ck_assert_ptr_null(cg_compile(ctx, arena, &r));
-    ck_assert_msg(
-        strstr(first_error, "x86-64-v3 has no feature `avx512vnni` to add; it has avxvnni"), "%s",
-        first_error);
+    ck_assert_msg(strstr(first_error,
+                         "feature `avx512vnni` cannot be added to x86-64-v3; features that can: "
+                         "avxvnni"),
+                  "%s", first_error);
     *first_error = 0;
 #endif
     cpu = "native+fast";
     ck_assert_ptr_null(cg_compile(ctx, arena, &r));
-    ck_assert_msg(strstr(first_error, " has no feature `fast` to add; it has "), "%s", first_error);
+    ck_assert_msg(strstr(first_error, "feature `fast` cannot be added to "), "%s", first_error);
     *first_error = 0;
     cpu = "pentium9";
     r.triple = "vax-dec-ultrix";

@@ -29,7 +29,7 @@ static void put_big(unsigned char *to, uint32_t v)
         to[i] = (unsigned char)(v >> (24 - 8 * i));
 }
 
-/* The functions of the header. */
+/* The symbols of the header's functions. */
 static int symbols_of(base_arena *arena, const cg_object *o, const char **out)
 {
     static const char *const fixed[] = {"init",      "fini",      "error", "param_count", "param",
@@ -86,7 +86,7 @@ void *cg_archive(base_arena *arena, const cg_object *o, const char *member, size
 bool cg_link_shared(base_ctx *ctx, const char *object, const char *runtime, bool blas,
                     const char *output)
 {
-    const char *dot[3] = {object, runtime, output}; /* a path that begins with - is no option */
+    const char *dot[3] = {object, runtime, output}; /* ./ before -, which cc takes for an option */
     char *path[3];
     base_arena *arena = base_arena_new(ctx);
     for (int i = 0; i < 3; i++)
@@ -98,7 +98,7 @@ bool cg_link_shared(base_ctx *ctx, const char *object, const char *runtime, bool
     pid_t child;
     int error = posix_spawnp(&child, "cc", NULL, NULL, argv, environ), status = 0;
     if (error) {
-        base_report(ctx, BASE_ERROR, NULL, "cc cannot be run: %s", strerror(error));
+        base_report(ctx, BASE_ERROR, NULL, "cannot run cc: %s", strerror(error));
         return false;
     }
     while (waitpid(child, &status, 0) < 0)

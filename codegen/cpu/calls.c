@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Calls of kernels and of the runtime, which all CPUs make alike. */
+ * Calls of kernels and of the runtime, which are the same on all CPUs. */
 #include "codegen/cpu/cpu.h"
 
 LLVMValueRef cg_cpu_external(cg_unit *u, const char *name, LLVMTypeRef type)

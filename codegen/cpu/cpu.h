@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * What the backends of CPUs share. */
+ * Shared by the backends of CPUs. */
 #ifndef GRADC_CODEGEN_CPU_CPU_H
 #define GRADC_CODEGEN_CPU_CPU_H
 
@@ -15,7 +15,8 @@ LLVMValueRef cg_cpu_failed_function(cg_unit *u);
 LLVMValueRef cg_cpu_failed(cg_unit *u, LLVMValueRef worker);
 void cg_cpu_bad_index(cg_unit *u, LLVMValueRef worker, LLVMValueRef check, LLVMValueRef at,
                       LLVMValueRef value, LLVMValueRef limit);
-/* Goes on in a new block of the kernel's function where there are tasks, and else leaves it. */
+/* Returns from the kernel's function if there are no tasks; the builder is left in the block for
+ * them. */
 void cg_cpu_leave_without_tasks(cg_emitter *e);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * One thread without an operating system: a kernel's function does all its tasks, and between
- * kernels is nothing. */
+ * One thread without an operating system: a kernel's function does all its tasks, and barriers are
+ * empty. */
 #include "codegen/cpu/cpu.h"
 #include "codegen/target.h"
 

@@ -10,7 +10,7 @@
 #include <llvm-c/LLJIT.h>
 #include <string.h>
 
-/* What an object may refer to: the runtime, and what LLVM makes calls of by itself. */
+/* What an object may refer to: the runtime, and the functions that LLVM calls by itself. */
 static const cg_symbol runtime[] = {
 #define SYMBOL(name) {#name, (void *)(uintptr_t)name}
     SYMBOL(gradc_rt_init),

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Several relocatable objects become one: ELF, 64 bits, little-endian, as LLVM writes them.
- * Sections stay as they are, one behind the other, also those of the same name; only the table of
- * symbols is new. A hidden symbol that one object defines for the others is local in the result, so
- * that it shows nothing of the cut. */
+ * Joins relocatable objects into one: ELF, 64 bits, little-endian, as LLVM writes them. Sections
+ * are kept as they are, one after the other, even those of the same name; only the symbol table is
+ * new. A hidden symbol that one object defines for the others becomes local, so that the result
+ * does not show that it was joined. */
 #include "codegen/target.h"
 #include "base/map.h"
 
@@ -56,7 +56,7 @@ static void open_input(input *in, base_arena *arena, const char *bytes)
                in->head->e_ident[EI_CLASS] == ELFCLASS64 &&
                in->head->e_ident[EI_DATA] == ELFDATA2LSB);
     in->section = (const Elf64_Shdr *)(bytes + in->head->e_shoff);
-    /* Fewer sections than would be numbered otherwise. */
+    /* There are too few sections for extended numbering. */
     BUG_UNLESS(in->head->e_shnum && in->head->e_shstrndx < in->head->e_shnum);
     in->nsections = in->head->e_shnum;
     in->names = bytes + in->section[in->head->e_shstrndx].sh_offset;
@@ -72,8 +72,7 @@ static void open_input(input *in, base_arena *arena, const char *bytes)
     in->symbol_to = base_array(arena, uint32_t, in->nsymbols + 1);
 }
 
-/* Tables that are made anew, and LLVM's list of symbols whose address matters, which linkers can do
- * without. */
+/* Tables that are rebuilt, and LLVM's list of address-significant symbols, which is optional. */
 static bool is_left_out(const Elf64_Shdr *s)
 {
     return s->sh_type == SHT_NULL || s->sh_type == SHT_SYMTAB || s->sh_type == SHT_STRTAB ||
@@ -126,8 +125,8 @@ static uint32_t add_symbol(joining *j, const input *in, const Elf64_Sym *s, bool
     return (uint32_t)j->symbol.count - 1;
 }
 
-/* Local symbols come first, as the format wants it: those that were so, then the hidden ones; then
- * what is seen from outside, then what nobody here defines. */
+/* ELF requires local symbols first: those of the inputs, then the hidden ones. Global symbols
+ * follow, then those that no input defines. */
 static void number_symbols(joining *j)
 {
     BASE_PUSH(j->arena, &j->symbol, (Elf64_Sym){0});
@@ -136,9 +135,9 @@ static void number_symbols(joining *j)
         for (int f = 0; f < j->n; f++)
             for (uint32_t i = 1; i < j->in[f].nsymbols; i++) {
                 const Elf64_Sym *s = &j->in[f].symbol[i];
-                int due = !is_global(s) ? 0 : is_hidden(s) ? 1 : s->st_shndx != SHN_UNDEF ? 2 : 3;
+                int rank = !is_global(s) ? 0 : is_hidden(s) ? 1 : s->st_shndx != SHN_UNDEF ? 2 : 3;
                 const char *name = j->in[f].names + s->st_name;
-                if (due != round)
+                if (rank != round)
                     continue;
                 uint32_t *known = round ? base_map_get_text(&j->defined, name) : NULL;
                 if (known) {
@@ -155,7 +154,7 @@ static void number_symbols(joining *j)
     }
 }
 
-/* Sections that name sections and symbols by number. */
+/* Updates the numbers of sections and symbols in headers and relocations. */
 static void renumber(joining *j)
 {
     for (int f = 0; f < j->n; f++)
@@ -174,7 +173,7 @@ static void renumber(joining *j)
                 r[k].r_info = ELF64_R_INFO((uint64_t)in->symbol_to[ELF64_R_SYM(r[k].r_info)],
                                            ELF64_R_TYPE(r[k].r_info));
             j->content.items[in->section_to[i]] = (const char *)r;
-            to->sh_link = (uint32_t)j->section.count; /* where the symbols will be */
+            to->sh_link = (uint32_t)j->section.count; /* the symbol table, which is added next */
             to->sh_info = in->section_to[to->sh_info];
         }
 }

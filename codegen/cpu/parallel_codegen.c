@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * From the LLVM modules of a unit and its parts to one object. LLVM's work on a module is nearly
- * all that compiling costs, and modules of contexts of their own do not touch each other: each is a
- * job, threads take one after the other. */
+ * From the LLVM modules of a unit and its parts to one object. LLVM takes nearly all of the compile
+ * time, and modules in separate contexts are independent: each is a job, and threads take one after
+ * the other. */
 #include "codegen/target.h"
 
 #include <llvm-c/BitReader.h>
@@ -76,6 +76,6 @@ void cg_link_parts(cg_unit *u)
                    LLVMLinkModules2(u->module, module);
         LLVMDisposeMemoryBuffer(bitcode);
         if (bad)
-            BUG("LLVM does not link the parts of %s", u->prefix);
+            BUG("LLVM cannot link the parts of %s", u->prefix);
     }
 }

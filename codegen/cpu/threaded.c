@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Workers in one address space: every worker runs the whole body of an entry, and of each kernel
- * the tasks that fall to it by its number; the runtime's barrier is between kernels. */
+ * Workers in one address space: every worker runs the whole body of an entry, and its share of each
+ * kernel's tasks; barriers are the runtime's. */
 #include "codegen/cpu/cpu.h"
 #include "codegen/target.h"
 
