@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) The gradc authors
-"""What four times the nodes cost to compile: processor seconds of `gradc compile`, and the ratio.
+"""How compile time scales: processor seconds of `gradc compile` for n and 4 n nodes, and the ratio.
 
     python bench/compile_time.py [--gradc build/gradc] [--runs 3]
 
-Graphs of each kind are written as ONNX files with n and 4 n pieces, and compiled without and with --train=adamw. A line has the least of all
-runs, which alternate between the two sizes. About linear is the aim: ratios up to 5.
+Graphs of each kind are written as ONNX files with n and 4 n pieces, and compiled without and with --train=adamw. A line has the minimum of all
+runs, which alternate between the two sizes. The aim is to be about linear: ratios up to 5.
 """
 import argparse, os, resource, subprocess, tempfile
 import numpy as np, onnx

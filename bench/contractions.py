@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) The gradc authors
-"""Time products of matrices whose sums have another type than their operands, as ratios to f32's.
+"""Time matrix products whose accumulators are wider than their operands, as ratios to f32's.
 
     python bench/contractions.py [--gradc build/gradc] [--size 512] [--rounds 3] [--cpu LEVEL ...]
 
-Levels that this processor does not have are left out. Types take turns; a figure is the least of all rounds, on one thread.
+Levels that this processor does not have are left out. Types alternate; a figure is the minimum of all rounds, on one thread.
 """
 import argparse, json, os, subprocess, tempfile
 

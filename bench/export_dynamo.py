@@ -6,7 +6,7 @@
 
 For each model NAME: DIR/NAME.{infer,train}.onnx and .npz, named as peers/export.py names them, parameters as they are called in the
 file (`model.fc.weight`). Training files are exported with optimize=False, so that no parameter is merged into another.
-This exporter writes batch normalisation in its inference form whatever the model's mode; so that is what the values are of.
+This exporter writes batch normalisation in its inference form whatever the model's mode, so the values are of that form.
 """
 import copy, logging, os, sys, warnings
 import numpy as np, torch

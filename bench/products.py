@@ -4,8 +4,8 @@
 
     python bench/products.py [--gradc build-tunable/gradc] [--cpu native ...] [--rounds 2] [MxNxK ...]
 
-gradc is a build with GRADC_TUNABLE (`cmake --preset tunable`). Prints the rate of tiles, the times of blocks over theirs, and which of them the
-cost model chooses. The least of all rounds counts; the kinds take turns; one thread.
+gradc is a build with GRADC_TUNABLE (`cmake --preset tunable`). Prints the rate of tiles, the times of blocks relative to theirs, and which of
+them the cost model chooses. A figure is the minimum of all rounds, in which the kinds alternate, on one thread.
 """
 import argparse, json, os, re, subprocess, sys, tempfile
 
@@ -29,7 +29,7 @@ def schedule(a, tuning, file, cpu):
 
 
 def least(a, kind, file, cpu):
-    """In us; infinite where blocks must be packed."""
+    """In µs; infinite where blocks must be packed."""
     wish, asked = file + ".schedule", schedule(a, TUNING[kind], file, cpu)
     if kind != "tile":
         asked = re.sub(r"^( +0 .*?)( pack)?  //", r"\1 pack  //" if kind == "packed" else r"\1  //", asked, flags=re.M)

@@ -6,8 +6,8 @@
 
 For each model, each system runs in a process of its own, gradc between them: peers through peers/time_peers.py, gradc through
 `gradc bench --json` on the files that peers/export.py wrote to DIR (missing ones are exported). Inference is one call of forward; a training step
-is forward, backward and an SGD update (gpt2: AdamW). A line shows the least and the median time in µs, and how many times gradc's
-each peer's is: above 1 gradc is faster. Figures are comparable within one run on one machine, and only there.
+is forward, backward and an SGD update (gpt2: AdamW). A line shows the minimum and the median time in µs, and each peer's as ratios to
+gradc's: above 1 gradc is faster. Figures are comparable only within one run on one machine.
 """
 import argparse, json, os, subprocess, sys, tempfile
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) The gradc authors
-"""One optimizer step of a compiled model, linked and called as an app does: what it took from each parameter."""
+"""One optimizer step of a compiled model, linked and called as an app does: how much it subtracted from each parameter."""
 import ctypes, json, os, re, struct, subprocess
 import numpy as np
 
-RATE = 2.0**40  # so large that what is lost in subtracting from the parameter does not count, of gradients of 1e-10 neither
+RATE = 2.0**40  # so large that rounding in the subtraction from the parameter is negligible, even for gradients of 1e-10
 
 
 class Options(ctypes.Structure):  # gradc_rt_options

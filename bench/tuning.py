@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) The gradc authors
-"""Measure the rows of ir/tuning.def: each at half and at twice its value, as ratios of time to the value that stands there.
+"""Measure the rows of ir/tuning.def: each at half and at twice its value, as ratios of time to that with its current value.
 
     python bench/tuning.py ZOO [--gradc build-tunable/gradc] [--rows NAME ...] [--values V ...] [--models NAME ...] [--rounds 2]
 
 ZOO holds the files of bench/peers/export.py; missing ones are exported. gradc is a build with GRADC_TUNABLE, in which the environment changes
 values: `./run tuning` builds it. A model whose plan and schedules are the same with both values has the same code and is not timed. The others are
-timed in turns; a figure is the least time of all rounds with the other value over the least with the row's own, on one thread: `step` of a training
+timed alternately; a figure is the minimum of all rounds with the other value over that with the row's own, on one thread: `step` of a training
 file, `forward` of one for inference. Ratios between 0.98 and 1.02 are noise on most machines. Rows that only code generation reads (PARALLEL_CALL,
 PARALLEL_PHASE) are not seen here.
 """
@@ -22,7 +22,7 @@ def rows(source):
 
 
 class Refused(Exception):
-    """A value that gradc cannot work with."""
+    """A value that gradc does not accept."""
 
 
 class Gradc:
@@ -37,7 +37,7 @@ class Gradc:
         return p.stdout
 
     def plan(self, tuning, model):
-        """What decides the code, hashed."""
+        """A hash of what determines the code."""
         if (tuning, model) not in self.plans:
             text = self.call(tuning, "dump", model, "--after=plan") + self.call(tuning, "dump", model, "--after=schedule", "--cpu=native")
             self.plans[tuning, model] = hashlib.sha256(text).digest()

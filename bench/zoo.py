@@ -22,13 +22,13 @@ EXPORTERS = {"script": os.path.join(HERE, "peers", "export.py"), "dynamo": os.pa
 
 
 def file_name(name):
-    """What gradc calls the file of a tensor."""
+    """gradc's name for the file of a tensor."""
     plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
     return "".join(chr(c) if c in plain else "%%%02X" % c for c in name.encode()) + ".npy"
 
 
 def distance(a, true):
-    """L2, relative unless the true value is zero; infinite when a has another shape or is no number."""
+    """L2, relative unless the true value is zero; infinite when a is missing, has another shape or is not finite."""
     if a is None or a.shape != true.shape:
         return np.inf
     a, true = a.astype(np.float64), true.astype(np.float64)
@@ -74,7 +74,7 @@ class Zoo:
         self.gradc, self.seconds, self.bad, self.rows = os.path.abspath(arguments.gradc), arguments.seconds, 0, 0
 
     def run(self, *arguments):
-        """(exit status, what it said, seconds that it took)"""
+        """(exit status, output, seconds)"""
         start = time.perf_counter()
         p = subprocess.run([self.gradc, *arguments], capture_output=True, text=True, errors="replace")
         return p.returncode, p.stderr.strip(), time.perf_counter() - start

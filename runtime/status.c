@@ -11,7 +11,8 @@ const char *gradc_rt_status_text(gradc_rt_status status)
         [GRADC_RT_E_ARGUMENT] =
             "a pointer is missing or misaligned, or an argument is out of range",
         [GRADC_RT_E_ARENA] = "the arena is too small or not 64-aligned",
-        [GRADC_RT_E_MODEL] = "of another model, or for another version of the runtime",
+        [GRADC_RT_E_MODEL] =
+            "options, entry or file are of another model, or of another version of the runtime",
         [GRADC_RT_E_CPU] = "the model was not compiled for this processor",
         [GRADC_RT_E_THREADS] = "the workers could not be started, or the pool has too few threads",
         [GRADC_RT_E_ORDER] = "backward needs a call of forward_train before it",

@@ -18,7 +18,7 @@ typedef struct rt_box {
     gradc_rt_pool *pool;
     pthread_t thread;
     uint32_t id;
-    uint32_t go; /* atomic: grows by 2 a call; bit 0: the worker sleeps */
+    uint32_t go; /* atomic: grows by 2 per call; bit 0: the worker sleeps */
 } RT_ALIGNED rt_box;
 
 struct gradc_rt_pool {
@@ -34,7 +34,7 @@ struct gradc_rt_pool {
     uint32_t active; /* threads in this call */
     /* Words that all threads write, each in its own cache line. */
     uint32_t arrived RT_ALIGNED; /* atomic: at the barrier */
-    uint32_t phase RT_ALIGNED;   /* atomic: grows by 2 a barrier; bit 0: some sleep */
+    uint32_t phase RT_ALIGNED;   /* atomic: grows by 2 per barrier; bit 0: some sleep */
     uint32_t left RT_ALIGNED;    /* atomic: workers still in the call */
     /* atomic: grows by 2 when `left` reaches 0; bit 0: the caller sleeps */
     uint32_t done RT_ALIGNED;

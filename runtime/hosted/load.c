@@ -48,7 +48,7 @@ typedef struct loader {
     uint64_t *found; /* [nstates] offset in the file's data, or NOT_FOUND, or MISMATCH */
     bool foreign; /* the file says that it belongs to another model */
     bool with_state; /* the file says that it has the state */
-    bool twice; /* a tensor of the model is in the file twice */
+    bool twice; /* the file has a tensor of the model twice */
     /* The first state with another type or shape in the file: of parameters, of the others. */
     struct {
         uint32_t state;
@@ -307,7 +307,7 @@ static gradc_rt_status check_tensors(loader *l, bool *with_state)
     return GRADC_RT_OK;
 }
 
-/* Reads so many bytes at that offset of the file. */
+/* Reads `bytes` from offset `at` of the file. */
 static gradc_rt_status read_at(loader *l, void *to, uint64_t bytes, uint64_t at)
 {
     char *p = to;

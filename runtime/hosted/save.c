@@ -192,7 +192,7 @@ static int put_file(int fd, gradc_rt_ctx *ctx, bool with_state)
 static void temporary_name(char name[64], uint64_t pid, uint64_t n)
 {
     sink s;
-    s.fd = INT_MAX; /* the buffer alone is used: the name is shorter */
+    s.fd = INT_MAX; /* never written to: the name fits the buffer */
     s.error = 0;
     s.total = 0;
     s.held = 0;
