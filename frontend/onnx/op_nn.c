@@ -245,8 +245,9 @@ BUILD(conv_transpose)
 
 /* ---- Pools ---- */
 
-/* ceil_mode adds padding on the high side, unless the last window would start in it. */
-static bool pool_window(onnx_node *n, window *w, int64_t *out)
+/* ceil_mode adds padding on the high side, unless the last window would start in it. *given: the
+ * padding there without that. */
+static bool pool_window(onnx_node *n, window *w, int64_t *out, int64_t *given)
 {
     int rank = X->type.rank;
     const int64_t *extent = X->type.dim + 2;
@@ -268,6 +269,7 @@ static bool pool_window(onnx_node *n, window *w, int64_t *out)
             return false;
         }
         int64_t due = (out[i] - 1) * w->stride[i] + span_of(w, i) - extent[i] - w->low[i];
+        given[i] = w->high[i];
         if (due > w->high[i])
             w->high[i] = due;
     }
@@ -328,8 +330,8 @@ static ir_value *flat_positions(onnx_node *n, ir_value *inside, const window *w,
 BUILD(max_pool)
 {
     window w;
-    int64_t out[IR_MAX_RANK];
-    if (!pool_window(n, &w, out))
+    int64_t out[IR_MAX_RANK], given[IR_MAX_RANK];
+    if (!pool_window(n, &w, out, given))
         return;
     int s = w.spatial;
     ir_inst *inst = ir_build(
@@ -397,11 +399,11 @@ static ir_value *window_counts(onnx_node *n, const window *w, const int64_t *pad
     return ir_broadcast(n->b, ir_convert(n->b, v, y->dtype), y->rank, y->dim, dims);
 }
 
-/* The sum of each window of x; fills *w and *pads (low, then high) from the node. */
-static ir_value *pooled_sum(onnx_node *n, ir_value *x, window *w, int64_t *pads)
+/* The sum of each window of x; fills *w and the high padding that counts. */
+static ir_value *pooled_sum(onnx_node *n, ir_value *x, window *w, int64_t *pad_high)
 {
     int64_t out[IR_MAX_RANK], from[IR_MAX_RANK] = {0}, to[IR_MAX_RANK];
-    if (!pool_window(n, w, out) || !onnx_ints_n(n, "pads", 2 * w->spatial, 0, pads))
+    if (!pool_window(n, w, out, pad_high))
         return NULL;
     ir_value *y = window_sum(n, x, w);
     if (!y)
@@ -414,20 +416,20 @@ static ir_value *pooled_sum(onnx_node *n, ir_value *x, window *w, int64_t *pads)
 BUILD(average_pool)
 {
     window w;
-    int64_t pads[2 * IR_MAX_RANK];
-    ir_value *y = pooled_sum(n, X, &w, pads);
+    int64_t pad_high[IR_MAX_RANK];
+    ir_value *y = pooled_sum(n, X, &w, pad_high);
     if (y)
-        n->out[0] = ir_div(n->b, y,
-                           window_counts(n, &w, w.way == NOTSET ? pads + w.spatial : w.high,
-                                         &y->type, onnx_int(n, "count_include_pad", 0) != 0));
+        n->out[0] = ir_div(
+            n->b, y,
+            window_counts(n, &w, pad_high, &y->type, onnx_int(n, "count_include_pad", 0) != 0));
 }
 
 BUILD(lp_pool)
 {
     window w;
-    int64_t pads[2 * IR_MAX_RANK];
+    int64_t pad_high[IR_MAX_RANK];
     double p = (double)onnx_int(n, "p", 2);
-    ir_value *y = pooled_sum(n, ir_abs_pow(n->b, X, p), &w, pads);
+    ir_value *y = pooled_sum(n, ir_abs_pow(n->b, X, p), &w, pad_high);
     n->out[0] = y ? ir_root(n->b, y, p) : NULL;
 }
 
