@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Activations, reductions and normalisation made of primitives. The losses are in nn_loss.c. */
+ * Activations, reductions and normalisation made of primitives. The losses are in nn_loss.c,
+ * convolutions and pools in nn_window.c. */
 #include "ir/nn.h"
 
 #include <math.h>

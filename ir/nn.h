@@ -102,6 +102,42 @@ ir_value *ir_group_normalize(ir_builder *b, ir_value *x, int64_t groups, double 
 ir_value *ir_moving_average(ir_builder *b, ir_value *old, ir_value *batch, double keep,
                             double gain);
 
+/* ---- Windows (nn_window.c): convolutions and pools of x, [batch, features, spatial…] ---- */
+
+typedef struct ir_window { /* entry d is that of spatial dimension d, dimension 2 + d of x */
+    int n; /* spatial dimensions */
+    int64_t size[IR_MAX_RANK], stride[IR_MAX_RANK], dilation[IR_MAX_RANK];
+    int64_t low[IR_MAX_RANK], high[IR_MAX_RANK]; /* padding; of a convolution: negative crops */
+    int64_t count[IR_MAX_RANK]; /* windows of a pool: ir_count_windows */
+} ir_window;
+/* Are the numbers of dimension d in range? The functions below need that, those of pools also a
+ * padding of at least 0 and windows that fit (ir_window_room). */
+bool ir_window_ok(const ir_window *w, int d);
+/* The extent that one window covers. */
+int64_t ir_window_span(const ir_window *w, int d);
+/* How far an extent of x, padded, exceeds the span; negative: no window fits. */
+int64_t ir_window_room(const ir_window *w, int d, int64_t extent);
+/* Weights [out, in / groups, size…]. */
+ir_value *ir_convolve(ir_builder *b, ir_value *x, ir_value *weights, const ir_window *w,
+                      int64_t groups);
+/* The derivative of a convolution with respect to its input. Weights [in, out / groups, size…],
+ * which must fit. extra[d] more elements of the result on the high side have no window. */
+ir_value *ir_convolve_transposed(ir_builder *b, ir_value *x, ir_value *weights, const ir_window *w,
+                                 const int64_t *extra, int64_t groups);
+bool ir_transposed_fits(const ir_value *x, const ir_value *weights, int64_t groups);
+/* The extent of its result before the padding is taken off; false where that, or `extra`, is out of
+ * range. */
+bool ir_transposed_extent(const ir_window *w, int d, int64_t extent, int64_t extra, int64_t *out);
+/* Fills in count. ceil: a last window may reach beyond the high padding, but not start in it. */
+void ir_count_windows(ir_window *w, const ir_value *x, bool ceil);
+/* The maxima, and which element of its window each is (i32), both for ir_first_windows. */
+ir_inst *ir_pool_max(ir_builder *b, ir_value *x, const ir_window *w);
+ir_value *ir_pool_sum(ir_builder *b, ir_value *x, const ir_window *w);
+/* The windows that count: high padding may have room for one more. */
+ir_value *ir_first_windows(ir_builder *b, ir_value *y, const ir_window *w);
+/* How many elements of window i along dimension d lie from `first` to before `end`. */
+int64_t ir_window_covers(const ir_window *w, int d, int64_t i, int64_t first, int64_t end);
+
 /* ---- Losses ---- */
 
 typedef enum ir_reduction { IR_REDUCE_NONE, IR_REDUCE_MEAN, IR_REDUCE_SUM } ir_reduction;

@@ -505,6 +505,11 @@ START_TEST(errors_name_function_and_shapes_and_stick)
                            GRADC_DIMS());
     check_error("gradc_conv_transpose1d: stride 1 and padding 6 make the result for f32[1,2,5] "
                 "empty or too large");
+    gradc_tensor *nothing = gradc_ones(g, GRADC_F32, GRADC_SHAPE(1, 0, 4)),
+                 *far = gradc_ones(g, GRADC_F32, GRADC_SHAPE(0, (int64_t)1 << 34, 1));
+    gradc_conv_transpose1d(g, nothing, far, NULL, GRADC_DIMS(), GRADC_DIMS(), GRADC_DIMS(), 1 << 30,
+                           GRADC_DIMS());
+    check_error("f32[1,0,4] does not fit weights f32[0,17179869184,1] in 1073741824 groups");
     gradc_cross_entropy(g, x, y, GRADC_MEAN);
     check_error("gradc_cross_entropy: scores f32[4,3] and target f32[5,2]");
     gradc_ones(g, GRADC_F32, GRADC_SHAPE(1 << 30, 1 << 30, 1 << 30));
