@@ -509,6 +509,10 @@ ir_value *ir_reduce(ir_builder *b, ir_combine combine, ir_value *x, int n, const
 /* The same, the reduced dimensions kept as 1. */
 ir_value *ir_reduce_keep(ir_builder *b, ir_combine combine, ir_value *x, int n,
                          const int64_t *axes);
+/* x without axes (ascending), which have extent 1. */
+ir_value *ir_squeeze(ir_builder *b, ir_value *x, int n, const int64_t *axes);
+/* Broadcasts v, of x's shape without axes, to the shape of x. */
+ir_value *ir_unreduce(ir_builder *b, ir_value *v, const ir_value *x, int n, const int64_t *axes);
 ir_value *ir_dot_general(ir_builder *b, ir_value *x, ir_value *y, int nbatch, const int64_t *xbatch,
                          const int64_t *ybatch, int ncontract, const int64_t *xcontract,
                          const int64_t *ycontract);

@@ -194,29 +194,6 @@ static double count_along(const ir_value *x, int n, const int64_t *axes)
     return count;
 }
 
-/* The dimensions of x that are not among axes. */
-static int other_axes(const ir_value *x, int n, const int64_t *axes, int64_t *out)
-{
-    int count = 0;
-    for (int i = 0, k = 0; i < x->type.rank; i++)
-        if (k < n && axes[k] == i)
-            k++;
-        else
-            out[count++] = i;
-    return count;
-}
-
-ir_value *ir_squeeze(ir_builder *b, ir_value *x, int n, const int64_t *axes)
-{
-    int64_t other[IR_MAX_RANK], shape[IR_MAX_RANK];
-    if (!x)
-        return NULL;
-    int rank = other_axes(x, n, axes, other);
-    for (int i = 0; i < rank; i++)
-        shape[i] = x->type.dim[other[i]];
-    return ir_reshape(b, x, rank, shape);
-}
-
 ir_value *ir_mean(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool keep)
 {
     ir_value *s = x ? reduce(b, IR_SUM, x, n, axes, keep) : NULL;
@@ -330,15 +307,6 @@ ir_value *ir_triangle(ir_builder *b, ir_value *x, int64_t k, bool upper)
 }
 
 /* ---- Normalisation ---- */
-
-ir_value *ir_unreduce(ir_builder *b, ir_value *v, const ir_value *x, int n, const int64_t *axes)
-{
-    int64_t dims[IR_MAX_RANK];
-    if (!v || !x)
-        return NULL;
-    other_axes(x, n, axes, dims);
-    return ir_broadcast(b, v, x->type.rank, x->type.dim, dims);
-}
 
 ir_moments ir_moments_of(ir_builder *b, ir_value *x, int n, const int64_t *axes)
 {

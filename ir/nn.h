@@ -57,8 +57,6 @@ ir_value *ir_dropout(ir_builder *b, ir_value *x, ir_value *bits, double p, ir_va
 /* ---- Reductions: over n axes (ascending), which stay as 1 if keep ---- */
 
 ir_value *ir_mean(ir_builder *b, ir_value *x, int n, const int64_t *axes, bool keep);
-/* x without axes, which have extent 1. */
-ir_value *ir_squeeze(ir_builder *b, ir_value *x, int n, const int64_t *axes);
 /* The sum of squared distances from the mean, divided by count - correction (at least 0). */
 ir_value *ir_variance(ir_builder *b, ir_value *x, double correction, int n, const int64_t *axes,
                       bool keep);
@@ -80,8 +78,6 @@ ir_value *ir_triangle(ir_builder *b, ir_value *x, int64_t k, bool upper);
 
 /* ---- Normalisation ---- */
 
-/* Broadcasts v, of x's shape without axes, to the shape of x. */
-ir_value *ir_unreduce(ir_builder *b, ir_value *v, const ir_value *x, int n, const int64_t *axes);
 /* Of x over n axes. mean and variance (divided by the count) lack the axes. */
 typedef struct ir_moments {
     ir_value *mean, *variance, *centered; /* x - mean */

@@ -42,14 +42,9 @@ void ad_instead(ir_value *v, ir_value *by);
 
 /* ---- Small forms (vjp_element.c) ---- */
 
-/* x * c, x + c, elementwise. */
-ir_value *ad_times(ir_builder *b, ir_value *x, double c);
-ir_value *ad_plus(ir_builder *b, ir_value *x, double c);
 /* which ? x : 0, and the reverse. */
 ir_value *ad_where(ir_builder *b, ir_value *which, ir_value *x);
 ir_value *ad_unless(ir_builder *b, ir_value *which, ir_value *x);
-/* Broadcasts r to the shape of t along the axes, which r lacks. */
-ir_value *ad_repeat(ir_builder *b, ir_value *r, const ir_type *t, ir_ints axes);
 
 /* ---- Others ---- */
 

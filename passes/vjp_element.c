@@ -10,16 +10,6 @@
 #define R (inst->result[0])
 #define G (ct[0])
 
-ir_value *ad_times(ir_builder *b, ir_value *x, double c)
-{
-    return x ? ir_mul(b, x, ir_splat(b, &x->type, c)) : NULL;
-}
-
-ir_value *ad_plus(ir_builder *b, ir_value *x, double c)
-{
-    return x ? ir_add(b, x, ir_splat(b, &x->type, c)) : NULL;
-}
-
 ir_value *ad_where(ir_builder *b, ir_value *which, ir_value *x)
 {
     return ir_select(b, which, x, ir_zeros_like(b, x));
@@ -28,18 +18,6 @@ ir_value *ad_where(ir_builder *b, ir_value *which, ir_value *x)
 ir_value *ad_unless(ir_builder *b, ir_value *which, ir_value *x)
 {
     return ir_select(b, which, ir_zeros_like(b, x), x);
-}
-
-ir_value *ad_repeat(ir_builder *b, ir_value *r, const ir_type *t, ir_ints axes)
-{
-    int64_t dims[IR_MAX_RANK];
-    for (int d = 0, i = 0, n = 0; d < t->rank; d++) {
-        if (i < axes.n && axes.v[i] == d)
-            i++;
-        else
-            dims[n++] = d;
-    }
-    return ir_broadcast(b, r, t->rank, t->dim, dims);
 }
 
 /* ---- One operand ---- */
@@ -63,25 +41,25 @@ static ir_value *one_minus(ir_builder *b, ir_value *x)
 
 UNARY(neg, ir_neg(b, G))
 UNARY(abs, ir_mul(b, G, ir_sign(b, X)))
-UNARY(sqrt, ir_div(b, ad_times(b, G, 0.5), R))
-UNARY(rsqrt, ir_mul(b, ad_times(b, G, -0.5), ir_mul(b, R, square(b, R))))
-UNARY(expm1, ir_mul(b, G, ad_plus(b, R, 1)))
+UNARY(sqrt, ir_div(b, ir_times(b, G, 0.5), R))
+UNARY(rsqrt, ir_mul(b, ir_times(b, G, -0.5), ir_mul(b, R, square(b, R))))
+UNARY(expm1, ir_mul(b, G, ir_plus(b, R, 1)))
 UNARY(log, ir_div(b, G, X))
-UNARY(log1p, ir_div(b, G, ad_plus(b, X, 1)))
+UNARY(log1p, ir_div(b, G, ir_plus(b, X, 1)))
 UNARY(sin, ir_mul(b, G, ir_cos(b, X)))
 UNARY(cos, ir_neg(b, ir_mul(b, G, ir_sin(b, X))))
-UNARY(tan, ir_mul(b, G, ad_plus(b, square(b, R), 1)))
+UNARY(tan, ir_mul(b, G, ir_plus(b, square(b, R), 1)))
 UNARY(asin, ir_mul(b, G, ir_rsqrt(b, one_minus(b, square(b, X)))))
 UNARY(acos, ir_neg(b, ir_mul(b, G, ir_rsqrt(b, one_minus(b, square(b, X))))))
-UNARY(atan, ir_div(b, G, ad_plus(b, square(b, X), 1)))
+UNARY(atan, ir_div(b, G, ir_plus(b, square(b, X), 1)))
 UNARY(sinh, ir_mul(b, G, ir_unary(b, IR_OP_cosh, X)))
 UNARY(cosh, ir_mul(b, G, ir_unary(b, IR_OP_sinh, X)))
-UNARY(asinh, ir_mul(b, G, ir_rsqrt(b, ad_plus(b, square(b, X), 1))))
-UNARY(acosh, ir_mul(b, G, ir_rsqrt(b, ad_plus(b, square(b, X), -1))))
+UNARY(asinh, ir_mul(b, G, ir_rsqrt(b, ir_plus(b, square(b, X), 1))))
+UNARY(acosh, ir_mul(b, G, ir_rsqrt(b, ir_plus(b, square(b, X), -1))))
 UNARY(atanh, ir_div(b, G, one_minus(b, square(b, X))))
 UNARY(tanh, ir_mul(b, G, one_minus(b, square(b, R))))
 /* 2 / sqrt(pi) */
-UNARY(erf, ir_mul(b, ad_times(b, G, 1.1283791670955126), ir_exp(b, ir_neg(b, square(b, X)))))
+UNARY(erf, ir_mul(b, ir_times(b, G, 1.1283791670955126), ir_exp(b, ir_neg(b, square(b, X)))))
 UNARY(logistic, ir_mul(b, G, ir_mul(b, R, one_minus(b, R))))
 UNARY(convert, ir_convert(b, G, X->type.dtype)) /* only floats have cotangents */
 UNARY(copy, G)
@@ -116,7 +94,7 @@ BINARY(rem, G, ir_neg(b, ir_mul(b, G, ir_round(b, ir_div(b, ir_sub(b, X, R), Y))
 AD_RULE(mul)
 {
     if (want[0])
-        out[0] = ir_mul(b, X == Y ? ad_times(b, G, 2) : G, Y);
+        out[0] = ir_mul(b, X == Y ? ir_times(b, G, 2) : G, Y);
     if (want[1] && X != Y)
         out[1] = ir_mul(b, G, X);
 }
@@ -151,8 +129,8 @@ AD_RULE(div)
     if (axes.n && want[0]) { /* both paths to x in one: (g - sum(g r)) / sum */
         out[0] = ir_div(b,
                         ir_sub(b, G,
-                               ad_repeat(b, ir_reduce(b, IR_SUM, ir_mul(b, G, R), axes.n, axes.v),
-                                         &X->type, axes)),
+                               ir_unreduce(b, ir_reduce(b, IR_SUM, ir_mul(b, G, R), axes.n, axes.v),
+                                           X, axes.n, axes.v)),
                         Y);
         return;
     }
@@ -169,10 +147,10 @@ static ir_value *pow_of_base(ir_builder *b, ir_value *x, ir_value *y)
 {
     double c;
     if (match_number(y, &c))
-        return c == 0 ? NULL : ad_times(b, ir_pow(b, x, ir_splat(b, &x->type, c - 1)), c);
+        return c == 0 ? NULL : ir_times(b, ir_pow(b, x, ir_splat(b, &x->type, c - 1)), c);
     ir_value *zero = ir_zeros_like(b, x),
              *both = ir_and(b, ir_compare(b, IR_EQ, x, zero), ir_compare(b, IR_EQ, y, zero));
-    return ir_mul(b, y, ir_pow(b, x, ad_unless(b, both, ad_plus(b, y, -1))));
+    return ir_mul(b, y, ir_pow(b, x, ad_unless(b, both, ir_plus(b, y, -1))));
 }
 
 /* x^y log x, which is 0 for x = 0 and y >= 0. */
@@ -212,7 +190,7 @@ static void extreme(ir_builder *b, const ir_inst *inst, ir_value *g, ir_relation
                     ir_value **out, const bool *want)
 {
     static const ir_relation mirrored[] = {[IR_LT] = IR_GT, [IR_GT] = IR_LT};
-    ir_value *share = ir_select(b, ir_compare(b, IR_EQ, X, Y), ad_times(b, g, 0.5), g);
+    ir_value *share = ir_select(b, ir_compare(b, IR_EQ, X, Y), ir_times(b, g, 0.5), g);
     if (want[0])
         out[0] = ad_unless(b, ir_compare(b, loses, X, Y), share);
     if (want[1])

@@ -27,13 +27,13 @@ static ir_value *cumulative(ir_builder *b, ir_value *x, ir_combine combine, int6
 static ir_value *extreme(ir_builder *b, const ir_inst *inst, ir_value *g)
 {
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
-    ir_value *is = ir_compare(b, IR_EQ, X, ad_repeat(b, R, &X->type, axes));
+    ir_value *is = ir_compare(b, IR_EQ, X, ir_unreduce(b, R, X, axes.n, axes.v));
     ir_value *count = ir_reduce(b, IR_SUM, ir_convert(b, is, g->type.dtype), axes.n, axes.v);
     ir_value *share = ir_div(b, g, count),
              *others =
                  ir_select(b, ir_is_nan(b, R), ir_splat(b, &R->type, NAN), ir_zeros_like(b, R));
-    return ir_select(b, is, ad_repeat(b, share, &X->type, axes),
-                     ad_repeat(b, others, &X->type, axes));
+    return ir_select(b, is, ir_unreduce(b, share, X, axes.n, axes.v),
+                     ir_unreduce(b, others, X, axes.n, axes.v));
 }
 
 /* Along several axes the reduced dimensions become one, the last. */
@@ -42,7 +42,7 @@ static ir_value *prod(ir_builder *b, const ir_inst *inst, ir_value *g)
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
     const ir_type *t = &X->type;
     int64_t perm[IR_MAX_RANK], back[IR_MAX_RANK], axis = axes.v[0];
-    ir_value *x = X, *each = ad_repeat(b, g, t, axes);
+    ir_value *x = X, *each = ir_unreduce(b, g, X, axes.n, axes.v);
     int kept = 0;
     for (int d = 0, i = 0; d < t->rank; d++)
         if (i < axes.n && axes.v[i] == d)
@@ -72,7 +72,7 @@ AD_RULE(reduce)
     (void)want;
     const ir_ints axes = IR_ATTR(inst, reduce)->axes;
     switch (axes.n ? IR_ATTR(inst, reduce)->combine : IR_SUM) {
-    case IR_SUM: out[0] = ad_repeat(b, G, &X->type, axes); break;
+    case IR_SUM: out[0] = ir_unreduce(b, G, X, axes.n, axes.v); break;
     case IR_PROD: out[0] = prod(b, inst, G); break;
     default: out[0] = extreme(b, inst, G);
     }
@@ -86,8 +86,9 @@ AD_RULE(arg_reduce)
     if (!ad_fits(inst, &X->type, IR_I64))
         return;
     ir_value *place = ir_iota(b, IR_I64, X->type.rank, X->type.dim, (int)axis);
-    out[0] = ad_where(b, ir_compare(b, IR_EQ, place, ad_repeat(b, inst->result[1], &X->type, axes)),
-                      ad_repeat(b, G, &X->type, axes));
+    out[0] =
+        ad_where(b, ir_compare(b, IR_EQ, place, ir_unreduce(b, inst->result[1], X, axes.n, axes.v)),
+                 ir_unreduce(b, G, X, axes.n, axes.v));
 }
 
 /* ---- cumulative ---- */

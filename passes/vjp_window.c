@@ -144,9 +144,9 @@ static ir_value *product_along(ir_builder *b, const ir_inst *inst, ir_value *x, 
             grid[] = {m, w->window, 1};
     ir_value *flat = ir_reshape(b, x, 3, (int64_t[]){outer, x->type.dim[d], inner});
     ir_value *padded = ir_pad(b, flat, ir_scalar(b, x->type.dtype, 1), low, high, gaps);
-    ir_value *first = ad_times(b, ir_iota(b, IR_I64, 3, grid, 0), (double)w->stride),
+    ir_value *first = ir_times(b, ir_iota(b, IR_I64, 3, grid, 0), (double)w->stride),
              *tap = ir_iota(b, IR_I64, 3, grid, 1);
-    ir_value *at = ir_add(b, first, ad_times(b, tap, (double)w->dilation));
+    ir_value *at = ir_add(b, first, ir_times(b, tap, (double)w->dilation));
     ir_value *taken = ir_gather(b, padded, at, 1, &axis, 0);
     ir_value *share =
         ir_transpose(b, ir_reshape(b, g, 3, (int64_t[]){outer, m, inner}), (int64_t[]){1, 0, 2});
