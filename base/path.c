@@ -212,8 +212,15 @@ static bool read_piece(base_arena *arena, int fd, const base_loc *loc, const cha
         return refuse(ctx, loc, name, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return refuse(ctx, loc, name, "is not a regular file");
-    if (length == -1 && offset >= 0)
+    if (length == -1) {
+        if (offset < 0 || offset > st.st_size) {
+            base_report(ctx, BASE_ERROR, loc,
+                        "file '%.300s': offset %lld is outside its %lld bytes", name,
+                        (long long)offset, (long long)st.st_size);
+            return false;
+        }
         length = st.st_size - offset;
+    }
     if (!base_size_add(offset, length, &end) || end > st.st_size) {
         base_report(ctx, BASE_ERROR, loc,
                     "file '%.300s': %lld bytes at offset %lld are outside its %lld bytes", name,

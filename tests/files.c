@@ -153,13 +153,20 @@ START_TEST(reading_stays_in_the_folder)
     REFUSED(base_read_beneath(arena, NULL, "/dev", "null", 0, -1, &d), "not a regular file");
     REFUSED(base_read_beneath(arena, NULL, "/proc/self", "exe", 0, -1, &d), "symbolic link");
     const struct {
-        int64_t offset, length;
-    } pieces[] = {{8, -1},        {0, 8},  {7, 1},         {-1, 1},
-                  {-1, -1},       {0, -2}, {1, INT64_MAX}, {INT64_MAX, INT64_MAX},
-                  {INT64_MIN, -1}};
+        int64_t offset, length; /* -1: the rest */
+        const char *why;
+    } pieces[] = {{8, -1, "offset 8 is outside its 7 bytes"},
+                  {-1, -1, "offset -1 is outside its 7 bytes"},
+                  {INT64_MIN, -1, "offset -9223372036854775808 is outside its 7 bytes"},
+                  {0, 8, "8 bytes at offset 0 are outside its 7 bytes"},
+                  {7, 1, "at offset 7 are outside its 7 bytes"},
+                  {-1, 1, "outside"},
+                  {0, -2, "outside"},
+                  {1, INT64_MAX, "outside"},
+                  {INT64_MAX, INT64_MAX, "outside"}};
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
         REFUSED(base_read_beneath(arena, NULL, model, "w", pieces[i].offset, pieces[i].length, &d),
-                "outside");
+                pieces[i].why);
     char *longest = memset(base_alloc(arena, 5001), 'a', 5000);
     REFUSED(base_read_beneath(arena, NULL, model, longest, 0, -1, &d), "too long");
 }
