@@ -288,7 +288,8 @@ const char *ir_infer(base_arena *arena, ir_op op, const ir_attrs *attrs, ir_valu
     *result = base_array(arena, ir_type, capacity);
     *nresults = info->results;
     if (info->operands >= 0 && noperands != info->operands)
-        return base_format(arena, "expected %d operands, got %d", info->operands, noperands);
+        return base_format(arena, "expected %d operand%s, got %d", info->operands,
+                           info->operands == 1 ? "" : "s", noperands);
     if (noperands && !(ir_dtypes[operand[0]->type.dtype].class & info->classes))
         return base_format(arena, "not defined for %s", ir_type_text(arena, &operand[0]->type));
     return info->shape(arena, op, attrs, operand, noperands, *result, nresults);

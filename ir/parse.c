@@ -440,8 +440,8 @@ static bool read_dims(ir_parser *p, int rank, const char *const **out)
         ir_next(p);
     }
     *out = names;
-    return ir_take(p, ')') ||
-           ir_parse_error(p, &at, "`dims` must name exactly %d dimensions", rank);
+    return ir_take(p, ')') || ir_parse_error(p, &at, "`dims` must name exactly %d dimension%s",
+                                             rank, rank == 1 ? "" : "s");
 }
 
 static bool read_param(ir_parser *p, ir_body *b)

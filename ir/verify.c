@@ -150,7 +150,7 @@ static bool check_results(verifier *v, const ir_inst *inst, base_map *known)
         ir_infer(scratch, inst->op, inst->attrs, inst->operand, inst->noperands, &type, &n);
     bool ok = !refused || wrong(v, "%s", refused);
     if (ok && n != inst->nresults)
-        ok = wrong(v, "expected %d results, got %d", n, inst->nresults);
+        ok = wrong(v, "expected %d result%s, got %d", n, n == 1 ? "" : "s", inst->nresults);
     for (int i = 0; ok && i < n; i++) {
         const ir_value *r = inst->result[i];
         if (!r || r->def != inst || r->func != v->func || r->index != i)

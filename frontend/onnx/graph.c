@@ -271,16 +271,20 @@ static bool signature_ok(onnx_node *n)
     for (int i = 0; i < n->nin; i++)
         if (*n->proto->input[i])
             given = i + 1;
-    if (given < op->in_min || (op->in_max >= 0 && given > op->in_max))
-        onnx_error(n,
-                   op->in_max < 0 ? "got %d inputs, expected at least %d"
-                                  : "got %d inputs, expected %d to %d",
-                   given, op->in_min, op->in_max);
+    if (given < op->in_min || (op->in_max >= 0 && given > op->in_max)) {
+        const char *due = op->in_max < 0 ? base_format(n->r->scratch, "at least %d", op->in_min)
+                          : op->in_max > op->in_min
+                              ? base_format(n->r->scratch, "%d to %d", op->in_min, op->in_max)
+                              : base_format(n->r->scratch, "%d", op->in_min);
+        int most = op->in_max < 0 ? op->in_min : op->in_max;
+        onnx_error(n, "expected %s input%s, got %d", due, most == 1 ? "" : "s", given);
+    }
     for (int i = 0; i < op->in_min && i < n->nin; i++)
         if (!*n->proto->input[i])
             onnx_error(n, "input %d is missing", i);
     if (op->out_max >= 0 && n->nout > op->out_max)
-        onnx_error(n, "got %d outputs, expected at most %d", n->nout, op->out_max);
+        onnx_error(n, "expected at most %d output%s, got %d", op->out_max,
+                   op->out_max == 1 ? "" : "s", n->nout);
     return !n->failed;
 }
 
