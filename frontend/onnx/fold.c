@@ -40,7 +40,7 @@ static ir_literal *of_param(onnx_reader *r, ir_value *v, const char **why)
     }
     const char *name = input_name(r, v);
     if (!name) {
-        *why = v->name ? v->name : "a value inside a loop";
+        *why = v->name && *v->name ? v->name : "a value inside a loop";
         return NULL;
     }
     *why = base_format(r->scratch, "the input '%s', which can be baked", name);
@@ -132,6 +132,6 @@ ir_literal *onnx_peek(onnx_reader *r, ir_value *v)
 
 ir_literal *onnx_demand(onnx_reader *r, ir_value *v, const char **why)
 {
-    const char *unused;
-    return v ? fold(r, v, true, why ? why : &unused) : NULL;
+    *why = "an input that is missing";
+    return v ? fold(r, v, true, why) : NULL;
 }

@@ -148,19 +148,19 @@ bool onnx_ints_n(onnx_node *n, const char *name, int count, int64_t otherwise, i
 
 /* ---- Constant operands ---- */
 
-static ir_literal *constant_in(onnx_node *n, int i, const char *what)
+ir_literal *onnx_const(onnx_node *n, int input, const char *what)
 {
-    const char *why = "an input that is missing";
-    ir_literal *l = i < n->nin && n->in[i] ? onnx_demand(n->r, n->in[i], &why) : NULL;
+    const char *why;
+    ir_literal *l = onnx_demand(n->r, input < n->nin ? n->in[input] : NULL, &why);
     if (!l)
         onnx_error(n, "input %d (%s) determines a shape and must be a constant; it depends on %s",
-                   i, what, why);
+                   input, what, why);
     return l;
 }
 
 bool onnx_const_ints(onnx_node *n, int input, const char *what, ir_ints *out)
 {
-    ir_literal *l = constant_in(n, input, what);
+    ir_literal *l = onnx_const(n, input, what);
     if (!l)
         return false;
     if (l->type.rank > 1 || !ir_is_int(l->type.dtype) || ir_count(&l->type) > 65536) {
@@ -189,7 +189,7 @@ bool onnx_const_int(onnx_node *n, int input, const char *what, int64_t *out)
 
 bool onnx_const_float(onnx_node *n, int input, const char *what, double *out)
 {
-    ir_literal *l = constant_in(n, input, what);
+    ir_literal *l = onnx_const(n, input, what);
     if (!l)
         return false;
     if (ir_count(&l->type) != 1)

@@ -185,19 +185,14 @@ BUILD(one_hot)
 
 BUILD(compress)
 {
-    const char *why = "";
-    ir_literal *l = onnx_demand(n->r, Y, &why);
+    ir_literal *l = onnx_const(n, 1, "condition");
     bool flat = !onnx_has(n, "axis");
     int64_t axis = 0, one = ir_count(&X->type);
     ir_value *x = flat ? ir_reshape(n->b, X, 1, &one) : X;
-    if (!l || l->type.dtype != IR_BOOL || l->type.rank != 1) {
-        onnx_error(n,
-                   "the condition determines a shape and must be a constant list of bools; it "
-                   "depends on %s",
-                   why);
-        return;
-    }
-    if (!x || (!flat && !onnx_axis(n, onnx_int(n, "axis", 0), X->type.rank, &axis)))
+    if (l && (l->type.dtype != IR_BOOL || l->type.rank != 1))
+        onnx_error(n, "input 1 (condition): expected a list of bools, got %s",
+                   ir_type_text(n->r->scratch, &l->type));
+    if (n->failed || !x || (!flat && !onnx_axis(n, onnx_int(n, "axis", 0), X->type.rank, &axis)))
         return;
     int64_t *kept = base_array(n->r->scratch, int64_t, ir_count(&l->type) + 1), count = 0;
     for (int64_t i = 0; i < ir_count(&l->type); i++)

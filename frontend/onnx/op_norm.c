@@ -275,12 +275,15 @@ BUILD(dropout)
     bool operands = n->opset >= 12, training = false;
     double ratio = operands ? 0.5 : onnx_float(n, "ratio", 0.5);
     if (operands && n->nin > 2 && n->in[2]) {
-        const char *why = "";
+        const char *why;
         ir_literal *l = onnx_demand(n->r, n->in[2], &why);
-        if (!l || l->type.dtype != IR_BOOL || ir_count(&l->type) != 1) {
-            onnx_error(n, "training_mode must be a constant bool; it depends on %s", why);
+        if (!l)
+            onnx_error(n, "input 2 (training_mode) must be a constant; it depends on %s", why);
+        else if (l->type.dtype != IR_BOOL || ir_count(&l->type) != 1)
+            onnx_error(n, "input 2 (training_mode): expected one bool, got %s",
+                       ir_type_text(n->r->scratch, &l->type));
+        if (n->failed)
             return;
-        }
         training = ir_literal_get_int(l, 0);
     }
     note_layer(n, false, training);

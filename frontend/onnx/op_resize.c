@@ -120,7 +120,6 @@ static bool targets(onnx_node *n, source from, const int64_t *axis, int count, i
                     float *scale)
 {
     ir_value *x = n->in[0];
-    const char *why = "";
     ir_literal *l = NULL;
     bool sized = from == BY_SIZES_OR_SCALES && n->nin > 3 && n->in[3];
     if (from == BY_ATTRIBUTE) {
@@ -130,13 +129,10 @@ static bool targets(onnx_node *n, source from, const int64_t *axis, int count, i
         if (!a || a->n_floats != (size_t)count)
             onnx_error(n, "expected one scale for each axis of %s", onnx_type_text(n, x));
     } else {
-        int i = sized ? 3 : from == BY_SCALES ? 1 : 2;
-        l = i < n->nin && n->in[i] ? onnx_demand(n->r, n->in[i], &why) : NULL;
-        if (!l || ir_count(&l->type) != count)
-            onnx_error(n,
-                       l ? "expected as many %s as axes%.0s"
-                         : "the %s determine a shape and must be a constant; they depend on %s",
-                       sized ? "sizes" : "scales", why);
+        const char *what = sized ? "sizes" : "scales";
+        l = onnx_const(n, sized ? 3 : from == BY_SCALES ? 1 : 2, what);
+        if (l && ir_count(&l->type) != count)
+            onnx_error(n, "expected as many %s as axes", what);
     }
     for (int i = 0; !n->failed && i < count; i++) {
         float d = (float)x->type.dim[axis[i]];

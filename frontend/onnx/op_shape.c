@@ -567,14 +567,13 @@ BUILD(space_to_depth)
 BUILD(split_to_sequence)
 {
     int64_t axis;
-    ir_literal *l = n->nin > 1 && n->in[1] ? onnx_demand(n->r, n->in[1], NULL) : NULL;
+    ir_literal *l = n->nin > 1 && n->in[1] ? onnx_const(n, 1, "split") : NULL;
     bool keep = onnx_int(n, "keepdims", 1) != 0 || l;
-    if (!onnx_axis(n, onnx_int(n, "axis", 0), RANK, &axis))
+    if (l && !ir_is_int(l->type.dtype))
+        onnx_error(n, "input 1 (split): expected integers, got %s",
+                   ir_type_text(n->r->scratch, &l->type));
+    if (n->failed || !onnx_axis(n, onnx_int(n, "axis", 0), RANK, &axis))
         return;
-    if ((n->nin > 1 && n->in[1] && !l) || (l && !ir_is_int(l->type.dtype))) {
-        onnx_error(n, "the split sizes must be constant integers");
-        return;
-    }
     int64_t chunk = l && l->type.rank == 0 ? ir_literal_get_int(l, 0) : 1, extent = DIM[axis],
             count = l && l->type.rank ? ir_count(&l->type) : 0, at = 0;
     if (!count && chunk > 0)

@@ -158,8 +158,7 @@ onnx_init *onnx_init_of(onnx_reader *r, ir_value *v);
 /* fold.c: the value as a literal if it depends on constants alone, else NULL. */
 ir_literal *onnx_peek(onnx_reader *r, ir_value *v);
 /* The same where a constant is required: initializers and offered inputs that it depends on become
- * constants (in the next round). NULL if that fails; *why (may be NULL) then says what it depends
- * on. */
+ * constants (in the next round). NULL if that fails; *why then says what it depends on. */
 ir_literal *onnx_demand(onnx_reader *r, ir_value *v, const char **why);
 
 /* graph.c */
@@ -202,7 +201,9 @@ int onnx_choice(onnx_node *n, const char *name, const char *otherwise, const cha
 /* Exactly `count` integers, `otherwise` if absent; false and reported if there are more or
  * fewer. */
 bool onnx_ints_n(onnx_node *n, const char *name, int count, int64_t otherwise, int64_t *out);
-/* A constant operand as integers or numbers; false and reported if it is not one. */
+/* A constant operand; NULL and reported if it is not one. */
+ir_literal *onnx_const(onnx_node *n, int input, const char *what);
+/* The same as integers or numbers; false and reported if it is not that. */
 bool onnx_const_ints(onnx_node *n, int input, const char *what, ir_ints *out);
 bool onnx_const_int(onnx_node *n, int input, const char *what, int64_t *out);
 bool onnx_const_float(onnx_node *n, int input, const char *what, double *out);
