@@ -57,11 +57,11 @@ static bool read_term(ir_builder *b, const char **at, int rank, int *dots, term 
         for (; many > 0 && t->rank < IR_MAX_RANK; many--)
             t->letter[t->rank++] = c++;
     }
-    if ((**at && **at != ',' && **at != '-') || (rank >= 0 && t->rank != rank)) {
+    if (**at && **at != ',' && **at != '-')
+        refuse(b, "the equation has a character that is neither a letter nor part of `...`");
+    else if (rank >= 0 && t->rank != rank)
         refuse(b, "the equation does not fit a tensor of rank %d", rank);
-        return false;
-    }
-    return true;
+    return !b->failed;
 }
 
 static ir_value *reorder(ir_builder *b, term *t, const unsigned char *letters, int count)
@@ -172,7 +172,7 @@ ir_value *ir_einsum(ir_builder *b, const char *equation, ir_value *const *x, int
         for (int d = 0; d < t[i].rank; d++)
             uses[t[i].letter[d]]++;
         if (*at == ',' ? i == n - 1 : i < n - 1) {
-            refuse(b, "expected an equation of %d operands", n);
+            refuse(b, "expected an equation of %d operand%s", n, n == 1 ? "" : "s");
             return NULL;
         }
         at += *at == ',';
