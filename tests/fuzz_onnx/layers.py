@@ -122,7 +122,7 @@ def pool(g):
     kernel, how = window(g, x, op=op)
     if op == "MaxPool" and any(d > n for d, n in zip(how.get("dilations", []), x.shape[2:])) and any(how.get("pads", [])):
         raise Reject  # a window of padding alone: see known.py
-    if g.has(op, "ceil_mode") and not how.get("auto_pad"):
+    if g.has(op, "ceil_mode") and not how.get("auto_pad", "").startswith("SAME"):
         how |= maybe(g, ceil_mode=g.choose([0, 1]))
     if op == "AveragePool":
         how |= maybe(g, count_include_pad=g.choose([0, 1]))
