@@ -316,6 +316,18 @@ START_TEST(functions_of_this_processor)
 }
 END_TEST
 
+/* Of the rows of ir/ops.def. */
+START_TEST(every_function_has_a_case)
+{
+    for (int op = 0; op < IR_OPS; op++) {
+        bool found = !(ir_ops[op].traits & IR_FUNCTION);
+        for (int c = 0; c < CASES; c++)
+            found |= (int)cases[c].op == op;
+        ck_assert_msg(found, "`%s` is an elementary function and has no case", ir_ops[op].name);
+    }
+}
+END_TEST
+
 START_TEST(functions_of_each_level)
 {
     if (!level_runs_here(levels[_i]))
@@ -359,6 +371,7 @@ int main(int argc, char **argv)
     Suite *s = suite_create("math");
     TCase *t = tcase_create("math");
     tcase_set_timeout(t, 60);
+    tcase_add_test(t, every_function_has_a_case);
     tcase_add_test(t, bounds_are_published);
     tcase_add_test(t, functions_of_this_processor);
     tcase_add_loop_test(t, functions_of_each_level, 0, LEVELS);
