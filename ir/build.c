@@ -311,6 +311,11 @@ ir_value *ir_dot_general_in(ir_builder *b, ir_dtype accumulate, ir_value *x, ir_
 
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y)
 {
+    return ir_matmul_in(b, IR_BOOL, x, y);
+}
+
+ir_value *ir_matmul_in(ir_builder *b, ir_dtype accumulate, ir_value *x, ir_value *y)
+{
     if (!x || !y)
         return NULL;
     if (x->type.rank == 0 || y->type.rank == 0) {
@@ -324,7 +329,7 @@ ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y)
     int xb = x->type.rank - xm, yb = y->type.rank - yn;
     int64_t ycontract = y->type.rank - yn, xcontract = x->type.rank - 1, batch[IR_MAX_RANK];
     if (yb == 0) /* the batch dimensions of x are just more rows */
-        return ir_dot_general(b, x, y, 0, NULL, NULL, 1, &xcontract, &ycontract);
+        return ir_dot_general_in(b, accumulate, x, y, 0, NULL, NULL, 1, &xcontract, &ycontract);
     int nbatch = xb > yb ? xb : yb;
     int64_t shape[IR_MAX_RANK], xs[IR_MAX_RANK], ys[IR_MAX_RANK];
     for (int i = 0; i < nbatch; i++) {
@@ -344,7 +349,7 @@ ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y)
     y = ir_broadcast_to(b, y, nbatch + yn, ys);
     xcontract = nbatch + xm - 1;
     ycontract = nbatch;
-    return ir_dot_general(b, x, y, nbatch, batch, batch, 1, &xcontract, &ycontract);
+    return ir_dot_general_in(b, accumulate, x, y, nbatch, batch, batch, 1, &xcontract, &ycontract);
 }
 
 ir_value *ir_add_or(ir_builder *b, ir_value *x, ir_value *y)

@@ -522,6 +522,8 @@ ir_value *ir_dot_general_in(ir_builder *b, ir_dtype accumulate, ir_value *x, ir_
                             const int64_t *xcontract, const int64_t *ycontract);
 /* torch.matmul: rank 1 operands, batch dimensions broadcast. */
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *y);
+/* The same, summed in the type `accumulate`. */
+ir_value *ir_matmul_in(ir_builder *b, ir_dtype accumulate, ir_value *x, ir_value *y);
 /* numpy's einsum, including `...` and equations without "->". NULL in an operand gives NULL. */
 ir_value *ir_einsum(ir_builder *b, const char *equation, ir_value *const *x, int n);
 /* x + y, either may be NULL (a symbolic zero). */

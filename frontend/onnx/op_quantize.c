@@ -5,6 +5,7 @@
  * torch.fake_quantize_per_tensor_affine is, so that models with quantisation train: gradients pass
  * where nothing was clamped, the ends of the range included; scale and zero point get none. */
 #include "frontend/onnx/reader.h"
+#include "ir/nn.h"
 
 #include <math.h>
 
@@ -168,4 +169,83 @@ BUILD(dynamic_quantize)
     n->out[0] = to_integer(n, q, IR_U8, (quantised){.x = X, .scale = wide, .raw_scale = scale});
     n->out[1] = scale;
     n->out[2] = point;
+}
+
+/* ---- Products of bytes ---- */
+
+/* The zero point of v, operand i of a matrix product, in i32 and with v's rank: one number, one for
+ * each row of the left operand or column of the right one, or a tensor with extent 1 along what is
+ * summed. NULL: there is none, or (reported) it does not fit. */
+static ir_value *zero_of(onnx_node *n, int i, const ir_value *v)
+{
+    ir_value *zero = n->nin > i + 2 ? n->in[i + 2] : NULL;
+    if (!zero)
+        return NULL;
+    int rank = v->type.rank, each = rank - 2 + i, summed = rank - 1 - i;
+    int64_t shape[IR_MAX_RANK];
+    for (int k = 0; k < rank; k++)
+        shape[k] = zero->type.rank == rank ? zero->type.dim[k] : 1;
+    if (zero->type.rank == 1 && rank > 1)
+        shape[each] = zero->type.dim[0];
+    bool fits = zero->type.dtype == v->type.dtype && shape[summed] == 1 &&
+                (zero->type.rank <= 1 || zero->type.rank == rank);
+    for (int k = 0; k < rank; k++)
+        fits &= shape[k] == 1 || shape[k] == v->type.dim[k];
+    if (!fits) {
+        onnx_error(n, "a zero point is %s, which does not fit %s", onnx_type_text(n, zero),
+                   onnx_type_text(n, v));
+        return NULL;
+    }
+    return ir_convert(n->b, ir_reshape(n->b, zero, rank, shape), IR_I32);
+}
+
+/* r - x y, broadcast */
+static ir_value *less_product(ir_builder *b, ir_value *r, ir_value *x, ir_value *y)
+{
+    return ir_sub(b, r, ir_mul(b, ir_broadcast_like(b, x, r), ir_broadcast_like(b, y, r)));
+}
+
+/* Sums of k bytes, as a product with ones: of the rows of x, or of the columns. */
+static ir_value *sums(ir_builder *b, ir_value *x, int64_t k, bool columns)
+{
+    ir_type t = ir_type_of(IR_I8, 2, columns ? (int64_t[]){1, k} : (int64_t[]){k, 1});
+    ir_value *ones = ir_splat(b, &t, 1);
+    return columns ? ir_matmul_in(b, IR_I32, ones, x) : ir_matmul_in(b, IR_I32, x, ones);
+}
+
+/* Σ (x - p)(y - q) = Σ x y - p (Σ y - k q) - q Σ x: all sums are of bytes, and Σ y of weights is
+ * constant. */
+BUILD(matmul_integer)
+{
+    ir_builder *b = n->b;
+    ir_value *m[2], *zero[2];
+    int64_t lost[2];
+    int nlost = 0;
+    for (int i = 0; i < 2; i++) {
+        ir_value *v = n->in[i];
+        if ((v->type.dtype != IR_I8 && v->type.dtype != IR_U8) || v->type.rank == 0) {
+            onnx_error(n, "expected matrices of i8 or u8, got %s", onnx_type_text(n, v));
+            return;
+        }
+        int64_t k = v->type.dim[0]; /* a vector is one row, or one column */
+        m[i] =
+            v->type.rank > 1 ? v : ir_reshape(b, v, 2, i ? (int64_t[]){k, 1} : (int64_t[]){1, k});
+        zero[i] = zero_of(n, i, m[i]);
+    }
+    ir_value *r = ir_matmul_in(b, IR_I32, m[0], m[1]);
+    if (!r || n->failed)
+        return;
+    int64_t k = m[0]->type.dim[m[0]->type.rank - 1];
+    if (zero[0]) {
+        ir_value *y = sums(b, m[1], k, true);
+        if (zero[1])
+            y = ir_sub(b, y, ir_broadcast_like(b, ir_times(b, zero[1], (double)k), y));
+        r = less_product(b, r, zero[0], y);
+    }
+    if (zero[1])
+        r = less_product(b, r, sums(b, m[0], k, false), zero[1]);
+    for (int i = 0; i < 2; i++)
+        if (n->in[i]->type.rank == 1)
+            lost[nlost++] = r->type.rank - 2 + i;
+    n->out[0] = ir_squeeze(b, r, nlost, lost);
 }

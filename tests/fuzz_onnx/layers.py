@@ -23,6 +23,15 @@ def matmul(g):
     g.node("MatMul", [x, y])
 
 
+def matmul_integer(g):
+    x = g.pick(("uint8", "int8"), lambda v: v.rank and v.size)
+    n, kind = g.rng.randint(1, 5), g.choose(["uint8", "int8"])
+    y = weight(g, g.choose([(x.shape[-1], n)] * 3 + [(x.shape[-1],), (2, x.shape[-1], n)]) if x.rank < 3 else (x.shape[-1], n), kind)
+    p = g.fixed(g.data(x.dtype, ())) if g.chance(0.6) else None
+    q = g.fixed(g.data(kind, (n,) if y.rank == 2 and g.chance(0.5) else ())) if g.chance(0.6) else None
+    g.node("MatMulInteger", [x, y] + ([p, q] if q else [p] if p else []))
+
+
 def gemm(g):
     x = g.pick(rank=2, accept=lambda v: v.size)
     ta, tb = g.choose([0, 0, 1]), g.choose([0, 1])
@@ -383,5 +392,5 @@ def scan(g):
     g.node("Scan", [*start, *xs], wanted=[True] * (len(after) + len(ys)), body=graph, num_scan_inputs=len(xs), **how)
 
 
-GENERATORS = {matmul: 7, gemm: 4, einsum: 2, conv: 5, conv_transpose: 3, pool: 4, global_pool: 1, batch_norm: 2, instance_norm: 1, group_norm: 1,
-              layer_norm: 3, other_norm: 1.5, dropout: 1, loss: 2, recurrent: 2.5, if_: 2.5, loop: 2, scan: 2.5}
+GENERATORS = {matmul: 7, matmul_integer: 1, gemm: 4, einsum: 2, conv: 5, conv_transpose: 3, pool: 4, global_pool: 1, batch_norm: 2, instance_norm: 1,
+              group_norm: 1, layer_norm: 3, other_norm: 1.5, dropout: 1, loss: 2, recurrent: 2.5, if_: 2.5, loop: 2, scan: 2.5}
