@@ -234,6 +234,37 @@ static ir_value *optimizer_adamax(optimizer_update *u)
     return descend(u, u->p, rate, ir_div(u->b, u->slot[0], u->slot[1]));
 }
 
+/* The number of gradients that the second moment averages is rho = rho_inf - 2 t beta^t / (1 -
+ * beta^t), rho_inf = 2 / (1 - beta) - 1: a small difference of large numbers, so in f64. Of it, the
+ * factor of Adam's step; *certain: rho > 5, below which the step is that of momentum. */
+static ir_value *rectification(optimizer_update *u, ir_value **certain)
+{
+    ir_builder *b = u->b;
+    ir_value *t = ir_convert(b, u->t, IR_F64), *two = ir_scalar(b, IR_F64, 2);
+    ir_value *less = ir_plus(b, ir_convert(b, u->hyper[ADAM_BETA2], IR_F64), -1),
+             *log = ir_mul(b, t, ir_log1p(b, less));
+    ir_value *all = ir_plus(b, ir_neg(b, ir_div(b, two, less)), -1),
+             *gone = ir_div(b, ir_exp(b, log), ir_expm1(b, log));
+    ir_value *rho = ir_add(b, all, ir_mul(b, ir_mul(b, two, t), gone));
+    ir_value *above = ir_mul(b, ir_mul(b, ir_plus(b, rho, -4), ir_plus(b, rho, -2)), all),
+             *below = ir_mul(b, ir_mul(b, ir_plus(b, all, -4), ir_plus(b, all, -2)), rho);
+    *certain = ir_compare(b, IR_GT, rho, ir_scalar(b, IR_F64, 5));
+    return ir_convert(b, ir_sqrt(b, ir_div(b, above, below)), u->type.dtype);
+}
+
+static ir_value *optimizer_radam(optimizer_update *u)
+{
+    ir_value *g = decayed(u, u->hyper[ADAM_DECAY]), *certain, *factor = rectification(u, &certain);
+    u->slot[0] = average(u, u->hyper[ADAM_BETA1], u->slot[0], g);
+    u->slot[1] = average(u, u->hyper[ADAM_BETA2], u->slot[1], square(u, g));
+    ir_value *rate = ir_div(u->b, u->hyper[ADAM_LR], bias_correction(u, u->hyper[ADAM_BETA1]));
+    ir_value *root = ir_sqrt(u->b, bias_correction(u, u->hyper[ADAM_BETA2]));
+    ir_value *below = plus(u, ir_sqrt(u->b, u->slot[1]), u->hyper[ADAM_EPS]);
+    ir_value *adaptive = ir_div(u->b, wide(u, ir_mul(u->b, root, factor)), below);
+    adaptive = ir_select(u->b, wide(u, certain), adaptive, wide(u, number(u, 1)));
+    return descend(u, u->p, rate, ir_mul(u->b, u->slot[0], adaptive));
+}
+
 static ir_value *optimizer_adagrad(optimizer_update *u)
 {
     enum { LR, LR_DECAY, DECAY, EPS };
