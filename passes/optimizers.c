@@ -10,10 +10,14 @@
 #include <math.h>
 #include <string.h>
 
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 #define OPTIMIZER(name, hypers, slots, doc)                                                 \
     static optimizer_rule optimizer_##name;                                                 \
     static const char *const hypers_of_##name[] = {hypers "grad_scale", "clip_norm", NULL}, \
-                             *const slots_of_##name[] = {slots NULL};
+                             *const slots_of_##name[] = {slots NULL};                       \
+    _Static_assert(COUNT(hypers_of_##name) <= OPTIMIZER_HYPERS + 3 &&                       \
+                       COUNT(slots_of_##name) <= OPTIMIZER_SLOTS + 1,                       \
+                   "more than passes/optimizers.h has room for");
 #define H(name, value) #name,
 #define S(name) #name,
 #include "passes/optimizers.def"
