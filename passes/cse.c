@@ -54,11 +54,9 @@ static void run(ir_func *f, bool across)
         capacity *= 2;
     base_arena *scratch = base_arena_new(f->module->ctx);
     table t = {base_array(scratch, ir_inst *, capacity), capacity - 1, across};
-    for (int i = 0; i < f->params.count; i++)
-        f->params.items[i].value->aux = f->params.items[i].value;
+    pass_replace_begin(f);
     IR_FOR_SAFE (inst, f) {
-        for (int i = 0; i < inst->noperands; i++)
-            inst->operand[i] = inst->operand[i]->aux;
+        pass_replace_in(inst);
         ir_inst *same = inst->op == IR_OP_copy ? inst : find(&t, inst);
         for (int i = 0; i < inst->nresults; i++) {
             inst->result[i]->aux = same->result[i];
@@ -68,8 +66,7 @@ static void run(ir_func *f, bool across)
         if (same != inst)
             ir_remove(inst);
     }
-    for (int i = 0; i < f->results.count; i++)
-        f->results.items[i].value = f->results.items[i].value->aux;
+    pass_replace_end(f);
     base_arena_free(scratch);
 }
 

@@ -143,14 +143,9 @@ void pass_fold(ir_func *f)
     fold s = {
         .f = f, .work = IR_TUNING(FOLD_WORK), .bytes = IR_MAX_UNPACKED_BYTES - f->module->folded};
     s.scratch = base_arena_new(f->module->ctx);
-    for (int i = 0; i < f->params.count; i++)
-        f->params.items[i].value->aux = f->params.items[i].value;
+    pass_replace_begin(f);
     IR_FOR_SAFE (inst, f) {
-        for (int i = 0; i < inst->noperands; i++)
-            if (inst->operand[i]->aux)
-                inst->operand[i] = inst->operand[i]->aux;
-        for (int i = 0; i < inst->nresults; i++)
-            inst->result[i]->aux = inst->result[i];
+        pass_replace_in(inst);
         ir_inst *c = inst->op == IR_OP_constant ? inst : NULL;
         if (c && c->result[0]->type.rank && ir_count(&c->result[0]->type) &&
             ir_literal_is_splat(IR_ATTR(c, constant)->value)) {
@@ -160,9 +155,7 @@ void pass_fold(ir_func *f)
             ir_remove(inst);
         }
     }
-    for (int i = 0; i < f->results.count; i++)
-        if (f->results.items[i].value->aux)
-            f->results.items[i].value = f->results.items[i].value->aux;
+    pass_replace_end(f);
     f->module->folded = IR_MAX_UNPACKED_BYTES - s.bytes;
     base_arena_free(s.scratch);
 }

@@ -11,17 +11,11 @@ void pass_inline(ir_func *f)
 {
     base_arena *scratch = base_arena_new(f->module->ctx);
     int64_t size = 0;
-    for (int i = 0; i < f->params.count; i++)
-        f->params.items[i].value->aux = NULL;
-    IR_FOR (inst, f) {
+    IR_FOR (inst, f)
         size++;
-        for (int i = 0; i < inst->nresults; i++)
-            inst->result[i]->aux = NULL;
-    }
+    pass_replace_begin(f);
     IR_FOR_SAFE (inst, f) {
-        for (int i = 0; i < inst->noperands; i++)
-            if (inst->operand[i]->aux)
-                inst->operand[i] = inst->operand[i]->aux;
+        pass_replace_in(inst);
         if (inst->op == IR_OP_stop_gradient) {
             inst->result[0]->aux = inst->operand[0];
             ir_remove(inst);
@@ -49,8 +43,6 @@ void pass_inline(ir_func *f)
             inst->result[i]->aux = out[i];
         ir_remove(inst);
     }
-    for (int i = 0; i < f->results.count; i++)
-        if (f->results.items[i].value->aux)
-            f->results.items[i].value = f->results.items[i].value->aux;
+    pass_replace_end(f);
     base_arena_free(scratch);
 }

@@ -37,6 +37,15 @@ bool match_reads_moved(const ir_kernel *k, const ir_value *v, uintptr_t *stamp);
  * `wanted`. */
 void match_wanted(const ir_func *f, uint64_t *wanted);
 
+/* ---- Replacing values in one walk (pattern.c) ---- */
+
+/* A pass that replaces values as it goes: pass_replace_begin, then pass_replace_in first thing at
+ * each instruction, and pass_replace_end. `result->aux = other` replaces a result (NULL: it stays)
+ * in all instructions still to come, and costs nothing; ir_replace reads the whole function. */
+void pass_replace_begin(ir_func *f);
+void pass_replace_in(ir_inst *inst);
+void pass_replace_end(ir_func *f);
+
 /* ---- Windows (rewrite_reduce.c) ---- */
 
 /* Applies to x what the reduce_window inst does along dimension d alone. */

@@ -121,3 +121,27 @@ void match_wanted(const ir_func *f, uint64_t *wanted)
             wanted[inst->result[i]->id] = bits;
     }
 }
+
+/* ---- Replacing values ---- */
+
+void pass_replace_begin(ir_func *f)
+{
+    for (int i = 0; i < f->params.count; i++)
+        f->params.items[i].value->aux = NULL;
+}
+
+void pass_replace_in(ir_inst *inst)
+{
+    for (int i = 0; i < inst->noperands; i++)
+        if (inst->operand[i]->aux)
+            inst->operand[i] = inst->operand[i]->aux;
+    for (int i = 0; i < inst->nresults; i++)
+        inst->result[i]->aux = NULL;
+}
+
+void pass_replace_end(ir_func *f)
+{
+    for (int i = 0; i < f->results.count; i++)
+        if (f->results.items[i].value->aux)
+            f->results.items[i].value = f->results.items[i].value->aux;
+}

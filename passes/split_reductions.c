@@ -29,15 +29,9 @@ static int64_t parts_of(const ir_inst *inst, int *axis)
 
 void pass_split_reductions(ir_func *f)
 {
-    ir_value *now; /* the value that replaces another: its aux */
-    for (int i = 0; i < f->params.count; i++)
-        f->params.items[i].value->aux = NULL;
+    pass_replace_begin(f);
     IR_FOR_SAFE (inst, f) {
-        for (int i = 0; i < inst->nresults; i++)
-            inst->result[i]->aux = NULL;
-        for (int i = 0; i < inst->noperands; i++)
-            if ((now = inst->operand[i]->aux))
-                inst->operand[i] = now;
+        pass_replace_in(inst);
         int axis = 0, n = 0;
         int64_t parts = inst->op == IR_OP_reduce ? parts_of(inst, &axis) : 0;
         if (!parts)
@@ -65,7 +59,5 @@ void pass_split_reductions(ir_func *f)
         inst->result[0]->aux = x;
         ir_remove(inst);
     }
-    for (int i = 0; i < f->results.count; i++)
-        if ((now = f->results.items[i].value->aux))
-            f->results.items[i].value = now;
+    pass_replace_end(f);
 }
