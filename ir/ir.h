@@ -384,7 +384,7 @@ ir_func *ir_clone(const ir_func *f, const char *name);
  * with those that they name. `adopted` maps functions to copies and starts empty. Whatever else
  * attributes point to is shared. */
 void ir_adopt_called(ir_module *m, ir_inst *inst, struct base_map *adopted);
-/* Replaces every use of `old` in its function (results included) by `with`. */
+/* Replaces every use of `old` in its function (results included) by `with`; reads all of it. */
 void ir_replace(ir_value *old, ir_value *with);
 void ir_remove(ir_inst *inst); /* unlinks; its results must be unused */
 /* Moves inst before `at` (NULL: to the end). */
