@@ -4,8 +4,6 @@
  * Tasks of a contraction, its operands, and its epilogue: the outputs' expressions. */
 #include "codegen/contraction.h"
 
-enum { MOST_OUTPUTS = 16 };
-
 cg_contraction cg_contraction_of(cg_emitter *e, const sched_contraction *s)
 {
     return (cg_contraction){.e = e,
@@ -65,9 +63,8 @@ void cg_finish(cg_contraction *c, const cg_index *at, LLVMValueRef sum)
 {
     cg_emitter *e = c->e;
     const ir_kernel *k = e->kernel;
-    LLVMValueRef value[MOST_OUTPUTS];
+    LLVMValueRef *value = base_array(e->u->arena, LLVMValueRef, k->outputs.count);
     int mark = e->memo.count;
-    BUG_UNLESS(k->outputs.count <= MOST_OUTPUTS);
     e->anchor = k->anchor->result[0];
     e->anchor_value = cg_round(e, c->s->dtype, sum);
     /* All outputs are computed before any is stored: one may share the storage of an operand. */

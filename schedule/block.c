@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 /* Limits of a schedule file, which bound stack and code size. */
-enum { MOST_MC = 4096, MOST_KC = 4096, MOST_UNROLL = 16 };
+enum { MOST_MC = 4096, MOST_KC = 4096 };
 
 bool sched_applies_block(sched_job *j, const sched_contraction *c)
 {
@@ -51,7 +51,8 @@ static int most_rows(const sched_contraction *c)
  * tiles of equal size of at most MR rows. */
 static void choose_rows(sched_contraction *c)
 {
-    int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1, MC = IR_TUNING(MC);
+    int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1,
+            MC = sched_at_most(IR_TUNING(MC), MOST_MC / 2); /* and a run of rows more */
     int64_t tasks = sched_ceil_div(c->axis[c->lane].extent, c->NC) * sched_batch(c);
     double work = (double)c->rows * (double)sched_products(c) * (double)(tasks * c->NC);
     while (work > IR_TUNING(BLOCK_SMALL) && MC > 4 * c->MR &&
@@ -111,8 +112,8 @@ void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows
                          int group)
 {
     const sched_axis *lane = &c->axis[c->lane];
-    int64_t most = most_rows(c);
-    most = most > c->rows ? c->rows : most;
+    int64_t most = sched_at_most(most_rows(c), c->rows);
+    KC = sched_at_most(KC, MOST_KC);
     c->NR = vectors * c->width;
     c->NC = panels * c->NR;
     c->MR = rows > most ? (int)most : rows < 1 ? 1 : rows;
@@ -131,7 +132,7 @@ void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows
     if (split == joined.nk - 1) /* all chunks but the last consist of whole groups */
         chunk = sched_ceil_div(chunk, group) * group;
     c->KC = (chunk > extent ? extent : chunk) * inner;
-    c->unroll = IR_TUNING(BLOCK_UNROLL);
+    c->unroll = (int)sched_at_most(IR_TUNING(BLOCK_UNROLL), SCHED_MOST_UNROLL);
 }
 
 void sched_choose_block(sched_job *j, sched_contraction *c)
@@ -173,7 +174,7 @@ const char *sched_complete_blocks(sched_job *j, sched_contraction *c)
         return "MC is not MR to 4096 rows";
     if (c->KC < 1 || c->KC > MOST_KC)
         return "KC is not 1 to 4096 products";
-    if (c->unroll < 1 || c->unroll > MOST_UNROLL)
+    if (c->unroll < 1 || c->unroll > SCHED_MOST_UNROLL)
         return "unroll is not 1 to 16 products";
     sched_axis *lane = &c->axis[c->lane];
     lane->tile = c->NC;

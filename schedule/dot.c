@@ -72,11 +72,12 @@ void sched_choose_dot(sched_job *j, sched_contraction *c)
     }
     int64_t lanes = sched_ceil_div(c->axis[c->lane].extent, c->width);
     int vectors = lanes == 1 || rows_of(j, dot, 2) < IR_TUNING(DOT_ROWS) ? 1 : 2;
-    int64_t panels = sched_ceil_div(IR_TUNING(DOT_LANES), vectors * c->width),
+    int64_t panels =
+                sched_ceil_div(sched_at_most(IR_TUNING(DOT_LANES), DOT_LANES), vectors * c->width),
             most = sched_ceil_div(lanes, vectors);
     sched_choose_blocks(c, vectors, (int)(panels > most ? most : panels), rows_of(j, dot, vectors),
                         IR_TUNING(DOT_BYTES) / ir_dtypes[dot->of].bytes, dot->group);
-    c->unroll = IR_TUNING(DOT_UNROLL);
+    c->unroll = (int)sched_at_most(IR_TUNING(DOT_UNROLL), SCHED_MOST_UNROLL);
 }
 
 /* An instruction does a group of products, so this never costs more than BLOCK. */

@@ -50,6 +50,10 @@ const char *sched_complete_blocks(sched_job *j, sched_contraction *c);
 int64_t sched_products(const sched_contraction *c);
 /* Is the vector operand's stride along K a multiple of the page size, which caches handle badly? */
 bool sched_steps_pages(const sched_contraction *c);
+static inline int64_t sched_at_most(int64_t x, int64_t limit)
+{
+    return x < limit ? x : limit;
+}
 enum { SCHED_LINE = 64 }; /* bytes of a cache line */
 /* New cache lines of the broadcast operand for each product of a tile of MR rows: a fraction of a
  * line for each row if the operand is contiguous along K, the lines that the rows share if it is

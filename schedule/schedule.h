@@ -68,6 +68,7 @@ enum {
     SCHED_MOST_ROWS = 12,      /* MR of BLOCK and DOT, … */
     SCHED_MOST_PLACES = 8,     /* … if the rows' offsets are read from a table */
     SCHED_MOST_TILE_ROWS = 32, /* MR of TILE */
+    SCHED_MOST_UNROLL = 16,
     SCHED_MOST_LANES = 64      /* of a map */
 };
 

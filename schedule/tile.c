@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-enum { MOST_VECTORS = 8 /* of a row of a tile */, MOST_UNROLL = 16 };
+enum { MOST_VECTORS = 8 /* of a row of a tile */ };
 
 bool sched_applies_tile(sched_job *j, const sched_contraction *c)
 {
@@ -48,9 +48,9 @@ void sched_choose_tile(sched_job *j, sched_contraction *c)
     }
     int64_t inner = c->nk ? c->k[c->order[c->nk - 1]].extent : 1;
     inner = inner ? inner : 1; /* an empty sum */
-    c->unroll = inner <= MOST_UNROLL && inner * c->MR <= IR_TUNING(TILE_STRAIGHT)
+    c->unroll = inner <= SCHED_MOST_UNROLL && inner * c->MR <= IR_TUNING(TILE_STRAIGHT)
                     ? (int)inner
-                    : IR_TUNING(TILE_UNROLL);
+                    : (int)sched_at_most(IR_TUNING(TILE_UNROLL), SCHED_MOST_UNROLL);
 }
 
 /* The factor by which loads slow down the products. Where the operands of a tile exceed the nearest
@@ -97,7 +97,7 @@ const char *sched_complete_tile(sched_job *j, sched_contraction *c)
         return "NR is not 1 lane to 8 vector registers, or not 1 without an axis for lanes";
     if (c->lane >= 0 && c->NR > c->axis[c->lane].extent)
         return "NR exceeds N";
-    if (c->unroll < 1 || c->unroll > MOST_UNROLL)
+    if (c->unroll < 1 || c->unroll > SCHED_MOST_UNROLL)
         return "unroll is not 1 to 16 products";
     if (c->lane >= 0) {
         c->axis[c->lane].tile = c->NR;
