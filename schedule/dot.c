@@ -25,7 +25,8 @@ static bool is_of(ir_dtype x, ir_dtype of)
 
 static bool is_possible(const sched_job *j, const sched_contraction *c, const sched_dot_info *dot)
 {
-    return is_of(c->of[0], dot->of) && is_of(c->of[1], dot->of) && c->dtype == dot->sum &&
+    ir_dtype sum = c->dtype == IR_BF16 ? IR_F32 : c->dtype; /* rounded after the last addition */
+    return is_of(c->of[0], dot->of) && is_of(c->of[1], dot->of) && sum == dot->sum &&
            !(dot->needs & ~j->level->features) && c->width > 1;
 }
 

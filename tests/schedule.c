@@ -52,6 +52,10 @@ static void plan(const char *body)
     "entry @forward(input %x : " lhs "[64,768], input %w : " rhs "[768,512]) {\n"                \
     "  %y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] accumulate=i32 : i32[64,512]\n" \
     "  return (output \"y\" %y)\n}\n"
+#define BF16                                                                       \
+    "entry @forward(input %x : bf16[64,768], input %w : bf16[768,512]) {\n"        \
+    "  %y = dot_general %x, %w lhs_contract=[1] rhs_contract=[0] : bf16[64,512]\n" \
+    "  return (output \"y\" %y)\n}\n"
 #define UNARY(op, shape)                                                               \
     "entry @forward(input %x : f32[" shape "]) {\n  %y = " op " %x : f32[" shape "]\n" \
     "  return (output \"y\" %y)\n}\n"
@@ -77,6 +81,9 @@ static const struct choice {
      "dot by=amxint8 NR=32 MR=32 MC=64 NC=32 KC=384 unroll=1"},
     {BYTES("i8", "u8"), "x86-64-v3+amx-int8",
      "dot by=amxint8 NR=32 MR=32 MC=64 NC=32 KC=384 unroll=1"},
+    /* Summed in f32 and rounded once, with an accumulator of f32 or without. */
+    {BF16, "x86-64-v4+avx512bf16", "dot by=bf16 NR=32 MR=11 MC=66 NC=32 KC=256 unroll=2"},
+    {BF16, "x86-64-v3", "dot by=widen NR=16 MR=6 MC=66 NC=32 KC=256 unroll=2"},
     /* Several registers of lanes are a power of two of them. */
     {MATMUL(64, 256, 144), "x86-64-v3", "tile NR=16 MR=6 unroll=4 epilogue=unrolled"},
     {MATMUL(64, 256, 48), "x86-64-v4", "tile NR=32 MR=13 unroll=4 epilogue=unrolled"},
