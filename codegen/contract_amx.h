@@ -7,9 +7,9 @@
 
 #include "codegen/emit.h"
 
-/* C += A B, or C = A B. All elements are words of 32 bits: a sum, or a group of neighbours along
- * K. `groups`, the columns of A and rows of B, is a multiple of SCHED_AMX, and so is `lanes`, the
- * columns of B and C; at most 2 * SCHED_AMX rows and lanes. */
+/* C += A B, or C = A B. All elements are words of 32 bits: an accumulator, or a group of adjacent
+ * elements along K. The extents are multiples of SCHED_AMX: `rows` of A and C, `lanes`, the columns
+ * of B and C, at most SCHED_AMX_TILE each, and `groups`, the columns of A and rows of B. */
 typedef struct cg_amx {
     const char *product; /* LLVM's name of the instruction */
     int rows, lanes;

@@ -39,16 +39,21 @@ static bool rows_are_affine(const sched_contraction *c)
     return true;
 }
 
+static bool uses_amx(const sched_contraction *c)
+{
+    return c->strategy == SCHED_DOT && sched_dots[c->dot].tiles;
+}
+
 /* The largest number of rows of a tile. */
 static int most_rows(const sched_contraction *c)
 {
-    if (c->strategy == SCHED_DOT && sched_dots[c->dot].tiles)
-        return 2 * SCHED_AMX;
+    if (uses_amx(c))
+        return SCHED_AMX_TILE;
     return rows_are_affine(c) ? SCHED_MOST_ROWS : SCHED_MOST_PLACES;
 }
 
 /* Chooses MC, a multiple of the innermost row axis' extent where that is short, and divides it into
- * tiles of equal size of at most MR rows. */
+ * tiles of equal size of at most MR rows; by AMX, of MR rows. */
 static void choose_rows(sched_contraction *c)
 {
     int64_t inner = c->nrows > 1 ? c->axis[c->row[0]].extent : 1,
@@ -62,7 +67,8 @@ static void choose_rows(sched_contraction *c)
     if (inner > 1 && inner <= MC)
         MC = sched_ceil_div(MC, inner) * inner;
     int64_t tiles = sched_ceil_div(MC, c->MR);
-    c->MR = (int)sched_ceil_div(MC, tiles);
+    if (!uses_amx(c))
+        c->MR = (int)sched_ceil_div(MC, tiles);
     c->MC = inner > 1 && inner <= MC ? MC : tiles * c->MR;
 }
 
@@ -168,8 +174,9 @@ const char *sched_complete_blocks(sched_job *j, sched_contraction *c)
     if (c->NR % c->width || c->NR > 8 * c->width || c->NR < 1)
         return "NR is not 1 to 8 vector registers";
     if (c->MR < 1 || c->MR > most_rows(c) || c->MR > c->rows)
-        return "MR is not 1 to 12 rows (8 where they have no common stride, 32 by AMX), or exceeds "
-               "M";
+        return uses_amx(c) ? "MR exceeds 32 rows, or M"
+                           : "MR is not 1 to 12 rows (8 where they have no common stride), or "
+                             "exceeds M";
     if (c->MC < c->MR || c->MC > MOST_MC)
         return "MC is not MR to 4096 rows";
     if (c->KC < 1 || c->KC > MOST_KC)

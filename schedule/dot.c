@@ -27,7 +27,8 @@ static bool is_possible(const sched_job *j, const sched_contraction *c, const sc
 {
     ir_dtype sum = c->dtype == IR_BF16 ? IR_F32 : c->dtype; /* rounded after the last addition */
     return is_of(c->of[0], dot->of) && is_of(c->of[1], dot->of) && sum == dot->sum &&
-           !(dot->needs & ~j->level->features) && c->width > 1;
+           !(dot->needs & ~j->level->features) && c->width > 1 &&
+           (!dot->tiles || c->rows >= SCHED_AMX);
 }
 
 /* The first instruction that the level supports for the types, or NULL. */
@@ -44,13 +45,15 @@ bool sched_applies_dot(sched_job *j, const sched_contraction *c)
     return best(j, c) && sched_applies_block(j, c);
 }
 
-/* Two by two tile registers of accumulators: each operand that is loaded is used twice. */
-enum { TILE_LANES = 2 * SCHED_AMX, TILE_ROWS = 2 * SCHED_AMX };
-
+/* Two by two tile registers of accumulators, so that each operand that is loaded is used twice, if
+ * the rows that are then computed twice are few. */
 static void choose_tiles(sched_contraction *c, const sched_dot_info *dot)
 {
-    int lanes = c->axis[c->lane].extent <= SCHED_AMX ? SCHED_AMX : TILE_LANES;
-    sched_choose_blocks(c, lanes / c->width, 1, TILE_ROWS,
+    int lanes = c->axis[c->lane].extent <= SCHED_AMX ? SCHED_AMX : SCHED_AMX_TILE, rows = SCHED_AMX;
+    if (c->rows > 4 * SCHED_AMX_TILE ||
+        (c->rows >= SCHED_AMX_TILE && sched_ceil_div(c->rows, SCHED_AMX) % 2 == 0))
+        rows = SCHED_AMX_TILE;
+    sched_choose_blocks(c, lanes / c->width, 1, rows,
                         IR_TUNING(DOT_BYTES) / ir_dtypes[dot->of].bytes, dot->group * SCHED_AMX);
     c->unroll = 1;
 }
@@ -95,8 +98,9 @@ const char *sched_complete_dot(sched_job *j, sched_contraction *c)
         return "the level does not support the instruction, or it is for other types";
     if (c->NR < 1 || c->NC < c->NR || c->NC % c->NR || c->NC > DOT_LANES)
         return "NC is not a positive multiple of NR, or exceeds 128 lanes";
-    if (sched_dots[c->dot].tiles && (c->NR % SCHED_AMX || c->NR > TILE_LANES || c->unroll != 1))
-        return "NR is not 16 or 32 lanes, or unroll is not 1, by AMX";
+    if (sched_dots[c->dot].tiles &&
+        (c->NR % SCHED_AMX || c->NR > SCHED_AMX_TILE || c->MR % SCHED_AMX || c->unroll != 1))
+        return "AMX needs an NR and an MR of 16 or 32, and unroll=1";
     c->packs = true;
     const char *wrong = sched_complete_blocks(j, c);
     if (wrong)

@@ -59,13 +59,13 @@ typedef struct sched_dot_info {
     int group, registers;
     unsigned needs;
 } sched_dot_info;
-enum { SCHED_AMX = 16 };
+enum { SCHED_AMX = 16, SCHED_AMX_TILE = 2 * SCHED_AMX /* most rows and lanes of a tile */ };
 extern const sched_dot_info sched_dots[SCHED_DOTS];
 
 enum { SCHED_AXES = 2 * IR_MAX_RANK };
 /* Limits of the emitters. */
 enum {
-    SCHED_MOST_ROWS = 12,      /* MR of BLOCK and DOT, … */
+    SCHED_MOST_ROWS = 12,      /* MR of BLOCK and DOT without AMX, … */
     SCHED_MOST_PLACES = 8,     /* … if the rows' offsets are read from a table */
     SCHED_MOST_TILE_ROWS = 32, /* MR of TILE */
     SCHED_MOST_UNROLL = 16,

@@ -43,6 +43,8 @@ static _Thread_local struct {
     amx_tile tile[8];
 } amx;
 
+static volatile int amx_emulated; /* instructions, of all threads, about */
+
 typedef struct amx_code {
     const uint8_t *at;
     greg_t *reg;
@@ -106,14 +108,15 @@ static inline void amx_multiply(amx_code *c)
         for (int n = 0; n < lanes; n++) {
             float even = 0, odd = 0;
             int32_t total = 0;
-            for (int k = 0; k < groups; k++) {
+            for (int k = 0; k < groups && c->opcode == 0x5c; k++) {
                 even += amx_float(a->bf16[m][2 * k]) * amx_float(b->bf16[k][2 * n]);
                 odd += amx_float(a->bf16[m][2 * k + 1]) * amx_float(b->bf16[k][2 * n + 1]);
-                for (int i = 0; i < 4 && c->opcode == 0x5e; i++) {
+            }
+            for (int k = 0; k < groups && c->opcode == 0x5e; k++)
+                for (int i = 0; i < 4; i++) {
                     uint8_t x = a->row[m][4 * k + i], y = b->row[k][4 * n + i];
                     total += (c->prefix & 2 ? (int8_t)x : x) * (c->prefix & 1 ? (int8_t)y : y);
                 }
-            }
             if (c->opcode == 0x5e)
                 sum->i32[m][n] += total;
             else
@@ -156,6 +159,7 @@ static inline void amx_configure(amx_code *c)
 static void amx_emulate(int signal, siginfo_t *info, void *context)
 {
     (void)info;
+    amx_emulated++;
     ucontext_t *machine = context;
     amx_code c = {.reg = machine->uc_mcontext.gregs};
     c.at = (const uint8_t *)(intptr_t)c.reg[REG_RIP]; /* NOLINT: an address out of a register */
@@ -196,8 +200,12 @@ uint64_t __wrap_rt_cpu(void)
     return __real_rt_cpu() | AMX_BITS;
 }
 
+static bool amx_refused;         /* by the system */
+
 bool __wrap_rt_cpu_grants(uint64_t bits)
 {
+    if (amx_refused)
+        return !(bits & AMX_BITS);
     __real_rt_cpu_grants(bits & __real_rt_cpu());
     return true;
 }

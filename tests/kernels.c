@@ -291,13 +291,16 @@ static bool run_as(const ir_func *f, const char *cpu, bool blas, uint32_t thread
                    const struct sched_wishes *wishes, bool *refused)
 {
     cg_spec spec = {f->module, NULL};
+    const char *comma = cpu ? strchr(cpu, ',') : NULL,
+               *cpus[2] = {comma ? base_strndup(arena, cpu, (size_t)(comma - cpu)) : cpu,
+                           comma ? comma + 1 : NULL};
     cg_request r = {.prefix = "tiny",
                     .spec = &spec,
                     .nspecs = 1,
                     .level = 1,
                     .embed = true,
-                    .cpu = &cpu,
-                    .ncpus = cpu != NULL,
+                    .cpu = cpus,
+                    .ncpus = comma ? 2 : cpu != NULL,
                     .schedule = wishes,
                     .blas = blas};
     cg_object *o = cg_compile(ctx, arena, &r);
@@ -574,8 +577,42 @@ START_TEST(blocks_of_three_registers_are_loaded_as_they_lie)
 }
 END_TEST
 
-/* Every pair of signs, and bf16: several blocks of K, whose last is not whole groups, and tiles of
- * rows and lanes that are not whole. */
+#ifdef __x86_64__
+/* A product of matrices: several blocks of K, whose last is not whole groups, and rows and lanes
+ * that do not fill the tiles. Or a convolution of a dilated input, whose parts differ in rows and
+ * products. */
+static ir_func *amx_function(const types *t, bool dilated)
+{
+    static const int64_t shape[2][2] = {{41, 1031}, {1031, 45}}, one = 1, zero = 0,
+                         image[2][4] = {{1, 64, 14, 14}, {64, 64, 3, 3}}, two[2] = {1, 1},
+                         low[2] = {1, 1}, high[2] = {2, 2}, dilation[2] = {2, 2},
+                         order[4] = {0, 1, 2, 3};
+    ir_builder b = ir_builder_new(ir_func_new(ir_module_new(ctx, arena, "tiles"), "forward"));
+    b.func->entry = true;
+    ir_value *v[2];
+    for (int s = 0; s < 2; s++)
+        v[s] = stored(&b, s ? "w" : "x", t->of[s], dilated ? 4 : 2, dilated ? image[s] : shape[s]);
+    ir_ints four = ir_ints_of(&b, 4, order), ones = ir_ints_of(&b, 2, two);
+    ir_attrs a = {.convolution = {.lhs = four,
+                                  .rhs = four,
+                                  .out = four,
+                                  .stride = ones,
+                                  .low = ir_ints_of(&b, 2, low),
+                                  .high = ir_ints_of(&b, 2, high),
+                                  .lhs_dilation = ir_ints_of(&b, 2, dilation),
+                                  .rhs_dilation = ones,
+                                  .feature_groups = 1,
+                                  .batch_groups = 1,
+                                  .accumulate = t->sum}};
+    ir_add_output(b.func, "y",
+                  dilated
+                      ? ir_build1(&b, IR_OP_convolution, v, 2, &a)
+                      : ir_dot_general_in(&b, t->sum, v[0], v[1], 0, NULL, NULL, 1, &one, &zero));
+    ir_built(&b);
+    return b.func;
+}
+
+/* On both levels, for every pair of signs and for bf16. */
 START_TEST(tiles_of_amx_give_what_the_evaluator_gives)
 {
     static const types pairs[] = {{{IR_I8, IR_I8}, IR_I32},
@@ -583,34 +620,51 @@ START_TEST(tiles_of_amx_give_what_the_evaluator_gives)
                                   {{IR_U8, IR_I8}, IR_I32},
                                   {{IR_U8, IR_U8}, IR_I32},
                                   {{IR_BF16, IR_BF16}, IR_F32}};
-    const int64_t shape[2][2] = {{41, 1031}, {1031, 45}}, one = 1, zero = 0;
-    for (int n = 0; n < 10 && level_runs_here("x86-64-v3"); n++) {
-        const types *t = &pairs[n / 2];
-        const char *cpu = t->sum == IR_I32 ? n % 2 ? "x86-64-v4+amx-int8" : "x86-64-v3+amx-int8"
-                          : n % 2          ? "x86-64-v4+amx-bf16"
+    const types *t = &pairs[_i / 2];
+    for (int dilated = 0; dilated < 2; dilated++) {
+        const char *cpu = t->sum == IR_I32 ? _i % 2 ? "x86-64-v4+amx-int8" : "x86-64-v3+amx-int8"
+                          : _i % 2         ? "x86-64-v4+amx-bf16"
                                            : "x86-64-v3+amx-bf16";
         if (!level_runs_here(cpu))
             continue;
         context_setup();
-        ir_builder b = ir_builder_new(ir_func_new(ir_module_new(ctx, arena, "tiles"), "forward"));
-        b.func->entry = true;
-        state = (uint64_t)n + 1;
-        ir_value *x = stored(&b, "x", t->of[0], 2, shape[0]),
-                 *w = stored(&b, "w", t->of[1], 2, shape[1]);
+        state = (uint64_t)_i + 1;
+        const ir_func *f = amx_function(t, dilated);
         ir_literal *due[1], *got[1];
-        ir_add_output(b.func, "y",
-                      ir_dot_general_in(&b, t->sum, x, w, 0, NULL, NULL, 1, &one, &zero));
-        ir_built(&b);
-        evaluate(b.func, due);
-        run_passes(b.func);
-        const char *text = schedule_of(b.func, cpu);
+        evaluate(f, due);
+        run_passes(f);
+        const char *text = schedule_of(f, cpu);
         ck_assert_msg(strstr(text, "by=amx"), "%s", text);
-        run(b.func, cpu, true, 2, got);
-        equal((uint64_t)n, b.func, text, due, got);
+        amx_emulated = 0;
+        run(f, cpu, true, 2, got);
+        ck_assert(amx_emulated || (__real_rt_cpu() & AMX_BITS));
+        equal((uint64_t)_i, f, text, due, got);
         context_teardown();
     }
 }
 END_TEST
+
+START_TEST(a_level_whose_registers_are_refused_is_not_taken)
+{
+    static const types bytes = {{IR_I8, IR_I8}, IR_I32};
+    if (!level_runs_here("x86-64-v3"))
+        return;
+    context_setup();
+    state = 1;
+    const ir_func *f = amx_function(&bytes, false);
+    ir_literal *due[1], *got[1];
+    evaluate(f, due);
+    run_passes(f);
+    amx_refused = true;
+    amx_emulated = 0;
+    run(f, "x86-64-v3+amx-int8,x86-64-v3", true, 1, got);
+    amx_refused = false;
+    ck_assert_int_eq(amx_emulated, 0);
+    equal(0, f, "the second level", due, got);
+    context_teardown();
+}
+END_TEST
+#endif
 
 /* A schedule is applied and the sums stay the same, or it is refused with a reason. */
 START_TEST(random_schedules_are_obeyed_or_refused)
@@ -702,9 +756,12 @@ int main(void)
     tcase_add_test(c, large_products_are_left_to_openblas);
 #endif
     suite_add_tcase(s, c);
+#ifdef __x86_64__
     TCase *amx_case = tcase_create("amx");
     tcase_set_timeout(amx_case, 120);
-    tcase_add_test(amx_case, tiles_of_amx_give_what_the_evaluator_gives);
+    tcase_add_loop_test(amx_case, tiles_of_amx_give_what_the_evaluator_gives, 0, 10);
+    tcase_add_test(amx_case, a_level_whose_registers_are_refused_is_not_taken);
     suite_add_tcase(s, amx_case);
+#endif
     return suite_run(s);
 }
