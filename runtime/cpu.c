@@ -65,7 +65,7 @@ bool rt_cpu_grants(uint64_t bits)
 {
     if (!(bits & (GRADC_RT_CPU_AMX_INT8 | GRADC_RT_CPU_AMX_BF16)))
         return true;
-#ifdef __linux__
+#if defined(__linux__) && __STDC_HOSTED__
     enum { ARCH_PRCTL = 158, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
     long result = ARCH_PRCTL;
     __asm__ volatile("syscall"

@@ -82,7 +82,8 @@ void rt_write_rows(const gradc_rt_state *s, char *storage, const char *rows);
 /* cpu.c */
 /* GRADC_RT_CPU_ bits of the features that this processor and the system support. */
 uint64_t rt_cpu(void);
-/* Asks the system for what it gives only on request; false: it refuses one of these. */
+/* Asks the system for what it gives only on request, by a system call if a bit needs it; false: it
+ * refuses one of these, or there is no system. */
 #ifdef __x86_64__
 bool rt_cpu_grants(uint64_t bits);
 #else
