@@ -198,8 +198,11 @@ void sched_print(FILE *out, const ir_module *m, const sched_level *level, int sp
 static int read_list(const char *text, int64_t *out, int most)
 {
     int n = 0;
-    for (char *end; *text && n < most; text = *end ? end + 1 : end)
+    for (char *end; *text && n < most; text = *end ? end + 1 : end) {
         out[n++] = strtoll(text, &end, 10);
+        if (end == text)
+            return -1;
+    }
     return *text ? -1 : n;
 }
 

@@ -159,6 +159,7 @@ static const struct refusal {
     {HEAD "  0 tile NR\n", "`NR` needs a value"},
     {HEAD "  0 tile NR=8 MR=2 NR=16\n", "`NR` is given twice"},
     {HEAD "  0 block NR=8 MR=2 MC=2 KC=4 pack pack\n", "`pack` is given twice"},
+    {HEAD "  0 tile NR=x\n", "`NR` takes one number"},
     {HEAD "  0 block pack=1\n", "`pack` takes no value"},
     {HEAD "  0 tile NR=8,8\n", "`NR` takes one number"},
     {HEAD "  0 tile NR=0\n", "NR is not 1 lane to 8 vector registers"},
