@@ -129,7 +129,8 @@ static bool add_features(base_ctx *ctx, base_arena *arena, cg_target *t, const c
         n = strcspn(text + 1, "+");
         for (int i = 0; i < FEATURES; i++)
             if (suits(&features[i], t)) {
-                list = base_format(arena, "%s%s%s", list, *list ? ", " : "", features[i].name);
+                if (!(t->cpu_bits & features[i].bit))
+                    list = base_format(arena, "%s%s%s", list, *list ? ", " : "", features[i].name);
                 if (strlen(features[i].name) == n && !strncmp(features[i].name, text + 1, n))
                     found = i;
             }
