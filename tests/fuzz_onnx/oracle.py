@@ -203,13 +203,23 @@ def step_by_step(model, feed):
     return [arrays[o.name] for o in model.graph.output]
 
 
-def shifted(x, scale, bias):
+def shifted(_, x, scale, bias):
     """The largest term of x * s + (bias - mean * s), s = scale / deviation, as onnxruntime computes InstanceNormalization."""
     deviation = np.sqrt(x.reshape(*x.shape[:2], -1).var(-1) + 1e-5)
     return (np.abs(x.reshape(*x.shape[:2], -1)).max(-1, initial=0) * np.abs(scale) / deviation).max(initial=0)
 
 
-INSIDE = {"InstanceNormalization": shifted}  # the largest number inside an operator, where that is larger than what it gives
+def summed(result, x, *_):
+    """The sum of magnitudes that a result is made of."""
+    return np.abs(x).sum() / max(1, result.size)
+
+
+def averaged(result, x, *_):
+    return np.abs(x).sum() / max(1, x.size)
+
+
+# The largest number inside an operator, where that is larger than what it gives.
+INSIDE = {"InstanceNormalization": shifted, "ReduceSum": summed, "ReduceMean": averaged}
 
 
 class Exact:
@@ -224,7 +234,7 @@ class Exact:
             node.run = self.noisy(node.run, INSIDE.get(node.onnx_node.op_type))
 
     def noisy(self, run, inside):
-        return lambda *args, **kwargs: tuple(self.off(a, inside(*args) if inside else 0) for a in run(*args, **kwargs))
+        return lambda *args, **kwargs: tuple(self.off(a, inside(a, *args) if inside else 0) for a in run(*args, **kwargs))
 
     def off(self, a, inside=0):  # whole numbers are exact: shapes that are computed in floats stay
         if self.noise is None or getattr(a, "dtype", None) != np.float64:
