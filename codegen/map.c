@@ -57,7 +57,7 @@ typedef struct inner {
     cg_index *at;
 } inner;
 
-static void emit_neighbours(cg_emitter *e, void *user, const cg_index *x)
+static void emit_at_lanes(cg_emitter *e, void *user, const cg_index *x)
 {
     const inner *n = user;
     set_index(n->m, n->m->nloops - 1, x, n->at, n->output);
@@ -73,7 +73,7 @@ static void emit_lanes(cg_emitter *e, const sched_map *m, const ir_value *output
                         .chunk = chunk,
                         .each = m->chunk,
                         .chunks = m->chunks};
-    cg_each_lanes(e, &row, emit_neighbours, &(inner){m, output, at});
+    cg_each_lanes(e, &row, emit_at_lanes, &(inner){m, output, at});
 }
 
 static void emit_loops(cg_emitter *e, const sched_map *m, int loop_number, const ir_value *output,

@@ -35,16 +35,16 @@ static void open_task(cg_emitter *e, parts *p, cg_loop *loop, cg_index *at)
 
 typedef void body(cg_emitter *e, void *user, cg_index *at);
 
-typedef struct neighbours {
+typedef struct lane_body {
     int lane;
     cg_index *at;
     body *f;
     void *user;
-} neighbours;
+} lane_body;
 
-static void at_neighbours(cg_emitter *e, void *user, const cg_index *x)
+static void emit_at_lanes(cg_emitter *e, void *user, const cg_index *x)
 {
-    const neighbours *n = user;
+    const lane_body *n = user;
     n->at[n->lane] = *x;
     n->f(e, n->user, n->at);
 }
@@ -63,7 +63,7 @@ static void for_lanes(cg_emitter *e, const parts *p, cg_index *at, body *f, void
         .chunk = &p->chunk,
         .each = p->cut->chunk,
         .chunks = p->cut->chunks};
-    cg_each_lanes(e, &row, at_neighbours, &(neighbours){p->lane, at, f, user});
+    cg_each_lanes(e, &row, emit_at_lanes, &(lane_body){p->lane, at, f, user});
 }
 
 /* A loop for each dimension of t that `skip` does not name, then the lanes. */

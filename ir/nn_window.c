@@ -79,7 +79,7 @@ bool ir_transposed_extent(const ir_window *w, int d, int64_t extent, int64_t ext
 }
 
 /* Weights [C, O/g, k…] as [O, C/g, k…], reversed: those of the convolution with input dilation. */
-static ir_value *turn_weights(ir_builder *b, ir_value *weights, int spatial, int64_t g)
+static ir_value *transpose_weights(ir_builder *b, ir_value *weights, int spatial, int64_t g)
 {
     const int64_t *dim = weights->type.dim;
     int rank = spatial + 2;
@@ -98,13 +98,13 @@ static ir_value *turn_weights(ir_builder *b, ir_value *weights, int spatial, int
 ir_value *ir_convolve_transposed(ir_builder *b, ir_value *x, ir_value *weights, const ir_window *w,
                                  const int64_t *extra, int64_t groups)
 {
-    ir_window turned = *w;
+    ir_window forward = *w;
     for (int d = 0; d < w->n; d++) {
-        turned.stride[d] = 1;
-        turned.low[d] = ir_window_span(w, d) - 1 - w->low[d];
-        turned.high[d] = ir_window_span(w, d) - 1 - w->high[d] + extra[d];
+        forward.stride[d] = 1;
+        forward.low[d] = ir_window_span(w, d) - 1 - w->low[d];
+        forward.high[d] = ir_window_span(w, d) - 1 - w->high[d] + extra[d];
     }
-    return convolve(b, x, turn_weights(b, weights, w->n, groups), &turned, w->stride, groups);
+    return convolve(b, x, transpose_weights(b, weights, w->n, groups), &forward, w->stride, groups);
 }
 
 /* ---- Pools ---- */

@@ -185,7 +185,7 @@ static ir_value *zero_of(onnx_node *n, int i, const ir_value *v)
     int64_t shape[IR_MAX_RANK];
     for (int k = 0; k < rank; k++)
         shape[k] = zero->type.rank == rank ? zero->type.dim[k] : 1;
-    if (zero->type.rank == 1 && rank > 1)
+    if (zero->type.rank == 1)
         shape[each] = zero->type.dim[0];
     bool fits = zero->type.dtype == v->type.dtype && shape[summed] == 1 &&
                 (zero->type.rank <= 1 || zero->type.rank == rank);
@@ -219,8 +219,8 @@ BUILD(matmul_integer)
 {
     ir_builder *b = n->b;
     ir_value *m[2], *zero[2];
-    int64_t lost[2];
-    int nlost = 0;
+    int64_t added[2];
+    int nadded = 0;
     for (int i = 0; i < 2; i++) {
         ir_value *v = n->in[i];
         if ((v->type.dtype != IR_I8 && v->type.dtype != IR_U8) || v->type.rank == 0) {
@@ -246,6 +246,6 @@ BUILD(matmul_integer)
         r = less_product(b, r, sums(b, m[0], k, false), zero[1]);
     for (int i = 0; i < 2; i++)
         if (n->in[i]->type.rank == 1)
-            lost[nlost++] = r->type.rank - 2 + i;
-    n->out[0] = ir_squeeze(b, r, nlost, lost);
+            added[nadded++] = r->type.rank - 2 + i;
+    n->out[0] = ir_squeeze(b, r, nadded, added);
 }
