@@ -369,10 +369,9 @@ static ir_value *build(const apart *a)
 static void apply(factoring *u)
 {
     int next = 0;
-    for (ir_inst *inst = u->f->first, *after; inst; inst = after) {
-        after = inst->next;
-        for (int i = 0; i < inst->noperands; i++)
-            inst->operand[i] = now(inst->operand[i]);
+    pass_replace_begin(u->f);
+    IR_FOR_SAFE (inst, u->f) {
+        pass_replace_in(inst);
         if (next == u->list.count || u->list.items[next].reduce != inst)
             continue;
         const apart *a = &u->list.items[next++];
@@ -383,8 +382,7 @@ static void apply(factoring *u)
         inst->result[0]->aux = v;
         ir_remove(inst);
     }
-    for (int i = 0; i < u->f->results.count; i++)
-        u->f->results.items[i].value = now(u->f->results.items[i].value);
+    pass_replace_end(u->f);
 }
 
 void pass_factor(ir_func *f)
@@ -397,11 +395,6 @@ void pass_factor(ir_func *f)
     u.memory = base_array(u.scratch, bool, n + 1);
     u.sums = base_map_new(u.scratch);
     u.reads = base_map_new(u.scratch);
-    for (int i = 0; i < f->params.count; i++)
-        f->params.items[i].value->aux = NULL;
-    IR_FOR (inst, f)
-        for (int i = 0; i < inst->nresults; i++)
-            inst->result[i]->aux = NULL;
     find_memory(&u);
     find_sums(&u);
     for (int i = 0; i < u.list.count; i++)
