@@ -79,7 +79,7 @@ class Recurrent(OpRun):
                 at = np.clip(at, 0, steps - 1)
                 new, newer = cell.step(x[at, rows], hidden, state)
                 if rounded:
-                    new, newer = rounded(new), rounded(newer)
+                    new, newer = rounded(new, 1), rounded(newer, 1)  # gates are about 1: 1 - z may cancel
                 hidden, state = np.where(live, new, hidden), np.where(live, newer, state)
                 y[at[live[:, 0]], k, rows[live[:, 0]]] = new[live[:, 0]]
             last[k], cells[k] = hidden, state
