@@ -209,6 +209,12 @@ def shifted(_, x, scale, bias):
     return (np.abs(x.reshape(*x.shape[:2], -1)).max(-1, initial=0) * np.abs(scale) / deviation).max(initial=0)
 
 
+def scaled(_, x, scale, bias, mean, var, *__):
+    """The same of BatchNormalization, of the statistics that it is given."""
+    s = np.abs(scale) / np.sqrt(np.abs(var) + 1e-5)
+    return (np.moveaxis(np.abs(x), 1, -1) * s).max(initial=0) + (np.abs(mean) * s).max(initial=0) + np.abs(bias).max(initial=0)
+
+
 def summed(result, x, *_):
     """The sum of magnitudes that a result is made of."""
     return np.abs(x).sum() / max(1, result.size)
@@ -219,7 +225,13 @@ def averaged(result, x, *_):
 
 
 # The largest number inside an operator, where that is larger than what it gives.
-INSIDE = {"InstanceNormalization": shifted, "ReduceSum": summed, "ReduceMean": averaged}
+INSIDE = {
+    "BatchNormalization": scaled,
+    "Gelu": lambda _, x: np.abs(x).max(initial=0),
+    "InstanceNormalization": shifted,
+    "ReduceMean": averaged,
+    "ReduceSum": summed,
+}
 
 
 class Exact:
