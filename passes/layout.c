@@ -143,23 +143,24 @@ static bool order_beside(layout *l, const ir_inst *inst, ir_ints *out)
 }
 
 /* The order that v's readers prefer: that of the function's result that it becomes, or of what it
- * is combined with. */
-static bool wished(layout *l, const ir_value *v, ir_ints *out)
+ * is combined with. The nearest elementwise readers are asked, all of a value before theirs. */
+static bool wished(layout *l, ir_value *v, ir_ints *out)
 {
-    for (int steps = 0; steps < IR_TUNING(LAYOUT_NEAR); steps++) {
-        for (int i = 0; i < of(v)->ports.count; i++)
-            if (forced(l->f, of(v)->ports.items[i], out))
+    BASE_LIST(ir_value *) near = {0};
+    BASE_PUSH(l->scratch, &near, v);
+    for (int k = 0; k < near.count && k < IR_TUNING(LAYOUT_NEAR); k++) {
+        const facts *at = of(near.items[k]);
+        for (int i = 0; i < at->ports.count; i++)
+            if (forced(l->f, at->ports.items[i], out))
                 return true;
-        const ir_inst *next = NULL;
-        for (int i = 0; i < of(v)->users.count && !next; i++)
-            if (ir_has_trait(of(v)->users.items[i], IR_ELEMENTWISE) &&
-                of(v)->users.items[i]->nresults == 1)
-                next = of(v)->users.items[i];
-        if (!next)
-            return false;
-        if (order_beside(l, next, out))
-            return true;
-        v = next->result[0];
+        for (int i = 0; i < at->users.count && near.count < IR_TUNING(LAYOUT_NEAR); i++) {
+            ir_inst *next = at->users.items[i];
+            if (!ir_has_trait(next, IR_ELEMENTWISE) || next->nresults != 1)
+                continue;
+            if (order_beside(l, next, out))
+                return true;
+            BASE_PUSH(l->scratch, &near, next->result[0]);
+        }
     }
     return false;
 }
