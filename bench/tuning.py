@@ -44,8 +44,8 @@ class Gradc:
         return self.plans[tuning, model]
 
     def least(self, tuning, model):
-        found = json.loads(self.call(tuning, "bench", model, "--threads=1", "--json"))
-        return found["step" if ".train." in model else "forward"]["min_us"]
+        entry = "step" if ".train." in model else "forward"
+        return json.loads(self.call(tuning, "bench", model, "--threads=1", "--json", f"--entries={entry}"))[entry]["min_us"]
 
 
 def ratio(g, tuning, model, rounds):
