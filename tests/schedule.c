@@ -65,10 +65,10 @@ static const struct choice {
 } choices[] = {
     {MATMUL(64, 784, 512), "x86-64-v3", "tile NR=16 MR=6 unroll=4 epilogue=unrolled"},
     {MATMUL(64, 784, 512), "x86-64-v4", "tile NR=32 MR=13 unroll=4 epilogue=unrolled"},
-    {MATMUL(64, 784, 512), "x86-64", "block NR=8 MR=6 MC=66 KC=196 unroll=4"},
+    {MATMUL(64, 784, 512), "x86-64", "block NR=8 MR=6 MC=66 KC=196 unroll=8"},
     /* Steps of pages; a tile's operands beyond the next cache. */
-    {MATMUL(64, 784, 1024), "x86-64-v3", "block NR=16 MR=6 MC=66 KC=196 unroll=4 pack"},
-    {MATMUL(256, 4096, 96), "x86-64-v4", "block NR=32 MR=11 MC=44 KC=256 unroll=4"},
+    {MATMUL(64, 784, 1024), "x86-64-v3", "block NR=16 MR=6 MC=66 KC=196 unroll=8 pack"},
+    {MATMUL(256, 4096, 96), "x86-64-v4", "block NR=32 MR=11 MC=44 KC=256 unroll=8"},
     {BYTES("i8", "i8"), "x86-64-v3", "dot by=pmaddwd NR=8 MR=6 MC=66 NC=32 KC=384 unroll=2"},
     {BYTES("u8", "i8"), "x86-64-v3+avxvnni", "dot by=vnni NR=16 MR=6 MC=66 NC=32 KC=384 unroll=2"},
     {BYTES("i8", "i8"), "x86-64-v3+avxvnniint8",
