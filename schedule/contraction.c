@@ -1,11 +1,23 @@
 /* SPDX-License-Identifier: MIT
  * Copyright (c) The gradc authors
  *
- * Shared by all contraction strategies: the order of the summed axes, and the kind of epilogue. */
+ * Shared by all contraction strategies: the order of the summed axes, the kind of epilogue, and the
+ * table of dot-product instructions. */
 #include "schedule/internal.h"
 #include "ir/tuning.h"
 
 #include <stdlib.h>
+
+enum { IS_vector = 0, IS_tile = 1 };
+
+/* clang-format off */
+const sched_dot_info sched_dots[SCHED_DOTS] = {
+#define DOT(NAME, text, kind, emit, of, sum, group, registers, needs, doc) \
+    [SCHED_DOT_##NAME] = {SCHED_DOT_##NAME, text, IR_##of, IR_##sum, IS_##kind, group, \
+                          registers, needs},
+#include "schedule/dots.def"
+};
+/* clang-format on */
 
 int64_t sched_ceil_div(int64_t x, int64_t y)
 {

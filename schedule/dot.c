@@ -7,16 +7,6 @@
 #include "ir/tuning.h"
 
 enum { DOT_LANES = 128 }; /* limit of a schedule file, which bounds stack and code size */
-enum { IS_vector = 0, IS_tile = 1 };
-
-/* clang-format off */
-const sched_dot_info sched_dots[SCHED_DOTS] = {
-#define DOT(NAME, text, kind, emit, of, sum, group, registers, needs, doc) \
-    [SCHED_DOT_##NAME] = {SCHED_DOT_##NAME, text, IR_##of, IR_##sum, IS_##kind, group, \
-                          registers, needs},
-#include "schedule/dots.def"
-};
-/* clang-format on */
 
 static bool is_of(ir_dtype x, ir_dtype of)
 {
