@@ -45,7 +45,7 @@ library=$(find "$to/prefix" -name libgradc_rt.a)
 size -A "$library" | awk '$1 ~ /^\.(t?data|t?bss)$/ && $2 > 0 { print "writable: " $2 " bytes in " $1; bad = 1 } END { exit bad }'
 allowed=" __errno_location clock_gettime close fstat fsync getpid memcmp memcpy memset mmap munmap open openat pread
   pthread_create pthread_join pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_sigmask readlink renameat
-  sched_yield sigfillset stat strchr strcmp strlen strrchr syscall unlinkat write
+  sched_yield sigdelset sigfillset stat strchr strcmp strlen strrchr syscall unlinkat write
   memmove __stack_chk_fail _GLOBAL_OFFSET_TABLE_ "
 nm "$library" | awk -v allowed="$(echo $allowed)" '
   BEGIN { n = split(allowed, list); for (i = 1; i <= n; i++) ok[list[i]] = 1 }
