@@ -111,7 +111,7 @@ static uint16_t narrow(double x, int mantissa, int bias)
     uint64_t fraction = bits & (((uint64_t)1 << 52) - 1);
     int exponent = (int)(bits >> 52 & 0x7ff);
     if (exponent == 0x7ff)
-        return sign | (fraction ? (uint16_t)(infinity | 1u << (mantissa - 1)) : infinity);
+        return (uint16_t)(sign | infinity | (fraction ? 1u << (mantissa - 1) : 0));
     int e = exponent - 1023 + bias;
     if (e > 2 * bias)
         return sign | infinity;

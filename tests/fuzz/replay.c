@@ -29,7 +29,7 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room)
         memmove(data + at, data + at + 1, size - at - 1);
         return size - 1;
     }
-    data[at] = what == 2 ? byte : (uint8_t)(data[at] ^ 1 << byte % 8);
+    data[at] = (uint8_t)(what == 2 ? byte : data[at] ^ 1 << byte % 8);
     return size;
 }
 
