@@ -622,9 +622,9 @@ START_TEST(tiles_of_amx_give_what_the_evaluator_gives)
                                   {{IR_BF16, IR_BF16}, IR_F32}};
     const types *t = &pairs[_i / 2];
     for (int dilated = 0; dilated < 2; dilated++) {
-        const char *cpu = t->sum == IR_I32 ? _i % 2 ? "x86-64-v4+amx-int8" : "x86-64-v3+amx-int8"
-                          : _i % 2         ? "x86-64-v4+amx-bf16"
-                                           : "x86-64-v3+amx-bf16";
+        char cpu[24];
+        snprintf(cpu, sizeof cpu, "x86-64-v%d+amx-%s", 3 + _i % 2,
+                 t->sum == IR_I32 ? "int8" : "bf16");
         if (!level_runs_here(cpu))
             continue;
         context_setup();
