@@ -133,11 +133,11 @@ void sched_choose_blocks(sched_contraction *c, int vectors, int panels, int rows
     join_axes(&joined);
     int64_t inner, split = split_at(&joined, KC, &inner), extent = joined.k[split].extent,
                    pieces = sched_ceil_div(extent * inner, KC);
-    pieces = pieces > extent ? extent : pieces;
+    pieces = sched_at_most(pieces, extent);
     int64_t chunk = sched_ceil_div(extent, pieces);
     if (split == joined.nk - 1) /* all chunks but the last consist of whole groups */
         chunk = sched_ceil_div(chunk, group) * group;
-    c->KC = (chunk > extent ? extent : chunk) * inner;
+    c->KC = sched_at_most(chunk, extent) * inner;
     c->unroll = (int)sched_at_most(IR_TUNING(BLOCK_UNROLL), SCHED_MOST_UNROLL);
 }
 

@@ -69,7 +69,7 @@ void sched_choose_dot(sched_job *j, sched_contraction *c)
     int64_t panels =
                 sched_ceil_div(sched_at_most(IR_TUNING(DOT_LANES), DOT_LANES), vectors * c->width),
             most = sched_ceil_div(lanes, vectors);
-    sched_choose_blocks(c, vectors, (int)(panels > most ? most : panels), rows_of(j, dot, vectors),
+    sched_choose_blocks(c, vectors, (int)sched_at_most(panels, most), rows_of(j, dot, vectors),
                         IR_TUNING(DOT_BYTES) / ir_dtypes[dot->of].bytes, dot->group);
     c->unroll = (int)sched_at_most(IR_TUNING(DOT_UNROLL), SCHED_MOST_UNROLL);
 }

@@ -38,7 +38,7 @@ void sched_choose_tile(sched_job *j, sched_contraction *c)
         wide = lanes / c->width;
     }
     int64_t budget = (registers - wide - 2) / wide;
-    budget = budget > SCHED_MOST_TILE_ROWS ? SCHED_MOST_TILE_ROWS : budget;
+    budget = sched_at_most(budget, SCHED_MOST_TILE_ROWS);
     c->MR = 1;
     for (int i = 0; i < c->nrows && budget > 1; i++) { /* innermost first */
         sched_axis *x = &c->axis[c->row[i]];
