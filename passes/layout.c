@@ -148,7 +148,7 @@ static bool wished(layout *l, ir_value *v, ir_ints *out)
 {
     BASE_LIST(ir_value *) near = {0};
     BASE_PUSH(l->scratch, &near, v);
-    for (int k = 0; k < near.count && k < IR_TUNING(LAYOUT_NEAR); k++) {
+    for (int k = 0; k < near.count; k++) {
         const facts *at = of(near.items[k]);
         for (int i = 0; i < at->ports.count; i++)
             if (forced(l->f, at->ports.items[i], out))
