@@ -5,23 +5,14 @@
 #include "tests/command.h"
 #include "tests/suite.h"
 
-static void setup(void)
-{
-    command_setup();
-    put_text("small.gir", "gir 1\nmodule \"small\"\n"
-                          "param \"w\" : f32[3] trainable init [1, 2, 3]\n"
-                          "entry @forward(input %x : f32[3], state %w : f32[3]) {\n"
-                          "  %y = mul %x, %w : f32[3]\n"
-                          "  %loss = reduce %y combine=sum axes=[0] : f32[]\n"
-                          "  return (output \"y\" %y, output \"loss\" %loss loss)\n}\n");
-}
+#define GATE ROOT "examples/link/gate.onnx"
 
 START_TEST(json_has_each_entry_and_the_circumstances)
 {
     static const char *const keys[] = {"forward", "forward_train", "backward", "step",
                                        "min_us",  "median_us",     "p90_us",   "compile_s",
                                        "cpu",     "arena_bytes"};
-    gradc("bench", "small.gir", "--train=sgd", "--json");
+    gradc("bench", GATE, "--train=sgd", "--json");
     ck_exit(0, "bench");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char key[32];
@@ -33,12 +24,12 @@ END_TEST
 
 START_TEST(entries_are_selected)
 {
-    gradc("bench", "small.gir", "--train=sgd", "--entries=step");
+    gradc("bench", GATE, "--train=sgd", "--entries=step");
     ck_exit(0, "bench");
     ck_assert_msg(strstr(said.out, "\nstep ") && !strstr(said.out, "\nforward ") &&
                       !strstr(said.out, "\nbackward "),
                   "%s", said.out);
-    gradc("bench", "small.gir", "--train=sgd", "--entries=all");
+    gradc("bench", GATE, "--train=sgd", "--entries=all");
     ck_exit(2, "an unknown entry");
     ck_says("there is no entry 'all'");
 }
@@ -49,7 +40,7 @@ int main(void)
     Suite *s = suite_create("driver_bench");
     TCase *c = tcase_create("bench");
     tcase_set_timeout(c, 60);
-    tcase_add_checked_fixture(c, setup, command_teardown);
+    tcase_add_checked_fixture(c, command_setup, command_teardown);
     tcase_add_test(c, json_has_each_entry_and_the_circumstances);
     tcase_add_test(c, entries_are_selected);
     suite_add_tcase(s, c);
