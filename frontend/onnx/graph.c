@@ -272,12 +272,13 @@ static bool signature_ok(onnx_node *n)
         if (*n->proto->input[i])
             given = i + 1;
     if (given < op->in_min || (op->in_max >= 0 && given > op->in_max)) {
-        const char *due = op->in_max < 0 ? base_format(n->r->scratch, "at least %d", op->in_min)
-                          : op->in_max > op->in_min
-                              ? base_format(n->r->scratch, "%d to %d", op->in_min, op->in_max)
-                              : base_format(n->r->scratch, "%d", op->in_min);
+        const char *expected = op->in_max < 0
+                                   ? base_format(n->r->scratch, "at least %d", op->in_min)
+                               : op->in_max > op->in_min
+                                   ? base_format(n->r->scratch, "%d to %d", op->in_min, op->in_max)
+                                   : base_format(n->r->scratch, "%d", op->in_min);
         int most = op->in_max < 0 ? op->in_min : op->in_max;
-        onnx_error(n, "expected %s input%s, got %d", due, most == 1 ? "" : "s", given);
+        onnx_error(n, "expected %s input%s, got %d", expected, most == 1 ? "" : "s", given);
     }
     for (int i = 0; i < op->in_min && i < n->nin; i++)
         if (!*n->proto->input[i])
